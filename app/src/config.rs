@@ -1,0 +1,108 @@
+//! What was meant by what was typed.
+
+use std::time::Duration;
+
+use crate::cli::Cli;
+use crate::flow::Limits;
+use crate::flow::stats::StatsConfig;
+
+/// Memory for the statistics of all peers together. With the flows (65,536 take some 25 MiB) and
+/// the program itself this stays under 128 MiB.
+const PEER_BYTES: usize = 64 << 20;
+
+/// Where events and figures go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The terminal, full screen.
+    Screen,
+    /// A line per handshake.
+    Text,
+    /// JSON objects.
+    Json,
+    /// Nowhere, until the end.
+    Quiet,
+}
+
+/// What is left at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A few lines.
+    Summary,
+    /// A report.
+    Report,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Names of the interfaces; none means that of the default route.
+    pub interfaces: Vec<String>,
+    /// Where events and figures go.
+    pub output: Output,
+    /// What is left at the end.
+    pub ending: Ending,
+    /// When to stop.
+    pub duration: Option<Duration>,
+    /// After how many handshakes to stop.
+    pub count: Option<u64>,
+    /// Connections that the kernel remembers, per address family.
+    pub kernel_flows: u32,
+    /// What the table may hold.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// The meaning of the arguments, when standard output can or cannot show a screen.
+    #[must_use]
+    pub fn new(cli: &Cli, can_show_screen: bool) -> Self {
+        let output = match (cli.json, cli.text, cli.report) {
+            (true, _, _) => Output::Json,
+            (false, true, _) => Output::Text,
+            (false, false, true) => Output::Quiet,
+            (false, false, false) if can_show_screen => Output::Screen,
+            (false, false, false) => Output::Text,
+        };
+        Self {
+            interfaces: cli.interfaces.clone(),
+            output,
+            ending: if cli.report { Ending::Report } else { Ending::Summary },
+            duration: cli.duration,
+            count: cli.count,
+            kernel_flows: cli.max_flows,
+            limits: Limits {
+                flows: usize::try_from(cli.max_flows).unwrap_or(usize::MAX),
+                stats: StatsConfig {
+                    window_ns: nanoseconds(cli.window),
+                    slow_ns: nanoseconds(cli.slow),
+                    peer_bytes: PEER_BYTES,
+                },
+            },
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn output(arguments: &[&str], screen: bool) -> (Output, Ending) {
+        let cli = Cli::parse_from([&["tcptop"], arguments].concat());
+        let config = Config::new(&cli, screen);
+        (config.output, config.ending)
+    }
+
+    #[test]
+    fn the_screen_needs_a_terminal_and_nothing_else_asked_for() {
+        assert_eq!(output(&[], true), (Output::Screen, Ending::Summary));
+        assert_eq!(output(&[], false), (Output::Text, Ending::Summary));
+        assert_eq!(output(&["--text"], true), (Output::Text, Ending::Summary));
+        assert_eq!(output(&["--json"], true), (Output::Json, Ending::Summary));
+        assert_eq!(output(&["--report"], true), (Output::Quiet, Ending::Report));
+        assert_eq!(output(&["--report", "--text"], false), (Output::Text, Ending::Report));
+    }
+}

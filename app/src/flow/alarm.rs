@@ -1,0 +1,78 @@
+//! When to look at a slot again.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// No alarm is set.
+const OFF: u64 = u64::MAX;
+
+/// One alarm per slot: the earliest that was asked for since the last one went off.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    queue: BinaryHeap<Reverse<(u64, u32)>>,
+    /// What counts for each slot; an entry of the queue that says otherwise is stale.
+    due: Vec<u64>,
+}
+
+impl Alarms {
+    /// Asks for an alarm at `due_ns`. A later one than is set already changes nothing: whoever is woken
+    /// too early asks again.
+    pub fn set(&mut self, slot: u32, due_ns: u64) {
+        let index = slot as usize;
+        if self.due.len() <= index {
+            self.due.resize(index + 1, OFF);
+        }
+        if due_ns < self.due[index] {
+            self.due[index] = due_ns;
+            self.queue.push(Reverse((due_ns, slot)));
+            if self.queue.len() > 4 * self.due.len() {
+                let due = &self.due;
+                self.queue.retain(|&Reverse((due_ns, slot))| due[slot as usize] == due_ns);
+            }
+        }
+    }
+
+    /// The next slot whose alarm is due at `now_ns`; its alarm is off then.
+    pub fn next(&mut self, now_ns: u64) -> Option<u32> {
+        loop {
+            let &Reverse((due_ns, slot)) = self.queue.peek()?;
+            if due_ns > now_ns {
+                return None;
+            }
+            self.queue.pop();
+            let due = &mut self.due[slot as usize];
+            if *due == due_ns {
+                *due = OFF;
+                return Some(slot);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_counts_and_goes_off_once() {
+        let mut alarms = Alarms::default();
+        alarms.set(3, 50);
+        alarms.set(3, 20);
+        alarms.set(3, 90);
+        alarms.set(1, 30);
+        assert_eq!(alarms.next(10), None);
+        assert_eq!(alarms.next(100), Some(3));
+        assert_eq!(alarms.next(100), Some(1));
+        assert_eq!(alarms.next(100), None);
+    }
+
+    #[test]
+    fn stale_entries_do_not_pile_up() {
+        let mut alarms = Alarms::default();
+        for due_ns in (1..100_000).rev() {
+            alarms.set(0, due_ns);
+        }
+        assert!(alarms.queue.len() <= 5);
+        assert_eq!(alarms.next(1), Some(0));
+    }
+}

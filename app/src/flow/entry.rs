@@ -1,0 +1,233 @@
+//! One flow in the table, and what each kind of record does to it.
+
+use probe_common::{Direction, Endpoint, Record, TcpFlags};
+
+use super::handshake::{Handshake, Outcome, Role, Stage};
+use super::key::FlowTuple;
+use super::peer::PeerKey;
+use super::report::{Closer, FlowReport};
+
+/// One connection attempt and what follows it.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Number of the flow, in the order of their appearance.
+    pub id: u64,
+    /// Its identity.
+    pub tuple: FlowTuple,
+    /// Who opened it, where that was seen.
+    pub role: Option<Role>,
+    /// This host's end.
+    pub local: Endpoint,
+    /// The other end.
+    pub remote: Endpoint,
+    /// The peer it belongs to.
+    pub peer: PeerKey,
+    /// `None` when it was not seen.
+    pub handshake: Option<Handshake>,
+    /// The outcome of the handshake was told.
+    /// The outcome of the handshake was told.
+    pub told: bool,
+    /// It counts as unanswered now.
+    pub waiting: bool,
+    /// Time of the first record.
+    pub first_ns: u64,
+    /// Time of the last change.
+    pub changed_ns: u64,
+    /// How it ended, and by whom.
+    ended: Option<(Outcome, Closer)>,
+    /// Who sent a FIN first.
+    first_fin: Option<Closer>,
+}
+
+impl Flow {
+    /// The flow that begins with `record`. Who opened it follows from its direction: a SYN comes from
+    /// the opener, a SYN-ACK goes to it.
+    #[must_use]
+    pub fn new(tuple: FlowTuple, record: &Record, handshake: Option<Handshake>) -> Self {
+        let from_opener = !record.flags.has(TcpFlags::ACK);
+        let role = handshake.as_ref().map(|_| match (record.direction, from_opener) {
+            (Direction::Egress, true) | (Direction::Ingress, false) => Role::Client,
+            (Direction::Ingress, true) | (Direction::Egress, false) => Role::Server,
+            (Direction::Local, _) => Role::Local,
+        });
+        let from_local = match (role, record.direction) {
+            (Some(Role::Local), _) => from_opener,
+            (_, Direction::Ingress) => false,
+            (_, Direction::Egress | Direction::Local) => true,
+        };
+        let (local, remote) = if from_local {
+            (record.source, record.destination)
+        } else {
+            (record.destination, record.source)
+        };
+        Self {
+            id: 0,
+            tuple,
+            role,
+            local,
+            remote,
+            peer: PeerKey::of(record.interface, role, &local, &remote),
+            handshake,
+            told: false,
+            waiting: false,
+            first_ns: record.time_ns,
+            changed_ns: record.time_ns,
+            ended: None,
+            first_fin: None,
+        }
+    }
+
+    /// How far the handshake has come.
+    #[must_use]
+    pub fn stage(&self) -> Option<Stage> {
+        self.handshake.as_ref().map(|handshake| handshake.stage)
+    }
+
+    /// Is the outcome of the handshake still open?
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.stage().is_some_and(Stage::is_open)
+    }
+
+    /// Can it still exchange data, as far as was seen?
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.ended.is_none() && self.stage().is_none_or(|stage| stage == Stage::Established)
+    }
+
+    /// Did this end send `record`?
+    fn sender(&self, record: &Record) -> Closer {
+        if record.source == self.local { Closer::Local } else { Closer::Remote }
+    }
+
+    fn is_from_opener(&self, record: &Record) -> bool {
+        match self.role {
+            Some(Role::Client | Role::Local) => record.source == self.local,
+            Some(Role::Server) => record.source == self.remote,
+            None => false,
+        }
+    }
+
+    /// Takes a SYN that was sent again. Gives false when it opens another connection.
+    pub fn takes_syn(&mut self, syn: &Record) -> bool {
+        let from_opener = self.is_from_opener(syn);
+        let Some(handshake) = &mut self.handshake else { return false };
+        if from_opener && handshake.is_repeated_by(syn) {
+            handshake.repeat(syn);
+            self.changed_ns = syn.time_ns;
+            return true;
+        }
+        // Both ends opened at once (RFC 9293, 3.5): still one connection.
+        !from_opener && handshake.stage == Stage::Opening
+    }
+
+    /// Takes a SYN-ACK. Gives false when it does not answer this flow's SYN.
+    pub fn takes_syn_ack(&mut self, syn_ack: &Record) -> bool {
+        // An end that is connected to itself is the opener, too.
+        let to_itself = self.local == self.remote;
+        let from_opener = self.is_from_opener(syn_ack) && !to_itself;
+        let Some(handshake) = &mut self.handshake else { return false };
+        let fits = !from_opener && handshake.answer(syn_ack);
+        if fits {
+            self.changed_ns = syn_ack.time_ns;
+        }
+        fits
+    }
+
+    /// Does this ACK complete the handshake? The kernel compared its numbers.
+    #[must_use]
+    pub fn is_completed_by_ack(&self, ack: &Record) -> bool {
+        self.is_open() && self.is_from_opener(ack)
+    }
+
+    /// Does this FIN complete the handshake, in the stead of an ACK that was not seen?
+    #[must_use]
+    pub fn is_completed_by_fin(&self, fin: &Record) -> bool {
+        self.is_from_opener(fin) && self.handshake.as_ref().is_some_and(|h| h.is_completed_by(fin.ack))
+    }
+
+    /// Takes the record that completes the handshake.
+    pub fn complete(&mut self, record: &Record) {
+        self.changed_ns = record.time_ns;
+        if let Some(handshake) = &mut self.handshake {
+            handshake.complete(record);
+        }
+    }
+
+    /// Takes a RST while the outcome is open. Gives false when it answers another SYN.
+    pub fn takes_early_rst(&mut self, rst: &Record) -> bool {
+        let from_opener = self.is_from_opener(rst) && self.local != self.remote;
+        let closer = self.sender(rst);
+        let Some(handshake) = &mut self.handshake else { return false };
+        if from_opener {
+            handshake.abandon();
+        } else if !handshake.reject(rst) {
+            return false;
+        }
+        self.changed_ns = rst.time_ns;
+        self.first_fin = Some(closer);
+        true
+    }
+
+    /// Takes the RST that ends a connection.
+    pub fn reset(&mut self, rst: &Record) {
+        self.ended = Some((Outcome::Reset, self.sender(rst)));
+        self.changed_ns = rst.time_ns;
+    }
+
+    /// Takes a FIN. Gives true when now both ends have sent one.
+    pub fn takes_last_fin(&mut self, fin: &Record) -> bool {
+        let closer = self.sender(fin);
+        let both = self.local == self.remote || self.first_fin.is_some_and(|first| first != closer);
+        if !self.is_up() {
+            return false;
+        }
+        let first = *self.first_fin.get_or_insert(closer);
+        self.changed_ns = fin.time_ns;
+        if both {
+            self.ended = Some((Outcome::Closed, first));
+        }
+        both
+    }
+
+    /// When to look at it again if nothing more is heard.
+    #[must_use]
+    pub fn due_ns(&self) -> Option<u64> {
+        let handshake = self.handshake.as_ref()?;
+        let deadline_ns = handshake.deadline_ns()?;
+        let silent_ns = handshake.silent_at_ns().filter(|_| !self.waiting);
+        Some(silent_ns.unwrap_or(deadline_ns))
+    }
+
+    /// Everything that is known of it at `now_ns`.
+    #[must_use]
+    pub fn report(&self, now_ns: u64) -> FlowReport {
+        let handshake = self.handshake.as_ref();
+        let outcome = match (self.ended, handshake) {
+            (Some((outcome, _)), _) => outcome,
+            (None, Some(handshake)) => handshake.outcome(now_ns),
+            (None, None) => Outcome::Unknown,
+        };
+        let opened_ns = handshake.and_then(Handshake::opened_ns);
+        FlowReport {
+            id: self.id,
+            interface: self.tuple.interface(),
+            role: self.role,
+            local: self.local,
+            remote: self.remote,
+            peer: self.peer,
+            outcome,
+            first_ns: self.first_ns,
+            changed_ns: self.changed_ns,
+            tries: handshake.and_then(Handshake::tries),
+            server_leg: handshake.and_then(Handshake::server_leg),
+            client_leg: handshake.and_then(Handshake::client_leg),
+            refusal: handshake.and_then(Handshake::refusal),
+            setup_ns: handshake.and_then(Handshake::setup_ns),
+            lifetime_ns: opened_ns
+                .filter(|_| self.ended.is_some())
+                .map(|o| self.changed_ns.saturating_sub(o)),
+            closed_by: self.ended.map(|(_, closer)| closer),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The identity of a flow in user space.
+
+use core::hash::Hasher;
+
+use fnv::FnvHasher;
+use probe_common::Endpoint;
+
+/// Both ends of a connection and the interface it was seen at, whoever sent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowTuple {
+    interface: u32,
+    low: Endpoint,
+    high: Endpoint,
+}
+
+impl FlowTuple {
+    /// The tuple of a segment from `a` to `b`, equal to that of a segment from `b` to `a`.
+    #[must_use]
+    pub fn new(interface: u32, a: Endpoint, b: Endpoint) -> Self {
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        Self { interface, low, high }
+    }
+
+    /// Index of the interface.
+    #[must_use]
+    pub const fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// The commutative hash of the two endpoints. It only chooses the bucket: equality is the tuple's.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        endpoint_hash(&self.low).wrapping_add(endpoint_hash(&self.high))
+    }
+}
+
+/// FNV-1a of an endpoint, finished by an avalanche.
+///
+/// Without it the sum of two endpoints has few values: the port is hashed last, so that within one
+/// address the hashes differ by few multiples of the FNV prime. One client, one server, ports 80 and 443
+/// and 56,464 flows gave 11,100 equal sums.
+fn endpoint_hash(endpoint: &Endpoint) -> u64 {
+    let mut hasher = FnvHasher::default();
+    hasher.write(&endpoint.address);
+    hasher.write(&endpoint.port.to_be_bytes());
+    avalanche(hasher.finish())
+}
+
+/// The 64-bit finaliser of `MurmurHash3` (Austin Appleby, public domain): each input bit changes each
+/// output bit with a probability near one half.
+const fn avalanche(mut hash: u64) -> u64 {
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn endpoint(last: u8, port: u16) -> Endpoint {
+        Endpoint { address: probe_common::segment::mapped([10, 0, 0, last]), port }
+    }
+
+    #[test]
+    fn both_directions_are_one_flow() {
+        let (a, b) = (endpoint(1, 40_000), endpoint(2, 80));
+        assert_eq!(FlowTuple::new(1, a, b), FlowTuple::new(1, b, a));
+        assert_eq!(FlowTuple::new(1, a, b).hash(), FlowTuple::new(1, b, a).hash());
+    }
+
+    #[test]
+    fn interfaces_are_kept_apart() {
+        let (a, b) = (endpoint(1, 40_000), endpoint(2, 80));
+        assert_ne!(FlowTuple::new(1, a, b), FlowTuple::new(2, a, b));
+    }
+
+    /// Hard case 20: one client address, one server address, 16 service ports, all client ports.
+    #[test]
+    fn the_sum_of_endpoint_hashes_does_not_collide_structurally() {
+        let mut sums = HashSet::new();
+        let mut flows = 0;
+        for service in 1..=16 {
+            for client in 32_768..61_000 {
+                let tuple = FlowTuple::new(1, endpoint(1, client), endpoint(2, service));
+                sums.insert(tuple.hash());
+                flows += 1;
+            }
+        }
+        assert_eq!(flows, 451_712);
+        assert_eq!(sums.len(), flows);
+    }
+}

@@ -1,0 +1,221 @@
+//! What is known of one peer.
+
+use probe_common::Endpoint;
+
+use super::distribution::Distribution;
+use super::handshake::Role;
+use super::window::{Slot, Window};
+
+/// The remote address and the service port, at one interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerKey {
+    /// Index of the interface.
+    pub interface: u32,
+    /// Remote address and service port: the remote port for a connection that this host opened, the
+    /// local one for a connection that the peer opened.
+    pub service: Endpoint,
+}
+
+impl PeerKey {
+    /// The peer of a connection. When nobody knows who opened it, the lower port is taken for the
+    /// service: clients get theirs from the upper half (RFC 6335, 6).
+    #[must_use]
+    pub fn of(interface: u32, role: Option<Role>, local: &Endpoint, remote: &Endpoint) -> Self {
+        let port = match role {
+            Some(Role::Client | Role::Local) => remote.port,
+            Some(Role::Server) => local.port,
+            None => remote.port.min(local.port),
+        };
+        Self { interface, service: Endpoint { address: remote.address, port } }
+    }
+}
+
+/// Something that happens to a connection and is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A first SYN, or the first that was seen of a handshake.
+    Opened,
+    /// A SYN or SYN-ACK sent again.
+    Repeated,
+    /// The handshake was completed.
+    Established,
+    /// A RST answered the SYN.
+    Refused,
+    /// The opener gave up without an answer.
+    Unanswered,
+    /// The SYN-ACK was never acknowledged.
+    HalfOpen,
+    /// A RST ended the handshake after the SYN-ACK.
+    Reset,
+}
+
+const HAPPENINGS: usize = Happening::Reset as usize + 1;
+
+/// How often each [`Happening`] was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u64; HAPPENINGS]);
+
+impl Counts {
+    /// How often this one was.
+    #[must_use]
+    pub const fn of(&self, happening: Happening) -> u64 {
+        self.0[happening as usize]
+    }
+
+    fn add(&mut self, happening: Happening) {
+        self.0[happening as usize] += 1;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+/// What happened within one slot of the window.
+#[derive(Clone, Debug, Default)]
+pub struct Span {
+    counts: Counts,
+    rtt: Distribution,
+}
+
+impl Slot for Span {
+    fn clear(&mut self) {
+        self.counts = Counts::default();
+        self.rtt.clear();
+    }
+}
+
+/// Counts and round-trip times, of a peer or of all, within the window and since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    window: Window<Span>,
+    since_start: Counts,
+    rtt_since_start: Distribution,
+    /// Connection attempts that are unanswered and not given up.
+    pub waiting: u64,
+}
+
+impl Tally {
+    /// Counts something that happened at `now_ns`, with window slots `slot_ns` long.
+    pub fn count(&mut self, happening: Happening, now_ns: u64, slot_ns: u64) {
+        self.since_start.add(happening);
+        self.window.at(now_ns, slot_ns).counts.add(happening);
+    }
+
+    /// Adds a round-trip time.
+    pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) {
+        self.rtt_since_start.record(rtt_ns);
+        self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+    }
+
+    /// Counts within the window that ends at `now_ns`.
+    #[must_use]
+    pub fn counts(&self, now_ns: u64, slot_ns: u64) -> Counts {
+        let mut sum = Counts::default();
+        self.window.live(now_ns, slot_ns).for_each(|span| sum.merge(&span.counts));
+        sum
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub const fn counts_since_start(&self) -> &Counts {
+        &self.since_start
+    }
+
+    /// Adds the round-trip times within the window to `sum`.
+    pub fn rtts(&self, now_ns: u64, slot_ns: u64, sum: &mut super::distribution::Latencies) {
+        self.window.live(now_ns, slot_ns).for_each(|span| span.rtt.merge_into(sum));
+    }
+
+    /// Adds the round-trip times since the start to `sum`.
+    pub fn rtts_since_start(&self, sum: &mut super::distribution::Latencies) {
+        self.rtt_since_start.merge_into(sum);
+    }
+
+    /// What it takes on the heap, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let spans: usize = self.window.all().map(|span| span.rtt.heap_bytes()).sum();
+        spans + self.rtt_since_start.heap_bytes()
+    }
+
+    /// Forgets the window, because its slots get another length.
+    pub fn reset_window(&mut self) {
+        self.window = Window::default();
+    }
+}
+
+/// What is wrong with a peer, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Some of its connections are not answered.
+    NoAnswer,
+    /// It refuses some.
+    Refuses,
+    /// A tenth of its handshakes or more take longer than the threshold.
+    Slow,
+    /// Some of its handshake segments had to be sent again.
+    Loses,
+}
+
+impl Verdict {
+    /// Every verdict, worst first.
+    pub const ALL: [Self; 4] = [Self::NoAnswer, Self::Refuses, Self::Slow, Self::Loses];
+
+    /// The letter in the first column.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::NoAnswer => 'N',
+            Self::Refuses => 'R',
+            Self::Slow => 'S',
+            Self::Loses => 'L',
+        }
+    }
+}
+
+/// A row of events that each followed within a window of the one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Streak {
+    since_ns: u64,
+    last_ns: u64,
+}
+
+impl Streak {
+    /// One more event. `ongoing` holds the row together whatever the time.
+    pub fn extend(&mut self, now_ns: u64, window_ns: u64, ongoing: bool) {
+        if self.last_ns == 0 || (!ongoing && now_ns.saturating_sub(self.last_ns) > window_ns) {
+            self.since_ns = now_ns;
+        }
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    /// When the row began.
+    #[must_use]
+    pub const fn since_ns(&self) -> u64 {
+        self.since_ns
+    }
+}
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Who it is.
+    pub key: PeerKey,
+    /// What happened.
+    pub tally: Tally,
+    /// When each kind of problem began, by [`Verdict`].
+    pub streaks: [Streak; Verdict::ALL.len()],
+    /// When it was last heard of.
+    pub last_ns: u64,
+    /// Heap bytes that the budget was charged for.
+    pub charged_bytes: usize,
+}
+
+impl Peer {
+    /// A peer of which nothing is known yet.
+    #[must_use]
+    pub fn new(key: PeerKey, now_ns: u64) -> Self {
+        Self { key, tally: Tally::default(), streaks: Default::default(), last_ns: now_ns, charged_bytes: 0 }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the table tells of a flow, to a snapshot's row and to an event alike.
+
+use probe_common::Endpoint;
+
+use super::handshake::{Leg, Outcome, Role};
+use super::peer::PeerKey;
+
+/// Which end ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closer {
+    /// This host.
+    Local,
+    /// The peer.
+    Remote,
+}
+
+impl Closer {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// Everything that is known of one flow at one moment. Times are nanoseconds of the monotonic clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowReport {
+    /// Number of the flow, in the order of their appearance.
+    pub id: u64,
+    /// Index of the interface.
+    pub interface: u32,
+    /// Who opened it, where that was seen.
+    pub role: Option<Role>,
+    /// This host's end. On loopback the opener's.
+    pub local: Endpoint,
+    /// The other end.
+    pub remote: Endpoint,
+    /// The peer it belongs to.
+    pub peer: PeerKey,
+    /// What has become of it.
+    pub outcome: Outcome,
+    /// When the first segment of it was seen.
+    pub first_ns: u64,
+    /// When the last change was.
+    pub changed_ns: u64,
+    /// How many SYNs were seen, where the first one was.
+    pub tries: Option<u32>,
+    /// From the SYN that was answered to the SYN-ACK.
+    pub server_leg: Option<Leg>,
+    /// From the SYN-ACK to the ACK.
+    pub client_leg: Option<Leg>,
+    /// From the SYN to the RST that refused it.
+    pub refusal: Option<Leg>,
+    /// From the first SYN to the ACK, in nanoseconds.
+    pub setup_ns: Option<u64>,
+    /// From the first SYN to the last FIN or the RST, in nanoseconds.
+    pub lifetime_ns: Option<u64>,
+    /// Who sent the first FIN, or the RST.
+    pub closed_by: Option<Closer>,
+}
+
+impl FlowReport {
+    /// The leg that crosses the network.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Leg> {
+        match self.role? {
+            Role::Client | Role::Local => self.server_leg,
+            Role::Server => self.client_leg,
+        }
+    }
+
+    /// The leg that this host answers.
+    #[must_use]
+    pub fn turnaround(&self) -> Option<Leg> {
+        match self.role? {
+            Role::Client | Role::Local => None,
+            Role::Server => self.server_leg,
+        }
+    }
+
+    /// Is there a leg of which only bounds are known?
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        [self.server_leg, self.client_leg].iter().flatten().any(|leg| leg.exact().is_none())
+    }
+}
+
+/// Something that was decided, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The outcome of a handshake. At the end of the run, and when the table is full, as far as known.
+    Handshake(FlowReport),
+    /// A connection ended.
+    Close(FlowReport),
+}

@@ -1,0 +1,185 @@
+//! Counts and latencies per peer and over all, within a bound on memory.
+
+use std::collections::HashMap;
+
+use super::peer::{Happening, Peer, PeerKey, Tally, Verdict};
+use super::slab::Slab;
+use super::window::SLOTS;
+
+/// Peers that never completed a handshake: the first to be forgotten, or a flood of forged addresses
+/// would displace those that matter.
+const STRANGERS: usize = 0;
+const ACQUAINTED: usize = 1;
+
+/// What the statistics may take and how they judge.
+#[derive(Clone, Copy, Debug)]
+pub struct StatsConfig {
+    /// Length of the sliding window, in nanoseconds.
+    pub window_ns: u64,
+    /// A round-trip time from here on is slow, in nanoseconds.
+    pub slow_ns: u64,
+    /// Memory for all peers together, in bytes.
+    pub peer_bytes: usize,
+}
+
+/// Peers and totals.
+#[derive(Debug)]
+pub struct Stats {
+    config: StatsConfig,
+    peers: Slab<Peer, 2>,
+    index: HashMap<PeerKey, u32>,
+    total: Tally,
+    charged_bytes: usize,
+    forgotten_peers: u64,
+}
+
+/// A peer's own size, and its place in index and slab. The hash map doubles, hence twice its entry.
+const PEER_BYTES: usize = size_of::<Peer>() + 16 + 2 * size_of::<(PeerKey, u32)>();
+
+impl Stats {
+    /// Statistics with nothing in them.
+    #[must_use]
+    pub fn new(config: StatsConfig) -> Self {
+        Self {
+            config,
+            peers: Slab::new(),
+            index: HashMap::new(),
+            total: Tally::default(),
+            charged_bytes: 0,
+            forgotten_peers: 0,
+        }
+    }
+
+    /// Length of the sliding window, in nanoseconds.
+    #[must_use]
+    pub const fn window_ns(&self) -> u64 {
+        self.config.window_ns
+    }
+
+    /// From where on a round-trip time is slow, in nanoseconds.
+    #[must_use]
+    pub const fn slow_ns(&self) -> u64 {
+        self.config.slow_ns
+    }
+
+    /// Length of one slot of the window, in nanoseconds: at least 1.
+    #[must_use]
+    pub fn slot_ns(&self) -> u64 {
+        (self.config.window_ns / SLOTS as u64).max(1)
+    }
+
+    /// Changes the length of the window. What it held is forgotten: its slots have another length.
+    pub fn set_window(&mut self, window_ns: u64) {
+        self.config.window_ns = window_ns;
+        self.total.reset_window();
+        let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(peer) = self.peers.get_mut(slot) {
+                peer.tally.reset_window();
+            }
+        }
+    }
+
+    /// Over all peers.
+    #[must_use]
+    pub const fn total(&self) -> &Tally {
+        &self.total
+    }
+
+    /// Every peer, in no useful order.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().map(|(_, peer)| peer)
+    }
+
+    /// One peer.
+    #[must_use]
+    pub fn peer(&self, key: &PeerKey) -> Option<&Peer> {
+        self.peers.get(*self.index.get(key)?)
+    }
+
+    /// How many peers were forgotten to stay within the memory.
+    #[must_use]
+    pub const fn forgotten_peers(&self) -> u64 {
+        self.forgotten_peers
+    }
+
+    /// Counts something that happened to a connection with `key`.
+    pub fn count(&mut self, key: PeerKey, happening: Happening, now_ns: u64) {
+        let slot_ns = self.slot_ns();
+        self.total.count(happening, now_ns, slot_ns);
+        let window_ns = self.config.window_ns;
+        self.with_peer(key, now_ns, |peer| {
+            peer.tally.count(happening, now_ns, slot_ns);
+            let problem = match happening {
+                Happening::Refused => Some(Verdict::Refuses),
+                Happening::Unanswered => Some(Verdict::NoAnswer),
+                Happening::Repeated => Some(Verdict::Loses),
+                Happening::Opened | Happening::Established | Happening::HalfOpen | Happening::Reset => None,
+            };
+            if let Some(verdict) = problem {
+                let ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;
+                peer.streaks[verdict as usize].extend(now_ns, window_ns, ongoing);
+            }
+        });
+    }
+
+    /// Adds a round-trip time.
+    pub fn record(&mut self, key: PeerKey, rtt_ns: u64, now_ns: u64) {
+        let slot_ns = self.slot_ns();
+        self.total.record(rtt_ns, now_ns, slot_ns);
+        let StatsConfig { window_ns, slow_ns, .. } = self.config;
+        self.with_peer(key, now_ns, |peer| {
+            peer.tally.record(rtt_ns, now_ns, slot_ns);
+            if rtt_ns >= slow_ns {
+                peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
+            }
+        });
+    }
+
+    /// A connection attempt began to count as unanswered, or ceased to.
+    pub fn wait(&mut self, key: PeerKey, begins: bool, now_ns: u64) {
+        let window_ns = self.config.window_ns;
+        let change = |waiting: u64| if begins { waiting + 1 } else { waiting.saturating_sub(1) };
+        self.total.waiting = change(self.total.waiting);
+        self.with_peer(key, now_ns, |peer| {
+            if begins {
+                let ongoing = peer.tally.waiting > 0;
+                peer.streaks[Verdict::NoAnswer as usize].extend(now_ns, window_ns, ongoing);
+            }
+            peer.tally.waiting = change(peer.tally.waiting);
+        });
+    }
+
+    fn with_peer(&mut self, key: PeerKey, now_ns: u64, change: impl FnOnce(&mut Peer)) {
+        let slot = match self.index.get(&key) {
+            Some(&slot) => slot,
+            None => {
+                let slot = self.peers.insert(Peer::new(key, now_ns), STRANGERS);
+                self.index.insert(key, slot);
+                self.charged_bytes += PEER_BYTES;
+                slot
+            }
+        };
+        let peer = self.peers.get_mut(slot).expect("the index names live slots only");
+        change(peer);
+        peer.last_ns = peer.last_ns.max(now_ns);
+        let bytes = peer.tally.heap_bytes();
+        self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
+        peer.charged_bytes = bytes;
+        let known = peer.tally.counts_since_start().of(Happening::Established) > 0;
+        self.peers.touch(slot, if known { ACQUAINTED } else { STRANGERS });
+        while self.charged_bytes > self.config.peer_bytes && self.peers.len() > 1 {
+            self.forget_one(slot);
+        }
+    }
+
+    /// Forgets the peer that was silent for longest, but not the one just spoken of.
+    fn forget_one(&mut self, but: u32) {
+        let other = |slot: &u32| *slot != but;
+        let oldest = self.peers.oldest(STRANGERS).filter(other).or_else(|| self.peers.oldest(ACQUAINTED));
+        let Some(peer) = oldest.filter(other).and_then(|slot| self.peers.remove(slot)) else { return };
+        self.index.remove(&peer.key);
+        self.charged_bytes -= PEER_BYTES + peer.charged_bytes;
+        self.forgotten_peers += 1;
+    }
+}

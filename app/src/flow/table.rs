@@ -1,0 +1,331 @@
+//! The flow table: records in, decided handshakes and figures out.
+
+use hashbrown::HashTable;
+use probe_common::{Kind, Record};
+
+use super::alarm::Alarms;
+use super::entry::Flow;
+use super::handshake::{Handshake, Leg, Outcome, Stage};
+use super::key::FlowTuple;
+use super::peer::{Happening, PeerKey};
+use super::report::{Event, FlowReport};
+use super::slab::Slab;
+use super::stats::{Stats, StatsConfig};
+
+/// Queues of the slab, in the order in which they give way to a new flow.
+const FINISHED: usize = 0;
+const PENDING: usize = 1;
+const LASTING: usize = 2;
+const QUEUES: usize = 3;
+
+/// A finished flow stays on the screen for this long.
+const RETENTION_NS: u64 = 60_000_000_000;
+
+/// What the table may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Flows at the same time, at least 1.
+    pub flows: usize,
+    /// The statistics' own.
+    pub stats: StatsConfig,
+}
+
+/// What the table could not keep or not make sense of, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableLosses {
+    /// Flows that gave way to new ones before they had ended.
+    pub evicted_flows: u64,
+    /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
+    pub stray: u64,
+}
+
+/// Every flow that is known, and the statistics over them.
+#[derive(Debug)]
+pub struct FlowTable {
+    flows: Slab<Flow, QUEUES>,
+    index: HashTable<u32>,
+    alarms: Alarms,
+    stats: Stats,
+    events: Vec<Event>,
+    limit: usize,
+    next_id: u64,
+    told: u64,
+    losses: TableLosses,
+}
+
+impl FlowTable {
+    /// An empty table.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            flows: Slab::new(),
+            index: HashTable::new(),
+            alarms: Alarms::default(),
+            stats: Stats::new(limits.stats),
+            events: Vec::new(),
+            limit: limits.flows.max(1),
+            next_id: 0,
+            told: 0,
+            losses: TableLosses::default(),
+        }
+    }
+
+    /// Takes one record.
+    pub fn handle(&mut self, record: &Record) {
+        let tuple = FlowTuple::new(record.interface, record.source, record.destination);
+        let slot = self.index.find(tuple.hash(), |&slot| self.has(slot, &tuple)).copied();
+        match record.kind {
+            Kind::Syn => self.syn(slot, tuple, record),
+            Kind::SynAck => self.syn_ack(slot, tuple, record),
+            Kind::Ack => self.ack(slot, record),
+            Kind::Rst => self.rst(slot, tuple, record),
+            Kind::Fin => self.fin(slot, tuple, record),
+        }
+    }
+
+    /// Lets time pass: what was silent for too long is decided, what ended long ago is forgotten.
+    pub fn expire(&mut self, now_ns: u64) {
+        while let Some(slot) = self.alarms.next(now_ns) {
+            self.wake(slot, now_ns);
+        }
+        while let Some(slot) = self.flows.oldest(FINISHED) {
+            let changed_ns = self.flows.get(slot).map_or(0, |flow| flow.changed_ns);
+            if changed_ns.saturating_add(RETENTION_NS) > now_ns {
+                break;
+            }
+            self.retire(slot, now_ns);
+        }
+    }
+
+    /// The run ends: handshakes that are open are told as they are.
+    pub fn finish(&mut self, now_ns: u64) {
+        let open = self.flows.iter().filter(|(_, flow)| flow.is_open());
+        let mut open: Vec<(u64, u32)> = open.map(|(slot, flow)| (flow.id, slot)).collect();
+        open.sort_unstable();
+        for (_, slot) in open {
+            self.tell(slot, now_ns);
+        }
+    }
+
+    /// What was decided since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// How many handshakes' outcomes were told since the start.
+    #[must_use]
+    pub const fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// The statistics.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Changes the length of the sliding window, in nanoseconds.
+    pub fn set_window(&mut self, window_ns: u64) {
+        self.stats.set_window(window_ns);
+    }
+
+    /// What was lost here.
+    #[must_use]
+    pub const fn losses(&self) -> TableLosses {
+        self.losses
+    }
+
+    /// How many flows are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Is none known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// What is known of each flow of `peer` at `now_ns`, in no useful order.
+    pub fn flows_of(&self, peer: PeerKey, now_ns: u64) -> impl Iterator<Item = FlowReport> {
+        let flows = self.flows.iter().map(|(_, flow)| flow);
+        flows.filter(move |flow| flow.peer == peer).map(move |flow| flow.report(now_ns))
+    }
+
+    fn has(&self, slot: u32, tuple: &FlowTuple) -> bool {
+        self.flows.get(slot).is_some_and(|flow| flow.tuple == *tuple)
+    }
+
+    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+        if let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
+            if flow.takes_syn(record) {
+                return self.repeated(slot, record.time_ns);
+            }
+            // The 4-tuple is used again.
+            self.retire(slot, record.time_ns);
+        }
+        self.open(Flow::new(tuple, record, Some(Handshake::opened_by(record))));
+    }
+
+    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+        let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) else {
+            self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
+            return;
+        };
+        let again = flow.handshake.as_ref().is_some_and(Handshake::is_answered);
+        if !flow.takes_syn_ack(record) {
+            self.losses.stray += 1;
+        } else if again {
+            self.repeated(slot, record.time_ns);
+        } else {
+            self.wait(slot, record.time_ns, false);
+            self.arm(slot);
+        }
+    }
+
+    fn ack(&mut self, slot: Option<u32>, record: &Record) {
+        let flow = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?)));
+        match flow.filter(|(_, flow)| flow.is_completed_by_ack(record)) {
+            Some((slot, flow)) => {
+                flow.complete(record);
+                self.tell(slot, record.time_ns);
+            }
+            None => self.losses.stray += 1,
+        }
+    }
+
+    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+        let slot = slot.unwrap_or_else(|| self.open(Flow::new(tuple, record, None)));
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        if flow.is_up() {
+            flow.reset(record);
+            self.closed(slot);
+        } else if flow.is_open() {
+            if flow.takes_early_rst(record) {
+                self.tell(slot, record.time_ns);
+            } else {
+                self.losses.stray += 1;
+            }
+        }
+    }
+
+    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+        let slot = slot.unwrap_or_else(|| self.open(Flow::new(tuple, record, None)));
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        if flow.is_completed_by_fin(record) {
+            flow.complete(record);
+            self.tell(slot, record.time_ns);
+        }
+        if self.flows.get_mut(slot).is_some_and(|flow| flow.takes_last_fin(record)) {
+            self.closed(slot);
+        }
+    }
+
+    /// A SYN or SYN-ACK was seen once more.
+    fn repeated(&mut self, slot: u32, now_ns: u64) {
+        let Some(flow) = self.flows.get(slot) else { return };
+        self.stats.count(flow.peer, Happening::Repeated, now_ns);
+        self.wait(slot, now_ns, true);
+        self.arm(slot);
+    }
+
+    /// Adds a flow, at the cost of the oldest of the least valuable class.
+    fn open(&mut self, mut flow: Flow) -> u32 {
+        while self.flows.len() >= self.limit {
+            let Some(oldest) = (0..QUEUES).find_map(|queue| self.flows.oldest(queue)) else { break };
+            if self.flows.get(oldest).is_some_and(|flow| flow.is_open() || flow.is_up()) {
+                self.losses.evicted_flows += 1;
+            }
+            self.retire(oldest, flow.first_ns);
+        }
+        flow.id = self.next_id;
+        self.next_id += 1;
+        let (peer, first_ns, hash) = (flow.peer, flow.first_ns, flow.tuple.hash());
+        let opening = flow.handshake.is_some();
+        let slot = self.flows.insert(flow, if opening { PENDING } else { LASTING });
+        let flows = &self.flows;
+        self.index.insert_unique(hash, slot, |&slot| flows.get(slot).map_or(0, |flow| flow.tuple.hash()));
+        if opening {
+            self.stats.count(peer, Happening::Opened, first_ns);
+        }
+        self.arm(slot);
+        slot
+    }
+
+    /// Takes a flow out; an outcome that is still open is told as it is.
+    fn retire(&mut self, slot: u32, now_ns: u64) {
+        if self.flows.get(slot).is_some_and(Flow::is_open) {
+            self.tell(slot, now_ns);
+        }
+        if let Some(flow) = self.flows.remove(slot)
+            && let Ok(entry) = self.index.find_entry(flow.tuple.hash(), |&other| other == slot)
+        {
+            entry.remove();
+        }
+    }
+
+    /// Tells the outcome of a handshake as it is at `now_ns`, unless that was done.
+    fn tell(&mut self, slot: u32, now_ns: u64) {
+        self.wait(slot, now_ns, false);
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        if core::mem::replace(&mut flow.told, true) {
+            return;
+        }
+        self.told += 1;
+        let report = flow.report(now_ns);
+        let happening = match report.outcome {
+            Outcome::Established => Some(Happening::Established),
+            Outcome::Refused => Some(Happening::Refused),
+            Outcome::Unanswered => Some(Happening::Unanswered),
+            Outcome::HalfOpen => Some(Happening::HalfOpen),
+            Outcome::Reset => Some(Happening::Reset),
+            Outcome::Pending | Outcome::Closed | Outcome::Unknown => None,
+        };
+        if let Some(happening) = happening {
+            self.stats.count(report.peer, happening, now_ns);
+        }
+        let up = report.outcome == Outcome::Established;
+        if let Some(rtt_ns) = report.rtt().and_then(Leg::exact).filter(|_| up) {
+            self.stats.record(report.peer, rtt_ns, now_ns);
+        }
+        self.events.push(Event::Handshake(report));
+        self.flows.requeue(slot, if up { LASTING } else { FINISHED });
+    }
+
+    fn closed(&mut self, slot: u32) {
+        let Some(flow) = self.flows.get(slot) else { return };
+        self.events.push(Event::Close(flow.report(flow.changed_ns)));
+        self.flows.requeue(slot, FINISHED);
+    }
+
+    /// An attempt counts as unanswered from now on, or no longer.
+    fn wait(&mut self, slot: u32, now_ns: u64, waiting: bool) {
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        let waiting = waiting && flow.stage() == Some(Stage::Opening);
+        if core::mem::replace(&mut flow.waiting, waiting) != waiting {
+            self.stats.wait(flow.peer, waiting, now_ns);
+        }
+    }
+
+    /// Looks at a slot whose alarm went off. The slot may hold another flow by now.
+    fn wake(&mut self, slot: u32, now_ns: u64) {
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        let Some(handshake) = &mut flow.handshake else { return };
+        if handshake.deadline_ns().is_some_and(|deadline_ns| deadline_ns <= now_ns) {
+            handshake.expire();
+            flow.changed_ns = now_ns;
+            return self.tell(slot, now_ns);
+        }
+        if handshake.silent_at_ns().is_some_and(|silent_ns| silent_ns <= now_ns) {
+            self.wait(slot, now_ns, true);
+        }
+        self.arm(slot);
+    }
+
+    fn arm(&mut self, slot: u32) {
+        if let Some(due_ns) = self.flows.get(slot).and_then(Flow::due_ns) {
+            self.alarms.set(slot, due_ns);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! A sliding window in slots.
+
+/// The window slides by a tenth of its length.
+pub const SLOTS: usize = 10;
+
+/// What can be kept per slot.
+pub trait Slot: Default {
+    /// Forgets everything, to be used for a new span of time.
+    fn clear(&mut self);
+}
+
+/// The last `SLOTS` spans of time. A slot is cleared when its turn comes again, so that a window that
+/// nobody writes to costs nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Window<S> {
+    slots: [S; SLOTS],
+    /// The number of the newest span, counted from the beginning of time.
+    newest: u64,
+}
+
+impl<S: Slot> Window<S> {
+    /// The slot that `now_ns` falls into, with slots `slot_ns` long. Times that lie behind the window
+    /// (two processors' records can come in the wrong order) fall into the oldest slot that is left.
+    pub fn at(&mut self, now_ns: u64, slot_ns: u64) -> &mut S {
+        let span = now_ns / slot_ns;
+        self.advance(span);
+        let oldest = self.newest.saturating_sub(SLOTS as u64 - 1);
+        &mut self.slots[index(span.max(oldest))]
+    }
+
+    /// The slots that are still within the window at `now_ns`.
+    pub fn live(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &S> {
+        let span = now_ns / slot_ns;
+        let oldest = span.saturating_sub(SLOTS as u64 - 1);
+        (oldest..=self.newest.min(span)).map(|span| &self.slots[index(span)])
+    }
+
+    /// All slots, whatever their time.
+    pub fn all(&self) -> impl Iterator<Item = &S> {
+        self.slots.iter()
+    }
+
+    fn advance(&mut self, span: u64) {
+        if span <= self.newest {
+            return;
+        }
+        let passed = (span - self.newest).min(SLOTS as u64);
+        for new in span - passed + 1..=span {
+            self.slots[index(new)].clear();
+        }
+        self.newest = span;
+    }
+}
+
+fn index(span: u64) -> usize {
+    usize::try_from(span % SLOTS as u64).expect("less than SLOTS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Slot for u32 {
+        fn clear(&mut self) {
+            *self = 0;
+        }
+    }
+
+    fn sum(window: &Window<u32>, now: u64) -> u32 {
+        window.live(now, 1).sum()
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_gone() {
+        let mut window = Window::default();
+        for now in 100..110 {
+            *window.at(now, 1) += 1;
+        }
+        assert_eq!(sum(&window, 109), 10);
+        assert_eq!(sum(&window, 112), 7);
+        assert_eq!(sum(&window, 119), 0);
+        *window.at(115, 1) += 1;
+        assert_eq!(sum(&window, 115), 5);
+    }
+
+    #[test]
+    fn a_long_pause_clears_all_of_it() {
+        let mut window = Window::default();
+        *window.at(5, 1) += 1;
+        *window.at(1_000_005, 1) += 1;
+        assert_eq!(sum(&window, 1_000_005), 1);
+    }
+
+    #[test]
+    fn a_record_from_the_past_is_kept() {
+        let mut window = Window::default();
+        *window.at(100, 1) += 1;
+        *window.at(99, 1) += 1;
+        *window.at(1, 1) += 1;
+        assert_eq!(sum(&window, 100), 3);
+    }
+}

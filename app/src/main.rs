@@ -1,0 +1,26 @@
+//! The command.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tcptop::cli::Cli;
+use tcptop::config::Config;
+use tcptop::pipeline;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let config = Config::new(&cli, can_show_screen());
+    match pipeline::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tcptop: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn can_show_screen() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    std::io::stdout().is_terminal() && !dumb
+}

@@ -1,0 +1,181 @@
+//! How figures, times and addresses are written for people. One home, so that all sinks write alike.
+
+use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
+
+use jiff::tz::TimeZone;
+use probe_common::Endpoint;
+
+use crate::clock::Anchor;
+
+/// What stands where a value is not known.
+pub const UNKNOWN: &str = "-";
+
+/// What the sinks need beside the figures: names of interfaces, and the wall clock.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The interfaces that are watched, by index. The names are escaped.
+    pub interfaces: BTreeMap<u32, String>,
+    /// Turns the monotonic clock into the wall clock.
+    pub anchor: Anchor,
+    /// The time zone for people.
+    pub zone: TimeZone,
+}
+
+impl Scene {
+    /// A scene in the time zone of this machine.
+    #[must_use]
+    pub fn new(interfaces: BTreeMap<u32, String>, anchor: Anchor) -> Self {
+        Self { interfaces, anchor, zone: TimeZone::system() }
+    }
+
+    /// The name of an interface, or its index as `#5` when it is not one of those that are watched.
+    #[must_use]
+    pub fn interface(&self, index: u32) -> String {
+        self.interfaces.get(&index).cloned().unwrap_or_else(|| format!("#{index}"))
+    }
+
+    /// The names of all, in a row.
+    #[must_use]
+    pub fn all_interfaces(&self) -> String {
+        self.interfaces.values().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Local time of day: `14:02:31.123`.
+    #[must_use]
+    pub fn time_of_day(&self, monotonic_ns: u64) -> String {
+        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
+        format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
+    }
+}
+
+/// Three digits and a unit: `9.87µs`, `412ms`, `1.50s`. From 1,000 s on whole seconds.
+#[must_use]
+pub fn duration(ns: u64) -> String {
+    let (unit_ns, unit) = match ns {
+        0..1_000 => return format!("{ns}ns"),
+        1_000..999_500 => (1_000, "µs"),
+        999_500..999_500_000 => (1_000_000, "ms"),
+        999_500_000.. => (1_000_000_000, "s"),
+    };
+    format!("{}{unit}", three_digits(ns, unit_ns))
+}
+
+/// `ns` in units, with three significant digits as long as there is a fraction.
+fn three_digits(ns: u64, unit_ns: u64) -> String {
+    let rounded = |parts: u64| {
+        let part_ns = unit_ns / parts;
+        (ns + part_ns / 2) / part_ns
+    };
+    match (rounded(100), rounded(10)) {
+        (hundredths @ ..1_000, _) => format!("{}.{:02}", hundredths / 100, hundredths % 100),
+        (_, tenths @ ..1_000) => format!("{}.{}", tenths / 10, tenths % 10),
+        _ => format!("{}", rounded(1)),
+    }
+}
+
+/// The same, or `-`.
+#[must_use]
+pub fn maybe_duration(ns: Option<u64>) -> String {
+    ns.map_or_else(|| UNKNOWN.to_owned(), duration)
+}
+
+/// A span of time in its two largest units: `48s`, `2m41s`, `1h02m`, `3d04h`.
+#[must_use]
+pub fn age(ns: u64) -> String {
+    let s = ns / 1_000_000_000;
+    match s {
+        0..60 => format!("{s}s"),
+        60..3_600 => format!("{}m{:02}s", s / 60, s % 60),
+        3_600..86_400 => format!("{}h{:02}m", s / 3_600, s / 60 % 60),
+        86_400.. => format!("{}d{:02}h", s / 86_400, s / 3_600 % 24),
+    }
+}
+
+/// Running time like a clock: `04:12`, `1:04:12`.
+#[must_use]
+pub fn clock(ns: u64) -> String {
+    let s = ns / 1_000_000_000;
+    let (hours, minutes, seconds) = (s / 3_600, s / 60 % 60, s % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes:02}:{seconds:02}")
+    }
+}
+
+/// Events per second: `395`, `18.2`, `0.31`, `0`.
+#[must_use]
+pub fn rate(per_s: f64) -> String {
+    match per_s {
+        ..=0.0 => "0".to_owned(),
+        ..9.995 => format!("{per_s:.2}"),
+        ..99.95 => format!("{per_s:.1}"),
+        _ => format!("{per_s:.0}"),
+    }
+}
+
+/// An address and a port: `10.20.3.14:5432`, `[2001:db8::8d]:443`.
+#[must_use]
+pub fn endpoint(endpoint: &Endpoint) -> String {
+    let address = address(&endpoint.address);
+    let port = endpoint.port;
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+/// An address, IPv4 where it is a mapped one.
+#[must_use]
+pub fn address(address: &[u8; 16]) -> String {
+    Ipv6Addr::from(*address).to_canonical().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use probe_common::segment::mapped;
+
+    #[test]
+    fn durations_have_three_digits() {
+        let shown = [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_000, "1.00µs"),
+            (9_994, "9.99µs"),
+            (9_996, "10.0µs"),
+            (99_960, "100µs"),
+            (999_499, "999µs"),
+            (999_500, "1.00ms"),
+            (412_000_000, "412ms"),
+            (999_600_000, "1.00s"),
+            (1_500_000_000, "1.50s"),
+            (63_000_000_000, "63.0s"),
+            (127_400_000_000, "127s"),
+        ];
+        for (ns, text) in shown {
+            assert_eq!(duration(ns), text, "{ns} ns");
+        }
+    }
+
+    #[test]
+    fn ages_have_two_units() {
+        let second = 1_000_000_000;
+        assert_eq!(age(48 * second), "48s");
+        assert_eq!(age(161 * second), "2m41s");
+        assert_eq!(age(3_720 * second), "1h02m");
+        assert_eq!(age(90_000 * second), "1d01h");
+        assert_eq!(clock(252 * second), "04:12");
+        assert_eq!(clock(3_852 * second), "1:04:12");
+    }
+
+    #[test]
+    fn rates_keep_their_width() {
+        assert_eq!([0.0, 0.312, 9.999, 18.24, 394.6].map(rate), ["0", "0.31", "10.0", "18.2", "395"]);
+    }
+
+    #[test]
+    fn endpoints_are_written_as_people_know_them() {
+        assert_eq!(endpoint(&Endpoint { address: mapped([10, 0, 0, 1]), port: 80 }), "10.0.0.1:80");
+        let v6 = "2001:db8::8d".parse::<Ipv6Addr>().unwrap().octets();
+        assert_eq!(endpoint(&Endpoint { address: v6, port: 443 }), "[2001:db8::8d]:443");
+    }
+}

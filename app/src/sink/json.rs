@@ -1,0 +1,176 @@
+//! One JSON object a line, flat. A value that is not known is `null`.
+//!
+//! `schema` is raised when a field changes its meaning or goes away; new fields may come at any time.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::Scene;
+use super::format::address;
+use crate::flow::{Closer, FlowReport, Leg, Role};
+use crate::snapshot::{Figures, Snapshot};
+
+const SCHEMA: u32 = 1;
+
+/// What `handshake` and `close` objects share.
+#[derive(Serialize)]
+struct Head {
+    schema: u32,
+    r#type: &'static str,
+    time: String,
+    interface: String,
+    role: Option<&'static str>,
+    local_ip: String,
+    local_port: u16,
+    remote_ip: String,
+    remote_port: u16,
+    outcome: &'static str,
+}
+
+#[derive(Serialize)]
+struct Handshake {
+    #[serde(flatten)]
+    head: Head,
+    tries: Option<u32>,
+    server_leg_ns: Option<u64>,
+    client_leg_ns: Option<u64>,
+    rtt_ns: Option<u64>,
+    turnaround_ns: Option<u64>,
+    setup_ns: Option<u64>,
+    refusal_ns: Option<u64>,
+    ambiguous: bool,
+    server_leg_min_ns: Option<u64>,
+    server_leg_max_ns: Option<u64>,
+    client_leg_min_ns: Option<u64>,
+    client_leg_max_ns: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Close {
+    #[serde(flatten)]
+    head: Head,
+    lifetime_ns: Option<u64>,
+    closed_by: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    schema: u32,
+    r#type: &'static str,
+    time: String,
+    interfaces: String,
+    duration_ns: u64,
+    handshakes: u64,
+    pending: u64,
+    established: u64,
+    refused: u64,
+    unanswered: u64,
+    half_open: u64,
+    reset: u64,
+    repeated_syns: u64,
+    rtt_samples: u64,
+    rtt_p50_ns: Option<u64>,
+    rtt_p90_ns: Option<u64>,
+    rtt_p99_ns: Option<u64>,
+    rtt_max_ns: Option<u64>,
+    records: u64,
+    stray: u64,
+    lost: u64,
+    #[serde(flatten)]
+    lost_by_kind: Map<String, Value>,
+}
+
+/// The outcome of one handshake.
+#[must_use]
+pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
+    let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
+    let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg);
+    let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
+    line(&Handshake {
+        head: head("handshake", flow, scene),
+        tries: flow.tries,
+        server_leg_ns: exact(flow.server_leg),
+        client_leg_ns: exact(flow.client_leg),
+        rtt_ns: exact(flow.rtt()),
+        turnaround_ns: exact(flow.turnaround()),
+        setup_ns: flow.setup_ns,
+        refusal_ns: exact(flow.refusal),
+        ambiguous: flow.is_ambiguous(),
+        server_leg_min_ns,
+        server_leg_max_ns,
+        client_leg_min_ns,
+        client_leg_max_ns,
+    })
+}
+
+/// The end of a connection.
+#[must_use]
+pub fn close(flow: &FlowReport, scene: &Scene) -> String {
+    line(&Close {
+        head: head("close", flow, scene),
+        lifetime_ns: flow.lifetime_ns,
+        closed_by: flow.closed_by.map(Closer::name),
+    })
+}
+
+/// The last object: totals, and what is missing from them.
+#[must_use]
+pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
+    let Figures { outcomes, rtt } = &snapshot.total;
+    let lost = snapshot.losses.iter();
+    line(&Summary {
+        schema: SCHEMA,
+        r#type: "summary",
+        time: rfc3339(snapshot.taken_ns, scene),
+        interfaces: scene.all_interfaces(),
+        duration_ns: snapshot.taken_ns.saturating_sub(snapshot.started_ns),
+        handshakes: snapshot.told,
+        pending: snapshot.told.saturating_sub(outcomes.decided()),
+        established: outcomes.established,
+        refused: outcomes.refused,
+        unanswered: outcomes.unanswered,
+        half_open: outcomes.half_open,
+        reset: outcomes.reset,
+        repeated_syns: outcomes.repeated,
+        rtt_samples: rtt.map_or(0, |rtt| rtt.samples),
+        rtt_p50_ns: rtt.map(|rtt| rtt.p50_ns),
+        rtt_p90_ns: rtt.map(|rtt| rtt.p90_ns),
+        rtt_p99_ns: rtt.map(|rtt| rtt.p99_ns),
+        rtt_max_ns: rtt.map(|rtt| rtt.max_ns),
+        records: snapshot.records,
+        stray: snapshot.stray,
+        lost: snapshot.losses.total(),
+        lost_by_kind: lost.map(|(kind, count)| (format!("lost_{kind}"), count.into())).collect(),
+    })
+}
+
+fn head(kind: &'static str, flow: &FlowReport, scene: &Scene) -> Head {
+    Head {
+        schema: SCHEMA,
+        r#type: kind,
+        time: rfc3339(flow.changed_ns, scene),
+        interface: scene.interface(flow.interface),
+        role: flow.role.map(Role::name),
+        local_ip: address(&flow.local.address),
+        local_port: flow.local.port,
+        remote_ip: address(&flow.remote.address),
+        remote_port: flow.remote.port,
+        outcome: flow.outcome.name(),
+    }
+}
+
+fn bounds(leg: Option<Leg>) -> (Option<u64>, Option<u64>) {
+    match leg {
+        Some(Leg::Between { min_ns, max_ns }) => (Some(min_ns), Some(max_ns)),
+        Some(Leg::Exact(_)) | None => (None, None),
+    }
+}
+
+/// UTC with nanoseconds: `2026-01-02T03:04:05.000000006Z` (RFC 3339).
+fn rfc3339(monotonic_ns: u64, scene: &Scene) -> String {
+    format!("{:.9}", scene.anchor.wall(monotonic_ns))
+}
+
+fn line(object: &impl Serialize) -> String {
+    serde_json::to_string(object).expect("strings, numbers and nulls under string keys")
+}

@@ -1,0 +1,12 @@
+//! How things are shown: text lines, JSON, a report, the screen. Sinks get events and snapshots and give
+//! bytes; none of them knows where records come from.
+
+pub mod format;
+pub mod json;
+pub mod outlet;
+pub mod report;
+pub mod text;
+pub mod tui;
+pub mod writer;
+
+pub use format::Scene;

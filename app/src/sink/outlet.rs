@@ -1,0 +1,107 @@
+//! Where events and snapshots go in this run.
+
+use std::io;
+use std::sync::Arc;
+
+use super::tui::{Command, Screen};
+use super::writer::{LineWriter, Stopped};
+use super::{Scene, json, text};
+use crate::config::Output;
+use crate::error::Error;
+use crate::flow::Event;
+use crate::snapshot::Snapshot;
+
+/// The one sink of a run.
+#[derive(Debug)]
+pub enum Outlet {
+    /// The terminal.
+    Screen(Screen),
+    /// A line per handshake.
+    Text(LineWriter),
+    /// JSON objects.
+    Json(LineWriter),
+    /// Nothing before the end.
+    Quiet(LineWriter),
+}
+
+impl Outlet {
+    /// Opens the terminal or standard output.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used.
+    pub fn open(output: Output, scene: &Arc<Scene>) -> Result<Self, Error> {
+        let lines = || {
+            LineWriter::new(io::stdout())
+                .map_err(|source| Error::System { what: "start the output thread", source })
+        };
+        Ok(match output {
+            Output::Screen => Self::Screen(Screen::open(Arc::clone(scene)).map_err(Error::Terminal)?),
+            Output::Text => Self::Text(lines()?),
+            Output::Json => Self::Json(lines()?),
+            Output::Quiet => Self::Quiet(lines()?),
+        })
+    }
+
+    /// Takes something that was decided.
+    ///
+    /// # Errors
+    /// When it can no longer be written.
+    pub fn event(&mut self, event: &Event, scene: &Scene) -> Result<(), Stopped> {
+        match (self, event) {
+            (Self::Text(lines), Event::Handshake(flow)) => lines.line(text::handshake(flow, scene)),
+            (Self::Json(lines), Event::Handshake(flow)) => lines.line(json::handshake(flow, scene)),
+            (Self::Json(lines), Event::Close(flow)) => lines.line(json::close(flow, scene)),
+            (Self::Text(_), Event::Close(_)) | (Self::Screen(_) | Self::Quiet(_), _) => Ok(()),
+        }
+    }
+
+    /// Takes a new picture.
+    pub fn show(&self, snapshot: Snapshot) {
+        if let Self::Screen(screen) = self {
+            screen.show(snapshot);
+        }
+    }
+
+    /// Says something to people while the run goes on.
+    pub fn notice(&self, message: &str) {
+        match self {
+            Self::Screen(screen) => screen.notice(message),
+            // Standard error may be closed; that is no reason to stop.
+            Self::Text(_) | Self::Json(_) | Self::Quiet(_) => {
+                let _ = io::Write::write_all(&mut io::stderr(), format!("tcptop: {message}\n").as_bytes());
+            }
+        }
+    }
+
+    /// The next wish of the person at the screen; `None` when the screen is gone. Without a screen, never.
+    pub async fn command(&mut self) -> Option<Command> {
+        match self {
+            Self::Screen(screen) => screen.command().await,
+            Self::Text(_) | Self::Json(_) | Self::Quiet(_) => std::future::pending().await,
+        }
+    }
+
+    /// Lines that a slow reader did not take.
+    #[must_use]
+    pub const fn unwritten(&self) -> u64 {
+        match self {
+            Self::Screen(_) => 0,
+            Self::Text(lines) | Self::Json(lines) | Self::Quiet(lines) => lines.unwritten(),
+        }
+    }
+
+    /// Gives the closing words and closes.
+    ///
+    /// # Errors
+    /// When something could not be written, or the screen failed.
+    pub fn close(self, snapshot: &Snapshot, closing: &str, scene: &Scene) -> Result<(), Stopped> {
+        match self {
+            Self::Screen(screen) => {
+                screen.close().map_err(Stopped::Failed)?;
+                LineWriter::new(io::stdout()).map_err(Stopped::Failed)?.finish(Some(closing.to_owned()))
+            }
+            Self::Json(lines) => lines.finish(Some(json::summary(snapshot, scene))),
+            Self::Text(lines) | Self::Quiet(lines) => lines.finish(Some(closing.to_owned())),
+        }
+    }
+}

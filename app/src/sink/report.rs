@@ -1,0 +1,139 @@
+//! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
+
+use super::Scene;
+use super::format::{age, duration, endpoint, maybe_duration};
+use crate::flow::Verdict;
+use crate::snapshot::{Figures, PeerRow, Percentiles, Snapshot};
+
+/// As many of the worst peers are named in a summary.
+const WORST: usize = 3;
+/// As many peers are listed in a report.
+const LISTED: usize = 20;
+
+/// A few lines: time watched, handshakes, latencies, worst peers, losses.
+#[must_use]
+pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
+    let mut lines = vec![format!("--- tcptop {} ---", scene.all_interfaces())];
+    lines.extend(totals(snapshot));
+    let failing: Vec<String> = failing(snapshot).take(WORST).map(problem).collect();
+    if !failing.is_empty() {
+        lines.push(format!("worst: {}", failing.join("; ")));
+    }
+    lines.push(losses(snapshot));
+    lines.join("\n")
+}
+
+/// The same at more length, with a table of peers: to be pasted into a ticket. `snapshot` was taken with
+/// peers since the start.
+#[must_use]
+pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
+    let began = scene.anchor.wall(snapshot.started_ns);
+    let ended = scene.anchor.wall(snapshot.taken_ns);
+    let mut lines = vec![
+        format!("tcptop {} on {}", env!("CARGO_PKG_VERSION"), scene.all_interfaces()),
+        format!("{began:.0} to {ended:.0}"),
+        String::new(),
+    ];
+    lines.extend(totals(snapshot));
+    lines.push(losses(snapshot));
+    if !snapshot.peers.is_empty() {
+        lines.push(String::new());
+        lines.extend(table(snapshot));
+    }
+    lines.join("\n")
+}
+
+fn totals(snapshot: &Snapshot) -> Vec<String> {
+    let Figures { outcomes, rtt } = &snapshot.total;
+    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.started_ns);
+    let pending = snapshot.told.saturating_sub(outcomes.decided());
+    let counts = [
+        (outcomes.established, "established"),
+        (outcomes.refused, "refused"),
+        (outcomes.unanswered, "unanswered"),
+        (outcomes.half_open, "half-open"),
+        (outcomes.reset, "reset"),
+        (pending, "pending"),
+    ];
+    let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
+    let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
+    let mut lines = vec![format!(
+        "watched {}: {} handshakes ({}), {} SYNs and SYN-ACKs sent again",
+        age(watched_ns),
+        snapshot.told,
+        named.join(", "),
+        outcomes.repeated,
+    )];
+    if let Some(rtt) = rtt {
+        let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
+        let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
+        lines.push(format!("rtt p50/p90/p99/max {} of {samples} samples", shown.join("/")));
+    }
+    lines
+}
+
+fn losses(snapshot: &Snapshot) -> String {
+    let kinds: Vec<String> = snapshot
+        .losses
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| format!("{count} {}", kind.replace('_', " ")))
+        .collect();
+    let why = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{} records, lost {}{why}", snapshot.records, snapshot.losses.total())
+}
+
+fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &PeerRow> {
+    snapshot.peers.iter().filter(|row| row.verdict.is_some())
+}
+
+fn problem(row: &PeerRow) -> String {
+    let outcomes = &row.figures.outcomes;
+    let what = match row.verdict {
+        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.unanswered, outcomes.opened),
+        Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
+        Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
+        Some(Verdict::Loses) => format!("{} SYNs or SYN-ACKs sent again", outcomes.repeated),
+        None => "nothing wrong".to_owned(),
+    };
+    format!("{} {what}", endpoint(&row.key.service))
+}
+
+const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "REPEATED"];
+
+/// The peers in columns, each as wide as its widest cell; the first two are aligned to the left.
+fn table(snapshot: &Snapshot) -> Vec<String> {
+    let rows = snapshot.peers.iter().take(LISTED).map(cells);
+    let cells: Vec<[String; 10]> = std::iter::once(TITLES.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 10] = std::array::from_fn(width);
+    let line = |row: &[String; 10]| {
+        let padded = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+            if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        padded.collect::<Vec<_>>().join("  ")
+    };
+    let mut lines: Vec<String> = cells.iter().map(line).collect();
+    let more = snapshot.peer_count.saturating_sub(LISTED);
+    if more > 0 {
+        lines.push(format!("... and {more} more peers"));
+    }
+    lines
+}
+
+fn cells(row: &PeerRow) -> [String; 10] {
+    let Figures { outcomes, rtt } = &row.figures;
+    let latency = |ns: Option<u64>| maybe_duration(ns);
+    [
+        row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
+        endpoint(&row.key.service),
+        outcomes.opened.to_string(),
+        outcomes.established.to_string(),
+        latency(rtt.map(|rtt| rtt.p50_ns)),
+        latency(rtt.map(|rtt| rtt.p90_ns)),
+        latency(rtt.map(|rtt| rtt.p99_ns)),
+        outcomes.unanswered.to_string(),
+        outcomes.refused.to_string(),
+        outcomes.repeated.to_string(),
+    ]
+}

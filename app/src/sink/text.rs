@@ -1,0 +1,48 @@
+//! Lines for people, one per decided handshake.
+
+use super::Scene;
+use super::format::{UNKNOWN, duration, endpoint, maybe_duration};
+use crate::flow::{FlowReport, Leg, Role};
+
+/// One handshake: when, who, what came of it, how long it took.
+///
+/// `14:02:31.123 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
+#[must_use]
+pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
+    let role = flow.role.map_or(UNKNOWN, Role::name);
+    let mut line = format!(
+        "{} {role:<6} {:<24} {:<11} {}",
+        scene.time_of_day(flow.changed_ns),
+        endpoint(&flow.peer.service),
+        flow.outcome.name(),
+        latency(flow),
+    );
+    if flow.tries != Some(1) {
+        let tries = flow.tries.map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string());
+        line.push_str(&format!(" tries {tries}"));
+    }
+    let port = if flow.role == Some(Role::Server) { flow.remote.port } else { flow.local.port };
+    line.push_str(&format!(" port {port} {}", scene.interface(flow.interface)));
+    line
+}
+
+fn latency(flow: &FlowReport) -> String {
+    if let Some(refusal) = flow.refusal {
+        return format!("after {}", leg(refusal));
+    }
+    let rtt = flow.rtt().map_or_else(|| UNKNOWN.to_owned(), leg);
+    let mut text = format!("rtt {rtt:<6} setup {:<6}", maybe_duration(flow.setup_ns));
+    if let Some(turnaround) = flow.turnaround() {
+        text.push_str(&format!(" turnaround {}", leg(turnaround)));
+    }
+    text
+}
+
+/// One leg: `210ms`, or its bounds: `2.10ms..1.00s`.
+#[must_use]
+pub fn leg(leg: Leg) -> String {
+    match leg {
+        Leg::Exact(ns) => duration(ns),
+        Leg::Between { min_ns, max_ns } => format!("{}..{}", duration(min_ns), duration(max_ns)),
+    }
+}

@@ -1,0 +1,44 @@
+//! What the keys do and what the words mean.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::style;
+use crate::sink::tui::keys::BINDINGS;
+
+const WORDS: [(&str, &str); 12] = [
+    ("N", "no answer: attempts of the window are unanswered, or still waiting"),
+    ("R", "refused: a RST answered SYNs of the window"),
+    ("S", "slow: a tenth of the window's handshakes or more reach --slow"),
+    ("L", "loss: SYNs or SYN-ACKs of the window were sent again"),
+    ("PEER", "remote address and service port"),
+    ("NEW/s", "connection attempts per second"),
+    ("P50..P99", "round-trip time of completed handshakes, the leg over the network"),
+    ("UNANS", "attempts repeated or older than 1 s without an answer"),
+    ("REPEAT", "SYNs and SYN-ACKs sent again"),
+    ("SINCE", "how long the trouble has gone on"),
+    ("SETUP", "first SYN to the ACK: what the application waited"),
+    ("lost", "records, packets or flows that could not be kept: figures miss them"),
+];
+
+/// Draws the help over the tables, from a line on that is cut to what there is.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, offset: usize) {
+    let keys = BINDINGS.iter().map(|binding| row(binding.label, binding.help));
+    let words = WORDS.iter().map(|(word, meaning)| row(word, meaning));
+    let lines: Vec<Line<'_>> = [Line::styled("Keys", style::strong())]
+        .into_iter()
+        .chain(keys)
+        .chain([Line::default(), Line::styled("Words", style::strong())])
+        .chain(words)
+        .collect();
+    let last = lines.len().saturating_sub(usize::from(area.height));
+    let shown = lines.into_iter().skip(offset.min(last)).collect::<Vec<_>>();
+    frame.render_widget(Clear, area);
+    frame.render_widget(Paragraph::new(shown), area);
+}
+
+fn row(left: &str, right: &str) -> Line<'static> {
+    Line::from(format!("  {left:<13} {right}"))
+}

@@ -1,0 +1,95 @@
+//! The selected peer's round-trip times as bars on a logarithmic scale.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+
+use super::style;
+use crate::sink::format::duration;
+use crate::snapshot::{Bar, Detail, Percentiles};
+
+/// Eighths of a column.
+const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+/// Width of the label before a bar, and of the percentiles and the count behind it.
+const LABEL: usize = 7;
+const MARKS: usize = 12;
+const COUNT: usize = 6;
+
+/// What the bars show: since the start, because ten seconds rarely make a shape.
+pub(super) fn title(detail: &Detail) -> String {
+    format!("rtt since start, n={}", detail.rtt.map_or(0, |rtt| rtt.samples))
+}
+
+/// Draws the bars, or says why there are none.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
+    let Some(rtt) = detail.rtt else {
+        frame.render_widget(Span::styled("no completed handshake yet", style::faint()), area);
+        return;
+    };
+    let bars = merged(&detail.bars, usize::from(area.height));
+    let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
+    let room = usize::from(area.width).saturating_sub(LABEL + COUNT + MARKS + 2);
+    let lines = bars.iter().enumerate().map(|(index, bar)| {
+        let end_ns = bars.get(index + 1).map_or(u64::MAX, |next| next.from_ns);
+        let marks = marks(&rtt, bar.from_ns, end_ns, index == 0);
+        Line::from(vec![
+            Span::raw(format!("{:>LABEL$} ", scale(bar.from_ns))),
+            Span::raw(format!("{:<room$}", filled(bar.count, most, room))),
+            Span::raw(format!("{:>COUNT$} ", bar.count)),
+            Span::styled(marks, style::strong()),
+        ])
+    });
+    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), area);
+}
+
+/// The beginning of a range: round numbers need no fraction.
+fn scale(ns: u64) -> String {
+    let text = duration(ns);
+    text.replace(".00", "").replace(".0", "")
+}
+
+/// Neighbours are taken together until there is a row for each bar.
+fn merged(bars: &[Bar], rows: usize) -> Vec<Bar> {
+    let together = bars.len().div_ceil(rows.max(1)).max(1);
+    let sum = |part: &[Bar]| Bar { from_ns: part[0].from_ns, count: part.iter().map(|bar| bar.count).sum() };
+    bars.chunks(together).map(sum).collect()
+}
+
+fn filled(count: u64, most: u64, room: usize) -> String {
+    let eighths = usize::try_from(u128::from(count) * room as u128 * 8 / u128::from(most)).unwrap_or(0);
+    // What is there must be seen.
+    let eighths = if count > 0 { eighths.max(1) } else { 0 };
+    let mut bar = "█".repeat(eighths / 8);
+    if eighths % 8 > 0 {
+        bar.push(EIGHTHS[eighths % 8]);
+    }
+    bar
+}
+
+/// The percentiles that fall into a range; the first one takes those below it, too.
+fn marks(rtt: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
+    let named = [("p50", rtt.p50_ns), ("p90", rtt.p90_ns), ("p99", rtt.p99_ns)];
+    let within = named.iter().filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns);
+    within.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_long_as_they_should_be() {
+        assert_eq!(filled(8, 8, 4), "████");
+        assert_eq!(filled(3, 8, 4), "█▌");
+        assert_eq!(filled(1, 1_000_000, 4), "▏");
+        assert_eq!(filled(0, 8, 4), "");
+    }
+
+    #[test]
+    fn neighbours_are_taken_together() {
+        let bars: Vec<Bar> = (0..7).map(|from_ns| Bar { from_ns, count: 1 }).collect();
+        let merged = merged(&bars, 4);
+        assert_eq!(merged.iter().map(|bar| bar.count).collect::<Vec<_>>(), [2, 2, 2, 1]);
+    }
+}

@@ -1,0 +1,89 @@
+//! The peers, worst first.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::Line;
+
+use super::columns::{self, Column};
+use super::style;
+use crate::sink::format::{UNKNOWN, age, endpoint, maybe_duration, rate};
+use crate::sink::tui::model::{Model, Pane};
+use crate::snapshot::{PeerRow, Snapshot};
+
+/// An IPv4 address with a port takes 21 columns at the most.
+const LEAST_PEER: usize = 21;
+/// The verdict's letter and the mark of the selected row.
+const MARGIN: usize = 3;
+
+const COLUMNS: [Column<PeerRow>; 9] = [
+    Column { title: "PEER", width: 0, priority: 0, cell: |row, _| endpoint(&row.key.service) },
+    Column { title: "NEW/s", width: 5, priority: 3, cell: |row, _| rate(row.new_per_s) },
+    Column {
+        title: "P50",
+        width: 6,
+        priority: 2,
+        cell: |row, _| latency(row.figures.rtt.map(|rtt| rtt.p50_ns)),
+    },
+    Column {
+        title: "P90",
+        width: 6,
+        priority: 5,
+        cell: |row, _| latency(row.figures.rtt.map(|rtt| rtt.p90_ns)),
+    },
+    Column {
+        title: "P99",
+        width: 6,
+        priority: 1,
+        cell: |row, _| latency(row.figures.rtt.map(|rtt| rtt.p99_ns)),
+    },
+    Column {
+        title: "UNANS",
+        width: 5,
+        priority: 0,
+        cell: |row, _| row.figures.outcomes.unanswered.to_string(),
+    },
+    Column {
+        title: "REFUSED",
+        width: 7,
+        priority: 0,
+        cell: |row, _| row.figures.outcomes.refused.to_string(),
+    },
+    Column {
+        title: "REPEAT",
+        width: 6,
+        priority: 6,
+        cell: |row, _| row.figures.outcomes.repeated.to_string(),
+    },
+    Column { title: "SINCE", width: 6, priority: 4, cell: since },
+];
+
+fn latency(ns: Option<u64>) -> String {
+    maybe_duration(ns)
+}
+
+fn since(row: &PeerRow, now_ns: u64) -> String {
+    row.since_ns.map_or_else(|| UNKNOWN.to_owned(), |since_ns| age(now_ns.saturating_sub(since_ns)))
+}
+
+/// Draws titles and as many rows as fit, the selected one among them.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
+    let width = usize::from(area.width).saturating_sub(MARGIN);
+    let (columns, flexible) = columns::fit(&COLUMNS, width, LEAST_PEER);
+    let titles = columns::line(&columns, flexible, |column| column.title.to_owned());
+    let mut lines = vec![Line::styled(format!("   {titles}"), style::strong())];
+
+    let shown = usize::from(area.height).saturating_sub(1);
+    let selected = model.peer_row();
+    let first = columns::scroll(selected, snapshot.peers.len(), shown);
+    for (number, row) in snapshot.peers.iter().enumerate().skip(first).take(shown) {
+        let letter = row.verdict.map_or(' ', |verdict| verdict.letter());
+        let mark = if number == selected { '▸' } else { ' ' };
+        let cells = columns::line(&columns, flexible, |column| (column.cell)(row, snapshot.taken_ns));
+        let mut look = style::verdict(row.verdict);
+        if number == selected && model.pane == Pane::Peers {
+            look = look.patch(style::strong());
+        }
+        lines.push(Line::styled(format!("{letter}{mark} {cells}"), look));
+    }
+    frame.render_widget(ratatui::widgets::Paragraph::new(lines), area);
+}

@@ -1,0 +1,83 @@
+//! Two lines that are always there: can this be trusted, and how is it going?
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::style;
+use crate::sink::Scene;
+use crate::sink::format::{age, clock, duration, rate};
+use crate::sink::tui::model::Model;
+use crate::snapshot::Snapshot;
+
+/// Draws both.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model, scene: &Scene) {
+    let [first, second] = area.layout(&ratatui::layout::Layout::vertical([1, 1]));
+    let right = right(snapshot, scene);
+    let room = usize::from(first.width).saturating_sub(right.width() + 1);
+    let left = left(snapshot, model, scene, room);
+    let gap = " ".repeat(usize::from(first.width).saturating_sub(left.width() + right.width()));
+    let spans = left.spans.into_iter().chain([Span::raw(gap)]).chain(right.spans);
+    frame.render_widget(Line::from(spans.collect::<Vec<_>>()), first);
+    frame.render_widget(figures(snapshot), second);
+}
+
+/// Losses come first where there is no room for more: they never go.
+fn right(snapshot: &Snapshot, scene: &Scene) -> Line<'static> {
+    let lost = snapshot.losses.total();
+    let look = if lost > 0 { style::alarm() } else { ratatui::style::Style::new() };
+    let time = scene.time_of_day(snapshot.taken_ns);
+    let to_the_second = time.split('.').next().unwrap_or_default().to_owned();
+    Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {to_the_second}"))])
+}
+
+fn left(snapshot: &Snapshot, model: &Model, scene: &Scene, room: usize) -> Line<'static> {
+    let up_ns = snapshot.taken_ns.saturating_sub(snapshot.started_ns);
+    let state = match (model.frozen_for_ns(), &model.notice) {
+        (Some(ns), _) => Some(format!("FROZEN {}", age(ns))),
+        (None, Some(notice)) => Some(notice.clone()),
+        (None, None) => None,
+    };
+    let facts = [
+        format!("tcptop {} tcx", scene.all_interfaces()),
+        format!("up {}", clock(up_ns)),
+        format!("window {}", age(snapshot.window_ns)),
+    ];
+    let mut line = Line::default();
+    for (text, look) in state
+        .map(|text| (text, style::alarm()))
+        .into_iter()
+        .chain(facts.map(|text| (text, ratatui::style::Style::new())))
+    {
+        // What does not fit is left out whole.
+        if line.width() + 2 + text.chars().count() <= room || line.spans.is_empty() {
+            let gap = if line.spans.is_empty() { "" } else { "  " };
+            line.push_span(Span::styled(format!("{gap}{text}"), look));
+        }
+    }
+    line
+}
+
+fn figures(snapshot: &Snapshot) -> Line<'static> {
+    let outcomes = &snapshot.recent.outcomes;
+    let rtt = snapshot.recent.rtt.map_or_else(
+        || "rtt -".to_owned(),
+        |rtt| {
+            format!(
+                "rtt p50 {} p90 {} p99 {}",
+                duration(rtt.p50_ns),
+                duration(rtt.p90_ns),
+                duration(rtt.p99_ns)
+            )
+        },
+    );
+    let mut spans = vec![Span::raw(format!("new {}/s  {rtt} │ ", rate(snapshot.new_per_s)))];
+    let counts =
+        [("unanswered", outcomes.unanswered), ("refused", outcomes.refused), ("repeated", outcomes.repeated)];
+    for (name, count) in counts {
+        let look = if count > 0 { style::strong() } else { ratatui::style::Style::new() };
+        spans.push(Span::styled(format!("{name} {count}"), look));
+        spans.push(Span::raw("  "));
+    }
+    Line::from(spans)
+}

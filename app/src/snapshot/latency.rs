@@ -1,0 +1,88 @@
+//! Distributions as figures: percentiles, and bars on a logarithmic scale.
+
+use crate::flow::distribution::Latencies;
+
+/// The figures that are shown of a distribution, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Half of the samples are no longer.
+    pub p50_ns: u64,
+    /// Nine of ten are no longer.
+    pub p90_ns: u64,
+    /// 99 of 100 are no longer.
+    pub p99_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// How many samples there are: at least 1.
+    pub samples: u64,
+}
+
+impl Percentiles {
+    /// The figures of a distribution, or `None` when it has no samples.
+    #[must_use]
+    pub fn of(latencies: &Latencies) -> Option<Self> {
+        (!latencies.is_empty()).then(|| Self {
+            p50_ns: latencies.value_at_quantile(0.50),
+            p90_ns: latencies.value_at_quantile(0.90),
+            p99_ns: latencies.value_at_quantile(0.99),
+            max_ns: latencies.max(),
+            samples: latencies.len(),
+        })
+    }
+}
+
+/// One bar of a histogram: how many samples were in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// The range begins here, in nanoseconds; it ends where the next begins.
+    pub from_ns: u64,
+    /// Samples in it.
+    pub count: u64,
+}
+
+/// Where bars begin: 1, 2 and 5 in each decade from 1 µs to 50 s. Shorter ones count to the first.
+const STEPS: usize = 24;
+
+fn step_ns(index: usize) -> u64 {
+    let decade = u32::try_from(index / 3).unwrap_or(u32::MAX);
+    [1, 2, 5][index % 3] * 1_000 * 10_u64.saturating_pow(decade)
+}
+
+/// The bars from the first to the last that has samples.
+#[must_use]
+pub fn bars(latencies: &Latencies) -> Vec<Bar> {
+    let mut counts = [0_u64; STEPS];
+    for value in latencies.iter_recorded() {
+        let above = (0..STEPS).rev().find(|&index| value.value_iterated_to() >= step_ns(index));
+        counts[above.unwrap_or(0)] += value.count_since_last_iteration();
+    }
+    let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };
+    let last = counts.iter().rposition(|&count| count > 0).unwrap_or(first);
+    (first..=last).map(|index| Bar { from_ns: step_ns(index), count: counts[index] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::distribution::{Distribution, empty};
+
+    #[test]
+    fn bars_cover_the_samples_and_nothing_else() {
+        let mut samples = Distribution::default();
+        for sample in [150_000, 180_000, 900_000, 40_000_000] {
+            samples.record(sample);
+        }
+        let mut sum = empty();
+        samples.merge_into(&mut sum);
+        let bars = bars(&sum);
+        assert_eq!(bars.first(), Some(&Bar { from_ns: 100_000, count: 2 }));
+        assert_eq!(bars.last(), Some(&Bar { from_ns: 20_000_000, count: 1 }));
+        assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn no_samples_give_no_figures() {
+        assert_eq!(Percentiles::of(&empty()), None);
+        assert_eq!(bars(&empty()), []);
+    }
+}

@@ -1,0 +1,38 @@
+//! What could not be kept: always counted, always shown.
+
+use probe_common::counter::Counter;
+use probe_common::{Kind, Unparsed};
+
+use super::Intake;
+use crate::flow::FlowTable;
+
+/// Counts of everything that is missing from the figures, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses(Vec<(&'static str, u64)>);
+
+impl Losses {
+    pub(super) fn of(table: &FlowTable, intake: &Intake) -> Self {
+        let own = table.losses();
+        let records = Kind::ALL.map(|kind| (kind.name(), intake.lost(kind)));
+        let packets = Unparsed::COUNTED.map(|why| (why.name(), intake.counters.of(Counter::Unparsed(why))));
+        let rest = [
+            ("untracked", intake.counters.of(Counter::Untracked)),
+            ("undecodable", intake.undecodable),
+            ("evicted_flows", own.evicted_flows),
+            ("forgotten_peers", table.stats().forgotten_peers()),
+            ("unwritten", intake.unwritten),
+        ];
+        Self(records.into_iter().chain(packets).chain(rest).collect())
+    }
+
+    /// Every kind of loss with its count, 0 included, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().copied()
+    }
+
+    /// All of them together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+}

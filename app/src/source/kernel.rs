@@ -1,0 +1,152 @@
+//! The probe in the kernel: load, attach, drain, count. Detaching is the kernel's work: a TCX link lives
+//! as long as the process that holds it, whatever ends that process.
+
+use std::error::Error as StdError;
+use std::io;
+
+use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::TcAttachOptions;
+use aya::programs::{SchedClassifier, TcAttachType};
+use aya::{Ebpf, EbpfLoader};
+use probe_common::counter::{COUNTERS, Counters};
+use probe_common::record::RawRecord;
+use probe_common::{Direction, Record};
+use probe_ebpf::{OBJECT, names};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::interface::Interface;
+use crate::error::Error;
+
+/// The attached probe.
+pub struct KernelSource {
+    ring: AsyncFd<RingBuf<MapData>>,
+    counters: PerCpuArray<MapData, [u64; COUNTERS]>,
+    undecodable: u64,
+    /// Holds the programs and their links: dropping it detaches.
+    _ebpf: Ebpf,
+}
+
+impl KernelSource {
+    /// Loads the probe and attaches it first in the chains of these interfaces. `flows` is how many
+    /// flows of each address family the kernel remembers, at least 1.
+    ///
+    /// # Errors
+    /// When the kernel has no TCX hooks or refuses the probe, or an interface cannot be read.
+    pub fn attach(interfaces: &[Interface], flows: u32) -> Result<Self, Error> {
+        let mut loader = EbpfLoader::new();
+        for map in names::FLOWS {
+            loader.map_max_entries(map, flows);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| refused("load the probe", error))?;
+        for interface in interfaces {
+            hook(&mut ebpf, interface)?;
+        }
+        let ring = take_map(&mut ebpf, names::RECORDS)?;
+        let ring = RingBuf::try_from(ring).map_err(|error| refused("open the ring buffer", error))?;
+        let counters = take_map(&mut ebpf, names::COUNTERS)?;
+        let counters = PerCpuArray::try_from(counters).map_err(|e| refused("open the counters", e))?;
+        // SAFETY: the ring owns its descriptor, gives the same one at every call and is only dropped
+        // with this `AsyncFd`.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| Error::System { what: "wait for the ring buffer", source: error.into() })?;
+        Ok(Self { ring, counters, undecodable: 0, _ebpf: ebpf })
+    }
+
+    /// Waits until the kernel says that there are records.
+    ///
+    /// # Errors
+    /// When the reactor is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.ring.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Takes records until the ring is empty, `most` are taken or `take` gives false. Gives how many.
+    pub fn drain(&mut self, most: usize, mut take: impl FnMut(&Record) -> bool) -> usize {
+        let ring = self.ring.get_mut();
+        let mut taken = 0;
+        while taken < most
+            && let Some(item) = ring.next()
+        {
+            taken += 1;
+            match RawRecord::decode(&item) {
+                Ok(record) if !take(&record) => break,
+                Ok(_) => {}
+                Err(_) => self.undecodable += 1,
+            }
+        }
+        taken
+    }
+
+    /// Records that were no records of this version.
+    #[must_use]
+    pub const fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// The probe's counters, of all processors together.
+    ///
+    /// # Errors
+    /// When the kernel does not give them.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let cells = self.counters.get(&0, 0).map_err(|error| refused("read the counters", error))?;
+        let mut sum = Counters::default();
+        cells.iter().for_each(|cells| sum.add(cells));
+        Ok(sum)
+    }
+}
+
+/// Both hooks of an interface; one on loopback, which shows each packet twice.
+fn hook(ebpf: &mut Ebpf, interface: &Interface) -> Result<(), Error> {
+    let directions: &[Direction] =
+        if interface.loopback { &[Direction::Local] } else { &[Direction::Ingress, Direction::Egress] };
+    let link = interface.link_layer()?;
+    let shown = interface.name.escape_debug();
+    for &direction in directions {
+        let hook = match direction {
+            Direction::Ingress => TcAttachType::Ingress,
+            Direction::Egress | Direction::Local => TcAttachType::Egress,
+        };
+        let name = names::program(link, direction).expect("loopback has a link header");
+        let program = program(ebpf, name)?;
+        // Explicitly TCX, or the library would fall back to netlink on an old kernel, and leave traces;
+        // and first, because a program ahead that does not pass packets on would blind us.
+        let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+        program
+            .attach_with_options(&interface.name, hook, order)
+            .map_err(|error| no_tcx().unwrap_or_else(|| refused(&format!("attach to {shown}"), error)))?;
+    }
+    Ok(())
+}
+
+/// A program, loaded into the kernel when it is first asked for.
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, Error> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    let program: &mut SchedClassifier = program.try_into().map_err(|e| refused("use the probe", e))?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| refused("load the probe", error))?;
+    }
+    Ok(program)
+}
+
+fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
+    ebpf.take_map(name).ok_or_else(|| missing(name))
+}
+
+fn missing(name: &str) -> Error {
+    refused("use the probe", io::Error::other(format!("the built object has no `{name}`")))
+}
+
+fn refused(what: &str, source: impl StdError + Send + Sync + 'static) -> Error {
+    Error::Kernel { what: what.to_owned(), source: Box::new(source) }
+}
+
+/// Was it the kernel's age?
+fn no_tcx() -> Option<Error> {
+    let release = nix::sys::utsname::uname().ok()?.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next()?, numbers.next()?);
+    (version < (6, 6)).then_some(Error::NoTcx { release })
+}

@@ -1,0 +1,27 @@
+//! What the kernel programs and user space share, so that both mean the same thing.
+//!
+//! A packet becomes a [`Segment`] ([`mod@parse`]), the segment and the state of its flow become a verdict
+//! ([`mod@observe`]), and a segment worth telling becomes a [`Record`] ([`record`]). The code is generic over how
+//! bytes are loaded and where state is kept, so the very same lines run in the kernel, on captured
+//! frames and in tests. Nothing here reads a clock, allocates or does I/O.
+//!
+//! Functions are inlined always, because a call in the kernel's byte code passes five words and costs as
+//! much as what most of these do.
+#![no_std]
+
+pub mod counter;
+pub mod flow;
+pub mod load;
+pub mod observe;
+pub mod options;
+pub mod parse;
+pub mod record;
+pub mod segment;
+
+pub use counter::Counter;
+pub use flow::{FlowKey, FlowState, FlowStates};
+pub use load::Load;
+pub use observe::{Hook, Sighting, observe};
+pub use parse::{LinkLayer, Unparsed, parse};
+pub use record::{Direction, Kind, RawRecord, Record};
+pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};

@@ -1,0 +1,154 @@
+//! Is this segment worth a record?
+//!
+//! SYN, SYN-ACK, RST and FIN always are. Of the pure ACKs only the one that completes a handshake is, and
+//! telling it from the others takes one look-up of the flow's state: no clock, no insertion.
+
+use crate::flow::{FlowKey, FlowState, FlowStates, Half, Phase, Side};
+use crate::load::Load;
+use crate::options::timestamps;
+use crate::parse::{LinkLayer, Unparsed, parse};
+use crate::record::{Direction, Kind};
+use crate::segment::{Segment, TcpFlags, Timestamps};
+
+/// How far from the handshake's end a completing ACK may lie in sequence space, in bytes. The exact next
+/// number is the rule, but the ACK itself may be lost and the first flight of data completes in its
+/// stead. A stray segment of an older connection fits by chance once in 2^16 times (2^24 of 2^32, in both
+/// directions).
+const COMPLETION_WINDOW: u32 = 1 << 24;
+
+/// Where a packet was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Index of the interface.
+    pub interface: u32,
+    /// Which way packets pass here.
+    pub direction: Direction,
+    /// What stands before the IP header.
+    pub link: LinkLayer,
+}
+
+/// A segment that is worth a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// Why.
+    pub kind: Kind,
+    /// What its headers say.
+    pub segment: Segment,
+    /// Its timestamp option.
+    pub timestamps: Timestamps,
+}
+
+/// Looks at one packet: the whole way from bytes to verdict. `packet_len` is its length in bytes at the
+/// interface. `Ok(None)` is a segment that needs no record.
+///
+/// # Errors
+/// Says why the packet gave no segment, or a segment worth a record had malformed options.
+#[inline(always)]
+pub fn observe<P: Load + ?Sized, S: FlowStates>(
+    packet: &P,
+    packet_len: u32,
+    hook: &Hook,
+    states: &mut S,
+) -> Result<Option<Sighting>, Unparsed> {
+    let segment = parse(packet, hook.link, packet_len)?;
+    let Some(kind) = verdict(&segment, hook.interface, states)? else { return Ok(None) };
+    let timestamps = timestamps(packet, &segment)?;
+    Ok(Some(Sighting { kind, segment, timestamps }))
+}
+
+#[inline(always)]
+fn verdict<S: FlowStates>(
+    segment: &Segment,
+    interface: u32,
+    states: &mut S,
+) -> Result<Option<Kind>, Unparsed> {
+    let (key, side) = FlowKey::of(segment, interface);
+    let flags = segment.flags;
+    if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
+        let completes = states.get(&key).is_some_and(|state| state.completed_by(segment, side));
+        return Ok(completes.then_some(Kind::Ack));
+    }
+    if flags.has(TcpFlags::RST) {
+        settle(states, &key);
+        return Ok(Some(Kind::Rst));
+    }
+    if flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
+        // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
+        return Err(Unparsed::Malformed);
+    }
+    if flags.has(TcpFlags::FIN) {
+        settle(states, &key);
+        return Ok(Some(Kind::Fin));
+    }
+    if flags.has(TcpFlags::ACK) {
+        answered(states, &key, segment, side);
+        return Ok(Some(Kind::SynAck));
+    }
+    states.insert(&key, FlowState::opening(segment.seq, side));
+    Ok(Some(Kind::Syn))
+}
+
+/// A FIN or RST leaves nothing to complete: whatever it means for the handshake, it has a record itself.
+#[inline(always)]
+fn settle<S: FlowStates>(states: &mut S, key: &FlowKey) {
+    if let Some(state) = states.get(key) {
+        state.phase = Phase::SETTLED;
+    }
+}
+
+/// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was there.
+#[inline(always)]
+fn answered<S: FlowStates>(states: &mut S, key: &FlowKey, segment: &Segment, side: Side) {
+    match states.get(key) {
+        Some(state) => state.answer(segment, side),
+        None => {
+            let mut state = FlowState::opening(segment.ack.wrapping_sub(1), side.other());
+            state.answer(segment, side);
+            states.insert(key, state);
+        }
+    }
+}
+
+impl FlowState {
+    /// The state after a SYN of `side` with initial sequence number `isn`.
+    #[inline(always)]
+    fn opening(isn: u32, side: Side) -> Self {
+        let mut halves = [Half { next_seq: 0 }; 2];
+        halves[side as usize].next_seq = isn.wrapping_add(1);
+        Self { phase: Phase::OPENING, opener: side as u32, halves }
+    }
+
+    /// Takes a SYN-ACK of `side`, if it answers the SYN that is known.
+    #[inline(always)]
+    fn answer(&mut self, segment: &Segment, side: Side) {
+        let asked = side.other();
+        // One end connected to itself: both sides are the low one.
+        let to_itself = self.opener == side as u32 && self.halves[asked as usize].next_seq == 0;
+        if self.phase == Phase::OPENING && (to_itself || self.opener == asked as u32) {
+            let opener = if to_itself { side } else { asked };
+            let sent = segment.ack.wrapping_sub(self.halves[opener as usize].next_seq);
+            // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
+            if sent < COMPLETION_WINDOW {
+                self.halves[side as usize].next_seq = segment.seq.wrapping_add(1);
+                self.phase = Phase::ANSWERED;
+            }
+        }
+    }
+
+    /// Is this the ACK that completes the handshake? If so, it will not be asked again.
+    ///
+    /// Without a SYN-ACK in sight (asymmetric routing) any ACK of the opener tells that there was one.
+    #[inline(always)]
+    fn completed_by(&mut self, segment: &Segment, side: Side) -> bool {
+        if self.phase == Phase::SETTLED || self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
+            return false;
+        }
+        let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
+        let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
+        let fits = sent < COMPLETION_WINDOW && (self.phase == Phase::OPENING || received < COMPLETION_WINDOW);
+        if fits {
+            self.phase = Phase::SETTLED;
+        }
+        fits
+    }
+}

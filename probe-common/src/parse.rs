@@ -1,0 +1,233 @@
+//! From the bytes of a packet to its TCP segment.
+//!
+//! Ethernet with up to two VLAN tags, or no link header at all; IPv4 with options (RFC 791); IPv6 with
+//! extension headers (RFC 8200, 4); TCP (RFC 9293). Whatever cannot be read is said by an [`Unparsed`],
+//! never guessed. Loops are bounded, so that the kernel's verifier accepts them.
+
+use crate::load::Load;
+use crate::segment::{Endpoint, Family, Segment, TcpFlags, mapped};
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// IEEE 802.1Q, 802.1ad and the older QinQ type.
+const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+const ETHERNET_LEN: usize = 14;
+const VLAN_TAG_LEN: usize = 4;
+/// The outer tag usually travels in the packet's metadata; in the packet itself two are the most in use.
+const MAX_VLAN_TAGS: usize = 2;
+
+const IPV4_MIN_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
+const TCP_MIN_LEN: usize = 20;
+
+const PROTOCOL_TCP: u8 = 6;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION_OPTIONS: u8 = 60;
+/// RFC 8200 (4.1) names seven extension headers in its order, two of them destination options.
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// What stands before the IP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkLayer {
+    /// An Ethernet header.
+    Ethernet,
+    /// Nothing: tun, ppp, wireguard.
+    None,
+}
+
+/// Why a packet gave no segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unparsed {
+    /// Not TCP over IP. Not a loss, so not counted.
+    NotTcp,
+    /// A later fragment of a TCP packet: it holds no TCP header.
+    Fragment,
+    /// More IPv6 extension headers than the bound.
+    TooDeep,
+    /// The packet ends before its headers do.
+    Truncated,
+    /// The headers contradict themselves.
+    Malformed,
+}
+
+impl Unparsed {
+    /// Those that are counted, in the order of their cells.
+    pub const COUNTED: [Self; 4] = [Self::Fragment, Self::TooDeep, Self::Truncated, Self::Malformed];
+
+    /// The word for it, as in `lost` of the JSON output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotTcp => "not_tcp",
+            Self::Fragment => "fragment",
+            Self::TooDeep => "too_deep",
+            Self::Truncated => "truncated",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Reads the TCP segment in `packet`, which was `packet_len` bytes long on its interface.
+///
+/// # Errors
+/// Says why there is none; see [`Unparsed`].
+#[inline(always)]
+pub fn parse<P: Load + ?Sized>(packet: &P, link: LinkLayer, packet_len: u32) -> Result<Segment, Unparsed> {
+    let (ethertype, offset) = match link {
+        LinkLayer::Ethernet => network_layer(packet)?,
+        LinkLayer::None => (ethertype_by_version(packet)?, 0),
+    };
+    match ethertype {
+        ETHERTYPE_IPV4 => ipv4(packet, offset, packet_len),
+        ETHERTYPE_IPV6 => ipv6(packet, offset, packet_len),
+        _ => Err(Unparsed::NotTcp),
+    }
+}
+
+/// The EtherType of what follows the link header, and where it begins.
+#[inline(always)]
+fn network_layer<P: Load + ?Sized>(packet: &P) -> Result<(u16, usize), Unparsed> {
+    let mut offset = ETHERNET_LEN;
+    let mut ethertype = load_u16(packet, offset - 2)?;
+    for _ in 0..MAX_VLAN_TAGS {
+        if !ETHERTYPES_VLAN.contains(&ethertype) {
+            break;
+        }
+        ethertype = load_u16(packet, offset + 2)?;
+        offset += VLAN_TAG_LEN;
+    }
+    Ok((ethertype, offset))
+}
+
+/// Without a link header the IP version is all there is.
+#[inline(always)]
+fn ethertype_by_version<P: Load + ?Sized>(packet: &P) -> Result<u16, Unparsed> {
+    let [first] = load(packet, 0)?;
+    match first >> 4 {
+        4 => Ok(ETHERTYPE_IPV4),
+        6 => Ok(ETHERTYPE_IPV6),
+        _ => Err(Unparsed::NotTcp),
+    }
+}
+
+#[inline(always)]
+fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
+    let header: [u8; IPV4_MIN_LEN] = load(packet, offset)?;
+    let [version_ihl, _, len_hi, len_lo, _, _, frag_hi, frag_lo, _, protocol, ..] = header;
+    if protocol != PROTOCOL_TCP {
+        return Err(Unparsed::NotTcp);
+    }
+    let header_len = usize::from(version_ihl & 0x0f) * 4;
+    if version_ihl >> 4 != 4 || header_len < IPV4_MIN_LEN {
+        return Err(Unparsed::Malformed);
+    }
+    if u16::from_be_bytes([frag_hi, frag_lo]) & 0x1fff != 0 {
+        return Err(Unparsed::Fragment);
+    }
+    let total_len = u32::from(u16::from_be_bytes([len_hi, len_lo]));
+    let end = end_of_ip(total_len, offset, packet_len)?;
+    let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
+    let addresses = (mapped([s0, s1, s2, s3]), mapped([d0, d1, d2, d3]));
+    tcp(packet, Family::V4, addresses, offset + header_len, end)
+}
+
+#[inline(always)]
+fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
+    let [version, _, _, _, len_hi, len_lo, next_header, _]: [u8; 8] = load(packet, offset)?;
+    if version >> 4 != 6 {
+        return Err(Unparsed::Malformed);
+    }
+    let payload_len = u32::from(u16::from_be_bytes([len_hi, len_lo]));
+    let transport = transport_offset(packet, next_header, offset + IPV6_LEN)?;
+    // 0 stands for "longer than 16 bits can say" (RFC 2675), as in IPv4 since Linux 6.3 (BIG TCP).
+    let total_len = if payload_len == 0 { 0 } else { payload_len + 40 };
+    let end = end_of_ip(total_len, offset, packet_len)?;
+    let addresses = (load(packet, offset + 8)?, load(packet, offset + 24)?);
+    tcp(packet, Family::V6, addresses, transport, end)
+}
+
+/// Where the IP packet ends. A frame can be longer (Ethernet pads to 60 bytes), never shorter.
+#[inline(always)]
+fn end_of_ip(total_len: u32, offset: usize, packet_len: u32) -> Result<u32, Unparsed> {
+    // Offsets are bounded by the headers walked so far: some 2 KiB at the most.
+    #[allow(clippy::cast_possible_truncation, reason = "bounded, see above")]
+    let end = offset as u32 + total_len;
+    if total_len == 0 {
+        Ok(packet_len)
+    } else if end <= packet_len {
+        Ok(end)
+    } else {
+        Err(Unparsed::Truncated)
+    }
+}
+
+/// Walks the extension headers to the TCP header.
+#[inline(always)]
+fn transport_offset<P: Load + ?Sized>(packet: &P, first: u8, start: usize) -> Result<usize, Unparsed> {
+    let mut next_header = first;
+    let mut offset = start;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if next_header == PROTOCOL_TCP {
+            return Ok(offset);
+        }
+        if ![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, AUTHENTICATION, FRAGMENT].contains(&next_header) {
+            return Err(Unparsed::NotTcp);
+        }
+        let [following, len, frag_hi, frag_lo]: [u8; 4] = load(packet, offset)?;
+        if next_header == FRAGMENT && u16::from_be_bytes([frag_hi, frag_lo]) & 0xfff8 != 0 {
+            // In a later fragment the next header names what the first one began with.
+            return Err(if following == PROTOCOL_TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
+        }
+        offset += match next_header {
+            FRAGMENT => 8,
+            AUTHENTICATION => (usize::from(len) + 2) * 4,
+            _ => (usize::from(len) + 1) * 8,
+        };
+        next_header = following;
+    }
+    if next_header == PROTOCOL_TCP { Ok(offset) } else { Err(Unparsed::TooDeep) }
+}
+
+#[inline(always)]
+fn tcp<P: Load + ?Sized>(
+    packet: &P,
+    family: Family,
+    (source, destination): ([u8; 16], [u8; 16]),
+    offset: usize,
+    end: u32,
+) -> Result<Segment, Unparsed> {
+    let header: [u8; TCP_MIN_LEN] = load(packet, offset)?;
+    let [s0, s1, d0, d1, q0, q1, q2, q3, a0, a1, a2, a3, data_offset, flags, ..] = header;
+    let header_len = usize::from(data_offset >> 4) * 4;
+    #[allow(clippy::cast_possible_truncation, reason = "as in `end_of_ip`")]
+    let payload = (offset + header_len) as u32;
+    if header_len < TCP_MIN_LEN || payload > end {
+        return Err(Unparsed::Malformed);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "offset as in `end_of_ip`; 0 to 40 of options")]
+    let (options_offset, options_len) = ((offset + TCP_MIN_LEN) as u16, (header_len - TCP_MIN_LEN) as u8);
+    Ok(Segment {
+        source: Endpoint { address: source, port: u16::from_be_bytes([s0, s1]) },
+        destination: Endpoint { address: destination, port: u16::from_be_bytes([d0, d1]) },
+        family,
+        seq: u32::from_be_bytes([q0, q1, q2, q3]),
+        ack: u32::from_be_bytes([a0, a1, a2, a3]),
+        flags: TcpFlags(flags),
+        payload_len: end - payload,
+        options_offset,
+        options_len,
+    })
+}
+
+#[inline(always)]
+pub(crate) fn load<P: Load + ?Sized, const N: usize>(packet: &P, offset: usize) -> Result<[u8; N], Unparsed> {
+    packet.load(offset).ok_or(Unparsed::Truncated)
+}
+
+#[inline(always)]
+fn load_u16<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<u16, Unparsed> {
+    load(packet, offset).map(u16::from_be_bytes)
+}

@@ -1,0 +1,114 @@
+//! One TCP segment, as far as tcptop looks into it.
+
+/// An IPv4 address is carried as `::ffff:a.b.c.d` wherever both families meet (RFC 4291, 2.5.5.2).
+const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/// One end of a connection. The address is 16 bytes in network order, IPv4 mapped into IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address, in network order; IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+    /// The TCP port, 0 to 65,535.
+    pub port: u16,
+}
+
+/// The IP version of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Control bits of the TCP header (RFC 9293, 3.1), as they stand in its byte 13.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpFlags(pub u8);
+
+impl TcpFlags {
+    /// No more data from the sender.
+    pub const FIN: Self = Self(0x01);
+    /// Synchronise sequence numbers.
+    pub const SYN: Self = Self(0x02);
+    /// Reset the connection.
+    pub const RST: Self = Self(0x04);
+    /// The acknowledgement number counts.
+    pub const ACK: Self = Self(0x10);
+
+    /// Are all bits of `other` set?
+    #[inline(always)]
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets of bits together.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// The timestamp option (RFC 7323, 3): 32-bit counters in the sender's own, unknown unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timestamps {
+    /// TSval: the sender's clock when this segment left.
+    pub value: u32,
+    /// TSecr: the TSval of the segment that this one answers. Means something only beside an ACK.
+    pub echo: u32,
+    /// Does the segment carry the option? If not, both numbers are 0. Not an `Option`, for the reason
+    /// that [`Segment`] gives.
+    pub present: bool,
+}
+
+impl Timestamps {
+    /// TSval, where there is one.
+    #[must_use]
+    pub fn value(&self) -> Option<u32> {
+        self.present.then_some(self.value)
+    }
+
+    /// TSecr, where there is one.
+    #[must_use]
+    pub fn echo(&self) -> Option<u32> {
+        self.present.then_some(self.echo)
+    }
+}
+
+/// One TCP segment: what its IP and TCP headers say.
+///
+/// Every byte of it is always written, whatever the packet: the kernel's verifier lets nobody copy what
+/// was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Who sent it.
+    pub source: Endpoint,
+    /// Who it is for.
+    pub destination: Endpoint,
+    /// The IP version that carried it.
+    pub family: Family,
+    /// Sequence number of the first byte, or of the SYN.
+    pub seq: u32,
+    /// The next sequence number that the sender expects; means nothing without [`TcpFlags::ACK`].
+    pub ack: u32,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// Bytes of payload. Can exceed an MTU: the kernel handles several segments as one (GSO, GRO).
+    pub payload_len: u32,
+    /// Where the TCP options begin in the packet, in bytes.
+    pub options_offset: u16,
+    /// How long they are: 0 to 40 bytes.
+    pub options_len: u8,
+}
+
+/// `a.b.c.d` as `::ffff:a.b.c.d`.
+#[inline(always)]
+#[must_use]
+pub fn mapped(v4: [u8; 4]) -> [u8; 16] {
+    let mut address = [0; 16];
+    let (prefix, rest) = address.split_at_mut(MAPPED_PREFIX.len());
+    prefix.copy_from_slice(&MAPPED_PREFIX);
+    rest.copy_from_slice(&v4);
+    address
+}

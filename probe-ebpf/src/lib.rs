@@ -1,0 +1,49 @@
+//! Host side of the kernel programs: the built object, and the names in it.
+//!
+//! The object is committed, so that nobody who only builds or runs tcptop needs an eBPF toolchain;
+//! `cargo xtask ebpf` rebuilds it, `cargo xtask ebpf --check` proves that it comes from this source.
+#![no_std]
+
+/// The names that user space asks the object for.
+pub mod names {
+    use probe_common::{Direction, LinkLayer};
+
+    /// The ring buffer of records.
+    pub const RECORDS: &str = "RECORDS";
+    /// The per-processor array of counters.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// The maps of flow states, one per address family.
+    pub const FLOWS: [&str; 2] = ["FLOWS_V4", "FLOWS_V6"];
+
+    /// Every program in the object.
+    pub const PROGRAMS: [&str; 5] =
+        ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];
+
+    /// The program for a hook, or `None` where there is none: loopback always has a link header.
+    #[must_use]
+    pub const fn program(link: LinkLayer, direction: Direction) -> Option<&'static str> {
+        match (link, direction) {
+            (LinkLayer::Ethernet, Direction::Ingress) => Some("ethernet_ingress"),
+            (LinkLayer::Ethernet, Direction::Egress) => Some("ethernet_egress"),
+            (LinkLayer::None, Direction::Ingress) => Some("bare_ingress"),
+            (LinkLayer::None, Direction::Egress) => Some("bare_egress"),
+            (LinkLayer::Ethernet, Direction::Local) => Some("loopback"),
+            (LinkLayer::None, Direction::Local) => None,
+        }
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+mod object {
+    /// The ELF reader casts the bytes to structures that need this alignment.
+    #[repr(C, align(32))]
+    struct Aligned<T: ?Sized>(T);
+
+    static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("../object/tcptop.bpf.o"));
+
+    /// The built kernel programs: an ELF object with BTF.
+    pub static OBJECT: &[u8] = &ALIGNED.0;
+}
+
+#[cfg(not(target_arch = "bpf"))]
+pub use object::OBJECT;

@@ -1,0 +1,49 @@
+//! The lab: real network namespaces, a wire in user space and real sockets, for the end-to-end tests and for
+//! `cargo xtask demo`. Rust and root are all it needs; every packet stays inside namespaces that it made.
+//!
+//! | module | what it gives |
+//! | --- | --- |
+//! | [`namespace`] | a network namespace that lives as long as its descriptor, and what can be set up inside it |
+//! | [`wire`] | two interfaces joined by a thread that delays, loses, repeats and drops frames by a [`Script`] |
+//! | [`link`] | the usual bench: two hosts, a wire between them, many addresses |
+//! | [`traffic`] | TCP servers and clients inside a namespace |
+//! | [`tcptop`] | the program under test as a child process |
+//!
+//! ```no_run
+//! use lab::{Link, Match, Mode, Rule, Script, Server, Tcptop, connect, far_v4};
+//! use std::time::Duration;
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let script = Script::seeded(1)
+//!     .with(Rule::delay(Match::any(), Duration::from_millis(10)))
+//!     .with(Rule::drop(Match::syn().first(1)));
+//! let link = Link::new(script)?;
+//! let web = (far_v4(11), 80).into();
+//! let _server = Server::bind(&link.far, web, Mode::CloseAtOnce)?;
+//! let tcptop = Tcptop::spawn(&link.near, ["near0", "--json"])?;
+//! tcptop.wait_ready(Duration::from_secs(5))?;
+//! connect(&link.near, None, web, Duration::from_secs(5))?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod frame;
+mod judge;
+pub mod link;
+pub mod namespace;
+mod netlink;
+pub mod script;
+mod tap;
+pub mod tcptop;
+pub mod traffic;
+pub mod wire;
+mod worker;
+
+pub use link::{FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
+pub use namespace::{Namespace, require_root};
+pub use netlink::Cidr;
+pub use nix::sys::signal::Signal;
+pub use script::{Direction, Effect, Kind, Match, Occurrence, Rule, Script};
+pub use tcptop::{Line, Output, Tcptop};
+pub use traffic::{ClientPlan, Clients, Mode, Server, Tally, connect, connect_many};
+pub use wire::{Counters, Medium, Wire};

@@ -1,0 +1,192 @@
+//! What is set up inside a namespace over netlink: interfaces, addresses, neighbours, routes.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+use crate::namespace::Namespace;
+
+/// A link-layer address.
+pub(crate) type Mac = [u8; 6];
+
+/// An address with the length of its network prefix in bits, read from text such as `10.9.0.1/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// The address, host bits included.
+    pub address: IpAddr,
+    /// Bits of the network prefix: at most 32 for IPv4, 128 for IPv6.
+    pub prefix_len: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (address, prefix_len) = text.split_once('/').context("an address is written like 10.9.0.1/24")?;
+        let cidr = Self { address: address.parse()?, prefix_len: prefix_len.parse()? };
+        if cidr.prefix_len > if cidr.address.is_ipv4() { 32 } else { 128 } {
+            bail!("{text}: the prefix is longer than the address");
+        }
+        Ok(cidr)
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Interfaces, addresses, routes. Every function fails when the interface is not there.
+impl Namespace {
+    /// Sets the interface up.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn link_up(&self, interface: &str) -> Result<()> {
+        let change = LinkUnspec::new_with_name(interface).up().build();
+        self.set_link(change).with_context(|| format!("cannot set {interface} up"))
+    }
+
+    /// Sets the interface down: its routes, IPv6 addresses and neighbour entries (permanent ones too) go away.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn link_down(&self, interface: &str) -> Result<()> {
+        let change = LinkUnspec::new_with_name(interface).down().build();
+        self.set_link(change).with_context(|| format!("cannot set {interface} down"))
+    }
+
+    /// Gives the interface another name; it keeps its index.
+    ///
+    /// # Errors
+    /// When the name is taken, or longer than 15 bytes, or the kernel refuses (before 6.2: of any that is up).
+    pub fn rename_link(&self, interface: &str, name: &str) -> Result<()> {
+        let index = self.link_index(interface)?;
+        let change = LinkUnspec::new_with_index(index).name(name).build();
+        self.set_link(change).with_context(|| format!("cannot rename {interface} to {name}"))
+    }
+
+    /// Removes the interface; of a pair, the other half goes too.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn delete_link(&self, interface: &str) -> Result<()> {
+        let index = self.link_index(interface)?;
+        self.netlink(|handle| async move { handle.link().del(index).execute().await })
+            .with_context(|| format!("cannot delete {interface}"))
+    }
+
+    /// The interface's index in this namespace.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn link_index(&self, interface: &str) -> Result<u32> {
+        self.run(|| nix::net::if_::if_nametoindex(interface))
+            .with_context(|| format!("no interface {interface}"))
+    }
+
+    /// Joins an interface `name` here to one called `peer_name` in the namespace `peer` (which may be this
+    /// one), and sets both up.
+    ///
+    /// # Errors
+    /// When a name is taken or too long (15 bytes).
+    pub fn veth_pair(&self, name: &str, peer: &Self, peer_name: &str) -> Result<()> {
+        let far_half = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(peer_name)
+            .setns_by_fd(peer.handle().as_raw_fd())
+            .build();
+        // The peer is born in its namespace, so its name cannot clash with one in use here.
+        let veth = InfoData::Veth(InfoVeth::Peer(far_half));
+        let message = LinkVeth::new(name, peer_name).set_info_data(veth).build();
+        self.netlink(|handle| async move { handle.link().add(message).execute().await })
+            .with_context(|| format!("cannot make the pair {name} and {peer_name}"))?;
+        self.link_up(name)?;
+        peer.link_up(peer_name)
+    }
+
+    /// Gives the interface an address that can be used at once, IPv6 included.
+    ///
+    /// # Errors
+    /// When it has the address already.
+    pub fn add_address(&self, interface: &str, address: Cidr) -> Result<()> {
+        self.add_hosts(interface, &[address], &[])
+            .with_context(|| format!("cannot give {address} to {interface}"))
+    }
+
+    /// Gives the interface addresses, and names the link-layer address behind others for good, so that no
+    /// ARP or neighbour discovery delays the first packet to them.
+    pub(crate) fn add_hosts(
+        &self,
+        interface: &str,
+        own: &[Cidr],
+        neighbours: &[(IpAddr, Mac)],
+    ) -> Result<()> {
+        let index = self.link_index(interface)?;
+        self.netlink(|handle| async move {
+            for cidr in own {
+                handle.address().add(index, cidr.address, cidr.prefix_len).execute().await?;
+            }
+            for (address, mac) in neighbours {
+                handle.neighbours().add(index, *address).link_layer_address(mac).execute().await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Routes `network` through `gateway`.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached, or is of the other family than the network.
+    pub fn add_route(&self, network: Cidr, gateway: IpAddr) -> Result<()> {
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(network.address, network.prefix_len)
+            .and_then(|route| route.gateway(gateway))
+            .with_context(|| format!("cannot route {network} through {gateway}"))?
+            .build();
+        self.netlink(|handle| async move { handle.route().add(route).execute().await })
+            .with_context(|| format!("cannot route {network} through {gateway}"))
+    }
+
+    /// Changes an interface as the message says.
+    pub(crate) fn set_link(&self, change: LinkMessage) -> Result<()> {
+        self.netlink(|handle| async move { handle.link().set(change).execute().await })
+    }
+
+    /// Runs one conversation with the kernel, on a runtime of its own inside the namespace.
+    fn netlink<F, Talk>(&self, talk: F) -> Result<()>
+    where
+        F: FnOnce(Handle) -> Talk + Send,
+        Talk: Future<Output = Result<(), rtnetlink::Error>>,
+    {
+        self.run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+            runtime.block_on(async {
+                let (connection, handle, _unasked) = rtnetlink::new_connection()?;
+                tokio::spawn(connection);
+                Ok(talk(handle).await?)
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cidr;
+
+    #[test]
+    fn reads_and_writes_prefixes() {
+        for text in ["10.9.0.1/24", "fd09::1/64", "0.0.0.0/0"] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
+        }
+        for text in ["10.9.0.1", "10.9.0.1/33", "fd09::/129", "host/24", "10.9.0.1/"] {
+            assert!(text.parse::<Cidr>().is_err(), "{text}");
+        }
+    }
+}

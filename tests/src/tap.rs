@@ -1,0 +1,95 @@
+//! A network interface whose other side is a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use anyhow::{Context, Result, ensure};
+use nix::libc::{IFF_NO_PI, IFF_TAP, IFF_TUN, IFNAMSIZ, O_NONBLOCK, c_int};
+use rtnetlink::LinkUnspec;
+
+use crate::namespace::Namespace;
+use crate::netlink::Mac;
+use crate::wire::Medium;
+
+/// Frames that the interface keeps for a wire that is late (the default of 500 overflows within a burst).
+const QUEUE_FRAMES: u32 = 8192;
+
+/// What TUNSETIFF takes: `struct ifreq` of <linux/if.h> with the flags in its union.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; IFNAMSIZ],
+    flags: u16,
+    rest_of_union: [u8; 22],
+}
+
+const _: () = assert!(size_of::<InterfaceRequest>() == 40, "struct ifreq has 40 bytes on 64-bit Linux");
+
+nix::ioctl_readwrite_bad!(
+    /// Makes the open file the other side of an interface. The request's number says `int`, though what it
+    /// takes is a `struct ifreq` (<linux/if_tun.h>).
+    tun_set_interface,
+    nix::request_code_write!(b'T', 202, size_of::<c_int>()),
+    InterfaceRequest
+);
+
+/// A TAP (or TUN) interface; it goes away with this.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    file: File,
+}
+
+impl Tap {
+    /// Makes the interface `name` inside the namespace, with the link-layer address `mac` if the medium has
+    /// any, and sets it up.
+    pub(crate) fn new(namespace: &Namespace, name: &str, medium: Medium, mac: Mac) -> Result<Self> {
+        let tap = namespace
+            .run(|| Self::open(name, medium))
+            .with_context(|| format!("cannot make the interface {name}"))?;
+        let mut change = LinkUnspec::new_with_name(name).txqueuelen(QUEUE_FRAMES).up();
+        if medium == Medium::Ethernet {
+            change = change.address(mac.to_vec());
+        }
+        namespace.set_link(change.build()).with_context(|| format!("cannot set {name} up"))?;
+        Ok(tap)
+    }
+
+    fn open(name: &str, medium: Medium) -> Result<Self> {
+        ensure!(name.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(O_NONBLOCK)
+            .open("/dev/net/tun")
+            .context("the kernel needs TUN/TAP")?;
+        let layer = match medium {
+            Medium::Ethernet => IFF_TAP,
+            Medium::Ip => IFF_TUN,
+        };
+        let flags = u16::try_from(layer | IFF_NO_PI)?;
+        let mut request = InterfaceRequest { name: [0; IFNAMSIZ], flags, rest_of_union: [0; 22] };
+        request.name[..name.len()].copy_from_slice(name.as_bytes());
+        // SAFETY: the descriptor is open, and the kernel reads and writes the 40 bytes of a `struct ifreq`,
+        // which the request is.
+        unsafe { tun_set_interface(file.as_raw_fd(), &raw mut request) }?;
+        Ok(Self { file })
+    }
+
+    /// Takes the next frame that the namespace sent; `WouldBlock` when there is none.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.file).read(buffer)
+    }
+
+    /// Hands the namespace a frame.
+    pub(crate) fn write(&self, frame: &[u8]) -> io::Result<()> {
+        (&self.file).write(frame).map(drop)
+    }
+}
+
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

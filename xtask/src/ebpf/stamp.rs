@@ -1,0 +1,161 @@
+//! What the committed object was made of and by: the text file `BUILD` beside it.
+
+use std::fmt::{self, Display};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::toolchain::Toolchain;
+
+/// The files that go into the object; `lib.rs` of probe-ebpf is the host's side.
+const SOURCES: &[&str] =
+    &["probe-common/Cargo.toml", "probe-common/src", "probe-ebpf/Cargo.toml", "probe-ebpf/src"];
+const NOT_SOURCES: &[&str] = &["probe-ebpf/src/lib.rs"];
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    rustc: String,
+    linker: String,
+    pub(super) sources: String,
+}
+
+impl Stamp {
+    pub(super) fn new(toolchain: &Toolchain, sources: String) -> Self {
+        Self { rustc: toolchain.rustc_version.clone(), linker: toolchain.linker_version.clone(), sources }
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            value.map(str::to_owned).with_context(|| format!("the line `{name}: ...` is missing"))
+        };
+        Ok(Self { rustc: field("rustc")?, linker: field("bpf-linker")?, sources: field("sources")? })
+    }
+
+    pub(super) fn toolchain(&self) -> String {
+        format!("{} and {}", self.rustc, self.linker)
+    }
+}
+
+impl Display for Stamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "# tcptop.bpf.o, as `cargo xtask ebpf` built it; `cargo xtask ebpf --check` compares."
+        )?;
+        writeln!(out, "rustc: {}", self.rustc)?;
+        writeln!(out, "bpf-linker: {}", self.linker)?;
+        writeln!(out, "sources: {}", self.sources)
+    }
+}
+
+/// One figure for everything the object is made of: paths and bytes of the sources, the versions of the
+/// crates they use, and the profiles they are compiled with.
+pub(super) fn hash_sources(root: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    for source in SOURCES {
+        collect(root, Path::new(source), &mut files)?;
+    }
+    files.retain(|file| !NOT_SOURCES.iter().any(|not| file == Path::new(not)));
+    files.sort();
+
+    let mut hash = Fnv::new();
+    for file in &files {
+        hash.part(file.to_string_lossy().as_bytes());
+        hash.part(&read(root, file)?);
+    }
+    let lock = String::from_utf8(read(root, Path::new("Cargo.lock"))?).context("Cargo.lock is not UTF-8")?;
+    for package in lock.split("\n\n").filter(|package| package.contains("name = \"aya-ebpf")) {
+        hash.part(package.trim().as_bytes());
+    }
+    let manifest =
+        String::from_utf8(read(root, Path::new("Cargo.toml"))?).context("Cargo.toml is not UTF-8")?;
+    for line in profiles(&manifest) {
+        hash.part(line.as_bytes());
+    }
+    Ok(format!("{:016x}", hash.0))
+}
+
+fn collect(root: &Path, path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let full = root.join(path);
+    if !full.is_dir() {
+        files.push(path.to_path_buf());
+        return Ok(());
+    }
+    for entry in fs::read_dir(&full).with_context(|| format!("cannot read {}", full.display()))? {
+        collect(root, &path.join(entry?.file_name()), files)?;
+    }
+    Ok(())
+}
+
+fn read(root: &Path, file: &Path) -> Result<Vec<u8>> {
+    fs::read(root.join(file)).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The lines of `[profile.release]` and of `[profile.bpf]`, which inherits it; comments do not count.
+fn profiles(manifest: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    manifest.lines().map(str::trim).filter(move |line| {
+        if line.starts_with('[') {
+            inside = matches!(*line, "[profile.release]" | "[profile.bpf]");
+        }
+        inside && !line.is_empty() && !line.starts_with('#')
+    })
+}
+
+/// FNV-1a: it only has to notice a change, and these lines save a dependency.
+struct Fnv(u64);
+
+impl Fnv {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// The length goes first: what ends one part must not be able to begin the next one.
+    fn part(&mut self, bytes: &[u8]) {
+        let length = (bytes.len() as u64).to_le_bytes();
+        for byte in length.iter().chain(bytes) {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# words\nrustc: rustc 1.96.0 (ac68)\nbpf-linker: bpf-linker 0.13.0\nsources: 00ff\n";
+
+    #[test]
+    fn a_stamp_survives_being_written() {
+        let stamp = Stamp::parse(TEXT).unwrap();
+        assert_eq!(stamp.rustc, "rustc 1.96.0 (ac68)");
+        assert_eq!(stamp.linker, "bpf-linker 0.13.0");
+        assert_eq!(Stamp::parse(&stamp.to_string()).unwrap(), stamp);
+    }
+
+    #[test]
+    fn a_missing_line_is_named() {
+        let error = Stamp::parse("rustc: 1\nsources: 2\n").unwrap_err();
+        assert!(error.to_string().contains("bpf-linker"), "{error}");
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let hash = |parts: &[&[u8]]| {
+            let mut hash = Fnv::new();
+            parts.iter().for_each(|part| hash.part(part));
+            hash.0
+        };
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn only_the_profiles_in_use_count() {
+        let manifest =
+            "[profile.release]\nlto = 1\n\n# why\n[profile.dev]\nx = 1\n[profile.bpf]\ndebug = 2\n";
+        let lines: Vec<_> = profiles(manifest).collect();
+        assert_eq!(lines, ["[profile.release]", "lto = 1", "[profile.bpf]", "debug = 2"]);
+    }
+}

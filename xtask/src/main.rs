@@ -1,0 +1,52 @@
+//! The project's own commands: `cargo xtask` lists them.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod ci;
+mod ebpf;
+mod run;
+mod shell;
+mod test;
+mod tidy;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build tcptop and run every test, the end-to-end ones as root
+    Test(test::Args),
+    /// Build tcptop (release) and run it as root
+    Run(run::Args),
+    /// Everything CI checks, in its order
+    Ci,
+    /// Check the one-way imports, the purity of the core, file lengths and dependencies
+    Tidy,
+    /// Build the kernel object that is committed, or check that it comes from the committed source
+    Ebpf(ebpf::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        None => Cli::command().print_help().map_err(Into::into),
+        Some(Task::Test(args)) => test::run(&args),
+        Some(Task::Run(args)) => run::run(&args),
+        Some(Task::Ci) => ci::run(),
+        Some(Task::Tidy) => tidy::run(),
+        Some(Task::Ebpf(args)) => ebpf::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

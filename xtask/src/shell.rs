@@ -1,0 +1,99 @@
+//! Where things are, and how the other programs are called.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The workspace's root folder.
+///
+/// Asked for at run time: with a shared target directory, the binary may have been built from another checkout.
+pub(crate) fn root() -> PathBuf {
+    let xtask = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let xtask = xtask.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    xtask.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// The target directory in use, whichever setting chose it: this program was built into it.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let this = env::current_exe().context("cannot tell where xtask was built; is /proc mounted?")?;
+    match this.parent().and_then(Path::parent) {
+        Some(target) => Ok(target.to_path_buf()),
+        None => bail!("{} is not in a target directory; start it by `cargo xtask`", this.display()),
+    }
+}
+
+/// Cargo of the toolchain that runs this, at the workspace's root.
+pub(crate) fn cargo<I>(args: I) -> Command
+where
+    I: IntoIterator,
+    I::Item: Into<OsString>,
+{
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args.into_iter().map(Into::into)).current_dir(root());
+    // A relative one means the folder of the caller, and the line above leaves that folder.
+    if let Some(target) = env::var_os("CARGO_TARGET_DIR").and_then(|dir| std::path::absolute(dir).ok()) {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    command
+}
+
+/// Runs a command with this terminal; anything but success is an error.
+pub(crate) fn call(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", words(command)))?;
+    if !status.success() {
+        bail!("{} ended with {status}", words(command));
+    }
+    Ok(())
+}
+
+/// What a command prints on stdout, or `None` if it cannot be started or fails.
+pub(crate) fn ask(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// Every file of this name in a folder of `PATH`, in its order.
+pub(crate) fn on_path(name: &str) -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<PathBuf> = Vec::new();
+    for file in env::split_paths(&path).map(|folder| folder.join(name)).filter(|file| file.is_file()) {
+        if !found.contains(&file) {
+            found.push(file);
+        }
+    }
+    found
+}
+
+/// Whether this process may do what root may.
+pub(crate) fn is_root() -> bool {
+    // The owner of /proc/self is the effective user.
+    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// `sudo`'s presence, asked for before a long build rather than after it.
+pub(crate) fn need_sudo(what: &str) -> Result<()> {
+    if on_path("sudo").is_empty() {
+        bail!("{what} needs root, and there is no sudo here; run the same command as root");
+    }
+    Ok(())
+}
+
+/// Whether this runs in CI, where nothing may be skipped.
+pub(crate) fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
+    let all: Vec<String> = std::iter::once(program.to_string_lossy().into_owned()).chain(args).collect();
+    format!("`{}`", all.join(" "))
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask test`: every test of the workspace, those that need root as root.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::shell;
+
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Arguments for `cargo test`, such as the name of one test
+    #[arg(last = true)]
+    cargo: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut test = command(["--workspace"])?;
+    // The end-to-end tests start the program as a user would; `cargo test` builds it only for its own package.
+    shell::call(&mut shell::cargo(["build", "--package", "tcptop"]))?;
+    shell::call(test.args(&args.cargo))
+}
+
+/// `cargo test`, whose test programs run as root: sudo is put before each of them by cargo, so that what is
+/// built still belongs to the user.
+pub(crate) fn command<const N: usize>(args: [&str; N]) -> Result<Command> {
+    let mut test = shell::cargo(["test"]);
+    test.args(args);
+    if shell::in_ci() {
+        test.env("TCPTOP_NO_SKIP", "1");
+    }
+    if !shell::is_root() {
+        shell::need_sudo("attaching to the kernel in the tests")?;
+        test.env(runner_variable()?, "sudo -E");
+    }
+    Ok(test)
+}
+
+fn runner_variable() -> Result<String> {
+    let version = shell::ask(Command::new("rustc").arg("-vV"));
+    let version = version.context("cannot run `rustc -vV`; is Rust on PATH?")?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("`rustc -vV` names no host")?;
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_")))
+}
