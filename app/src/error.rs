@@ -102,6 +102,9 @@ impl Error {
     }
 }
 
+/// Lines of a long message that are shown: the verifier's log has thousands, and its end tells why.
+const SHOWN_LINES: usize = 8;
+
 /// An error with its causes: the libraries put what the kernel said last.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
@@ -111,5 +114,36 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
             said.push(cause);
         }
     }
-    said.join(": ")
+    abridged(&said.join(": "))
+}
+
+fn abridged(message: &str) -> String {
+    let lines: Vec<&str> = message.trim_end().lines().collect();
+    if lines.len() <= SHOWN_LINES {
+        return lines.join("\n");
+    }
+    let (first, rest) = lines.split_at(1);
+    let end = &rest[rest.len() - (SHOWN_LINES - 2)..];
+    [first, &["..."], end].concat().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_keeps_its_beginning_and_its_end() {
+        let log: String = (0..1_000).map(|line| format!("line {line}\n")).collect();
+        let shown = abridged(&log);
+        assert_eq!(shown.lines().count(), SHOWN_LINES);
+        assert!(shown.starts_with("line 0\n...\n") && shown.ends_with("line 999"));
+        assert_eq!(abridged("short\n"), "short");
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = io::Error::other("no such thing");
+        let outer = Error::System { what: "do it", source: inner };
+        assert_eq!(chain(&outer), "cannot do it: no such thing");
+    }
 }

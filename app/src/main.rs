@@ -7,8 +7,12 @@ use clap::Parser;
 use tcptop::cli::Cli;
 use tcptop::config::Config;
 use tcptop::pipeline;
+use tcptop::sink::tui::guard;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == guard::ARGUMENT) {
+        return guard::stand().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let cli = Cli::parse();
     let config = Config::new(&cli, can_show_screen());
     match pipeline::run(&config) {

@@ -2,19 +2,11 @@
 
 use probe_common::Record;
 
-/// As many SYNs or SYN-ACKs of one handshake are told apart. Linux sends 7 SYNs by default, and 11 with
-/// linear timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
-const REMEMBERED: usize = 16;
+use super::leg::{Leg, Sent};
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux
 /// repeats its first SYN after 1 s (RFC 6298, 2.1).
 pub const SILENCE_NS: u64 = 1_000_000_000;
-/// A sender that was silent for twice its last interval has given up, but not before this: Windows waits
-/// 3 s before it repeats its first SYN.
-const FIRST_RETRY_NS: u64 = 3_000_000_000;
-/// What a timer and a queue may add to an interval.
-const SLACK_NS: u64 = 1_000_000_000;
-
 /// Who opened the connection, as seen from this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -85,94 +77,6 @@ impl Outcome {
             Self::Closed => "closed",
             Self::Unknown => "unknown",
         }
-    }
-}
-
-/// One leg of a handshake, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leg {
-    /// As it was.
-    Exact(u64),
-    /// Nothing tells which of several segments was answered (Karn's problem): the bounds.
-    Between {
-        /// From the last of them.
-        min_ns: u64,
-        /// From the first of them.
-        max_ns: u64,
-    },
-}
-
-impl Leg {
-    /// The leg where it is known, in nanoseconds.
-    #[must_use]
-    pub const fn exact(self) -> Option<u64> {
-        match self {
-            Self::Exact(ns) => Some(ns),
-            Self::Between { .. } => None,
-        }
-    }
-}
-
-/// When a segment passed, and the sender's timestamp in it.
-#[derive(Clone, Copy, Debug)]
-struct Stamp {
-    time_ns: u64,
-    value: Option<u32>,
-}
-
-/// A segment and its repetitions.
-#[derive(Clone, Debug)]
-struct Sent {
-    first: Stamp,
-    repeats: Vec<Stamp>,
-    count: u32,
-    last_ns: u64,
-    last_gap_ns: u64,
-}
-
-impl Sent {
-    fn new(record: &Record) -> Self {
-        let first = Stamp::of(record);
-        Self { first, repeats: Vec::new(), count: 1, last_ns: record.time_ns, last_gap_ns: 0 }
-    }
-
-    fn repeat(&mut self, record: &Record) {
-        self.count += 1;
-        self.last_gap_ns = record.time_ns.saturating_sub(self.last_ns);
-        self.last_ns = record.time_ns.max(self.last_ns);
-        if self.repeats.len() + 1 < REMEMBERED {
-            self.repeats.push(Stamp::of(record));
-        }
-    }
-
-    fn stamps(&self) -> impl Iterator<Item = &Stamp> {
-        core::iter::once(&self.first).chain(&self.repeats)
-    }
-
-    /// The leg to an answer at `time_ns`, whose timestamp echo may tell which one was answered.
-    fn leg(&self, time_ns: u64, echo: Option<u32>) -> Leg {
-        if self.count == 1 {
-            return Leg::Exact(time_ns.saturating_sub(self.first.time_ns));
-        }
-        let echoed = |stamp: &&Stamp| echo.is_some() && stamp.value == echo;
-        let mut named = self.stamps().filter(echoed);
-        let (first, last) = match (named.next(), named.last()) {
-            (Some(only), None) => return Leg::Exact(time_ns.saturating_sub(only.time_ns)),
-            (Some(first), Some(last)) => (first.time_ns, last.time_ns),
-            (None, _) => (self.first.time_ns, self.last_ns),
-        };
-        Leg::Between { min_ns: time_ns.saturating_sub(last), max_ns: time_ns.saturating_sub(first) }
-    }
-
-    /// When the sender must have given up, if it does not speak again.
-    fn given_up_ns(&self) -> u64 {
-        self.last_ns.saturating_add((2 * self.last_gap_ns).max(FIRST_RETRY_NS) + SLACK_NS)
-    }
-}
-
-impl Stamp {
-    fn of(record: &Record) -> Self {
-        Self { time_ns: record.time_ns, value: record.timestamps.value() }
     }
 }
 
@@ -355,7 +259,7 @@ impl Handshake {
     #[must_use]
     pub fn outcome(&self, now_ns: u64) -> Outcome {
         let silent = |sent: &Option<Sent>| {
-            sent.as_ref().is_some_and(|s| s.count > 1 || now_ns >= s.first.time_ns.saturating_add(SILENCE_NS))
+            sent.as_ref().is_some_and(|s| s.count > 1 || now_ns >= s.first_ns().saturating_add(SILENCE_NS))
         };
         match self.stage {
             Stage::Opening if silent(&self.syns) => Outcome::Unanswered,
@@ -373,7 +277,7 @@ impl Handshake {
     #[must_use]
     pub fn silent_at_ns(&self) -> Option<u64> {
         let syns = self.syns.as_ref().filter(|_| self.stage == Stage::Opening);
-        syns.map(|syns| syns.first.time_ns.saturating_add(SILENCE_NS))
+        syns.map(|syns| syns.first_ns().saturating_add(SILENCE_NS))
     }
 
     /// Was a SYN-ACK seen?
@@ -391,7 +295,7 @@ impl Handshake {
     /// Time of the first SYN, where it was seen.
     #[must_use]
     pub fn opened_ns(&self) -> Option<u64> {
-        self.syns.as_ref().filter(|_| !self.first_missed).map(|syns| syns.first.time_ns)
+        self.syns.as_ref().filter(|_| !self.first_missed).map(|syns| syns.first_ns())
     }
 
     /// From the SYN that was answered to the SYN-ACK.

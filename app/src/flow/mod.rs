@@ -7,6 +7,7 @@ pub mod distribution;
 pub mod entry;
 pub mod handshake;
 pub mod key;
+pub mod leg;
 pub mod peer;
 pub mod report;
 pub mod slab;
@@ -14,7 +15,8 @@ pub mod stats;
 pub mod table;
 pub mod window;
 
-pub use handshake::{Leg, Outcome, Role};
+pub use handshake::{Outcome, Role};
+pub use leg::Leg;
 pub use peer::{PeerKey, Verdict};
 pub use report::{Closer, Event, FlowReport};
 pub use stats::Stats;

@@ -2,7 +2,8 @@
 
 use probe_common::Endpoint;
 
-use super::handshake::{Leg, Outcome, Role};
+use super::handshake::{Outcome, Role};
+use super::leg::Leg;
 use super::peer::PeerKey;
 
 /// Which end ended a connection.

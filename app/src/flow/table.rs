@@ -5,8 +5,9 @@ use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
 use super::entry::Flow;
-use super::handshake::{Handshake, Leg, Outcome, Stage};
+use super::handshake::{Handshake, Outcome, Stage};
 use super::key::FlowTuple;
+use super::leg::Leg;
 use super::peer::{Happening, PeerKey};
 use super::report::{Event, FlowReport};
 use super::slab::Slab;

@@ -3,6 +3,7 @@
 //! Pictures come in through a channel that keeps the newest only; wishes go out through another. What a
 //! key does is decided in [`model`], what is drawn in [`view`]; both are pure.
 
+pub mod guard;
 pub mod keys;
 pub mod model;
 pub mod terminal;

@@ -12,9 +12,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::backend::CrosstermBackend;
 use ratatui::{Frame, Terminal};
 
+use super::guard::Guard;
+
 /// The alternate screen in raw mode, for as long as this lives: panics included.
 pub struct Screenful {
     terminal: Terminal<CrosstermBackend<Stdout>>,
+    guard: Option<Guard>,
 }
 
 impl Screenful {
@@ -23,10 +26,11 @@ impl Screenful {
     /// # Errors
     /// When it is none, or is gone.
     pub fn enter() -> io::Result<Self> {
+        let guard = Guard::start().ok();
         enable_raw_mode()?;
         restore_on_panic();
         // From here on dropping this gives the terminal back, even when one of the next steps fails.
-        let screenful = Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))? };
+        let screenful = Self { terminal: Terminal::new(CrosstermBackend::new(io::stdout()))?, guard };
         execute!(io::stdout(), EnterAlternateScreen, Hide)?;
         Ok(screenful)
     }
@@ -53,6 +57,9 @@ impl Screenful {
 impl Drop for Screenful {
     fn drop(&mut self) {
         restore();
+        if let Some(guard) = &mut self.guard {
+            guard.dismiss();
+        }
     }
 }
 

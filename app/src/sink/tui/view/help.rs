@@ -9,18 +9,18 @@ use super::style;
 use crate::sink::tui::keys::BINDINGS;
 
 const WORDS: [(&str, &str); 12] = [
-    ("N", "no answer: attempts of the window are unanswered, or still waiting"),
-    ("R", "refused: a RST answered SYNs of the window"),
-    ("S", "slow: a tenth of the window's handshakes or more reach --slow"),
-    ("L", "loss: SYNs or SYN-ACKs of the window were sent again"),
+    ("N", "no answer: attempts within the window were not answered, or wait"),
+    ("R", "refuses: a RST answered SYNs within the window"),
+    ("S", "slow: P90 within the window is --slow (100ms) or more"),
+    ("L", "loss: SYNs or SYN-ACKs were sent again within the window"),
     ("PEER", "remote address and service port"),
     ("NEW/s", "connection attempts per second"),
-    ("P50..P99", "round-trip time of completed handshakes, the leg over the network"),
+    ("P50..P99", "round-trip time of handshakes: the leg that crosses the network"),
     ("UNANS", "attempts repeated or older than 1 s without an answer"),
     ("REPEAT", "SYNs and SYN-ACKs sent again"),
     ("SINCE", "how long the trouble has gone on"),
     ("SETUP", "first SYN to the ACK: what the application waited"),
-    ("lost", "records, packets or flows that could not be kept: figures miss them"),
+    ("lost", "records, packets or flows that the figures are missing"),
 ];
 
 /// Draws the help over the tables, from a line on that is cut to what there is.

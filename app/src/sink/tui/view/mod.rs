@@ -116,7 +116,7 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     for binding in BINDINGS {
         let Some(word) = binding.footer else { continue };
         let word = if word == "peers/flows" { other } else { word };
-        let key = binding.label.split(' ').next().unwrap_or(binding.label);
+        let key = if word == "window" { "+-" } else { binding.label.split(' ').next().unwrap_or_default() };
         spans.push(Span::styled(key, style::strong()));
         spans.push(Span::raw(format!(" {word}  ")));
     }

@@ -2,11 +2,12 @@
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::style;
 use crate::sink::Scene;
-use crate::sink::format::{age, clock, duration, rate};
+use crate::sink::format::{age, clock, maybe_duration, rate};
 use crate::sink::tui::model::Model;
 use crate::snapshot::Snapshot;
 
@@ -19,13 +20,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model
     let gap = " ".repeat(usize::from(first.width).saturating_sub(left.width() + right.width()));
     let spans = left.spans.into_iter().chain([Span::raw(gap)]).chain(right.spans);
     frame.render_widget(Line::from(spans.collect::<Vec<_>>()), first);
-    frame.render_widget(figures(snapshot), second);
+    frame.render_widget(figures(snapshot, second.width.into()), second);
 }
 
 /// Losses come first where there is no room for more: they never go.
 fn right(snapshot: &Snapshot, scene: &Scene) -> Line<'static> {
     let lost = snapshot.losses.total();
-    let look = if lost > 0 { style::alarm() } else { ratatui::style::Style::new() };
+    let look = if lost > 0 { style::alarm() } else { Style::new() };
     let time = scene.time_of_day(snapshot.taken_ns);
     let to_the_second = time.split('.').next().unwrap_or_default().to_owned();
     Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {to_the_second}"))])
@@ -44,10 +45,8 @@ fn left(snapshot: &Snapshot, model: &Model, scene: &Scene, room: usize) -> Line<
         format!("window {}", age(snapshot.window_ns)),
     ];
     let mut line = Line::default();
-    for (text, look) in state
-        .map(|text| (text, style::alarm()))
-        .into_iter()
-        .chain(facts.map(|text| (text, ratatui::style::Style::new())))
+    for (text, look) in
+        state.map(|text| (text, style::alarm())).into_iter().chain(facts.map(|text| (text, Style::new())))
     {
         // What does not fit is left out whole.
         if line.width() + 2 + text.chars().count() <= room || line.spans.is_empty() {
@@ -58,26 +57,33 @@ fn left(snapshot: &Snapshot, model: &Model, scene: &Scene, room: usize) -> Line<
     line
 }
 
-fn figures(snapshot: &Snapshot) -> Line<'static> {
+/// What is left out first when the line is too narrow.
+const EXPENDABLE: [&str; 3] = ["p90", "p50", "new"];
+
+fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
     let outcomes = &snapshot.recent.outcomes;
-    let rtt = snapshot.recent.rtt.map_or_else(
-        || "rtt -".to_owned(),
-        |rtt| {
-            format!(
-                "rtt p50 {} p90 {} p99 {}",
-                duration(rtt.p50_ns),
-                duration(rtt.p90_ns),
-                duration(rtt.p99_ns)
-            )
-        },
-    );
-    let mut spans = vec![Span::raw(format!("new {}/s  {rtt} │ ", rate(snapshot.new_per_s)))];
-    let counts =
-        [("unanswered", outcomes.unanswered), ("refused", outcomes.refused), ("repeated", outcomes.repeated)];
-    for (name, count) in counts {
-        let look = if count > 0 { style::strong() } else { ratatui::style::Style::new() };
-        spans.push(Span::styled(format!("{name} {count}"), look));
-        spans.push(Span::raw("  "));
+    let rtt = snapshot.recent.rtt;
+    let latency = |ns: Option<u64>| maybe_duration(ns);
+    let mut facts = vec![
+        ("new", format!("{}/s", rate(snapshot.new_per_s)), false),
+        ("rtt p50", latency(rtt.map(|rtt| rtt.p50_ns)), false),
+        ("p90", latency(rtt.map(|rtt| rtt.p90_ns)), false),
+        ("p99", latency(rtt.map(|rtt| rtt.p99_ns)), false),
+        ("│ unans", outcomes.unanswered.to_string(), outcomes.unanswered > 0),
+        ("refused", outcomes.refused.to_string(), outcomes.refused > 0),
+        ("repeat", outcomes.repeated.to_string(), outcomes.repeated > 0),
+    ];
+    let length = |facts: &[(&str, String, bool)]| -> usize {
+        facts.iter().map(|(name, value, _)| name.chars().count() + value.chars().count() + 2).sum()
+    };
+    for name in EXPENDABLE {
+        if length(&facts) > width + 1 {
+            facts.retain(|fact| !fact.0.ends_with(name));
+        }
     }
-    Line::from(spans)
+    let spans = facts.into_iter().map(|(name, value, matters)| {
+        let look = if matters { style::strong() } else { Style::new() };
+        Span::styled(format!("{name} {value} "), look)
+    });
+    Line::from(spans.collect::<Vec<_>>())
 }
