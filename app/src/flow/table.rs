@@ -313,13 +313,14 @@ impl FlowTable {
     fn wake(&mut self, slot: u32, now_ns: u64) {
         let Some(flow) = self.flows.get_mut(slot) else { return };
         let Some(handshake) = &mut flow.handshake else { return };
-        if handshake.deadline_ns().is_some_and(|deadline_ns| deadline_ns <= now_ns) {
+        // What happens is dated to when it was due, so that it does not depend on how often one looks.
+        if let Some(deadline_ns) = handshake.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
             handshake.expire();
-            flow.changed_ns = now_ns;
-            return self.tell(slot, now_ns);
+            flow.changed_ns = deadline_ns;
+            return self.tell(slot, deadline_ns);
         }
-        if handshake.silent_at_ns().is_some_and(|silent_ns| silent_ns <= now_ns) {
-            self.wait(slot, now_ns, true);
+        if let Some(silent_ns) = handshake.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
+            self.wait(slot, silent_ns, true);
         }
         self.arm(slot);
     }

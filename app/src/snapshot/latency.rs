@@ -40,12 +40,15 @@ pub struct Bar {
     pub count: u64,
 }
 
-/// Where bars begin: 1, 2 and 5 in each decade from 1 µs to 50 s. Shorter ones count to the first.
-const STEPS: usize = 24;
+/// Where bars begin within a decade, in tenths: 12 steps that are about equally wide on a logarithmic scale
+/// (the E12 series of preferred numbers, IEC 60063).
+const TENTHS: [u64; 12] = [10, 12, 15, 18, 22, 27, 33, 39, 47, 56, 68, 82];
+/// From 1 µs to 82 s. Shorter ones count to the first.
+const STEPS: usize = 8 * TENTHS.len();
 
 fn step_ns(index: usize) -> u64 {
-    let decade = u32::try_from(index / 3).unwrap_or(u32::MAX);
-    [1, 2, 5][index % 3] * 1_000 * 10_u64.saturating_pow(decade)
+    let decade = u32::try_from(index / TENTHS.len()).unwrap_or(u32::MAX);
+    TENTHS[index % TENTHS.len()] * 100 * 10_u64.saturating_pow(decade)
 }
 
 /// The bars from the first to the last that has samples.
@@ -69,14 +72,14 @@ mod tests {
     #[test]
     fn bars_cover_the_samples_and_nothing_else() {
         let mut samples = Distribution::default();
-        for sample in [150_000, 180_000, 900_000, 40_000_000] {
+        for sample in [151_000, 179_000, 900_000, 40_000_000] {
             samples.record(sample);
         }
         let mut sum = empty();
         samples.merge_into(&mut sum);
         let bars = bars(&sum);
-        assert_eq!(bars.first(), Some(&Bar { from_ns: 100_000, count: 2 }));
-        assert_eq!(bars.last(), Some(&Bar { from_ns: 20_000_000, count: 1 }));
+        assert_eq!(bars.first(), Some(&Bar { from_ns: 150_000, count: 2 }));
+        assert_eq!(bars.last(), Some(&Bar { from_ns: 39_000_000, count: 1 }));
         assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), 4);
     }
 

@@ -12,7 +12,8 @@ use crate::sink::format::{UNKNOWN, age, maybe_duration};
 use crate::sink::tui::model::{Model, Pane};
 use crate::snapshot::{Detail, Snapshot};
 
-const LEAST_OUTCOME: usize = 11;
+/// The longest word, and a space before it.
+const LEAST_OUTCOME: usize = 12;
 const MARGIN: usize = 2;
 
 const COLUMNS: [Column<FlowReport>; 6] = [

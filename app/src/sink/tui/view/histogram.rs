@@ -12,9 +12,9 @@ use crate::snapshot::{Bar, Detail, Percentiles};
 /// Eighths of a column.
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 /// Width of the label before a bar, and of the percentiles and the count behind it.
-const LABEL: usize = 7;
-const MARKS: usize = 12;
-const COUNT: usize = 6;
+const LABEL: usize = 6;
+const MARKS: usize = 11;
+const COUNT: usize = 5;
 
 /// What the bars show: since the start, because ten seconds rarely make a shape.
 pub(super) fn title(detail: &Detail) -> String {
@@ -29,14 +29,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
     };
     let bars = merged(&detail.bars, usize::from(area.height));
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
-    let room = usize::from(area.width).saturating_sub(LABEL + COUNT + MARKS + 2);
+    let room = usize::from(area.width).saturating_sub(LABEL + COUNT + MARKS + 3);
     let lines = bars.iter().enumerate().map(|(index, bar)| {
         let end_ns = bars.get(index + 1).map_or(u64::MAX, |next| next.from_ns);
         let marks = marks(&rtt, bar.from_ns, end_ns, index == 0);
         Line::from(vec![
             Span::raw(format!("{:>LABEL$} ", scale(bar.from_ns))),
             Span::raw(format!("{:<room$}", filled(bar.count, most, room))),
-            Span::raw(format!("{:>COUNT$} ", bar.count)),
+            Span::raw(format!(" {:>COUNT$} ", bar.count)),
             Span::styled(marks, style::strong()),
         ])
     });

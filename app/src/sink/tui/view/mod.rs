@@ -26,7 +26,7 @@ const WITH_FLOWS: u16 = 14;
 /// From this width on there is room for the histogram beside them.
 const WITH_HISTOGRAM: u16 = 76;
 /// Width of the flows where the histogram stands beside them.
-const FLOWS_WIDTH: u16 = 46;
+const FLOWS_WIDTH: u16 = 47;
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) {
@@ -112,13 +112,16 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Pane::Peers => "flows",
         Pane::Flows => "peers",
     };
-    let mut spans = Vec::new();
+    let mut line = Line::default();
     for binding in BINDINGS {
         let Some(word) = binding.footer else { continue };
         let word = if word == "peers/flows" { other } else { word };
         let key = if word == "window" { "+-" } else { binding.label.split(' ').next().unwrap_or_default() };
-        spans.push(Span::styled(key, style::strong()));
-        spans.push(Span::raw(format!(" {word}  ")));
+        if line.width() + key.len() + word.len() + 1 > area.width.into() {
+            break;
+        }
+        line.push_span(Span::styled(key, style::strong()));
+        line.push_span(Span::raw(format!(" {word}  ")));
     }
-    frame.render_widget(Line::from(spans), area);
+    frame.render_widget(line, area);
 }

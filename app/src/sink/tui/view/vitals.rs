@@ -66,7 +66,7 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
     let latency = |ns: Option<u64>| maybe_duration(ns);
     let mut facts = vec![
         ("new", format!("{}/s", rate(snapshot.new_per_s)), false),
-        ("rtt p50", latency(rtt.map(|rtt| rtt.p50_ns)), false),
+        ("p50", latency(rtt.map(|rtt| rtt.p50_ns)), false),
         ("p90", latency(rtt.map(|rtt| rtt.p90_ns)), false),
         ("p99", latency(rtt.map(|rtt| rtt.p99_ns)), false),
         ("│ unans", outcomes.unanswered.to_string(), outcomes.unanswered > 0),
@@ -74,16 +74,19 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
         ("repeat", outcomes.repeated.to_string(), outcomes.repeated > 0),
     ];
     let length = |facts: &[(&str, String, bool)]| -> usize {
-        facts.iter().map(|(name, value, _)| name.chars().count() + value.chars().count() + 2).sum()
+        facts.iter().map(|(name, value, _)| name.chars().count() + value.chars().count() + 2).sum::<usize>()
+            + 4
     };
     for name in EXPENDABLE {
         if length(&facts) > width + 1 {
-            facts.retain(|fact| !fact.0.ends_with(name));
+            facts.retain(|fact| fact.0 != name);
         }
     }
-    let spans = facts.into_iter().map(|(name, value, matters)| {
+    let first_rtt = facts.iter().position(|(name, ..)| name.starts_with('p'));
+    let spans = facts.into_iter().enumerate().map(|(index, (name, value, matters))| {
+        let what = if Some(index) == first_rtt { "rtt " } else { "" };
         let look = if matters { style::strong() } else { Style::new() };
-        Span::styled(format!("{name} {value} "), look)
+        Span::styled(format!("{what}{name} {value} "), look)
     });
     Line::from(spans.collect::<Vec<_>>())
 }
