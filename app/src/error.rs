@@ -14,7 +14,7 @@ pub enum Error {
     /// The process may not load or attach the probe.
     #[error(
         "tcptop needs {} to load its probe and to attach it\n  try: sudo tcptop ...\n  or:  sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {binary}",
-        missing.join(" and ")
+        listed(missing)
     )]
     Privilege {
         /// The capabilities that are missing, by name.
@@ -99,6 +99,15 @@ impl Error {
             | Self::NoTcx { .. }
             | Self::Kernel { .. } => 4,
         })
+    }
+}
+
+/// `A`, `A and B`, `A, B and C`.
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
 

@@ -22,8 +22,11 @@ use crate::source::privilege;
 
 /// Records that are taken before the loop looks around.
 const BATCH: usize = 8_192;
-/// After records came, the ring is looked at again this soon: the probe does not wake us for each one.
-const STRAGGLERS: Duration = Duration::from_millis(20);
+/// While records come, the ring is looked at this often: the probe does not wake us for each one.
+const BUSY: Duration = Duration::from_millis(20);
+/// They may come for this long after the last one. Longer than the 200 ms in which the probe wakes us
+/// once, so that either it wakes us or we look.
+const ALERT: Duration = Duration::from_millis(400);
 /// When none come, the ring is looked at this often all the same, should a wake-up have been missed.
 const IDLE: Duration = Duration::from_millis(250);
 /// How often figures are made new.
@@ -130,6 +133,7 @@ impl<'a> Pipeline<'a> {
 
     async fn watch(&mut self, triggers: &mut Triggers) -> End {
         let mut rest = IDLE;
+        let mut alert_until = Instant::now();
         loop {
             tokio::select! {
                 ready = self.source.readable() => {
@@ -159,10 +163,13 @@ impl<'a> Pipeline<'a> {
             if self.is_counted_out() {
                 return End::Done;
             }
+            if taken > 0 {
+                alert_until = Instant::now() + ALERT;
+            }
             rest = match taken {
-                0 => IDLE,
                 BATCH => Duration::ZERO,
-                _ => STRAGGLERS,
+                _ if Instant::now() < alert_until => BUSY,
+                _ => IDLE,
             };
         }
     }

@@ -59,7 +59,7 @@ fn watched() -> Watched {
 }
 
 fn scene() -> Scene {
-    let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().unwrap();
+    let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
     Scene { interfaces, anchor: Anchor::new(NOW, wall), zone: TimeZone::UTC }
 }
@@ -82,8 +82,8 @@ fn shown(watched: &Watched, actions: &[Action]) -> Model {
 }
 
 fn frame(width: u16, height: u16, model: &Model) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| view::draw(frame, model, &scene())).unwrap();
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
+    terminal.draw(|frame| view::draw(frame, model, &scene())).expect("memory takes all");
     terminal.backend().to_string()
 }
 

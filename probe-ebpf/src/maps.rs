@@ -16,8 +16,9 @@ const RING_BYTES: u32 = 4 << 20;
 const WAKE_STEP_BYTES: u64 = 64 << 10;
 /// Room that one record takes in the ring, its header included.
 const RECORD_ROOM: u64 = size_of::<RawRecord>() as u64 + 8;
-/// The reader is woken at most this often for a small backlog. It polls for stragglers itself.
-const WAKE_INTERVAL_NS: u64 = 10_000_000;
+/// The reader is woken for a small backlog when it was not for this long. Once awake it looks for more by
+/// itself, and for longer than this.
+const WAKE_INTERVAL_NS: u64 = 200_000_000;
 
 #[map]
 static FLOWS_V4: LruHashMap<FlowKey4, FlowState> = LruHashMap::with_max_entries(FLOWS, 0);

@@ -59,7 +59,7 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
     let mut lines = vec![format!(
         "watched {}: {} handshakes ({}), {} SYNs and SYN-ACKs sent again",
-        age(watched_ns),
+        if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
         snapshot.told,
         named.join(", "),
         outcomes.repeated,

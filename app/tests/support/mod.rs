@@ -17,7 +17,7 @@ pub fn v4(a: u8, b: u8, c: u8, d: u8, port: u16) -> Endpoint {
 }
 
 pub fn v6(text: &str, port: u16) -> Endpoint {
-    Endpoint { address: text.parse::<std::net::Ipv6Addr>().unwrap().octets(), port }
+    Endpoint { address: text.parse::<std::net::Ipv6Addr>().expect("an address").octets(), port }
 }
 
 pub fn limits(flows: usize) -> Limits {
