@@ -84,7 +84,7 @@ fn without_timestamps_a_repeated_syn_is_ambiguous() {
         let report = watched.only();
         assert_eq!(report.server_leg, Some(Leg::Between { min_ns: 30 * MS, max_ns: 1_030 * MS }));
         assert!(report.is_ambiguous());
-        let mut samples = tcptop::flow::distribution::empty();
+        let mut samples = tcptop::flow::distribution::Latencies::spanning();
         watched.table.stats().total().rtts_since_start(&mut samples);
         assert_eq!(samples.len(), 0);
     }
@@ -266,7 +266,7 @@ fn silence_becomes_an_outcome_in_time() {
 }
 
 fn support_peer() -> tcptop::flow::PeerKey {
-    tcptop::flow::PeerKey { interface: support::INTERFACE, service: v4(10, 0, 0, 2, 443) }
+    tcptop::flow::PeerKey { interface: support::INTERFACE, service: v4(10, 0, 0, 2, 443), inbound: false }
 }
 
 #[test]

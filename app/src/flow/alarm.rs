@@ -32,8 +32,8 @@ impl Alarms {
         }
     }
 
-    /// The next slot whose alarm is due at `now_ns`; its alarm is off then.
-    pub fn next(&mut self, now_ns: u64) -> Option<u32> {
+    /// The next slot whose alarm is due at `now_ns`, and when it was due; its alarm is off then.
+    pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         loop {
             let &Reverse((due_ns, slot)) = self.queue.peek()?;
             if due_ns > now_ns {
@@ -43,7 +43,7 @@ impl Alarms {
             let due = &mut self.due[slot as usize];
             if *due == due_ns {
                 *due = OFF;
-                return Some(slot);
+                return Some((slot, due_ns));
             }
         }
     }
@@ -61,8 +61,8 @@ mod tests {
         alarms.set(3, 90);
         alarms.set(1, 30);
         assert_eq!(alarms.next(10), None);
-        assert_eq!(alarms.next(100), Some(3));
-        assert_eq!(alarms.next(100), Some(1));
+        assert_eq!(alarms.next(100), Some((3, 20)));
+        assert_eq!(alarms.next(100), Some((1, 30)));
         assert_eq!(alarms.next(100), None);
     }
 
@@ -73,6 +73,6 @@ mod tests {
             alarms.set(0, due_ns);
         }
         assert!(alarms.queue.len() <= 5);
-        assert_eq!(alarms.next(1), Some(0));
+        assert_eq!(alarms.next(1), Some((0, 1)));
     }
 }

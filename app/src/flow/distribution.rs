@@ -12,16 +12,76 @@ const DIGITS: u8 = 2;
 /// Up to this many samples are kept as they are: 2 KiB. A histogram takes 1 to 13 KiB.
 const FEW: usize = 256;
 
-/// A histogram over the whole range of latencies, in nanoseconds.
+/// Latencies counted in buckets, with the longest one as it was.
 ///
 /// Counts are 32 bits wide: at 100,000 samples a second in one bucket they last for half a day, and then
 /// saturate.
-pub type Latencies = Histogram<u32>;
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    histogram: Histogram<u32>,
+    max_ns: u64,
+}
 
-/// An empty histogram that spans the whole range at once, to merge others into.
-#[must_use]
-pub fn empty() -> Latencies {
-    Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, DIGITS).expect("the bounds are constants that fit")
+impl Latencies {
+    /// None yet; spans the whole range at once, to merge others into.
+    #[must_use]
+    pub fn spanning() -> Self {
+        Self::up_to(HIGHEST_NS)
+    }
+
+    /// None yet; grows with what it is given.
+    fn growing() -> Self {
+        let mut latencies = Self::up_to(2 * LOWEST_NS);
+        latencies.histogram.auto(true);
+        latencies
+    }
+
+    fn up_to(highest_ns: u64) -> Self {
+        let histogram = Histogram::new_with_bounds(LOWEST_NS, highest_ns, DIGITS);
+        Self { histogram: histogram.expect("the bounds are constants that fit"), max_ns: 0 }
+    }
+
+    fn record(&mut self, latency_ns: u64) {
+        let within = latency_ns.min(HIGHEST_NS - 1);
+        self.histogram.record(within).expect("within the range, or the histogram grows");
+        self.max_ns = self.max_ns.max(latency_ns);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.histogram.add(&other.histogram).expect("what is merged into spans the whole range");
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// Is there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.histogram.is_empty()
+    }
+
+    /// The longest, in nanoseconds; 0 when there is none.
+    #[must_use]
+    pub const fn max_ns(&self) -> u64 {
+        self.max_ns
+    }
+
+    /// The latency that this share of all do not exceed, 0 to 1, in nanoseconds.
+    #[must_use]
+    pub fn quantile_ns(&self, share: f64) -> u64 {
+        self.histogram.value_at_quantile(share).min(self.max_ns)
+    }
+
+    /// The buckets that have samples: the highest latency of each in nanoseconds, and how many.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.histogram
+            .iter_recorded()
+            .map(|bucket| (bucket.value_iterated_to(), bucket.count_since_last_iteration()))
+    }
 }
 
 /// Latencies in nanoseconds: the samples themselves while they are few, a histogram from then on.
@@ -45,26 +105,20 @@ impl Distribution {
         match self {
             Self::Few(samples) if samples.len() < FEW => samples.push(latency_ns),
             Self::Few(samples) => {
-                let mut histogram = Histogram::new_with_bounds(LOWEST_NS, 2 * LOWEST_NS, DIGITS)
-                    .expect("the bounds are constants that fit");
-                histogram.auto(true);
-                for &sample in samples.iter() {
-                    add(&mut histogram, sample);
-                }
-                add(&mut histogram, latency_ns);
-                *self = Self::Many(Box::new(histogram));
+                let mut many = Latencies::growing();
+                samples.iter().for_each(|&sample| many.record(sample));
+                many.record(latency_ns);
+                *self = Self::Many(Box::new(many));
             }
-            Self::Many(histogram) => add(histogram, latency_ns),
+            Self::Many(many) => many.record(latency_ns),
         }
     }
 
     /// Adds all of this to `sum`.
     pub fn merge_into(&self, sum: &mut Latencies) {
         match self {
-            Self::Few(samples) => samples.iter().for_each(|&sample| add(sum, sample)),
-            Self::Many(histogram) => {
-                sum.add(&**histogram).expect("`empty` spans the range that every sample is cut to");
-            }
+            Self::Few(samples) => samples.iter().for_each(|&sample| sum.record(sample)),
+            Self::Many(many) => sum.add(many),
         }
     }
 
@@ -81,13 +135,9 @@ impl Distribution {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Few(samples) => samples.capacity() * size_of::<u64>(),
-            Self::Many(histogram) => size_of::<Latencies>() + histogram.distinct_values() * size_of::<u32>(),
+            Self::Many(many) => size_of::<Latencies>() + many.histogram.distinct_values() * size_of::<u32>(),
         }
     }
-}
-
-fn add(histogram: &mut Latencies, latency_ns: u64) {
-    histogram.record(latency_ns.min(HIGHEST_NS - 1)).expect("within the range, or the histogram grows");
 }
 
 #[cfg(test)]
@@ -95,7 +145,7 @@ mod tests {
     use super::*;
 
     fn merged(distribution: &Distribution) -> Latencies {
-        let mut sum = empty();
+        let mut sum = Latencies::spanning();
         distribution.merge_into(&mut sum);
         sum
     }
@@ -103,12 +153,12 @@ mod tests {
     #[test]
     fn few_and_many_give_the_same_figures() {
         let mut distribution = Distribution::default();
-        let mut all = empty();
+        let mut all = Latencies::spanning();
         for sample in 1..=2_000_u64 {
             distribution.record(sample * 50_000);
-            add(&mut all, sample * 50_000);
+            all.record(sample * 50_000);
             if sample == FEW as u64 || sample == 2_000 {
-                assert_eq!(merged(&distribution).value_at_quantile(0.9), all.value_at_quantile(0.9));
+                assert_eq!(merged(&distribution).quantile_ns(0.9), all.quantile_ns(0.9));
                 assert_eq!(merged(&distribution).len(), sample);
             }
         }
@@ -120,9 +170,20 @@ mod tests {
         for sample in [10_000_u64, 210_000, 40_123_456, 3_000_000_000, 127_000_000_000] {
             let mut distribution = Distribution::default();
             (0..1_000).for_each(|_| distribution.record(sample));
-            let shown = merged(&distribution).value_at_quantile(0.5);
+            distribution.record(2 * sample);
+            let shown = merged(&distribution).quantile_ns(0.5);
             assert!(shown.abs_diff(sample) * 100 < sample, "{sample} is shown as {shown}");
         }
+    }
+
+    #[test]
+    fn the_longest_is_told_as_it_was() {
+        let mut distribution = Distribution::default();
+        for sample in [912_345, 1_234_567] {
+            distribution.record(sample);
+        }
+        assert_eq!(merged(&distribution).max_ns(), 1_234_567);
+        assert_eq!(merged(&distribution).quantile_ns(0.99), 1_234_567);
     }
 
     #[test]

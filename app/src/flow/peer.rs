@@ -14,6 +14,9 @@ pub struct PeerKey {
     /// Remote address and service port: the remote port for a connection that this host opened, the
     /// local one for a connection that the peer opened.
     pub service: Endpoint,
+    /// Does the peer connect to this host? One that is connected to and connects is two peers: their
+    /// round-trip times are those of different legs.
+    pub inbound: bool,
 }
 
 impl PeerKey {
@@ -26,7 +29,12 @@ impl PeerKey {
             Some(Role::Server) => local.port,
             None => remote.port.min(local.port),
         };
-        Self { interface, service: Endpoint { address: remote.address, port } }
+        let inbound = match role {
+            Some(Role::Client | Role::Local) => false,
+            Some(Role::Server) => true,
+            None => local.port < remote.port,
+        };
+        Self { interface, service: Endpoint { address: remote.address, port }, inbound }
     }
 }
 

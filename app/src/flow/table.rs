@@ -86,8 +86,8 @@ impl FlowTable {
 
     /// Lets time pass: what was silent for too long is decided, what ended long ago is forgotten.
     pub fn expire(&mut self, now_ns: u64) {
-        while let Some(slot) = self.alarms.next(now_ns) {
-            self.wake(slot, now_ns);
+        while let Some((slot, due_ns)) = self.alarms.next(now_ns) {
+            self.wake(slot, due_ns);
         }
         while let Some(slot) = self.flows.oldest(FINISHED) {
             let changed_ns = self.flows.get(slot).map_or(0, |flow| flow.changed_ns);
@@ -309,7 +309,7 @@ impl FlowTable {
         }
     }
 
-    /// Looks at a slot whose alarm went off. The slot may hold another flow by now.
+    /// Looks at a slot whose alarm was due at `now_ns`. The slot may hold another flow by now.
     fn wake(&mut self, slot: u32, now_ns: u64) {
         let Some(flow) = self.flows.get_mut(slot) else { return };
         let Some(handshake) = &mut flow.handshake else { return };

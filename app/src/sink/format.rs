@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use probe_common::Endpoint;
 
 use crate::clock::Anchor;
+use crate::flow::PeerKey;
 
 /// What stands where a value is not known.
 pub const UNKNOWN: &str = "-";
@@ -121,6 +122,14 @@ pub fn endpoint(endpoint: &Endpoint) -> String {
     let address = address(&endpoint.address);
     let port = endpoint.port;
     if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
+
+/// A peer: `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port
+/// 443 of this host.
+#[must_use]
+pub fn peer(key: &PeerKey) -> String {
+    let port = key.service.port;
+    if key.inbound { format!("{}→:{port}", address(&key.service.address)) } else { endpoint(&key.service) }
 }
 
 /// An address, IPv4 where it is a mapped one.

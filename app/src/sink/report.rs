@@ -1,7 +1,7 @@
 //! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
 
 use super::Scene;
-use super::format::{age, duration, endpoint, maybe_duration};
+use super::format::{age, duration, maybe_duration, peer};
 use crate::flow::Verdict;
 use crate::snapshot::{Figures, PeerRow, Percentiles, Snapshot};
 
@@ -58,18 +58,23 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
     let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
     let mut lines = vec![format!(
-        "watched {}: {} handshakes ({}), {} SYNs and SYN-ACKs sent again",
+        "watched {}: {} ({}), {}",
         if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
-        snapshot.told,
+        counted(snapshot.told, "handshake"),
         named.join(", "),
-        outcomes.repeated,
+        counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
     )];
     if let Some(rtt) = rtt {
         let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
         let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
-        lines.push(format!("rtt p50/p90/p99/max {} of {samples} samples", shown.join("/")));
+        lines.push(format!("rtt p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
     }
     lines
+}
+
+/// `1 record`, `2 records`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn losses(snapshot: &Snapshot) -> String {
@@ -80,7 +85,7 @@ fn losses(snapshot: &Snapshot) -> String {
         .map(|(kind, count)| format!("{count} {}", kind.replace('_', " ")))
         .collect();
     let why = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-    format!("{} records, lost {}{why}", snapshot.records, snapshot.losses.total())
+    format!("{}, lost {}{why}", counted(snapshot.records, "record"), snapshot.losses.total())
 }
 
 fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &PeerRow> {
@@ -93,10 +98,10 @@ fn problem(row: &PeerRow) -> String {
         Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.unanswered, outcomes.opened),
         Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
         Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
-        Some(Verdict::Loses) => format!("{} SYNs or SYN-ACKs sent again", outcomes.repeated),
+        Some(Verdict::Loses) => counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
         None => "nothing wrong".to_owned(),
     };
-    format!("{} {what}", endpoint(&row.key.service))
+    format!("{} {what}", peer(&row.key))
 }
 
 const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "REPEATED"];
@@ -126,7 +131,7 @@ fn cells(row: &PeerRow) -> [String; 10] {
     let latency = |ns: Option<u64>| maybe_duration(ns);
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
-        endpoint(&row.key.service),
+        peer(&row.key),
         outcomes.opened.to_string(),
         outcomes.established.to_string(),
         latency(rtt.map(|rtt| rtt.p50_ns)),

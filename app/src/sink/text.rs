@@ -1,7 +1,7 @@
 //! Lines for people, one per decided handshake.
 
 use super::Scene;
-use super::format::{UNKNOWN, duration, endpoint, maybe_duration};
+use super::format::{UNKNOWN, duration, maybe_duration, peer};
 use crate::flow::{FlowReport, Leg, Role};
 
 /// One handshake: when, who, what came of it, how long it took.
@@ -13,7 +13,7 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
     let mut line = format!(
         "{} {role:<6} {:<24} {:<11} {}",
         scene.time_of_day(flow.changed_ns),
-        endpoint(&flow.peer.service),
+        peer(&flow.peer),
         flow.outcome.name(),
         latency(flow),
     );

@@ -22,10 +22,10 @@ impl Percentiles {
     #[must_use]
     pub fn of(latencies: &Latencies) -> Option<Self> {
         (!latencies.is_empty()).then(|| Self {
-            p50_ns: latencies.value_at_quantile(0.50),
-            p90_ns: latencies.value_at_quantile(0.90),
-            p99_ns: latencies.value_at_quantile(0.99),
-            max_ns: latencies.max(),
+            p50_ns: latencies.quantile_ns(0.50),
+            p90_ns: latencies.quantile_ns(0.90),
+            p99_ns: latencies.quantile_ns(0.99),
+            max_ns: latencies.max_ns(),
             samples: latencies.len(),
         })
     }
@@ -55,9 +55,9 @@ fn step_ns(index: usize) -> u64 {
 #[must_use]
 pub fn bars(latencies: &Latencies) -> Vec<Bar> {
     let mut counts = [0_u64; STEPS];
-    for value in latencies.iter_recorded() {
-        let above = (0..STEPS).rev().find(|&index| value.value_iterated_to() >= step_ns(index));
-        counts[above.unwrap_or(0)] += value.count_since_last_iteration();
+    for (latency_ns, count) in latencies.buckets() {
+        let above = (0..STEPS).rev().find(|&index| latency_ns >= step_ns(index));
+        counts[above.unwrap_or(0)] += count;
     }
     let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };
     let last = counts.iter().rposition(|&count| count > 0).unwrap_or(first);
@@ -67,7 +67,7 @@ pub fn bars(latencies: &Latencies) -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::distribution::{Distribution, empty};
+    use crate::flow::distribution::Distribution;
 
     #[test]
     fn bars_cover_the_samples_and_nothing_else() {
@@ -75,7 +75,7 @@ mod tests {
         for sample in [151_000, 179_000, 900_000, 40_000_000] {
             samples.record(sample);
         }
-        let mut sum = empty();
+        let mut sum = Latencies::spanning();
         samples.merge_into(&mut sum);
         let bars = bars(&sum);
         assert_eq!(bars.first(), Some(&Bar { from_ns: 150_000, count: 2 }));
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn no_samples_give_no_figures() {
-        assert_eq!(Percentiles::of(&empty()), None);
-        assert_eq!(bars(&empty()), []);
+        assert_eq!(Percentiles::of(&Latencies::spanning()), None);
+        assert_eq!(bars(&Latencies::spanning()), []);
     }
 }

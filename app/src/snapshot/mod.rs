@@ -9,7 +9,7 @@ pub mod peers;
 use probe_common::Kind;
 use probe_common::counter::{Counter, Counters};
 
-use crate::flow::distribution;
+use crate::flow::distribution::Latencies;
 use crate::flow::peer::{Happening, PeerKey, Tally};
 use crate::flow::{FlowReport, FlowTable};
 
@@ -171,7 +171,7 @@ fn detail(table: &FlowTable, peer: PeerKey, flow_rows: usize, now_ns: u64) -> De
     let flow_count = flows.len();
     flows.sort_unstable_by_key(|flow| core::cmp::Reverse(flow.id));
     flows.truncate(flow_rows);
-    let mut sum = distribution::empty();
+    let mut sum = Latencies::spanning();
     if let Some(peer) = table.stats().peer(&peer) {
         peer.tally.rtts_since_start(&mut sum);
     }
@@ -180,7 +180,7 @@ fn detail(table: &FlowTable, peer: PeerKey, flow_rows: usize, now_ns: u64) -> De
 
 /// Figures of the window that ends at `now_ns`.
 pub(crate) fn recent(tally: &Tally, slot_ns: u64, now_ns: u64) -> Figures {
-    let mut sum = distribution::empty();
+    let mut sum = Latencies::spanning();
     tally.rtts(now_ns, slot_ns, &mut sum);
     let mut outcomes = Outcomes::of(&tally.counts(now_ns, slot_ns));
     outcomes.unanswered += tally.waiting;
@@ -189,7 +189,7 @@ pub(crate) fn recent(tally: &Tally, slot_ns: u64, now_ns: u64) -> Figures {
 
 /// Figures of the whole run.
 pub(crate) fn since_start(tally: &Tally) -> Figures {
-    let mut sum = distribution::empty();
+    let mut sum = Latencies::spanning();
     tally.rtts_since_start(&mut sum);
     Figures { outcomes: Outcomes::of(tally.counts_since_start()), rtt: Percentiles::of(&sum) }
 }

@@ -13,7 +13,7 @@ const WORDS: [(&str, &str); 12] = [
     ("R", "refuses: a RST answered SYNs within the window"),
     ("S", "slow: P90 within the window is --slow (100ms) or more"),
     ("L", "loss: SYNs or SYN-ACKs were sent again within the window"),
-    ("PEER", "remote address and service port"),
+    ("PEER", "remote address and port; with an arrow: it connects to that port here"),
     ("NEW/s", "connection attempts per second"),
     ("P50..P99", "round-trip time of handshakes: the leg that crosses the network"),
     ("UNANS", "attempts repeated or older than 1 s without an answer"),

@@ -16,7 +16,7 @@ use ratatui::widgets::Paragraph;
 use super::keys::BINDINGS;
 use super::model::{Model, Pane};
 use crate::sink::Scene;
-use crate::sink::format::endpoint;
+use crate::sink::format::peer;
 use crate::snapshot::{Detail, Snapshot};
 
 /// Below this the tables make no sense.
@@ -86,7 +86,7 @@ fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
 }
 
 fn flows_title(detail: &Detail) -> String {
-    format!("flows of {}", endpoint(&detail.peer.service))
+    format!("flows of {}", peer(&detail.peer))
 }
 
 /// A rule with titles in it: `── title ────┬── title ────`.

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use super::columns::{self, Column};
 use super::style;
-use crate::sink::format::{UNKNOWN, age, endpoint, maybe_duration, rate};
+use crate::sink::format::{UNKNOWN, age, maybe_duration, peer, rate};
 use crate::sink::tui::model::{Model, Pane};
 use crate::snapshot::{PeerRow, Snapshot};
 
@@ -16,7 +16,7 @@ const LEAST_PEER: usize = 21;
 const MARGIN: usize = 3;
 
 const COLUMNS: [Column<PeerRow>; 9] = [
-    Column { title: "PEER", width: 0, priority: 0, cell: |row, _| endpoint(&row.key.service) },
+    Column { title: "PEER", width: 0, priority: 0, cell: |row, _| peer(&row.key) },
     Column { title: "NEW/s", width: 5, priority: 3, cell: |row, _| rate(row.new_per_s) },
     Column {
         title: "P50",

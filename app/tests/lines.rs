@@ -1,0 +1,90 @@
+//! Text lines, JSON objects and reports, from a fixed list of records.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use probe_common::counter::{Counter, Counters};
+use probe_common::{Kind, Unparsed};
+use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
+use tcptop::clock::Anchor;
+use tcptop::flow::Event;
+use tcptop::sink::{Scene, json, report, text};
+use tcptop::snapshot::{Intake, Interest, Snapshot, Span};
+
+const START: u64 = 100 * S;
+const END: u64 = START + 65 * S;
+
+/// One of each outcome.
+fn watched() -> Watched {
+    let at = |ms: u64| START + ms * MS;
+    let fast = Connection::to(v4(10, 20, 1, 10, 8080), 40_001);
+    let served = Connection::from(v6("2001:db8::9", 51_000), 443);
+    let refused = Connection::to(v4(10, 20, 4, 2, 6379), 40_002);
+    let silent = Connection::to(v4(10, 20, 9, 7, 443), 40_003);
+    let lossy = Connection::to(v4(10, 20, 5, 5, 9000), 40_004);
+    let half = Connection::from(v4(198, 51, 100, 7, 6_000), 80);
+    let before = Connection::to(v4(10, 20, 7, 7, 22), 40_005);
+    let late = Connection::to(v4(10, 20, 1, 10, 8080), 40_006);
+    let mut watched = Watched::new();
+    watched
+        .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
+        .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])
+        .see([refused.syn(at(50)), refused.rst_of_responder(at(50) + 398_000)])
+        .see([silent.syn(at(60)), silent.syn(at(1_060)), silent.syn(at(3_060))])
+        .see([lossy.syn(at(70)), lossy.syn(at(1_070)), lossy.syn_ack(at(1_072)), lossy.ack(at(1_072))])
+        .see([half.syn(at(80)), half.syn_ack(at(80) + 40_000)])
+        .see([fast.fin_of_opener(at(500)), fast.fin_of_responder(at(501))])
+        .see([served.rst_of_responder(at(600))])
+        .see([before.fin_of_responder(at(700)), before.fin_of_opener(at(701))])
+        .expire(END - 500 * MS)
+        .see([late.syn(END - 400 * MS)])
+        .expire(END)
+        .finish(END);
+    watched
+}
+
+fn scene() -> Scene {
+    let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
+    let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
+    Scene { interfaces, anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
+}
+
+fn snapshot(watched: &Watched) -> Snapshot {
+    let mut counters = Counters::default();
+    counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
+    counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
+    let intake = Intake { started_ns: START, counters, records: 31, ..Intake::default() };
+    let interest = Interest { span: Span::SinceStart, peer_rows: 100, peer: None, flow_rows: 0 };
+    Snapshot::take(&watched.table, &intake, &interest, END)
+}
+
+#[test]
+fn text_lines() {
+    let watched = watched();
+    let lines: Vec<_> = watched.handshakes().iter().map(|flow| text::handshake(flow, &scene())).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn json_objects() {
+    let watched = watched();
+    let objects = watched.events.iter().map(|event| match event {
+        Event::Handshake(flow) => json::handshake(flow, &scene()),
+        Event::Close(flow) => json::close(flow, &scene()),
+    });
+    let objects: Vec<_> = objects.chain([json::summary(&snapshot(&watched), &scene())]).collect();
+    insta::assert_snapshot!(objects.join("\n"));
+}
+
+#[test]
+fn summary_like_that_of_ping() {
+    insta::assert_snapshot!(report::summary(&snapshot(&watched()), &scene()));
+}
+
+#[test]
+fn report_to_paste() {
+    insta::assert_snapshot!(report::report(&snapshot(&watched()), &scene()));
+}
