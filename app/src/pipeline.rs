@@ -60,8 +60,9 @@ pub fn run(config: &Config) -> Result<(), Error> {
         .build()
         .map_err(|source| Error::System { what: "start the event loop", source })?;
     runtime.block_on(async {
-        let mut triggers = Triggers::new(config)?;
+        let mut triggers = Triggers::new()?;
         let mut pipeline = Pipeline::new(config, interfaces)?;
+        triggers.deadline = config.duration.map(|duration| Instant::now() + duration);
         let end = pipeline.watch(&mut triggers).await;
         pipeline.end(end)
     })
@@ -75,14 +76,14 @@ struct Triggers {
 }
 
 impl Triggers {
-    fn new(config: &Config) -> Result<Self, Error> {
+    fn new() -> Result<Self, Error> {
         let listen =
             |kind| signal(kind).map_err(|source| Error::System { what: "listen to signals", source });
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             refresh,
-            deadline: config.duration.map(|duration| Instant::now() + duration),
+            deadline: None,
             signals: [
                 listen(SignalKind::interrupt())?,
                 listen(SignalKind::terminate())?,

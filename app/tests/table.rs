@@ -48,10 +48,12 @@ fn a_server_waits_for_the_client_leg() {
     assert_eq!(report.peer.service, v6("2001:db8::9", 8_080));
 }
 
-/// Hard case 11: TSecr names the SYN that was answered.
+/// Hard case 11: TSecr names the SYN that was answered, if it is the last one. A server that took the first
+/// SYN echoes it in every SYN-ACK, also in one that answers a repeated SYN: then only bounds are known.
 #[test]
 fn timestamps_tell_which_syn_was_answered() {
-    for (echoed, leg_ms) in [(500, 1_030), (1_500, 30)] {
+    let bounds = Leg::Between { min_ns: 30 * MS, max_ns: 1_030 * MS };
+    for (echoed, leg) in [(1_500, Leg::Exact(30 * MS)), (500, bounds)] {
         let first = Connection { timestamps: Some((500, 9)), ..client() };
         let second = Connection { timestamps: Some((1_500, 9)), ..first };
         let answer = Connection { timestamps: Some((echoed, 9)), ..first };
@@ -63,10 +65,20 @@ fn timestamps_tell_which_syn_was_answered() {
             second.ack(at(1_030)),
         ]);
         let report = watched.only();
-        assert_eq!(report.server_leg, Some(Leg::Exact(leg_ms * MS)));
-        assert_eq!((report.tries, report.is_ambiguous()), (Some(2), false));
+        assert_eq!(report.server_leg, Some(leg));
+        assert_eq!((report.tries, report.is_ambiguous()), (Some(2), leg == bounds));
         assert_eq!(report.setup_ns, Some(1_030 * MS));
     }
+}
+
+/// Hard case 11, three SYNs: the one that is named bounds the leg.
+#[test]
+fn an_echo_of_a_syn_in_the_middle_bounds_the_leg() {
+    let syn = |value| Connection { timestamps: Some((value, 9)), ..client() };
+    let mut watched = Watched::new();
+    watched.see([syn(1).syn(at(0)), syn(2).syn(at(1_000)), syn(3).syn(at(3_000))]);
+    watched.see([syn(2).syn_ack(at(3_030)), syn(3).ack(at(3_030))]);
+    assert_eq!(watched.only().server_leg, Some(Leg::Between { min_ns: 30 * MS, max_ns: 2_030 * MS }));
 }
 
 /// Hard case 12: nothing tells which SYN was answered, so the bounds are given and no sample is taken.

@@ -75,18 +75,19 @@ impl Sent {
     }
 
     /// The leg to an answer at `time_ns`, whose timestamp echo may tell which one was answered.
+    ///
+    /// Only an echo of the last one and no other tells. Linux echoes the first SYN that it took, also when
+    /// its SYN-ACK is lost and the next one answers a repeated SYN (`tcp_check_req` keeps `ts_recent`), and a
+    /// client does the same with SYN-ACKs: an echo of an earlier one is a late answer, or not.
     pub(super) fn leg(&self, time_ns: u64, echo: Option<u32>) -> Leg {
-        if self.count == 1 {
-            return Leg::Exact(time_ns.saturating_sub(self.first.time_ns));
+        let since = |earlier_ns: u64| time_ns.saturating_sub(earlier_ns);
+        let echoed = self.stamps().find(|stamp| echo.is_some() && stamp.value == echo);
+        let first_ns = echoed.map_or(self.first.time_ns, |stamp| stamp.time_ns);
+        if self.count == 1 || first_ns == self.last_ns {
+            Leg::Exact(since(self.last_ns))
+        } else {
+            Leg::Between { min_ns: since(self.last_ns), max_ns: since(first_ns) }
         }
-        let echoed = |stamp: &&Stamp| echo.is_some() && stamp.value == echo;
-        let mut named = self.stamps().filter(echoed);
-        let (first, last) = match (named.next(), named.last()) {
-            (Some(only), None) => return Leg::Exact(time_ns.saturating_sub(only.time_ns)),
-            (Some(first), Some(last)) => (first.time_ns, last.time_ns),
-            (None, _) => (self.first.time_ns, self.last_ns),
-        };
-        Leg::Between { min_ns: time_ns.saturating_sub(last), max_ns: time_ns.saturating_sub(first) }
     }
 
     /// When it was seen first.

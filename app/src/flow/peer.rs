@@ -156,9 +156,9 @@ impl Tally {
 /// What is wrong with a peer, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// Some of its connections are not answered.
+    /// A tenth of the attempts or more are not answered.
     NoAnswer,
-    /// It refuses some.
+    /// It refuses a tenth or more.
     Refuses,
     /// A tenth of its handshakes or more take longer than the threshold.
     Slow,

@@ -274,6 +274,9 @@ impl FlowTable {
             return;
         }
         self.told += 1;
+        if flow.is_open() {
+            flow.changed_ns = now_ns;
+        }
         let report = flow.report(now_ns);
         let happening = match report.outcome {
             Outcome::Established => Some(Happening::Established),

@@ -15,10 +15,7 @@ const LISTED: usize = 20;
 pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
     let mut lines = vec![format!("--- tcptop {} ---", scene.all_interfaces())];
     lines.extend(totals(snapshot));
-    let failing: Vec<String> = failing(snapshot).take(WORST).map(problem).collect();
-    if !failing.is_empty() {
-        lines.push(format!("worst: {}", failing.join("; ")));
-    }
+    lines.extend(failing(snapshot).take(WORST).map(problem));
     lines.push(losses(snapshot));
     lines.join("\n")
 }
@@ -101,7 +98,8 @@ fn problem(row: &PeerRow) -> String {
         Some(Verdict::Loses) => counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
         None => "nothing wrong".to_owned(),
     };
-    format!("{} {what}", peer(&row.key))
+    let letter = row.verdict.map_or(' ', Verdict::letter);
+    format!("{letter} {} {what}", peer(&row.key))
 }
 
 const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "REPEATED"];

@@ -11,12 +11,15 @@ use crate::flow::{FlowReport, Leg, Role};
 pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
     let role = flow.role.map_or(UNKNOWN, Role::name);
     let mut line = format!(
-        "{} {role:<6} {:<24} {:<11} {}",
+        "{} {role:<6} {:<24} {:<11}",
         scene.time_of_day(flow.changed_ns),
         peer(&flow.peer),
         flow.outcome.name(),
-        latency(flow),
     );
+    let latency = latency(flow);
+    if !latency.is_empty() {
+        line.push_str(&format!(" {latency}"));
+    }
     if flow.tries != Some(1) {
         let tries = flow.tries.map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string());
         line.push_str(&format!(" tries {tries}"));
@@ -30,12 +33,13 @@ fn latency(flow: &FlowReport) -> String {
     if let Some(refusal) = flow.refusal {
         return format!("after {}", leg(refusal));
     }
-    let rtt = flow.rtt().map_or_else(|| UNKNOWN.to_owned(), leg);
-    let mut text = format!("rtt {rtt:<6} setup {:<6}", maybe_duration(flow.setup_ns));
-    if let Some(turnaround) = flow.turnaround() {
-        text.push_str(&format!(" turnaround {}", leg(turnaround)));
+    let turnaround = flow.turnaround().map(|turnaround| format!("turnaround {}", leg(turnaround)));
+    if flow.rtt().is_none() && flow.setup_ns.is_none() {
+        return turnaround.unwrap_or_default();
     }
-    text
+    let rtt = flow.rtt().map_or_else(|| UNKNOWN.to_owned(), leg);
+    let text = format!("rtt {rtt:<6} setup {:<6}", maybe_duration(flow.setup_ns));
+    [Some(text), turnaround].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// One leg: `210ms`, or its bounds: `2.10ms..1.00s`.

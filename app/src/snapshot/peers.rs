@@ -52,12 +52,15 @@ fn row(peer: &Peer, figures: Figures, slow_ns: u64, span_s: f64) -> PeerRow {
     }
 }
 
+/// A tenth of the attempts make a verdict: one that is late must not stand for a hundred that are not.
 fn deserves(figures: &Figures, verdict: Verdict, slow_ns: u64) -> bool {
+    let outcomes = &figures.outcomes;
+    let tenth = |count: u64| count > 0 && count.saturating_mul(10) >= outcomes.opened;
     match verdict {
-        Verdict::NoAnswer => figures.outcomes.unanswered > 0,
-        Verdict::Refuses => figures.outcomes.refused > 0,
+        Verdict::NoAnswer => tenth(outcomes.unanswered),
+        Verdict::Refuses => tenth(outcomes.refused),
         Verdict::Slow => figures.rtt.is_some_and(|rtt| rtt.p90_ns >= slow_ns),
-        Verdict::Loses => figures.outcomes.repeated > 0,
+        Verdict::Loses => outcomes.repeated > 0,
     }
 }
 

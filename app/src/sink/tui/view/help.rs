@@ -9,8 +9,8 @@ use super::style;
 use crate::sink::tui::keys::BINDINGS;
 
 const WORDS: [(&str, &str); 12] = [
-    ("N", "no answer: attempts within the window were not answered, or wait"),
-    ("R", "refuses: a RST answered SYNs within the window"),
+    ("N", "no answer: to a tenth of the window's attempts or more"),
+    ("R", "refuses: a RST answered a tenth of the window's SYNs or more"),
     ("S", "slow: P90 within the window is --slow (100ms) or more"),
     ("L", "loss: SYNs or SYN-ACKs were sent again within the window"),
     ("PEER", "remote address and port; with an arrow: it connects to that port here"),

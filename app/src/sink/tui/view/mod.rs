@@ -66,7 +66,7 @@ fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
         peers::draw(frame, area, snapshot, model);
         return;
     };
-    let lower = (area.height * 9 / 20).clamp(5, 18);
+    let lower = lower_height(area.height, snapshot.peers.len());
     let [upper, rule, lower] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lower)]).areas(area);
     peers::draw(frame, upper, snapshot, model);
@@ -83,6 +83,12 @@ fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
     frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
     flows::draw(frame, left, snapshot, detail, model);
     histogram::draw(frame, right, detail);
+}
+
+/// Height of the lower part: a bit less than half, and what the peers leave over on a tall screen.
+fn lower_height(height: u16, peers: usize) -> u16 {
+    let left_over = height.saturating_sub(u16::try_from(peers).unwrap_or(u16::MAX).saturating_add(3));
+    (height * 9 / 20).clamp(5, 18).max(left_over.min(height * 11 / 20))
 }
 
 fn flows_title(detail: &Detail) -> String {
@@ -116,8 +122,12 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     for binding in BINDINGS {
         let Some(word) = binding.footer else { continue };
         let word = if word == "peers/flows" { other } else { word };
-        let key = if word == "window" { "+-" } else { binding.label.split(' ').next().unwrap_or_default() };
-        if line.width() + key.len() + word.len() + 1 > area.width.into() {
+        let key = match word {
+            "window" => "+-",
+            "move" => "↑↓",
+            _ => binding.label.split(' ').next().unwrap_or_default(),
+        };
+        if line.width() + key.chars().count() + word.len() + 1 > area.width.into() {
             break;
         }
         line.push_span(Span::styled(key, style::strong()));

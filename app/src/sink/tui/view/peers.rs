@@ -12,6 +12,8 @@ use crate::snapshot::{PeerRow, Snapshot};
 
 /// An IPv4 address with a port takes 21 columns at the most.
 const LEAST_PEER: usize = 21;
+/// An IPv6 address with a port: more room would only tear names and figures apart.
+const LONGEST_PEER: usize = 47;
 /// The verdict's letter and the mark of the selected row.
 const MARGIN: usize = 3;
 
@@ -69,6 +71,7 @@ fn since(row: &PeerRow, now_ns: u64) -> String {
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
     let width = usize::from(area.width).saturating_sub(MARGIN);
     let (columns, flexible) = columns::fit(&COLUMNS, width, LEAST_PEER);
+    let flexible = flexible.min(LONGEST_PEER);
     let titles = columns::line(&columns, flexible, |column| column.title.to_owned());
     let mut lines = vec![Line::styled(format!("   {titles}"), style::strong())];
 

@@ -82,11 +82,12 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
             facts.retain(|fact| fact.0 != name);
         }
     }
+    let gap = if length(&facts) + facts.len() <= width { "  " } else { " " };
     let first_rtt = facts.iter().position(|(name, ..)| name.starts_with('p'));
     let spans = facts.into_iter().enumerate().map(|(index, (name, value, matters))| {
         let what = if Some(index) == first_rtt { "rtt " } else { "" };
         let look = if matters { style::strong() } else { Style::new() };
-        Span::styled(format!("{what}{name} {value} "), look)
+        Span::styled(format!("{what}{name} {value}{gap}"), look)
     });
     Line::from(spans.collect::<Vec<_>>())
 }
