@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::source::capture::Cidr;
 
 const AFTER_HELP: &str = "\
 Output: the screen on a terminal, text lines otherwise; messages go to standard error.
@@ -14,11 +16,55 @@ Exit codes: 0 done, 1 failure, 2 usage, 3 privilege, 4 kernel or interface.";
 /// or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tcptop", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// What to do instead of watching interfaces.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Interfaces to watch; without one, that of the default route
     #[arg(value_name = "INTERFACE")]
     pub interfaces: Vec<String>,
 
+    /// Stop after this time, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// How to show it.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// What to do instead of watching interfaces.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Read a capture (pcap or pcapng, also gzip) instead of an interface; needs no privileges
+    Replay(ReplayArgs),
+}
+
+/// Arguments of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// The capture, or - for standard input, as in: ssh host tcpdump -U -w - tcp | tcptop replay -
+    #[arg(value_name = "FILE")]
+    pub file: String,
+
+    /// Addresses of the host that it was captured on, to tell clients from servers; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub local: Vec<Cidr>,
+
+    /// Go on as fast as it was captured (1), or so many times faster, instead of at once
+    #[arg(long, value_name = "N", value_parser = speed)]
+    pub speed: Option<f64>,
+
+    /// How to show it.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// How to show what is seen, of an interface or of a capture.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
     /// Print a line per handshake instead of the screen
     #[arg(long, conflicts_with = "json")]
     pub text: bool,
@@ -30,10 +76,6 @@ pub struct Cli {
     /// Print a report at the end, to be pasted into a ticket; nothing before it without --text
     #[arg(long)]
     pub report: bool,
-
-    /// Stop after this time, such as 30s or 5m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
 
     /// Stop after this many handshakes were decided
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -51,6 +93,11 @@ pub struct Cli {
     #[arg(long, value_name = "N", default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub max_flows: u32,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let speed = text.parse::<f64>().ok().filter(|speed| (0.001..=1_000_000.0).contains(speed));
+    speed.ok_or_else(|| "must be a number from 0.001 to 1000000".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -72,6 +119,12 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_speed_is_a_number_in_reason() {
+        assert_eq!(speed("2.5"), Ok(2.5));
+        assert!(speed("0").is_err() && speed("inf").is_err() && speed("nan").is_err() && speed("x").is_err());
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::flow::Limits;
 use crate::flow::stats::StatsConfig;
+use crate::source::capture::Locals;
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 25 MiB) and
 /// the program itself this stays under 128 MiB.
@@ -32,11 +33,29 @@ pub enum Ending {
     Report,
 }
 
+/// Where records come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Interfaces of these names; none means that of the default route.
+    Interfaces(Vec<String>),
+    /// A capture.
+    Replay(Replay),
+}
+
+/// A capture, and how to read it.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Its path, or `-` for standard input.
+    pub path: String,
+    /// Addresses of the host that it was captured on.
+    pub locals: Locals,
+    /// How many times faster than captured to go on; at once without.
+    pub speed: Option<f64>,
+}
+
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Names of the interfaces; none means that of the default route.
-    pub interfaces: Vec<String>,
     /// Where events and figures go.
     pub output: Output,
     /// What is left at the end.
@@ -55,7 +74,8 @@ impl Config {
     /// The meaning of the arguments, when standard output can or cannot show a screen.
     #[must_use]
     pub fn new(cli: &Cli, can_show_screen: bool) -> Self {
-        let output = match (cli.json, cli.text, cli.report) {
+        let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
+        let output = match (show.json, show.text, show.report) {
             (true, _, _) => Output::Json,
             (false, true, _) => Output::Text,
             (false, false, true) => Output::Quiet,
@@ -63,20 +83,34 @@ impl Config {
             (false, false, false) => Output::Text,
         };
         Self {
-            interfaces: cli.interfaces.clone(),
             output,
-            ending: if cli.report { Ending::Report } else { Ending::Summary },
+            ending: if show.report { Ending::Report } else { Ending::Summary },
             duration: cli.duration,
-            count: cli.count,
-            kernel_flows: cli.max_flows,
+            count: show.count,
+            kernel_flows: show.max_flows,
             limits: Limits {
-                flows: usize::try_from(cli.max_flows).unwrap_or(usize::MAX),
+                flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
                 stats: StatsConfig {
-                    window_ns: nanoseconds(cli.window),
-                    slow_ns: nanoseconds(cli.slow),
+                    window_ns: nanoseconds(show.window),
+                    slow_ns: nanoseconds(show.slow),
                     peer_bytes: PEER_BYTES,
                 },
             },
+        }
+    }
+}
+
+impl Source {
+    /// The meaning of the arguments.
+    #[must_use]
+    pub fn new(cli: &Cli) -> Self {
+        match &cli.command {
+            None => Self::Interfaces(cli.interfaces.clone()),
+            Some(Command::Replay(replay)) => Self::Replay(Replay {
+                path: replay.file.clone(),
+                locals: Locals(replay.local.clone()),
+                speed: replay.speed,
+            }),
         }
     }
 }
@@ -103,6 +137,7 @@ mod tests {
         assert_eq!(output(&["--text"], true), (Output::Text, Ending::Summary));
         assert_eq!(output(&["--json"], true), (Output::Json, Ending::Summary));
         assert_eq!(output(&["--report"], true), (Output::Quiet, Ending::Report));
+        assert_eq!(output(&["replay", "x.pcap", "--json"], true), (Output::Json, Ending::Summary));
         assert_eq!(output(&["--report", "--text"], false), (Output::Text, Ending::Report));
     }
 }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::source::capture::CaptureError;
+
 /// Everything that ends tcptop before its work is done.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -68,6 +70,14 @@ pub enum Error {
         /// What the kernel said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A capture could not be read to its end.
+    #[error("cannot read {path}: {source}")]
+    Capture {
+        /// Its path, escaped.
+        path: String,
+        /// What is wrong with it.
+        source: CaptureError,
+    },
     /// Output could not be written.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
@@ -89,7 +99,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Output(_) | Self::Terminal(_) | Self::System { .. } => 1,
+            Self::Capture { .. } | Self::Output(_) | Self::Terminal(_) | Self::System { .. } => 1,
             Self::Usage(_) => 2,
             Self::Privilege { .. } => 3,
             Self::NoInterface { .. }

@@ -10,6 +10,8 @@ pub mod config;
 pub mod error;
 pub mod flow;
 pub mod pipeline;
+pub mod replay;
+pub mod session;
 pub mod sink;
 pub mod snapshot;
 pub mod source;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tcptop::cli::Cli;
-use tcptop::config::Config;
+use tcptop::config::{Config, Source};
 use tcptop::pipeline;
 use tcptop::sink::tui::guard;
 
@@ -15,7 +15,11 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let config = Config::new(&cli, can_show_screen());
-    match pipeline::run(&config) {
+    let run = match Source::new(&cli) {
+        Source::Interfaces(names) => pipeline::run(&config, &names),
+        Source::Replay(replay) => tcptop::replay::run(&config, &replay),
+    };
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tcptop: {error}");

@@ -48,6 +48,8 @@ pub enum Direction {
     Egress = 1,
     /// Loopback: both ends are this host, and each packet is looked at once.
     Local = 2,
+    /// Not known: a capture does not always tell. Never said by the kernel.
+    Unknown = 3,
 }
 
 /// One segment that was worth telling.
@@ -152,12 +154,17 @@ impl RawRecord {
         raw.typed()
     }
 
-    fn typed(&self) -> Result<Record, DecodeError> {
+    /// The record that these integers stand for.
+    ///
+    /// # Errors
+    /// When kind or direction are none that this version knows.
+    pub fn typed(&self) -> Result<Record, DecodeError> {
         let kind = Kind::ALL.get(usize::from(self.kind)).copied().ok_or(DecodeError::Kind(self.kind))?;
         let direction = match self.direction {
             0 => Direction::Ingress,
             1 => Direction::Egress,
             2 => Direction::Local,
+            3 => Direction::Unknown,
             other => return Err(DecodeError::Direction(other)),
         };
         Ok(Record {

@@ -19,7 +19,8 @@ pub mod names {
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];
 
-    /// The program for a hook, or `None` where there is none: loopback always has a link header.
+    /// The program for a hook, or `None` where there is none: loopback always has a link header, and the
+    /// kernel always knows the direction.
     #[must_use]
     pub const fn program(link: LinkLayer, direction: Direction) -> Option<&'static str> {
         match (link, direction) {
@@ -28,7 +29,7 @@ pub mod names {
             (LinkLayer::None, Direction::Ingress) => Some("bare_ingress"),
             (LinkLayer::None, Direction::Egress) => Some("bare_egress"),
             (LinkLayer::Ethernet, Direction::Local) => Some("loopback"),
-            (LinkLayer::None, Direction::Local) => None,
+            (LinkLayer::None, Direction::Local) | (_, Direction::Unknown) => None,
         }
     }
 }

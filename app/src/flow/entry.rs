@@ -49,11 +49,14 @@ impl Flow {
             (Direction::Egress, true) | (Direction::Ingress, false) => Role::Client,
             (Direction::Ingress, true) | (Direction::Egress, false) => Role::Server,
             (Direction::Local, _) => Role::Local,
+            (Direction::Unknown, _) => Role::Observer,
         });
         let from_local = match (role, record.direction) {
-            (Some(Role::Local), _) => from_opener,
+            (Some(Role::Local | Role::Observer), _) => from_opener,
             (_, Direction::Ingress) => false,
             (_, Direction::Egress | Direction::Local) => true,
+            // Nobody knows who opened it: clients have the higher ports.
+            (_, Direction::Unknown) => record.source.port >= record.destination.port,
         };
         let (local, remote) = if from_local {
             (record.source, record.destination)
@@ -102,7 +105,7 @@ impl Flow {
 
     fn is_from_opener(&self, record: &Record) -> bool {
         match self.role {
-            Some(Role::Client | Role::Local) => record.source == self.local,
+            Some(Role::Client | Role::Local | Role::Observer) => record.source == self.local,
             Some(Role::Server) => record.source == self.remote,
             None => false,
         }

@@ -16,6 +16,8 @@ pub enum Role {
     Server,
     /// Both ends are this host.
     Local,
+    /// Seen from elsewhere: a capture that does not tell which end is this host.
+    Observer,
 }
 
 impl Role {
@@ -26,6 +28,7 @@ impl Role {
             Self::Client => "client",
             Self::Server => "server",
             Self::Local => "local",
+            Self::Observer => "observer",
         }
     }
 }

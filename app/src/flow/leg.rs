@@ -35,6 +35,21 @@ impl Leg {
             Self::Between { .. } => None,
         }
     }
+
+    /// This leg and another after it.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let ((min_ns, max_ns), (other_min_ns, other_max_ns)) = (self.bounds(), other.bounds());
+        let (min_ns, max_ns) = (min_ns.saturating_add(other_min_ns), max_ns.saturating_add(other_max_ns));
+        if min_ns == max_ns { Self::Exact(min_ns) } else { Self::Between { min_ns, max_ns } }
+    }
+
+    const fn bounds(self) -> (u64, u64) {
+        match self {
+            Self::Exact(ns) => (ns, ns),
+            Self::Between { min_ns, max_ns } => (min_ns, max_ns),
+        }
+    }
 }
 
 /// When a segment passed, and the sender's timestamp in it.

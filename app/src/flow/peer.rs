@@ -25,12 +25,12 @@ impl PeerKey {
     #[must_use]
     pub fn of(interface: u32, role: Option<Role>, local: &Endpoint, remote: &Endpoint) -> Self {
         let port = match role {
-            Some(Role::Client | Role::Local) => remote.port,
+            Some(Role::Client | Role::Local | Role::Observer) => remote.port,
             Some(Role::Server) => local.port,
             None => remote.port.min(local.port),
         };
         let inbound = match role {
-            Some(Role::Client | Role::Local) => false,
+            Some(Role::Client | Role::Local | Role::Observer) => false,
             Some(Role::Server) => true,
             None => local.port < remote.port,
         };

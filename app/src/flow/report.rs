@@ -67,17 +67,19 @@ impl FlowReport {
     /// The leg that crosses the network.
     #[must_use]
     pub fn rtt(&self) -> Option<Leg> {
-        match self.role? {
-            Role::Client | Role::Local => self.server_leg,
-            Role::Server => self.client_leg,
-        }
+        Some(match self.role? {
+            Role::Client | Role::Local => self.server_leg?,
+            Role::Server => self.client_leg?,
+            // From somewhere in between both legs together are the whole way, once.
+            Role::Observer => self.server_leg?.plus(self.client_leg?),
+        })
     }
 
     /// The leg that this host answers.
     #[must_use]
     pub fn turnaround(&self) -> Option<Leg> {
         match self.role? {
-            Role::Client | Role::Local => None,
+            Role::Client | Role::Local | Role::Observer => None,
             Role::Server => self.server_leg,
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::tui::{Command, Screen};
-use super::writer::{LineWriter, Stopped};
+use super::writer::{LineWriter, Stopped, WhenFull};
 use super::{Scene, json, text};
 use crate::config::Output;
 use crate::error::Error;
@@ -29,9 +29,9 @@ impl Outlet {
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub fn open(output: Output, scene: &Arc<Scene>) -> Result<Self, Error> {
+    pub fn open(output: Output, scene: &Arc<Scene>, when_full: WhenFull) -> Result<Self, Error> {
         let lines = || {
-            LineWriter::new(io::stdout())
+            LineWriter::new(io::stdout(), when_full)
                 .map_err(|source| Error::System { what: "start the output thread", source })
         };
         Ok(match output {
@@ -98,7 +98,9 @@ impl Outlet {
         match self {
             Self::Screen(screen) => {
                 screen.close().map_err(Stopped::Failed)?;
-                LineWriter::new(io::stdout()).map_err(Stopped::Failed)?.finish(Some(closing.to_owned()))
+                LineWriter::new(io::stdout(), WhenFull::Wait)
+                    .map_err(Stopped::Failed)?
+                    .finish(Some(closing.to_owned()))
             }
             Self::Json(lines) => lines.finish(Some(json::summary(snapshot, scene))),
             Self::Text(lines) | Self::Quiet(lines) => lines.finish(Some(closing.to_owned())),

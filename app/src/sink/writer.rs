@@ -10,6 +10,15 @@ const WAITING_LINES: usize = 65_536;
 /// How long the last lines may take when tcptop ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What happens to a line when too many wait already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is counted, and lost: nothing may hold up what watches a live interface.
+    Count,
+    /// It waits: a capture can be read later just as well.
+    Wait,
+}
+
 /// Why lines can no longer be written.
 #[derive(Debug)]
 pub enum Stopped {
@@ -24,6 +33,7 @@ pub enum Stopped {
 pub struct LineWriter {
     lines: SyncSender<String>,
     outcome: Receiver<Result<(), Stopped>>,
+    when_full: WhenFull,
     unwritten: u64,
 }
 
@@ -32,29 +42,31 @@ impl LineWriter {
     ///
     /// # Errors
     /// When there can be no thread.
-    pub fn new(output: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn new(output: impl Write + Send + 'static, when_full: WhenFull) -> io::Result<Self> {
         let (lines, waiting) = mpsc::sync_channel(WAITING_LINES);
         let (report, outcome) = mpsc::sync_channel(1);
         thread::Builder::new().name("output".to_owned()).spawn(move || {
             // Nobody listens when the process is about to end: then it does not matter.
             let _ = report.send(write_all(&waiting, output));
         })?;
-        Ok(Self { lines, outcome, unwritten: 0 })
+        Ok(Self { lines, outcome, when_full, unwritten: 0 })
     }
 
-    /// Queues a line, or counts it when too many wait already.
+    /// Queues a line.
     ///
     /// # Errors
     /// When lines can no longer be written.
     pub fn line(&mut self, line: String) -> Result<(), Stopped> {
-        match self.lines.try_send(line) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
+        let queued = match (self.lines.try_send(line), self.when_full) {
+            (Ok(()), _) => true,
+            (Err(TrySendError::Full(_)), WhenFull::Count) => {
                 self.unwritten += 1;
-                Ok(())
+                true
             }
-            Err(TrySendError::Disconnected(_)) => self.outcome.recv().unwrap_or(Ok(())),
-        }
+            (Err(TrySendError::Full(line)), WhenFull::Wait) => self.lines.send(line).is_ok(),
+            (Err(TrySendError::Disconnected(_)), _) => false,
+        };
+        if queued { Ok(()) } else { self.outcome.recv().unwrap_or(Ok(())) }
     }
 
     /// Lines that were not written because too many waited.
@@ -131,7 +143,7 @@ mod tests {
     #[test]
     fn all_lines_arrive_in_order() {
         let output = Shared::default();
-        let mut writer = LineWriter::new(output.clone()).unwrap();
+        let mut writer = LineWriter::new(output.clone(), WhenFull::Count).unwrap();
         for line in 0..1_000 {
             writer.line(line.to_string()).unwrap();
         }
@@ -143,16 +155,16 @@ mod tests {
 
     #[test]
     fn a_reader_that_went_away_is_not_a_failure_of_ours() {
-        let writer = LineWriter::new(Broken(ErrorKind::BrokenPipe)).unwrap();
+        let writer = LineWriter::new(Broken(ErrorKind::BrokenPipe), WhenFull::Count).unwrap();
         assert!(matches!(writer.finish(Some("x".to_owned())), Err(Stopped::ReaderGone)));
-        let writer = LineWriter::new(Broken(ErrorKind::StorageFull)).unwrap();
+        let writer = LineWriter::new(Broken(ErrorKind::StorageFull), WhenFull::Count).unwrap();
         assert!(matches!(writer.finish(Some("x".to_owned())), Err(Stopped::Failed(_))));
     }
 
     #[test]
     fn a_reader_that_does_not_read_costs_lines_and_never_blocks() {
         let (reader, stuck) = io::pipe().unwrap();
-        let mut writer = LineWriter::new(stuck).unwrap();
+        let mut writer = LineWriter::new(stuck, WhenFull::Count).unwrap();
         for _ in 0..WAITING_LINES + 10_000 {
             writer.line("x".repeat(100)).unwrap();
         }

@@ -107,7 +107,7 @@ fn hook(ebpf: &mut Ebpf, interface: &Interface) -> Result<(), Error> {
     for &direction in directions {
         let hook = match direction {
             Direction::Ingress => TcAttachType::Ingress,
-            Direction::Egress | Direction::Local => TcAttachType::Egress,
+            Direction::Egress | Direction::Local | Direction::Unknown => TcAttachType::Egress,
         };
         let name = names::program(link, direction).expect("loopback has a link header");
         let program = program(ebpf, name)?;

@@ -1,5 +1,8 @@
 //! Where records come from.
 
+pub mod capture;
 pub mod interface;
 pub mod kernel;
 pub mod privilege;
+pub mod replay;
+pub mod states;

@@ -60,7 +60,7 @@ impl Connection {
         let back = match self.out {
             Direction::Egress => Direction::Ingress,
             Direction::Ingress => Direction::Egress,
-            Direction::Local => Direction::Local,
+            same @ (Direction::Local | Direction::Unknown) => same,
         };
         let (source, destination, direction) = if from_opener {
             (self.opener, self.responder, self.out)

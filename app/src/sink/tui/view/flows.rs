@@ -34,7 +34,7 @@ const COLUMNS: [Column<FlowReport>; 6] = [
 fn port(flow: &FlowReport) -> u16 {
     match flow.role {
         Some(Role::Server) => flow.remote.port,
-        Some(Role::Client | Role::Local) => flow.local.port,
+        Some(Role::Client | Role::Local | Role::Observer) => flow.local.port,
         None => flow.local.port.max(flow.remote.port),
     }
 }

@@ -1,0 +1,257 @@
+//! A run over a capture: the same table and the same sinks, with the capture's time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use probe_common::Record;
+use probe_common::counter::Counters;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::clock::Anchor;
+use crate::config::{Config, Replay};
+use crate::error::Error;
+use crate::session::{End, Session};
+use crate::sink::Scene;
+use crate::sink::writer::WhenFull;
+use crate::source::capture::{Capture, CaptureError, Next};
+use crate::source::replay::{ReplaySource, Step};
+
+/// Records that travel together.
+const BATCH: usize = 1_024;
+/// Batches that wait for the table at the most.
+const WAITING: usize = 16;
+/// How often the screen gets a new picture.
+const REFRESH: Duration = Duration::from_millis(250);
+/// At a given speed, packets this close together are not waited for one by one.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Some records, and how far the capture was read with them.
+struct Batch {
+    records: Vec<Record>,
+    from_ns: u64,
+    until_ns: u64,
+    counters: Counters,
+    names: Vec<String>,
+}
+
+type Told = Result<Batch, CaptureError>;
+
+/// Reads a capture to its end, or until told to stop.
+///
+/// # Errors
+/// When the capture cannot be read, or the output cannot be written. What was read before is given first.
+pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
+    let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
+    let capture = Capture::open(&replay.path).map_err(failed)?;
+    let source = ReplaySource::new(capture, config.limits.flows, replay.locals.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "start the event loop", source })?;
+    let (batches, told) = mpsc::channel(WAITING);
+    let reader = Reader { source, batches, pace: replay.speed.map(Pace::new) };
+    thread::Builder::new()
+        .name("capture".to_owned())
+        .spawn(move || reader.run())
+        .map_err(|source| Error::System { what: "start the reading thread", source })?;
+    runtime.block_on(async {
+        let mut follower = Follower::new(told)?;
+        let first = follower.told.recv().await.transpose().map_err(failed)?;
+        let (started_ns, names) =
+            first.as_ref().map_or((0, &[][..]), |batch| (batch.from_ns, &batch.names[..]));
+        let scene = scene(&replay.path, names);
+        let mut session = Session::open(config, scene, started_ns, WhenFull::Wait)?;
+        follower.now_ns = started_ns;
+        let end = match follower.follow(&mut session, first).await {
+            Left::Told(end) => end,
+            Left::Damaged(error) => End::Failed(failed(error)),
+            Left::AtTheEnd => follower.browse(&mut session).await,
+        };
+        session.end(end, follower.now_ns)
+    })
+}
+
+/// The capture's interfaces under their names, or that of the file.
+fn scene(path: &str, names: &[String]) -> Scene {
+    let file = Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy());
+    let file = if path == "-" { "standard input".into() } else { file };
+    let name =
+        |name: &String| if name.is_empty() { file.escape_debug() } else { name.escape_debug() }.to_string();
+    let mut interfaces: BTreeMap<u32, String> = (1..).zip(names.iter().map(name)).collect();
+    interfaces.entry(1).or_insert_with(|| file.escape_debug().to_string());
+    Scene::new(interfaces, Anchor::new(0, Timestamp::UNIX_EPOCH))
+}
+
+/// Why the capture is no longer followed.
+enum Left {
+    /// It was asked for, or the output ended it.
+    Told(End),
+    /// It cannot be read on.
+    Damaged(CaptureError),
+    /// There is no more of it.
+    AtTheEnd,
+}
+
+/// The side of the table and the sinks.
+struct Follower {
+    told: mpsc::Receiver<Told>,
+    refresh: Interval,
+    signals: [Signal; 2],
+    /// The capture's time.
+    now_ns: u64,
+}
+
+impl Follower {
+    fn new(told: mpsc::Receiver<Told>) -> Result<Self, Error> {
+        let listen =
+            |kind| signal(kind).map_err(|source| Error::System { what: "listen to signals", source });
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
+        Ok(Self { told, refresh, signals, now_ns: 0 })
+    }
+
+    async fn follow(&mut self, session: &mut Session<'_>, first: Option<Batch>) -> Left {
+        let Some(first) = first else { return Left::AtTheEnd };
+        let mut told = Some(Ok(first));
+        loop {
+            match told.take() {
+                Some(Ok(batch)) => self.take(session, &batch),
+                Some(Err(error)) => return Left::Damaged(error),
+                None => {}
+            }
+            if let Err(stopped) = session.deliver() {
+                return Left::Told(stopped.into());
+            }
+            if session.is_counted_out() {
+                return Left::Told(End::Done);
+            }
+            let [interrupt, terminate] = &mut self.signals;
+            tokio::select! {
+                next = self.told.recv() => match next {
+                    Some(next) => told = Some(next),
+                    None => return Left::AtTheEnd,
+                },
+                command = session.command() => if !session.obey(command) { return Left::Told(End::Done) },
+                _ = self.refresh.tick() => session.show(self.now_ns),
+                _ = interrupt.recv() => return Left::Told(End::Done),
+                _ = terminate.recv() => return Left::Told(End::Done),
+            }
+        }
+    }
+
+    fn take(&mut self, session: &mut Session<'_>, batch: &Batch) {
+        for record in &batch.records {
+            self.now_ns = self.now_ns.max(record.time_ns);
+            session.expire(self.now_ns);
+            if !session.take(record) {
+                break;
+            }
+        }
+        session.count(batch.counters, 0);
+        if !session.is_counted_out() {
+            self.now_ns = self.now_ns.max(batch.until_ns);
+            session.expire(self.now_ns);
+        }
+    }
+
+    /// The last picture stays until the person has seen enough of it.
+    async fn browse(&mut self, session: &mut Session<'_>) -> End {
+        while session.has_screen() {
+            session.show(self.now_ns);
+            let [interrupt, terminate] = &mut self.signals;
+            tokio::select! {
+                command = session.command() => if !session.obey(command) { break },
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            }
+        }
+        End::Done
+    }
+}
+
+/// The side of the capture, in a thread of its own: reading blocks.
+struct Reader {
+    source: ReplaySource,
+    batches: mpsc::Sender<Told>,
+    pace: Option<Pace>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut span = None;
+        let end = loop {
+            let next = self.source.step();
+            let full = match next {
+                Ok(Next::Packet(Step { time_ns, record })) => {
+                    if self.pace.as_mut().is_some_and(|pace| pace.is_early(time_ns)) {
+                        self.send(&mut batch, &mut span);
+                        self.pace.as_mut().into_iter().for_each(|pace| pace.wait(time_ns));
+                    }
+                    let (from_ns, until_ns) = span.unwrap_or((time_ns, time_ns));
+                    span = Some((from_ns, time_ns.max(until_ns)));
+                    batch.extend(record);
+                    batch.len() >= BATCH
+                }
+                Ok(Next::Starved | Next::End) | Err(_) => true,
+            };
+            if full && !self.send(&mut batch, &mut span) {
+                return;
+            }
+            match next {
+                Ok(Next::Packet(_)) => {}
+                Ok(Next::Starved) => {
+                    if let Err(error) = self.source.refill() {
+                        break Err(error);
+                    }
+                }
+                Ok(Next::End) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Err(error) = end {
+            // When nobody listens the run has ended before.
+            let _ = self.batches.blocking_send(Err(error));
+        }
+    }
+
+    /// Hands over what was read. Gives false when nobody wants it any more.
+    fn send(&mut self, batch: &mut Vec<Record>, span: &mut Option<(u64, u64)>) -> bool {
+        let Some((from_ns, until_ns)) = span.take() else { return true };
+        let records = std::mem::replace(batch, Vec::with_capacity(BATCH));
+        let (counters, names) = (*self.source.counters(), self.source.names().to_vec());
+        self.batches.blocking_send(Ok(Batch { records, from_ns, until_ns, counters, names })).is_ok()
+    }
+}
+
+/// How fast the capture's time passes.
+struct Pace {
+    speed: f64,
+    /// A moment, and the capture's time then.
+    began: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    const fn new(speed: f64) -> Self {
+        Self { speed, began: None }
+    }
+
+    fn due(&mut self, time_ns: u64) -> Instant {
+        let (began, began_ns) = *self.began.get_or_insert_with(|| (Instant::now(), time_ns));
+        began + Duration::from_nanos(time_ns.saturating_sub(began_ns)).div_f64(self.speed)
+    }
+
+    fn is_early(&mut self, time_ns: u64) -> bool {
+        self.due(time_ns) > Instant::now() + STEP
+    }
+
+    fn wait(&mut self, time_ns: u64) {
+        thread::sleep(self.due(time_ns).saturating_duration_since(Instant::now()));
+    }
+}

@@ -1,0 +1,175 @@
+//! One run, whatever its records come from: the table, the sinks, and how it ends.
+
+use std::sync::Arc;
+
+use probe_common::Record;
+use probe_common::counter::Counters;
+
+use crate::config::{Config, Ending, Output};
+use crate::error::Error;
+use crate::flow::FlowTable;
+use crate::sink::outlet::Outlet;
+use crate::sink::tui::Command;
+use crate::sink::writer::{Stopped, WhenFull};
+use crate::sink::{Scene, report};
+use crate::snapshot::{Intake, Interest, Snapshot, Span};
+
+/// Peers in a report, and in the choice of the worst.
+const REPORT_PEERS: usize = 1_000;
+
+/// Why a run ends.
+#[derive(Debug)]
+pub enum End {
+    /// Asked for by a signal, a key, the time limit or the count, or there is no more to read.
+    Done,
+    /// Nobody reads the output any more.
+    ReaderGone,
+    /// What was watched is gone, or damaged, or the output fails: the figures so far are given all the same.
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Stopped> for End {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::ReaderGone => Self::ReaderGone,
+            Stopped::Failed(error) => Self::Failed(Error::Output(error)),
+        }
+    }
+}
+
+/// The table and the sinks of one run.
+pub struct Session<'a> {
+    config: &'a Config,
+    table: FlowTable,
+    intake: Intake,
+    interest: Interest,
+    scene: Arc<Scene>,
+    outlet: Outlet,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the sinks. `started_ns` is on the clock that the records carry.
+    ///
+    /// # Errors
+    /// When the terminal cannot be used.
+    pub fn open(
+        config: &'a Config,
+        scene: Scene,
+        started_ns: u64,
+        when_full: WhenFull,
+    ) -> Result<Self, Error> {
+        let scene = Arc::new(scene);
+        Ok(Self {
+            config,
+            table: FlowTable::new(&config.limits),
+            intake: Intake { started_ns, ..Intake::default() },
+            interest: Interest { span: Span::Window, peer_rows: 0, peer: None, flow_rows: 0 },
+            outlet: Outlet::open(config.output, &scene, when_full)?,
+            scene,
+        })
+    }
+
+    /// Takes a record. Gives false when enough handshakes were told.
+    pub fn take(&mut self, record: &Record) -> bool {
+        self.intake.records += 1;
+        self.table.handle(record);
+        !self.is_counted_out()
+    }
+
+    /// Lets time pass.
+    pub fn expire(&mut self, now_ns: u64) {
+        self.table.expire(now_ns);
+    }
+
+    /// Were as many handshakes told as were asked for?
+    #[must_use]
+    pub fn is_counted_out(&self) -> bool {
+        self.config.count.is_some_and(|count| self.table.told() >= count)
+    }
+
+    /// Hands to the sink what was decided.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn deliver(&mut self) -> Result<(), Stopped> {
+        let events = self.table.take_events();
+        events.iter().try_for_each(|event| self.outlet.event(event, &self.scene))
+    }
+
+    /// What the source has counted.
+    pub fn count(&mut self, counters: Counters, undecodable: u64) {
+        self.intake.counters = counters;
+        self.intake.undecodable = undecodable;
+    }
+
+    /// Is there a screen?
+    #[must_use]
+    pub fn has_screen(&self) -> bool {
+        self.config.output == Output::Screen
+    }
+
+    /// Gives the screen, if there is one, a new picture.
+    pub fn show(&mut self, now_ns: u64) {
+        if self.has_screen() {
+            let snapshot = self.snapshot(now_ns, self.interest);
+            self.outlet.show(snapshot);
+        }
+    }
+
+    /// Says something to people while the run goes on.
+    pub fn notice(&self, message: &str) {
+        self.outlet.notice(message);
+    }
+
+    /// The next wish of the person at the screen; `None` when the screen is gone.
+    pub async fn command(&mut self) -> Option<Command> {
+        self.outlet.command().await
+    }
+
+    /// Does what the person asked for. Gives false when that is to quit.
+    pub fn obey(&mut self, command: Option<Command>) -> bool {
+        match command {
+            Some(Command::Look(interest)) => self.interest = interest,
+            Some(Command::Window(window_ns)) => self.table.set_window(window_ns),
+            Some(Command::Quit) | None => return false,
+        }
+        true
+    }
+
+    /// Gives what is left to give.
+    ///
+    /// # Errors
+    /// What ended the run, or what could not be written.
+    pub fn end(mut self, end: End, now_ns: u64) -> Result<(), Error> {
+        if let End::ReaderGone = end {
+            return Ok(());
+        }
+        if !self.is_counted_out() {
+            self.table.expire(now_ns);
+            self.table.finish(now_ns);
+        }
+        let delivered = self.deliver();
+        let interest = Interest { span: Span::SinceStart, peer_rows: REPORT_PEERS, peer: None, flow_rows: 0 };
+        let snapshot = self.snapshot(now_ns, interest);
+        let closing = match self.config.ending {
+            Ending::Summary => report::summary(&snapshot, &self.scene),
+            Ending::Report => report::report(&snapshot, &self.scene),
+        };
+        let closed = delivered.and_then(|()| self.outlet.close(&snapshot, &closing, &self.scene));
+        match (end, closed.map_err(End::from)) {
+            (End::Failed(error), _) | (_, Err(End::Failed(error))) => Err(error),
+            (End::Done | End::ReaderGone, Ok(()) | Err(End::ReaderGone | End::Done)) => Ok(()),
+        }
+    }
+
+    fn snapshot(&mut self, now_ns: u64, interest: Interest) -> Snapshot {
+        self.intake.unwritten = self.outlet.unwritten();
+        Snapshot::take(&self.table, &self.intake, &interest, now_ns)
+    }
+}
