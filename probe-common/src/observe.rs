@@ -129,7 +129,7 @@ impl FlowState {
             let sent = segment.ack.wrapping_sub(self.halves[opener as usize].next_seq);
             // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
             if sent < COMPLETION_WINDOW {
-                self.halves[side as usize].next_seq = segment.seq.wrapping_add(1);
+                self.halves[opener.other() as usize].next_seq = segment.seq.wrapping_add(1);
                 self.phase = Phase::ANSWERED;
             }
         }

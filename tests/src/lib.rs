@@ -7,7 +7,9 @@
 //! | [`wire`] | two interfaces joined by a thread that delays, loses, repeats and drops frames by a [`Script`] |
 //! | [`link`] | the usual bench: two hosts, a wire between them, many addresses |
 //! | [`traffic`] | TCP servers and clients inside a namespace |
+//! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
+//! | [`object`] | the JSON objects that it writes |
 //!
 //! ```no_run
 //! use lab::{Link, Match, Mode, Rule, Script, Server, Tcptop, connect, far_v4};
@@ -32,6 +34,8 @@ mod judge;
 pub mod link;
 pub mod namespace;
 mod netlink;
+pub mod object;
+pub mod port;
 pub mod script;
 mod tap;
 pub mod tcptop;
@@ -43,7 +47,9 @@ pub use link::{FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
 pub use netlink::Cidr;
 pub use nix::sys::signal::Signal;
+pub use object::{Object, objects};
+pub use port::Port;
 pub use script::{Direction, Effect, Kind, Match, Occurrence, Rule, Script};
-pub use tcptop::{Line, Output, Tcptop};
+pub use tcptop::{Line, Output, Tcptop, end_with_parent};
 pub use traffic::{ClientPlan, Clients, Mode, Server, Tally, connect, connect_many};
 pub use wire::{Counters, Medium, Wire};

@@ -1,7 +1,7 @@
 //! A network interface whose other side is a file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -45,8 +45,19 @@ impl Tap {
     /// Makes the interface `name` inside the namespace, with the link-layer address `mac` if the medium has
     /// any, and sets it up.
     pub(crate) fn new(namespace: &Namespace, name: &str, medium: Medium, mac: Mac) -> Result<Self> {
+        Self::with_flags(namespace, name, medium, mac, IFF_NO_PI)
+    }
+
+    /// As [`new`](Self::new), with `IFF_` flags of choice beside the medium's.
+    pub(crate) fn with_flags(
+        namespace: &Namespace,
+        name: &str,
+        medium: Medium,
+        mac: Mac,
+        flags: c_int,
+    ) -> Result<Self> {
         let tap = namespace
-            .run(|| Self::open(name, medium))
+            .run(|| Self::open(name, medium, flags))
             .with_context(|| format!("cannot make the interface {name}"))?;
         let mut change = LinkUnspec::new_with_name(name).txqueuelen(QUEUE_FRAMES).up();
         if medium == Medium::Ethernet {
@@ -56,7 +67,7 @@ impl Tap {
         Ok(tap)
     }
 
-    fn open(name: &str, medium: Medium) -> Result<Self> {
+    fn open(name: &str, medium: Medium, flags: c_int) -> Result<Self> {
         ensure!(name.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
         let file = OpenOptions::new()
             .read(true)
@@ -68,7 +79,7 @@ impl Tap {
             Medium::Ethernet => IFF_TAP,
             Medium::Ip => IFF_TUN,
         };
-        let flags = u16::try_from(layer | IFF_NO_PI)?;
+        let flags = u16::try_from(layer | flags)?;
         let mut request = InterfaceRequest { name: [0; IFNAMSIZ], flags, rest_of_union: [0; 22] };
         request.name[..name.len()].copy_from_slice(name.as_bytes());
         // SAFETY: the descriptor is open, and the kernel reads and writes the 40 bytes of a `struct ifreq`,
@@ -85,6 +96,11 @@ impl Tap {
     /// Hands the namespace a frame.
     pub(crate) fn write(&self, frame: &[u8]) -> io::Result<()> {
         (&self.file).write(frame).map(drop)
+    }
+
+    /// Hands the namespace a frame that lies in several pieces.
+    pub(crate) fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        (&self.file).write_vectored(pieces).map(drop)
     }
 }
 

@@ -1,20 +1,24 @@
 //! The program under test as a child process.
 
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::namespace::Namespace;
+use crate::object::{Object, objects};
 
 /// What the program's first line on standard error begins with, once it is attached.
 const READY: &str = "watching";
@@ -72,6 +76,13 @@ pub fn binary() -> Result<PathBuf> {
     })
 }
 
+/// Makes the kernel send the child process that `command` starts a signal when the thread that starts it ends.
+pub fn end_with_parent(command: &mut Command, signal: Signal) {
+    let end = move || Ok(set_pdeathsig(signal)?);
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `end` makes one system call.
+    unsafe { command.pre_exec(end) };
+}
+
 impl Tcptop {
     /// Starts the program inside the namespace, with nothing on its standard input.
     ///
@@ -93,7 +104,8 @@ impl Tcptop {
     pub fn spawn_command(namespace: &Namespace, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         namespace.enter_command(&mut command);
-        die_with_parent(&mut command);
+        // A test that is killed must not leave the program running, with the namespace it holds.
+        end_with_parent(&mut command, Signal::SIGKILL);
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let pid = Pid::from_raw(i32::try_from(child.id()).context("process ids are positive")?);
         let shared = Arc::new(Shared::default());
@@ -129,6 +141,45 @@ impl Tcptop {
     /// When the program ends without one, or `timeout` is over; with what it wrote.
     pub fn wait_stderr(&self, timeout: Duration, wanted: impl Fn(&str) -> bool) -> Result<Line> {
         self.wait_line(timeout, "standard error", |seen| &seen.stderr, wanted)
+    }
+
+    /// Waits until the program wrote `count` JSON objects of this kind, and gives all of the kind so far.
+    ///
+    /// # Errors
+    /// When it ends with less, or `timeout` is over; with what it wrote.
+    ///
+    /// # Panics
+    /// When a line of standard output is not a JSON object.
+    pub fn wait_objects(&self, kind: &str, count: usize, timeout: Duration) -> Result<Vec<Object>> {
+        // Each line is read once, however often the wait looks.
+        let (read, found) = (Cell::new(0), RefCell::new(Vec::new()));
+        let enough = |seen: &Seen| {
+            let new = seen.stdout.lines[read.get()..].iter().map(|line| Object::parse(&line.text));
+            found.borrow_mut().extend(new.filter(|object| object.kind() == kind));
+            read.set(seen.stdout.lines.len());
+            found.borrow().len() >= count
+        };
+        let waited = self.shared.wait_until(timeout, |seen| enough(seen) || seen.stdout.ended);
+        let found = found.into_inner();
+        if found.len() < count {
+            let reason = if waited.is_some() { "tcptop ended" } else { "time is over" };
+            bail!("{reason} with {} of {count} {kind} objects\n{}", found.len(), self.shared.lock());
+        }
+        Ok(found)
+    }
+
+    /// Asks the program to end (SIGINT) and gives the JSON objects that it wrote.
+    ///
+    /// # Errors
+    /// When it does not end within `timeout`, or not well; with what it wrote.
+    ///
+    /// # Panics
+    /// When a line of standard output is not a JSON object.
+    pub fn stop(self, timeout: Duration) -> Result<Vec<Object>> {
+        self.signal(Signal::SIGINT)?;
+        let output = self.wait(timeout)?;
+        ensure!(output.status.success(), "tcptop ended with {}: {}", output.status, output.stderr);
+        Ok(objects(&output.stdout))
     }
 
     /// The lines of standard output so far.
@@ -283,12 +334,4 @@ fn watch(shared: Arc<Shared>, pid: Pid) -> JoinHandle<()> {
         while waitid(Id::Pid(pid), until_exit) == Err(nix::errno::Errno::EINTR) {}
         shared.update(|seen| seen.exited = true);
     })
-}
-
-/// A test that is killed must not leave the program running, with the namespace it holds.
-fn die_with_parent(command: &mut Command) {
-    use std::os::unix::process::CommandExt;
-    let die = || Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?);
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `die` makes one system call.
-    unsafe { command.pre_exec(die) };
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod ci;
+mod demo;
 mod ebpf;
 mod run;
 mod shell;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build tcptop (release) and show it at work on a network of its own, as root
+    Demo(demo::Args),
     /// Build tcptop and run every test, the end-to-end ones as root
     Test(test::Args),
     /// Build tcptop (release) and run it as root
@@ -36,6 +39,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         None => Cli::command().print_help().map_err(Into::into),
+        Some(Task::Demo(args)) => demo::run(&args),
         Some(Task::Test(args)) => test::run(&args),
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Ci) => ci::run(),

@@ -1,10 +1,13 @@
 //! The interfaces of this network namespace.
 
-use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
+use nix::errno::Errno;
+use nix::libc;
+use nix::net::if_::if_nameindex;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use probe_common::LinkLayer;
 
 use crate::error::Error;
@@ -51,23 +54,70 @@ impl Interface {
 /// # Errors
 /// When the kernel does not tell.
 pub fn all() -> Result<Vec<Interface>, Error> {
-    let addresses =
-        getifaddrs().map_err(|errno| Error::System { what: "list the interfaces", source: errno.into() })?;
-    let mut found = BTreeMap::new();
-    for entry in addresses {
-        // Every interface has one link-level address entry, whatever else it has.
-        let Some(link) = entry.address.as_ref().and_then(|address| address.as_link_addr()) else { continue };
-        let index = u32::try_from(link.ifindex()).unwrap_or(0);
-        let interface = Interface {
-            name: entry.interface_name,
-            index,
-            loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
-            up: entry.flags.contains(InterfaceFlags::IFF_UP),
-            hardware: link.hatype(),
+    let failed = |errno: Errno| Error::System { what: "list the interfaces", source: errno.into() };
+    let names = if_nameindex().map_err(failed)?;
+    let asking =
+        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
+    let mut found = Vec::new();
+    for entry in &names {
+        let name = entry.name().to_string_lossy().into_owned();
+        // One that went away since is none.
+        let (Ok(flags), Ok(hardware)) = (flags(&asking, entry.name()), hardware(&asking, entry.name()))
+        else {
+            continue;
         };
-        found.insert(index, interface);
+        found.push(Interface {
+            name,
+            index: entry.index(),
+            loopback: flags & libc::IFF_LOOPBACK != 0,
+            up: flags & libc::IFF_UP != 0,
+            hardware,
+        });
     }
-    Ok(found.into_values().collect())
+    found.sort_by_key(|interface| interface.index);
+    Ok(found)
+}
+
+nix::ioctl_read_bad!(
+    /// Asks for the flags of the interface that the request names (netdevice(7)).
+    get_flags,
+    libc::SIOCGIFFLAGS,
+    libc::ifreq
+);
+nix::ioctl_read_bad!(
+    /// Asks for its hardware address, whose family is the link type (netdevice(7)).
+    get_hardware_address,
+    libc::SIOCGIFHWADDR,
+    libc::ifreq
+);
+
+fn flags(asking: &OwnedFd, name: &CStr) -> nix::Result<i32> {
+    let mut request = request(name);
+    // SAFETY: the descriptor is a socket, and the request names an interface.
+    unsafe { get_flags(asking.as_raw_fd(), &raw mut request) }?;
+    // SAFETY: this is the member that the kernel has filled in.
+    Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }))
+}
+
+/// The list of addresses (`getifaddrs`) does not tell it of interfaces without a hardware address: tun,
+/// ppp, wireguard.
+fn hardware(asking: &OwnedFd, name: &CStr) -> nix::Result<u16> {
+    let mut request = request(name);
+    // SAFETY: as above.
+    unsafe { get_hardware_address(asking.as_raw_fd(), &raw mut request) }?;
+    // SAFETY: as above; its address family is the link type.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr }.sa_family)
+}
+
+fn request(name: &CStr) -> libc::ifreq {
+    // SAFETY: a structure of integers and characters, for which zeros are a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // One character less than there is room for, so that the name ends with a zero.
+    let room = &mut request.ifr_name[..libc::IFNAMSIZ - 1];
+    for (to, from) in room.iter_mut().zip(name.to_bytes()) {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    request
 }
 
 /// The interfaces of these names, each once; without names, the one of the default route.

@@ -23,6 +23,9 @@ const MAX_BLOCK: usize = 64 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Block type of a section header, the first block of each pcapng file (draft-ietf-opsawg-pcapng, 4.1).
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+/// Length of the header of a pcap file, in bytes.
+const PCAP_HEADER: u64 = 24;
 
 /// Why a capture could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +116,7 @@ impl Capture {
     }
 
     fn detect(magic: &[u8], source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
-        let reader: Box<dyn PcapReaderIterator + Send> = if magic == SECTION_HEADER {
+        let reader: Box<dyn PcapReaderIterator + Send> = if magic.starts_with(&SECTION_HEADER) {
             Box::new(PcapNGReader::new(BUFFER, source).map_err(|_| CaptureError::Format)?)
         } else {
             Box::new(LegacyPcapReader::new(BUFFER, source).map_err(|_| CaptureError::Format)?)
@@ -193,9 +196,19 @@ impl Capture {
     }
 }
 
-/// The first bytes of a source, and all of it.
+/// The first bytes of a source, and all of it. The readers want the whole first block at once, whatever
+/// a pipe gives.
 fn peek(mut source: impl Read + Send + 'static) -> io::Result<(Vec<u8>, impl Read + Send + 'static)> {
-    let mut magic = Vec::new();
-    source.by_ref().take(SECTION_HEADER.len() as u64).read_to_end(&mut magic)?;
-    Ok((magic.clone(), Cursor::new(magic).chain(source)))
+    let mut head = Vec::new();
+    source.by_ref().take(PCAP_HEADER).read_to_end(&mut head)?;
+    if let Some(&[_, _, _, _, a, b, c, d, e, f, g, h]) =
+        head.first_chunk().filter(|h| h.starts_with(&SECTION_HEADER))
+    {
+        // The byte-order magic tells how to read the length before it.
+        let little = [e, f, g, h] == BYTE_ORDER_MAGIC.to_le_bytes();
+        let len = if little { u32::from_le_bytes([a, b, c, d]) } else { u32::from_be_bytes([a, b, c, d]) };
+        let rest = u64::from(len).min(BUFFER as u64).saturating_sub(PCAP_HEADER);
+        source.by_ref().take(rest).read_to_end(&mut head)?;
+    }
+    Ok((head.clone(), Cursor::new(head).chain(source)))
 }

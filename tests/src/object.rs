@@ -1,0 +1,101 @@
+//! The JSON objects that the program writes, one a line.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::Value;
+
+use crate::tcptop::Line;
+
+/// One object. Asking for a field that it does not have at all is a mistake, and panics: a field whose value is
+/// not known is there, and null.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object(Value);
+
+/// What the lines hold.
+///
+/// # Panics
+/// When a line is not a JSON object.
+#[must_use]
+pub fn objects(lines: &[Line]) -> Vec<Object> {
+    lines.iter().map(|line| Object::parse(&line.text)).collect()
+}
+
+impl Object {
+    /// Reads a line.
+    ///
+    /// # Panics
+    /// When it is not a JSON object.
+    #[must_use]
+    pub fn parse(line: &str) -> Self {
+        match serde_json::from_str(line) {
+            Ok(value @ Value::Object(_)) => Self(value),
+            _ => panic!("not a JSON object: {line}"),
+        }
+    }
+
+    /// What kind of object it is: `handshake`, `close` or `summary`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.text("type").expect("every object has a type")
+    }
+
+    /// A text, or `None` where it is null.
+    ///
+    /// # Panics
+    /// When there is no such field, or it is no text.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<&str> {
+        let value = self.field(field)?;
+        Some(value.as_str().unwrap_or_else(|| panic!("{field} is no text: {self:?}")))
+    }
+
+    /// A number that is not negative, or `None` where it is null.
+    ///
+    /// # Panics
+    /// When there is no such field, or it is no such number.
+    #[must_use]
+    pub fn number(&self, field: &str) -> Option<u64> {
+        let value = self.field(field)?;
+        Some(value.as_u64().unwrap_or_else(|| panic!("{field} is no count: {self:?}")))
+    }
+
+    /// Yes or no.
+    ///
+    /// # Panics
+    /// When there is no such field, or it is neither.
+    #[must_use]
+    pub fn flag(&self, field: &str) -> bool {
+        let value = self.field(field).and_then(Value::as_bool);
+        value.unwrap_or_else(|| panic!("{field} is neither true nor false: {self:?}"))
+    }
+
+    /// This host's end.
+    ///
+    /// # Panics
+    /// When the object has none.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.end("local")
+    }
+
+    /// The other end.
+    ///
+    /// # Panics
+    /// When the object has none.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.end("remote")
+    }
+
+    fn end(&self, which: &str) -> SocketAddr {
+        let address: Option<IpAddr> = self.text(&format!("{which}_ip")).and_then(|text| text.parse().ok());
+        let port = self.number(&format!("{which}_port")).and_then(|port| port.try_into().ok());
+        let both = address.zip(port).map(SocketAddr::from);
+        both.unwrap_or_else(|| panic!("no {which} end: {self:?}"))
+    }
+
+    fn field(&self, field: &str) -> Option<&Value> {
+        let value = self.0.get(field).unwrap_or_else(|| panic!("no field {field}: {self:?}"));
+        Some(value).filter(|value| !value.is_null())
+    }
+}

@@ -1,0 +1,272 @@
+//! The command line as a user meets it: what is said, and the exit code.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use lab::{Link, Mode, NEAR, Namespace, Output, Script, Server, Tcptop, connect, connect_many, far_v4};
+use nix::libc;
+
+/// Far beyond what anything here takes; a test that waits this long fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `linux/capability.h`
+const CAP_NET_ADMIN: u8 = 12;
+const CAP_SYS_ADMIN: u8 = 21;
+const CAP_PERFMON: u8 = 38;
+const CAP_BPF: u8 = 39;
+
+fn tcptop(namespace: &Namespace, arguments: &[&str]) -> Output {
+    Tcptop::spawn(namespace, arguments).expect("it starts").wait(PATIENCE).expect("it ends")
+}
+
+fn command() -> Command {
+    Command::new(lab::tcptop::binary().expect("it is built"))
+}
+
+/// Ended with this code; said all of this on standard error, and nothing on standard output.
+fn assert_failed(output: &Output, code: i32, said: &[&str]) {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    for words in said {
+        assert!(output.stderr.contains(words), "`{words}` is not in:\n{}", output.stderr);
+    }
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+}
+
+#[test]
+fn an_unknown_interface_lists_those_there_are() {
+    if !lab::require_root() {
+        return;
+    }
+    let [here, there] = [(); 2].map(|()| Namespace::new().unwrap());
+    here.veth_pair("uplink0", &there, "eth0").unwrap();
+    let output = tcptop(&here, &["eth7"]);
+    assert_failed(&output, 4, &["no interface `eth7`", "lo", "uplink0"]);
+    assert!(!output.stderr.contains("interval"), "{}", output.stderr);
+    // Hard case 33: a name on the command line comes from anywhere.
+    let output = tcptop(&here, &["\u{1b}[31m"]);
+    assert_failed(&output, 4, &["\\u{1b}[31m"]);
+    assert!(!output.stderr.contains('\u{1b}'), "{:?}", output.stderr);
+}
+
+#[test]
+fn a_number_gets_a_hint() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    let output = tcptop(&namespace, &["5"]);
+    assert_failed(&output, 4, &["no interface `5`", "--duration 5s"]);
+}
+
+#[test]
+fn wrong_arguments_are_usage_errors() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    for arguments in [
+        &["--no-such-option"][..],
+        &["lo", "--duration", "5"],
+        &["lo", "--duration", "0s"],
+        &["lo", "--count", "0"],
+        &["lo", "--count", "many"],
+        &["lo", "--window", "2h"],
+        &["lo", "--json", "--text"],
+        &["lo", "--json", "--report"],
+        &["lo", "--max-flows", "0"],
+    ] {
+        let output = tcptop(&namespace, arguments);
+        assert_failed(&output, 2, &["error:", "--help"]);
+    }
+}
+
+#[test]
+fn help_and_version() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    for (argument, expected) in [
+        ("--help", &["Usage: tcptop", "INTERFACE", "--json", "--duration", "Exit codes:", "CAP_BPF"][..]),
+        ("-h", &["Usage: tcptop"]),
+        ("--version", &[concat!("tcptop ", env!("CARGO_PKG_VERSION"))]),
+    ] {
+        let output = tcptop(&namespace, &[argument]);
+        assert_eq!((output.status.code(), output.stderr.as_str()), (Some(0), ""), "{argument}");
+        let shown: String = output.stdout.iter().map(|line| line.text.clone() + "\n").collect();
+        for words in expected {
+            assert!(shown.contains(words), "{argument}: `{words}` is not in:\n{shown}");
+        }
+        assert!(!shown.contains("guard"), "not for people: {shown}");
+    }
+}
+
+/// Hard case 34, for somebody who is not root. The binary is copied, because the folder that it was built into may
+/// be closed to others.
+#[test]
+fn without_root_the_capabilities_and_the_command_are_named() {
+    if !lab::require_root() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("tcptop-unprivileged-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    let copy = folder.join("tcptop");
+    fs::copy(lab::tcptop::binary().unwrap(), &copy).unwrap();
+    for path in [&folder, &copy] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = Command::new(&copy).arg("lo").uid(65_534).gid(65_534).output();
+    fs::remove_dir_all(&folder).unwrap();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0), "{said}");
+    for words in ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON", "sudo tcptop", "setcap", copy.to_str().unwrap()]
+    {
+        assert!(said.contains(words), "`{words}` is not in:\n{said}");
+    }
+}
+
+/// tcptop as root without some capabilities: a container's root.
+fn without(namespace: &Namespace, capabilities: &'static [u8]) -> Tcptop {
+    let mut command = command();
+    command.args(["lo", "--duration", "100ms", "--text"]);
+    let drop_them = move || {
+        for capability in capabilities {
+            // SAFETY: a system call on numbers; what is dropped from the bounding set is gone after exec.
+            let result =
+                unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(*capability), 0, 0, 0) };
+            if result < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed: these are system calls.
+    unsafe { command.pre_exec(drop_them) };
+    Tcptop::spawn_command(namespace, command).expect("it starts")
+}
+
+/// Hard case 34: of several capabilities, the missing one is named; and what tcptop asks for is enough.
+#[test]
+fn the_missing_capability_is_named() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    for (dropped, named, not_named) in [
+        (&[CAP_SYS_ADMIN, CAP_BPF][..], "CAP_BPF", ["CAP_NET_ADMIN", "CAP_PERFMON"]),
+        (&[CAP_SYS_ADMIN, CAP_PERFMON], "CAP_PERFMON", ["CAP_BPF", "CAP_NET_ADMIN"]),
+        (&[CAP_SYS_ADMIN, CAP_NET_ADMIN], "CAP_NET_ADMIN", ["CAP_BPF", "CAP_PERFMON"]),
+    ] {
+        let output = without(&namespace, dropped).wait(PATIENCE).unwrap();
+        assert_failed(&output, 3, &[named, "sudo", "setcap"]);
+        let first = output.stderr.lines().next().unwrap();
+        assert!(not_named.iter().all(|other| !first.contains(other)), "{first}");
+    }
+    // CAP_SYS_ADMIN stands for the others.
+    for dropped in [&[CAP_SYS_ADMIN][..], &[CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]] {
+        let output = without(&namespace, dropped).wait(PATIENCE).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    }
+}
+
+/// Two hosts on a cable with a way out.
+fn routed() -> [Namespace; 2] {
+    let [here, there] = [(); 2].map(|()| Namespace::new().expect("a namespace"));
+    here.veth_pair("eth0", &there, "eth0").expect("a cable");
+    here.add_address("eth0", "10.1.0.1/24".parse().expect("an address")).expect("it is free");
+    there.add_address("eth0", "10.1.0.2/24".parse().expect("an address")).expect("it is free");
+    here.add_route("0.0.0.0/0".parse().expect("all"), [10, 1, 0, 2].into()).expect("a gateway");
+    [here, there]
+}
+
+#[test]
+fn the_default_route_chooses_and_is_told() {
+    if !lab::require_root() {
+        return;
+    }
+    let [here, there] = routed();
+    let server = Server::bind(&there, SocketAddr::from(([10, 1, 0, 2], 80)), Mode::CloseAtOnce).unwrap();
+    let tcptop = Tcptop::spawn(&here, ["--json", "--count", "1"]).unwrap();
+    let line = tcptop.wait_stderr(PATIENCE, |line| line.starts_with("watching")).unwrap();
+    assert!(line.text.contains("eth0") && line.text.contains("default route"), "{line:?}");
+    connect(&here, None, server.address(), PATIENCE).unwrap();
+    let output = tcptop.wait(PATIENCE).unwrap();
+    assert_eq!(lab::objects(&output.stdout)[0].text("interface"), Some("eth0"));
+}
+
+#[test]
+fn no_default_route_lists_what_could_be_named() {
+    if !lab::require_root() {
+        return;
+    }
+    let output = tcptop(&Namespace::new().unwrap(), &[]);
+    assert_failed(&output, 4, &["no default route", "name one", "lo"]);
+}
+
+/// Hard case 9: connections are told apart by interface.
+#[test]
+fn several_interfaces() {
+    if !lab::require_root() {
+        return;
+    }
+    let [here, there] = routed();
+    let far = Server::bind(&there, SocketAddr::from(([10, 1, 0, 2], 80)), Mode::CloseAtOnce).unwrap();
+    let own = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce).unwrap();
+    // Named twice is watched once.
+    let tcptop = Tcptop::spawn(&here, ["eth0", "lo", "eth0", "--json"]).unwrap();
+    let line = tcptop.wait_stderr(PATIENCE, |line| line.starts_with("watching")).unwrap();
+    assert!(line.text.contains("eth0") && line.text.contains("lo"), "{line:?}");
+    assert_eq!(connect_many(&here, far.address(), 5, PATIENCE).unwrap(), 5);
+    assert_eq!(connect_many(&here, own.address(), 3, PATIENCE).unwrap(), 3);
+    tcptop.wait_objects("handshake", 8, PATIENCE).unwrap();
+    let objects = tcptop.stop(PATIENCE).unwrap();
+    for (interface, role, count) in [("eth0", "client", 5), ("lo", "local", 3)] {
+        let of = objects.iter().filter(|o| o.kind() == "handshake" && o.text("interface") == Some(interface));
+        let roles: Vec<_> = of.map(|object| object.text("role")).collect();
+        assert_eq!(roles, vec![Some(role); count], "{interface}");
+    }
+}
+
+/// Hard case 30.
+#[test]
+fn an_interface_that_goes_away_ends_the_run_with_its_summary() {
+    if !lab::require_root() {
+        return;
+    }
+    let link = Link::new(Script::default()).unwrap();
+    let server = Server::bind(&link.far, (far_v4(11), 80).into(), Mode::CloseAtOnce).unwrap();
+    let tcptop = Tcptop::spawn(&link.near, [NEAR, "--json"]).unwrap();
+    tcptop.wait_ready(PATIENCE).unwrap();
+    assert_eq!(connect_many(&link.near, server.address(), 5, PATIENCE).unwrap(), 5);
+    tcptop.wait_objects("handshake", 5, PATIENCE).unwrap();
+    link.near.delete_link(NEAR).unwrap();
+    let output = tcptop.wait(PATIENCE).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert!(output.stderr.contains("interface is gone: near0"), "{}", output.stderr);
+    let objects = lab::objects(&output.stdout);
+    let summary = objects.last().unwrap();
+    assert_eq!((summary.kind(), summary.number("established")), ("summary", Some(5)), "{summary:?}");
+}
+
+/// Hard case 30: of several, the others are still watched.
+#[test]
+fn one_of_several_interfaces_goes_away() {
+    if !lab::require_root() {
+        return;
+    }
+    let [here, _there] = routed();
+    let own = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce).unwrap();
+    let tcptop = Tcptop::spawn(&here, ["eth0", "lo", "--json"]).unwrap();
+    tcptop.wait_ready(PATIENCE).unwrap();
+    here.delete_link("eth0").unwrap();
+    tcptop.wait_stderr(PATIENCE, |line| line.contains("the interface is gone: eth0")).unwrap();
+    connect(&here, None, own.address(), PATIENCE).unwrap();
+    tcptop.wait_objects("handshake", 1, PATIENCE).unwrap();
+    tcptop.stop(PATIENCE).unwrap();
+}

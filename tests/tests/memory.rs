@@ -1,0 +1,104 @@
+//! The stated bound: with 65,536 flows and 10,000 peers the process stays under 128 MiB.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::process::{Child, Command, Stdio};
+
+use lab::{Medium, Namespace, Port, Signal};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+const FLOWS: u32 = 65_536;
+const PEERS: u32 = 10_000;
+const BOUND_KIB: u64 = 128 * 1024;
+/// Handshakes that are under way before tcptop has told the first: the ring buffer holds their records.
+const BATCH: u32 = 4_096;
+
+/// The one address that all peers connect to, so that a peer is its address.
+const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 443);
+
+/// A TCP segment in an IPv4 packet, without payload; nobody looks at its checksums.
+fn packet(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), flags: u8, seq: u32, ack: u32) -> [u8; 40] {
+    let mut bytes = [0; 40];
+    bytes[..10].copy_from_slice(&[0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6]);
+    bytes[12..16].copy_from_slice(&source.0.octets());
+    bytes[16..20].copy_from_slice(&destination.0.octets());
+    bytes[20..22].copy_from_slice(&source.1.to_be_bytes());
+    bytes[22..24].copy_from_slice(&destination.1.to_be_bytes());
+    bytes[24..28].copy_from_slice(&seq.to_be_bytes());
+    bytes[28..32].copy_from_slice(&ack.to_be_bytes());
+    bytes[32..34].copy_from_slice(&[0x50, flags]);
+    bytes
+}
+
+/// The three segments of a handshake, in Ethernet.
+fn handshake(number: u32) -> [[u8; 54]; 3] {
+    let host = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number % PEERS);
+    let port = u16::try_from(20_000 + number / PEERS).expect("a few ports for each peer");
+    let peer = (host, port);
+    let (syn, ack) = (0x02, 0x10);
+    let packets = [
+        packet(peer, SERVICE, syn, number, 0),
+        packet(SERVICE, peer, syn | ack, !number, number.wrapping_add(1)),
+        packet(peer, SERVICE, ack, number.wrapping_add(1), (!number).wrapping_add(1)),
+    ];
+    packets.map(|packet| {
+        let mut frame = [0; 54];
+        frame[12] = 0x08;
+        frame[14..].copy_from_slice(&packet);
+        frame
+    })
+}
+
+/// tcptop with its output in the hands of the test, which paces the packets by it.
+fn watch(namespace: &Namespace) -> (Child, impl Iterator<Item = String>) {
+    let mut command = Command::new(lab::tcptop::binary().expect("it is built"));
+    command.args(["tap0", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = namespace.enter_command(&mut command).spawn().expect("it starts");
+    let mut ready = String::new();
+    BufReader::new(child.stderr.take().expect("piped")).read_line(&mut ready).expect("it speaks");
+    assert!(ready.starts_with("watching tap0"), "{ready}");
+    let stdout = BufReader::new(child.stdout.take().expect("piped"));
+    (child, stdout.lines().map(|line| line.expect("text")))
+}
+
+fn peak_kib(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel counts it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Hard case 16 bounds what attackers can cost; this is what a busy server costs.
+#[test]
+fn many_flows_and_peers_stay_within_the_bound() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    let port = Port::new(&namespace, "tap0", Medium::Ethernet).unwrap();
+    let (mut child, mut lines) = watch(&namespace);
+    let mut sent = 0;
+    while sent < FLOWS {
+        for number in sent..(sent + BATCH).min(FLOWS) {
+            handshake(number).iter().for_each(|frame| port.send(frame).unwrap());
+        }
+        for _ in sent..(sent + BATCH).min(FLOWS) {
+            let line = lines.next().expect("a handshake");
+            assert!(line.contains(r#""outcome":"established""#), "{line}");
+        }
+        sent += BATCH;
+    }
+    let peak_kib = peak_kib(&child);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let rest: Vec<_> = lines.collect();
+    assert!(child.wait().unwrap().success());
+    let [summary] = <[String; 1]>::try_from(rest).expect("nothing but the summary is left");
+    let summary = lab::Object::parse(&summary);
+    assert_eq!(summary.number("established"), Some(FLOWS.into()), "{summary:?}");
+    assert_eq!(summary.number("records"), Some(3 * u64::from(FLOWS)), "{summary:?}");
+    // Flows that gave way count as lost as well.
+    assert_eq!(summary.number("lost"), Some(0), "{summary:?}");
+    eprintln!("peak {} MiB", peak_kib / 1024);
+    assert!(peak_kib < BOUND_KIB, "{peak_kib} KiB");
+}

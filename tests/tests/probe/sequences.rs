@@ -1,0 +1,164 @@
+//! The table, second part: several frames of one flow, so that what came before counts.
+
+use probe_common::{Family, Kind};
+
+use crate::cases::{Case, packets};
+use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, Want};
+
+/// Initial sequence numbers: the opener's numbers wrap within the handshake.
+const OPENER: u32 = 0xffff_ffff;
+const ANSWERER: u32 = 0x7000_0000;
+
+struct Flow(Family);
+
+impl Flow {
+    fn out(&self, flags: u8, seq: u32, ack: u32) -> Spec {
+        Spec::out(self.0, flags, OPENER.wrapping_add(seq), if flags & ACK == 0 { 0 } else { ANSWERER + ack })
+    }
+
+    fn back(&self, flags: u8, seq: u32, ack: u32) -> Spec {
+        Spec::back(self.0, flags, ANSWERER + seq, OPENER.wrapping_add(ack))
+    }
+
+    fn syn(&self) -> (Vec<u8>, Want) {
+        told(&self.out(SYN, 0, 0), Kind::Syn)
+    }
+
+    fn syn_ack(&self) -> (Vec<u8>, Want) {
+        told(&self.back(SYN | ACK, 0, 1), Kind::SynAck)
+    }
+
+    fn completing(&self) -> (Vec<u8>, Want) {
+        told(&self.out(ACK, 1, 1), Kind::Ack)
+    }
+}
+
+fn told(spec: &Spec, kind: Kind) -> (Vec<u8>, Want) {
+    (spec.packet(), spec.record(kind))
+}
+
+fn silent(spec: &Spec) -> (Vec<u8>, Want) {
+    (spec.packet(), Want::Nothing)
+}
+
+pub(crate) fn all() -> Vec<Case> {
+    let families = [Flow(Family::V4), Flow(Family::V6)];
+    families
+        .iter()
+        .flat_map(|flow| [completions(flow), strays(flow), to_itself(flow), ends(flow)])
+        .flatten()
+        .collect()
+}
+
+/// The completing ACK is told once, and only that one.
+fn completions(flow: &Flow) -> Vec<Case> {
+    let data = flow.out(ACK | PSH, 1, 1).payload(50);
+    let fast = flow.out(SYN, 0, 0).payload(20);
+    let answer = flow.back(SYN | ACK, 0, 21);
+    let mut cases = Vec::new();
+    let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
+    case(
+        "a handshake is completed once",
+        &[
+            flow.syn(),
+            flow.syn_ack(),
+            silent(&flow.back(ACK, 1, 1)),
+            flow.completing(),
+            silent(&flow.out(ACK, 1, 1)),
+            silent(&flow.out(ACK | PSH, 1, 1).payload(10)),
+            silent(&flow.out(ACK, 11, 500)),
+        ],
+    );
+    case("the first data completes, too", &[flow.syn(), flow.syn_ack(), told(&data, Kind::Ack)]);
+    case("no SYN in sight", &[flow.syn_ack(), flow.completing()]);
+    // Hard case 22.
+    case("no SYN-ACK in sight", &[flow.syn(), flow.completing(), silent(&flow.out(ACK, 1, 1))]);
+    // Hard cases 12 and 13.
+    case(
+        "SYN and SYN-ACK sent again",
+        &[flow.syn(), flow.syn(), flow.syn_ack(), flow.syn_ack(), flow.completing()],
+    );
+    // Hard case 17.
+    case(
+        "data in the SYN (Fast Open)",
+        &[told(&fast, Kind::Syn), told(&answer, Kind::SynAck), told(&flow.out(ACK, 21, 1), Kind::Ack)],
+    );
+    // Hard case 19: the kernel's state of the old connection must not swallow the new one's ACK.
+    let (syn, syn_ack) = (flow.out(SYN, 90_000, 0), flow.back(SYN | ACK, 0, 90_001));
+    case(
+        "a 4-tuple used again",
+        &[
+            flow.syn(),
+            flow.syn_ack(),
+            flow.completing(),
+            told(&syn, Kind::Syn),
+            told(&syn_ack, Kind::SynAck),
+            silent(&flow.out(ACK, 1, 1)),
+            told(&flow.out(ACK, 90_001, 1), Kind::Ack),
+        ],
+    );
+    cases
+}
+
+/// ACKs that complete nothing.
+fn strays(flow: &Flow) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
+    // Hard case 15.
+    case("an ACK of an unknown flow", &[silent(&flow.out(ACK, 1, 1)), silent(&flow.back(ACK, 1, 1))]);
+    case(
+        "ACKs with wrong numbers",
+        &[
+            flow.syn(),
+            flow.syn_ack(),
+            silent(&flow.out(ACK, 1, 0)),
+            silent(&flow.out(ACK, 1, 1 + (1 << 24))),
+            silent(&flow.out(ACK, 0, 1)),
+            silent(&flow.out(ACK, 1 + (1 << 24), 1)),
+            flow.completing(),
+        ],
+    );
+    // Hard case 14: told, so that user space can count it, but it is no answer to this SYN.
+    case(
+        "a SYN-ACK that answers another SYN",
+        &[
+            flow.syn(),
+            told(&flow.back(SYN | ACK, 1 << 28, 0), Kind::SynAck),
+            told(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), Kind::SynAck),
+            flow.syn_ack(),
+            silent(&flow.out(ACK, 1, 0)),
+            flow.completing(),
+        ],
+    );
+    cases
+}
+
+/// Hard case 18: one address and port at both ends, so that both directions look alike.
+fn to_itself(flow: &Flow) -> Vec<Case> {
+    let segment = |flags, seq, ack| Spec {
+        source: (1, 40_000),
+        destination: (1, 40_000),
+        ..Spec::out(flow.0, flags, ANSWERER + seq, if flags & ACK == 0 { 0 } else { ANSWERER + ack })
+    };
+    let steps = [
+        told(&segment(SYN, 0, 0), Kind::Syn),
+        told(&segment(SYN | ACK, 0, 1), Kind::SynAck),
+        silent(&segment(ACK, 1, 0)),
+        told(&segment(ACK, 1, 1), Kind::Ack),
+        silent(&segment(ACK, 1, 1)),
+    ];
+    packets("connected to itself", &steps).to_vec()
+}
+
+/// FIN and RST leave nothing to complete.
+fn ends(flow: &Flow) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut end = |name, spec: &Spec, kind| {
+        let steps = [flow.syn(), flow.syn_ack(), told(spec, kind), silent(&flow.out(ACK, 1, 1))];
+        cases.extend(packets(name, &steps));
+    };
+    end("reset by the opener", &flow.out(RST, 1, 0), Kind::Rst);
+    end("reset by the other end", &flow.back(RST, 1, 1), Kind::Rst);
+    end("a FIN that comes first", &flow.out(FIN | ACK, 1, 1), Kind::Fin);
+    cases
+}

@@ -1,0 +1,206 @@
+//! Who takes part in the demo, and what the wire does to each.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lab::{Direction, Kind, Match, Rule, Script, far_v4, far_v6, near_v4, near_v6};
+
+/// The port of the servers on the watched host.
+const HERE: u16 = 443;
+/// The share that a lossy peer loses: of its first SYNs, and each way of what follows the handshake.
+const LOSS: f64 = 0.1;
+/// Peers in a line of the legend; two fit into 80 columns.
+const PER_LINE: usize = 2;
+
+/// What a peer is made to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Manner {
+    Healthy,
+    Slow,
+    Refuses,
+    Silent,
+    Lossy,
+}
+
+impl Manner {
+    /// The letter that tcptop gives it.
+    fn verdict(self) -> char {
+        match self {
+            Self::Silent => 'N',
+            Self::Refuses => 'R',
+            Self::Slow => 'S',
+            Self::Lossy => 'L',
+            Self::Healthy => '-',
+        }
+    }
+}
+
+/// One remote host, and the connections it has with the watched one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// As tcptop names it: its address and the service's port.
+    pub(super) name: SocketAddr,
+    /// Whether it connects to the watched host, and not the other way round.
+    pub(super) comes_here: bool,
+    pub(super) manner: Manner,
+    /// What the legend calls it.
+    words: &'static str,
+    /// Least time that a frame travels, each way.
+    one_way: Duration,
+    /// Connections a second, of all clients together, if none has to wait.
+    pub(super) per_s: u32,
+    /// So many that the others go on while one waits, as for a retried SYN.
+    pub(super) clients: u32,
+}
+
+impl Peer {
+    /// The server's address: the peer's, or that of the watched host in the same family.
+    pub(super) fn server(&self) -> SocketAddr {
+        match (self.comes_here, self.name) {
+            (false, name) => name,
+            (true, SocketAddr::V4(_)) => (near_v4(1), HERE).into(),
+            (true, SocketAddr::V6(_)) => (near_v6(1), HERE).into(),
+        }
+    }
+
+    /// Whether anybody listens there.
+    pub(super) fn listens(&self) -> bool {
+        self.manner != Manner::Refuses
+    }
+}
+
+/// All of them, worst first, as tcptop lists them.
+pub(super) fn all() -> [Peer; 8] {
+    let to = |address: IpAddr, port| Peer {
+        name: (address, port).into(),
+        comes_here: false,
+        manner: Manner::Healthy,
+        words: "healthy",
+        one_way: Duration::from_millis(10),
+        per_s: 8,
+        clients: 3,
+    };
+    let from = |address| Peer { comes_here: true, ..to(address, HERE) };
+    let ms = Duration::from_millis;
+    [
+        Peer { manner: Manner::Silent, words: "never answers", per_s: 1, ..to(far_v6(23), 443) },
+        Peer { manner: Manner::Refuses, words: "refuses", one_way: ms(1), per_s: 3, ..to(far_v4(16), 6379) },
+        Peer {
+            manner: Manner::Slow,
+            words: "calls us, 250 ms",
+            one_way: ms(125),
+            per_s: 3,
+            ..from(far_v6(41))
+        },
+        Peer {
+            manner: Manner::Slow,
+            words: "slow, 180 ms",
+            one_way: ms(90),
+            per_s: 5,
+            clients: 6,
+            ..to(far_v4(14), 5432)
+        },
+        Peer {
+            manner: Manner::Lossy,
+            words: "loses 1 in 10",
+            one_way: ms(5),
+            per_s: 10,
+            clients: 8,
+            ..to(far_v6(33), 9092)
+        },
+        Peer { one_way: ms(1), per_s: 40, ..to(far_v4(10), 8080) },
+        Peer { words: "calls us, healthy", one_way: ms(15), ..from(far_v4(40)) },
+        Peer { one_way: ms(5), ..to(far_v6(10), 443) },
+    ]
+}
+
+/// What the wire does. Delays vary a little, in the handshake only: later segments must not overtake each other.
+pub(super) fn script(seed: u64) -> Script {
+    let mut script = Script::seeded(seed);
+    for peer in all() {
+        let address = peer.name.ip();
+        let answer = Match::syn_ack().address(address);
+        script = script
+            .with(Rule::delay(Match::any().address(address), peer.one_way))
+            .with(Rule::reorder(answer, 0.3, peer.one_way / 4))
+            .with(Rule::reorder(answer, 0.05, peer.one_way));
+        script = match peer.manner {
+            Manner::Silent => {
+                script.with(Rule::drop(Match::syn().address(address).direction(Direction::ToFar)))
+            }
+            Manner::Lossy => lossy(script, address),
+            Manner::Healthy | Manner::Slow | Manner::Refuses => script,
+        };
+    }
+    script
+}
+
+/// In the handshake the first SYN only: an attempt that lost more would wait for seconds, and rightly count as
+/// unanswered meanwhile.
+fn lossy(script: Script, address: IpAddr) -> Script {
+    let later = [Kind::Ack, Kind::Data, Kind::Fin].map(|kind| Match::kind(kind).address(address));
+    let first = script.with(Rule::lose(Match::syn().address(address).first(1), LOSS));
+    later.into_iter().fold(first, |script, matching| script.with(Rule::lose(matching, LOSS)))
+}
+
+/// Which peer is what, for people.
+pub(super) fn legend() -> String {
+    let mut text = "demo: real connections, in a network of their own that is gone at the end. What\n\
+                    tcptop should find (N no answer, R refuses, S slow, L loses packets, - healthy):\n"
+        .to_owned();
+    for line in all().chunks(PER_LINE) {
+        for peer in line {
+            let Peer { name, words, .. } = peer;
+            // A String takes whatever is written to it.
+            let _ = write!(text, "  {} {:<16} {words:<18}", peer.manner.verdict(), name.to_string());
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_manner_both_roles_and_both_families_take_part() {
+        let peers = all();
+        let manners: HashSet<Manner> = peers.iter().map(|peer| peer.manner).collect();
+        assert_eq!(manners.len(), 5);
+        let kinds: HashSet<_> = peers.iter().map(|peer| (peer.comes_here, peer.name.is_ipv4())).collect();
+        assert_eq!(kinds.len(), 4);
+    }
+
+    #[test]
+    fn each_peer_has_an_address_of_its_own() {
+        // The wire's rules go by address.
+        let addresses: HashSet<_> = all().iter().map(|peer| peer.name.ip()).collect();
+        assert_eq!(addresses.len(), all().len());
+    }
+
+    #[test]
+    fn only_what_is_called_slow_is_slow_to_tcptop() {
+        let threshold = Duration::from_millis(100);
+        for peer in all() {
+            let (least, most) = (peer.one_way * 2, peer.one_way * 4);
+            match peer.manner {
+                Manner::Slow => assert!(least > threshold, "{}", peer.name),
+                _ => assert!(most < threshold, "{}", peer.name),
+            }
+        }
+    }
+
+    #[test]
+    fn the_legend_names_all_within_80_columns() {
+        let legend = legend();
+        for peer in all() {
+            let entry = format!("  {} {}", peer.manner.verdict(), peer.name);
+            assert!(legend.contains(&entry), "{entry}\n{legend}");
+        }
+        assert!(legend.lines().all(|line| line.len() <= 80), "{legend}");
+    }
+}
