@@ -1,0 +1,55 @@
+//! A storm that nobody reads: what the ring buffer cannot hold is counted, exactly.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lab::{Mode, Namespace, Server, Signal, Tcptop, connect_many};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Five records each: more than the 52,428 that the ring holds.
+const CONNECTIONS: usize = 14_000;
+/// SYN, SYN-ACK, ACK and two FINs. A RST on top, or a segment sent again, is counted by the kernel.
+const RECORDS_EACH: u64 = 5;
+
+/// RSTs and repeated segments that this namespace has sent, by the kernel's own count.
+fn extras(namespace: &Namespace) -> u64 {
+    let snmp =
+        namespace.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).expect("it is readable");
+    let mut tcp = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = (tcp.next().expect("names"), tcp.next().expect("values"));
+    let extra = |(name, _): &(&str, &str)| ["OutRsts", "RetransSegs"].contains(name);
+    let extras = names.split(' ').zip(values.split(' ')).filter(extra);
+    extras.map(|(_, value)| value.parse::<u64>().expect("a number")).sum()
+}
+
+/// Hard cases 28 and 29: the reader is stopped, the ring overflows, and afterwards what was read and what
+/// was lost are together what happened.
+#[test]
+fn what_the_ring_cannot_hold_is_counted_by_kind() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().expect("a namespace");
+    let address = SocketAddr::from(([127, 0, 0, 1], 80));
+    let server = Server::bind(&namespace, address, Mode::CloseAtOnce).expect("a server");
+    let tcptop = Tcptop::spawn(&namespace, ["lo", "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+
+    tcptop.signal(Signal::SIGSTOP).expect("it stops");
+    let made = connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap();
+    assert_eq!(made, CONNECTIONS);
+    tcptop.signal(Signal::SIGCONT).expect("it goes on");
+    // The last connection's records were lost, another one's are not: when it is told, all others were.
+    connect_many(&namespace, server.address(), 1, PATIENCE).unwrap();
+
+    let objects = tcptop.stop(PATIENCE).unwrap();
+    let summary = objects.last().expect("a summary");
+    let count = |name: &str| summary.number(name).unwrap_or_else(|| panic!("no {name} in {summary:?}"));
+    let lost: Vec<u64> =
+        ["syn", "syn_ack", "ack", "rst", "fin"].map(|kind| count(&format!("lost_{kind}"))).into();
+    let lost_records: u64 = lost.iter().sum();
+    assert!(lost_records > 0, "the ring held a storm that it cannot hold: {summary:?}");
+    let happened = RECORDS_EACH * (CONNECTIONS as u64 + 1) + extras(&namespace);
+    assert_eq!(count("records") + lost_records, happened, "lost by kind: {lost:?}");
+    assert_eq!(count("lost"), lost_records, "nothing else was lost");
+}
