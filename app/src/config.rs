@@ -7,9 +7,9 @@ use crate::flow::Limits;
 use crate::flow::stats::StatsConfig;
 use crate::source::capture::Locals;
 
-/// Memory for the statistics of all peers together. With the flows (65,536 take some 25 MiB) and
-/// the program itself this stays under 128 MiB.
-const PEER_BYTES: usize = 64 << 20;
+/// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
+/// wait for a slow reader and the program itself this stays under 128 MiB.
+const PEER_BYTES: usize = 40 << 20;
 
 /// Where events and figures go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,6 @@ pub struct Config {
     pub ending: Ending,
     /// When to stop.
     pub duration: Option<Duration>,
-    /// After how many handshakes to stop.
-    pub count: Option<u64>,
     /// Connections that the kernel remembers, per address family.
     pub kernel_flows: u32,
     /// What the table may hold.
@@ -86,10 +84,11 @@ impl Config {
             output,
             ending: if show.report { Ending::Report } else { Ending::Summary },
             duration: cli.duration,
-            count: show.count,
             kernel_flows: show.max_flows,
             limits: Limits {
                 flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
+                kernel_flows: show.max_flows.into(),
+                handshakes: show.count,
                 stats: StatsConfig {
                     window_ns: nanoseconds(show.window),
                     slow_ns: nanoseconds(show.slow),

@@ -62,6 +62,14 @@ pub enum Error {
         /// `uname -r`.
         release: String,
     },
+    /// The kernel does not let this process do it, whatever its capabilities say.
+    #[error(
+        "cannot {what}: the kernel does not allow it\n  the capabilities must be those of the host: not of a rootless container, and not taken away by lockdown or seccomp"
+    )]
+    Forbidden {
+        /// What was tried.
+        what: String,
+    },
     /// The kernel refused the probe.
     #[error("cannot {what}: {}", chain(source.as_ref()))]
     Kernel {
@@ -101,7 +109,7 @@ impl Error {
         ExitCode::from(match self {
             Self::Capture { .. } | Self::Output(_) | Self::Terminal(_) | Self::System { .. } => 1,
             Self::Usage(_) => 2,
-            Self::Privilege { .. } => 3,
+            Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }
             | Self::NoDefaultRoute { .. }
             | Self::LinkType { .. }

@@ -1,6 +1,6 @@
 //! The command.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tcptop: {error}");
+            // Standard error may be closed or full; the exit code says it, too.
+            let _ = writeln!(std::io::stderr(), "tcptop: {error}");
             error.exit_code()
         }
     }

@@ -1,7 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
-use std::io;
 use std::time::Duration;
+use std::{fs, io};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
@@ -27,6 +27,10 @@ const ALERT: Duration = Duration::from_millis(400);
 const IDLE: Duration = Duration::from_millis(250);
 /// How often figures are made new.
 const REFRESH: Duration = Duration::from_millis(250);
+/// In every so many refreshes, once a second, it is seen whether the interfaces are still there.
+const INTERFACE_CHECK: u64 = 4;
+/// In a storm figures are this late at the most.
+const LATE: Duration = Duration::from_secs(1);
 /// More batches than the ring buffer holds.
 const RING_BATCHES: usize = 8;
 
@@ -47,7 +51,8 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
     runtime.block_on(async {
         let mut triggers = Triggers::new()?;
         let mut pipeline = Pipeline::new(config, interfaces, names.is_empty())?;
-        triggers.deadline = config.duration.map(|duration| Instant::now() + duration);
+        // One beyond the clock's range is none.
+        triggers.deadline = config.duration.and_then(|duration| Instant::now().checked_add(duration));
         let end = pipeline.watch(&mut triggers).await;
         pipeline.end(end)
     })
@@ -57,13 +62,19 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
 struct Triggers {
     refresh: Interval,
     deadline: Option<Instant>,
-    signals: [Signal; 3],
+    /// Those that this process was not started to ignore, as `nohup` does with a hang-up.
+    signals: [Option<Signal>; 3],
 }
 
 impl Triggers {
     fn new() -> Result<Self, Error> {
-        let listen =
-            |kind| signal(kind).map_err(|source| Error::System { what: "listen to signals", source });
+        let ignored = ignored_signals();
+        let listen = |kind: SignalKind| {
+            if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+                return Ok(None);
+            }
+            signal(kind).map(Some).map_err(|source| Error::System { what: "listen to signals", source })
+        };
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -77,14 +88,28 @@ impl Triggers {
         })
     }
 
-    async fn stop(signals: &mut [Signal; 3], deadline: Option<Instant>) {
+    async fn stop(signals: &mut [Option<Signal>; 3], deadline: Option<Instant>) {
         let [interrupt, terminate, hangup] = signals;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
+            () = received(hangup) => {}
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
         }
+    }
+}
+
+/// The signals that are ignored, as bits; none where the kernel does not say.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 
@@ -92,6 +117,7 @@ struct Pipeline<'a> {
     interfaces: Vec<Interface>,
     source: KernelSource,
     session: Session<'a>,
+    refreshed: u64,
 }
 
 impl<'a> Pipeline<'a> {
@@ -101,13 +127,13 @@ impl<'a> Pipeline<'a> {
         let scene = Scene::new(names, Anchor::now());
         announce(config, &interfaces, &scene, by_default);
         let session = Session::open(config, scene, monotonic_ns(), WhenFull::Count)?;
-        Ok(Self { interfaces, source, session })
+        Ok(Self { interfaces, source, session, refreshed: 0 })
     }
 
     async fn watch(&mut self, triggers: &mut Triggers) -> End {
         let mut rest = IDLE;
         let mut alert_until = Instant::now();
-        let mut due = false;
+        let mut due: Option<Instant> = None;
         loop {
             tokio::select! {
                 ready = self.source.readable() => {
@@ -116,15 +142,22 @@ impl<'a> Pipeline<'a> {
                     }
                 }
                 () = sleep(rest) => {}
-                _ = triggers.refresh.tick() => due = true,
-                command = self.session.command() => if !self.session.obey(command) { return End::Done },
+                _ = triggers.refresh.tick() => due = due.or_else(|| Some(Instant::now())),
+                command = self.session.command() => {
+                    if !self.session.obey(command, monotonic_ns()) {
+                        return End::Done;
+                    }
+                }
                 () = Triggers::stop(&mut triggers.signals, triggers.deadline) => return End::Done,
             }
             let now_ns = monotonic_ns();
             let taken = self.drain();
-            // Time passes only when all records of that time were taken: what they tell comes first.
-            if due && taken < BATCH {
-                due = false;
+            // Time passes only when all records of that time were taken: what they tell comes first. In a storm
+            // there are always more, and it passes up to the last one.
+            let late = due.is_some_and(|since| since.elapsed() > LATE);
+            if due.is_some() && (taken < BATCH || late) {
+                due = None;
+                let now_ns = if taken < BATCH { now_ns } else { self.session.latest_ns() };
                 if let Err(error) = self.refresh(now_ns) {
                     return error.into();
                 }
@@ -155,7 +188,10 @@ impl<'a> Pipeline<'a> {
     /// Lets time pass in the table and gives the screen a new picture.
     fn refresh(&mut self, now_ns: u64) -> Result<(), Error> {
         self.session.expire(now_ns);
-        self.check_interfaces()?;
+        self.refreshed += 1;
+        if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
+            self.check_interfaces()?;
+        }
         self.count()?;
         self.session.show(now_ns);
         Ok(())
@@ -169,7 +205,8 @@ impl<'a> Pipeline<'a> {
     /// Says which interfaces went away; an error when none is left. A new one of the same name has another
     /// index: it was never attached to.
     fn check_interfaces(&mut self) -> Result<(), Error> {
-        let present = interface::all()?;
+        // A kernel that does not tell right now will the next time.
+        let Ok(present) = interface::all() else { return Ok(()) };
         let (left, gone): (Vec<_>, Vec<_>) =
             self.interfaces.drain(..).partition(|watched| present.iter().any(|i| i.index == watched.index));
         self.interfaces = left;

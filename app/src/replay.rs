@@ -137,7 +137,11 @@ impl Follower {
                     Some(next) => told = Some(next),
                     None => return Left::AtTheEnd,
                 },
-                command = session.command() => if !session.obey(command) { return Left::Told(End::Done) },
+                command = session.command() => {
+                    if !session.obey(command, self.now_ns) {
+                        return Left::Told(End::Done);
+                    }
+                }
                 _ = self.refresh.tick() => session.show(self.now_ns),
                 _ = interrupt.recv() => return Left::Told(End::Done),
                 _ = terminate.recv() => return Left::Told(End::Done),
@@ -166,7 +170,7 @@ impl Follower {
             session.show(self.now_ns);
             let [interrupt, terminate] = &mut self.signals;
             tokio::select! {
-                command = session.command() => if !session.obey(command) { break },
+                command = session.command() => if !session.obey(command, self.now_ns) { break },
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }

@@ -49,6 +49,7 @@ pub struct Session<'a> {
     table: FlowTable,
     intake: Intake,
     interest: Interest,
+    latest_ns: u64,
     scene: Arc<Scene>,
     outlet: Outlet,
 }
@@ -70,6 +71,7 @@ impl<'a> Session<'a> {
             table: FlowTable::new(&config.limits),
             intake: Intake { started_ns, ..Intake::default() },
             interest: Interest { span: Span::Window, peer_rows: 0, peer: None, flow_rows: 0 },
+            latest_ns: started_ns,
             outlet: Outlet::open(config.output, &scene, when_full)?,
             scene,
         })
@@ -78,8 +80,15 @@ impl<'a> Session<'a> {
     /// Takes a record. Gives false when enough handshakes were told.
     pub fn take(&mut self, record: &Record) -> bool {
         self.intake.records += 1;
+        self.latest_ns = self.latest_ns.max(record.time_ns);
         self.table.handle(record);
         !self.is_counted_out()
+    }
+
+    /// The time of the latest record, in nanoseconds.
+    #[must_use]
+    pub const fn latest_ns(&self) -> u64 {
+        self.latest_ns
     }
 
     /// Lets time pass.
@@ -90,7 +99,7 @@ impl<'a> Session<'a> {
     /// Were as many handshakes told as were asked for?
     #[must_use]
     pub fn is_counted_out(&self) -> bool {
-        self.config.count.is_some_and(|count| self.table.told() >= count)
+        self.table.is_done()
     }
 
     /// Hands to the sink what was decided.
@@ -133,10 +142,10 @@ impl<'a> Session<'a> {
     }
 
     /// Does what the person asked for. Gives false when that is to quit.
-    pub fn obey(&mut self, command: Option<Command>) -> bool {
+    pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
             Some(Command::Look(interest)) => self.interest = interest,
-            Some(Command::Window(window_ns)) => self.table.set_window(window_ns),
+            Some(Command::Window(window_ns)) => self.table.set_window(window_ns, now_ns),
             Some(Command::Quit) | None => return false,
         }
         true

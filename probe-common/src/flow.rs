@@ -106,8 +106,6 @@ impl Phase {
     pub const OPENING: Self = Self(1);
     /// A SYN-ACK was seen; the next ACK of the opener completes the handshake.
     pub const ANSWERED: Self = Self(2);
-    /// Nothing is left to wait for.
-    pub const SETTLED: Self = Self(3);
 }
 
 /// One direction of a flow.
@@ -138,4 +136,6 @@ pub trait FlowStates {
     fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState>;
     /// Begins to remember a flow, or starts it anew. Counts what it cannot keep.
     fn insert(&mut self, key: &FlowKey, state: FlowState);
+    /// Forgets a flow of which nothing is left to wait for, so that its place is free for another.
+    fn remove(&mut self, key: &FlowKey);
 }

@@ -13,8 +13,10 @@ use crate::segment::{Segment, TcpFlags, Timestamps};
 /// How far from the handshake's end a completing ACK may lie in sequence space, in bytes. The exact next
 /// number is the rule, but the ACK itself may be lost and the first flight of data completes in its
 /// stead. A stray segment of an older connection fits by chance once in 2^16 times (2^24 of 2^32, in both
-/// directions).
+/// directions), and once in 2^8 while no SYN-ACK was seen.
 const COMPLETION_WINDOW: u32 = 1 << 24;
+/// The same for a RST that ends a handshake: data in the SYN or in the first flight may precede it.
+const RESET_WINDOW: u32 = 1 << 16;
 
 /// Where a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +67,16 @@ fn verdict<S: FlowStates>(
     let (key, side) = FlowKey::of(segment, interface);
     let flags = segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        let completes = states.get(&key).is_some_and(|state| state.completed_by(segment, side));
-        return Ok(completes.then_some(Kind::Ack));
+        if !states.get(&key).is_some_and(|state| state.completed_by(segment, side)) {
+            return Ok(None);
+        }
+        states.remove(&key);
+        return Ok(Some(Kind::Ack));
     }
     if flags.has(TcpFlags::RST) {
-        settle(states, &key);
+        if states.get(&key).is_some_and(|state| state.reset_by(segment, side)) {
+            states.remove(&key);
+        }
         return Ok(Some(Kind::Rst));
     }
     if flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
@@ -77,23 +84,20 @@ fn verdict<S: FlowStates>(
         return Err(Unparsed::Malformed);
     }
     if flags.has(TcpFlags::FIN) {
-        settle(states, &key);
+        // A FIN leaves nothing to complete: whatever it means for the handshake, it has a record itself.
+        if states.get(&key).is_some() {
+            states.remove(&key);
+        }
         return Ok(Some(Kind::Fin));
     }
     if flags.has(TcpFlags::ACK) {
         answered(states, &key, segment, side);
         return Ok(Some(Kind::SynAck));
     }
-    states.insert(&key, FlowState::opening(segment.seq, side));
-    Ok(Some(Kind::Syn))
-}
-
-/// A FIN or RST leaves nothing to complete: whatever it means for the handshake, it has a record itself.
-#[inline(always)]
-fn settle<S: FlowStates>(states: &mut S, key: &FlowKey) {
-    if let Some(state) = states.get(key) {
-        state.phase = Phase::SETTLED;
+    if !states.get(&key).is_some_and(|state| state.crossed_by(segment, side)) {
+        states.insert(&key, FlowState::opening(segment.seq, side));
     }
+    Ok(Some(Kind::Syn))
 }
 
 /// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was there.
@@ -135,20 +139,33 @@ impl FlowState {
         }
     }
 
-    /// Is this the ACK that completes the handshake? If so, it will not be asked again.
+    /// Is this the ACK that completes the handshake?
     ///
     /// Without a SYN-ACK in sight (asymmetric routing) any ACK of the opener tells that there was one.
     #[inline(always)]
-    fn completed_by(&mut self, segment: &Segment, side: Side) -> bool {
-        if self.phase == Phase::SETTLED || self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
+    fn completed_by(&self, segment: &Segment, side: Side) -> bool {
+        if self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
             return false;
         }
         let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
         let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
-        let fits = sent < COMPLETION_WINDOW && (self.phase == Phase::OPENING || received < COMPLETION_WINDOW);
-        if fits {
-            self.phase = Phase::SETTLED;
-        }
-        fits
+        sent < COMPLETION_WINDOW && (self.phase == Phase::OPENING || received < COMPLETION_WINDOW)
+    }
+
+    /// Does this RST end the handshake? A client answers a stale SYN-ACK by a RST with the number that it
+    /// was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
+    #[inline(always)]
+    fn reset_by(&self, segment: &Segment, side: Side) -> bool {
+        let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
+        let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
+        let known = self.phase == Phase::ANSWERED || self.opener == side as u32;
+        (known && sent < RESET_WINDOW) || (segment.flags.has(TcpFlags::ACK) && received < RESET_WINDOW)
+    }
+
+    /// Is this a SYN of the other end while the opener's is not answered (simultaneous open, RFC 9293, 3.5)?
+    /// Then it is the same handshake still.
+    #[inline(always)]
+    fn crossed_by(&self, segment: &Segment, side: Side) -> bool {
+        self.phase == Phase::OPENING && self.opener != side as u32 && segment.payload_len == 0
     }
 }

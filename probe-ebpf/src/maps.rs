@@ -8,7 +8,7 @@ use probe_common::counter::COUNTERS as CELLS;
 use probe_common::flow::{FlowKey4, FlowKey6};
 use probe_common::{Counter, FlowKey, FlowState, FlowStates, Hook, RawRecord, Sighting};
 
-/// Flows known at the same time, per address family. The loader may ask for another number.
+/// Handshakes under way at the same time, per address family; when there are more, the oldest give way. The loader may ask for another number.
 const FLOWS: u32 = 65_536;
 /// 4 MiB: 52,428 records of 72 bytes and a header of 8. At 100,000 records a second, half a second's.
 const RING_BYTES: u32 = 4 << 20;
@@ -80,6 +80,15 @@ impl FlowStates for States {
         if inserted.is_err() {
             count(Counter::Untracked);
         }
+    }
+
+    #[inline(always)]
+    fn remove(&mut self, key: &FlowKey) {
+        // Another processor may have removed it: gone is gone.
+        let _ = match key {
+            FlowKey::V4(key) => FLOWS_V4.remove(key),
+            FlowKey::V6(key) => FLOWS_V6.remove(key),
+        };
     }
 }
 

@@ -7,6 +7,17 @@ use super::key::FlowTuple;
 use super::peer::PeerKey;
 use super::report::{Closer, FlowReport};
 
+/// What a SYN on the ports of a known flow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syn {
+    /// The opener sent it again.
+    Repeats,
+    /// Both ends open at once (RFC 9293, 3.5): still one connection.
+    Crosses,
+    /// The ports are used again.
+    Opens,
+}
+
 /// One connection attempt and what follows it.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -25,7 +36,6 @@ pub struct Flow {
     /// `None` when it was not seen.
     pub handshake: Option<Handshake>,
     /// The outcome of the handshake was told.
-    /// The outcome of the handshake was told.
     pub told: bool,
     /// It counts as unanswered now.
     pub waiting: bool,
@@ -35,6 +45,8 @@ pub struct Flow {
     pub changed_ns: u64,
     /// How it ended, and by whom.
     ended: Option<(Outcome, Closer)>,
+    /// The other end sent a SYN, too.
+    crossed: bool,
     /// Who sent a FIN first.
     first_fin: Option<Closer>,
 }
@@ -76,6 +88,7 @@ impl Flow {
             first_ns: record.time_ns,
             changed_ns: record.time_ns,
             ended: None,
+            crossed: false,
             first_fin: None,
         }
     }
@@ -111,17 +124,20 @@ impl Flow {
         }
     }
 
-    /// Takes a SYN that was sent again. Gives false when it opens another connection.
-    pub fn takes_syn(&mut self, syn: &Record) -> bool {
+    /// Takes a SYN, unless it opens another connection.
+    pub fn takes_syn(&mut self, syn: &Record) -> Syn {
         let from_opener = self.is_from_opener(syn);
-        let Some(handshake) = &mut self.handshake else { return false };
+        let Some(handshake) = &mut self.handshake else { return Syn::Opens };
         if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn);
             self.changed_ns = syn.time_ns;
-            return true;
+            Syn::Repeats
+        } else if !from_opener && handshake.stage == Stage::Opening {
+            self.crossed = true;
+            Syn::Crosses
+        } else {
+            Syn::Opens
         }
-        // Both ends opened at once (RFC 9293, 3.5): still one connection.
-        !from_opener && handshake.stage == Stage::Opening
     }
 
     /// Takes a SYN-ACK. Gives false when it does not answer this flow's SYN.
@@ -130,7 +146,11 @@ impl Flow {
         let to_itself = self.local == self.remote;
         let from_opener = self.is_from_opener(syn_ack) && !to_itself;
         let Some(handshake) = &mut self.handshake else { return false };
-        let fits = !from_opener && handshake.answer(syn_ack);
+        if from_opener {
+            // It answers the SYN that crossed its own.
+            return self.crossed;
+        }
+        let fits = handshake.answer(syn_ack);
         if fits {
             self.changed_ns = syn_ack.time_ns;
         }
@@ -149,7 +169,15 @@ impl Flow {
         self.is_from_opener(fin) && self.handshake.as_ref().is_some_and(|h| h.is_completed_by(fin.ack))
     }
 
-    /// Takes the record that completes the handshake.
+    /// Takes a FIN that shows that the handshake was completed.
+    pub fn complete_unseen(&mut self, fin: &Record) {
+        self.changed_ns = fin.time_ns;
+        if let Some(handshake) = &mut self.handshake {
+            handshake.complete_unseen();
+        }
+    }
+
+    /// Takes the ACK that completes the handshake.
     pub fn complete(&mut self, record: &Record) {
         self.changed_ns = record.time_ns;
         if let Some(handshake) = &mut self.handshake {
@@ -163,6 +191,9 @@ impl Flow {
         let closer = self.sender(rst);
         let Some(handshake) = &mut self.handshake else { return false };
         if from_opener {
+            if !handshake.is_abandoned_by(rst) {
+                return false;
+            }
             handshake.abandon();
         } else if !handshake.reject(rst) {
             return false;

@@ -1,12 +1,15 @@
 //! The state machine of one handshake: which SYN was answered when, and what that says.
 
-use probe_common::Record;
+use probe_common::{Record, TcpFlags};
 
 use super::leg::{Leg, Sent};
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux
 /// repeats its first SYN after 1 s (RFC 6298, 2.1).
 pub const SILENCE_NS: u64 = 1_000_000_000;
+/// Bytes of data that an end may send before its RST in a handshake that is under way.
+const FLIGHT: u32 = 1 << 16;
+
 /// Who opened the connection, as seen from this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -171,6 +174,14 @@ impl Handshake {
         self.isn == syn.seq
     }
 
+    /// Can this RST of the opener be meant for it? A client answers a stale SYN-ACK by a RST with the number
+    /// that it was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
+    #[must_use]
+    pub const fn is_abandoned_by(&self, rst: &Record) -> bool {
+        let most = if matches!(self.stage, Stage::Opening) { self.syn_payload } else { FLIGHT };
+        rst.seq.wrapping_sub(self.isn.wrapping_add(1)) <= most
+    }
+
     /// The opener's SYN once more.
     pub fn repeat(&mut self, syn: &Record) {
         match &mut self.syns {
@@ -203,7 +214,12 @@ impl Handshake {
         true
     }
 
-    /// The opener's ACK, or its FIN that came in the ACK's stead.
+    /// A FIN of the opener shows that the ACK came by unseen: when, nobody knows.
+    pub fn complete_unseen(&mut self) {
+        self.stage = Stage::Established;
+    }
+
+    /// The opener's ACK.
     pub fn complete(&mut self, ack: &Record) {
         self.client_leg =
             self.answers.as_ref().map(|answers| answers.leg(ack.time_ns, ack.timestamps.echo()));
@@ -221,16 +237,19 @@ impl Handshake {
     /// A RST of the other end while the outcome is open. Gives false when it answers another SYN than
     /// this handshake's.
     pub fn reject(&mut self, rst: &Record) -> bool {
+        let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if self.stage == Stage::Opening {
-            if !self.is_acknowledged_by(rst.ack) {
-                return false;
+            if acknowledges {
+                self.refusal = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, None));
+                self.stage = Stage::Refused;
             }
-            self.refusal = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, None));
-            self.stage = Stage::Refused;
-        } else {
+            return acknowledges;
+        }
+        let in_sequence = rst.seq.wrapping_sub(self.answer_isn.wrapping_add(1)) <= FLIGHT;
+        if acknowledges || in_sequence {
             self.stage = Stage::Reset;
         }
-        true
+        acknowledges || in_sequence
     }
 
     /// A RST of the opener while the outcome is open.
@@ -283,10 +302,10 @@ impl Handshake {
         syns.map(|syns| syns.first_ns().saturating_add(SILENCE_NS))
     }
 
-    /// Was a SYN-ACK seen?
+    /// How many SYN-ACKs were seen.
     #[must_use]
-    pub const fn is_answered(&self) -> bool {
-        self.answers.is_some()
+    pub fn answers(&self) -> u32 {
+        self.answers.as_ref().map_or(0, |answers| answers.count)
     }
 
     /// How many SYNs were seen, or `None` when there was none.

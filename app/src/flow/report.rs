@@ -87,7 +87,7 @@ impl FlowReport {
     /// Is there a leg of which only bounds are known?
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        [self.server_leg, self.client_leg].iter().flatten().any(|leg| leg.exact().is_none())
+        [self.server_leg, self.client_leg, self.refusal].iter().flatten().any(|leg| leg.exact().is_none())
     }
 }
 

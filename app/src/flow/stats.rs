@@ -31,6 +31,8 @@ pub struct Stats {
     total: Tally,
     charged_bytes: usize,
     forgotten_peers: u64,
+    /// When the window was last begun anew.
+    window_from_ns: u64,
 }
 
 /// A peer's own size, and its place in index and slab. The hash map doubles, hence twice its entry.
@@ -47,6 +49,7 @@ impl Stats {
             total: Tally::default(),
             charged_bytes: 0,
             forgotten_peers: 0,
+            window_from_ns: 0,
         }
     }
 
@@ -68,9 +71,20 @@ impl Stats {
         (self.config.window_ns / SLOTS as u64).max(1)
     }
 
+    /// How much time the window that ends at `now_ns` covers, in nanoseconds, at least 1: its newest slot is
+    /// not full, and it may have begun only just. `started_ns` is when the run began.
+    #[must_use]
+    pub fn covered_ns(&self, started_ns: u64, now_ns: u64) -> u64 {
+        let slot_ns = self.slot_ns();
+        let slots_ns = slot_ns * (SLOTS as u64 - 1) + now_ns % slot_ns;
+        let began_ns = started_ns.max(self.window_from_ns);
+        slots_ns.min(now_ns.saturating_sub(began_ns)).max(1)
+    }
+
     /// Changes the length of the window. What it held is forgotten: its slots have another length.
-    pub fn set_window(&mut self, window_ns: u64) {
+    pub fn set_window(&mut self, window_ns: u64, now_ns: u64) {
         self.config.window_ns = window_ns;
+        self.window_from_ns = now_ns;
         self.total.reset_window();
         let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
@@ -112,9 +126,9 @@ impl Stats {
             peer.tally.count(happening, now_ns, slot_ns);
             let problem = match happening {
                 Happening::Refused => Some(Verdict::Refuses),
-                Happening::Unanswered => Some(Verdict::NoAnswer),
+                Happening::Unanswered | Happening::HalfOpen => Some(Verdict::NoAnswer),
                 Happening::Repeated => Some(Verdict::Loses),
-                Happening::Opened | Happening::Established | Happening::HalfOpen | Happening::Reset => None,
+                Happening::Opened | Happening::Established | Happening::Reset => None,
             };
             if let Some(verdict) = problem {
                 let ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
-use super::entry::Flow;
+use super::entry::{Flow, Syn};
 use super::handshake::{Handshake, Outcome, Stage};
 use super::key::FlowTuple;
 use super::leg::Leg;
@@ -13,11 +13,14 @@ use super::report::{Event, FlowReport};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 
-/// Queues of the slab, in the order in which they give way to a new flow.
+/// Queues of the slab.
 const FINISHED: usize = 0;
 const PENDING: usize = 1;
 const LASTING: usize = 2;
 const QUEUES: usize = 3;
+
+/// Pending flows may take one part in this many of a full table.
+const PENDING_SHARE: usize = 4;
 
 /// A finished flow stays on the screen for this long.
 const RETENTION_NS: u64 = 60_000_000_000;
@@ -27,6 +30,10 @@ const RETENTION_NS: u64 = 60_000_000_000;
 pub struct Limits {
     /// Flows at the same time, at least 1.
     pub flows: usize,
+    /// Handshakes that the source remembers at the same time. It forgets the oldest without a word.
+    pub kernel_flows: u64,
+    /// How many outcomes to tell; all of them without.
+    pub handshakes: Option<u64>,
     /// The statistics' own.
     pub stats: StatsConfig,
 }
@@ -36,6 +43,9 @@ pub struct Limits {
 pub struct TableLosses {
     /// Flows that gave way to new ones before they had ended.
     pub evicted_flows: u64,
+    /// Handshakes that were given up, and had become so old that the source may have forgotten them: their
+    /// ACK would not have been told.
+    pub untracked: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub stray: u64,
 }
@@ -49,6 +59,8 @@ pub struct FlowTable {
     stats: Stats,
     events: Vec<Event>,
     limit: usize,
+    kernel_flows: u64,
+    handshakes: Option<u64>,
     next_id: u64,
     told: u64,
     losses: TableLosses,
@@ -65,6 +77,8 @@ impl FlowTable {
             stats: Stats::new(limits.stats),
             events: Vec::new(),
             limit: limits.flows.max(1),
+            kernel_flows: limits.kernel_flows,
+            handshakes: limits.handshakes,
             next_id: 0,
             told: 0,
             losses: TableLosses::default(),
@@ -86,7 +100,9 @@ impl FlowTable {
 
     /// Lets time pass: what was silent for too long is decided, what ended long ago is forgotten.
     pub fn expire(&mut self, now_ns: u64) {
-        while let Some((slot, due_ns)) = self.alarms.next(now_ns) {
+        while !self.is_done()
+            && let Some((slot, due_ns)) = self.alarms.next(now_ns)
+        {
             self.wake(slot, due_ns);
         }
         while let Some(slot) = self.flows.oldest(FINISHED) {
@@ -119,15 +135,21 @@ impl FlowTable {
         self.told
     }
 
+    /// Were as many outcomes told as were asked for?
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.handshakes.is_some_and(|handshakes| self.told >= handshakes)
+    }
+
     /// The statistics.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// Changes the length of the sliding window, in nanoseconds.
-    pub fn set_window(&mut self, window_ns: u64) {
-        self.stats.set_window(window_ns);
+    /// Changes the length of the sliding window, in nanoseconds. It begins anew at `now_ns`.
+    pub fn set_window(&mut self, window_ns: u64, now_ns: u64) {
+        self.stats.set_window(window_ns, now_ns);
     }
 
     /// What was lost here.
@@ -160,11 +182,11 @@ impl FlowTable {
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
         if let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
-            if flow.takes_syn(record) {
-                return self.repeated(slot, record.time_ns);
+            match flow.takes_syn(record) {
+                Syn::Repeats => return self.repeated(slot, record.time_ns),
+                Syn::Crosses => return,
+                Syn::Opens => self.retire(slot, record.time_ns),
             }
-            // The 4-tuple is used again.
-            self.retire(slot, record.time_ns);
         }
         self.open(Flow::new(tuple, record, Some(Handshake::opened_by(record))));
     }
@@ -174,10 +196,11 @@ impl FlowTable {
             self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
         };
-        let again = flow.handshake.as_ref().is_some_and(Handshake::is_answered);
+        let answers = |flow: &Flow| flow.handshake.as_ref().map_or(0, Handshake::answers);
+        let before = answers(flow);
         if !flow.takes_syn_ack(record) {
             self.losses.stray += 1;
-        } else if again {
+        } else if before > 0 && answers(flow) > before {
             self.repeated(slot, record.time_ns);
         } else {
             self.wait(slot, record.time_ns, false);
@@ -215,7 +238,7 @@ impl FlowTable {
         let slot = slot.unwrap_or_else(|| self.open(Flow::new(tuple, record, None)));
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_completed_by_fin(record) {
-            flow.complete(record);
+            flow.complete_unseen(record);
             self.tell(slot, record.time_ns);
         }
         if self.flows.get_mut(slot).is_some_and(|flow| flow.takes_last_fin(record)) {
@@ -234,7 +257,7 @@ impl FlowTable {
     /// Adds a flow, at the cost of the oldest of the least valuable class.
     fn open(&mut self, mut flow: Flow) -> u32 {
         while self.flows.len() >= self.limit {
-            let Some(oldest) = (0..QUEUES).find_map(|queue| self.flows.oldest(queue)) else { break };
+            let Some(oldest) = self.least_valuable() else { break };
             if self.flows.get(oldest).is_some_and(|flow| flow.is_open() || flow.is_up()) {
                 self.losses.evicted_flows += 1;
             }
@@ -254,6 +277,15 @@ impl FlowTable {
         slot
     }
 
+    /// The oldest finished flow; else, while pending ones take more than their share, the oldest of these;
+    /// else the oldest of those that last. A flood of SYNs thus leaves three quarters to the latter, and
+    /// however many of them there are, a handshake has room to be completed.
+    fn least_valuable(&self) -> Option<u32> {
+        let crowded = self.flows.len_of(PENDING) > self.limit / PENDING_SHARE;
+        let order = if crowded { [FINISHED, PENDING, LASTING] } else { [FINISHED, LASTING, PENDING] };
+        order.into_iter().find_map(|queue| self.flows.oldest(queue))
+    }
+
     /// Takes a flow out; an outcome that is still open is told as it is.
     fn retire(&mut self, slot: u32, now_ns: u64) {
         if self.flows.get(slot).is_some_and(Flow::is_open) {
@@ -268,7 +300,6 @@ impl FlowTable {
 
     /// Tells the outcome of a handshake as it is at `now_ns`, unless that was done.
     fn tell(&mut self, slot: u32, now_ns: u64) {
-        self.wait(slot, now_ns, false);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if core::mem::replace(&mut flow.told, true) {
             return;
@@ -293,6 +324,8 @@ impl FlowTable {
         if let Some(rtt_ns) = report.rtt().and_then(Leg::exact).filter(|_| up) {
             self.stats.record(report.peer, rtt_ns, now_ns);
         }
+        // After it was counted: what waited and what was given up is one row of trouble.
+        self.wait(slot, now_ns, false);
         self.events.push(Event::Handshake(report));
         self.flows.requeue(slot, if up { LASTING } else { FINISHED });
     }
@@ -318,8 +351,13 @@ impl FlowTable {
         let Some(handshake) = &mut flow.handshake else { return };
         // What happens is dated to when it was due, so that it does not depend on how often one looks.
         if let Some(deadline_ns) = handshake.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
+            let answered = handshake.stage == Stage::Answered;
             handshake.expire();
             flow.changed_ns = deadline_ns;
+            // The kernel's map may give way a bit earlier than when it is full: half is on the safe side.
+            if answered && self.next_id - flow.id > self.kernel_flows / 2 {
+                self.losses.untracked += 1;
+            }
             return self.tell(slot, deadline_ns);
         }
         if let Some(silent_ns) = handshake.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {

@@ -39,6 +39,8 @@ struct Handshake {
     setup_ns: Option<u64>,
     refusal_ns: Option<u64>,
     ambiguous: bool,
+    refusal_min_ns: Option<u64>,
+    refusal_max_ns: Option<u64>,
     server_leg_min_ns: Option<u64>,
     server_leg_max_ns: Option<u64>,
     client_leg_min_ns: Option<u64>,
@@ -85,6 +87,7 @@ struct Summary {
 pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg);
+    let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal);
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
     line(&Handshake {
         head: head("handshake", flow, scene),
@@ -96,6 +99,8 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
         setup_ns: flow.setup_ns,
         refusal_ns: exact(flow.refusal),
         ambiguous: flow.is_ambiguous(),
+        refusal_min_ns,
+        refusal_max_ns,
         server_leg_min_ns,
         server_leg_max_ns,
         client_leg_min_ns,

@@ -92,7 +92,7 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &PeerRow> {
 fn problem(row: &PeerRow) -> String {
     let outcomes = &row.figures.outcomes;
     let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.unanswered, outcomes.opened),
+        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.silent(), outcomes.opened),
         Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
         Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
         Some(Verdict::Loses) => counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
@@ -135,7 +135,7 @@ fn cells(row: &PeerRow) -> [String; 10] {
         latency(rtt.map(|rtt| rtt.p50_ns)),
         latency(rtt.map(|rtt| rtt.p90_ns)),
         latency(rtt.map(|rtt| rtt.p99_ns)),
-        outcomes.unanswered.to_string(),
+        outcomes.silent().to_string(),
         outcomes.refused.to_string(),
         outcomes.repeated.to_string(),
     ]

@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread;
 use std::time::Duration;
 
-/// Lines that wait for a slow reader at the most: some 30 MiB of JSON. What comes on top is counted.
-const WAITING_LINES: usize = 65_536;
+/// Lines that wait for a slow reader at the most: some 8 MiB of JSON. What comes on top is counted.
+const WAITING_LINES: usize = 16_384;
 /// How long the last lines may take when tcptop ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 

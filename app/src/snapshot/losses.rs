@@ -16,7 +16,7 @@ impl Losses {
         let records = Kind::ALL.map(|kind| (kind.name(), intake.lost(kind)));
         let packets = Unparsed::COUNTED.map(|why| (why.name(), intake.counters.of(Counter::Unparsed(why))));
         let rest = [
-            ("untracked", intake.counters.of(Counter::Untracked)),
+            ("untracked", intake.counters.of(Counter::Untracked) + own.untracked),
             ("undecodable", intake.undecodable),
             ("evicted_flows", own.evicted_flows),
             ("forgotten_peers", table.stats().forgotten_peers()),

@@ -136,7 +136,7 @@ impl Snapshot {
     pub fn take(table: &FlowTable, intake: &Intake, interest: &Interest, now_ns: u64) -> Self {
         let stats = table.stats();
         let watched_ns = now_ns.saturating_sub(intake.started_ns).max(1);
-        let window_s = seconds(stats.window_ns().min(watched_ns));
+        let window_s = seconds(stats.covered_ns(intake.started_ns, now_ns));
         let span_s = match interest.span {
             Span::Window => window_s,
             Span::SinceStart => seconds(watched_ns),
@@ -205,6 +205,12 @@ impl Outcomes {
             reset: counts.of(Happening::Reset),
             repeated: counts.of(Happening::Repeated),
         }
+    }
+
+    /// Attempts that the other end left without a reply: to the SYN, or to the SYN-ACK.
+    #[must_use]
+    pub const fn silent(&self) -> u64 {
+        self.unanswered + self.half_open
     }
 
     /// Handshakes that were decided.

@@ -52,15 +52,16 @@ fn row(peer: &Peer, figures: Figures, slow_ns: u64, span_s: f64) -> PeerRow {
     }
 }
 
-/// A tenth of the attempts make a verdict: one that is late must not stand for a hundred that are not.
+/// A tenth of the attempts make a verdict: one that is late must not stand for a hundred that are not. Of
+/// repeats one in a hundred does: they cost a second each.
 fn deserves(figures: &Figures, verdict: Verdict, slow_ns: u64) -> bool {
     let outcomes = &figures.outcomes;
-    let tenth = |count: u64| count > 0 && count.saturating_mul(10) >= outcomes.opened;
+    let share = |count: u64, parts: u64| count > 0 && count.saturating_mul(parts) >= outcomes.opened;
     match verdict {
-        Verdict::NoAnswer => tenth(outcomes.unanswered),
-        Verdict::Refuses => tenth(outcomes.refused),
+        Verdict::NoAnswer => share(outcomes.silent(), 10),
+        Verdict::Refuses => share(outcomes.refused, 10),
         Verdict::Slow => figures.rtt.is_some_and(|rtt| rtt.p90_ns >= slow_ns),
-        Verdict::Loses => outcomes.repeated > 0,
+        Verdict::Loses => share(outcomes.repeated, 100),
     }
 }
 
@@ -70,7 +71,7 @@ fn rank(row: &PeerRow) -> (u8, Reverse<u64>, Reverse<u64>, Reverse<u64>, PeerKey
     let outcomes = &row.figures.outcomes;
     let p99_ns = row.figures.rtt.map_or(0, |rtt| rtt.p99_ns);
     let how_much = match row.verdict {
-        Some(Verdict::NoAnswer) => outcomes.unanswered,
+        Some(Verdict::NoAnswer) => outcomes.silent(),
         Some(Verdict::Refuses) => outcomes.refused,
         Some(Verdict::Slow) => p99_ns,
         Some(Verdict::Loses) => outcomes.repeated,

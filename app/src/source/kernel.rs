@@ -9,6 +9,7 @@ use aya::programs::links::LinkOrder;
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
+use nix::libc;
 use probe_common::counter::{COUNTERS, Counters};
 use probe_common::record::RawRecord;
 use probe_common::{Direction, Record};
@@ -140,7 +141,18 @@ fn missing(name: &str) -> Error {
 }
 
 fn refused(what: &str, source: impl StdError + Send + Sync + 'static) -> Error {
-    Error::Kernel { what: what.to_owned(), source: Box::new(source) }
+    let what = what.to_owned();
+    // The verifier says EACCES; EPERM is about who asks.
+    if code_behind(&source) == Some(libc::EPERM) {
+        return Error::Forbidden { what };
+    }
+    Error::Kernel { what, source: Box::new(source) }
+}
+
+/// What the kernel said, behind what the libraries say.
+fn code_behind(error: &(dyn StdError + 'static)) -> Option<i32> {
+    let own = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    own.or_else(|| code_behind(error.source()?))
 }
 
 /// Was it the kernel's age?

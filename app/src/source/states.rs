@@ -28,8 +28,7 @@ impl HostStates {
         self.index.find(self.hasher.hash_one(key), is_it).copied()
     }
 
-    fn forget_oldest(&mut self) {
-        let Some(slot) = self.flows.oldest(0) else { return };
+    fn forget(&mut self, slot: u32) {
         if let Some((key, _)) = self.flows.remove(slot)
             && let Ok(entry) = self.index.find_entry(self.hasher.hash_one(key), |&other| other == slot)
         {
@@ -50,12 +49,20 @@ impl FlowStates for HostStates {
             *known = state;
             return;
         }
-        while self.flows.len() >= self.limit {
-            self.forget_oldest();
+        while self.flows.len() >= self.limit
+            && let Some(oldest) = self.flows.oldest(0)
+        {
+            self.forget(oldest);
         }
         let slot = self.flows.insert((*key, state), 0);
         let (flows, hasher) = (&self.flows, &self.hasher);
         let rehash = |&slot: &u32| flows.get(slot).map_or(0, |(key, _)| hasher.hash_one(key));
         self.index.insert_unique(hasher.hash_one(key), slot, rehash);
+    }
+
+    fn remove(&mut self, key: &FlowKey) {
+        if let Some(slot) = self.find(key) {
+            self.forget(slot);
+        }
     }
 }

@@ -24,7 +24,7 @@ pub fn v6(text: &str, port: u16) -> Endpoint {
 
 pub fn limits(flows: usize) -> Limits {
     let stats = StatsConfig { window_ns: 10 * S, slow_ns: 100 * MS, peer_bytes: 64 << 20 };
-    Limits { flows, stats }
+    Limits { flows, kernel_flows: 65_536, handshakes: None, stats }
 }
 
 /// Both ends of one connection, seen from this host.

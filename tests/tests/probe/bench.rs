@@ -163,6 +163,10 @@ impl FlowStates for States {
     fn insert(&mut self, key: &FlowKey, state: FlowState) {
         self.0.insert(*key, state);
     }
+
+    fn remove(&mut self, key: &FlowKey) {
+        self.0.remove(key);
+    }
 }
 
 impl Host {

@@ -42,7 +42,7 @@ const COLUMNS: [Column<PeerRow>; 9] = [
         title: "UNANS",
         width: 5,
         priority: 0,
-        cell: |row, _| row.figures.outcomes.unanswered.to_string(),
+        cell: |row, _| row.figures.outcomes.silent().to_string(),
     },
     Column {
         title: "REFUSED",

@@ -69,7 +69,7 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
         ("p50", latency(rtt.map(|rtt| rtt.p50_ns)), false),
         ("p90", latency(rtt.map(|rtt| rtt.p90_ns)), false),
         ("p99", latency(rtt.map(|rtt| rtt.p99_ns)), false),
-        ("│ unans", outcomes.unanswered.to_string(), outcomes.unanswered > 0),
+        ("│ unans", outcomes.silent().to_string(), outcomes.silent() > 0),
         ("refused", outcomes.refused.to_string(), outcomes.refused > 0),
         ("repeat", outcomes.repeated.to_string(), outcomes.repeated > 0),
     ];
