@@ -1,0 +1,87 @@
+//! What the flow table does when there is more than it may hold or tell.
+
+mod support;
+
+use support::{Connection, MS, S, Watched, v4};
+use tcptop::flow::{Leg, Outcome};
+
+const START: u64 = 100 * S;
+
+fn at(ms: u64) -> u64 {
+    START + ms * MS
+}
+
+fn establish(watched: &mut Watched, port: u16) {
+    let connection = Connection::to(v4(10, 0, 0, 2, 443), port);
+    watched.see([connection.syn(at(0)), connection.syn_ack(at(10)), connection.ack(at(11))]);
+}
+
+/// Hard case 16, as far as the table goes: pending flows give way before those that are up.
+#[test]
+fn a_flood_of_syns_leaves_established_flows_alone() {
+    let mut watched = Watched::with_room(100);
+    for port in 0..50 {
+        establish(&mut watched, 30_000 + port);
+    }
+    for port in 0..1_000 {
+        watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).syn(at(20))]);
+    }
+    assert_eq!(watched.table.len(), 100);
+    assert_eq!(watched.table.losses().evicted_flows, 950);
+    let pending = watched.handshakes().iter().filter(|report| report.outcome == Outcome::Pending).count();
+    assert_eq!(pending, 950, "those that gave way were told as they were");
+    for port in 0..50 {
+        let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
+        watched.see([connection.fin_of_opener(at(30)), connection.fin_of_responder(at(31))]);
+    }
+    assert!(watched.closes().iter().all(|report| report.lifetime_ns == Some(31 * MS)));
+    assert_eq!(watched.closes().len(), 50);
+}
+
+/// A proxy has thousands of connections that last; a handshake must still have room.
+#[test]
+fn a_table_full_of_established_flows_still_sees_handshakes() {
+    let mut watched = Watched::with_room(100);
+    for port in 0..100 {
+        establish(&mut watched, 30_000 + port);
+    }
+    watched.events.clear();
+    let young: Vec<_> = (0..20).map(|n| Connection::to(v4(10, 0, 0, 3, 443), 41_000 + n)).collect();
+    watched.see(young.iter().map(|connection| connection.syn(at(20))));
+    watched.see(young.iter().map(|connection| connection.syn_ack(at(30))));
+    watched.see(young.iter().map(|connection| connection.ack(at(31))));
+    let handshakes = watched.handshakes();
+    assert_eq!(handshakes.len(), 20);
+    assert!(handshakes.iter().all(|report| report.rtt() == Some(Leg::Exact(10 * MS))));
+    assert_eq!(watched.table.losses().evicted_flows, 20);
+}
+
+#[test]
+fn no_more_outcomes_are_told_than_were_asked_for() {
+    let mut limits = support::limits(100);
+    limits.handshakes = Some(2);
+    let mut table = tcptop::flow::FlowTable::new(&limits);
+    for port in 0..8 {
+        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
+    }
+    table.expire(at(10_000));
+    assert_eq!((table.take_events().len(), table.told(), table.is_done()), (2, 2, true));
+}
+
+/// The source forgets the oldest of too many handshakes without a word: then a missing ACK may be its fault.
+#[test]
+fn a_handshake_that_the_source_may_have_forgotten_counts_as_lost() {
+    let mut limits = support::limits(10_000);
+    limits.kernel_flows = 100;
+    let mut table = tcptop::flow::FlowTable::new(&limits);
+    let old = Connection::from(v4(10, 0, 0, 9, 50_000), 80);
+    table.handle(&old.syn(at(0)));
+    table.handle(&old.syn_ack(at(0)));
+    table.expire(at(3_999));
+    assert_eq!(table.losses().untracked, 0);
+    for port in 0..51 {
+        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(3_999)));
+    }
+    table.expire(at(4_000));
+    assert_eq!(table.losses().untracked, 1);
+}
