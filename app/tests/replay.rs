@@ -1,0 +1,108 @@
+//! The command `tcptop replay`, as it is typed.
+
+mod support;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use support::capture::Format;
+use support::{Connection, MS, S, v4};
+
+const START: u64 = 1_767_362_551 * S;
+const FORMAT: Format = Format { big_endian: false, nanoseconds: true, link_type: 1 };
+
+/// A capture of one handshake, one refusal and one attempt without an answer.
+fn capture() -> Vec<u8> {
+    let good = Connection::to(v4(10, 20, 1, 10, 443), 40_001);
+    let refused = Connection::to(v4(10, 20, 4, 2, 6379), 40_002);
+    let silent = Connection::to(v4(10, 20, 9, 7, 443), 40_003);
+    FORMAT.pcapng(&[
+        good.syn(START),
+        refused.syn(START + MS),
+        silent.syn(START + 2 * MS),
+        refused.rst_of_responder(START + 3 * MS),
+        good.syn_ack(START + 40 * MS + 123),
+        good.ack(START + 41 * MS),
+        silent.syn(START + S),
+    ])
+}
+
+fn replay(arguments: &[&str], input: &[u8]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
+    command.arg("replay").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it was built");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input).expect("it reads");
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+fn said(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn in_a_file(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).expect("the target directory is ours");
+    path
+}
+
+#[test]
+fn a_stream_gives_json_to_the_nanosecond() {
+    let output = replay(&["-", "--json"], &capture());
+    assert!(output.status.success(), "{}", said(&output.stderr));
+    let stdout = said(&output.stdout);
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{stdout}");
+    let established = lines.iter().find(|line| line.contains(r#""outcome":"established""#)).expect("one");
+    assert!(established.contains(r#""rtt_ns":40000123"#), "{established}");
+    assert!(established.contains(r#""time":"2026-01-02T14:02:31.041000000Z""#), "{established}");
+    assert!(established.contains(r#""interface":"second""#), "{established}");
+    assert!(
+        lines[3].contains(r#""type":"summary""#) && lines[3].contains(r#""handshakes":3"#),
+        "{}",
+        lines[3]
+    );
+}
+
+#[test]
+fn a_file_gives_a_report() {
+    let path = in_a_file("whole.pcapng", &capture());
+    let output = replay(&[path.to_str().expect("ASCII"), "--report"], b"");
+    assert!(output.status.success(), "{}", said(&output.stderr));
+    let report = said(&output.stdout);
+    assert!(report.contains("3 handshakes (1 established, 1 refused, 1 unanswered)"), "{report}");
+    assert!(report.contains("N  10.20.9.7:443") && report.contains("R  10.20.4.2:6379"), "{report}");
+}
+
+#[test]
+fn a_damaged_file_gives_what_it_has_then_an_error() {
+    let whole = capture();
+    let path = in_a_file("cut.pcapng", &whole[..whole.len() - 9]);
+    let output = replay(&[path.to_str().expect("ASCII"), "--text"], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output.stdout).contains("established rtt 40.0ms"), "{}", said(&output.stdout));
+    let error = said(&output.stderr);
+    assert!(error.contains("cut.pcapng: it ends in the middle of a packet, after 6 whole ones"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let output = replay(&["-"], b"no capture at all, just words");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output.stderr).contains("neither pcap nor pcapng"), "{}", said(&output.stderr));
+    let output = replay(&["/nonexistent.pcap"], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output.stderr).contains("No such file"), "{}", said(&output.stderr));
+    assert_eq!(replay(&["x", "--speed", "0"], b"").status.code(), Some(2));
+}
+
+#[test]
+fn a_count_and_a_local_address_are_minded() {
+    let plain = Format { link_type: 1, ..FORMAT }.pcap(&[]);
+    assert_eq!(replay(&["-", "--text"], &plain).status.code(), Some(0), "an empty capture is one");
+    let output = replay(&["-", "--text", "--count", "1"], &capture());
+    assert!(said(&output.stdout).lines().next().expect("one").contains("client 10.20.4.2:6379"));
+    assert!(said(&output.stdout).contains("1 handshake "), "{}", said(&output.stdout));
+}
