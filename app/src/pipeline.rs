@@ -124,7 +124,7 @@ impl<'a> Pipeline<'a> {
     fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
         let source = KernelSource::attach(&interfaces, config.kernel_flows)?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
-        let scene = Scene::new(names, Anchor::now());
+        let scene = Scene::new(names, "tcx", Anchor::now());
         announce(config, &interfaces, &scene, by_default);
         let session = Session::open(config, scene, monotonic_ns(), WhenFull::Count)?;
         Ok(Self { interfaces, source, session, refreshed: 0 })

@@ -84,7 +84,7 @@ fn scene(path: &str, names: &[String]) -> Scene {
         |name: &String| if name.is_empty() { file.escape_debug() } else { name.escape_debug() }.to_string();
     let mut interfaces: BTreeMap<u32, String> = (1..).zip(names.iter().map(name)).collect();
     interfaces.entry(1).or_insert_with(|| file.escape_debug().to_string());
-    Scene::new(interfaces, Anchor::new(0, Timestamp::UNIX_EPOCH))
+    Scene::new(interfaces, "replay", Anchor::new(0, Timestamp::UNIX_EPOCH))
 }
 
 /// Why the capture is no longer followed.

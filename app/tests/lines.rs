@@ -49,7 +49,7 @@ fn watched() -> Watched {
 fn scene() -> Scene {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    Scene { interfaces, anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
+    Scene { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
 }
 
 fn snapshot(watched: &Watched) -> Snapshot {

@@ -17,6 +17,8 @@ pub const UNKNOWN: &str = "-";
 pub struct Scene {
     /// The interfaces that are watched, by index. The names are escaped.
     pub interfaces: BTreeMap<u32, String>,
+    /// How packets are had from them: `tcx`, or `replay`.
+    pub how: &'static str,
     /// Turns the monotonic clock into the wall clock.
     pub anchor: Anchor,
     /// The time zone for people.
@@ -26,8 +28,8 @@ pub struct Scene {
 impl Scene {
     /// A scene in the time zone of this machine.
     #[must_use]
-    pub fn new(interfaces: BTreeMap<u32, String>, anchor: Anchor) -> Self {
-        Self { interfaces, anchor, zone: TimeZone::system() }
+    pub fn new(interfaces: BTreeMap<u32, String>, how: &'static str, anchor: Anchor) -> Self {
+        Self { interfaces, how, anchor, zone: TimeZone::system() }
     }
 
     /// The name of an interface, or its index as `#5` when it is not one of those that are watched.

@@ -40,7 +40,7 @@ fn left(snapshot: &Snapshot, model: &Model, scene: &Scene, room: usize) -> Line<
         (None, None) => None,
     };
     let facts = [
-        format!("tcptop {} tcx", scene.all_interfaces()),
+        format!("tcptop {} {}", scene.all_interfaces(), scene.how),
         format!("up {}", clock(up_ns)),
         format!("window {}", age(snapshot.window_ns)),
     ];
