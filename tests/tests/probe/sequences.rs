@@ -45,7 +45,7 @@ pub(crate) fn all() -> Vec<Case> {
     let families = [Flow(Family::V4), Flow(Family::V6)];
     families
         .iter()
-        .flat_map(|flow| [completions(flow), strays(flow), to_itself(flow), ends(flow)])
+        .flat_map(|flow| [completions(flow), detours(flow), strays(flow), to_itself(flow), ends(flow)])
         .flatten()
         .collect()
 }
@@ -95,6 +95,38 @@ fn completions(flow: &Flow) -> Vec<Case> {
             told(&syn_ack, Kind::SynAck),
             silent(&flow.out(ACK, 1, 1)),
             told(&flow.out(ACK, 90_001, 1), Kind::Ack),
+        ],
+    );
+    cases
+}
+
+/// Handshakes that are completed, but not the straight way.
+fn detours(flow: &Flow) -> Vec<Case> {
+    const FAR: u32 = 0x4000_0000;
+    let (stale, rejection) = (flow.back(SYN | ACK, 500, FAR), flow.out(RST, FAR, 0));
+    let (crossing, answering) = (flow.back(SYN, 0, 0), flow.out(SYN | ACK, 0, 1));
+    let mut cases = Vec::new();
+    let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
+    // Hard case 14: the client rejects what does not answer its SYN, and waits for what does.
+    case(
+        "a RST for a stale SYN-ACK",
+        &[
+            flow.syn(),
+            told(&stale, Kind::SynAck),
+            told(&rejection, Kind::Rst),
+            flow.syn_ack(),
+            flow.completing(),
+        ],
+    );
+    // Hard case 18.
+    case(
+        "both ends open at once",
+        &[
+            flow.syn(),
+            told(&crossing, Kind::Syn),
+            flow.syn_ack(),
+            told(&answering, Kind::SynAck),
+            flow.completing(),
         ],
     );
     cases
