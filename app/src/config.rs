@@ -62,8 +62,6 @@ pub struct Config {
     pub ending: Ending,
     /// When to stop.
     pub duration: Option<Duration>,
-    /// Connections that the kernel remembers, per address family.
-    pub kernel_flows: u32,
     /// What the table may hold.
     pub limits: Limits,
 }
@@ -84,10 +82,9 @@ impl Config {
             output,
             ending: if show.report { Ending::Report } else { Ending::Summary },
             duration: cli.duration,
-            kernel_flows: show.max_flows,
             limits: Limits {
                 flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
-                kernel_flows: show.max_flows.into(),
+                kernel_flows: show.max_flows,
                 handshakes: show.count,
                 stats: StatsConfig {
                     window_ns: nanoseconds(show.window),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Output};
 use crate::error::Error;
-use crate::session::{End, Session};
+use crate::session::{self, End, Session};
 use crate::sink::Scene;
 use crate::sink::writer::WhenFull;
 use crate::source::interface::{self, Interface};
@@ -44,10 +44,7 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
         interface.link_layer()?;
     }
     privilege::check()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::System { what: "start the event loop", source })?;
+    let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut triggers = Triggers::new()?;
         let mut pipeline = Pipeline::new(config, interfaces, names.is_empty())?;
@@ -122,7 +119,7 @@ struct Pipeline<'a> {
 
 impl<'a> Pipeline<'a> {
     fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
-        let source = KernelSource::attach(&interfaces, config.kernel_flows)?;
+        let source = KernelSource::attach(&interfaces, config.limits.kernel_flows)?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let scene = Scene::new(names, "tcx", Anchor::now());
         announce(config, &interfaces, &scene, by_default);

@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::clock::Anchor;
 use crate::config::{Config, Replay};
 use crate::error::Error;
-use crate::session::{End, Session};
+use crate::session::{self, End, Session};
 use crate::sink::Scene;
 use crate::sink::writer::WhenFull;
 use crate::source::capture::{Capture, CaptureError, Next};
@@ -49,10 +49,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
     let capture = Capture::open(&replay.path).map_err(failed)?;
     let source = ReplaySource::new(capture, config.limits.flows, replay.locals.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::System { what: "start the event loop", source })?;
+    let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
     let reader = Reader { source, batches, pace: replay.speed.map(Pace::new) };
     thread::Builder::new()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use probe_common::Record;
 use probe_common::counter::Counters;
+use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
@@ -41,6 +42,15 @@ impl From<Stopped> for End {
             Stopped::Failed(error) => Self::Failed(Error::Output(error)),
         }
     }
+}
+
+/// The event loop that a run lives in: one thread.
+///
+/// # Errors
+/// When the system has none to give.
+pub fn event_loop() -> Result<Runtime, Error> {
+    let mut builder = runtime::Builder::new_current_thread();
+    builder.enable_all().build().map_err(|source| Error::System { what: "start the event loop", source })
 }
 
 /// The table and the sinks of one run.

@@ -18,6 +18,17 @@ pub enum Syn {
     Opens,
 }
 
+/// What a SYN-ACK on the ports of a known flow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SynAck {
+    /// It answers the SYN, or the one that crossed it.
+    Answers,
+    /// It was sent again.
+    Repeats,
+    /// It answers another SYN.
+    Strays,
+}
+
 /// One connection attempt and what follows it.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -140,21 +151,22 @@ impl Flow {
         }
     }
 
-    /// Takes a SYN-ACK. Gives false when it does not answer this flow's SYN.
-    pub fn takes_syn_ack(&mut self, syn_ack: &Record) -> bool {
+    /// Takes a SYN-ACK, unless it answers another SYN.
+    pub fn takes_syn_ack(&mut self, syn_ack: &Record) -> SynAck {
         // An end that is connected to itself is the opener, too.
         let to_itself = self.local == self.remote;
         let from_opener = self.is_from_opener(syn_ack) && !to_itself;
-        let Some(handshake) = &mut self.handshake else { return false };
+        let Some(handshake) = &mut self.handshake else { return SynAck::Strays };
         if from_opener {
             // It answers the SYN that crossed its own.
-            return self.crossed;
+            return if self.crossed { SynAck::Answers } else { SynAck::Strays };
         }
-        let fits = handshake.answer(syn_ack);
-        if fits {
-            self.changed_ns = syn_ack.time_ns;
+        let again = handshake.is_answered();
+        if !handshake.answer(syn_ack) {
+            return SynAck::Strays;
         }
-        fits
+        self.changed_ns = syn_ack.time_ns;
+        if again { SynAck::Repeats } else { SynAck::Answers }
     }
 
     /// Does this ACK complete the handshake? The kernel compared its numbers.

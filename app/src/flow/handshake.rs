@@ -302,10 +302,10 @@ impl Handshake {
         syns.map(|syns| syns.first_ns().saturating_add(SILENCE_NS))
     }
 
-    /// How many SYN-ACKs were seen.
+    /// Was a SYN-ACK seen?
     #[must_use]
-    pub fn answers(&self) -> u32 {
-        self.answers.as_ref().map_or(0, |answers| answers.count)
+    pub const fn is_answered(&self) -> bool {
+        self.answers.is_some()
     }
 
     /// How many SYNs were seen, or `None` when there was none.

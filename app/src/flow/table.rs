@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
-use super::entry::{Flow, Syn};
+use super::entry::{Flow, Syn, SynAck};
 use super::handshake::{Handshake, Outcome, Stage};
 use super::key::FlowTuple;
 use super::leg::Leg;
@@ -30,8 +30,8 @@ const RETENTION_NS: u64 = 60_000_000_000;
 pub struct Limits {
     /// Flows at the same time, at least 1.
     pub flows: usize,
-    /// Handshakes that the source remembers at the same time. It forgets the oldest without a word.
-    pub kernel_flows: u64,
+    /// Handshakes that the source remembers at the same time, per address family. It forgets the oldest without a word.
+    pub kernel_flows: u32,
     /// How many outcomes to tell; all of them without.
     pub handshakes: Option<u64>,
     /// The statistics' own.
@@ -77,7 +77,7 @@ impl FlowTable {
             stats: Stats::new(limits.stats),
             events: Vec::new(),
             limit: limits.flows.max(1),
-            kernel_flows: limits.kernel_flows,
+            kernel_flows: limits.kernel_flows.into(),
             handshakes: limits.handshakes,
             next_id: 0,
             told: 0,
@@ -196,15 +196,13 @@ impl FlowTable {
             self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
         };
-        let answers = |flow: &Flow| flow.handshake.as_ref().map_or(0, Handshake::answers);
-        let before = answers(flow);
-        if !flow.takes_syn_ack(record) {
-            self.losses.stray += 1;
-        } else if before > 0 && answers(flow) > before {
-            self.repeated(slot, record.time_ns);
-        } else {
-            self.wait(slot, record.time_ns, false);
-            self.arm(slot);
+        match flow.takes_syn_ack(record) {
+            SynAck::Answers => {
+                self.wait(slot, record.time_ns, false);
+                self.arm(slot);
+            }
+            SynAck::Repeats => self.repeated(slot, record.time_ns),
+            SynAck::Strays => self.losses.stray += 1,
         }
     }
 

@@ -126,15 +126,14 @@ fn table(snapshot: &Snapshot) -> Vec<String> {
 
 fn cells(row: &PeerRow) -> [String; 10] {
     let Figures { outcomes, rtt } = &row.figures;
-    let latency = |ns: Option<u64>| maybe_duration(ns);
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         peer(&row.key),
         outcomes.opened.to_string(),
         outcomes.established.to_string(),
-        latency(rtt.map(|rtt| rtt.p50_ns)),
-        latency(rtt.map(|rtt| rtt.p90_ns)),
-        latency(rtt.map(|rtt| rtt.p99_ns)),
+        maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
+        maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
+        maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
         outcomes.silent().to_string(),
         outcomes.refused.to_string(),
         outcomes.repeated.to_string(),

@@ -15,8 +15,8 @@ pub struct Binding {
     pub action: Action,
     /// In words, for the help.
     pub help: &'static str,
-    /// In a word, for the footer, if it belongs there.
-    pub footer: Option<&'static str>,
+    /// Key and word for the footer, if it belongs there.
+    pub footer: Option<(&'static str, &'static str)>,
 }
 
 const fn plain(code: KeyCode) -> (KeyModifiers, KeyCode) {
@@ -34,14 +34,14 @@ pub const BINDINGS: &[Binding] = &[
         label: "q Ctrl-C F10",
         action: Action::Quit,
         help: "quit",
-        footer: Some("quit"),
+        footer: Some(("q", "quit")),
     },
     Binding {
         keys: &[plain(KeyCode::Char('?')), plain(KeyCode::F(1))],
         label: "? F1",
         action: Action::Help,
         help: "this help, and back",
-        footer: Some("help"),
+        footer: Some(("?", "help")),
     },
     Binding {
         keys: &[plain(KeyCode::Up), plain(KeyCode::Char('k'))],
@@ -55,7 +55,7 @@ pub const BINDINGS: &[Binding] = &[
         label: "Down j",
         action: Action::Move(1),
         help: "one row down",
-        footer: Some("move"),
+        footer: Some(("↑↓", "move")),
     },
     Binding {
         keys: &[plain(KeyCode::PageUp)],
@@ -90,14 +90,14 @@ pub const BINDINGS: &[Binding] = &[
         label: "Tab",
         action: Action::NextPane,
         help: "from the peers to the flows of the selected one, and back",
-        footer: Some("peers/flows"),
+        footer: Some(("Tab", "peers/flows")),
     },
     Binding {
         keys: &[plain(KeyCode::Char(' ')), plain(KeyCode::Char('p'))],
         label: "Space p",
         action: Action::Freeze,
         help: "freeze the display; watching goes on",
-        footer: Some("freeze"),
+        footer: Some(("Space", "freeze")),
     },
     Binding {
         keys: &[plain(KeyCode::Char('+'))],
@@ -111,7 +111,7 @@ pub const BINDINGS: &[Binding] = &[
         label: "-",
         action: Action::NarrowerWindow,
         help: "shorter window",
-        footer: Some("window"),
+        footer: Some(("+-", "window")),
     },
     Binding {
         keys: &[plain(KeyCode::Esc)],

@@ -120,13 +120,8 @@ fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     };
     let mut line = Line::default();
     for binding in BINDINGS {
-        let Some(word) = binding.footer else { continue };
+        let Some((key, word)) = binding.footer else { continue };
         let word = if word == "peers/flows" { other } else { word };
-        let key = match word {
-            "window" => "+-",
-            "move" => "↑↓",
-            _ => binding.label.split(' ').next().unwrap_or_default(),
-        };
         if line.width() + key.chars().count() + word.len() + 1 > area.width.into() {
             break;
         }

@@ -24,19 +24,19 @@ const COLUMNS: [Column<PeerRow>; 9] = [
         title: "P50",
         width: 6,
         priority: 2,
-        cell: |row, _| latency(row.figures.rtt.map(|rtt| rtt.p50_ns)),
+        cell: |row, _| maybe_duration(row.figures.rtt.map(|rtt| rtt.p50_ns)),
     },
     Column {
         title: "P90",
         width: 6,
         priority: 5,
-        cell: |row, _| latency(row.figures.rtt.map(|rtt| rtt.p90_ns)),
+        cell: |row, _| maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)),
     },
     Column {
         title: "P99",
         width: 6,
         priority: 1,
-        cell: |row, _| latency(row.figures.rtt.map(|rtt| rtt.p99_ns)),
+        cell: |row, _| maybe_duration(row.figures.rtt.map(|rtt| rtt.p99_ns)),
     },
     Column {
         title: "UNANS",
@@ -58,10 +58,6 @@ const COLUMNS: [Column<PeerRow>; 9] = [
     },
     Column { title: "SINCE", width: 6, priority: 4, cell: since },
 ];
-
-fn latency(ns: Option<u64>) -> String {
-    maybe_duration(ns)
-}
 
 fn since(row: &PeerRow, now_ns: u64) -> String {
     row.since_ns.map_or_else(|| UNKNOWN.to_owned(), |since_ns| age(now_ns.saturating_sub(since_ns)))

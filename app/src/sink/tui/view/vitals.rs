@@ -63,12 +63,11 @@ const EXPENDABLE: [&str; 3] = ["p90", "p50", "new"];
 fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
     let outcomes = &snapshot.recent.outcomes;
     let rtt = snapshot.recent.rtt;
-    let latency = |ns: Option<u64>| maybe_duration(ns);
     let mut facts = vec![
         ("new", format!("{}/s", rate(snapshot.new_per_s)), false),
-        ("p50", latency(rtt.map(|rtt| rtt.p50_ns)), false),
-        ("p90", latency(rtt.map(|rtt| rtt.p90_ns)), false),
-        ("p99", latency(rtt.map(|rtt| rtt.p99_ns)), false),
+        ("p50", maybe_duration(rtt.map(|rtt| rtt.p50_ns)), false),
+        ("p90", maybe_duration(rtt.map(|rtt| rtt.p90_ns)), false),
+        ("p99", maybe_duration(rtt.map(|rtt| rtt.p99_ns)), false),
         ("│ unans", outcomes.silent().to_string(), outcomes.silent() > 0),
         ("refused", outcomes.refused.to_string(), outcomes.refused > 0),
         ("repeat", outcomes.repeated.to_string(), outcomes.repeated > 0),
