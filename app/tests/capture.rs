@@ -6,8 +6,8 @@ use std::io::{Cursor, Read, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use lab::capture::Format;
 use probe_common::{Direction, Record};
-use support::capture::Format;
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::flow::{Leg, Role};
 use tcptop::source::capture::{Capture, CaptureError, Locals, Next};
@@ -79,7 +79,7 @@ fn every_kind_of_pcapng() {
     }
 }
 
-const PLAIN: Format = Format { big_endian: false, nanoseconds: true, link_type: 1 };
+const PLAIN: Format = Format::USUAL;
 
 #[test]
 fn gzip_is_unpacked() {

@@ -6,11 +6,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use support::capture::Format;
+use lab::capture::Format;
 use support::{Connection, MS, S, v4};
 
 const START: u64 = 1_767_362_551 * S;
-const FORMAT: Format = Format { big_endian: false, nanoseconds: true, link_type: 1 };
+const FORMAT: Format = Format::USUAL;
 
 /// A capture of one handshake, one refusal and one attempt without an answer.
 fn capture() -> Vec<u8> {

@@ -9,6 +9,7 @@
 //! | [`traffic`] | TCP servers and clients inside a namespace |
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
+//! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`object`] | the JSON objects that it writes |
 //!
 //! ```no_run
@@ -29,6 +30,7 @@
 //! # }
 //! ```
 
+pub mod capture;
 mod frame;
 mod judge;
 pub mod link;

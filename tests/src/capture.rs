@@ -1,17 +1,24 @@
-//! Records written as frames into captures of every kind.
+//! Captures of every kind, written from the segments that they are to hold.
 
 use probe_common::segment::mapped;
 use probe_common::{Direction, Record, TcpFlags};
 
-/// How a capture is written.
+/// How a capture is written. A segment is given as a [`Record`]; its kind is not looked at, and its payload is
+/// filled with `x`.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
+    /// Whose byte order the numbers have.
     pub big_endian: bool,
+    /// Times in nanoseconds; in microseconds else.
     pub nanoseconds: bool,
+    /// 0 (null), 1 (Ethernet), 101 (raw IP), 113 or 276 (Linux cooked, version 1 or 2).
     pub link_type: u16,
 }
 
 impl Format {
+    /// What all captures of tcpdump on Ethernet are today, but for the nanoseconds.
+    pub const USUAL: Self = Self { big_endian: false, nanoseconds: true, link_type: 1 };
+
     fn u16(self, number: u16) -> [u8; 2] {
         if self.big_endian { number.to_be_bytes() } else { number.to_le_bytes() }
     }
@@ -25,24 +32,46 @@ impl Format {
     }
 
     /// A pcap file.
+    ///
+    /// # Panics
+    /// When a time is too large for the format, or a segment too long for IP.
+    #[must_use]
     pub fn pcap(self, records: &[Record]) -> Vec<u8> {
+        let packets = records.iter().flat_map(|record| self.pcap_packet(record));
+        self.pcap_header().into_iter().chain(packets).collect()
+    }
+
+    /// The beginning of a pcap file.
+    #[must_use]
+    pub fn pcap_header(self) -> Vec<u8> {
         let magic = if self.nanoseconds { 0xa1b2_3c4d } else { 0xa1b2_c3d4 };
         let mut file = self.u32(magic).to_vec();
         file.extend([self.u16(2), self.u16(4)].concat());
         file.extend([0, 0, 262_144, u32::from(self.link_type)].map(|number| self.u32(number)).concat());
-        for record in records {
-            let packet = packet(record, self.link_type);
-            let per_s = self.units(1_000_000_000);
-            let units = self.units(record.time_ns);
-            let (s, fraction) = (narrow(units / per_s), narrow(units % per_s));
-            let len = narrow(packet.len() as u64);
-            file.extend([s, fraction, len, len].map(|number| self.u32(number)).concat());
-            file.extend(packet);
-        }
         file
     }
 
-    /// A pcapng file with one section and two interfaces, the second of which saw everything.
+    /// One packet of a pcap file.
+    ///
+    /// # Panics
+    /// See [`pcap`](Self::pcap).
+    #[must_use]
+    pub fn pcap_packet(self, record: &Record) -> Vec<u8> {
+        let packet = packet(record, self.link_type);
+        let per_s = self.units(1_000_000_000);
+        let units = self.units(record.time_ns);
+        let (s, fraction) = (narrow(units / per_s), narrow(units % per_s));
+        let len = narrow(packet.len() as u64);
+        let head = [s, fraction, len, len].map(|number| self.u32(number)).concat();
+        [head, packet].concat()
+    }
+
+    /// A pcapng file with one section and two interfaces, the second of which saw everything, and says which
+    /// way each packet went.
+    ///
+    /// # Panics
+    /// See [`pcap`](Self::pcap).
+    #[must_use]
     pub fn pcapng(self, records: &[Record]) -> Vec<u8> {
         let body = [&self.u32(0x1a2b_3c4d)[..], &self.u16(1), &self.u16(0), &[0xff; 8]].concat();
         let mut file = self.block(0x0a0d_0d0a, &body);
