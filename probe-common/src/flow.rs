@@ -104,8 +104,11 @@ pub struct Phase(u32);
 impl Phase {
     /// A SYN was seen, no answer yet.
     pub const OPENING: Self = Self(1);
-    /// A SYN-ACK was seen; the next ACK of the opener completes the handshake.
+    /// A SYN-ACK was seen; the next ACK of the opener that fits it completes the handshake.
     pub const ANSWERED: Self = Self(2);
+    /// SYN-ACKs with different sequence numbers were seen; the next ACK of the opener completes the handshake,
+    /// whichever of them it took.
+    pub const ANSWERED_TWICE: Self = Self(3);
 }
 
 /// One direction of a flow.

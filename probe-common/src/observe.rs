@@ -128,20 +128,20 @@ impl FlowState {
         let asked = side.other();
         // One end connected to itself: both sides are the low one.
         let to_itself = self.opener == side as u32 && self.halves[asked as usize].next_seq == 0;
-        if self.phase == Phase::OPENING && (to_itself || self.opener == asked as u32) {
+        if to_itself || self.opener == asked as u32 {
             let opener = if to_itself { side } else { asked };
             let sent = segment.ack.wrapping_sub(self.halves[opener as usize].next_seq);
             // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
             if sent < COMPLETION_WINDOW {
-                self.halves[opener.other() as usize].next_seq = segment.seq.wrapping_add(1);
-                self.phase = Phase::ANSWERED;
+                self.phase = self.phase.answered(&mut self.halves[opener.other() as usize], segment.seq);
             }
         }
     }
 
     /// Is this the ACK that completes the handshake?
     ///
-    /// Without a SYN-ACK in sight (asymmetric routing) any ACK of the opener tells that there was one.
+    /// Without a SYN-ACK in sight (asymmetric routing) any ACK of the opener tells that there was one; with several,
+    /// that it took one of them.
     #[inline(always)]
     fn completed_by(&self, segment: &Segment, side: Side) -> bool {
         if self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
@@ -149,7 +149,7 @@ impl FlowState {
         }
         let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
         let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
-        sent < COMPLETION_WINDOW && (self.phase == Phase::OPENING || received < COMPLETION_WINDOW)
+        sent < COMPLETION_WINDOW && (self.phase != Phase::ANSWERED || received < COMPLETION_WINDOW)
     }
 
     /// Does this RST end the handshake? A client answers a stale SYN-ACK by a RST with the number that it
@@ -162,10 +162,30 @@ impl FlowState {
         (known && sent < RESET_WINDOW) || (segment.flags.has(TcpFlags::ACK) && received < RESET_WINDOW)
     }
 
-    /// Is this a SYN of the other end while the opener's is not answered (simultaneous open, RFC 9293, 3.5)?
-    /// Then it is the same handshake still.
+    /// Is this a SYN of the other end while the opener's is not answered (simultaneous open, RFC 9293, 3.5), or
+    /// that one once more? Then it is the same handshake still.
     #[inline(always)]
     fn crossed_by(&self, segment: &Segment, side: Side) -> bool {
-        self.phase == Phase::OPENING && self.opener != side as u32 && segment.payload_len == 0
+        let again = self.halves[side as usize].next_seq == segment.seq.wrapping_add(1);
+        let crosses = self.phase == Phase::OPENING && segment.payload_len == 0;
+        self.opener != side as u32 && (crosses || again)
+    }
+}
+
+impl Phase {
+    /// The phase after a SYN-ACK with initial sequence number `isn` of the end whose half this is. One that keeps
+    /// no state (SYN cookies), or another host behind the same address, answers a repeated SYN with a number of
+    /// its own.
+    #[inline(always)]
+    fn answered(self, half: &mut Half, isn: u32) -> Self {
+        let next_seq = isn.wrapping_add(1);
+        if self == Self::OPENING {
+            half.next_seq = next_seq;
+            Self::ANSWERED
+        } else if half.next_seq == next_seq {
+            self
+        } else {
+            Self::ANSWERED_TWICE
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use probe_common::{Direction, Endpoint, Record, TcpFlags};
 
-use super::handshake::{Handshake, Outcome, Role, Stage};
+use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
+use super::outcome::{Outcome, Role};
 use super::peer::PeerKey;
 use super::report::{Closer, FlowReport};
 
@@ -27,6 +28,16 @@ pub enum SynAck {
     Repeats,
     /// It answers another SYN.
     Strays,
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    outcome: Outcome,
+    /// Who sent the first FIN or the RST, where that was seen.
+    by: Option<Closer>,
+    /// When, where that was seen.
+    time_ns: Option<u64>,
 }
 
 /// One connection attempt and what follows it.
@@ -54,10 +65,8 @@ pub struct Flow {
     pub first_ns: u64,
     /// Time of the last change.
     pub changed_ns: u64,
-    /// How it ended, and by whom.
-    ended: Option<(Outcome, Closer)>,
-    /// The other end sent a SYN, too.
-    crossed: bool,
+    /// How it ended.
+    ended: Option<End>,
     /// Who sent a FIN first.
     first_fin: Option<Closer>,
 }
@@ -99,7 +108,6 @@ impl Flow {
             first_ns: record.time_ns,
             changed_ns: record.time_ns,
             ended: None,
-            crossed: false,
             first_fin: None,
         }
     }
@@ -120,6 +128,12 @@ impl Flow {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.ended.is_none() && self.stage().is_none_or(|stage| stage == Stage::Established)
+    }
+
+    /// Is nothing more to come of it, as far as was seen?
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.is_open() && !self.is_up()
     }
 
     /// Did this end send `record`?
@@ -143,8 +157,8 @@ impl Flow {
             handshake.repeat(syn);
             self.changed_ns = syn.time_ns;
             Syn::Repeats
-        } else if !from_opener && handshake.stage == Stage::Opening {
-            self.crossed = true;
+        } else if !from_opener && handshake.is_crossed_by(syn) {
+            handshake.cross(syn);
             Syn::Crosses
         } else {
             Syn::Opens
@@ -158,8 +172,8 @@ impl Flow {
         let from_opener = self.is_from_opener(syn_ack) && !to_itself;
         let Some(handshake) = &mut self.handshake else { return SynAck::Strays };
         if from_opener {
-            // It answers the SYN that crossed its own.
-            return if self.crossed { SynAck::Answers } else { SynAck::Strays };
+            let answers = handshake.is_crossing_answered_by(syn_ack);
+            return if answers { SynAck::Answers } else { SynAck::Strays };
         }
         let again = handshake.is_answered();
         if !handshake.answer(syn_ack) {
@@ -200,7 +214,6 @@ impl Flow {
     /// Takes a RST while the outcome is open. Gives false when it answers another SYN.
     pub fn takes_early_rst(&mut self, rst: &Record) -> bool {
         let from_opener = self.is_from_opener(rst) && self.local != self.remote;
-        let closer = self.sender(rst);
         let Some(handshake) = &mut self.handshake else { return false };
         if from_opener {
             if !handshake.is_abandoned_by(rst) {
@@ -211,14 +224,29 @@ impl Flow {
             return false;
         }
         self.changed_ns = rst.time_ns;
-        self.first_fin = Some(closer);
         true
     }
 
     /// Takes the RST that ends a connection.
     pub fn reset(&mut self, rst: &Record) {
-        self.ended = Some((Outcome::Reset, self.sender(rst)));
+        let (by, time_ns) = (Some(self.sender(rst)), Some(rst.time_ns));
+        self.ended = Some(End { outcome: Outcome::Reset, by, time_ns });
         self.changed_ns = rst.time_ns;
+    }
+
+    /// Its ports are used again, at `now_ns`: an attempt was given up, a connection has ended unseen. Gives true
+    /// for a connection.
+    pub fn supersede(&mut self, now_ns: u64) -> bool {
+        if self.is_up() {
+            self.ended = Some(End { outcome: Outcome::Closed, by: self.first_fin, time_ns: None });
+            self.changed_ns = now_ns;
+            return true;
+        }
+        if let Some(handshake) = &mut self.handshake {
+            handshake.expire();
+            self.changed_ns = now_ns;
+        }
+        false
     }
 
     /// Takes a FIN. Gives true when now both ends have sent one.
@@ -231,7 +259,8 @@ impl Flow {
         let first = *self.first_fin.get_or_insert(closer);
         self.changed_ns = fin.time_ns;
         if both {
-            self.ended = Some((Outcome::Closed, first));
+            let time_ns = Some(fin.time_ns);
+            self.ended = Some(End { outcome: Outcome::Closed, by: Some(first), time_ns });
         }
         both
     }
@@ -250,11 +279,12 @@ impl Flow {
     pub fn report(&self, now_ns: u64) -> FlowReport {
         let handshake = self.handshake.as_ref();
         let outcome = match (self.ended, handshake) {
-            (Some((outcome, _)), _) => outcome,
+            (Some(end), _) => end.outcome,
             (None, Some(handshake)) => handshake.outcome(now_ns),
             (None, None) => Outcome::Unknown,
         };
         let opened_ns = handshake.and_then(Handshake::opened_ns);
+        let ended_ns = self.ended.and_then(|end| end.time_ns);
         FlowReport {
             id: self.id,
             interface: self.tuple.interface(),
@@ -266,14 +296,13 @@ impl Flow {
             first_ns: self.first_ns,
             changed_ns: self.changed_ns,
             tries: handshake.and_then(Handshake::tries),
+            syn_acks: handshake.and_then(Handshake::syn_acks),
             server_leg: handshake.and_then(Handshake::server_leg),
             client_leg: handshake.and_then(Handshake::client_leg),
             refusal: handshake.and_then(Handshake::refusal),
             setup_ns: handshake.and_then(Handshake::setup_ns),
-            lifetime_ns: opened_ns
-                .filter(|_| self.ended.is_some())
-                .map(|o| self.changed_ns.saturating_sub(o)),
-            closed_by: self.ended.map(|(_, closer)| closer),
+            lifetime_ns: ended_ns.zip(opened_ns).map(|(ended, opened)| ended.saturating_sub(opened)),
+            closed_by: self.ended.and_then(|end| end.by),
         }
     }
 }

@@ -3,88 +3,13 @@
 use probe_common::{Record, TcpFlags};
 
 use super::leg::{Leg, Sent};
+use super::outcome::Outcome;
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux
 /// repeats its first SYN after 1 s (RFC 6298, 2.1).
 pub const SILENCE_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its RST in a handshake that is under way.
 const FLIGHT: u32 = 1 << 16;
-
-/// Who opened the connection, as seen from this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// This host: its SYN left.
-    Client,
-    /// The peer: its SYN came in.
-    Server,
-    /// Both ends are this host.
-    Local,
-    /// Seen from elsewhere: a capture that does not tell which end is this host.
-    Observer,
-}
-
-impl Role {
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::Local => "local",
-            Self::Observer => "observer",
-        }
-    }
-}
-
-/// What has become of a connection attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Too early to say.
-    Pending,
-    /// The handshake was completed.
-    Established,
-    /// A RST answered the SYN.
-    Refused,
-    /// The SYN was repeated, or is older than a second, without an answer.
-    Unanswered,
-    /// A SYN-ACK was seen, but no ACK.
-    HalfOpen,
-    /// A RST ended it.
-    Reset,
-    /// Both ends sent a FIN.
-    Closed,
-    /// The handshake was not seen.
-    Unknown,
-}
-
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Established,
-        Self::Refused,
-        Self::Unanswered,
-        Self::HalfOpen,
-        Self::Reset,
-        Self::Closed,
-        Self::Unknown,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Established => "established",
-            Self::Refused => "refused",
-            Self::Unanswered => "unanswered",
-            Self::HalfOpen => "half-open",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// How far a handshake has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +26,8 @@ pub enum Stage {
     GivenUp,
     /// The answer was never acknowledged.
     HalfOpen,
+    /// An answer was seen once, and nothing at all of the opener: its packets pass elsewhere.
+    OneSided,
     /// A RST ended it after the SYN-ACK.
     Reset,
 }
@@ -113,6 +40,13 @@ impl Stage {
     }
 }
 
+/// The SYN of the other end, when both open at once (RFC 9293, 3.5).
+#[derive(Clone, Copy, Debug)]
+struct Crossing {
+    isn: u32,
+    syns: u32,
+}
+
 /// A handshake from its first SYN on.
 #[derive(Clone, Debug)]
 pub struct Handshake {
@@ -123,8 +57,8 @@ pub struct Handshake {
     syn_payload: u32,
     syns: Option<Sent>,
     first_missed: bool,
+    crossing: Option<Crossing>,
     answers: Option<Sent>,
-    answer_isn: u32,
     server_leg: Option<Leg>,
     client_leg: Option<Leg>,
     refusal: Option<Leg>,
@@ -141,8 +75,8 @@ impl Handshake {
             syn_payload: syn.payload_len,
             syns: Some(Sent::new(syn)),
             first_missed: false,
+            crossing: None,
             answers: None,
-            answer_isn: 0,
             server_leg: None,
             client_leg: None,
             refusal: None,
@@ -159,8 +93,8 @@ impl Handshake {
             syn_payload: 0,
             syns: None,
             first_missed: false,
+            crossing: None,
             answers: Some(Sent::new(syn_ack)),
-            answer_isn: syn_ack.seq,
             server_leg: None,
             client_leg: None,
             refusal: None,
@@ -172,6 +106,23 @@ impl Handshake {
     #[must_use]
     pub const fn is_repeated_by(&self, syn: &Record) -> bool {
         self.isn == syn.seq
+    }
+
+    /// Is this SYN of the other end part of it, because both open at once?
+    #[must_use]
+    pub fn is_crossed_by(&self, syn: &Record) -> bool {
+        self.crossing.map_or(self.stage == Stage::Opening, |crossing| crossing.isn == syn.seq)
+    }
+
+    /// A SYN of the other end.
+    pub fn cross(&mut self, syn: &Record) {
+        self.crossing.get_or_insert(Crossing { isn: syn.seq, syns: 0 }).syns += 1;
+    }
+
+    /// Is this SYN-ACK the opener's, in answer to the SYN that crossed its own?
+    #[must_use]
+    pub fn is_crossing_answered_by(&self, syn_ack: &Record) -> bool {
+        self.crossing.is_some_and(|crossing| crossing.isn.wrapping_add(1) == syn_ack.ack)
     }
 
     /// Can this RST of the opener be meant for it? A client answers a stale SYN-ACK by a RST with the number
@@ -202,10 +153,11 @@ impl Handshake {
         match &mut self.answers {
             Some(answers) => answers.repeat(syn_ack),
             None => {
-                self.server_leg =
-                    self.syns.as_ref().map(|syns| syns.leg(syn_ack.time_ns, syn_ack.timestamps.echo()));
+                self.server_leg = self
+                    .syns
+                    .as_ref()
+                    .map(|syns| syns.leg(syn_ack.time_ns, self.isn, syn_ack.timestamps.echo()));
                 self.answers = Some(Sent::new(syn_ack));
-                self.answer_isn = syn_ack.seq;
             }
         }
         if self.stage == Stage::Opening {
@@ -221,17 +173,18 @@ impl Handshake {
 
     /// The opener's ACK.
     pub fn complete(&mut self, ack: &Record) {
+        let answered = ack.ack.wrapping_sub(1);
         self.client_leg =
-            self.answers.as_ref().map(|answers| answers.leg(ack.time_ns, ack.timestamps.echo()));
+            self.answers.as_ref().map(|answers| answers.leg(ack.time_ns, answered, ack.timestamps.echo()));
         self.setup_ns = self.opened_ns().map(|opened| ack.time_ns.saturating_sub(opened));
         self.stage = Stage::Established;
     }
 
     /// Does a segment of the opener with this acknowledgement number complete the handshake?
     #[must_use]
-    pub const fn is_completed_by(&self, ack: u32) -> bool {
+    pub fn is_completed_by(&self, ack: u32) -> bool {
         // A quarter of the space: data of the other end may be acknowledged at once.
-        matches!(self.stage, Stage::Answered) && ack.wrapping_sub(self.answer_isn.wrapping_add(1)) < 1 << 30
+        self.stage == Stage::Answered && self.follows_an_answer(ack, (1 << 30) - 1)
     }
 
     /// A RST of the other end while the outcome is open. Gives false when it answers another SYN than
@@ -240,12 +193,12 @@ impl Handshake {
         let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if self.stage == Stage::Opening {
             if acknowledges {
-                self.refusal = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, None));
+                self.refusal = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, self.isn, None));
                 self.stage = Stage::Refused;
             }
             return acknowledges;
         }
-        let in_sequence = rst.seq.wrapping_sub(self.answer_isn.wrapping_add(1)) <= FLIGHT;
+        let in_sequence = self.follows_an_answer(rst.seq, FLIGHT);
         if acknowledges || in_sequence {
             self.stage = Stage::Reset;
         }
@@ -261,8 +214,14 @@ impl Handshake {
     pub fn expire(&mut self) {
         match self.stage {
             Stage::Opening => self.stage = Stage::GivenUp,
+            Stage::Answered if self.is_one_sided() => self.stage = Stage::OneSided,
             Stage::Answered => self.stage = Stage::HalfOpen,
-            Stage::Established | Stage::Refused | Stage::GivenUp | Stage::HalfOpen | Stage::Reset => {}
+            Stage::Established
+            | Stage::Refused
+            | Stage::GivenUp
+            | Stage::HalfOpen
+            | Stage::OneSided
+            | Stage::Reset => {}
         }
     }
 
@@ -272,7 +231,12 @@ impl Handshake {
         let waiting = match self.stage {
             Stage::Opening => self.syns.as_ref(),
             Stage::Answered => self.answers.as_ref(),
-            Stage::Established | Stage::Refused | Stage::GivenUp | Stage::HalfOpen | Stage::Reset => None,
+            Stage::Established
+            | Stage::Refused
+            | Stage::GivenUp
+            | Stage::HalfOpen
+            | Stage::OneSided
+            | Stage::Reset => None,
         };
         waiting.map(Sent::given_up_ns)
     }
@@ -285,12 +249,13 @@ impl Handshake {
         };
         match self.stage {
             Stage::Opening if silent(&self.syns) => Outcome::Unanswered,
-            Stage::Answered if silent(&self.answers) => Outcome::HalfOpen,
+            Stage::Answered if silent(&self.answers) && !self.is_one_sided() => Outcome::HalfOpen,
             Stage::Opening | Stage::Answered => Outcome::Pending,
             Stage::Established => Outcome::Established,
             Stage::Refused => Outcome::Refused,
             Stage::GivenUp => Outcome::Unanswered,
             Stage::HalfOpen => Outcome::HalfOpen,
+            Stage::OneSided => Outcome::Unknown,
             Stage::Reset => Outcome::Reset,
         }
     }
@@ -308,10 +273,18 @@ impl Handshake {
         self.answers.is_some()
     }
 
-    /// How many SYNs were seen, or `None` when there was none.
+    /// How many SYNs were seen, those of the other end included when both open at once; `None` when there
+    /// was none.
     #[must_use]
     pub fn tries(&self) -> Option<u32> {
-        self.syns.as_ref().map(|syns| syns.count)
+        let crossing = self.crossing.map_or(0, |crossing| crossing.syns);
+        self.syns.as_ref().map(|syns| syns.count.saturating_add(crossing))
+    }
+
+    /// How many SYN-ACKs answered the SYN, or `None` when none was seen.
+    #[must_use]
+    pub fn syn_acks(&self) -> Option<u32> {
+        self.answers.as_ref().map(|answers| answers.count)
     }
 
     /// Time of the first SYN, where it was seen.
@@ -346,5 +319,18 @@ impl Handshake {
 
     const fn is_acknowledged_by(&self, ack: u32) -> bool {
         ack.wrapping_sub(self.isn.wrapping_add(1)) <= self.syn_payload
+    }
+
+    /// Does this sequence number lie at most `most` bytes behind one of the SYN-ACKs? A server that keeps no state
+    /// (SYN cookies), or another one behind the same address, answers a repeated SYN with a number of its own.
+    fn follows_an_answer(&self, seq: u32, most: u32) -> bool {
+        let answers = self.answers.as_ref();
+        answers.is_some_and(|answers| answers.isns().any(|isn| seq.wrapping_sub(isn.wrapping_add(1)) <= most))
+    }
+
+    /// Was nothing seen but one SYN-ACK? Then nobody knows whether an ACK passed elsewhere. A SYN-ACK that is
+    /// repeated does tell that none arrived.
+    fn is_one_sided(&self) -> bool {
+        self.syns.is_none() && self.answers.as_ref().is_some_and(|answers| answers.count == 1)
     }
 }

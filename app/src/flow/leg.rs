@@ -52,10 +52,11 @@ impl Leg {
     }
 }
 
-/// When a segment passed, and the sender's timestamp in it.
+/// When a segment passed, and what its sender put into it.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     time_ns: u64,
+    isn: u32,
     value: Option<u32>,
 }
 
@@ -63,45 +64,61 @@ struct Stamp {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     first: Stamp,
+    /// Those after the first, as far as they are remembered.
     repeats: Vec<Stamp>,
+    /// The latest one, remembered or not.
+    last: Stamp,
     /// How often it was seen.
     pub(super) count: u32,
-    last_ns: u64,
     last_gap_ns: u64,
 }
 
 impl Sent {
     pub(super) fn new(record: &Record) -> Self {
         let first = Stamp::of(record);
-        Self { first, repeats: Vec::new(), count: 1, last_ns: record.time_ns, last_gap_ns: 0 }
+        Self { first, repeats: Vec::new(), last: first, count: 1, last_gap_ns: 0 }
     }
 
     pub(super) fn repeat(&mut self, record: &Record) {
-        self.count += 1;
-        self.last_gap_ns = record.time_ns.saturating_sub(self.last_ns);
-        self.last_ns = record.time_ns.max(self.last_ns);
+        let stamp = Stamp::of(record);
+        self.count = self.count.saturating_add(1);
+        self.last_gap_ns = stamp.time_ns.saturating_sub(self.last.time_ns);
+        if stamp.time_ns >= self.last.time_ns {
+            self.last = stamp;
+        }
         if self.repeats.len() + 1 < REMEMBERED {
-            self.repeats.push(Stamp::of(record));
+            self.repeats.push(stamp);
         }
     }
 
+    /// In the order of their arrival; the last may appear twice.
     fn stamps(&self) -> impl Iterator<Item = &Stamp> {
-        core::iter::once(&self.first).chain(&self.repeats)
+        core::iter::once(&self.first).chain(&self.repeats).chain(core::iter::once(&self.last))
     }
 
-    /// The leg to an answer at `time_ns`, whose timestamp echo may tell which one was answered.
+    /// Initial sequence numbers of those that are remembered, some more than once.
+    pub(super) fn isns(&self) -> impl Iterator<Item = u32> {
+        self.stamps().map(|stamp| stamp.isn)
+    }
+
+    /// The leg to an answer at `time_ns` that acknowledges `isn`, and whose timestamp echo may tell which one was
+    /// answered.
     ///
     /// Only an echo of the last one and no other tells. Linux echoes the first SYN that it took, also when
     /// its SYN-ACK is lost and the next one answers a repeated SYN (`tcp_check_req` keeps `ts_recent`), and a
     /// client does the same with SYN-ACKs: an echo of an earlier one is a late answer, or not.
-    pub(super) fn leg(&self, time_ns: u64, echo: Option<u32>) -> Leg {
-        let since = |earlier_ns: u64| time_ns.saturating_sub(earlier_ns);
-        let echoed = self.stamps().find(|stamp| echo.is_some() && stamp.value == echo);
-        let first_ns = echoed.map_or(self.first.time_ns, |stamp| stamp.time_ns);
-        if self.count == 1 || first_ns == self.last_ns {
-            Leg::Exact(since(self.last_ns))
+    pub(super) fn leg(&self, time_ns: u64, isn: u32, echo: Option<u32>) -> Leg {
+        // An answer to the data behind it has a number of its own, which names none.
+        let is_named = self.isns().any(|known| known == isn);
+        let candidates = || self.stamps().filter(|stamp| !is_named || stamp.isn == isn);
+        let first = candidates().find(|stamp| echo.is_some() && stamp.value == echo);
+        let first = first.or_else(|| candidates().next()).unwrap_or(&self.first);
+        let last = candidates().last().unwrap_or(&self.last);
+        let since = |stamp: &Stamp| time_ns.saturating_sub(stamp.time_ns);
+        if first.time_ns == last.time_ns {
+            Leg::Exact(since(last))
         } else {
-            Leg::Between { min_ns: since(self.last_ns), max_ns: since(first_ns) }
+            Leg::Between { min_ns: since(last), max_ns: since(first) }
         }
     }
 
@@ -112,12 +129,13 @@ impl Sent {
 
     /// When the sender must have given up, if it does not speak again.
     pub(super) fn given_up_ns(&self) -> u64 {
-        self.last_ns.saturating_add((2 * self.last_gap_ns).max(FIRST_RETRY_NS) + SLACK_NS)
+        let wait_ns = self.last_gap_ns.saturating_mul(2).max(FIRST_RETRY_NS);
+        self.last.time_ns.saturating_add(wait_ns).saturating_add(SLACK_NS)
     }
 }
 
 impl Stamp {
     fn of(record: &Record) -> Self {
-        Self { time_ns: record.time_ns, value: record.timestamps.value() }
+        Self { time_ns: record.time_ns, isn: record.seq, value: record.timestamps.value() }
     }
 }

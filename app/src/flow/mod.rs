@@ -8,6 +8,7 @@ pub mod entry;
 pub mod handshake;
 pub mod key;
 pub mod leg;
+pub mod outcome;
 pub mod peer;
 pub mod report;
 pub mod slab;
@@ -15,8 +16,8 @@ pub mod stats;
 pub mod table;
 pub mod window;
 
-pub use handshake::{Outcome, Role};
 pub use leg::Leg;
+pub use outcome::{Outcome, Role};
 pub use peer::{PeerKey, Verdict};
 pub use report::{Closer, Event, FlowReport};
 pub use stats::Stats;

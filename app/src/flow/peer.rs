@@ -3,7 +3,7 @@
 use probe_common::Endpoint;
 
 use super::distribution::Distribution;
-use super::handshake::Role;
+use super::outcome::Role;
 use super::window::{Slot, Window};
 
 /// The remote address and the service port, at one interface.
@@ -55,9 +55,11 @@ pub enum Happening {
     HalfOpen,
     /// A RST ended the handshake after the SYN-ACK.
     Reset,
+    /// One SYN-ACK was seen, and nothing of the opener: what became of it is not known.
+    OneSided,
 }
 
-const HAPPENINGS: usize = Happening::Reset as usize + 1;
+const HAPPENINGS: usize = Happening::OneSided as usize + 1;
 
 /// How often each [`Happening`] was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use probe_common::Endpoint;
 
-use super::handshake::{Outcome, Role};
 use super::leg::Leg;
+use super::outcome::{Outcome, Role};
 use super::peer::PeerKey;
 
 /// Which end ended a connection.
@@ -47,8 +47,10 @@ pub struct FlowReport {
     pub first_ns: u64,
     /// When the last change was.
     pub changed_ns: u64,
-    /// How many SYNs were seen, where the first one was.
+    /// How many SYNs were seen, if any was; those of both ends when both open at once.
     pub tries: Option<u32>,
+    /// How many SYN-ACKs answered them, if any did.
+    pub syn_acks: Option<u32>,
     /// From the SYN that was answered to the SYN-ACK.
     pub server_leg: Option<Leg>,
     /// From the SYN-ACK to the ACK.
@@ -59,7 +61,7 @@ pub struct FlowReport {
     pub setup_ns: Option<u64>,
     /// From the first SYN to the last FIN or the RST, in nanoseconds.
     pub lifetime_ns: Option<u64>,
-    /// Who sent the first FIN, or the RST.
+    /// Who sent the first FIN, or the RST. Not known when the ports were used again before either.
     pub closed_by: Option<Closer>,
 }
 

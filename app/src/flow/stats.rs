@@ -128,7 +128,7 @@ impl Stats {
                 Happening::Refused => Some(Verdict::Refuses),
                 Happening::Unanswered | Happening::HalfOpen => Some(Verdict::NoAnswer),
                 Happening::Repeated => Some(Verdict::Loses),
-                Happening::Opened | Happening::Established | Happening::Reset => None,
+                Happening::Opened | Happening::Established | Happening::Reset | Happening::OneSided => None,
             };
             if let Some(verdict) = problem {
                 let ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;

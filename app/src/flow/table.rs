@@ -5,9 +5,10 @@ use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
 use super::entry::{Flow, Syn, SynAck};
-use super::handshake::{Handshake, Outcome, Stage};
+use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
 use super::leg::Leg;
+use super::outcome::Outcome;
 use super::peer::{Happening, PeerKey};
 use super::report::{Event, FlowReport};
 use super::slab::Slab;
@@ -185,7 +186,7 @@ impl FlowTable {
             match flow.takes_syn(record) {
                 Syn::Repeats => return self.repeated(slot, record.time_ns),
                 Syn::Crosses => return,
-                Syn::Opens => self.retire(slot, record.time_ns),
+                Syn::Opens => self.supersede(slot, record.time_ns),
             }
         }
         self.open(Flow::new(tuple, record, Some(Handshake::opened_by(record))));
@@ -202,6 +203,11 @@ impl FlowTable {
                 self.arm(slot);
             }
             SynAck::Repeats => self.repeated(slot, record.time_ns),
+            SynAck::Strays if self.flows.get(slot).is_some_and(Flow::is_over) => {
+                // The next connection on these ports, whose SYN passed elsewhere.
+                self.supersede(slot, record.time_ns);
+                self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
+            }
             SynAck::Strays => self.losses.stray += 1,
         }
     }
@@ -284,6 +290,17 @@ impl FlowTable {
         order.into_iter().find_map(|queue| self.flows.oldest(queue))
     }
 
+    /// Takes out a flow whose ports are used again.
+    fn supersede(&mut self, slot: u32, now_ns: u64) {
+        let Some(flow) = self.flows.get_mut(slot) else { return };
+        if flow.supersede(now_ns) {
+            self.closed(slot);
+        } else {
+            self.tell(slot, now_ns);
+        }
+        self.retire(slot, now_ns);
+    }
+
     /// Takes a flow out; an outcome that is still open is told as it is.
     fn retire(&mut self, slot: u32, now_ns: u64) {
         if self.flows.get(slot).is_some_and(Flow::is_open) {
@@ -313,7 +330,8 @@ impl FlowTable {
             Outcome::Unanswered => Some(Happening::Unanswered),
             Outcome::HalfOpen => Some(Happening::HalfOpen),
             Outcome::Reset => Some(Happening::Reset),
-            Outcome::Pending | Outcome::Closed | Outcome::Unknown => None,
+            Outcome::Unknown => Some(Happening::OneSided),
+            Outcome::Pending | Outcome::Closed => None,
         };
         if let Some(happening) = happening {
             self.stats.count(report.peer, happening, now_ns);

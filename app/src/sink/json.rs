@@ -32,6 +32,7 @@ struct Handshake {
     #[serde(flatten)]
     head: Head,
     tries: Option<u32>,
+    syn_acks: Option<u32>,
     server_leg_ns: Option<u64>,
     client_leg_ns: Option<u64>,
     rtt_ns: Option<u64>,
@@ -69,6 +70,7 @@ struct Summary {
     unanswered: u64,
     half_open: u64,
     reset: u64,
+    unknown: u64,
     repeated_syns: u64,
     rtt_samples: u64,
     rtt_p50_ns: Option<u64>,
@@ -92,6 +94,7 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
     line(&Handshake {
         head: head("handshake", flow, scene),
         tries: flow.tries,
+        syn_acks: flow.syn_acks,
         server_leg_ns: exact(flow.server_leg),
         client_leg_ns: exact(flow.client_leg),
         rtt_ns: exact(flow.rtt()),
@@ -136,6 +139,7 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
         unanswered: outcomes.unanswered,
         half_open: outcomes.half_open,
         reset: outcomes.reset,
+        unknown: outcomes.unknown,
         repeated_syns: outcomes.repeated,
         rtt_samples: rtt.map_or(0, |rtt| rtt.samples),
         rtt_p50_ns: rtt.map(|rtt| rtt.p50_ns),

@@ -50,6 +50,7 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
         (outcomes.unanswered, "unanswered"),
         (outcomes.half_open, "half-open"),
         (outcomes.reset, "reset"),
+        (outcomes.unknown, "unknown"),
         (pending, "pending"),
     ];
     let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");

@@ -69,6 +69,8 @@ pub struct Outcomes {
     pub half_open: u64,
     /// Ended by a RST after the SYN-ACK.
     pub reset: u64,
+    /// Nothing of the opener was seen.
+    pub unknown: u64,
     /// SYNs and SYN-ACKs that were sent again.
     pub repeated: u64,
 }
@@ -203,6 +205,7 @@ impl Outcomes {
             unanswered: counts.of(Happening::Unanswered),
             half_open: counts.of(Happening::HalfOpen),
             reset: counts.of(Happening::Reset),
+            unknown: counts.of(Happening::OneSided),
             repeated: counts.of(Happening::Repeated),
         }
     }
@@ -216,7 +219,7 @@ impl Outcomes {
     /// Handshakes that were decided.
     #[must_use]
     pub const fn decided(&self) -> u64 {
-        self.established + self.refused + self.unanswered + self.half_open + self.reset
+        self.established + self.refused + self.unanswered + self.half_open + self.reset + self.unknown
     }
 }
 
