@@ -78,6 +78,19 @@ impl FlowKey {
     }
 }
 
+impl FlowKey {
+    /// Are both ends one, a socket that is connected to itself? Then the order tells no sides apart.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_to_itself(&self) -> bool {
+        let (same_address, ports) = match self {
+            Self::V4(key) => (key.low == key.high, key.ports),
+            Self::V6(key) => (key.low == key.high, key.ports),
+        };
+        same_address && ports >> 16 == ports & 0xffff
+    }
+}
+
 #[inline(always)]
 fn join(low: u16, high: u16) -> u32 {
     u32::from(low) << 16 | u32::from(high)

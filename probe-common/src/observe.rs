@@ -94,7 +94,7 @@ fn verdict<S: FlowStates>(
         answered(states, &key, segment, side);
         return Ok(Some(Kind::SynAck));
     }
-    if !states.get(&key).is_some_and(|state| state.crossed_by(segment, side)) {
+    if !states.get(&key).is_some_and(|state| state.includes_syn(segment, side)) {
         states.insert(&key, FlowState::opening(segment.seq, side));
     }
     Ok(Some(Kind::Syn))
@@ -103,11 +103,13 @@ fn verdict<S: FlowStates>(
 /// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was there.
 #[inline(always)]
 fn answered<S: FlowStates>(states: &mut S, key: &FlowKey, segment: &Segment, side: Side) {
+    // One end connected to itself: both sides are the low one.
+    let opener = if key.is_to_itself() { side } else { side.other() };
     match states.get(key) {
-        Some(state) => state.answer(segment, side),
+        Some(state) => state.answer(segment, opener),
         None => {
-            let mut state = FlowState::opening(segment.ack.wrapping_sub(1), side.other());
-            state.answer(segment, side);
+            let mut state = FlowState::opening(segment.ack.wrapping_sub(1), opener);
+            state.answer(segment, opener);
             states.insert(key, state);
         }
     }
@@ -122,14 +124,10 @@ impl FlowState {
         Self { phase: Phase::OPENING, opener: side as u32, halves }
     }
 
-    /// Takes a SYN-ACK of `side`, if it answers the SYN that is known.
+    /// Takes a SYN-ACK that goes to `opener`, if it answers the SYN that is known.
     #[inline(always)]
-    fn answer(&mut self, segment: &Segment, side: Side) {
-        let asked = side.other();
-        // One end connected to itself: both sides are the low one.
-        let to_itself = self.opener == side as u32 && self.halves[asked as usize].next_seq == 0;
-        if to_itself || self.opener == asked as u32 {
-            let opener = if to_itself { side } else { asked };
+    fn answer(&mut self, segment: &Segment, opener: Side) {
+        if self.opener == opener as u32 {
             let sent = segment.ack.wrapping_sub(self.halves[opener as usize].next_seq);
             // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
             if sent < COMPLETION_WINDOW {
@@ -162,13 +160,13 @@ impl FlowState {
         (known && sent < RESET_WINDOW) || (segment.flags.has(TcpFlags::ACK) && received < RESET_WINDOW)
     }
 
-    /// Is this a SYN of the other end while the opener's is not answered (simultaneous open, RFC 9293, 3.5), or
-    /// that one once more? Then it is the same handshake still.
+    /// Is this SYN one that is known, sent again, or one of the other end while the opener's is not answered
+    /// (simultaneous open, RFC 9293, 3.5)? Then it is the same handshake still, as far as it has come.
     #[inline(always)]
-    fn crossed_by(&self, segment: &Segment, side: Side) -> bool {
+    fn includes_syn(&self, segment: &Segment, side: Side) -> bool {
         let again = self.halves[side as usize].next_seq == segment.seq.wrapping_add(1);
-        let crosses = self.phase == Phase::OPENING && segment.payload_len == 0;
-        self.opener != side as u32 && (crosses || again)
+        let crosses = self.opener != side as u32 && self.phase == Phase::OPENING && segment.payload_len == 0;
+        again || crosses
     }
 }
 

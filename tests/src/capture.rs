@@ -120,8 +120,12 @@ fn narrow(number: u64) -> u32 {
     u32::try_from(number).expect("fits")
 }
 
-/// The packet of a record behind the link header of this type.
-fn packet(record: &Record, link_type: u16) -> Vec<u8> {
+/// The packet of a segment behind the link header of this type.
+///
+/// # Panics
+/// When the link type is none of those that a [`Format`] can have.
+#[must_use]
+pub fn packet(record: &Record, link_type: u16) -> Vec<u8> {
     let v4 = record.source.address.starts_with(&mapped([0; 4])[..12]);
     let ethertype: u16 = if v4 { 0x0800 } else { 0x86dd };
     let outgoing = u8::from(record.direction == Direction::Egress) * 4;

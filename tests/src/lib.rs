@@ -10,6 +10,7 @@
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
 //! | [`capture`] | captures written from the segments that they are to hold |
+//! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
 //!
 //! ```no_run
@@ -38,6 +39,7 @@ pub mod namespace;
 mod netlink;
 pub mod object;
 pub mod port;
+pub mod scenario;
 pub mod script;
 mod tap;
 pub mod tcptop;

@@ -40,6 +40,17 @@ struct End {
     time_ns: Option<u64>,
 }
 
+/// What an ACK that fits a handshake means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// It completes the handshake.
+    Completes,
+    /// The handshake is complete. The source forgot it then, and a repeated SYN or SYN-ACK began it anew there.
+    Repeats,
+    /// The handshake was given up, or the other end sent it.
+    Strays,
+}
+
 /// One connection attempt and what follows it.
 #[derive(Clone, Debug)]
 pub struct Flow {
@@ -183,10 +194,18 @@ impl Flow {
         if again { SynAck::Repeats } else { SynAck::Answers }
     }
 
-    /// Does this ACK complete the handshake? The kernel compared its numbers.
-    #[must_use]
-    pub fn is_completed_by_ack(&self, ack: &Record) -> bool {
-        self.is_open() && self.is_from_opener(ack)
+    /// Takes an ACK whose numbers fit the handshake: the source compared them.
+    pub fn takes_ack(&mut self, ack: &Record) -> Ack {
+        let from_opener = self.is_from_opener(ack);
+        match &mut self.handshake {
+            Some(handshake) if from_opener && handshake.stage.is_open() => {
+                handshake.complete(ack);
+                self.changed_ns = ack.time_ns;
+                Ack::Completes
+            }
+            Some(handshake) if from_opener && handshake.stage == Stage::Established => Ack::Repeats,
+            Some(_) | None => Ack::Strays,
+        }
     }
 
     /// Does this FIN complete the handshake, in the stead of an ACK that was not seen?
@@ -200,14 +219,6 @@ impl Flow {
         self.changed_ns = fin.time_ns;
         if let Some(handshake) = &mut self.handshake {
             handshake.complete_unseen();
-        }
-    }
-
-    /// Takes the ACK that completes the handshake.
-    pub fn complete(&mut self, record: &Record) {
-        self.changed_ns = record.time_ns;
-        if let Some(handshake) = &mut self.handshake {
-            handshake.complete(record);
         }
     }
 

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
-use super::entry::{Flow, Syn, SynAck};
+use super::entry::{Ack, Flow, Syn, SynAck};
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
 use super::leg::Leg;
@@ -213,13 +213,11 @@ impl FlowTable {
     }
 
     fn ack(&mut self, slot: Option<u32>, record: &Record) {
-        let flow = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?)));
-        match flow.filter(|(_, flow)| flow.is_completed_by_ack(record)) {
-            Some((slot, flow)) => {
-                flow.complete(record);
-                self.tell(slot, record.time_ns);
-            }
-            None => self.losses.stray += 1,
+        let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.takes_ack(record))));
+        match known {
+            Some((slot, Ack::Completes)) => self.tell(slot, record.time_ns),
+            Some((_, Ack::Repeats)) => {}
+            Some((_, Ack::Strays)) | None => self.losses.stray += 1,
         }
     }
 

@@ -8,6 +8,7 @@ mod bench;
 mod cases;
 mod frames;
 mod mutations;
+mod scenarios;
 mod sequences;
 mod split;
 
