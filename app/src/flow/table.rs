@@ -171,6 +171,11 @@ impl FlowTable {
         self.flows.is_empty()
     }
 
+    /// What is known of each flow at `now_ns`, in no useful order.
+    pub fn flows(&self, now_ns: u64) -> impl Iterator<Item = FlowReport> {
+        self.flows.iter().map(move |(_, flow)| flow.report(now_ns))
+    }
+
     /// What is known of each flow of `peer` at `now_ns`, in no useful order.
     pub fn flows_of(&self, peer: PeerKey, now_ns: u64) -> impl Iterator<Item = FlowReport> {
         let flows = self.flows.iter().map(|(_, flow)| flow);
@@ -311,10 +316,10 @@ impl FlowTable {
         }
     }
 
-    /// Tells the outcome of a handshake as it is at `now_ns`, unless that was done.
+    /// Tells the outcome of a handshake as it is at `now_ns`, unless there is none or that was done.
     fn tell(&mut self, slot: u32, now_ns: u64) {
         let Some(flow) = self.flows.get_mut(slot) else { return };
-        if core::mem::replace(&mut flow.told, true) {
+        if flow.handshake.is_none() || core::mem::replace(&mut flow.told, true) {
             return;
         }
         self.told += 1;

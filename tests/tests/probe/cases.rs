@@ -140,6 +140,7 @@ fn lengths(family: Family) -> Vec<Case> {
     let mut long = syn(family).packet();
     long[at + 1] += 1;
     cases.extend(packets("longer than the frame", &[(long, Want::Unparsed(Unparsed::Truncated))]));
+    // Hard case 10: a super-packet that the length field has no room for.
     let mut unlimited = syn(family).payload(10).packet();
     unlimited[at..at + 2].fill(0);
     let want = syn(family).payload(10).record(Kind::Syn);

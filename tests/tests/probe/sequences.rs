@@ -70,6 +70,9 @@ fn completions(flow: &Flow) -> Vec<Case> {
         ],
     );
     case("the first data completes, too", &[flow.syn(), flow.syn_ack(), told(&data, Kind::Ack)]);
+    // Hard case 10: several segments as one (GSO, GRO), longer than the MTU.
+    let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000);
+    case("a super-packet completes, too", &[flow.syn(), flow.syn_ack(), told(&bulk, Kind::Ack)]);
     case("no SYN in sight", &[flow.syn_ack(), flow.completing()]);
     // Hard case 22.
     case("no SYN-ACK in sight", &[flow.syn(), flow.completing(), silent(&flow.out(ACK, 1, 1))]);

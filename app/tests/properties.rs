@@ -1,0 +1,252 @@
+//! Whatever records come, in whatever order and however often: nothing is invented, nothing is told twice, every
+//! SYN is in one flow's tries, and the bounds hold.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use probe_common::{Direction, Kind, Record, TcpFlags, Timestamps};
+use proptest::collection::vec;
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+use proptest::test_runner::TestCaseError;
+use support::{INTERFACE, MS, S, limits, v4};
+use tcptop::flow::peer::Happening;
+use tcptop::flow::{Event, FlowReport, FlowTable, Leg, Outcome};
+
+const START: u64 = 1_000 * S;
+/// Small, so that flows have to give way.
+const ROOM: usize = 3;
+const CLIENTS: u16 = 5;
+/// Few, and near the end of their range, so that they meet by chance.
+const NUMBERS: [u32; 4] = [0xffff_fffe, 0xffff_ffff, 0, 5_000];
+
+/// One segment of a connection, and how long after the one before it passes.
+#[derive(Clone, Debug)]
+struct Step {
+    gap_ns: u64,
+    client: u16,
+    from_client: bool,
+    flags: TcpFlags,
+    seq: u32,
+    ack: u32,
+    payload_len: u32,
+    timestamps: Option<(u32, u32)>,
+    /// How often it passes.
+    copies: usize,
+    /// Time is let pass before it.
+    expire: bool,
+}
+
+fn gap() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        3 => Just(0),
+        6 => 1..50 * MS,
+        2 => 900 * MS..3 * S,
+        1 => 3 * S..100 * S,
+    ]
+}
+
+fn flags() -> impl Strategy<Value = TcpFlags> {
+    let [syn, ack, fin, rst] = [TcpFlags::SYN, TcpFlags::ACK, TcpFlags::FIN, TcpFlags::RST];
+    prop_oneof![
+        5 => Just(syn),
+        4 => Just(syn.with(ack)),
+        4 => Just(ack),
+        1 => Just(rst),
+        1 => Just(rst.with(ack)),
+        2 => Just(fin.with(ack)),
+    ]
+}
+
+/// A number, or the one that follows it: an acknowledgement.
+fn number() -> impl Strategy<Value = u32> {
+    (0..NUMBERS.len(), 0_u32..=1).prop_map(|(which, more)| NUMBERS[which].wrapping_add(more))
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let segment = (flags(), number(), number(), prop_oneof![4 => Just(0), 1 => 1_u32..100]);
+    let timestamps = proptest::option::of((0_u32..4, 0_u32..4));
+    let passing = (gap(), 0..CLIENTS, any::<bool>(), prop_oneof![8 => Just(1_usize), 1 => 2_usize..4]);
+    (segment, timestamps, passing, any::<bool>()).prop_map(|(segment, timestamps, passing, expire)| {
+        let (flags, seq, ack, payload_len) = segment;
+        let (gap_ns, client, from_client, copies) = passing;
+        Step { gap_ns, client, from_client, flags, seq, ack, payload_len, timestamps, copies, expire }
+    })
+}
+
+fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
+    let (client, server) = (v4(10, 0, 0, 1, 40_000 + step.client), v4(10, 0, 0, 2, 443));
+    let (source, destination) = if step.from_client { (client, server) } else { (server, client) };
+    let (value, echo) = step.timestamps.unwrap_or_default();
+    let kind = match step.flags {
+        flags if flags.has(TcpFlags::RST) => Kind::Rst,
+        flags if flags.has(TcpFlags::FIN) => Kind::Fin,
+        TcpFlags::SYN => Kind::Syn,
+        TcpFlags::ACK => Kind::Ack,
+        _ => Kind::SynAck,
+    };
+    Record {
+        time_ns,
+        interface: INTERFACE,
+        kind,
+        direction: match (direction, step.from_client) {
+            (Direction::Egress, false) => Direction::Ingress,
+            (Direction::Ingress, false) => Direction::Egress,
+            (seen, _) => seen,
+        },
+        source,
+        destination,
+        seq: step.seq,
+        ack: step.ack,
+        flags: step.flags,
+        payload_len: step.payload_len,
+        timestamps: Timestamps { value, echo, present: step.timestamps.is_some() },
+    }
+}
+
+/// A table, what it was given, and what it told.
+struct Run {
+    table: FlowTable,
+    given: Vec<Record>,
+    told: Vec<FlowReport>,
+    closed: Vec<FlowReport>,
+    /// Every flow that was ever seen in the table, as it was seen last.
+    flows: BTreeMap<u64, FlowReport>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let table = FlowTable::new(&limits(ROOM));
+        Self { table, given: Vec::new(), told: Vec::new(), closed: Vec::new(), flows: BTreeMap::new() }
+    }
+
+    fn give(&mut self, steps: &[Step], direction: Direction) -> Result<u64, TestCaseError> {
+        let mut now_ns = START;
+        for step in steps {
+            now_ns += step.gap_ns;
+            if step.expire {
+                self.table.expire(now_ns);
+                self.look(now_ns)?;
+            }
+            for _ in 0..step.copies {
+                let record = record(step, now_ns, direction);
+                self.table.handle(&record);
+                self.given.push(record);
+                self.look(now_ns)?;
+            }
+        }
+        Ok(now_ns)
+    }
+
+    fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
+        for event in self.table.take_events() {
+            match event {
+                Event::Handshake(report) => self.told.push(report),
+                Event::Close(report) => self.closed.push(report),
+            }
+        }
+        prop_assert!(self.table.len() <= ROOM, "{} flows", self.table.len());
+        self.flows.extend(self.table.flows(now_ns).map(|flow| (flow.id, flow)));
+        Ok(())
+    }
+
+    /// Is there a pair of segments, one of `first` and one of `second`, this far apart?
+    fn lie_apart(&self, flow: &FlowReport, ns: u64, first: Kind, second: &[Kind]) -> bool {
+        let of_flow = |record: &&Record| {
+            let ends = [record.source, record.destination];
+            ends == [flow.local, flow.remote] || ends == [flow.remote, flow.local]
+        };
+        let of_kind = |kinds: &[Kind]| -> Vec<u64> {
+            let fits = self.given.iter().filter(|record| kinds.contains(&record.kind)).filter(of_flow);
+            fits.map(|record| record.time_ns).collect()
+        };
+        let (first, second) = (of_kind(&[first]), of_kind(second));
+        first.iter().any(|from| second.iter().any(|to| to.checked_sub(*from) == Some(ns)))
+    }
+
+    fn check_leg(
+        &self,
+        flow: &FlowReport,
+        leg: Option<Leg>,
+        first: Kind,
+        second: &[Kind],
+    ) -> Result<(), TestCaseError> {
+        match leg {
+            Some(Leg::Exact(ns)) => prop_assert!(self.lie_apart(flow, ns, first, second), "{flow:?}"),
+            Some(Leg::Between { min_ns, max_ns }) => {
+                prop_assert!(min_ns < max_ns, "{flow:?}");
+                prop_assert!(self.lie_apart(flow, min_ns, first, second), "{flow:?}");
+                prop_assert!(self.lie_apart(flow, max_ns, first, second), "{flow:?}");
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Each latency is the distance of two segments that were seen, and belongs to what came of the flow.
+    fn check_latencies(&self) -> Result<(), TestCaseError> {
+        for flow in self.told.iter().chain(&self.closed) {
+            self.check_leg(flow, flow.server_leg, Kind::Syn, &[Kind::SynAck])?;
+            self.check_leg(flow, flow.client_leg, Kind::SynAck, &[Kind::Ack])?;
+            self.check_leg(flow, flow.refusal, Kind::Syn, &[Kind::Rst])?;
+            self.check_leg(flow, flow.setup_ns.map(Leg::Exact), Kind::Syn, &[Kind::Ack])?;
+            self.check_leg(flow, flow.lifetime_ns.map(Leg::Exact), Kind::Syn, &[Kind::Fin, Kind::Rst])?;
+            prop_assert_eq!(flow.refusal.is_some(), flow.outcome == Outcome::Refused, "{:?}", flow);
+        }
+        Ok(())
+    }
+
+    /// Every SYN is in one flow's tries, every flow with a handshake is told once, and the counts are theirs.
+    fn check_counts(&self) -> Result<(), TestCaseError> {
+        let syns = self.given.iter().filter(|record| record.kind == Kind::Syn).count() as u64;
+        let tries: u64 = self.flows.values().filter_map(|flow| flow.tries).map(u64::from).sum();
+        prop_assert_eq!(tries, syns, "{:#?}", self.flows);
+        let told: BTreeSet<u64> = self.told.iter().map(|flow| flow.id).collect();
+        prop_assert_eq!(told.len(), self.told.len(), "told twice");
+        let attempts = self.flows.values().filter(|flow| flow.tries.is_some() || flow.syn_acks.is_some());
+        let attempts: BTreeSet<u64> = attempts.map(|flow| flow.id).collect();
+        prop_assert_eq!(&told, &attempts);
+        let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id).collect();
+        prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
+        let counts = self.table.stats().total().counts_since_start();
+        prop_assert_eq!(counts.of(Happening::Opened), attempts.len() as u64);
+        for (outcome, happening) in [
+            (Outcome::Established, Happening::Established),
+            (Outcome::Refused, Happening::Refused),
+            (Outcome::Unanswered, Happening::Unanswered),
+            (Outcome::HalfOpen, Happening::HalfOpen),
+            (Outcome::Reset, Happening::Reset),
+            (Outcome::Unknown, Happening::OneSided),
+        ] {
+            let told = self.told.iter().filter(|flow| flow.outcome == outcome).count() as u64;
+            prop_assert_eq!(counts.of(happening), told, "{:?}", outcome);
+        }
+        prop_assert_eq!(self.table.stats().total().waiting, 0, "nothing waits at the end");
+        Ok(())
+    }
+}
+
+fn hold(steps: &[Step], direction: Direction) -> Result<(), TestCaseError> {
+    let mut run = Run::new();
+    let end_ns = run.give(steps, direction)?;
+    run.table.finish(end_ns);
+    run.look(end_ns)?;
+    run.check_latencies()?;
+    run.check_counts()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn records_in_any_order_and_number(
+        steps in vec(step(), 1..40),
+        direction in prop_oneof![
+            Just(Direction::Egress), Just(Direction::Ingress), Just(Direction::Local), Just(Direction::Unknown)
+        ],
+    ) {
+        hold(&steps, direction)?;
+    }
+}
