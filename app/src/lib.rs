@@ -15,3 +15,4 @@ pub mod session;
 pub mod sink;
 pub mod snapshot;
 pub mod source;
+pub mod stop;

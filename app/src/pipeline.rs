@@ -1,10 +1,9 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
+use std::io;
 use std::time::Duration;
-use std::{fs, io};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Output};
@@ -15,6 +14,7 @@ use crate::sink::writer::WhenFull;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::KernelSource;
 use crate::source::privilege;
+use crate::stop::Stop;
 
 /// Records that are taken before the loop looks around.
 const BATCH: usize = 8_192;
@@ -46,68 +46,12 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
     privilege::check()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
-        let mut triggers = Triggers::new()?;
+        let mut stop = Stop::new()?;
         let mut pipeline = Pipeline::new(config, interfaces, names.is_empty())?;
-        // One beyond the clock's range is none.
-        triggers.deadline = config.duration.and_then(|duration| Instant::now().checked_add(duration));
-        let end = pipeline.watch(&mut triggers).await;
+        stop.within(config.duration);
+        let end = pipeline.watch(&mut stop).await;
         pipeline.end(end)
     })
-}
-
-/// What interrupts the wait for records.
-struct Triggers {
-    refresh: Interval,
-    deadline: Option<Instant>,
-    /// Those that this process was not started to ignore, as `nohup` does with a hang-up.
-    signals: [Option<Signal>; 3],
-}
-
-impl Triggers {
-    fn new() -> Result<Self, Error> {
-        let ignored = ignored_signals();
-        let listen = |kind: SignalKind| {
-            if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
-                return Ok(None);
-            }
-            signal(kind).map(Some).map_err(|source| Error::System { what: "listen to signals", source })
-        };
-        let mut refresh = interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self {
-            refresh,
-            deadline: None,
-            signals: [
-                listen(SignalKind::interrupt())?,
-                listen(SignalKind::terminate())?,
-                listen(SignalKind::hangup())?,
-            ],
-        })
-    }
-
-    async fn stop(signals: &mut [Option<Signal>; 3], deadline: Option<Instant>) {
-        let [interrupt, terminate, hangup] = signals;
-        tokio::select! {
-            () = received(interrupt) => {}
-            () = received(terminate) => {}
-            () = received(hangup) => {}
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
-        }
-    }
-}
-
-/// The signals that are ignored, as bits; none where the kernel does not say.
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
 }
 
 struct Pipeline<'a> {
@@ -127,7 +71,9 @@ impl<'a> Pipeline<'a> {
         Ok(Self { interfaces, source, session, refreshed: 0 })
     }
 
-    async fn watch(&mut self, triggers: &mut Triggers) -> End {
+    async fn watch(&mut self, stop: &mut Stop) -> End {
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut rest = IDLE;
         let mut alert_until = Instant::now();
         let mut due: Option<Instant> = None;
@@ -139,13 +85,13 @@ impl<'a> Pipeline<'a> {
                     }
                 }
                 () = sleep(rest) => {}
-                _ = triggers.refresh.tick() => due = due.or_else(|| Some(Instant::now())),
+                _ = refresh.tick() => due = due.or_else(|| Some(Instant::now())),
                 command = self.session.command() => {
                     if !self.session.obey(command, monotonic_ns()) {
                         return End::Done;
                     }
                 }
-                () = Triggers::stop(&mut triggers.signals, triggers.deadline) => return End::Done,
+                () = stop.wanted() => return End::Done,
             }
             let now_ns = monotonic_ns();
             let taken = self.drain();

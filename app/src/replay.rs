@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use probe_common::Record;
 use probe_common::counter::Counters;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -20,6 +19,7 @@ use crate::sink::Scene;
 use crate::sink::writer::WhenFull;
 use crate::source::capture::{Capture, CaptureError, Next};
 use crate::source::replay::{ReplaySource, Step};
+use crate::stop::Stop;
 
 /// Records that travel together.
 const BATCH: usize = 1_024;
@@ -58,13 +58,18 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         .map_err(|source| Error::System { what: "start the reading thread", source })?;
     runtime.block_on(async {
         let mut follower = Follower::new(told)?;
-        let first = follower.told.recv().await.transpose().map_err(failed)?;
+        let (first, stopped) = tokio::select! {
+            first = follower.told.recv() => (first.transpose().map_err(failed)?, false),
+            // A stream may keep us waiting for its first packet.
+            () = follower.stop.wanted() => (None, true),
+        };
         let (started_ns, names) =
             first.as_ref().map_or((0, &[][..]), |batch| (batch.from_ns, &batch.names[..]));
         let scene = scene(&replay.path, names);
         let mut session = Session::open(config, scene, started_ns, WhenFull::Wait)?;
         follower.now_ns = started_ns;
         let end = match follower.follow(&mut session, first).await {
+            Left::AtTheEnd if stopped => End::Done,
             Left::Told(end) => end,
             Left::Damaged(error) => End::Failed(failed(error)),
             Left::AtTheEnd => follower.browse(&mut session).await,
@@ -98,19 +103,16 @@ enum Left {
 struct Follower {
     told: mpsc::Receiver<Told>,
     refresh: Interval,
-    signals: [Signal; 2],
+    stop: Stop,
     /// The capture's time.
     now_ns: u64,
 }
 
 impl Follower {
     fn new(told: mpsc::Receiver<Told>) -> Result<Self, Error> {
-        let listen =
-            |kind| signal(kind).map_err(|source| Error::System { what: "listen to signals", source });
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
-        Ok(Self { told, refresh, signals, now_ns: 0 })
+        Ok(Self { told, refresh, stop: Stop::new()?, now_ns: 0 })
     }
 
     async fn follow(&mut self, session: &mut Session<'_>, first: Option<Batch>) -> Left {
@@ -128,7 +130,6 @@ impl Follower {
             if session.is_counted_out() {
                 return Left::Told(End::Done);
             }
-            let [interrupt, terminate] = &mut self.signals;
             tokio::select! {
                 next = self.told.recv() => match next {
                     Some(next) => told = Some(next),
@@ -140,8 +141,7 @@ impl Follower {
                     }
                 }
                 _ = self.refresh.tick() => session.show(self.now_ns),
-                _ = interrupt.recv() => return Left::Told(End::Done),
-                _ = terminate.recv() => return Left::Told(End::Done),
+                () = self.stop.wanted() => return Left::Told(End::Done),
             }
         }
     }
@@ -165,11 +165,9 @@ impl Follower {
     async fn browse(&mut self, session: &mut Session<'_>) -> End {
         while session.has_screen() {
             session.show(self.now_ns);
-            let [interrupt, terminate] = &mut self.signals;
             tokio::select! {
                 command = session.command() => if !session.obey(command, self.now_ns) { break },
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                () = self.stop.wanted() => break,
             }
         }
         End::Done

@@ -98,6 +98,45 @@ fn what_cannot_be_read_is_named() {
     assert_eq!(replay(&["x", "--speed", "0"], b"").status.code(), Some(2));
 }
 
+/// A stream that has begun, and no packet yet: whoever waits for it can end it, or has asked for no hang-up.
+#[test]
+fn signals_end_the_waiting() {
+    let header = FORMAT.pcapng(&[]);
+    for (shell, signal, ends) in [("", "INT", true), ("", "HUP", true), ("trap '' HUP; ", "HUP", false)] {
+        let mut command = Command::new("sh");
+        let script = format!(r#"{shell}exec "$0" replay - --json"#);
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_tcptop")]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("there is a shell");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(&header).expect("it reads");
+        await_handler(child.id(), if ends { signal } else { "INT" });
+        let killed = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        assert!(killed.expect("there is kill").success());
+        if !ends {
+            stdin.write_all(&capture()[header.len()..]).expect("it still reads");
+            drop(stdin);
+        }
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{signal}");
+        let handshakes = if ends { r#""handshakes":0"# } else { r#""handshakes":3"# };
+        assert!(said(&output.stdout).contains(handshakes), "{signal}: {}", said(&output.stdout));
+    }
+}
+
+/// Waits until the process handles a signal by itself.
+fn await_handler(process: u32, signal: &str) {
+    let bit = if signal == "HUP" { 0 } else { 1 };
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the kernel tells");
+        if u64::from_str_radix(caught.trim(), 16).expect("a mask") >> bit & 1 == 1 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_count_and_a_local_address_are_minded() {
     let plain = Format { link_type: 1, ..FORMAT }.pcap(&[]);

@@ -1,0 +1,69 @@
+//! What ends a run from outside: signals and the time limit.
+
+use std::fs;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::Error;
+
+/// Signals that mean the end, and when the time is over.
+pub struct Stop {
+    /// Those that this process was not started to ignore, as `nohup` does with a hang-up.
+    signals: [Option<Signal>; 3],
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    /// Begins to listen to signals. There is time for ever.
+    ///
+    /// # Errors
+    /// When the system does not let signals be listened to.
+    pub fn new() -> Result<Self, Error> {
+        let ignored = ignored_signals();
+        let listen = |kind: SignalKind| {
+            if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+                return Ok(None);
+            }
+            signal(kind).map(Some).map_err(|source| Error::System { what: "listen to signals", source })
+        };
+        let signals = [
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::hangup())?,
+        ];
+        Ok(Self { signals, deadline: None })
+    }
+
+    /// There is this much time from now on.
+    pub fn within(&mut self, duration: Option<Duration>) {
+        // An end beyond the clock's range is none.
+        self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
+    }
+
+    /// Waits until it is time to end.
+    pub async fn wanted(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
+            () = received(hangup) => {}
+            () = sleep_until(self.deadline.unwrap_or_else(Instant::now)), if self.deadline.is_some() => {}
+        }
+    }
+}
+
+/// The signals that are ignored, as bits; none where the kernel does not say.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
