@@ -118,7 +118,7 @@ impl<'a> Session<'a> {
     /// When it cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
         let events = self.table.take_events();
-        events.iter().try_for_each(|event| self.outlet.event(event, &self.scene))
+        self.outlet.events(&events, &self.scene)
     }
 
     /// What the source has counted.
