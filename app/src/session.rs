@@ -121,10 +121,19 @@ impl<'a> Session<'a> {
         self.outlet.events(&events, &self.scene)
     }
 
-    /// What the source has counted.
-    pub fn count(&mut self, counters: Counters, undecodable: u64) {
+    /// What the probe has counted.
+    pub fn count(&mut self, counters: Counters) {
         self.intake.counters = counters;
-        self.intake.undecodable = undecodable;
+    }
+
+    /// How many records could not be decoded.
+    pub fn count_undecodable(&mut self, records: u64) {
+        self.intake.undecodable = records;
+    }
+
+    /// How many packets of a capture could not be read.
+    pub fn count_unreadable(&mut self, packets: u64) {
+        self.intake.unreadable = packets;
     }
 
     /// Is there a screen?

@@ -99,6 +99,15 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn what_was_not_read_is_told_even_if_there_is_nothing_else() {
+    let simple = FORMAT.block(3, &60_u32.to_le_bytes());
+    let output = replay(&["-", "--json"], &[FORMAT.pcapng(&[]), simple].concat());
+    let summary = said(&output.stdout);
+    assert!(output.status.success() && summary.contains(r#""lost":1,"#), "{summary}");
+    assert!(summary.contains(r#""lost_unreadable":1,"#), "{summary}");
+}
+
+#[test]
 fn a_count_and_a_local_address_are_minded() {
     let plain = Format { link_type: 1, ..FORMAT }.pcap(&[]);
     assert_eq!(replay(&["-", "--text"], &plain).status.code(), Some(0), "an empty capture is one");
