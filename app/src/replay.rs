@@ -59,7 +59,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         .spawn(move || reader.run())
         .map_err(|source| Error::System { what: "start the reading thread", source })?;
     runtime.block_on(async {
-        let mut follower = Follower::new(told)?;
+        let mut follower = Follower::new(told, &replay.path)?;
         let mut first = follower.told.recv().await.transpose().map_err(failed)?;
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
         let names = first.as_mut().and_then(|batch| batch.names.take()).unwrap_or_default();
@@ -97,22 +97,24 @@ enum Left {
 }
 
 /// The side of the table and the sinks.
-struct Follower {
+struct Follower<'a> {
     told: mpsc::Receiver<Told>,
+    /// That of the capture.
+    path: &'a str,
     refresh: Interval,
     signals: [Signal; 2],
     /// The capture's time.
     now_ns: u64,
 }
 
-impl Follower {
-    fn new(told: mpsc::Receiver<Told>) -> Result<Self, Error> {
+impl<'a> Follower<'a> {
+    fn new(told: mpsc::Receiver<Told>, path: &'a str) -> Result<Self, Error> {
         let listen =
             |kind| signal(kind).map_err(|source| Error::System { what: "listen to signals", source });
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let signals = [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?];
-        Ok(Self { told, refresh, signals, now_ns: 0 })
+        Ok(Self { told, path, refresh, signals, now_ns: 0 })
     }
 
     async fn follow(&mut self, session: &mut Session<'_>, first: Option<Batch>) -> Left {
@@ -149,6 +151,9 @@ impl Follower {
     }
 
     fn take(&mut self, session: &mut Session<'_>, batch: &Batch) {
+        if let Some(names) = &batch.names {
+            session.change_scene(scene(self.path, names));
+        }
         for record in &batch.records {
             self.now_ns = self.now_ns.max(record.time_ns);
             session.expire(self.now_ns);

@@ -136,6 +136,12 @@ impl<'a> Session<'a> {
         self.intake.unreadable = packets;
     }
 
+    /// Shows everything in another scene from now on.
+    pub fn change_scene(&mut self, scene: Scene) {
+        self.scene = Arc::new(scene);
+        self.outlet.change_scene(&self.scene);
+    }
+
     /// Is there a screen?
     #[must_use]
     pub fn has_screen(&self) -> bool {

@@ -69,6 +69,13 @@ impl Outlet {
         }
     }
 
+    /// Shows everything in another scene from now on. Those who write lines are given it with each.
+    pub fn change_scene(&self, scene: &Arc<Scene>) {
+        if let Self::Screen(screen) = self {
+            screen.change_scene(Arc::clone(scene));
+        }
+    }
+
     /// Says something to people while the run goes on.
     pub fn notice(&self, message: &str) {
         match self {
