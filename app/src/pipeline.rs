@@ -141,7 +141,8 @@ impl<'a> Pipeline<'a> {
     }
 
     fn count(&mut self) -> Result<(), Error> {
-        self.session.count(self.source.counters()?, self.source.undecodable());
+        self.session.count(self.source.counters()?);
+        self.session.count_undecodable(self.source.undecodable());
         Ok(())
     }
 

@@ -33,10 +33,12 @@ const STEP: Duration = Duration::from_millis(5);
 /// Some records, and how far the capture was read with them.
 struct Batch {
     records: Vec<Record>,
-    from_ns: u64,
-    until_ns: u64,
+    /// Times of the first packet and the latest; both 0 when none could be read.
+    span_ns: (u64, u64),
     counters: Counters,
-    names: Vec<String>,
+    unreadable: u64,
+    /// Names of all interfaces so far, when there are more than before.
+    names: Option<Vec<String>>,
 }
 
 type Told = Result<Batch, CaptureError>;
@@ -51,21 +53,21 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let source = ReplaySource::new(capture, config.limits.flows, replay.locals.clone());
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
-    let reader = Reader { source, batches, pace: replay.speed.map(Pace::new) };
+    let reader = Reader::new(source, batches, replay.speed.map(Pace::new));
     thread::Builder::new()
         .name("capture".to_owned())
         .spawn(move || reader.run())
         .map_err(|source| Error::System { what: "start the reading thread", source })?;
     runtime.block_on(async {
-        let mut follower = Follower::new(told)?;
-        let (first, stopped) = tokio::select! {
+        let mut follower = Follower::new(told, &replay.path)?;
+        let (mut first, stopped) = tokio::select! {
             first = follower.told.recv() => (first.transpose().map_err(failed)?, false),
             // A stream may keep us waiting for its first packet.
             () = follower.stop.wanted() => (None, true),
         };
-        let (started_ns, names) =
-            first.as_ref().map_or((0, &[][..]), |batch| (batch.from_ns, &batch.names[..]));
-        let scene = scene(&replay.path, names);
+        let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
+        let names = first.as_mut().and_then(|batch| batch.names.take()).unwrap_or_default();
+        let scene = scene(&replay.path, &names);
         let mut session = Session::open(config, scene, started_ns, WhenFull::Wait)?;
         follower.now_ns = started_ns;
         let end = match follower.follow(&mut session, first).await {
@@ -100,19 +102,21 @@ enum Left {
 }
 
 /// The side of the table and the sinks.
-struct Follower {
+struct Follower<'a> {
     told: mpsc::Receiver<Told>,
+    /// That of the capture.
+    path: &'a str,
     refresh: Interval,
     stop: Stop,
     /// The capture's time.
     now_ns: u64,
 }
 
-impl Follower {
-    fn new(told: mpsc::Receiver<Told>) -> Result<Self, Error> {
+impl<'a> Follower<'a> {
+    fn new(told: mpsc::Receiver<Told>, path: &'a str) -> Result<Self, Error> {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { told, refresh, stop: Stop::new()?, now_ns: 0 })
+        Ok(Self { told, path, refresh, stop: Stop::new()?, now_ns: 0 })
     }
 
     async fn follow(&mut self, session: &mut Session<'_>, first: Option<Batch>) -> Left {
@@ -147,6 +151,9 @@ impl Follower {
     }
 
     fn take(&mut self, session: &mut Session<'_>, batch: &Batch) {
+        if let Some(names) = &batch.names {
+            session.change_scene(scene(self.path, names));
+        }
         for record in &batch.records {
             self.now_ns = self.now_ns.max(record.time_ns);
             session.expire(self.now_ns);
@@ -154,9 +161,10 @@ impl Follower {
                 break;
             }
         }
-        session.count(batch.counters, 0);
+        session.count(batch.counters);
+        session.count_unreadable(batch.unreadable);
         if !session.is_counted_out() {
-            self.now_ns = self.now_ns.max(batch.until_ns);
+            self.now_ns = self.now_ns.max(batch.span_ns.1);
             session.expire(self.now_ns);
         }
     }
@@ -179,28 +187,32 @@ struct Reader {
     source: ReplaySource,
     batches: mpsc::Sender<Told>,
     pace: Option<Pace>,
+    /// What was read and not handed over: records, and the times of the first packet and the latest.
+    records: Vec<Record>,
+    span_ns: Option<(u64, u64)>,
+    /// How many interfaces' names were handed over.
+    named: usize,
 }
 
 impl Reader {
+    fn new(source: ReplaySource, batches: mpsc::Sender<Told>, pace: Option<Pace>) -> Self {
+        Self { source, batches, pace, records: Vec::with_capacity(BATCH), span_ns: None, named: 0 }
+    }
+
     fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        let mut span = None;
         let end = loop {
             let next = self.source.step();
-            let full = match next {
-                Ok(Next::Packet(Step { time_ns, record })) => {
-                    if self.pace.as_mut().is_some_and(|pace| pace.is_early(time_ns)) {
-                        self.send(&mut batch, &mut span);
-                        self.pace.as_mut().into_iter().for_each(|pace| pace.wait(time_ns));
-                    }
-                    let (from_ns, until_ns) = span.unwrap_or((time_ns, time_ns));
-                    span = Some((from_ns, time_ns.max(until_ns)));
-                    batch.extend(record);
-                    batch.len() >= BATCH
+            let wanted = match next {
+                Ok(Next::Packet(step)) => self.take(&step),
+                Ok(Next::Starved) => self.send(),
+                // What could not be read is told even if there is nothing else.
+                Ok(Next::End) | Err(_) => {
+                    let untold = self.source.unreadable() > 0;
+                    self.span_ns = self.span_ns.or(untold.then_some((0, 0)));
+                    self.send()
                 }
-                Ok(Next::Starved | Next::End) | Err(_) => true,
             };
-            if full && !self.send(&mut batch, &mut span) {
+            if !wanted {
                 return;
             }
             match next {
@@ -220,12 +232,30 @@ impl Reader {
         }
     }
 
+    /// Keeps what one packet came to, in its time. Gives false when nobody wants it any more.
+    fn take(&mut self, step: &Step) -> bool {
+        let time_ns = step.time_ns;
+        if self.pace.as_mut().is_some_and(|pace| pace.is_early(time_ns)) {
+            if !self.send() {
+                return false;
+            }
+            self.pace.as_mut().into_iter().for_each(|pace| pace.wait(time_ns));
+        }
+        let (from_ns, until_ns) = self.span_ns.unwrap_or((time_ns, time_ns));
+        self.span_ns = Some((from_ns, time_ns.max(until_ns)));
+        self.records.extend(step.record);
+        self.records.len() < BATCH || self.send()
+    }
+
     /// Hands over what was read. Gives false when nobody wants it any more.
-    fn send(&mut self, batch: &mut Vec<Record>, span: &mut Option<(u64, u64)>) -> bool {
-        let Some((from_ns, until_ns)) = span.take() else { return true };
-        let records = std::mem::replace(batch, Vec::with_capacity(BATCH));
-        let (counters, names) = (*self.source.counters(), self.source.names().to_vec());
-        self.batches.blocking_send(Ok(Batch { records, from_ns, until_ns, counters, names })).is_ok()
+    fn send(&mut self) -> bool {
+        let Some(span_ns) = self.span_ns.take() else { return true };
+        let records = std::mem::replace(&mut self.records, Vec::with_capacity(BATCH));
+        let names = self.source.names();
+        let names = (names.len() > self.named).then(|| names.to_vec());
+        self.named = self.source.names().len();
+        let (counters, unreadable) = (*self.source.counters(), self.source.unreadable());
+        self.batches.blocking_send(Ok(Batch { records, span_ns, counters, unreadable, names })).is_ok()
     }
 }
 

@@ -118,13 +118,28 @@ impl<'a> Session<'a> {
     /// When it cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
         let events = self.table.take_events();
-        events.iter().try_for_each(|event| self.outlet.event(event, &self.scene))
+        self.outlet.events(&events, &self.scene)
     }
 
-    /// What the source has counted.
-    pub fn count(&mut self, counters: Counters, undecodable: u64) {
+    /// What the probe has counted.
+    pub fn count(&mut self, counters: Counters) {
         self.intake.counters = counters;
-        self.intake.undecodable = undecodable;
+    }
+
+    /// How many records could not be decoded.
+    pub fn count_undecodable(&mut self, records: u64) {
+        self.intake.undecodable = records;
+    }
+
+    /// How many packets of a capture could not be read.
+    pub fn count_unreadable(&mut self, packets: u64) {
+        self.intake.unreadable = packets;
+    }
+
+    /// Shows everything in another scene from now on.
+    pub fn change_scene(&mut self, scene: Scene) {
+        self.scene = Arc::new(scene);
+        self.outlet.change_scene(&self.scene);
     }
 
     /// Is there a screen?

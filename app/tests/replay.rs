@@ -137,6 +137,33 @@ fn await_handler(process: u32, signal: &str) {
     }
 }
 
+/// As when captures were put one behind the other: the second names its interfaces anew.
+#[test]
+fn interfaces_that_are_described_late_have_their_names() {
+    let many = |number: u16| Connection::to(v4(10, 20, 1, 10, 443), 30_000 + number);
+    let first: Vec<_> = (0..3_000).map(|number| many(number).syn(START + u64::from(number))).collect();
+    let late = Connection::to(v4(10, 20, 1, 11, 443), 40_001);
+    let late = [late.syn(START + MS), late.syn_ack(START + 2 * MS), late.ack(START + 3 * MS)];
+    let mut second = FORMAT.pcapng(&late);
+    let name = second.windows(6).position(|bytes| bytes == b"second").expect("its second interface");
+    second[name..name + 6].copy_from_slice(b"fourth");
+    let output = replay(&["-", "--json"], &[FORMAT.pcapng(&first), second].concat());
+    let stdout = said(&output.stdout);
+    let established = stdout.lines().find(|line| line.contains(r#""outcome":"established""#)).expect("one");
+    assert!(established.contains(r#""interface":"fourth""#), "{established}");
+    let summary = stdout.lines().last().expect("a summary");
+    assert!(summary.contains(r#""interfaces":"first second first fourth""#), "{summary}");
+}
+
+#[test]
+fn what_was_not_read_is_told_even_if_there_is_nothing_else() {
+    let simple = FORMAT.block(3, &60_u32.to_le_bytes());
+    let output = replay(&["-", "--json"], &[FORMAT.pcapng(&[]), simple].concat());
+    let summary = said(&output.stdout);
+    assert!(output.status.success() && summary.contains(r#""lost":1,"#), "{summary}");
+    assert!(summary.contains(r#""lost_unreadable":1,"#), "{summary}");
+}
+
 #[test]
 fn a_count_and_a_local_address_are_minded() {
     let plain = Format { link_type: 1, ..FORMAT }.pcap(&[]);

@@ -99,7 +99,12 @@ impl Format {
         file
     }
 
-    fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
+    /// One block of a pcapng file.
+    ///
+    /// # Panics
+    /// When the body is too long for the format.
+    #[must_use]
+    pub fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
         let len = self.u32(narrow(body.len() as u64 + 12));
         [&self.u32(kind)[..], &len, body, &len].concat()
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+mod bench;
 mod ci;
 mod demo;
 mod ebpf;
@@ -28,6 +29,8 @@ enum Task {
     Test(test::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
+    /// Measure tcptop, and fail where it misses its limits
+    Bench(bench::Args),
     /// Everything CI checks, in its order
     Ci,
     /// Check the one-way imports, the purity of the core, file lengths and dependencies
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Some(Task::Demo(args)) => demo::run(&args),
         Some(Task::Test(args)) => test::run(&args),
         Some(Task::Run(args)) => run::run(&args),
+        Some(Task::Bench(args)) => bench::run(&args),
         Some(Task::Ci) => ci::run(),
         Some(Task::Tidy) => tidy::run(),
         Some(Task::Ebpf(args)) => ebpf::run(&args),

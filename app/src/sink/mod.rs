@@ -4,6 +4,7 @@
 pub mod format;
 pub mod json;
 pub mod outlet;
+mod queue;
 pub mod report;
 pub mod text;
 pub mod tui;

@@ -42,16 +42,23 @@ impl Outlet {
         })
     }
 
-    /// Takes something that was decided.
+    /// Takes what was decided.
     ///
     /// # Errors
     /// When it can no longer be written.
-    pub fn event(&mut self, event: &Event, scene: &Scene) -> Result<(), Stopped> {
-        match (self, event) {
-            (Self::Text(lines), Event::Handshake(flow)) => lines.line(text::handshake(flow, scene)),
-            (Self::Json(lines), Event::Handshake(flow)) => lines.line(json::handshake(flow, scene)),
-            (Self::Json(lines), Event::Close(flow)) => lines.line(json::close(flow, scene)),
-            (Self::Text(_), Event::Close(_)) | (Self::Screen(_) | Self::Quiet(_), _) => Ok(()),
+    pub fn events(&mut self, events: &[Event], scene: &Scene) -> Result<(), Stopped> {
+        let text = |event: &Event| match event {
+            Event::Handshake(flow) => Some(text::handshake(flow, scene)),
+            Event::Close(_) => None,
+        };
+        let json = |event: &Event| match event {
+            Event::Handshake(flow) => json::handshake(flow, scene),
+            Event::Close(flow) => json::close(flow, scene),
+        };
+        match self {
+            Self::Text(lines) => lines.lines(events.iter().filter_map(text).collect()),
+            Self::Json(lines) => lines.lines(events.iter().map(json).collect()),
+            Self::Screen(_) | Self::Quiet(_) => Ok(()),
         }
     }
 
@@ -59,6 +66,13 @@ impl Outlet {
     pub fn show(&self, snapshot: Snapshot) {
         if let Self::Screen(screen) = self {
             screen.show(snapshot);
+        }
+    }
+
+    /// Shows everything in another scene from now on. Those who write lines are given it with each.
+    pub fn change_scene(&self, scene: &Arc<Scene>) {
+        if let Self::Screen(screen) = self {
+            screen.change_scene(Arc::clone(scene));
         }
     }
 
@@ -98,12 +112,12 @@ impl Outlet {
         match self {
             Self::Screen(screen) => {
                 screen.close().map_err(Stopped::Failed)?;
-                LineWriter::new(io::stdout(), WhenFull::Wait)
+                LineWriter::new(io::stdout(), WhenFull::Count)
                     .map_err(Stopped::Failed)?
-                    .finish(Some(closing.to_owned()))
+                    .finish(closing.to_owned())
             }
-            Self::Json(lines) => lines.finish(Some(json::summary(snapshot, scene))),
-            Self::Text(lines) | Self::Quiet(lines) => lines.finish(Some(closing.to_owned())),
+            Self::Json(lines) => lines.finish(json::summary(snapshot, scene)),
+            Self::Text(lines) | Self::Quiet(lines) => lines.finish(closing.to_owned()),
         }
     }
 }

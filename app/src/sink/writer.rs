@@ -1,13 +1,16 @@
 //! Standard output behind a thread: a reader that is slow or gone never stalls the probe's.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use super::queue::Queue;
+
 /// Lines that wait for a slow reader at the most: some 8 MiB of JSON. What comes on top is counted.
 const WAITING_LINES: usize = 16_384;
-/// How long the last lines may take when tcptop ends.
+/// How long the last lines may take when tcptop ends and must not wait.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What happens to a line when too many wait already.
@@ -31,7 +34,7 @@ pub enum Stopped {
 /// Writes lines in the background.
 #[derive(Debug)]
 pub struct LineWriter {
-    lines: SyncSender<String>,
+    queue: Arc<Queue>,
     outcome: Receiver<Result<(), Stopped>>,
     when_full: WhenFull,
     unwritten: u64,
@@ -43,30 +46,34 @@ impl LineWriter {
     /// # Errors
     /// When there can be no thread.
     pub fn new(output: impl Write + Send + 'static, when_full: WhenFull) -> io::Result<Self> {
-        let (lines, waiting) = mpsc::sync_channel(WAITING_LINES);
+        let queue = Arc::new(Queue::new(WAITING_LINES));
         let (report, outcome) = mpsc::sync_channel(1);
+        let waiting = Arc::clone(&queue);
         thread::Builder::new().name("output".to_owned()).spawn(move || {
+            let written = write_all(&waiting, output);
+            waiting.close();
             // Nobody listens when the process is about to end: then it does not matter.
-            let _ = report.send(write_all(&waiting, output));
+            let _ = report.send(written);
         })?;
-        Ok(Self { lines, outcome, when_full, unwritten: 0 })
+        Ok(Self { queue, outcome, when_full, unwritten: 0 })
     }
 
-    /// Queues a line.
+    /// Queues lines: many at once, as each time the thread is woken costs more than writing a line.
     ///
     /// # Errors
     /// When lines can no longer be written.
-    pub fn line(&mut self, line: String) -> Result<(), Stopped> {
-        let queued = match (self.lines.try_send(line), self.when_full) {
-            (Ok(()), _) => true,
-            (Err(TrySendError::Full(_)), WhenFull::Count) => {
-                self.unwritten += 1;
-                true
-            }
-            (Err(TrySendError::Full(line)), WhenFull::Wait) => self.lines.send(line).is_ok(),
-            (Err(TrySendError::Disconnected(_)), _) => false,
+    pub fn lines(&mut self, lines: Vec<String>) -> Result<(), Stopped> {
+        let left = match self.when_full {
+            WhenFull::Count => self.queue.offer(lines),
+            WhenFull::Wait => self.queue.put(lines),
         };
-        if queued { Ok(()) } else { self.outcome.recv().unwrap_or(Ok(())) }
+        match left {
+            Some(left) => {
+                self.unwritten += left;
+                Ok(())
+            }
+            None => self.outcome.recv().unwrap_or(Ok(())),
+        }
     }
 
     /// Lines that were not written because too many waited.
@@ -75,15 +82,18 @@ impl LineWriter {
         self.unwritten
     }
 
-    /// Queues the last line, even behind many, and waits until all is written, or not for long.
+    /// Queues the last line, even behind many, and waits until all is written: when lines do not wait, not
+    /// for long.
     ///
     /// # Errors
     /// When something could not be written.
-    pub fn finish(self, last: Option<String>) -> Result<(), Stopped> {
-        let Self { lines, outcome, .. } = self;
-        // Blocks while the queue is full, hence apart.
-        thread::spawn(move || last.map(|last| lines.send(last)));
-        match outcome.recv_timeout(FAREWELL) {
+    pub fn finish(self, last: String) -> Result<(), Stopped> {
+        self.queue.end(last);
+        let patience = match self.when_full {
+            WhenFull::Count => FAREWELL,
+            WhenFull::Wait => Duration::MAX,
+        };
+        match self.outcome.recv_timeout(patience) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
                 Err(Stopped::Failed(io::Error::new(ErrorKind::TimedOut, "the reader does not read")))
@@ -93,15 +103,17 @@ impl LineWriter {
     }
 }
 
-fn write_all(lines: &Receiver<String>, output: impl Write) -> Result<(), Stopped> {
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+fn write_all(queue: &Queue, output: impl Write) -> Result<(), Stopped> {
     let mut output = io::BufWriter::new(output);
     let mut write = || -> io::Result<()> {
-        while let Ok(line) = lines.recv() {
-            writeln!(output, "{line}")?;
-            // Flushed when there is nothing more to add, so that nobody waits for a full buffer.
-            while let Ok(line) = lines.try_recv() {
-                writeln!(output, "{line}")?;
-            }
+        while let Some(lines) = queue.take() {
+            lines.iter().try_for_each(|line| writeln!(output, "{line}"))?;
             output.flush()?;
         }
         Ok(())
@@ -115,7 +127,7 @@ fn write_all(lines: &Receiver<String>, output: impl Write) -> Result<(), Stopped
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -145,9 +157,9 @@ mod tests {
         let output = Shared::default();
         let mut writer = LineWriter::new(output.clone(), WhenFull::Count).unwrap();
         for line in 0..1_000 {
-            writer.line(line.to_string()).unwrap();
+            writer.lines(vec![line.to_string()]).unwrap();
         }
-        writer.finish(Some("last".to_owned())).unwrap();
+        writer.finish("last".to_owned()).unwrap();
         let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[999], lines[1_000]), (1_001, "999", "last"));
@@ -156,9 +168,9 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_not_a_failure_of_ours() {
         let writer = LineWriter::new(Broken(ErrorKind::BrokenPipe), WhenFull::Count).unwrap();
-        assert!(matches!(writer.finish(Some("x".to_owned())), Err(Stopped::ReaderGone)));
+        assert!(matches!(writer.finish("x".to_owned()), Err(Stopped::ReaderGone)));
         let writer = LineWriter::new(Broken(ErrorKind::StorageFull), WhenFull::Count).unwrap();
-        assert!(matches!(writer.finish(Some("x".to_owned())), Err(Stopped::Failed(_))));
+        assert!(matches!(writer.finish("x".to_owned()), Err(Stopped::Failed(_))));
     }
 
     #[test]
@@ -166,9 +178,25 @@ mod tests {
         let (reader, stuck) = io::pipe().unwrap();
         let mut writer = LineWriter::new(stuck, WhenFull::Count).unwrap();
         for _ in 0..WAITING_LINES + 10_000 {
-            writer.line("x".repeat(100)).unwrap();
+            writer.lines(vec!["x".repeat(100)]).unwrap();
         }
         assert!(writer.unwritten() > 0);
         drop(reader);
+    }
+    /// As a pager does, which reads a page and then waits for its person.
+    #[test]
+    fn a_reader_may_take_its_time_where_lines_wait() {
+        let (mut reader, slow) = io::pipe().unwrap();
+        let mut writer = LineWriter::new(slow, WhenFull::Wait).unwrap();
+        let reader = thread::spawn(move || {
+            thread::sleep(FAREWELL + Duration::from_millis(200));
+            let mut text = String::new();
+            io::Read::read_to_string(&mut reader, &mut text).map(|_| text)
+        });
+        writer.lines(vec!["x".repeat(100); 2 * WAITING_LINES]).unwrap();
+        writer.finish("last".to_owned()).unwrap();
+        let text = reader.join().unwrap().unwrap();
+        assert_eq!(text.lines().count(), 2 * WAITING_LINES + 1);
+        assert!(text.ends_with("last\n"));
     }
 }

@@ -18,6 +18,7 @@ impl Losses {
         let rest = [
             ("untracked", intake.counters.of(Counter::Untracked) + own.untracked),
             ("undecodable", intake.undecodable),
+            ("unreadable", intake.unreadable),
             ("evicted_flows", own.evicted_flows),
             ("forgotten_peers", table.stats().forgotten_peers()),
             ("unwritten", intake.unwritten),

@@ -50,6 +50,8 @@ pub struct Intake {
     pub records: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Packets of a capture that could not be read.
+    pub unreadable: u64,
     /// Lines that a slow reader of the output did not take.
     pub unwritten: u64,
 }

@@ -63,6 +63,12 @@ impl ReplaySource {
         &self.counters
     }
 
+    /// How many packets were passed over because they could not be read.
+    #[must_use]
+    pub const fn unreadable(&self) -> u64 {
+        self.capture.unreadable()
+    }
+
     /// Waits for more bytes.
     ///
     /// # Errors

@@ -39,8 +39,9 @@ pub enum Command {
 }
 
 /// What is to be shown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Feed {
+    scene: Arc<Scene>,
     snapshot: Option<Arc<Snapshot>>,
     notice: Option<String>,
 }
@@ -59,18 +60,23 @@ impl Screen {
     /// # Errors
     /// When it cannot be used.
     pub fn open(scene: Arc<Scene>) -> io::Result<Self> {
-        let (feed, shown) = watch::channel(Feed::default());
+        let (feed, shown) = watch::channel(Feed { scene, snapshot: None, notice: None });
         let (wishes, commands) = mpsc::unbounded_channel();
         let screenful = Screenful::enter()?;
         let thread = thread::Builder::new()
             .name("screen".to_owned())
-            .spawn(move || Loop { scene, shown, wishes, screenful, model: Model::default() }.run())?;
+            .spawn(move || Loop { shown, wishes, screenful, model: Model::default() }.run())?;
         Ok(Self { feed, commands, thread })
     }
 
     /// Shows this picture from now on.
     pub fn show(&self, snapshot: Snapshot) {
         self.feed.send_modify(|feed| feed.snapshot = Some(Arc::new(snapshot)));
+    }
+
+    /// Shows everything in this scene from now on.
+    pub fn change_scene(&self, scene: Arc<Scene>) {
+        self.feed.send_modify(|feed| feed.scene = scene);
     }
 
     /// Shows this message from now on.
@@ -105,7 +111,6 @@ impl Screen {
 }
 
 struct Loop {
-    scene: Arc<Scene>,
     shown: watch::Receiver<Feed>,
     wishes: mpsc::UnboundedSender<Command>,
     screenful: Screenful,
@@ -122,8 +127,8 @@ impl Loop {
             if let Some(snapshot) = feed.snapshot {
                 self.model.refresh(snapshot);
             }
-            let (model, scene) = (&mut self.model, &self.scene);
-            self.screenful.draw(|frame| view::draw(frame, model, scene))?;
+            let model = &mut self.model;
+            self.screenful.draw(|frame| view::draw(frame, model, &feed.scene))?;
             // A closed feed means that the program ends.
             while !self.shown.has_changed().unwrap_or(true) {
                 if hangup.wait_for_key(GLANCE)? && !self.take_keys()? {
@@ -151,8 +156,8 @@ impl Loop {
                 return Ok(false);
             }
         }
-        let (model, scene) = (&mut self.model, &self.scene);
-        self.screenful.draw(|frame| view::draw(frame, model, scene))?;
+        let (model, scene) = (&mut self.model, Arc::clone(&self.shown.borrow().scene));
+        self.screenful.draw(|frame| view::draw(frame, model, &scene))?;
         Ok(true)
     }
 

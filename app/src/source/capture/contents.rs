@@ -2,7 +2,7 @@
 
 use pcap_parser::pcapng::{Block, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode};
 use pcap_parser::traits::PcapNGPacketBlock;
-use pcap_parser::{LegacyPcapBlock, PcapBlockOwned, PcapHeader};
+use pcap_parser::{LegacyPcapBlock, PcapBlockOwned, PcapHeader, SPB_MAGIC};
 use probe_common::Direction;
 
 use super::link::LinkType;
@@ -33,7 +33,12 @@ pub(super) struct Contents {
     pub(super) names: Vec<String>,
     /// Packets so far.
     pub(super) packets: u64,
+    /// Those of them that could not be read.
+    pub(super) unreadable: u64,
 }
+
+/// The packet block that pcapng had before the enhanced one (draft-ietf-opsawg-pcapng, appendix A).
+const OBSOLETE_PACKET: u32 = 2;
 
 impl Contents {
     /// Takes a block; gives the packet in it, if there is one that can be read.
@@ -51,7 +56,12 @@ impl Contents {
                 Ok(None)
             }
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => Ok(self.enhanced(&packet)),
-            // Simple packets have no time, and the rest no packet.
+            // A simple packet has no time; the obsolete kind was given up in 2004.
+            PcapBlockOwned::NG(block) if matches!(block.magic(), SPB_MAGIC | OBSOLETE_PACKET) => {
+                self.packets += 1;
+                self.unreadable += 1;
+                Ok(None)
+            }
             PcapBlockOwned::NG(_) => Ok(None),
         }
     }
@@ -74,8 +84,8 @@ impl Contents {
     }
 
     fn frame<'a>(&mut self, frame: &LegacyPcapBlock<'a>) -> Option<Packet<'a>> {
-        let units = u128::from(frame.ts_sec) * u128::from(self.interfaces.first()?.units_per_s);
-        let units = units + u128::from(frame.ts_usec);
+        let units_per_s = self.interfaces.first().map_or(MICRO, |interface| interface.units_per_s);
+        let units = u128::from(frame.ts_sec) * u128::from(units_per_s) + u128::from(frame.ts_usec);
         self.packet(0, units, Direction::Unknown, frame.data, frame.origlen)
     }
 
@@ -104,6 +114,21 @@ impl Contents {
         wire_len: u32,
     ) -> Option<Packet<'a>> {
         self.packets += 1;
+        let packet = self.read(interface, units, direction, bytes, wire_len);
+        self.unreadable += u64::from(packet.is_none());
+        packet
+    }
+
+    /// `None` when the interface is not described or of a link type that cannot be read, when the link header is
+    /// cut off, or when the time is out of range.
+    fn read<'a>(
+        &self,
+        interface: u32,
+        units: u128,
+        direction: Direction,
+        bytes: &'a [u8],
+        wire_len: u32,
+    ) -> Option<Packet<'a>> {
         let index = usize::try_from(interface).ok()?;
         let Interface { link, units_per_s, offset_s } = *self.interfaces.get(index)?;
         let link = link?;

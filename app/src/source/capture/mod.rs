@@ -137,8 +137,15 @@ impl Capture {
         self.contents.packets
     }
 
-    /// Hands the next packet to `take`, without waiting for more bytes. Packets of interfaces whose link
-    /// type cannot be read are passed over.
+    /// How many of them were passed over: those of interfaces that are not described or whose link type cannot
+    /// be read, those without a time, and those that end within their link header.
+    #[must_use]
+    pub const fn unreadable(&self) -> u64 {
+        self.contents.unreadable
+    }
+
+    /// Hands the next packet to `take`, without waiting for more bytes. What cannot be read is passed over and
+    /// counted.
     ///
     /// # Errors
     /// When the capture is damaged or ends within a packet.

@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: tcptop measured against its limits.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+mod conversation;
+mod program;
+mod replay;
+mod stats;
+mod traffic;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
+    Replay(replay::Args),
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    match &args.bench {
+        Bench::Replay(args) => replay::run(args),
+    }
+}
