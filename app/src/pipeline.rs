@@ -50,7 +50,7 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
         let mut pipeline = Pipeline::new(config, interfaces, names.is_empty())?;
         stop.within(config.duration);
         let end = pipeline.watch(&mut stop).await;
-        pipeline.end(end)
+        pipeline.end(end).await
     })
 }
 
@@ -167,14 +167,14 @@ impl<'a> Pipeline<'a> {
 
     /// Takes what is still in the ring, and ends. Under a storm the ring is never empty: what was in it
     /// when the end was called for is enough.
-    fn end(mut self, end: End) -> Result<(), Error> {
+    async fn end(mut self, end: End) -> Result<(), Error> {
         for _ in 0..RING_BATCHES {
             if self.session.is_counted_out() || self.drain() < BATCH {
                 break;
             }
         }
         self.count()?;
-        self.session.end(end, monotonic_ns())
+        self.session.end(end, monotonic_ns()).await
     }
 }
 

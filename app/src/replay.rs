@@ -16,7 +16,7 @@ use crate::config::{Config, Replay};
 use crate::error::Error;
 use crate::session::{self, End, Session};
 use crate::sink::Scene;
-use crate::sink::writer::WhenFull;
+use crate::sink::writer::{FAREWELL, WhenFull, unread};
 use crate::source::capture::{Capture, CaptureError, Next};
 use crate::source::replay::{ReplaySource, Step};
 use crate::stop::Stop;
@@ -76,7 +76,11 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
             Left::Damaged(error) => End::Failed(failed(error)),
             Left::AtTheEnd => follower.browse(&mut session).await,
         };
-        session.end(end, follower.now_ns)
+        tokio::select! {
+            ended = session.end(end, follower.now_ns) => ended,
+            // Lines may wait for a reader that is stuck.
+            () = follower.stop.overdue(FAREWELL) => Err(Error::Output(unread())),
+        }
     })
 }
 
@@ -134,8 +138,13 @@ impl<'a> Follower<'a> {
             if session.is_counted_out() {
                 return Left::Told(End::Done);
             }
+            let room = session.room();
+            let next = async {
+                room.await;
+                self.told.recv().await
+            };
             tokio::select! {
-                next = self.told.recv() => match next {
+                next = next => match next {
                     Some(next) => told = Some(next),
                     None => return Left::AtTheEnd,
                 },

@@ -121,6 +121,11 @@ impl<'a> Session<'a> {
         self.outlet.events(&events, &self.scene)
     }
 
+    /// Waits until the output's reader has caught up, where lines wait for it.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        self.outlet.room()
+    }
+
     /// What the probe has counted.
     pub fn count(&mut self, counters: Counters) {
         self.intake.counters = counters;
@@ -180,7 +185,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// What ended the run, or what could not be written.
-    pub fn end(mut self, end: End, now_ns: u64) -> Result<(), Error> {
+    pub async fn end(mut self, end: End, now_ns: u64) -> Result<(), Error> {
         if let End::ReaderGone = end {
             return Ok(());
         }
@@ -195,7 +200,10 @@ impl<'a> Session<'a> {
             Ending::Summary => report::summary(&snapshot, &self.scene),
             Ending::Report => report::report(&snapshot, &self.scene),
         };
-        let closed = delivered.and_then(|()| self.outlet.close(&snapshot, &closing, &self.scene));
+        let closed = match delivered {
+            Ok(()) => self.outlet.close(&snapshot, &closing, &self.scene).await,
+            Err(stopped) => Err(stopped),
+        };
         match (end, closed.map_err(End::from)) {
             (End::Failed(error), _) | (_, Err(End::Failed(error))) => Err(error),
             (End::Done | End::ReaderGone, Ok(()) | Err(End::ReaderGone | End::Done)) => Ok(()),

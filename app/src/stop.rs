@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Error;
 
@@ -13,6 +13,7 @@ pub struct Stop {
     /// Those that this process was not started to ignore, as `nohup` does with a hang-up.
     signals: [Option<Signal>; 3],
     deadline: Option<Instant>,
+    was_wanted: bool,
 }
 
 impl Stop {
@@ -33,7 +34,7 @@ impl Stop {
             listen(SignalKind::terminate())?,
             listen(SignalKind::hangup())?,
         ];
-        Ok(Self { signals, deadline: None })
+        Ok(Self { signals, deadline: None, was_wanted: false })
     }
 
     /// There is this much time from now on.
@@ -50,6 +51,16 @@ impl Stop {
             () = received(terminate) => {}
             () = received(hangup) => {}
             () = sleep_until(self.deadline.unwrap_or_else(Instant::now)), if self.deadline.is_some() => {}
+        }
+        self.was_wanted = true;
+    }
+
+    /// Waits until whoever wants the end has waited for it long enough.
+    pub async fn overdue(&mut self, patience: Duration) {
+        if self.was_wanted {
+            sleep(patience).await;
+        } else {
+            self.wanted().await;
         }
     }
 }

@@ -137,6 +137,32 @@ fn await_handler(process: u32, signal: &str) {
     }
 }
 
+/// Output that nobody reads holds up what is written, but not whoever asks for the end.
+#[test]
+fn a_signal_ends_a_run_whose_output_is_stuck() {
+    let syns: Vec<_> = (0..60_000_u64)
+        .map(|number| {
+            let port = u16::try_from(number).expect("below 65,536");
+            Connection::to(v4(10, 20, 1, 10, 443), port).syn(START + number)
+        })
+        .collect();
+    let path = in_a_file("stuck.pcapng", &FORMAT.pcapng(&syns));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
+    command.args(["replay", path.to_str().expect("ASCII"), "--json", "--max-flows", "1"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it was built");
+    let stuck = child.stdout.take().expect("piped");
+    await_handler(child.id(), "INT");
+    // By then the pipe is full, and so is the queue behind it.
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert!(child.try_wait().expect("it is ours").is_none(), "it waits for its reader");
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("there is kill").success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output.stderr).contains("the reader does not read"), "{}", said(&output.stderr));
+    drop(stuck);
+}
+
 /// As when captures were put one behind the other: the second names its interfaces anew.
 #[test]
 fn interfaces_that_are_described_late_have_their_names() {

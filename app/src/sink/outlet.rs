@@ -95,6 +95,19 @@ impl Outlet {
         }
     }
 
+    /// Waits until the reader has caught up, where lines wait for it.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        let room = match self {
+            Self::Screen(_) => None,
+            Self::Text(lines) | Self::Json(lines) | Self::Quiet(lines) => Some(lines.room()),
+        };
+        async move {
+            if let Some(room) = room {
+                room.await;
+            }
+        }
+    }
+
     /// Lines that a slow reader did not take.
     #[must_use]
     pub const fn unwritten(&self) -> u64 {
@@ -108,16 +121,17 @@ impl Outlet {
     ///
     /// # Errors
     /// When something could not be written, or the screen failed.
-    pub fn close(self, snapshot: &Snapshot, closing: &str, scene: &Scene) -> Result<(), Stopped> {
+    pub async fn close(self, snapshot: &Snapshot, closing: &str, scene: &Scene) -> Result<(), Stopped> {
         match self {
             Self::Screen(screen) => {
                 screen.close().map_err(Stopped::Failed)?;
                 LineWriter::new(io::stdout(), WhenFull::Count)
                     .map_err(Stopped::Failed)?
                     .finish(closing.to_owned())
+                    .await
             }
-            Self::Json(lines) => lines.finish(json::summary(snapshot, scene)),
-            Self::Text(lines) | Self::Quiet(lines) => lines.finish(closing.to_owned()),
+            Self::Json(lines) => lines.finish(json::summary(snapshot, scene)).await,
+            Self::Text(lines) | Self::Quiet(lines) => lines.finish(closing.to_owned()).await,
         }
     }
 }

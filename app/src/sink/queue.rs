@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
+
 /// Lines that are taken at once. Beside those that wait, these are held.
 const TAKEN: usize = 1_024;
 
@@ -10,7 +12,10 @@ const TAKEN: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Something came, or nothing more will.
+    filled: Condvar,
+    /// Something was taken, or nothing more will be.
+    emptied: Notify,
     limit: usize,
 }
 
@@ -24,7 +29,7 @@ struct State {
 impl Queue {
     /// Room for `limit` lines.
     pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), limit }
+        Self { state: Mutex::default(), filled: Condvar::new(), emptied: Notify::new(), limit }
     }
 
     /// Adds those that there is room for. Gives how many were left out; `None` when nobody writes any more.
@@ -37,57 +42,61 @@ impl Queue {
         let left = lines.len().saturating_sub(room);
         lines.truncate(room);
         state.lines.extend(lines);
-        self.changed.notify_all();
+        self.filled.notify_all();
         Some(left as u64)
     }
 
-    /// Adds all, as room comes. Gives 0, the lines left out; `None` when nobody writes any more.
-    pub(super) fn put(&self, mut lines: Vec<String>) -> Option<u64> {
+    /// Adds all, whether there is room or not: who cares waits for [`room`](Self::room) before. Gives 0, the lines left
+    /// out; `None` when nobody writes any more.
+    pub(super) fn put(&self, lines: Vec<String>) -> Option<u64> {
         let mut state = self.lock();
-        while !lines.is_empty() {
-            state = self.wait(state, |state| state.lines.len() >= self.limit);
-            if state.is_closed {
-                return None;
-            }
-            let room = self.limit.saturating_sub(state.lines.len());
-            state.lines.extend(lines.drain(..room.min(lines.len())));
-            self.changed.notify_all();
+        if state.is_closed {
+            return None;
         }
-        (!state.is_closed).then_some(0)
+        state.lines.extend(lines);
+        self.filled.notify_all();
+        Some(0)
+    }
+
+    /// Waits until there is room, or nobody writes any more.
+    pub(super) async fn room(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.has_room() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let state = self.lock();
+        state.is_closed || state.lines.len() < self.limit
     }
 
     /// Adds the last line, whether there is room or not.
     pub(super) fn end(&self, last: String) {
-        let mut state = self.lock();
-        if !state.is_closed {
-            state.lines.push_back(last);
-        }
-        drop(state);
+        // When nobody writes any more it does not matter.
+        let _ = self.put(vec![last]);
         self.close();
     }
 
     /// No more is added; what is there can still be taken.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
-        self.changed.notify_all();
+        self.filled.notify_all();
+        self.emptied.notify_one();
     }
 
     /// The next lines, when there are some; `None` after the last.
     pub(super) fn take(&self) -> Option<Vec<String>> {
-        let mut state = self.wait(self.lock(), |state| state.lines.is_empty());
+        let is_in_vain = |state: &mut State| !state.is_closed && state.lines.is_empty();
+        let state = self.filled.wait_while(self.lock(), is_in_vain);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
         let taken = state.lines.len().min(TAKEN);
         let lines: Vec<String> = state.lines.drain(..taken).collect();
-        self.changed.notify_all();
+        self.emptied.notify_one();
         (!lines.is_empty()).then_some(lines)
-    }
-
-    fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        is_in_vain: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'a, State> {
-        let wait = |state: &mut State| !state.is_closed && is_in_vain(state);
-        self.changed.wait_while(state, wait).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing under the lock can panic half-way, so it is never poisoned with something half done.
@@ -100,24 +109,27 @@ impl Queue {
 mod tests {
     use super::*;
     use std::thread;
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     fn lines(count: usize) -> Vec<String> {
         (0..count).map(|line| line.to_string()).collect()
     }
 
-    #[test]
-    fn what_there_is_no_room_for_is_left_out_or_waits() {
+    #[tokio::test]
+    async fn what_there_is_no_room_for_is_left_out_or_waits() {
         let queue = Queue::new(10);
         assert_eq!(queue.offer(lines(7)), Some(0));
+        queue.room().await;
         assert_eq!(queue.offer(lines(7)), Some(4));
+        let in_vain = timeout(Duration::from_millis(10), queue.room()).await;
+        assert!(in_vain.is_err(), "it is full");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| queue.put(lines(25)));
-            let mut taken = 0;
-            while taken < 35 {
-                taken += queue.take().unwrap().len();
-            }
-            assert_eq!((taken, waiting.join().unwrap()), (35, Some(0)));
+            scope.spawn(|| assert_eq!(queue.take().unwrap().len(), 10));
         });
+        queue.room().await;
+        assert_eq!(queue.put(lines(25)), Some(0));
+        assert_eq!(queue.take().unwrap().len(), 25);
     }
 
     #[test]

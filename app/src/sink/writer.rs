@@ -2,16 +2,18 @@
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
+
+use tokio::sync::oneshot::{self, Receiver};
+use tokio::time::timeout;
 
 use super::queue::Queue;
 
 /// Lines that wait for a slow reader at the most: some 8 MiB of JSON. What comes on top is counted.
 const WAITING_LINES: usize = 16_384;
 /// How long the last lines may take when tcptop ends and must not wait.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What happens to a line when too many wait already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,13 +49,12 @@ impl LineWriter {
     /// When there can be no thread.
     pub fn new(output: impl Write + Send + 'static, when_full: WhenFull) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(WAITING_LINES));
-        let (report, outcome) = mpsc::sync_channel(1);
+        let (report, outcome) = oneshot::channel();
         let waiting = Arc::clone(&queue);
         thread::Builder::new().name("output".to_owned()).spawn(move || {
-            let written = write_all(&waiting, output);
-            waiting.close();
             // Nobody listens when the process is about to end: then it does not matter.
-            let _ = report.send(written);
+            let _ = report.send(write_all(&waiting, output));
+            waiting.close();
         })?;
         Ok(Self { queue, outcome, when_full, unwritten: 0 })
     }
@@ -72,7 +73,18 @@ impl LineWriter {
                 self.unwritten += left;
                 Ok(())
             }
-            None => self.outcome.recv().unwrap_or(Ok(())),
+            None => self.outcome.try_recv().unwrap_or(Ok(())),
+        }
+    }
+
+    /// Waits until fewer lines wait than may; never, where lines are counted instead.
+    pub fn room(&self) -> impl Future<Output = ()> + use<> {
+        let (queue, when_full) = (Arc::clone(&self.queue), self.when_full);
+        async move {
+            match when_full {
+                WhenFull::Count => {}
+                WhenFull::Wait => queue.room().await,
+            }
         }
     }
 
@@ -87,19 +99,15 @@ impl LineWriter {
     ///
     /// # Errors
     /// When something could not be written.
-    pub fn finish(self, last: String) -> Result<(), Stopped> {
+    pub async fn finish(mut self, last: String) -> Result<(), Stopped> {
         self.queue.end(last);
-        let patience = match self.when_full {
-            WhenFull::Count => FAREWELL,
-            WhenFull::Wait => Duration::MAX,
+        let outcome = &mut self.outcome;
+        let written = match self.when_full {
+            WhenFull::Count => timeout(FAREWELL, outcome).await.map_err(|_| Stopped::Failed(unread()))?,
+            WhenFull::Wait => outcome.await,
         };
-        match self.outcome.recv_timeout(patience) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Timeout) => {
-                Err(Stopped::Failed(io::Error::new(ErrorKind::TimedOut, "the reader does not read")))
-            }
-            Err(RecvTimeoutError::Disconnected) => Ok(()),
-        }
+        // A thread that is gone without a word has written all that it was given.
+        written.unwrap_or(Ok(()))
     }
 }
 
@@ -107,6 +115,12 @@ impl Drop for LineWriter {
     fn drop(&mut self) {
         self.queue.close();
     }
+}
+
+/// Nobody reads what is written.
+#[must_use]
+pub fn unread() -> io::Error {
+    io::Error::new(ErrorKind::TimedOut, "the reader does not read")
 }
 
 fn write_all(queue: &Queue, output: impl Write) -> Result<(), Stopped> {
@@ -152,25 +166,25 @@ mod tests {
         }
     }
 
-    #[test]
-    fn all_lines_arrive_in_order() {
+    #[tokio::test]
+    async fn all_lines_arrive_in_order() {
         let output = Shared::default();
         let mut writer = LineWriter::new(output.clone(), WhenFull::Count).unwrap();
         for line in 0..1_000 {
             writer.lines(vec![line.to_string()]).unwrap();
         }
-        writer.finish("last".to_owned()).unwrap();
+        writer.finish("last".to_owned()).await.unwrap();
         let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[999], lines[1_000]), (1_001, "999", "last"));
     }
 
-    #[test]
-    fn a_reader_that_went_away_is_not_a_failure_of_ours() {
+    #[tokio::test]
+    async fn a_reader_that_went_away_is_not_a_failure_of_ours() {
         let writer = LineWriter::new(Broken(ErrorKind::BrokenPipe), WhenFull::Count).unwrap();
-        assert!(matches!(writer.finish("x".to_owned()), Err(Stopped::ReaderGone)));
+        assert!(matches!(writer.finish("x".to_owned()).await, Err(Stopped::ReaderGone)));
         let writer = LineWriter::new(Broken(ErrorKind::StorageFull), WhenFull::Count).unwrap();
-        assert!(matches!(writer.finish("x".to_owned()), Err(Stopped::Failed(_))));
+        assert!(matches!(writer.finish("x".to_owned()).await, Err(Stopped::Failed(_))));
     }
 
     #[test]
@@ -183,9 +197,10 @@ mod tests {
         assert!(writer.unwritten() > 0);
         drop(reader);
     }
+
     /// As a pager does, which reads a page and then waits for its person.
-    #[test]
-    fn a_reader_may_take_its_time_where_lines_wait() {
+    #[tokio::test]
+    async fn a_reader_may_take_its_time_where_lines_wait() {
         let (mut reader, slow) = io::pipe().unwrap();
         let mut writer = LineWriter::new(slow, WhenFull::Wait).unwrap();
         let reader = thread::spawn(move || {
@@ -194,7 +209,8 @@ mod tests {
             io::Read::read_to_string(&mut reader, &mut text).map(|_| text)
         });
         writer.lines(vec!["x".repeat(100); 2 * WAITING_LINES]).unwrap();
-        writer.finish("last".to_owned()).unwrap();
+        writer.room().await;
+        writer.finish("last".to_owned()).await.unwrap();
         let text = reader.join().unwrap().unwrap();
         assert_eq!(text.lines().count(), 2 * WAITING_LINES + 1);
         assert!(text.ends_with("last\n"));
