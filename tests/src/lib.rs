@@ -37,6 +37,7 @@ pub mod link;
 pub mod namespace;
 mod netlink;
 pub mod object;
+mod offload;
 pub mod port;
 pub mod script;
 mod tap;
