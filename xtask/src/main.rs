@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod ci;
+mod conform;
 mod demo;
 mod ebpf;
 mod run;
@@ -26,6 +27,8 @@ enum Task {
     Demo(demo::Args),
     /// Build tcptop and run every test, the end-to-end ones as root
     Test(test::Args),
+    /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
+    Conform(conform::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
     /// Everything CI checks, in its order
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         None => Cli::command().print_help().map_err(Into::into),
         Some(Task::Demo(args)) => demo::run(&args),
         Some(Task::Test(args)) => test::run(&args),
+        Some(Task::Conform(args)) => conform::run(&args),
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Ci) => ci::run(),
         Some(Task::Tidy) => tidy::run(),
