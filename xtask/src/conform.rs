@@ -63,6 +63,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.built {
+        // Here the parent is sudo. Should it be killed, nobody could end this from outside.
+        nix::sys::prctl::set_pdeathsig(lab::Signal::SIGTERM)?;
         return compare_all(args);
     }
     let missing = ["tshark", "tcpdump"].into_iter().filter(|tool| shell::on_path(tool).is_empty());
@@ -97,7 +99,9 @@ fn compare_all(args: &Args) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // tcptop, tshark and tcpdump are started in other folders than this.
     let folder = fs::canonicalize(&folder)?;
-    if args.live { live::run(&folder) } else { run_scenes(args, &folder) }?;
+    println!("{}\n{}", tshark::version()?, capture::version()?);
+    let result = if args.live { live::run(&folder) } else { run_scenes(args, &folder) };
+    result.with_context(|| format!("the captures are in {}", folder.display()))?;
     if args.keep.is_none() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }

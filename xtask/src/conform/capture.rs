@@ -61,7 +61,8 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Waits until nothing more comes, stops, and answers how many packets there are. Fails when one was missed.
+    /// Waits until nothing more comes, stops, and answers how many packets there are. Fails when one was missed; one
+    /// that comes while tcpdump is told to stop is as one that comes after.
     pub(super) fn stop(mut self) -> Result<u64> {
         self.wait_quiet()?;
         let id = Pid::from_raw(i32::try_from(self.child.id())?);
@@ -100,6 +101,14 @@ impl Capture {
     }
 }
 
+/// The line that names tcpdump's version.
+pub(super) fn version() -> Result<String> {
+    let output = Command::new("tcpdump").arg("--version").output().context("cannot start tcpdump")?;
+    // Which of the two it writes to depends on the version.
+    let told = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&told).lines().next().unwrap_or_default().to_owned())
+}
+
 impl Drop for Capture {
     fn drop(&mut self) {
         // Both fail only for a process that was waited for.
@@ -108,17 +117,16 @@ impl Drop for Capture {
     }
 }
 
-/// How many packets were written, when these are all that there were.
+/// How many packets were written, when none before the last of them is missing.
 fn whole(told: &str) -> Result<u64> {
     let count = |what: &str| {
         let line = told.lines().find(|line| line.contains(what));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         number.with_context(|| format!("no count of packets {what}"))
     };
-    let (captured, received) = (count("captured")?, count("received by filter")?);
-    ensure!(captured == received, "only {captured} of {received} packets were written");
-    ensure!(count("dropped by kernel")? == 0, "the kernel dropped packets");
-    Ok(captured)
+    let dropped = count("dropped by kernel")?;
+    ensure!(dropped == 0, "the kernel dropped {dropped} packets");
+    count("captured")
 }
 
 #[cfg(test)]
@@ -127,15 +135,14 @@ mod tests {
 
     #[test]
     fn a_capture_is_whole_or_nothing() {
-        let told = |captured, received, dropped| {
+        let told = |captured, dropped| {
             format!(
-                "tcpdump: listening on near0\n{captured} packets captured\n{received} packets received by filter\n\
+                "tcpdump: listening on near0\n{captured} packets captured\n20 packets received by filter\n\
                  {dropped} packets dropped by kernel\n"
             )
         };
-        assert_eq!(whole(&told(12, 12, 0)).unwrap(), 12);
-        assert!(whole(&told(11, 12, 0)).is_err());
-        assert!(whole(&told(12, 12, 1)).is_err());
+        assert_eq!(whole(&told(12, 0)).unwrap(), 12);
+        assert!(whole(&told(12, 1)).is_err());
         assert!(whole("").is_err());
     }
 }

@@ -122,6 +122,10 @@ fn totals(ledger: &mut Ledger, stories: &[Story<'_>], told: &[(&Story<'_>, &Flow
         ("all handshakes", summary.handshakes, told.len() as u64),
         ("all established", summary.established, count("established")),
         ("all refused", summary.refused, count("refused")),
+        ("all unanswered", summary.unanswered, count("unanswered")),
+        ("all half-open", summary.half_open, count("half-open")),
+        ("all reset", summary.reset, count("reset")),
+        ("all pending", summary.pending, count("pending")),
         ("all repeats", summary.repeated_syns, told.iter().map(repeats).sum::<usize>() as u64),
         ("all cut packets", summary.truncated, cut),
         ("all losses", summary.lost, cut),
@@ -139,6 +143,9 @@ fn connection(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow, view: View) {
     };
     ledger.same(&name("role"), Some(flow.role.as_str()), Some(role));
     ledger.same(&name("outcome"), Some(flow.outcome.as_str()), Some(story.outcome()));
+    // What silence decides is dated to when that became sure; no packet says when.
+    let decided = story.decision().map(|frame| frame.time_ns);
+    ledger.same(&name("time"), decided.map(|_| flow.told_ns), decided);
     completed(ledger, story, flow);
     tries(ledger, story, flow);
     let legs = [
@@ -253,6 +260,11 @@ fn closing(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow) {
     let (ours, theirs) = (flow.close.as_ref(), story.ending());
     ledger.same(&name("end"), ours.map(|end| end.outcome.as_str()), theirs.as_ref().map(|end| end.outcome));
     ledger.same(&name("closed by"), ours.map(|end| end.closer), theirs.as_ref().map(|end| end.closer));
+    ledger.same(
+        &name("end's time"),
+        ours.map(|end| end.time_ns),
+        theirs.as_ref().map(|end| end.last.time_ns),
+    );
     let opened_ns = story.syns[0].time_ns;
     let lifetime = theirs.map(|end| end.last.time_ns.saturating_sub(opened_ns));
     ledger.same(&name("lifetime"), ours.and_then(|end| end.lifetime_ns), lifetime);

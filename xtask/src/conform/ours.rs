@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use lab::Object;
 
 /// A time between two segments, in nanoseconds.
@@ -31,6 +32,8 @@ pub(super) struct Flow {
     pub(super) local: SocketAddr,
     pub(super) remote: SocketAddr,
     pub(super) outcome: String,
+    /// When it was decided, in nanoseconds since 1970.
+    pub(super) told_ns: u64,
     pub(super) tries: Option<u64>,
     pub(super) server_leg: Option<Leg>,
     pub(super) client_leg: Option<Leg>,
@@ -46,6 +49,8 @@ pub(super) struct Flow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Close {
     pub(super) outcome: String,
+    /// Nanoseconds since 1970.
+    pub(super) time_ns: u64,
     pub(super) lifetime_ns: Option<u64>,
     /// Who sent the RST, or the first FIN.
     pub(super) closer: SocketAddr,
@@ -64,6 +69,10 @@ pub(super) struct Summary {
     pub(super) handshakes: u64,
     pub(super) established: u64,
     pub(super) refused: u64,
+    pub(super) unanswered: u64,
+    pub(super) half_open: u64,
+    pub(super) reset: u64,
+    pub(super) pending: u64,
     pub(super) repeated_syns: u64,
     /// Packets whose headers the capture does not hold.
     pub(super) truncated: u64,
@@ -107,6 +116,7 @@ fn flow(object: &Object) -> Result<Flow> {
         local: object.local(),
         remote: object.remote(),
         outcome: word(object, "outcome")?,
+        told_ns: time_ns(object)?,
         tries: object.number("tries"),
         server_leg: leg(object, "server_leg")?,
         client_leg: leg(object, "client_leg")?,
@@ -129,8 +139,8 @@ fn add_close(flows: &mut [Flow], object: &Object) -> Result<()> {
         "remote" => remote,
         other => bail!("closed by {other}"),
     };
-    let close =
-        Close { outcome: word(object, "outcome")?, lifetime_ns: object.number("lifetime_ns"), closer };
+    let (outcome, time_ns) = (word(object, "outcome")?, time_ns(object)?);
+    let close = Close { outcome, time_ns, lifetime_ns: object.number("lifetime_ns"), closer };
     ensure!(flow.close.replace(close).is_none(), "a connection that was closed twice: {object:?}");
     Ok(())
 }
@@ -145,12 +155,21 @@ fn leg(object: &Object, name: &str) -> Result<Option<Leg>> {
     })
 }
 
+fn time_ns(object: &Object) -> Result<u64> {
+    let time: Timestamp = word(object, "time")?.parse()?;
+    Ok(time.as_nanosecond().try_into()?)
+}
+
 fn summary(object: &Object) -> Result<Summary> {
     let number = |field: &str| object.number(field).with_context(|| format!("a summary without {field}"));
     Ok(Summary {
         handshakes: number("handshakes")?,
         established: number("established")?,
         refused: number("refused")?,
+        unanswered: number("unanswered")?,
+        half_open: number("half_open")?,
+        reset: number("reset")?,
+        pending: number("pending")?,
         repeated_syns: number("repeated_syns")?,
         truncated: number("lost_truncated")?,
         lost: number("lost")?,

@@ -129,6 +129,13 @@ pub(super) fn read(file: &Path, empty: &Path) -> Result<Capture> {
     gather(&output(tshark)?)
 }
 
+/// The line that names its version: what its fields mean may change from one to the next.
+pub(super) fn version() -> Result<String> {
+    let mut tshark = Command::new("tshark");
+    tshark.arg("--version").stdin(Stdio::null());
+    Ok(output(tshark)?.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Writes a capture anew as pcapng.
 pub(super) fn to_pcapng(file: &Path, to: &Path, empty: &Path) -> Result<()> {
     let mut tshark = command(empty);
