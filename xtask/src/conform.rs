@@ -30,6 +30,8 @@ mod compare_tests;
 mod live;
 mod ours;
 mod reason;
+#[cfg(test)]
+mod reason_tests;
 mod report;
 mod scenes;
 mod story;
