@@ -54,5 +54,5 @@ pub use object::{Object, objects};
 pub use port::Port;
 pub use script::{Direction, Effect, Kind, Match, Occurrence, Rule, Script};
 pub use tcptop::{Line, Output, Tcptop, end_with_parent};
-pub use traffic::{ClientPlan, Clients, Mode, Server, Tally, connect, connect_many};
+pub use traffic::{ClientPlan, Clients, Mode, Server, Tally, connect, connect_many, reset};
 pub use wire::{Counters, Medium, Wire};

@@ -44,7 +44,7 @@ const AT_ONCE: usize = 3;
 /// Addresses of the near host, in which a capture is made; of its addresses, those that the scenes use.
 const LOCAL: [&str; 2] = ["10.9.0.0/29", "fd09::/125"];
 
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub(crate) struct Args {
     /// Keep the captures in this folder; they are removed else, unless something disagrees
     #[arg(long, value_name = "DIR")]
@@ -53,6 +53,10 @@ pub(crate) struct Args {
     /// Only the scenes whose name has this in it
     #[arg(long, value_name = "WORDS", conflicts_with = "live")]
     only: Option<String>,
+
+    /// Another seed loses, repeats and holds back other packets
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 
     /// Instead: watch an interface by tcptop and tcpdump at once, and compare their times; wants an idle machine
     #[arg(long)]
@@ -85,6 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn built_arguments(args: &Args) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["conform".into(), "--built".into()];
+    words.extend(["--seed".into(), args.seed.to_string().into()]);
     words.extend(args.live.then(|| "--live".into()));
     for (option, value) in
         [("--keep", args.keep.as_ref().map(Into::into)), ("--only", args.only.as_ref().map(Into::into))]
@@ -99,8 +104,6 @@ fn compare_all(args: &Args) -> Result<()> {
     let folder =
         folder.unwrap_or_else(|| std::env::temp_dir().join(format!("tcptop-conform-{}", process::id())));
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // tcptop, tshark and tcpdump are started in other folders than this.
-    let folder = fs::canonicalize(&folder)?;
     println!("{}\n{}", tshark::version()?, capture::version()?);
     let result = if args.live { live::run(&folder) } else { run_scenes(args, &folder) };
     result.with_context(|| format!("the captures are in {}", folder.display()))?;
@@ -112,7 +115,7 @@ fn compare_all(args: &Args) -> Result<()> {
 
 fn run_scenes(args: &Args, folder: &Path) -> Result<()> {
     let wanted = |scene: &Scene| args.only.as_ref().is_none_or(|words| scene.name.contains(words));
-    let scenes: Vec<Scene> = scenes::all().into_iter().filter(wanted).collect();
+    let scenes: Vec<Scene> = scenes::all(args.seed).into_iter().filter(wanted).collect();
     ensure!(!scenes.is_empty(), "no scene has that in its name");
     let next = AtomicUsize::new(0);
     let (told, results) = mpsc::channel();
@@ -178,6 +181,7 @@ fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
     let capture = Capture::start(&bench.near, scene.plan, &raw)?;
     (scene.traffic)(&bench).context("the traffic failed")?;
     let packets = capture.stop()?;
+    let wire = bench.counters();
     drop(bench);
     let empty = folder.join("settings");
     fs::create_dir_all(&empty)?;
@@ -193,7 +197,8 @@ fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
         ledger.add(&compare::compare(&theirs, &ours::replay(&file, local)?, view));
     }
     let stories = compare::stories(&theirs);
-    let seen = tally::tally(&theirs, &stories);
+    let mut seen = tally::tally(&theirs, &stories);
+    tally::add_wire(&mut seen, &wire);
     let shortfalls = shortfalls(scene, &seen, &ledger);
     Ok(Outcome { packets, flows: stories.len() as u64, ledger, shortfalls })
 }
@@ -207,4 +212,45 @@ fn shortfalls(scene: &Scene, seen: &BTreeMap<tally::Seen, u64>, ledger: &Ledger)
     let idle = scene.reasons.iter().filter(|reason| !ledger.differing.contains_key(reason));
     let idle = idle.map(|reason| format!("no difference by `{}`, which was to show", reason.name()));
     few.chain(many).chain(idle).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, Scene, built_arguments, reason::Reason, scenes};
+    use clap::Parser;
+    use std::collections::BTreeSet;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn root_gets_all_arguments() {
+        let words = ["conform", "--keep", "some where", "--only", "lost", "--seed", "7"];
+        let args = Line::try_parse_from(words).unwrap().args;
+        let again = Line::try_parse_from(built_arguments(&args)).unwrap().args;
+        assert!(again.built && !args.built);
+        assert_eq!((again.keep, again.only, again.seed), (args.keep, args.only, args.seed));
+        let live = Line::try_parse_from(["conform", "--live"]).unwrap().args;
+        assert!(Line::try_parse_from(built_arguments(&live)).unwrap().args.live);
+    }
+
+    /// A reason that no scene has to show could be there for nothing.
+    #[test]
+    fn every_reason_has_its_scene() {
+        let scenes = scenes::all(1);
+        let shown: BTreeSet<Reason> = scenes.iter().flat_map(|scene| scene.reasons).copied().collect();
+        assert_eq!(shown, BTreeSet::from(Reason::ALL));
+    }
+
+    #[test]
+    fn every_scene_has_its_file_and_something_to_show() {
+        let scenes = scenes::all(1);
+        let file = |scene: &Scene| super::file(scene, "".as_ref()).with_extension("");
+        let files: BTreeSet<_> = scenes.iter().map(file).collect();
+        assert_eq!(files.len(), scenes.len());
+        assert!(scenes.iter().all(|scene| !scene.least.is_empty()));
+    }
 }

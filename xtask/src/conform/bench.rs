@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use lab::link::NEAR_HOSTS;
-use lab::{Cidr, Link, Medium, NEAR, Namespace, Script, Wire, far_v4, far_v6, near_v4, near_v6};
+use lab::{
+    Cidr, Counters, Direction, Link, Medium, NEAR, Namespace, Script, Wire, far_v4, far_v6, near_v4, near_v6,
+};
 
 /// Name of the interface at the far end of the pair.
 const FAR: &str = "far0";
@@ -22,7 +24,7 @@ pub(super) enum Kind {
 pub(super) struct Bench {
     pub(super) near: Namespace,
     pub(super) far: Namespace,
-    _wire: Option<Wire>,
+    wire: Option<Wire>,
 }
 
 impl Bench {
@@ -30,7 +32,7 @@ impl Bench {
         let bench = match kind {
             Kind::Wire(medium) => {
                 let Link { near, far, wire, .. } = Link::over(medium, script)?;
-                Self { near, far, _wire: Some(wire) }
+                Self { near, far, wire: Some(wire) }
             }
             Kind::Pair { offloads } => pair(offloads)?,
         };
@@ -38,6 +40,12 @@ impl Bench {
             host.set_sysctl("net/ipv4/tcp_timestamps", if timestamps { "1" } else { "0" })?;
         }
         Ok(bench)
+    }
+
+    /// What the wire did, each way; nothing without one.
+    pub(super) fn counters(&self) -> [Counters; 2] {
+        let both = [Direction::ToFar, Direction::ToNear];
+        both.map(|way| self.wire.as_ref().map_or_else(Counters::default, |wire| wire.counters(way)))
     }
 }
 
@@ -56,5 +64,5 @@ fn pair(offloads: bool) -> Result<Bench> {
         address(v6, 64)?;
         host.set_segmentation_offloads(interface, offloads)?;
     }
-    Ok(Bench { near, far, _wire: None })
+    Ok(Bench { near, far, wire: None })
 }

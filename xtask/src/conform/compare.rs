@@ -8,7 +8,7 @@ use super::bench;
 use super::ours::{Flow, Leg, Run};
 use super::reason::Reason;
 use super::story::Story;
-use super::tshark::{Capture, FIN, completeness};
+use super::tshark::{Capture, FIN, RST, completeness};
 
 /// What tcptop can know of directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,24 +170,40 @@ fn connection(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow, view: View) {
 
 /// The outcome by the flags that tshark saw in the stream.
 fn completed(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow) {
-    use completeness::{ACK, RST, SYN, SYN_ACK};
     let seen = story.stream.completeness();
-    let has = |bits| seen & bits == bits;
-    let expected: &[&str] = match () {
-        () if !has(SYN) => &[],
-        () if !has(SYN_ACK) && has(RST) => &["refused"],
-        () if !has(SYN_ACK) => &["unanswered", "pending"],
-        () if has(ACK) => &["established"],
-        () if has(RST) => &["reset"],
-        () => &["half-open", "pending"],
-    };
-    let flagged = story.acknowledgement().is_some_and(|ack| ack.has(super::tshark::RST));
-    let what = format!("{} outcome by tcp.completeness {seen}", story.name());
-    match flow.outcome.as_str() {
+    let outcome = flow.outcome.as_str();
+    let flagged = story.acknowledgement().is_some_and(|ack| ack.has(RST));
+    if outcome == "reset" && flagged && seen & completeness::RST != 0 {
         // The ACK flag of the RST alone made the bit.
-        "reset" if flagged && has(RST) => ledger.differs(Reason::RstIsNoAck),
-        outcome if expected.contains(&outcome) => ledger.agrees(),
-        outcome => ledger.disagrees(&what, &outcome, &expected),
+        ledger.differs(Reason::RstIsNoAck);
+    } else {
+        let fits = |seen| outcomes(seen).contains(&outcome);
+        flags(ledger, story, &format!("outcome {outcome}"), fits);
+    }
+}
+
+/// What handshakes come to that show these flags.
+fn outcomes(seen: u8) -> &'static [&'static str] {
+    let has = |bit| seen & bit != 0;
+    match () {
+        () if !has(completeness::SYN) => &[],
+        () if !has(completeness::SYN_ACK) && has(completeness::RST) => &["refused"],
+        () if !has(completeness::SYN_ACK) => &["unanswered", "pending"],
+        () if has(completeness::ACK) => &["established"],
+        () if has(completeness::RST) => &["reset"],
+        () => &["half-open", "pending"],
+    }
+}
+
+/// Something that has to fit `tcp.completeness`, at least without what is of another connection.
+fn flags(ledger: &mut Ledger, story: &Story<'_>, what: &str, fits: impl Fn(u8) -> bool) {
+    let seen = story.stream.completeness();
+    if fits(seen) {
+        ledger.agrees();
+    } else if seen == story.completeness(false) && fits(story.completeness(true)) {
+        ledger.differs(Reason::StaleSegment);
+    } else {
+        ledger.disagrees(&format!("{} by tcp.completeness", story.name()), &what, &seen);
     }
 }
 
@@ -227,6 +243,9 @@ fn why(story: &Story<'_>, ours: Option<u64>, theirs: Option<u64>) -> Option<Reas
     let ended = story.acknowledgement()?;
     if theirs != story.initial_rtt_ns() {
         return None;
+    }
+    if !story.owns(ended) {
+        return Some(Reason::StaleSegment);
     }
     let Some(completion) = story.completion else {
         let rejection = story.rejection?;
@@ -269,13 +288,13 @@ fn closing(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow) {
     let lifetime = theirs.map(|end| end.last.time_ns.saturating_sub(opened_ns));
     ledger.same(&name("lifetime"), ours.and_then(|end| end.lifetime_ns), lifetime);
 
-    let seen = story.stream.completeness();
-    let has = |bit| seen & bit != 0;
-    let fits = match (ours.map(|end| end.outcome.as_str()), flow.outcome.as_str()) {
-        (Some("closed"), _) => has(completeness::FIN),
-        (Some("reset"), _) | (None, "refused" | "reset") => has(completeness::RST),
-        _ => !has(completeness::RST),
-    };
-    let what = name("end by tcp.completeness");
-    if fits { ledger.agrees() } else { ledger.disagrees(&what, &flow.close, &seen) }
+    let end = ours.map(|end| end.outcome.as_str());
+    flags(ledger, story, &format!("end {end:?}"), |seen| {
+        let has = |bit| seen & bit != 0;
+        match (end, flow.outcome.as_str()) {
+            (Some("closed"), _) => has(completeness::FIN),
+            (Some("reset"), _) | (None, "refused" | "reset") => has(completeness::RST),
+            _ => !has(completeness::RST),
+        }
+    });
 }

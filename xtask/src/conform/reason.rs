@@ -8,16 +8,18 @@ pub(super) enum Reason {
     RstIsNoAck,
     FinCompletes,
     LateSyn,
+    StaleSegment,
     CutHeaders,
 }
 
 impl Reason {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::RepeatedSyn,
         Self::RepeatedSynAck,
         Self::RstIsNoAck,
         Self::FinCompletes,
         Self::LateSyn,
+        Self::StaleSegment,
         Self::CutHeaders,
     ];
 
@@ -28,6 +30,7 @@ impl Reason {
             Self::RstIsNoAck => "RST is no ACK",
             Self::FinCompletes => "FIN completes",
             Self::LateSyn => "late SYN",
+            Self::StaleSegment => "stale segment",
             Self::CutHeaders => "cut headers",
         }
     }
@@ -50,6 +53,10 @@ impl Reason {
                 "the ACK was not seen, and the FIN shows that there was one: tshark takes the FIN's time, tcptop none"
             }
             Self::LateSyn => "a SYN came again after the outcome was told, and is not in what was told",
+            Self::StaleSegment => {
+                "a late segment of the connection before on the same ports ends the handshake for tshark; its numbers \
+                 do not fit, so that tcptop passes it over"
+            }
             Self::CutHeaders => {
                 "the capture ends within the TCP options: tcptop counts the packet as lost and tells nothing of it"
             }

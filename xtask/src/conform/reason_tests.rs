@@ -6,7 +6,7 @@ use super::compare_tests::{
 };
 use super::ours::{Leg, Run, Summary};
 use super::reason::Reason;
-use super::tshark::{ACK, Capture, RST, SYN};
+use super::tshark::{ACK, Capture, Frame, RST, SYN};
 
 /// Compares, and expects differences by these reasons and nothing else.
 #[track_caller]
@@ -151,6 +151,33 @@ fn a_fin_completes_without_a_time() {
     let mut frames = plain().streams.remove(0).frames;
     frames[2] = frame(false, 11, ACK, None);
     assert_disagreements(&capture(frames, Some(11), 23), &run, 1);
+}
+
+#[test]
+fn a_segment_of_another_connection_is_stale() {
+    let with = |from_client, seq, ack| {
+        let mut frames = plain().streams.remove(0).frames;
+        frames.insert(1, Frame { seq, ack, ..frame(from_client, 4, ACK, None) });
+        capture(frames, Some(4), 23)
+    };
+    assert_differs(&with(false, 1 << 30, 1 << 31), &plain_run(), &[Reason::StaleSegment]);
+    assert_differs(&with(true, 1 << 30, 201), &plain_run(), &[Reason::StaleSegment]);
+    assert_differs(&with(true, 101, 1 << 30), &plain_run(), &[Reason::StaleSegment]);
+    assert_disagreements(&with(false, 1 << 30, 101), &plain_run(), 1);
+    assert_disagreements(&with(true, 101, 201), &plain_run(), 1);
+
+    // A RST leaves its flag, if it is not the connection's own.
+    let with_rst = |seq, seen| {
+        let mut frames = plain().streams.remove(0).frames;
+        frames.truncate(3);
+        frames.insert(2, Frame { seq, ..frame(true, 4, RST, None) });
+        capture(frames, Some(11), seen)
+    };
+    let mut open = plain_run();
+    open.flows[0].close = None;
+    assert_differs(&with_rst(1 << 30, 39), &open, &[Reason::StaleSegment]);
+    assert_disagreements(&with_rst(1 << 30, 55), &open, 1);
+    assert!(disagreements(&compare(&with_rst(101, 39), &open, View::Observer)) > 0, "it is its own");
 }
 
 #[test]

@@ -29,8 +29,10 @@ pub(super) struct Scene {
 }
 
 /// All of them; those that take longest come first, as several run at a time.
-pub(super) fn all() -> Vec<Scene> {
-    [outcomes(), losses(), chance(), formats()].concat()
+pub(super) fn all(seed: u64) -> Vec<Scene> {
+    let mut scenes = [outcomes(), losses(), chance(), formats()].concat();
+    scenes.iter_mut().for_each(|scene| scene.script.seed = seed);
+    scenes
 }
 
 /// How long a frame takes over the wire, each way.
@@ -43,7 +45,7 @@ fn scene(name: &'static str, traffic: fn(&Bench) -> Result<()>, least: &[(Seen, 
     Scene {
         name,
         bench: bench::Kind::Wire(Medium::Ethernet),
-        script: Script::seeded(1).delay(EACH_WAY),
+        script: Script::default().delay(EACH_WAY),
         timestamps: true,
         plan: Plan { interface: NEAR, snap: 128, nanoseconds: true },
         pcapng: false,
@@ -77,6 +79,7 @@ fn outcomes() -> Vec<Scene> {
     let families = [(Seen::Ipv4, 2), (Seen::Ipv6, 2)];
     let unanswered = [(Seen::Unanswered, 4), (Seen::RepeatedSyn, 4), (Seen::Pending, 2)];
     let half_open = [(Seen::HalfOpen, 2), (Seen::RepeatedSynAck, 2), (Seen::Pending, 2)];
+    let reused = [(Seen::PortsReused, 26), (Seen::Closed, 12), (Seen::Reset, 8)];
     let refused = scene("refusing server", traffic::refused, &[(Seen::Refused, 12)]);
     let twice = Scene { name: "refusing server, SYNs twice", ..refused.clone() };
     vec![
@@ -89,7 +92,9 @@ fn outcomes() -> Vec<Scene> {
         twice.rule(Rule::duplicate(Match::syn(), 1.0)).reasons(&[Reason::RstIsNoAck, Reason::LateSyn]),
         scene("resets", traffic::reset, &[(Seen::Reset, 24), (Seen::ResetInHandshake, 12)]),
         scene("closed by either end", traffic::closed, &[(Seen::Closed, 36)]),
-        silent(scene("ports used again", traffic::reused, &[(Seen::PortsReused, 26), (Seen::Closed, 12)])),
+        silent(scene("ports used again", traffic::reused, &reused)),
+        scene("ports used again at once", traffic::aborted, &[(Seen::PortsReused, 8), (Seen::Reset, 12)])
+            .reasons(&[Reason::StaleSegment]),
         scene("many clients", traffic::crowd, &[(Seen::Established, 240), (Seen::Overlapping, 60)]),
     ]
 }
@@ -124,13 +129,17 @@ fn losses() -> Vec<Scene> {
 }
 
 fn chance() -> Vec<Scene> {
-    let hardy = |name, rule| scene(name, traffic::hardy, &[(Seen::Established, 20)]).rule(rule);
+    let hardy = |name, least: &[(Seen, u64)]| {
+        scene(name, traffic::hardy, &[&[(Seen::Established, 20)], least].concat())
+    };
+    let (lost, twice, later) = ((Seen::Lost, 10), (Seen::Duplicated, 10), (Seen::Reordered, 10));
     let extra = Duration::from_millis(12);
     vec![
-        hardy("loss by chance", Rule::lose(Match::any(), 0.12)),
-        hardy("duplication", Rule::duplicate(Match::any(), 0.4)),
-        hardy("reordering", Rule::reorder(Match::any(), 0.3, extra)),
-        hardy("all of it, no timestamps", Rule::lose(Match::any(), 0.08))
+        hardy("loss by chance", &[lost]).rule(Rule::lose(Match::any(), 0.12)),
+        hardy("duplication by chance", &[twice]).rule(Rule::duplicate(Match::any(), 0.4)),
+        hardy("reordering by chance", &[later]).rule(Rule::reorder(Match::any(), 0.3, extra)),
+        hardy("all by chance, no timestamps", &[lost, twice, later])
+            .rule(Rule::lose(Match::any(), 0.08))
             .rule(Rule::duplicate(Match::any(), 0.2))
             .rule(Rule::reorder(Match::any(), 0.2, extra))
             .without_timestamps(),
@@ -147,7 +156,7 @@ fn formats() -> Vec<Scene> {
     let pair = |offloads| bench::Kind::Pair { offloads };
     let bulk = |name, snap| Scene {
         plan: Plan { snap, ..plan },
-        ..scene(name, traffic::bulk, &[(Seen::Established, 8), (Seen::CutPackets, 100)])
+        ..scene(name, traffic::bulk, &[(Seen::Established, 8), (Seen::CutPackets, 20)])
     };
     let with_offloads = bulk("offloads on", 128);
     vec![

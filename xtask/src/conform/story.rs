@@ -4,10 +4,13 @@
 use std::net::SocketAddr;
 
 use super::ours::Leg;
-use super::tshark::{ACK, FIN, Frame, RST, SYN, Stream};
+use super::tshark::{ACK, FIN, Frame, RST, SYN, Stream, completeness};
 
 /// An attempt without an answer, or an answer without an ACK, is no longer fresh after this (README).
 const FRESH_NS: u64 = 1_000_000_000;
+/// What a connection sends at first lies less than this behind its first sequence number. Numbers of another one do so
+/// by chance once in 256 times, in both directions together once in 65,536.
+const NEAR: u32 = 1 << 24;
 /// Sequence numbers this far behind the expected one still belong to the handshake.
 const FLIGHT: u32 = 1 << 16;
 
@@ -47,7 +50,7 @@ impl<'s> Story<'s> {
         let answer = syn_acks.first();
         let completes = |frame: &&Frame| {
             let fits = answer.is_some_and(|answer| {
-                answer.number < frame.number && frame.ack.wrapping_sub(answer.seq.wrapping_add(1)) < 1 << 24
+                answer.number < frame.number && frame.ack.wrapping_sub(answer.seq.wrapping_add(1)) < NEAR
             });
             fits && frame.source == opener && frame.has(ACK) && frame.lacks(SYN | RST)
         };
@@ -138,6 +141,28 @@ impl<'s> Story<'s> {
     /// The packet that ends the handshake for tshark: the first with ACK and without SYN, whoever sent it.
     pub(super) fn acknowledgement(&self) -> Option<&'s Frame> {
         self.stream.frames.iter().find(|frame| frame.has(ACK) && frame.lacks(SYN))
+    }
+
+    /// Has the segment numbers of this connection? One of the connection before on the same ports has not.
+    pub(super) fn owns(&self, frame: &Frame) -> bool {
+        let fits = |number: u32, next: Option<u32>| next.is_some_and(|next| number.wrapping_sub(next) < NEAR);
+        let offered = Some(self.syns[0].seq.wrapping_add(1));
+        let answered = self.syn_acks.first().map(|answer| answer.seq.wrapping_add(1));
+        let opens = frame.source == self.opener;
+        let (own, other) = if opens { (offered, answered) } else { (answered, offered) };
+        match (frame.has(SYN), frame.has(ACK)) {
+            (true, false) => opens && frame.seq == self.syns[0].seq,
+            (true, true) => !opens && Some(frame.ack) == offered,
+            (false, false) => fits(frame.seq, own),
+            // What answers a SYN by a RST has no number of its own.
+            (false, true) => fits(frame.ack, other) && (!opens || fits(frame.seq, own)),
+        }
+    }
+
+    /// `tcp.completeness` by its definition; of the connection's own segments alone, or of all in the stream.
+    pub(super) fn completeness(&self, own: bool) -> u8 {
+        let counted = self.stream.frames.iter().filter(|frame| !own || self.owns(frame));
+        counted.fold(0, |seen, frame| seen | completeness::of(frame))
     }
 
     /// `tcp.analysis.initial_rtt` by its definition: to that packet from the latest SYN before it.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use lab::Counters;
+
 use super::bench;
 use super::story::Story;
 use super::tshark::{Capture, FIN};
@@ -9,7 +11,7 @@ use super::tshark::{Capture, FIN};
 /// The longest packet of an Ethernet of the usual MTU, in bytes.
 const LONGEST_FRAME: u32 = 1_514;
 
-/// Something that a scene can have, by the packets that tshark lists.
+/// Something that a scene can have, by the packets that tshark lists and by the wire's own counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Seen {
     Flows,
@@ -39,6 +41,10 @@ pub(super) enum Seen {
     LongPackets,
     /// Packets that are captured in part.
     CutPackets,
+    /// What the wire did by chance.
+    Lost,
+    Duplicated,
+    Reordered,
 }
 
 /// How often each was seen.
@@ -59,6 +65,17 @@ pub(super) fn tally(capture: &Capture, stories: &[Story<'_>]) -> BTreeMap<Seen, 
     count(Seen::LongPackets, frames().filter(|frame| frame.len > LONGEST_FRAME).count());
     count(Seen::CutPackets, frames().filter(|frame| frame.captured < frame.len).count());
     seen
+}
+
+/// Adds what the wire did.
+pub(super) fn add_wire(seen: &mut BTreeMap<Seen, u64>, wire: &[Counters]) {
+    for way in wire {
+        for (what, times) in
+            [(Seen::Lost, way.lost), (Seen::Duplicated, way.duplicated), (Seen::Reordered, way.reordered)]
+        {
+            *seen.entry(what).or_default() += times;
+        }
+    }
 }
 
 fn traits(story: &Story<'_>) -> [(Seen, bool); 19] {

@@ -241,6 +241,16 @@ pub(super) fn reused(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+/// Connections that the client resets. What the server answers is still under way while the next one on the same
+/// ports begins.
+pub(super) fn aborted(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (1, 3), |way| {
+        let mut stream = way.connect(40_001, OPEN_PORT, PATIENCE)?;
+        stream.write_all(&[b'x'; 3_000])?;
+        Ok(lab::reset(stream)?)
+    })
+}
+
 /// Some of everything that takes no long wait.
 pub(super) fn mixed(bench: &Bench) -> Result<()> {
     plain(bench)?;

@@ -11,13 +11,25 @@ pub(super) const SYN: u16 = 0x02;
 pub(super) const RST: u16 = 0x04;
 pub(super) const ACK: u16 = 0x10;
 
-/// Bits of `tcp.completeness`.
+/// Bits of `tcp.completeness`, as far as they are compared.
 pub(super) mod completeness {
     pub(crate) const SYN: u8 = 1;
     pub(crate) const SYN_ACK: u8 = 2;
     pub(crate) const ACK: u8 = 4;
+    pub(crate) const DATA: u8 = 8;
     pub(crate) const FIN: u8 = 16;
     pub(crate) const RST: u8 = 32;
+
+    /// What one packet adds.
+    pub(crate) fn of(frame: &super::Frame) -> u8 {
+        let with = |is_so: bool, bit| if is_so { bit } else { 0 };
+        let acknowledges = frame.has(super::ACK) && frame.lacks(super::SYN);
+        with(frame.is_syn(), SYN)
+            | with(frame.is_syn_ack(), SYN_ACK)
+            | with(acknowledges && frame.payload == 0, ACK)
+            | with(frame.has(super::FIN | super::ACK), FIN)
+            | with(frame.has(super::RST), RST)
+    }
 }
 
 const FIELDS: [&str; 19] = [
@@ -102,9 +114,9 @@ impl Stream {
         self.frames.iter().find_map(|frame| frame.initial_rtt_ns)
     }
 
-    /// The last value is the one that all frames count in.
+    /// The last value is the one that all frames count in. Whether there was data is not compared.
     pub(super) fn completeness(&self) -> u8 {
-        self.frames.last().map_or(0, |frame| frame.completeness)
+        self.frames.last().map_or(0, |frame| frame.completeness & !completeness::DATA)
     }
 }
 
@@ -243,7 +255,7 @@ mod tests {
         assert_eq!((frame.number, frame.time_ns), (7, 1_795_325_041_123_456_789));
         assert_eq!(frame.source, "10.9.0.1:40000".parse().unwrap());
         assert_eq!((frame.flags, frame.timestamps), (SYN, Some((9, 0))));
-        assert_eq!((stream.initial_rtt_ns(), stream.completeness()), (Some(40_000_001), 31));
+        assert_eq!((stream.initial_rtt_ns(), stream.completeness()), (Some(40_000_001), 23));
         assert!(!frame.is_cut());
     }
 
