@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let missing: Vec<&str> = missing.collect();
     if !missing.is_empty() {
         let names = missing.join(" ");
-        bail!("{names} is needed and not here: apt-get install --no-install-recommends {names}");
+        bail!("missing: {names}; get it by: apt-get install --no-install-recommends {names}");
     }
     let root = shell::is_root();
     if !root {

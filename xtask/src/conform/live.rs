@@ -51,12 +51,19 @@ pub(super) fn run(folder: &Path) -> Result<()> {
 /// A quarter each way in each family, one after the other.
 fn connections(link: &Link) -> Result<()> {
     let (near, far) = (&link.near, &link.far);
-    let ways =
-        [(near, far, far_v4(11)), (near, far, far_v6(11)), (far, near, near_v4(1)), (far, near, near_v6(1))];
-    let serve = |(from, to, host)| Ok((from, Server::bind(to, SocketAddr::new(host, 80), Mode::HoldOpen)?));
+    let ways = [
+        (near, near_v4(1), far, far_v4(11)),
+        (near, near_v6(1), far, far_v6(11)),
+        (far, far_v4(11), near, near_v4(1)),
+        (far, far_v6(11), near, near_v6(1)),
+    ];
+    let serve = |(from, client, to, host)| {
+        let server = Server::bind(to, SocketAddr::new(host, 80), Mode::HoldOpen)?;
+        Ok((from, SocketAddr::new(client, 0), server))
+    };
     let servers = ways.into_iter().map(serve).collect::<Result<Vec<_>>>()?;
-    for (from, server) in servers.iter().cycle().take(CONNECTIONS) {
-        drop(connect(from, None, server.address(), PATIENCE).context("cannot connect")?);
+    for (from, client, server) in servers.iter().cycle().take(CONNECTIONS) {
+        drop(connect(from, Some(*client), server.address(), PATIENCE).context("cannot connect")?);
         thread::sleep(PERIOD);
     }
     Ok(())
