@@ -1,6 +1,6 @@
 //! Both views of a capture, flow by flow and figure by figure.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::Debug;
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use super::bench;
 use super::ours::{Flow, Leg, Run};
 use super::reason::Reason;
 use super::story::Story;
-use super::tshark::{Capture, FIN, RST, completeness};
+use super::tshark::{Capture, FIN, Frame, RST, completeness};
 
 /// What tcptop can know of directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +70,20 @@ pub(super) fn stories(capture: &Capture) -> Vec<Story<'_>> {
     let mut stories: Vec<_> = Vec::new();
     for stream in capture.streams.iter().rev() {
         let Some(first) = stream.frames.first() else { continue };
-        let ends = [first.source.min(first.destination), first.source.max(first.destination)];
-        let until_ns = next_ns.insert(ends, first.time_ns).unwrap_or(capture.end_ns);
+        let until_ns = next_ns.insert(both_ends(first), first.time_ns).unwrap_or(capture.end_ns);
         stories.extend(Story::of(stream, until_ns));
     }
     stories.reverse();
+    let mut used = HashSet::new();
+    for story in &mut stories {
+        story.follows = !used.insert(both_ends(story.syns[0]));
+    }
     stories
+}
+
+/// In an order that both directions agree on.
+fn both_ends(frame: &Frame) -> [SocketAddr; 2] {
+    [frame.source.min(frame.destination), frame.source.max(frame.destination)]
 }
 
 /// Compares a run of tcptop with what tshark says of the same capture.
@@ -200,7 +208,7 @@ fn flags(ledger: &mut Ledger, story: &Story<'_>, what: &str, fits: impl Fn(u8) -
     let seen = story.stream.completeness();
     if fits(seen) {
         ledger.agrees();
-    } else if seen == story.completeness(false) && fits(story.completeness(true)) {
+    } else if story.follows && seen == story.completeness(false) && fits(story.completeness(true)) {
         ledger.differs(Reason::StaleSegment);
     } else {
         ledger.disagrees(&format!("{} by tcp.completeness", story.name()), &what, &seen);
@@ -245,7 +253,7 @@ fn why(story: &Story<'_>, ours: Option<u64>, theirs: Option<u64>) -> Option<Reas
         return None;
     }
     if !story.owns(ended) {
-        return Some(Reason::StaleSegment);
+        return story.follows.then_some(Reason::StaleSegment);
     }
     let Some(completion) = story.completion else {
         let rejection = story.rejection?;

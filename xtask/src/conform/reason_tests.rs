@@ -6,7 +6,7 @@ use super::compare_tests::{
 };
 use super::ours::{Leg, Run, Summary};
 use super::reason::Reason;
-use super::tshark::{ACK, Capture, Frame, RST, SYN};
+use super::tshark::{ACK, Capture, Frame, RST, SYN, Stream};
 
 /// Compares, and expects differences by these reasons and nothing else.
 #[track_caller]
@@ -153,31 +153,58 @@ fn a_fin_completes_without_a_time() {
     assert_disagreements(&capture(frames, Some(11), 23), &run, 1);
 }
 
+/// The same after an attempt on the same ports, which was pending when they were used again.
+fn after_another((mut capture, mut run): (Capture, Run)) -> (Capture, Run) {
+    let first = Frame { seq: 50, completeness: 1, ..frame(true, 0, SYN, None) };
+    capture.streams.insert(0, Stream { frames: vec![first] });
+    let mut flow = run.flows[0].clone();
+    flow.outcome = "pending".to_owned();
+    (flow.server_leg, flow.client_leg, flow.rtt_ns) = (None, None, None);
+    (flow.setup_ns, flow.close) = (None, None);
+    run.flows.insert(0, flow);
+    run.summary.handshakes += 1;
+    run.summary.pending += 1;
+    (capture, run)
+}
+
 #[test]
 fn a_segment_of_another_connection_is_stale() {
     let with = |from_client, seq, ack| {
         let mut frames = plain().streams.remove(0).frames;
         frames.insert(1, Frame { seq, ack, ..frame(from_client, 4, ACK, None) });
-        capture(frames, Some(4), 23)
+        (capture(frames, Some(4), 23), plain_run())
     };
-    assert_differs(&with(false, 1 << 30, 1 << 31), &plain_run(), &[Reason::StaleSegment]);
-    assert_differs(&with(true, 1 << 30, 201), &plain_run(), &[Reason::StaleSegment]);
-    assert_differs(&with(true, 101, 1 << 30), &plain_run(), &[Reason::StaleSegment]);
-    assert_disagreements(&with(false, 1 << 30, 101), &plain_run(), 1);
-    assert_disagreements(&with(true, 101, 201), &plain_run(), 1);
+    for (from_client, seq, ack) in [(false, 1 << 30, 1 << 31), (true, 1 << 30, 201), (true, 101, 1 << 30)] {
+        let (stale, run) = with(from_client, seq, ack);
+        assert_disagreements(&stale, &run, 1);
+        let (stale, run) = after_another((stale, run));
+        assert_differs(&stale, &run, &[Reason::StaleSegment]);
+    }
+    for (from_client, seq, ack) in [(false, 1 << 30, 101), (true, 101, 201)] {
+        let (own, run) = after_another(with(from_client, seq, ack));
+        assert_disagreements(&own, &run, 1);
+    }
+}
 
-    // A RST leaves its flag, if it is not the connection's own.
-    let with_rst = |seq, seen| {
+#[test]
+fn a_stale_rst_leaves_its_flag() {
+    let mut open = plain_run();
+    open.flows[0].close = None;
+    let with = |seq, seen| {
         let mut frames = plain().streams.remove(0).frames;
         frames.truncate(3);
         frames.insert(2, Frame { seq, ..frame(true, 4, RST, None) });
-        capture(frames, Some(11), seen)
+        (capture(frames, Some(11), seen), open.clone())
     };
-    let mut open = plain_run();
-    open.flows[0].close = None;
-    assert_differs(&with_rst(1 << 30, 39), &open, &[Reason::StaleSegment]);
-    assert_disagreements(&with_rst(1 << 30, 55), &open, 1);
-    assert!(disagreements(&compare(&with_rst(101, 39), &open, View::Observer)) > 0, "it is its own");
+    let (stale, run) = with(1 << 30, 39);
+    assert_disagreements(&stale, &run, 1);
+    let (stale, run) = after_another((stale, run));
+    assert_differs(&stale, &run, &[Reason::StaleSegment]);
+    // Flags that the packets do not have, and a RST that is the connection's own.
+    let (wrong, run) = after_another(with(1 << 30, 55));
+    assert_disagreements(&wrong, &run, 1);
+    let (own, run) = after_another(with(101, 39));
+    assert!(disagreements(&compare(&own, &run, View::Observer)) > 0);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Story<'s> {
     pub(super) completion: Option<&'s Frame>,
     /// The RST that ended the handshake instead.
     pub(super) rejection: Option<&'s Frame>,
+    /// The capture holds another connection on the same ports before it.
+    pub(super) follows: bool,
     /// When it was last looked at, in nanoseconds since 1970.
     until_ns: u64,
 }
@@ -70,7 +72,8 @@ impl<'s> Story<'s> {
         let rejection =
             rejection.filter(|rst| completion.is_none_or(|completion| rst.number < completion.number));
         let completion = completion.filter(|_| rejection.is_none());
-        Some(Self { stream, opener, listener, syns, syn_acks, completion, rejection, until_ns })
+        let follows = false;
+        Some(Self { stream, opener, listener, syns, syn_acks, completion, rejection, follows, until_ns })
     }
 
     /// The packet that decided the outcome, where one did.

@@ -1,6 +1,6 @@
 //! What the connections of a scene were, so that none passes without having had what it is for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use lab::Counters;
 
@@ -51,14 +51,13 @@ pub(super) enum Seen {
 pub(super) fn tally(capture: &Capture, stories: &[Story<'_>]) -> BTreeMap<Seen, u64> {
     let mut seen = BTreeMap::new();
     let mut count = |what, times: usize| *seen.entry(what).or_default() += times as u64;
-    let mut ends = HashSet::new();
     let mut over_ns = 0;
     for story in stories {
         for (what, is_so) in traits(story) {
             count(what, usize::from(is_so));
         }
         count(Seen::Overlapping, usize::from(story.syns[0].time_ns < over_ns));
-        count(Seen::PortsReused, usize::from(!ends.insert((story.opener, story.listener))));
+        count(Seen::PortsReused, usize::from(story.follows));
         over_ns = story.decision().map_or(over_ns, |frame| frame.time_ns.max(over_ns));
     }
     let frames = || capture.streams.iter().flat_map(|stream| &stream.frames);
