@@ -179,3 +179,61 @@ fn summary(object: &Object) -> Result<Summary> {
 fn word(object: &Object, field: &str) -> Result<String> {
     Ok(object.text(field).with_context(|| format!("no {field}: {object:?}"))?.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Leg, Object, gather};
+
+    const ENDS: &str =
+        r#""role":"client","local_ip":"10.9.0.1","local_port":4,"remote_ip":"fd09::11","remote_port":80"#;
+    const SUMMARY: &str = r#"{"type":"summary","handshakes":2,"established":2,"refused":0,"unanswered":0,"half_open":0,
+        "reset":0,"pending":0,"repeated_syns":0,"lost_truncated":0,"lost":0}"#;
+
+    /// A handshake whose server leg is exact, has bounds, or both.
+    fn handshake(exact: &str, min: &str) -> String {
+        let legs = format!(
+            r#""server_leg_ns":{exact},"server_leg_min_ns":{min},"server_leg_max_ns":{min},"client_leg_ns":null,
+            "client_leg_min_ns":null,"client_leg_max_ns":null,"refusal_ns":null,"refusal_min_ns":null,
+            "refusal_max_ns":null,"rtt_ns":null,"turnaround_ns":null,"setup_ns":null,"ambiguous":false"#
+        );
+        let time = "1970-01-01T00:00:01.000000002Z";
+        format!(r#"{{"type":"handshake",{ENDS},"outcome":"established","time":"{time}","tries":1,{legs}}}"#)
+    }
+
+    fn close(by: &str) -> String {
+        let time = "1970-01-01T00:00:02Z";
+        format!(
+            r#"{{"type":"close",{ENDS},"outcome":"closed","time":"{time}","lifetime_ns":7,"closed_by":{by}}}"#
+        )
+    }
+
+    fn run(lines: &[&str]) -> anyhow::Result<super::Run> {
+        gather(lines.iter().map(|line| Object::parse(line)))
+    }
+
+    #[test]
+    fn a_close_belongs_to_the_handshake_before_it() {
+        let (first, second, closed) = (handshake("5", "null"), handshake("null", "6"), close(r#""remote""#));
+        let run = run(&[&first, &closed, &second, SUMMARY]).unwrap();
+        let [first, second] = &run.flows[..] else { panic!("two flows") };
+        assert_eq!((first.server_leg, first.told_ns), (Some(Leg::Exact(5)), 1_000_000_002));
+        let close = first.close.as_ref().unwrap();
+        assert_eq!((close.closer, close.time_ns), (first.remote, 2_000_000_000));
+        assert_eq!((second.server_leg, &second.close), (Some(Leg::Between(6, 6)), &None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error() {
+        let (one, closed) = (handshake("5", "null"), close(r#""local""#));
+        for lines in [
+            &[&closed[..], SUMMARY][..],
+            &[&one, &closed, &closed, SUMMARY],
+            &[&one],
+            &[&one, SUMMARY, SUMMARY],
+            &[&handshake("5", "6"), SUMMARY],
+            &[&one, &close("null"), SUMMARY],
+        ] {
+            assert!(run(lines).is_err(), "{lines:?}");
+        }
+    }
+}
