@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::namespace::Namespace;
 use crate::worker::{Stop, is_ready, readable, wait_any};
@@ -32,6 +32,16 @@ pub fn connect(
     let stream = complete(socket, remote, Instant::now() + timeout, None)?;
     stream.set_nonblocking(false)?;
     Ok(stream)
+}
+
+/// Ends a connection by a RST, whatever is still to be sent or read.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn reset(stream: TcpStream) -> io::Result<()> {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+    drop(stream);
+    Ok(())
 }
 
 /// Connects and closes `count` times, one after the other, from the same namespace; answers how many

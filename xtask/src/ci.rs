@@ -27,6 +27,8 @@ const STEPS: &[(&str, Step)] = &[
         shell::call(shell::cargo(doc).env("RUSTDOCFLAGS", "-D warnings"))
     }),
     ("test", |_| test::run(&test::Args::default())),
+    // A process of its own: where this is not root, it goes on as sudo.
+    ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),
 ];
 

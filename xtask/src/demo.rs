@@ -6,13 +6,13 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use lab::{Link, NEAR, Signal};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -63,16 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     eprintln!("demo: building tcptop (release; the first time takes a minute or two)");
     shell::call(&mut shell::cargo(["build", "--release", "--package", "tcptop"]))?;
-    if root { show(args) } else { again_as_root(args) }
-}
-
-/// Starts this once more, for the part that needs root: what was built belongs to the user.
-fn again_as_root(args: &Args) -> Result<()> {
-    let this = env::current_exe().context("cannot tell where xtask is; is /proc mounted?")?;
-    eprintln!("demo: network namespaces need root: going on with sudo");
-    // Replaced, not waited for: the terminal and the exit code are then the other one's own.
-    let error = Command::new("sudo").arg("-E").arg(this).args(built_arguments(args)).exec();
-    Err(anyhow!(error).context("cannot start sudo"))
+    if root { show(args) } else { shell::again_as_root("demo", &built_arguments(args)) }
 }
 
 fn built_arguments(args: &Args) -> Vec<OsString> {

@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod bench;
 mod ci;
+mod conform;
 mod demo;
 mod ebpf;
 mod run;
@@ -27,6 +28,8 @@ enum Task {
     Demo(demo::Args),
     /// Build tcptop and run every test, the end-to-end ones as root
     Test(test::Args),
+    /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
+    Conform(conform::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
     /// Measure tcptop, and fail where it misses its limits
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         None => Cli::command().print_help().map_err(Into::into),
         Some(Task::Demo(args)) => demo::run(&args),
         Some(Task::Test(args)) => test::run(&args),
+        Some(Task::Conform(args)) => conform::run(&args),
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Bench(args)) => bench::run(&args),
         Some(Task::Ci) => ci::run(),

@@ -1,0 +1,63 @@
+//! What an interface does in place of the TCP stack, and how to stop it.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::AsRawFd;
+
+use anyhow::{Context, Result, ensure};
+use nix::libc::IFNAMSIZ;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use crate::namespace::Namespace;
+
+/// Commands that switch one offload each (<linux/ethtool.h>): `ETHTOOL_STSO`, `ETHTOOL_SGSO`, `ETHTOOL_SGRO`.
+const SEGMENTATION_AND_MERGING: [u32; 3] = [0x1f, 0x24, 0x2c];
+
+/// `struct ethtool_value` of <linux/ethtool.h>.
+#[repr(C)]
+struct Switch {
+    command: u32,
+    value: u32,
+}
+
+/// What SIOCETHTOOL takes: `struct ifreq` of <linux/if.h> with the pointer in its union.
+#[repr(C)]
+struct InterfaceRequest {
+    name: [u8; IFNAMSIZ],
+    data: *mut Switch,
+    rest_of_union: [u8; 16],
+}
+
+const _: () = assert!(size_of::<InterfaceRequest>() == 40, "struct ifreq has 40 bytes on 64-bit Linux");
+
+nix::ioctl_write_ptr_bad!(
+    /// Runs an ethtool command (<linux/sockios.h>).
+    ethtool,
+    0x8946,
+    InterfaceRequest
+);
+
+impl Namespace {
+    /// Lets the interface handle several TCP segments as one packet, longer than its MTU, on the way out (TSO, GSO)
+    /// and in (GRO), or forbids it. A veth pair allows it from the start.
+    ///
+    /// # Errors
+    /// When there is no such interface, or it cannot be switched.
+    pub fn set_segmentation_offloads(&self, interface: &str, on: bool) -> Result<()> {
+        ensure!(interface.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
+        let switch_all =
+            || SEGMENTATION_AND_MERGING.into_iter().try_for_each(|one| switch(interface, one, on));
+        self.run(switch_all).with_context(|| format!("cannot switch the offloads of {interface}"))
+    }
+}
+
+fn switch(interface: &str, command: u32, on: bool) -> io::Result<()> {
+    let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut switch = Switch { command, value: on.into() };
+    let mut request = InterfaceRequest { name: [0; IFNAMSIZ], data: &raw mut switch, rest_of_union: [0; 16] };
+    request.name[..interface.len()].copy_from_slice(interface.as_bytes());
+    // SAFETY: the descriptor is open, the kernel reads the 40 bytes of a `struct ifreq`, and what its pointer names
+    // lives until the call returns.
+    unsafe { ethtool(any.as_raw_fd(), &raw const request) }?;
+    Ok(())
+}

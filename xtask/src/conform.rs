@@ -1,0 +1,256 @@
+//! `cargo xtask conform`: tcptop held against tcpdump and tshark.
+//!
+//! Each scene makes connections in the lab while tcpdump captures them. What tcptop says of the capture is then
+//! compared with what tshark says of it: flow by flow, to the nanosecond. Where the two differ on purpose, a
+//! [`reason::Reason`] says why, and its condition is checked on the packets.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::shell;
+use bench::Bench;
+use capture::Capture;
+use compare::{Ledger, View};
+use report::Outcome;
+use scenes::Scene;
+
+mod bench;
+mod capture;
+mod compare;
+#[cfg(test)]
+mod compare_tests;
+mod live;
+mod ours;
+mod reason;
+#[cfg(test)]
+mod reason_tests;
+mod report;
+mod scenes;
+mod story;
+mod tally;
+mod traffic;
+mod tshark;
+
+/// Scenes at the same time: they wait more than they work.
+const AT_ONCE: usize = 3;
+/// Addresses of the near host, in which a capture is made; of its addresses, those that the scenes use.
+const LOCAL: [&str; 2] = ["10.9.0.0/29", "fd09::/125"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Keep the captures in this folder; they are removed else, unless something disagrees
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+
+    /// Only the scenes whose name has this in it
+    #[arg(long, value_name = "WORDS", conflicts_with = "live")]
+    only: Option<String>,
+
+    /// Another seed loses, repeats and holds back other packets
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Instead: watch an interface by tcptop and tcpdump at once, and compare their times; wants an idle machine
+    #[arg(long)]
+    live: bool,
+
+    /// Run what was built before: how this starts itself again as root
+    #[arg(long, hide = true)]
+    built: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.built {
+        // Here the parent is sudo. Should it be killed, nobody could end this from outside.
+        nix::sys::prctl::set_pdeathsig(lab::Signal::SIGTERM)?;
+        return compare_all(args);
+    }
+    let missing = ["tshark", "tcpdump"].into_iter().filter(|tool| shell::on_path(tool).is_empty());
+    let missing: Vec<&str> = missing.collect();
+    if !missing.is_empty() {
+        let names = missing.join(" ");
+        bail!("missing: {names}; get it by: apt-get install --no-install-recommends {names}");
+    }
+    let root = shell::is_root();
+    if !root {
+        shell::need_sudo("capturing in network namespaces")?;
+    }
+    shell::call(&mut shell::cargo(["build", "--package", "tcptop"]))?;
+    if root { compare_all(args) } else { shell::again_as_root("conform", &built_arguments(args)) }
+}
+
+fn built_arguments(args: &Args) -> Vec<OsString> {
+    let mut words: Vec<OsString> = vec!["conform".into(), "--built".into()];
+    words.extend(["--seed".into(), args.seed.to_string().into()]);
+    words.extend(args.live.then(|| "--live".into()));
+    for (option, value) in
+        [("--keep", args.keep.as_ref().map(Into::into)), ("--only", args.only.as_ref().map(Into::into))]
+    {
+        words.extend(value.map(|value: OsString| [option.into(), value]).into_iter().flatten());
+    }
+    words
+}
+
+fn compare_all(args: &Args) -> Result<()> {
+    let folder = args.keep.clone();
+    let folder =
+        folder.unwrap_or_else(|| std::env::temp_dir().join(format!("tcptop-conform-{}", process::id())));
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    println!("{}\n{}", tshark::version()?, capture::version()?);
+    let result = if args.live { live::run(&folder) } else { run_scenes(args, &folder) };
+    result.with_context(|| format!("the captures are in {}", folder.display()))?;
+    if args.keep.is_none() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn run_scenes(args: &Args, folder: &Path) -> Result<()> {
+    let wanted = |scene: &Scene| args.only.as_ref().is_none_or(|words| scene.name.contains(words));
+    let scenes: Vec<Scene> = scenes::all(args.seed).into_iter().filter(wanted).collect();
+    ensure!(!scenes.is_empty(), "no scene has that in its name");
+    let next = AtomicUsize::new(0);
+    let (told, results) = mpsc::channel();
+    println!("{}", report::head());
+    let (total, bad) = thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            let (next, scenes, told) = (&next, &scenes, told.clone());
+            scope.spawn(move || work(scenes, folder, next, &told));
+        }
+        drop(told);
+        let results = results.into_iter().map(|(index, result): (usize, _)| (&scenes[index], result));
+        show(results, folder)
+    });
+    println!("{}", report::line("all", total.packets, total.flows, &total.ledger));
+    print!("{}", report::reasons(&total.ledger));
+    ensure!(bad == 0, "{bad} of {} scenes do not conform", scenes.len());
+    Ok(())
+}
+
+/// Takes scene after scene until none is left.
+fn work(scenes: &[Scene], folder: &Path, next: &AtomicUsize, told: &Sender<(usize, Result<Outcome>)>) {
+    while let index = next.fetch_add(1, Ordering::Relaxed)
+        && let Some(scene) = scenes.get(index)
+        && told.send((index, play(scene, folder))).is_ok()
+    {}
+}
+
+/// Prints results as they come; answers their sum and how many are not good.
+fn show<'s>(results: impl Iterator<Item = (&'s Scene, Result<Outcome>)>, folder: &Path) -> (Outcome, usize) {
+    let mut total = Outcome { packets: 0, flows: 0, ledger: Ledger::default(), shortfalls: Vec::new() };
+    let mut bad = 0;
+    for (scene, result) in results {
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                println!("{}: {error:#}", scene.name);
+                bad += 1;
+                continue;
+            }
+        };
+        println!("{}", report::line(scene.name, outcome.packets, outcome.flows, &outcome.ledger));
+        if !outcome.is_good() {
+            print!("{}", report::trouble(&outcome, &file(scene, folder)));
+            bad += 1;
+        }
+        total.packets += outcome.packets;
+        total.flows += outcome.flows;
+        total.ledger.add(&outcome.ledger);
+    }
+    (total, bad)
+}
+
+fn file(scene: &Scene, folder: &Path) -> PathBuf {
+    let name = scene.name.replace([' ', ','], "-").replace("--", "-");
+    folder.join(format!("{name}.{}", if scene.pcapng { "pcapng" } else { "pcap" }))
+}
+
+/// Makes the connections of a scene, captures them, and compares.
+fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
+    let file = file(scene, folder);
+    let raw = if scene.pcapng { file.with_extension("pcap") } else { file.clone() };
+    let bench = Bench::new(scene.bench, scene.script.clone(), scene.timestamps)?;
+    let capture = Capture::start(&bench.near, scene.plan, &raw)?;
+    (scene.traffic)(&bench).context("the traffic failed")?;
+    let packets = capture.stop()?;
+    let wire = bench.counters();
+    drop(bench);
+    let empty = folder.join("settings");
+    fs::create_dir_all(&empty)?;
+    if scene.pcapng {
+        tshark::to_pcapng(&raw, &file, &empty)?;
+    }
+    let theirs = tshark::read(&file, &empty)?;
+    ensure!(theirs.packets == packets, "tshark reads {} of {packets} packets", theirs.packets);
+    // A cooked capture tells the direction of each packet by itself.
+    let unaided = if scene.plan.interface == "any" { View::Host } else { View::Observer };
+    let mut ledger = Ledger::default();
+    for (view, local) in [(unaided, &[][..]), (View::Host, &LOCAL[..])] {
+        ledger.add(&compare::compare(&theirs, &ours::replay(&file, local)?, view));
+    }
+    let stories = compare::stories(&theirs);
+    let mut seen = tally::tally(&theirs, &stories);
+    tally::add_wire(&mut seen, &wire);
+    let shortfalls = shortfalls(scene, &seen, &ledger);
+    Ok(Outcome { packets, flows: stories.len() as u64, ledger, shortfalls })
+}
+
+fn shortfalls(scene: &Scene, seen: &BTreeMap<tally::Seen, u64>, ledger: &Ledger) -> Vec<String> {
+    let count = |what| seen.get(what).copied().unwrap_or_default();
+    let few = scene.least.iter().filter(|(what, least)| count(what) < *least);
+    let few = few.map(|(what, least)| format!("{what:?}: {} seen, {least} wanted", count(what)));
+    let many = scene.never.iter().filter(|what| count(what) > 0);
+    let many = many.map(|what| format!("{what:?}: {} seen, none wanted", count(what)));
+    let idle = scene.reasons.iter().filter(|reason| !ledger.differing.contains_key(reason));
+    let idle = idle.map(|reason| format!("no difference by `{}`, which was to show", reason.name()));
+    few.chain(many).chain(idle).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, Scene, built_arguments, reason::Reason, scenes};
+    use clap::Parser;
+    use std::collections::BTreeSet;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn root_gets_all_arguments() {
+        let words = ["conform", "--keep", "some where", "--only", "lost", "--seed", "7"];
+        let args = Line::try_parse_from(words).unwrap().args;
+        let again = Line::try_parse_from(built_arguments(&args)).unwrap().args;
+        assert!(again.built && !args.built);
+        assert_eq!((again.keep, again.only, again.seed), (args.keep, args.only, args.seed));
+        let live = Line::try_parse_from(["conform", "--live"]).unwrap().args;
+        assert!(Line::try_parse_from(built_arguments(&live)).unwrap().args.live);
+    }
+
+    /// A reason that no scene has to show could be there for nothing.
+    #[test]
+    fn every_reason_has_its_scene() {
+        let scenes = scenes::all(1);
+        let shown: BTreeSet<Reason> = scenes.iter().flat_map(|scene| scene.reasons).copied().collect();
+        assert_eq!(shown, BTreeSet::from(Reason::ALL));
+    }
+
+    #[test]
+    fn every_scene_has_its_file_and_something_to_show() {
+        let scenes = scenes::all(1);
+        let file = |scene: &Scene| super::file(scene, "".as_ref()).with_extension("");
+        let files: BTreeSet<_> = scenes.iter().map(file).collect();
+        assert_eq!(files.len(), scenes.len());
+        assert!(scenes.iter().all(|scene| !scene.least.is_empty()));
+    }
+}

@@ -1,0 +1,239 @@
+//! What tcptop says of each connection of a capture.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+use lab::Object;
+
+/// A time between two segments, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leg {
+    Exact(u64),
+    /// Which segment was answered is not known: the least and the most.
+    Between(u64, u64),
+}
+
+impl Leg {
+    pub(super) fn exact(self) -> Option<u64> {
+        match self {
+            Self::Exact(ns) => Some(ns),
+            Self::Between(..) => None,
+        }
+    }
+}
+
+/// One `handshake` object, and the `close` object of the same connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub(super) role: String,
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    pub(super) outcome: String,
+    /// When it was decided, in nanoseconds since 1970.
+    pub(super) told_ns: u64,
+    pub(super) tries: Option<u64>,
+    pub(super) server_leg: Option<Leg>,
+    pub(super) client_leg: Option<Leg>,
+    pub(super) refusal: Option<Leg>,
+    pub(super) rtt_ns: Option<u64>,
+    pub(super) turnaround_ns: Option<u64>,
+    pub(super) setup_ns: Option<u64>,
+    pub(super) ambiguous: bool,
+    pub(super) close: Option<Close>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Close {
+    pub(super) outcome: String,
+    /// Nanoseconds since 1970.
+    pub(super) time_ns: u64,
+    pub(super) lifetime_ns: Option<u64>,
+    /// Who sent the RST, or the first FIN.
+    pub(super) closer: SocketAddr,
+}
+
+/// A whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Run {
+    /// In the order in which their outcomes were told.
+    pub(super) flows: Vec<Flow>,
+    pub(super) summary: Summary,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub(super) handshakes: u64,
+    pub(super) established: u64,
+    pub(super) refused: u64,
+    pub(super) unanswered: u64,
+    pub(super) half_open: u64,
+    pub(super) reset: u64,
+    pub(super) pending: u64,
+    pub(super) repeated_syns: u64,
+    /// Packets whose headers the capture does not hold.
+    pub(super) truncated: u64,
+    pub(super) lost: u64,
+}
+
+/// Replays a capture; `local` are the addresses of the host that it was made on, as far as tcptop is to know.
+pub(super) fn replay(file: &Path, local: &[&str]) -> Result<Run> {
+    let mut tcptop = Command::new(lab::tcptop::binary()?);
+    tcptop.arg("replay").arg(file).arg("--json").stdin(Stdio::null()).env("LC_ALL", "C");
+    tcptop.args(local.iter().flat_map(|cidr| ["--local", cidr]));
+    let output = tcptop.output().context("cannot start tcptop")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "tcptop ended with {}: {told}", output.status);
+    let lines = String::from_utf8(output.stdout).context("tcptop writes what is no text")?;
+    gather(lines.lines().map(Object::parse))
+}
+
+/// Takes the objects of a run in their order.
+pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
+    let mut run = Run::default();
+    let mut summaries = 0;
+    for object in objects {
+        match object.kind() {
+            "handshake" => run.flows.push(flow(&object)?),
+            "close" => add_close(&mut run.flows, &object)?,
+            "summary" => {
+                run.summary = summary(&object)?;
+                summaries += 1;
+            }
+            other => bail!("an object of the unknown kind {other}"),
+        }
+    }
+    ensure!(summaries == 1, "tcptop gave {summaries} summaries, not one");
+    Ok(run)
+}
+
+fn flow(object: &Object) -> Result<Flow> {
+    Ok(Flow {
+        role: word(object, "role")?,
+        local: object.local(),
+        remote: object.remote(),
+        outcome: word(object, "outcome")?,
+        told_ns: time_ns(object)?,
+        tries: object.number("tries"),
+        server_leg: leg(object, "server_leg")?,
+        client_leg: leg(object, "client_leg")?,
+        refusal: leg(object, "refusal")?,
+        rtt_ns: object.number("rtt_ns"),
+        turnaround_ns: object.number("turnaround_ns"),
+        setup_ns: object.number("setup_ns"),
+        ambiguous: object.flag("ambiguous"),
+        close: None,
+    })
+}
+
+/// A connection ends after its handshake was told, and before the next one on its ports is.
+fn add_close(flows: &mut [Flow], object: &Object) -> Result<()> {
+    let (local, remote) = (object.local(), object.remote());
+    let flow = flows.iter_mut().rev().find(|flow| (flow.local, flow.remote) == (local, remote));
+    let flow = flow.with_context(|| format!("a close without a handshake: {object:?}"))?;
+    let closer = match word(object, "closed_by")?.as_str() {
+        "local" => local,
+        "remote" => remote,
+        other => bail!("closed by {other}"),
+    };
+    let (outcome, time_ns) = (word(object, "outcome")?, time_ns(object)?);
+    let close = Close { outcome, time_ns, lifetime_ns: object.number("lifetime_ns"), closer };
+    ensure!(flow.close.replace(close).is_none(), "a connection that was closed twice: {object:?}");
+    Ok(())
+}
+
+fn leg(object: &Object, name: &str) -> Result<Option<Leg>> {
+    let number = |suffix: &str| object.number(&format!("{name}{suffix}"));
+    Ok(match (number("_ns"), number("_min_ns"), number("_max_ns")) {
+        (None, None, None) => None,
+        (Some(ns), None, None) => Some(Leg::Exact(ns)),
+        (None, Some(min), Some(max)) => Some(Leg::Between(min, max)),
+        _ => bail!("{name} is exact as well as not: {object:?}"),
+    })
+}
+
+fn time_ns(object: &Object) -> Result<u64> {
+    let time: Timestamp = word(object, "time")?.parse()?;
+    Ok(time.as_nanosecond().try_into()?)
+}
+
+fn summary(object: &Object) -> Result<Summary> {
+    let number = |field: &str| object.number(field).with_context(|| format!("a summary without {field}"));
+    Ok(Summary {
+        handshakes: number("handshakes")?,
+        established: number("established")?,
+        refused: number("refused")?,
+        unanswered: number("unanswered")?,
+        half_open: number("half_open")?,
+        reset: number("reset")?,
+        pending: number("pending")?,
+        repeated_syns: number("repeated_syns")?,
+        truncated: number("lost_truncated")?,
+        lost: number("lost")?,
+    })
+}
+
+fn word(object: &Object, field: &str) -> Result<String> {
+    Ok(object.text(field).with_context(|| format!("no {field}: {object:?}"))?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Leg, Object, gather};
+
+    const ENDS: &str =
+        r#""role":"client","local_ip":"10.9.0.1","local_port":4,"remote_ip":"fd09::11","remote_port":80"#;
+    const SUMMARY: &str = r#"{"type":"summary","handshakes":2,"established":2,"refused":0,"unanswered":0,"half_open":0,
+        "reset":0,"pending":0,"repeated_syns":0,"lost_truncated":0,"lost":0}"#;
+
+    /// A handshake whose server leg is exact, has bounds, or both.
+    fn handshake(exact: &str, min: &str) -> String {
+        let legs = format!(
+            r#""server_leg_ns":{exact},"server_leg_min_ns":{min},"server_leg_max_ns":{min},"client_leg_ns":null,
+            "client_leg_min_ns":null,"client_leg_max_ns":null,"refusal_ns":null,"refusal_min_ns":null,
+            "refusal_max_ns":null,"rtt_ns":null,"turnaround_ns":null,"setup_ns":null,"ambiguous":false"#
+        );
+        let time = "1970-01-01T00:00:01.000000002Z";
+        format!(r#"{{"type":"handshake",{ENDS},"outcome":"established","time":"{time}","tries":1,{legs}}}"#)
+    }
+
+    fn close(by: &str) -> String {
+        let time = "1970-01-01T00:00:02Z";
+        format!(
+            r#"{{"type":"close",{ENDS},"outcome":"closed","time":"{time}","lifetime_ns":7,"closed_by":{by}}}"#
+        )
+    }
+
+    fn run(lines: &[&str]) -> anyhow::Result<super::Run> {
+        gather(lines.iter().map(|line| Object::parse(line)))
+    }
+
+    #[test]
+    fn a_close_belongs_to_the_handshake_before_it() {
+        let (first, second, closed) = (handshake("5", "null"), handshake("null", "6"), close(r#""remote""#));
+        let run = run(&[&first, &closed, &second, SUMMARY]).unwrap();
+        let [first, second] = &run.flows[..] else { panic!("two flows") };
+        assert_eq!((first.server_leg, first.told_ns), (Some(Leg::Exact(5)), 1_000_000_002));
+        let close = first.close.as_ref().unwrap();
+        assert_eq!((close.closer, close.time_ns), (first.remote, 2_000_000_000));
+        assert_eq!((second.server_leg, &second.close), (Some(Leg::Between(6, 6)), &None));
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error() {
+        let (one, closed) = (handshake("5", "null"), close(r#""local""#));
+        for lines in [
+            &[&closed[..], SUMMARY][..],
+            &[&one, &closed, &closed, SUMMARY],
+            &[&one],
+            &[&one, SUMMARY, SUMMARY],
+            &[&handshake("5", "6"), SUMMARY],
+            &[&one, &close("null"), SUMMARY],
+        ] {
+            assert!(run(lines).is_err(), "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where tcptop and tshark differ on purpose. Each is counted; a difference without a reason fails.
+
+/// Why two figures are not the same. Who gives one has checked its condition on the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reason {
+    RepeatedSyn,
+    RepeatedSynAck,
+    RstIsNoAck,
+    FinCompletes,
+    LateSyn,
+    StaleSegment,
+    CutHeaders,
+}
+
+impl Reason {
+    pub(super) const ALL: [Self; 7] = [
+        Self::RepeatedSyn,
+        Self::RepeatedSynAck,
+        Self::RstIsNoAck,
+        Self::FinCompletes,
+        Self::LateSyn,
+        Self::StaleSegment,
+        Self::CutHeaders,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::RepeatedSyn => "repeated SYN",
+            Self::RepeatedSynAck => "repeated SYN-ACK",
+            Self::RstIsNoAck => "RST is no ACK",
+            Self::FinCompletes => "FIN completes",
+            Self::LateSyn => "late SYN",
+            Self::StaleSegment => "stale segment",
+            Self::CutHeaders => "cut headers",
+        }
+    }
+
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::RepeatedSyn => {
+                "tshark counts from the latest SYN before the ACK, whichever was answered; tcptop from the one that \
+                 was, and gives bounds where nothing tells"
+            }
+            Self::RepeatedSynAck => {
+                "the SYN-ACK was repeated: tshark counts the wait for that; tcptop leaves it out where the ACK's echo \
+                 names the last one, and gives bounds where nothing tells"
+            }
+            Self::RstIsNoAck => {
+                "a RST has the ACK flag, which ends the handshake for tshark; tcptop gives no RTT, and the time to a \
+                 refusal apart"
+            }
+            Self::FinCompletes => {
+                "the ACK was not seen, and the FIN shows that there was one: tshark takes the FIN's time, tcptop none"
+            }
+            Self::LateSyn => "a SYN came again after the outcome was told, and is not in what was told",
+            Self::StaleSegment => {
+                "a late segment of the connection before on the same ports ends the handshake for tshark; its numbers \
+                 do not fit, so that tcptop passes it over"
+            }
+            Self::CutHeaders => {
+                "the capture ends within the TCP options: tcptop counts the packet as lost and tells nothing of it"
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What is printed.
+
+use std::path::Path;
+
+use super::compare::Ledger;
+use super::reason::Reason;
+
+/// Disagreements of one scene that are spelled out.
+const SPELLED_OUT: usize = 20;
+
+/// What came of one scene.
+pub(super) struct Outcome {
+    pub(super) packets: u64,
+    pub(super) flows: u64,
+    pub(super) ledger: Ledger,
+    /// What the scene was to show and did not.
+    pub(super) shortfalls: Vec<String>,
+}
+
+impl Outcome {
+    pub(super) fn is_good(&self) -> bool {
+        self.ledger.disagreements.is_empty() && self.shortfalls.is_empty()
+    }
+}
+
+pub(super) fn head() -> String {
+    row("SCENE", &["PACKETS", "FLOWS", "FIGURES", "AGREED", "BY REASON", "DISAGREED"].map(str::to_owned))
+}
+
+pub(super) fn line(name: &str, packets: u64, flows: u64, ledger: &Ledger) -> String {
+    let by_reason: u64 = ledger.differing.values().sum();
+    let disagreed = ledger.disagreements.len() as u64;
+    let counts = [packets, flows, ledger.figures, ledger.agreed, by_reason, disagreed];
+    row(name, &counts.map(|count| count.to_string()))
+}
+
+/// Why a scene fails, and where its capture is.
+pub(super) fn trouble(outcome: &Outcome, capture: &Path) -> String {
+    let disagreements = &outcome.ledger.disagreements;
+    let mut text = String::new();
+    for words in disagreements.iter().take(SPELLED_OUT).chain(&outcome.shortfalls) {
+        text += &format!("  {words}\n");
+    }
+    if disagreements.len() > SPELLED_OUT {
+        text += &format!("  and {} more\n", disagreements.len() - SPELLED_OUT);
+    }
+    text + &format!("  the capture is {}\n", capture.display())
+}
+
+/// Each difference with its reason and its count, also those that did not occur.
+pub(super) fn reasons(ledger: &Ledger) -> String {
+    let mut text = String::from("Differences on purpose:\n");
+    for reason in Reason::ALL {
+        let count = ledger.differing.get(&reason).copied().unwrap_or_default();
+        text += &format!("{count:>7}  {}: {}\n", reason.name(), reason.reason());
+    }
+    text
+}
+
+fn row(name: &str, cells: &[String; 6]) -> String {
+    cells.iter().fold(format!("{name:<34}"), |line, cell| format!("{line} {cell:>9}"))
+}

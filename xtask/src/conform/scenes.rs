@@ -1,0 +1,185 @@
+//! What is captured: one situation a scene, and what it must have brought about at the least.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lab::{Direction, Kind, Match, Medium, NEAR, Rule, Script};
+
+use super::bench::{self, Bench};
+use super::capture::Plan;
+use super::reason::Reason;
+use super::tally::Seen;
+use super::traffic;
+
+/// One situation, captured at the near host.
+#[derive(Clone)]
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    pub(super) bench: bench::Kind,
+    pub(super) script: Script,
+    pub(super) timestamps: bool,
+    pub(super) plan: Plan,
+    /// Whether it is written anew as pcapng.
+    pub(super) pcapng: bool,
+    pub(super) traffic: fn(&Bench) -> Result<()>,
+    /// With less of any of these, the scene has not shown what it is for.
+    pub(super) least: Vec<(Seen, u64)>,
+    pub(super) never: &'static [Seen],
+    pub(super) reasons: &'static [Reason],
+}
+
+/// All of them; those that take longest come first, as several run at a time.
+pub(super) fn all(seed: u64) -> Vec<Scene> {
+    let mut scenes = [outcomes(), losses(), chance(), formats()].concat();
+    scenes.iter_mut().for_each(|scene| scene.script.seed = seed);
+    scenes
+}
+
+/// How long a frame takes over the wire, each way.
+const EACH_WAY: Duration = Duration::from_millis(5);
+
+/// Both families, opened by either side: all but a few scenes have them.
+const BOTH: [(Seen, u64); 4] = [(Seen::Ipv4, 4), (Seen::Ipv6, 4), (Seen::NearOpens, 4), (Seen::FarOpens, 4)];
+
+fn scene(name: &'static str, traffic: fn(&Bench) -> Result<()>, least: &[(Seen, u64)]) -> Scene {
+    Scene {
+        name,
+        bench: bench::Kind::Wire(Medium::Ethernet),
+        script: Script::default().delay(EACH_WAY),
+        timestamps: true,
+        plan: Plan { interface: NEAR, snap: 128, nanoseconds: true },
+        pcapng: false,
+        traffic,
+        least: [&BOTH, least].concat(),
+        never: &[],
+        reasons: &[],
+    }
+}
+
+impl Scene {
+    fn rule(mut self, rule: Rule) -> Self {
+        self.script.rules.push(rule);
+        self
+    }
+
+    fn without_timestamps(self) -> Self {
+        Self { timestamps: false, never: &[Seen::Timestamps], ..self }
+    }
+
+    fn reasons(self, reasons: &'static [Reason]) -> Self {
+        Self { reasons, ..self }
+    }
+}
+
+fn outcomes() -> Vec<Scene> {
+    let silent = |scene: Scene| scene.rule(Rule::drop(Match::syn().port(traffic::SILENT_PORT)));
+    let to_near = |kind| Match::kind(kind).direction(Direction::ToNear);
+    // Either side's SYNs that the wire drops are seen on that side alone.
+    let one_sided = |scene: Scene| Scene { least: scene.least[BOTH.len()..].to_vec(), ..scene };
+    let families = [(Seen::Ipv4, 2), (Seen::Ipv6, 2)];
+    let unanswered = [(Seen::Unanswered, 4), (Seen::RepeatedSyn, 4), (Seen::Pending, 2)];
+    let half_open = [(Seen::HalfOpen, 2), (Seen::RepeatedSynAck, 2), (Seen::Pending, 2)];
+    let reused = [(Seen::PortsReused, 26), (Seen::Closed, 12), (Seen::Reset, 8)];
+    let refused = scene("refusing server", traffic::refused, &[(Seen::Refused, 12)]);
+    let twice = Scene { name: "refusing server, SYNs twice", ..refused.clone() };
+    vec![
+        one_sided(silent(scene("silent server", traffic::silent, &[&families[..], &unanswered].concat()))),
+        one_sided([Kind::Ack, Kind::Data, Kind::Fin, Kind::Rst].into_iter().fold(
+            scene("half-open", traffic::half_open, &[&families[..], &half_open].concat()),
+            |scene, kind| scene.rule(Rule::drop(to_near(kind))),
+        )),
+        refused.reasons(&[Reason::RstIsNoAck]),
+        twice.rule(Rule::duplicate(Match::syn(), 1.0)).reasons(&[Reason::RstIsNoAck, Reason::LateSyn]),
+        scene("resets", traffic::reset, &[(Seen::Reset, 24), (Seen::ResetInHandshake, 12)]),
+        scene("closed by either end", traffic::closed, &[(Seen::Closed, 36)]),
+        silent(scene("ports used again", traffic::reused, &reused)),
+        scene("ports used again at once", traffic::aborted, &[(Seen::PortsReused, 8), (Seen::Reset, 12)])
+            .reasons(&[Reason::StaleSegment]),
+        scene("many clients", traffic::crowd, &[(Seen::Established, 240), (Seen::Overlapping, 60)]),
+    ]
+}
+
+fn losses() -> Vec<Scene> {
+    let lost = |name, kind, least: &[(Seen, u64)]| {
+        scene(name, traffic::patient, least).rule(Rule::drop(Match::kind(kind).first(1)))
+    };
+    let syns = [(Seen::RepeatedSyn, 8), (Seen::Established, 16)];
+    // The server's own timer may be faster than the client's.
+    let syn_acks = [(Seen::RepeatedSyn, 4), (Seen::RepeatedSynAck, 8), (Seen::Established, 16)];
+    let repeated = &[Reason::RepeatedSyn];
+    vec![
+        lost("first SYN lost", Kind::Syn, &syns),
+        lost("first SYN lost, no timestamps", Kind::Syn, &syns).without_timestamps().reasons(repeated),
+        lost("first SYN-ACK lost", Kind::SynAck, &syn_acks).reasons(repeated),
+        lost("first SYN-ACK lost, no timestamps", Kind::SynAck, &syn_acks)
+            .without_timestamps()
+            .reasons(&[Reason::RepeatedSyn, Reason::RepeatedSynAck]),
+        [Direction::ToFar, Direction::ToNear]
+            .into_iter()
+            .fold(
+                scene(
+                    "first ACK lost",
+                    traffic::taciturn,
+                    &[(Seen::Established, 24), (Seen::UnseenAck, 8), (Seen::RepeatedSynAck, 4)],
+                ),
+                |scene, way| scene.rule(Rule::drop(Match::kind(Kind::Ack).direction(way).first(1))),
+            )
+            .reasons(&[Reason::FinCompletes, Reason::RepeatedSynAck]),
+    ]
+}
+
+fn chance() -> Vec<Scene> {
+    let hardy = |name, least: &[(Seen, u64)]| {
+        scene(name, traffic::hardy, &[&[(Seen::Established, 20)], least].concat())
+    };
+    let (lost, twice, later) = ((Seen::Lost, 10), (Seen::Duplicated, 10), (Seen::Reordered, 10));
+    let extra = Duration::from_millis(12);
+    vec![
+        hardy("loss by chance", &[lost]).rule(Rule::lose(Match::any(), 0.12)),
+        hardy("duplication by chance", &[twice]).rule(Rule::duplicate(Match::any(), 0.4)),
+        hardy("reordering by chance", &[later]).rule(Rule::reorder(Match::any(), 0.3, extra)),
+        hardy("all by chance, no timestamps", &[lost, twice, later])
+            .rule(Rule::lose(Match::any(), 0.08))
+            .rule(Rule::duplicate(Match::any(), 0.2))
+            .rule(Rule::reorder(Match::any(), 0.2, extra))
+            .without_timestamps(),
+    ]
+}
+
+fn formats() -> Vec<Scene> {
+    let mixed = |name| {
+        let least =
+            [(Seen::Established, 48), (Seen::Refused, 12), (Seen::Reset, 24), (Seen::ResetInHandshake, 12)];
+        scene(name, traffic::mixed, &least)
+    };
+    let plan = Plan { interface: NEAR, snap: 128, nanoseconds: true };
+    let pair = |offloads| bench::Kind::Pair { offloads };
+    let bulk = |name, snap| Scene {
+        plan: Plan { snap, ..plan },
+        ..scene(name, traffic::bulk, &[(Seen::Established, 8), (Seen::CutPackets, 20)])
+    };
+    let with_offloads = bulk("offloads on", 128);
+    vec![
+        Scene { bench: bench::Kind::Wire(Medium::Ip), ..mixed("without a link layer") },
+        Scene { plan: Plan { interface: "any", ..plan }, ..mixed("any interface, cooked") },
+        Scene { pcapng: true, ..mixed("pcapng") },
+        Scene { plan: Plan { nanoseconds: false, ..plan }, ..mixed("microseconds") },
+        bulk("headers and nothing else", 94),
+        // Whole headers of IPv4, and of IPv6 all but the timestamps.
+        Scene {
+            plan: Plan { snap: 80, ..plan },
+            ..scene(
+                "cut within the options",
+                traffic::plain,
+                &[(Seen::CutHeaders, 24), (Seen::Established, 48)],
+            )
+        }
+        .reasons(&[Reason::CutHeaders]),
+        Scene {
+            bench: pair(true),
+            least: [&with_offloads.least[..], &[(Seen::LongPackets, 20)]].concat(),
+            ..with_offloads
+        },
+        Scene { bench: pair(false), never: &[Seen::LongPackets], ..bulk("offloads off", 128) },
+    ]
+}

@@ -1,0 +1,259 @@
+//! What the hosts of a scene do. Each ends when all of its connections have ended.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::{Mode, Namespace, Server, connect, far_v4, far_v6, near_v4, near_v6};
+
+use super::bench::Bench;
+
+/// Far beyond what any connection takes that is to be made.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where somebody listens.
+const OPEN_PORT: u16 = 80;
+/// Where nobody listens.
+const CLOSED_PORT: u16 = 9;
+/// Whose SYNs the scenes drop.
+pub(super) const SILENT_PORT: u16 = 81;
+/// A second SYN leaves after 1 s, a third after 3.
+const TWO_SYNS: Duration = Duration::from_millis(1_300);
+/// An attempt that is given up before an answer can come.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// Long enough for the SYN-ACK to have found nobody.
+const ANSWERED: Duration = Duration::from_millis(60);
+
+/// From whom to where: each direction in each family.
+struct Way<'b> {
+    from: &'b Namespace,
+    to: &'b Namespace,
+    client: IpAddr,
+    server: IpAddr,
+}
+
+impl Way<'_> {
+    /// Connects from `local`, a port or 0 for any. A port whose last connection still waits for the ACK of its FIN
+    /// is asked for again.
+    fn connect(&self, local: u16, port: u16, timeout: Duration) -> io::Result<TcpStream> {
+        let (local, server) = (SocketAddr::new(self.client, local), SocketAddr::new(self.server, port));
+        let start = Instant::now();
+        loop {
+            match connect(self.from, Some(local), server, timeout) {
+                Err(error) if error.kind() == ErrorKind::AddrNotAvailable && start.elapsed() < PATIENCE => {
+                    thread::sleep(AT_ONCE);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn ways(bench: &Bench) -> [Way<'_>; 4] {
+    let (near, far) = (&bench.near, &bench.far);
+    let way = |from, to, client, server| Way { from, to, client, server };
+    [
+        way(near, far, near_v4(1), far_v4(11)),
+        way(near, far, near_v6(1), far_v6(11)),
+        way(far, near, far_v4(11), near_v4(1)),
+        way(far, near, far_v6(11), near_v6(1)),
+    ]
+}
+
+/// `lanes` clients at once each way, each with `turns` connections one after the other.
+fn visits(
+    bench: &Bench,
+    mode: Mode,
+    (lanes, turns): (usize, usize),
+    visit: impl Fn(&Way<'_>) -> Result<()> + Sync,
+) -> Result<()> {
+    let ways = ways(bench);
+    let serve = |way: &Way<'_>| Server::bind(way.to, SocketAddr::new(way.server, OPEN_PORT), mode);
+    let _servers = ways.iter().map(serve).collect::<Result<Vec<_>>>()?;
+    thread::scope(|scope| {
+        let lane = |way| {
+            let visit = &visit;
+            scope.spawn(move || (0..turns).try_for_each(|_| visit(way)))
+        };
+        let lanes: Vec<_> = ways.iter().flat_map(|way| (0..lanes).map(move |_| lane(way))).collect();
+        lanes
+            .into_iter()
+            .try_for_each(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// Connects, sends `len` bytes and reads their echo, closes first.
+fn exchange(way: &Way<'_>, len: usize) -> Result<()> {
+    let stream = way.connect(0, OPEN_PORT, PATIENCE).context("cannot connect")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut writer = stream.try_clone()?;
+    thread::scope(|scope| {
+        let writing = scope.spawn(move || writer.write_all(&vec![b'x'; len]));
+        let read = (&stream).read_exact(&mut vec![0; len]);
+        writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and(read)
+    })
+    .context("cannot exchange")?;
+    Ok(())
+}
+
+/// Waits for the other end's FIN or RST.
+fn drain(mut stream: TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    match stream.read_to_end(&mut Vec::new()) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Small exchanges; the client closes first.
+pub(super) fn plain(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (3, 4), |way| exchange(way, 100))
+}
+
+/// Many clients of one server at once.
+pub(super) fn crowd(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (12, 5), |way| exchange(way, 100))
+}
+
+/// More data than one packet holds.
+pub(super) fn bulk(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (1, 2), |way| exchange(way, 400_000))
+}
+
+/// What a bad wire may do to a connection is up to chance: it may fail.
+pub(super) fn hardy(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (5, 2), |way| {
+        // A shorter wait than for a plain one: whoever lost two SYNs gives up.
+        let Ok(mut stream) = way.connect(0, OPEN_PORT, TWO_SYNS * 2) else { return Ok(()) };
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut echo = [0; 3_000];
+        let _ = stream.write_all(&echo).and_then(|()| stream.read_exact(&mut echo));
+        Ok(())
+    })
+}
+
+/// Many at once, one connection each: most wait a second for a repeated SYN or SYN-ACK.
+pub(super) fn patient(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (4, 1), |way| exchange(way, 100))
+}
+
+/// Clients that send at once, that close at once, and that wait for what the server does.
+pub(super) fn taciturn(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::HoldOpen, (2, 1), |way| {
+        let mut speaking = way.connect(0, OPEN_PORT, PATIENCE)?;
+        let waiting = way.connect(0, OPEN_PORT, PATIENCE)?;
+        drop(way.connect(0, OPEN_PORT, PATIENCE)?);
+        speaking.write_all(b"hello")?;
+        // The server repeats its SYN-ACK after 1 s.
+        thread::sleep(TWO_SYNS);
+        drop((speaking, waiting));
+        Ok(())
+    })
+}
+
+/// Clients that are content with the SYN-ACK, whose ACK the wire drops; the last one just before the end.
+pub(super) fn half_open(bench: &Bench) -> Result<()> {
+    let servers = [near_v4(1), near_v6(1)].map(|host| SocketAddr::new(host, OPEN_PORT));
+    let _servers = servers
+        .map(|address| Server::bind(&bench.near, address, Mode::HoldOpen))
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    let open = || servers.map(|address| connect(&bench.far, None, address, PATIENCE));
+    let _held = open();
+    thread::sleep(TWO_SYNS);
+    let _fresh = open();
+    Ok(())
+}
+
+/// Ports where nobody listens.
+pub(super) fn refused(bench: &Bench) -> Result<()> {
+    for way in ways(bench) {
+        for _ in 0..3 {
+            refuse(&way, 0)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse(way: &Way<'_>, local: u16) -> Result<()> {
+    let result = way.connect(local, CLOSED_PORT, PATIENCE);
+    let refused = result.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+    ensure!(refused, "port {CLOSED_PORT} of {} does not refuse", way.server);
+    Ok(())
+}
+
+/// Servers whose SYNs never arrive: given up after two, or at once.
+pub(super) fn silent(bench: &Bench) -> Result<()> {
+    let ways = ways(bench);
+    thread::scope(|scope| {
+        for way in &ways {
+            scope.spawn(|| ignored(way, 0, TWO_SYNS));
+            scope.spawn(|| ignored(way, 0, TWO_SYNS * 3));
+        }
+    });
+    ways.iter().for_each(|way| ignored(way, 0, AT_ONCE));
+    Ok(())
+}
+
+/// The attempt fails, or the scene's floor is not reached.
+fn ignored(way: &Way<'_>, local: u16, timeout: Duration) {
+    drop(way.connect(local, SILENT_PORT, timeout));
+}
+
+/// Connections that the server resets, and attempts whose SYN-ACK finds nobody left.
+pub(super) fn reset(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::ResetAtOnce, (2, 3), |way| {
+        drain(way.connect(0, OPEN_PORT, PATIENCE)?)?;
+        drop(way.connect(0, OPEN_PORT, AT_ONCE));
+        thread::sleep(ANSWERED);
+        Ok(())
+    })
+}
+
+/// Either end closes first, and both at once.
+pub(super) fn closed(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::CloseAtOnce, (1, 3), |way| {
+        drain(way.connect(0, OPEN_PORT, PATIENCE)?)?;
+        let both = way.connect(0, OPEN_PORT, PATIENCE)?;
+        both.shutdown(Shutdown::Write)?;
+        drain(both)
+    })?;
+    visits(bench, Mode::HoldOpen, (1, 3), |way| {
+        let client = way.connect(0, OPEN_PORT, PATIENCE)?;
+        client.shutdown(Shutdown::Write)?;
+        drain(client)
+    })
+}
+
+/// Connections of every kind that have the ports of the one before.
+pub(super) fn reused(bench: &Bench) -> Result<()> {
+    for (mode, port) in [(Mode::ResetAtOnce, 40_001), (Mode::CloseAtOnce, 40_002)] {
+        visits(bench, mode, (1, 3), |way| drain(way.connect(port, OPEN_PORT, PATIENCE)?))?;
+    }
+    for way in ways(bench) {
+        for _ in 0..3 {
+            refuse(&way, 40_003)?;
+            ignored(&way, 40_004, AT_ONCE);
+        }
+    }
+    Ok(())
+}
+
+/// Connections that the client resets. What the server answers is still under way while the next one on the same
+/// ports begins.
+pub(super) fn aborted(bench: &Bench) -> Result<()> {
+    visits(bench, Mode::Echo, (1, 3), |way| {
+        let mut stream = way.connect(40_001, OPEN_PORT, PATIENCE)?;
+        stream.write_all(&[b'x'; 3_000])?;
+        Ok(lab::reset(stream)?)
+    })
+}
+
+/// Some of everything that takes no long wait.
+pub(super) fn mixed(bench: &Bench) -> Result<()> {
+    plain(bench)?;
+    refused(bench)?;
+    reset(bench)
+}
