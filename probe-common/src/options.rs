@@ -1,7 +1,7 @@
 //! The TCP options (RFC 9293, 3.1), as far as tcptop needs them: the timestamps.
 
 use crate::load::Load;
-use crate::parse::{Unparsed, load};
+use crate::parse::Unparsed;
 use crate::segment::{Segment, Timestamps};
 
 const END: u8 = 0;
@@ -11,29 +11,28 @@ const TIMESTAMPS_LEN: u32 = 10;
 /// The data offset has 4 bits: 15 words of header, 5 of them fixed.
 const MAX_LEN: u32 = 40;
 
-/// What [`find_timestamps`] gives instead of an offset: there are none.
+/// What [`find_timestamps`] gives instead of an offset: there are none, as far as the options were captured. Where
+/// they are cut less is known, and nothing wrong.
 const ABSENT: u32 = 0;
 /// The same: an option's length is 0 or 1, or reaches past the options.
 const MALFORMED: u32 = u32::MAX;
-/// The same: the packet ends before its options do.
-const TRUNCATED: u32 = u32::MAX - 1;
 
 /// The timestamps of a segment that was parsed from the same packet. Apart from parsing, because only a
 /// segment worth a record is worth the walk.
 ///
 /// # Errors
-/// [`Unparsed::Malformed`] when an option's length is 0 or 1 or reaches past the options,
-/// [`Unparsed::Truncated`] when the packet ends before they do.
+/// [`Unparsed::Malformed`] when an option's length is 0 or 1 or reaches past the options.
 #[inline(always)]
 pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Result<Timestamps, Unparsed> {
     let found = packet.find_timestamps(segment.options_offset.into(), segment.options_len.into());
     match found {
         ABSENT => Ok(Timestamps::default()),
         MALFORMED => Err(Unparsed::Malformed),
-        TRUNCATED => Err(Unparsed::Truncated),
         offset => {
             // Headers end within some 2 KiB; the verifier wants to see a bound below 64 KiB.
-            let [v0, v1, v2, v3, e0, e1, e2, e3] = load(packet, offset as usize & 0x3fff)?;
+            let Some([v0, v1, v2, v3, e0, e1, e2, e3]) = packet.load(offset as usize & 0x3fff) else {
+                return Ok(Timestamps::default());
+            };
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
             Ok(Timestamps { value, echo: u32::from_be_bytes([e0, e1, e2, e3]), present: true })
         }
@@ -49,7 +48,7 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
         if at >= len {
             break;
         }
-        let Some([kind]) = packet.load((start + at) as usize) else { return TRUNCATED };
+        let Some([kind]) = packet.load((start + at) as usize) else { return ABSENT };
         if kind == END {
             break;
         }
@@ -60,7 +59,7 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
         if at + 1 >= len {
             return MALFORMED;
         }
-        let Some([option_len]) = packet.load((start + at + 1) as usize) else { return TRUNCATED };
+        let Some([option_len]) = packet.load((start + at + 1) as usize) else { return ABSENT };
         let option_len = u32::from(option_len);
         if option_len < 2 || at + option_len > len {
             return MALFORMED;

@@ -58,7 +58,8 @@ impl Reason {
                  do not fit, so that tcptop passes it over"
             }
             Self::CutHeaders => {
-                "the capture ends within the TCP options: tcptop counts the packet as lost and tells nothing of it"
+                "the capture ends within the TCP options: tshark gives no RTT; tcptop needs no more than flags and \
+                 numbers"
             }
         }
     }

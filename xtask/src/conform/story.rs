@@ -28,8 +28,10 @@ pub(super) struct Story<'s> {
     pub(super) rejection: Option<&'s Frame>,
     /// The capture holds another connection on the same ports before it.
     pub(super) follows: bool,
+    /// Its ports were used again: an attempt under way was given up.
+    pub(super) is_superseded: bool,
     /// When it was last looked at, in nanoseconds since 1970.
-    until_ns: u64,
+    pub(super) until_ns: u64,
 }
 
 /// How a connection ended.
@@ -72,8 +74,19 @@ impl<'s> Story<'s> {
         let rejection =
             rejection.filter(|rst| completion.is_none_or(|completion| rst.number < completion.number));
         let completion = completion.filter(|_| rejection.is_none());
-        let follows = false;
-        Some(Self { stream, opener, listener, syns, syn_acks, completion, rejection, follows, until_ns })
+        let (follows, is_superseded) = (false, false);
+        Some(Self {
+            stream,
+            opener,
+            listener,
+            syns,
+            syn_acks,
+            completion,
+            rejection,
+            follows,
+            is_superseded,
+            until_ns,
+        })
     }
 
     /// The packet that decided the outcome, where one did.
@@ -82,7 +95,9 @@ impl<'s> Story<'s> {
     }
 
     pub(super) fn outcome(&self) -> &'static str {
-        let fresh = |sent: &[&Frame]| sent.len() == 1 && self.until_ns < sent[0].time_ns + FRESH_NS;
+        let fresh = |sent: &[&Frame]| {
+            !self.is_superseded && sent.len() == 1 && self.until_ns < sent[0].time_ns + FRESH_NS
+        };
         match (self.completion, self.rejection, self.answer()) {
             (Some(_), _, _) => "established",
             (None, Some(_), Some(_)) => "reset",
@@ -192,14 +207,9 @@ impl<'s> Story<'s> {
         None
     }
 
-    /// Packets of which tcptop would say something, had it their headers, and has not.
+    /// Packets of which tcptop says something without having seen their headers to the end.
     pub(super) fn cut(&self) -> usize {
         self.worth_a_record().filter(|frame| frame.is_cut()).count()
-    }
-
-    /// None of them has its headers.
-    pub(super) fn is_all_cut(&self) -> bool {
-        self.worth_a_record().all(Frame::is_cut)
     }
 
     fn worth_a_record(&self) -> impl Iterator<Item = &'s Frame> {
