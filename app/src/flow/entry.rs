@@ -147,6 +147,13 @@ impl Flow {
         !self.is_open() && !self.is_up()
     }
 
+    /// Is a SYN-ACK that answers another SYN the next connection's? Of one from before nothing but its end is
+    /// known, and after one FIN there may be no other in sight.
+    #[must_use]
+    pub fn may_be_followed(&self) -> bool {
+        self.is_over() || self.handshake.is_none()
+    }
+
     /// Did this end send `record`?
     fn sender(&self, record: &Record) -> Closer {
         if record.source == self.local { Closer::Local } else { Closer::Remote }
@@ -163,7 +170,9 @@ impl Flow {
     /// Takes a SYN, unless it opens another connection.
     pub fn takes_syn(&mut self, syn: &Record) -> Syn {
         let from_opener = self.is_from_opener(syn);
-        let Some(handshake) = &mut self.handshake else { return Syn::Opens };
+        // Some openers' numbers do not vary.
+        let has_ended = self.ended.is_some();
+        let Some(handshake) = self.handshake.as_mut().filter(|_| !has_ended) else { return Syn::Opens };
         if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn);
             self.changed_ns = syn.time_ns;

@@ -208,7 +208,7 @@ impl FlowTable {
                 self.arm(slot);
             }
             SynAck::Repeats => self.repeated(slot, record.time_ns),
-            SynAck::Strays if self.flows.get(slot).is_some_and(Flow::is_over) => {
+            SynAck::Strays if self.flows.get(slot).is_some_and(Flow::may_be_followed) => {
                 // The next connection on these ports, whose SYN passed elsewhere.
                 self.supersede(slot, record.time_ns);
                 self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
