@@ -220,7 +220,8 @@ impl Flow {
     /// Does this FIN complete the handshake, in the stead of an ACK that was not seen?
     #[must_use]
     pub fn is_completed_by_fin(&self, fin: &Record) -> bool {
-        self.is_from_opener(fin) && self.handshake.as_ref().is_some_and(|h| h.is_completed_by(fin.ack))
+        let from_opener = self.is_from_opener(fin);
+        self.handshake.as_ref().is_some_and(|handshake| handshake.is_completed_by(fin, from_opener))
     }
 
     /// Takes a FIN that shows that the handshake was completed.
@@ -269,10 +270,18 @@ impl Flow {
         false
     }
 
-    /// Takes a FIN. Gives true when now both ends have sent one.
+    /// Takes a FIN. Gives true when now both ends have sent one, and it ends a connection.
     pub fn takes_last_fin(&mut self, fin: &Record) -> bool {
         let closer = self.sender(fin);
+        let from_opener = self.is_from_opener(fin);
         let both = self.local == self.remote || self.first_fin.is_some_and(|first| first != closer);
+        if self.is_open() {
+            // Fast Open: the other end may close before the ACK has come.
+            if self.handshake.as_ref().is_some_and(|handshake| handshake.is_followed_by(fin, from_opener)) {
+                self.first_fin.get_or_insert(closer);
+            }
+            return false;
+        }
         if !self.is_up() {
             return false;
         }

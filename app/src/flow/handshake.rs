@@ -10,6 +10,8 @@ use super::outcome::Outcome;
 pub const SILENCE_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its RST in a handshake that is under way.
 const FLIGHT: u32 = 1 << 16;
+/// Bytes of data that an end may send before its FIN, unseen: a quarter of the space, less one.
+const TRANSFER: u32 = (1 << 30) - 1;
 
 /// How far a handshake has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,25 +168,49 @@ impl Handshake {
         true
     }
 
-    /// A FIN of the opener shows that the ACK came by unseen: when, nobody knows.
+    /// A FIN shows that the ACK came by unseen: when, nobody knows.
     pub fn complete_unseen(&mut self) {
         self.stage = Stage::Established;
     }
 
-    /// The opener's ACK.
+    /// An ACK of the opener. Only the first one tells how long it took.
     pub fn complete(&mut self, ack: &Record) {
+        self.stage = Stage::Established;
+        if !self.is_first_of_opener(ack) {
+            return;
+        }
         let answered = ack.ack.wrapping_sub(1);
         self.client_leg =
             self.answers.as_ref().map(|answers| answers.leg(ack.time_ns, answered, ack.timestamps.echo()));
         self.setup_ns = self.opened_ns().map(|opened| ack.time_ns.saturating_sub(opened));
-        self.stage = Stage::Established;
     }
 
-    /// Does a segment of the opener with this acknowledgement number complete the handshake?
+    /// Was no ACK of the opener before this one, as far as its numbers tell? Data before its own, or data of the
+    /// other end that it acknowledges, passed after an earlier one; but for Fast Open, where the other end may
+    /// send at once.
+    fn is_first_of_opener(&self, ack: &Record) -> bool {
+        let answered = ack.ack.wrapping_sub(1);
+        let answers = self.answers.as_ref().filter(|_| self.syn_payload == 0);
+        self.is_acknowledged_by(ack.seq)
+            && answers.is_none_or(|answers| answers.isns().any(|isn| isn == answered))
+    }
+
+    /// Does a FIN belong to it, as far as its numbers tell?
     #[must_use]
-    pub fn is_completed_by(&self, ack: u32) -> bool {
-        // A quarter of the space: data of the other end may be acknowledged at once.
-        self.stage == Stage::Answered && self.follows_an_answer(ack, (1 << 30) - 1)
+    pub fn is_followed_by(&self, fin: &Record, from_opener: bool) -> bool {
+        let (sent, received) = if from_opener { (fin.seq, fin.ack) } else { (fin.ack, fin.seq) };
+        fin.flags.has(TcpFlags::ACK)
+            && sent.wrapping_sub(self.isn.wrapping_add(1)) <= TRANSFER
+            && (self.answers.is_none() || self.follows_an_answer(received, TRANSFER))
+    }
+
+    /// Does a FIN show that it was completed? One of the other end does, but for Fast Open, where it may come before
+    /// the ACK.
+    #[must_use]
+    pub fn is_completed_by(&self, fin: &Record, from_opener: bool) -> bool {
+        self.stage.is_open()
+            && (from_opener || self.syn_payload == 0)
+            && self.is_followed_by(fin, from_opener)
     }
 
     /// A RST of the other end while the outcome is open. Gives false when it answers another SYN than
