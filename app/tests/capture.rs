@@ -81,6 +81,15 @@ fn every_kind_of_pcapng() {
 
 const PLAIN: Format = Format::USUAL;
 
+/// Of all the ACKs of a connection only the one that completes the handshake is a record.
+#[test]
+fn one_ack_is_worth_a_record() {
+    let connection = Connection::to(v4(10, 20, 1, 10, 443), 40_001);
+    let mut packets = vec![connection.syn(START), connection.syn_ack(START + MS)];
+    packets.extend((2..100).map(|ms| connection.ack(START + ms * MS)));
+    assert_eq!(read(Cursor::new(PLAIN.pcap(&packets)), &[]).unwrap().len(), 3);
+}
+
 #[test]
 fn gzip_is_unpacked() {
     for file in [PLAIN.pcap(&records()), PLAIN.pcapng(&records())] {

@@ -264,7 +264,9 @@ fn an_answer_after_a_long_silence_ends_the_waiting() {
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0))]).expire(at(1_500));
     assert_eq!(watched.table.stats().total().waiting, 1);
-    watched.see([connection.syn_ack(at(1_600)), connection.ack(at(1_601))]);
+    watched.see([connection.syn_ack(at(1_600))]);
+    assert_eq!(watched.table.stats().total().waiting, 0);
+    watched.see([connection.ack(at(1_601))]);
     assert_eq!(watched.table.stats().total().waiting, 0);
     assert_eq!(watched.only().rtt(), Some(Leg::Exact(1_600 * MS)));
 }
@@ -333,6 +335,18 @@ fn a_simultaneous_open_is_one_connection() {
     assert_eq!((report.outcome, report.tries), (Outcome::Established, Some(2)));
     assert_eq!(report.rtt(), Some(Leg::Exact(40 * MS)));
     assert_eq!(watched.table.losses().stray, 0);
+}
+
+/// The source compares numbers; whose ACK it is, the table knows, too.
+#[test]
+fn an_ack_of_the_responder_completes_nothing() {
+    let connection = client();
+    let ack = connection.ack(at(41));
+    let of_responder = Record { source: ack.destination, destination: ack.source, ..ack };
+    let mut watched = Watched::new();
+    watched.see([connection.syn(at(0)), connection.syn_ack(at(40)), of_responder]);
+    assert!(watched.handshakes().is_empty());
+    assert_eq!(watched.table.losses().stray, 1);
 }
 
 /// What waits and is then given up is one trouble, that began when it began.

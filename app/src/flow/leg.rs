@@ -139,3 +139,35 @@ impl Stamp {
         Self { time_ns: record.time_ns, isn: record.seq, value: record.timestamps.value() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use probe_common::{Direction, Endpoint, Kind, TcpFlags, Timestamps};
+
+    use super::*;
+
+    #[test]
+    fn repeats_do_not_pile_up() {
+        let end = Endpoint { address: [0; 16], port: 1 };
+        let mut syn = Record {
+            time_ns: 0,
+            interface: 1,
+            kind: Kind::Syn,
+            direction: Direction::Egress,
+            source: end,
+            destination: end,
+            seq: 1,
+            ack: 0,
+            flags: TcpFlags::SYN,
+            payload_len: 0,
+            timestamps: Timestamps::default(),
+        };
+        let mut sent = Sent::new(&syn);
+        for _ in 0..1_000 {
+            syn.time_ns += 1;
+            sent.repeat(&syn);
+        }
+        assert_eq!((sent.count, sent.repeats.len()), (1_001, REMEMBERED - 1));
+        assert_eq!(sent.leg(1_005, 1, None), Leg::Between { min_ns: 5, max_ns: 1_005 });
+    }
+}
