@@ -41,9 +41,9 @@ pub enum Outcome {
     HalfOpen,
     /// A RST ended it.
     Reset,
-    /// Both ends sent a FIN.
+    /// Both ends sent a FIN, or its ports were used again.
     Closed,
-    /// The handshake was not seen.
+    /// The handshake was not seen, or one answer alone of it.
     Unknown,
 }
 
