@@ -88,8 +88,9 @@ fn verdict<S: FlowStates>(
         return Err(Unparsed::Malformed);
     }
     if flags.has(TcpFlags::FIN) {
-        // A FIN leaves nothing to complete: whatever it means for the handshake, it has a record itself.
-        if states.get(&key).is_some() {
+        // A FIN of the opener that fits completes in the stead of an ACK. After one of the other end the ACK may
+        // still come (Fast Open), and one of an older connection means nothing.
+        if states.get(&key).is_some_and(|state| state.completed_by(segment, side)) {
             states.remove(&key);
         }
         return Ok(Some(Kind::Fin));
@@ -131,6 +132,15 @@ impl FlowState {
     /// Takes a SYN-ACK that goes to `opener`, if it answers the SYN that is known.
     #[inline(always)]
     fn answer(&mut self, segment: &Segment, opener: Side) {
+        // The opener of old accepts the SYN that crossed its own by a number of its own: its attempt is over.
+        let sender = opener.other();
+        let fresh = self.opener == sender as u32
+            && self.phase == Phase::OPENING
+            && self.halves[opener as usize].next_seq == segment.ack
+            && self.halves[sender as usize].next_seq != segment.seq.wrapping_add(1);
+        if fresh {
+            self.opener = opener as u32;
+        }
         if self.opener == opener as u32 {
             let sent = segment.ack.wrapping_sub(self.halves[opener as usize].next_seq);
             // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
@@ -163,16 +173,24 @@ impl FlowState {
     fn reset_by(&self, segment: &Segment, side: Side) -> bool {
         let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
         let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
-        let known = self.phase == Phase::ANSWERED || self.opener == side as u32;
-        (known && sent < RESET_WINDOW) || (segment.flags.has(TcpFlags::ACK) && received < RESET_WINDOW)
+        if self.phase == Phase::OPENING {
+            let refuses = segment.flags.has(TcpFlags::ACK) && received == 0;
+            return if self.opener == side as u32 { sent == 0 } else { refuses };
+        }
+        (self.phase == Phase::ANSWERED || self.opener == side as u32) && sent < RESET_WINDOW
     }
 
     /// Is this SYN one that is known, sent again, or one of the other end while the opener's is not answered
     /// (simultaneous open, RFC 9293, 3.5)? Then it is the same handshake still, as far as it has come.
     #[inline(always)]
-    fn includes_syn(&self, segment: &Segment, side: Side) -> bool {
-        let again = self.halves[side as usize].next_seq == segment.seq.wrapping_add(1);
-        let crosses = self.opener != side as u32 && self.phase == Phase::OPENING && segment.payload_len == 0;
+    fn includes_syn(&mut self, segment: &Segment, side: Side) -> bool {
+        let next_seq = segment.seq.wrapping_add(1);
+        let half = &mut self.halves[side as usize];
+        let again = half.next_seq == next_seq;
+        let crosses = self.opener != side as u32 && self.phase == Phase::OPENING && half.next_seq == 0;
+        if crosses {
+            half.next_seq = next_seq;
+        }
         again || crosses
     }
 }
