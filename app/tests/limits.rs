@@ -85,3 +85,44 @@ fn a_handshake_that_the_source_may_have_forgotten_counts_as_lost() {
     table.expire(at(4_000));
     assert_eq!(table.losses().untracked, 1);
 }
+
+/// Forged FINs are as cheap as forged SYNs: what nothing is known of but its end gives way first.
+#[test]
+fn a_flood_of_fins_leaves_established_flows_alone() {
+    let mut watched = Watched::with_room(100);
+    for port in 0..50 {
+        establish(&mut watched, 30_000 + port);
+    }
+    for port in 0..1_000 {
+        watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).fin_of_opener(at(20))]);
+    }
+    for port in 0..50 {
+        let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
+        watched.see([connection.fin_of_opener(at(30)), connection.fin_of_responder(at(31))]);
+    }
+    assert_eq!(watched.closes().iter().filter(|report| report.lifetime_ns == Some(31 * MS)).count(), 50);
+}
+
+/// What has ended makes room, and is no loss.
+#[test]
+fn flows_that_have_ended_give_way_uncounted() {
+    let mut watched = Watched::with_room(10);
+    for port in 0..100 {
+        let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
+        watched.see([connection.syn(at(0)), connection.rst_of_responder(at(1))]);
+    }
+    assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
+}
+
+/// A SYN without an answer is told by itself: the source need not have remembered it.
+#[test]
+fn an_attempt_without_an_answer_was_not_forgotten() {
+    let mut limits = support::limits(10_000);
+    limits.kernel_flows = 100;
+    let mut table = tcptop::flow::FlowTable::new(&limits);
+    for port in 0..200 {
+        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
+    }
+    table.expire(at(10_000));
+    assert_eq!((table.told(), table.losses().untracked), (200, 0));
+}

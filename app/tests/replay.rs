@@ -103,9 +103,10 @@ fn what_cannot_be_read_is_named() {
 fn signals_end_the_waiting() {
     let header = FORMAT.pcapng(&[]);
     for (shell, signal, ends) in [("", "INT", true), ("", "HUP", true), ("trap '' HUP; ", "HUP", false)] {
-        let mut command = Command::new("sh");
+        // The tests themselves may have been started with signals ignored.
+        let mut command = Command::new("env");
         let script = format!(r#"{shell}exec "$0" replay - --json"#);
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_tcptop")]);
+        command.args(["--default-signal=HUP,INT", "sh", "-c", &script, env!("CARGO_BIN_EXE_tcptop")]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("there is a shell");
         let mut stdin = child.stdin.take().expect("piped");
@@ -127,7 +128,8 @@ fn signals_end_the_waiting() {
 /// Waits until the process handles a signal by itself.
 fn await_handler(process: u32, signal: &str) {
     let bit = if signal == "HUP" { 0 } else { 1 };
-    loop {
+    let since = std::time::Instant::now();
+    while since.elapsed().as_secs() < 30 {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("the kernel tells");
         if u64::from_str_radix(caught.trim(), 16).expect("a mask") >> bit & 1 == 1 {
@@ -135,6 +137,7 @@ fn await_handler(process: u32, signal: &str) {
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    panic!("it never handled SIG{signal}");
 }
 
 /// Output that nobody reads holds up what is written, but not whoever asks for the end.

@@ -4,7 +4,7 @@ mod support;
 
 use probe_common::Record;
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop::flow::{Closer, Leg, Outcome, Role};
+use tcptop::flow::{Leg, Outcome, Role};
 
 const START: u64 = 100 * S;
 
@@ -47,83 +47,6 @@ fn a_server_waits_for_the_client_leg() {
     assert_eq!(report.peer.service, v6("2001:db8::9", 8_080));
 }
 
-/// Hard case 11: TSecr names the SYN that was answered, if it is the last one. A server that took the first
-/// SYN echoes it in every SYN-ACK, also in one that answers a repeated SYN: then only bounds are known.
-#[test]
-fn timestamps_tell_which_syn_was_answered() {
-    let bounds = Leg::Between { min_ns: 30 * MS, max_ns: 1_030 * MS };
-    for (echoed, leg) in [(1_500, Leg::Exact(30 * MS)), (500, bounds)] {
-        let first = Connection { timestamps: Some((500, 9)), ..client() };
-        let second = Connection { timestamps: Some((1_500, 9)), ..first };
-        let answer = Connection { timestamps: Some((echoed, 9)), ..first };
-        let mut watched = Watched::new();
-        watched.see([
-            first.syn(at(0)),
-            second.syn(at(1_000)),
-            answer.syn_ack(at(1_030)),
-            second.ack(at(1_030)),
-        ]);
-        let report = watched.only();
-        assert_eq!(report.server_leg, Some(leg));
-        assert_eq!((report.tries, report.is_ambiguous()), (Some(2), leg == bounds));
-        assert_eq!(report.setup_ns, Some(1_030 * MS));
-    }
-}
-
-/// Hard case 11, three SYNs: the one that is named bounds the leg.
-#[test]
-fn an_echo_of_a_syn_in_the_middle_bounds_the_leg() {
-    let syn = |value| Connection { timestamps: Some((value, 9)), ..client() };
-    let mut watched = Watched::new();
-    watched.see([syn(1).syn(at(0)), syn(2).syn(at(1_000)), syn(3).syn(at(3_000))]);
-    watched.see([syn(2).syn_ack(at(3_030)), syn(3).ack(at(3_030))]);
-    assert_eq!(watched.only().server_leg, Some(Leg::Between { min_ns: 30 * MS, max_ns: 2_030 * MS }));
-}
-
-/// Hard case 12: nothing tells which SYN was answered, so the bounds are given and no sample is taken.
-#[test]
-fn without_timestamps_a_repeated_syn_is_ambiguous() {
-    let equal = Connection { timestamps: Some((500, 9)), ..client() };
-    for connection in [client(), equal] {
-        let mut watched = Watched::new();
-        watched.see([
-            connection.syn(at(0)),
-            connection.syn(at(1_000)),
-            connection.syn_ack(at(1_030)),
-            connection.ack(at(1_030)),
-        ]);
-        let report = watched.only();
-        assert_eq!(report.server_leg, Some(Leg::Between { min_ns: 30 * MS, max_ns: 1_030 * MS }));
-        assert!(report.is_ambiguous());
-        let mut samples = tcptop::flow::distribution::Latencies::spanning();
-        watched.table.stats().total().rtts_since_start(&mut samples);
-        assert_eq!(samples.len(), 0);
-    }
-}
-
-/// Hard case 13.
-#[test]
-fn a_duplicate_syn_ack_gives_no_second_sample() {
-    let connection = client();
-    let mut watched = Watched::new();
-    watched.see(handshake(&connection, 40)).see([connection.syn_ack(at(55)), connection.ack(at(55))]);
-    assert_eq!(watched.only().server_leg, Some(Leg::Exact(40 * MS)));
-    assert_eq!(watched.table.losses().stray, 0, "the ACK that it provoked is no stray");
-}
-
-/// Hard case 14.
-#[test]
-fn a_syn_ack_for_another_syn_is_no_answer() {
-    let connection = client();
-    let other = Connection { isn: connection.isn - 77, ..connection };
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), other.syn_ack(at(5))]);
-    assert!(watched.handshakes().is_empty());
-    watched.see([connection.syn_ack(at(40)), connection.ack(at(41))]);
-    assert_eq!(watched.only().server_leg, Some(Leg::Exact(40 * MS)));
-    assert_eq!(watched.table.losses().stray, 1);
-}
-
 /// Hard case 15.
 #[test]
 fn a_connection_from_before_has_no_latency() {
@@ -136,17 +59,6 @@ fn a_connection_from_before_has_no_latency() {
     assert_eq!((close.outcome, close.role, close.lifetime_ns), (Outcome::Closed, None, None));
     assert_eq!((close.rtt(), close.setup_ns, close.tries), (None, None, None));
     assert_eq!(close.peer.service, v4(10, 0, 0, 2, 443), "the lower port is taken for the service");
-}
-
-#[test]
-fn a_handshake_caught_in_the_middle_tells_what_was_seen() {
-    let connection = Connection::from(v4(10, 0, 0, 9, 50_000), 80);
-    let mut watched = Watched::new();
-    watched.see([connection.syn_ack(at(0)), connection.ack(at(25))]);
-    let report = watched.only();
-    assert_eq!((report.role, report.outcome), (Some(Role::Server), Outcome::Established));
-    assert_eq!((report.server_leg, report.setup_ns, report.tries), (None, None, None));
-    assert_eq!(report.rtt(), Some(Leg::Exact(25 * MS)));
 }
 
 /// Hard case 19.
@@ -164,72 +76,6 @@ fn a_new_isn_on_the_same_ports_is_another_connection() {
     assert_eq!(legs, [Some(Leg::Exact(40 * MS)), Some(Leg::Exact(10 * MS))]);
     assert!(watched.handshakes().iter().all(|report| report.tries == Some(1)));
     assert_eq!(watched.table.len(), 1);
-}
-
-/// Hard case 21: a RST that answers the SYN refuses.
-#[test]
-fn a_rst_that_answers_the_syn_refuses() {
-    let connection = client();
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), connection.rst_of_responder(at(40))]);
-    let report = watched.only();
-    assert_eq!((report.outcome, report.refusal), (Outcome::Refused, Some(Leg::Exact(40 * MS))));
-    assert_eq!((report.rtt(), report.setup_ns), (None, None), "a refusal is no fast handshake");
-}
-
-/// Hard case 21: a RST that answers something else does not.
-#[test]
-fn a_rst_for_another_syn_refuses_nothing() {
-    let connection = client();
-    let stray = Connection { isn: 1, ..connection };
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), stray.rst_of_responder(at(5))]);
-    assert!(watched.handshakes().is_empty());
-    watched.see([connection.syn_ack(at(40)), connection.ack(at(41))]);
-    assert_eq!(watched.only().outcome, Outcome::Established);
-}
-
-/// Hard case 21: the opener's RST gives up; later ones reset.
-#[test]
-fn who_sent_the_rst_and_when_makes_the_outcome() {
-    let connection = client();
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), connection.rst_of_opener(at(300))]);
-    assert_eq!(watched.only().outcome, Outcome::Unanswered);
-
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), connection.syn_ack(at(40)), connection.rst_of_opener(at(41))]);
-    assert_eq!(watched.only().outcome, Outcome::Reset);
-
-    let mut watched = Watched::new();
-    watched.see(handshake(&connection, 40)).see([connection.rst_of_responder(at(900))]);
-    assert_eq!(watched.only().outcome, Outcome::Established);
-    let closes = watched.closes();
-    assert_eq!((closes[0].outcome, closes[0].closed_by), (Outcome::Reset, Some(Closer::Remote)));
-    assert_eq!(closes[0].lifetime_ns, Some(900 * MS));
-}
-
-/// Hard case 22: the answer took another way.
-#[test]
-fn an_ack_without_a_syn_ack_in_sight_is_not_unanswered() {
-    let connection = client();
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), connection.ack(at(40))]);
-    let report = watched.only();
-    assert_eq!((report.outcome, report.rtt()), (Outcome::Established, None));
-    assert_eq!(report.setup_ns, Some(40 * MS));
-}
-
-/// Hard case 23.
-#[test]
-fn an_answer_without_an_ack_is_half_open() {
-    let connection = Connection::from(v4(10, 0, 0, 9, 50_000), 80);
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), connection.syn_ack(at(0)), connection.syn_ack(at(1_000))]);
-    watched.expire(at(3_000));
-    assert!(watched.handshakes().is_empty(), "another SYN-ACK may come after 2 s");
-    watched.expire(at(1_000 + 4_000));
-    assert_eq!(watched.only().outcome, Outcome::HalfOpen);
 }
 
 #[test]
@@ -282,59 +128,12 @@ fn what_is_open_at_the_end_is_told_as_it_is() {
     assert_eq!(watched.handshakes().len(), 2, "once");
 }
 
-/// The ACK was not seen: that there was one is known, but not when.
-#[test]
-fn a_fin_of_the_opener_completes_without_a_latency() {
-    let connection = client();
-    let mut watched = Watched::new();
-    watched.see([
-        connection.syn(at(0)),
-        connection.syn_ack(at(40)),
-        connection.fin_of_opener(at(41)),
-        connection.fin_of_responder(at(81)),
-    ]);
-    assert_eq!(watched.only().outcome, Outcome::Established);
-    assert_eq!((watched.only().client_leg, watched.only().setup_ns), (None, None));
-    assert_eq!(watched.only().server_leg, Some(Leg::Exact(40 * MS)));
-    assert_eq!(watched.closes()[0].closed_by, Some(Closer::Local));
-    assert_eq!(watched.closes()[0].lifetime_ns, Some(81 * MS));
-}
-
 #[test]
 fn times_that_run_backwards_give_no_negative_latency() {
     let connection = client();
     let mut watched = Watched::new();
     watched.see([connection.syn(at(10)), connection.syn_ack(at(9)), connection.ack(at(8))]);
     assert_eq!((watched.only().server_leg, watched.only().setup_ns), (Some(Leg::Exact(0)), Some(0)));
-}
-
-/// Hard case 14, as it goes on: the client rejects the stale SYN-ACK and waits for the right one.
-#[test]
-fn a_rst_for_a_stale_syn_ack_gives_nothing_up() {
-    let connection = client();
-    let stale = Connection { isn: connection.isn.wrapping_sub(77_777), ..connection };
-    let mut watched = Watched::new();
-    watched.see([connection.syn(at(0)), stale.syn_ack(at(5)), stale.rst_of_opener(at(5))]);
-    assert!(watched.handshakes().is_empty());
-    watched.see([connection.syn_ack(at(40)), connection.ack(at(41))]);
-    assert_eq!(watched.only().outcome, Outcome::Established);
-    assert_eq!(watched.table.losses().stray, 2);
-}
-
-/// Hard case 18: both ends open at once.
-#[test]
-fn a_simultaneous_open_is_one_connection() {
-    let ours = client();
-    let mut theirs = Connection { isn: ours.answer_isn, answer_isn: ours.isn, ..ours };
-    (theirs.opener, theirs.responder) = (ours.responder, ours.opener);
-    theirs.out = probe_common::Direction::Ingress;
-    let mut watched = Watched::new();
-    watched.see([ours.syn(at(0)), theirs.syn(at(20)), theirs.syn_ack(at(20)), ours.syn_ack(at(40))]);
-    watched.see([ours.ack(at(41))]);
-    let report = watched.only();
-    assert_eq!((report.outcome, report.tries), (Outcome::Established, Some(2)));
-    assert_eq!(report.rtt(), Some(Leg::Exact(40 * MS)));
-    assert_eq!(watched.table.losses().stray, 0);
 }
 
 /// The source compares numbers; whose ACK it is, the table knows, too.

@@ -170,9 +170,10 @@ impl Flow {
     /// Takes a SYN, unless it opens another connection.
     pub fn takes_syn(&mut self, syn: &Record) -> Syn {
         let from_opener = self.is_from_opener(syn);
-        // Some openers' numbers do not vary.
-        let has_ended = self.ended.is_some();
-        let Some(handshake) = self.handshake.as_mut().filter(|_| !has_ended) else { return Syn::Opens };
+        // What was decided stays so: whoever tries again after a refusal, or after having been given up, does so in
+        // another flow, even with the same number (Windows does, and some openers' numbers never vary).
+        let is_over = self.is_over();
+        let Some(handshake) = self.handshake.as_mut().filter(|_| !is_over) else { return Syn::Opens };
         if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn);
             self.changed_ns = syn.time_ns;
@@ -275,6 +276,8 @@ impl Flow {
         let closer = self.sender(fin);
         let from_opener = self.is_from_opener(fin);
         let both = self.local == self.remote || self.first_fin.is_some_and(|first| first != closer);
+        // Where only the opener passes (direct server return) there is no other FIN to wait for.
+        let both = both || (from_opener && self.handshake.as_ref().is_some_and(|h| !h.is_answered()));
         if self.is_open() {
             // Fast Open: the other end may close before the ACK has come.
             if self.handshake.as_ref().is_some_and(|handshake| handshake.is_followed_by(fin, from_opener)) {

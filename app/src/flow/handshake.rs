@@ -242,29 +242,15 @@ impl Handshake {
             Stage::Opening => self.stage = Stage::GivenUp,
             Stage::Answered if self.is_one_sided() => self.stage = Stage::OneSided,
             Stage::Answered => self.stage = Stage::HalfOpen,
-            Stage::Established
-            | Stage::Refused
-            | Stage::GivenUp
-            | Stage::HalfOpen
-            | Stage::OneSided
-            | Stage::Reset => {}
+            decided => self.stage = decided,
         }
     }
 
     /// When the outcome is decided if nothing more is heard, or `None` when it is decided.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {
-        let waiting = match self.stage {
-            Stage::Opening => self.syns.as_ref(),
-            Stage::Answered => self.answers.as_ref(),
-            Stage::Established
-            | Stage::Refused
-            | Stage::GivenUp
-            | Stage::HalfOpen
-            | Stage::OneSided
-            | Stage::Reset => None,
-        };
-        waiting.map(Sent::given_up_ns)
+        let waiting = if self.stage == Stage::Opening { &self.syns } else { &self.answers };
+        waiting.as_ref().filter(|_| self.stage.is_open()).map(Sent::given_up_ns)
     }
 
     /// What there is to say at `now_ns`.

@@ -111,14 +111,15 @@ impl Sent {
         // An answer to the data behind it has a number of its own, which names none.
         let is_named = self.isns().any(|known| known == isn);
         let candidates = || self.stamps().filter(|stamp| !is_named || stamp.isn == isn);
-        let first = candidates().find(|stamp| echo.is_some() && stamp.value == echo);
-        let first = first.or_else(|| candidates().next()).unwrap_or(&self.first);
-        let last = candidates().last().unwrap_or(&self.last);
-        let since = |stamp: &Stamp| time_ns.saturating_sub(stamp.time_ns);
-        if first.time_ns == last.time_ns {
-            Leg::Exact(since(last))
+        let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| stamps.map(|stamp| stamp.time_ns).min();
+        let echoed = earliest(&mut candidates().filter(|stamp| echo.is_some() && stamp.value == echo));
+        let first_ns = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.time_ns);
+        let last_ns = candidates().map(|stamp| stamp.time_ns).max().unwrap_or(self.last.time_ns);
+        let since = |earlier_ns: u64| time_ns.saturating_sub(earlier_ns);
+        if first_ns == last_ns {
+            Leg::Exact(since(last_ns))
         } else {
-            Leg::Between { min_ns: since(last), max_ns: since(first) }
+            Leg::Between { min_ns: since(last_ns), max_ns: since(first_ns) }
         }
     }
 

@@ -16,6 +16,7 @@ use super::stats::{Stats, StatsConfig};
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
+/// Handshakes under way, and connections of which nothing but their end is known: forged FINs are as cheap as SYNs.
 const PENDING: usize = 1;
 const LASTING: usize = 2;
 const QUEUES: usize = 3;
@@ -274,7 +275,7 @@ impl FlowTable {
         self.next_id += 1;
         let (peer, first_ns, hash) = (flow.peer, flow.first_ns, flow.tuple.hash());
         let opening = flow.handshake.is_some();
-        let slot = self.flows.insert(flow, if opening { PENDING } else { LASTING });
+        let slot = self.flows.insert(flow, PENDING);
         let flows = &self.flows;
         self.index.insert_unique(hash, slot, |&slot| flows.get(slot).map_or(0, |flow| flow.tuple.hash()));
         if opening {
