@@ -170,10 +170,13 @@ impl Flow {
     /// Takes a SYN, unless it opens another connection.
     pub fn takes_syn(&mut self, syn: &Record) -> Syn {
         let from_opener = self.is_from_opener(syn);
+        let is_over = self.is_over();
+        let Some(handshake) = &mut self.handshake else { return Syn::Opens };
         // What was decided stays so: whoever tries again after a refusal, or after having been given up, does so in
         // another flow, even with the same number (Windows does, and some openers' numbers never vary).
-        let is_over = self.is_over();
-        let Some(handshake) = self.handshake.as_mut().filter(|_| !is_over) else { return Syn::Opens };
+        if is_over && !handshake.is_copied_by(syn) {
+            return Syn::Opens;
+        }
         if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn);
             self.changed_ns = syn.time_ns;

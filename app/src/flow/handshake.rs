@@ -8,6 +8,8 @@ use super::outcome::Outcome;
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux
 /// repeats its first SYN after 1 s (RFC 6298, 2.1).
 pub const SILENCE_NS: u64 = 1_000_000_000;
+/// A SYN is repeated after 200 ms at the soonest (Linux's least timeout); what comes within this was doubled on its way.
+const COPY_NS: u64 = 10_000_000;
 /// Bytes of data that an end may send before its RST in a handshake that is under way.
 const FLIGHT: u32 = 1 << 16;
 /// Bytes of data that an end may send before its FIN, unseen: a quarter of the space, less one.
@@ -108,6 +110,12 @@ impl Handshake {
     #[must_use]
     pub const fn is_repeated_by(&self, syn: &Record) -> bool {
         self.isn == syn.seq
+    }
+
+    /// Does this SYN come so soon after the last one that no sender can have sent it again, but the way doubled it?
+    #[must_use]
+    pub fn is_copied_by(&self, syn: &Record) -> bool {
+        self.syns.as_ref().is_some_and(|syns| syn.time_ns.saturating_sub(syns.last_ns()) < COPY_NS)
     }
 
     /// Is this SYN of the other end part of it, because both open at once?

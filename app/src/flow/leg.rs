@@ -128,6 +128,11 @@ impl Sent {
         self.first.time_ns
     }
 
+    /// When it was seen last.
+    pub(super) const fn last_ns(&self) -> u64 {
+        self.last.time_ns
+    }
+
     /// When the sender must have given up, if it does not speak again.
     pub(super) fn given_up_ns(&self) -> u64 {
         let wait_ns = self.last_gap_ns.saturating_mul(2).max(FIRST_RETRY_NS);

@@ -8,7 +8,7 @@ use super::bench;
 use super::ours::{Flow, Leg, Run};
 use super::reason::Reason;
 use super::story::Story;
-use super::tshark::{Capture, FIN, Frame, RST, completeness};
+use super::tshark::{Capture, Frame, RST, completeness};
 
 /// What tcptop can know of directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,8 +264,8 @@ fn why(story: &Story<'_>, ours: Option<u64>, theirs: Option<u64>) -> Option<Reas
     if completion.number != ended.number {
         return None;
     }
-    if completion.has(FIN) {
-        return ours.is_none().then_some(Reason::FinCompletes);
+    if !story.is_first_ack(completion) {
+        return ours.is_none().then_some(Reason::UnseenAck);
     }
     let (answer, answered) = (story.syn_acks.first()?, story.syn_acks_before(Some(completion)));
     let syns = story.syns_before(Some(completion));

@@ -6,7 +6,7 @@ pub(super) enum Reason {
     RepeatedSyn,
     RepeatedSynAck,
     RstIsNoAck,
-    FinCompletes,
+    UnseenAck,
     LateSyn,
     StaleSegment,
     CutHeaders,
@@ -17,7 +17,7 @@ impl Reason {
         Self::RepeatedSyn,
         Self::RepeatedSynAck,
         Self::RstIsNoAck,
-        Self::FinCompletes,
+        Self::UnseenAck,
         Self::LateSyn,
         Self::StaleSegment,
         Self::CutHeaders,
@@ -28,7 +28,7 @@ impl Reason {
             Self::RepeatedSyn => "repeated SYN",
             Self::RepeatedSynAck => "repeated SYN-ACK",
             Self::RstIsNoAck => "RST is no ACK",
-            Self::FinCompletes => "FIN completes",
+            Self::UnseenAck => "unseen ACK",
             Self::LateSyn => "late SYN",
             Self::StaleSegment => "stale segment",
             Self::CutHeaders => "cut headers",
@@ -49,8 +49,8 @@ impl Reason {
                 "a RST has the ACK flag, which ends the handshake for tshark; tcptop gives no RTT, and the time to a \
                  refusal apart"
             }
-            Self::FinCompletes => {
-                "the ACK was not seen, and the FIN shows that there was one: tshark takes the FIN's time, tcptop none"
+            Self::UnseenAck => {
+                "the ACK was not seen, and a later segment shows that there was one: tshark takes its time, tcptop none"
             }
             Self::LateSyn => "a SYN came again after the outcome was told, and is not in what was told",
             Self::StaleSegment => {

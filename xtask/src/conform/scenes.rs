@@ -124,7 +124,7 @@ fn losses() -> Vec<Scene> {
                 ),
                 |scene, way| scene.rule(Rule::drop(Match::kind(Kind::Ack).direction(way).first(1))),
             )
-            .reasons(&[Reason::FinCompletes, Reason::RepeatedSynAck]),
+            .reasons(&[Reason::UnseenAck, Reason::RepeatedSynAck]),
     ]
 }
 

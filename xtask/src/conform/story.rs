@@ -130,9 +130,16 @@ impl<'s> Story<'s> {
         leg(&self.syns_before(Some(answer)), answer, true)
     }
 
-    /// A FIN in the stead of the ACK has no leg: when the ACK was due, nobody knows.
+    /// Can this be the opener's first ACK, by its numbers? A FIN, later data and an ACK of data came after another one.
+    pub(super) fn is_first_ack(&self, frame: &Frame) -> bool {
+        let acknowledges = |answer: &&Frame| frame.ack == answer.seq.wrapping_add(1);
+        let begins = frame.seq == self.syns[0].seq.wrapping_add(1);
+        frame.lacks(FIN) && begins && self.syn_acks.iter().any(acknowledges)
+    }
+
+    /// What stands in for the ACK has no leg: when the ACK was due, nobody knows.
     pub(super) fn client_leg(&self) -> Option<Leg> {
-        let ack = self.completion.filter(|ack| ack.lacks(FIN))?;
+        let ack = self.completion.filter(|ack| self.is_first_ack(ack))?;
         leg(&self.syn_acks_before(Some(ack)), ack, true)
     }
 
@@ -142,7 +149,7 @@ impl<'s> Story<'s> {
     }
 
     pub(super) fn setup_ns(&self) -> Option<u64> {
-        let ack = self.completion.filter(|ack| ack.lacks(FIN))?;
+        let ack = self.completion.filter(|ack| self.is_first_ack(ack))?;
         Some(ack.time_ns.saturating_sub(self.syns[0].time_ns))
     }
 
