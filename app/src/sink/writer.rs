@@ -37,7 +37,8 @@ pub enum Stopped {
 #[derive(Debug)]
 pub struct LineWriter {
     queue: Arc<Queue>,
-    outcome: Receiver<Result<(), Stopped>>,
+    /// What became of the output, until it was told.
+    outcome: Option<Receiver<Result<(), Stopped>>>,
     when_full: WhenFull,
     unwritten: u64,
 }
@@ -56,7 +57,7 @@ impl LineWriter {
             let _ = report.send(write_all(&waiting, output));
             waiting.close();
         })?;
-        Ok(Self { queue, outcome, when_full, unwritten: 0 })
+        Ok(Self { queue, outcome: Some(outcome), when_full, unwritten: 0 })
     }
 
     /// Queues lines: many at once, as each time the thread is woken costs more than writing a line.
@@ -73,7 +74,7 @@ impl LineWriter {
                 self.unwritten += left;
                 Ok(())
             }
-            None => self.outcome.try_recv().unwrap_or(Ok(())),
+            None => self.outcome.take().and_then(|mut outcome| outcome.try_recv().ok()).unwrap_or(Ok(())),
         }
     }
 
@@ -101,7 +102,7 @@ impl LineWriter {
     /// When something could not be written.
     pub async fn finish(mut self, last: String) -> Result<(), Stopped> {
         self.queue.end(last);
-        let outcome = &mut self.outcome;
+        let Some(outcome) = self.outcome.take() else { return Ok(()) };
         let written = match self.when_full {
             WhenFull::Count => timeout(FAREWELL, outcome).await.map_err(|_| Stopped::Failed(unread()))?,
             WhenFull::Wait => outcome.await,
@@ -199,6 +200,16 @@ mod tests {
     }
 
     /// As a pager does, which reads a page and then waits for its person.
+    #[tokio::test]
+    async fn a_failure_is_told_once() {
+        let mut writer = LineWriter::new(Broken(ErrorKind::StorageFull), WhenFull::Count).unwrap();
+        while writer.lines(vec!["x".to_owned()]).is_ok() {
+            thread::yield_now();
+        }
+        assert!(writer.lines(vec!["x".to_owned()]).is_ok());
+        writer.finish("last".to_owned()).await.unwrap();
+    }
+
     #[tokio::test]
     async fn a_reader_may_take_its_time_where_lines_wait() {
         let (mut reader, slow) = io::pipe().unwrap();
