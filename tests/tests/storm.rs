@@ -51,5 +51,6 @@ fn what_the_ring_cannot_hold_is_counted_by_kind() {
     assert!(lost_records > 0, "the ring held a storm that it cannot hold: {summary:?}");
     let happened = RECORDS_EACH * (CONNECTIONS as u64 + 1) + extras(&namespace);
     assert_eq!(count("records") + lost_records, happened, "lost by kind: {lost:?}");
-    assert_eq!(count("lost"), lost_records, "nothing else was lost");
+    // All lines at once may be more than a busy machine's test takes in time: those are counted, too.
+    assert_eq!(count("lost"), lost_records + count("lost_unwritten"), "nothing else was lost: {summary:?}");
 }
