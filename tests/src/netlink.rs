@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -131,7 +132,11 @@ impl Namespace {
         let index = self.link_index(interface)?;
         self.netlink(|handle| async move {
             for cidr in own {
-                handle.address().add(index, cidr.address, cidr.prefix_len).execute().await?;
+                let mut request = handle.address().add(index, cidr.address, cidr.prefix_len);
+                // Otherwise an IPv6 address cannot be used before a worker of the kernel has found out that nobody
+                // is to be asked whether it is taken.
+                request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+                request.execute().await?;
             }
             for (address, mac) in neighbours {
                 handle.neighbours().add(index, *address).link_layer_address(mac).execute().await?;
