@@ -84,7 +84,6 @@ impl Config {
             duration: cli.duration,
             limits: Limits {
                 flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
-                kernel_flows: show.max_flows,
                 handshakes: show.count,
                 stats: StatsConfig {
                     window_ns: nanoseconds(show.window),

@@ -27,7 +27,8 @@ const ALERT: Duration = Duration::from_millis(400);
 const IDLE: Duration = Duration::from_millis(250);
 /// How often figures are made new.
 const REFRESH: Duration = Duration::from_millis(250);
-/// In every so many refreshes, once a second, it is seen whether the interfaces are still there.
+/// In every so many refreshes, once a second, it is seen whether the interfaces are still there, and what flows have
+/// sent.
 const INTERFACE_CHECK: u64 = 4;
 /// In a storm figures are this late at the most.
 const LATE: Duration = Duration::from_secs(1);
@@ -63,7 +64,8 @@ struct Pipeline<'a> {
 
 impl<'a> Pipeline<'a> {
     fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
-        let source = KernelSource::attach(&interfaces, config.limits.kernel_flows)?;
+        let source =
+            KernelSource::attach(&interfaces, u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let scene = Scene::new(names, "tcx", Anchor::now());
         announce(config, &interfaces, &scene, by_default);
@@ -134,10 +136,17 @@ impl<'a> Pipeline<'a> {
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
             self.check_interfaces()?;
+            self.sweep(now_ns)?;
         }
         self.count()?;
         self.session.show(now_ns);
         Ok(())
+    }
+
+    /// What flows have sent since they were last heard of.
+    fn sweep(&mut self, now_ns: u64) -> Result<(), Error> {
+        let session = &mut self.session;
+        self.source.sweep(|ends, volumes| session.take_volumes(ends, volumes, now_ns))
     }
 
     fn count(&mut self) -> Result<(), Error> {
@@ -173,8 +182,10 @@ impl<'a> Pipeline<'a> {
                 break;
             }
         }
+        let now_ns = monotonic_ns();
+        self.sweep(now_ns)?;
         self.count()?;
-        self.session.end(end, monotonic_ns()).await
+        self.session.end(end, now_ns).await
     }
 }
 

@@ -19,6 +19,7 @@ use crate::sink::Scene;
 use crate::sink::writer::{FAREWELL, WhenFull, unread};
 use crate::source::capture::{Capture, CaptureError, Next};
 use crate::source::replay::{ReplaySource, Step};
+use crate::source::states::FlowVolumes;
 use crate::stop::Stop;
 
 /// Records that travel together.
@@ -27,6 +28,8 @@ const BATCH: usize = 1_024;
 const WAITING: usize = 16;
 /// How often the screen gets a new picture.
 const REFRESH: Duration = Duration::from_millis(250);
+/// What flows have sent is told this often, in the capture's time.
+const SWEEP_NS: u64 = 1_000_000_000;
 /// At a given speed, packets this close together are not waited for one by one.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -37,6 +40,8 @@ struct Batch {
     span_ns: (u64, u64),
     counters: Counters,
     unreadable: u64,
+    /// What every flow has sent, from time to time and at the end.
+    volumes: Vec<FlowVolumes>,
     /// Names of all interfaces so far, when there are more than before.
     names: Option<Vec<String>>,
 }
@@ -170,6 +175,9 @@ impl<'a> Follower<'a> {
                 break;
             }
         }
+        for flow in &batch.volumes {
+            session.take_volumes(&flow.ends, flow.volumes, self.now_ns);
+        }
         session.count(batch.counters);
         session.count_unreadable(batch.unreadable);
         if !session.is_counted_out() {
@@ -201,11 +209,21 @@ struct Reader {
     span_ns: Option<(u64, u64)>,
     /// How many interfaces' names were handed over.
     named: usize,
+    /// When the volumes were handed over last.
+    swept_ns: u64,
 }
 
 impl Reader {
     fn new(source: ReplaySource, batches: mpsc::Sender<Told>, pace: Option<Pace>) -> Self {
-        Self { source, batches, pace, records: Vec::with_capacity(BATCH), span_ns: None, named: 0 }
+        Self {
+            source,
+            batches,
+            pace,
+            records: Vec::with_capacity(BATCH),
+            span_ns: None,
+            named: 0,
+            swept_ns: 0,
+        }
     }
 
     fn run(mut self) {
@@ -213,12 +231,12 @@ impl Reader {
             let next = self.source.step();
             let wanted = match next {
                 Ok(Next::Packet(step)) => self.take(&step),
-                Ok(Next::Starved) => self.send(),
+                Ok(Next::Starved) => self.send(false),
                 // What could not be read is told even if there is nothing else.
                 Ok(Next::End) | Err(_) => {
                     let untold = self.source.unreadable() > 0;
                     self.span_ns = self.span_ns.or(untold.then_some((0, 0)));
-                    self.send()
+                    self.send(true)
                 }
             };
             if !wanted {
@@ -245,26 +263,38 @@ impl Reader {
     fn take(&mut self, step: &Step) -> bool {
         let time_ns = step.time_ns;
         if self.pace.as_mut().is_some_and(|pace| pace.is_early(time_ns)) {
-            if !self.send() {
+            if !self.send(false) {
                 return false;
             }
             self.pace.as_mut().into_iter().for_each(|pace| pace.wait(time_ns));
         }
         let (from_ns, until_ns) = self.span_ns.unwrap_or((time_ns, time_ns));
         self.span_ns = Some((from_ns, time_ns.max(until_ns)));
+        self.records.extend(step.evicted);
         self.records.extend(step.record);
-        self.records.len() < BATCH || self.send()
+        self.records.len() < BATCH || self.send(false)
     }
 
     /// Hands over what was read. Gives false when nobody wants it any more.
-    fn send(&mut self) -> bool {
+    fn send(&mut self, at_the_end: bool) -> bool {
         let Some(span_ns) = self.span_ns.take() else { return true };
         let records = std::mem::replace(&mut self.records, Vec::with_capacity(BATCH));
         let names = self.source.names();
         let names = (names.len() > self.named).then(|| names.to_vec());
         self.named = self.source.names().len();
         let (counters, unreadable) = (*self.source.counters(), self.source.unreadable());
-        self.batches.blocking_send(Ok(Batch { records, span_ns, counters, unreadable, names })).is_ok()
+        let volumes = self.volumes(span_ns.1, at_the_end);
+        let batch = Batch { records, span_ns, counters, unreadable, volumes, names };
+        self.batches.blocking_send(Ok(batch)).is_ok()
+    }
+
+    /// What every flow has sent, if that was not told for a while.
+    fn volumes(&mut self, now_ns: u64, at_the_end: bool) -> Vec<FlowVolumes> {
+        if !at_the_end && now_ns.saturating_sub(self.swept_ns) < SWEEP_NS {
+            return Vec::new();
+        }
+        self.swept_ns = now_ns;
+        self.source.volumes().collect()
     }
 }
 

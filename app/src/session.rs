@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use probe_common::Record;
 use probe_common::counter::Counters;
+use probe_common::key::Ends;
+use probe_common::{Record, Volume};
 use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
@@ -93,6 +94,11 @@ impl<'a> Session<'a> {
         self.latest_ns = self.latest_ns.max(record.time_ns);
         self.table.handle(record);
         !self.is_counted_out()
+    }
+
+    /// Takes what both ends of a flow have sent so far, the low end first.
+    pub fn take_volumes(&mut self, ends: &Ends, volumes: [Volume; 2], now_ns: u64) {
+        self.table.take_volumes(ends, volumes, now_ns);
     }
 
     /// The time of the latest record, in nanoseconds.

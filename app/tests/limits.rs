@@ -68,24 +68,6 @@ fn no_more_outcomes_are_told_than_were_asked_for() {
     assert_eq!((table.take_events().len(), table.told(), table.is_done()), (2, 2, true));
 }
 
-/// The source forgets the oldest of too many handshakes without a word: then a missing ACK may be its fault.
-#[test]
-fn a_handshake_that_the_source_may_have_forgotten_counts_as_lost() {
-    let mut limits = support::limits(10_000);
-    limits.kernel_flows = 100;
-    let mut table = tcptop::flow::FlowTable::new(&limits);
-    let old = Connection::from(v4(10, 0, 0, 9, 50_000), 80);
-    table.handle(&old.syn(at(0)));
-    table.handle(&old.syn_ack(at(0)));
-    table.expire(at(3_999));
-    assert_eq!(table.losses().untracked, 0);
-    for port in 0..51 {
-        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(3_999)));
-    }
-    table.expire(at(4_000));
-    assert_eq!(table.losses().untracked, 1);
-}
-
 /// Forged FINs are as cheap as forged SYNs: what nothing is known of but its end gives way first.
 #[test]
 fn a_flood_of_fins_leaves_established_flows_alone() {
@@ -112,17 +94,4 @@ fn flows_that_have_ended_give_way_uncounted() {
         watched.see([connection.syn(at(0)), connection.rst_of_responder(at(1))]);
     }
     assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
-}
-
-/// A SYN without an answer is told by itself: the source need not have remembered it.
-#[test]
-fn an_attempt_without_an_answer_was_not_forgotten() {
-    let mut limits = support::limits(10_000);
-    limits.kernel_flows = 100;
-    let mut table = tcptop::flow::FlowTable::new(&limits);
-    for port in 0..200 {
-        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
-    }
-    table.expire(at(10_000));
-    assert_eq!((table.told(), table.losses().untracked), (200, 0));
 }

@@ -74,6 +74,7 @@ fn json_objects() {
     let objects = watched.events.iter().map(|event| match event {
         Event::Handshake(flow) => json::handshake(flow, &scene()),
         Event::Close(flow) => json::close(flow, &scene()),
+        Event::Retransmit(flow) => json::retransmit(flow, &scene()),
     });
     let objects: Vec<_> = objects.chain([json::summary(&snapshot(&watched), &scene())]).collect();
     insta::assert_snapshot!(objects.join("\n"));

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Direction, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Arrival, Direction, Kind, Record, TcpFlags, Timestamps};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -103,6 +103,9 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
         flags: step.flags,
         payload_len: step.payload_len,
         timestamps: Timestamps { value, echo, present: step.timestamps.is_some() },
+        segments: 1,
+        arrival: Arrival::NEW,
+        volumes: Default::default(),
     }
 }
 
@@ -145,6 +148,7 @@ impl Run {
             match event {
                 Event::Handshake(report) => self.told.push(report),
                 Event::Close(report) => self.closed.push(report),
+                Event::Retransmit(_) => {}
             }
         }
         prop_assert!(self.table.len() <= ROOM, "{} flows", self.table.len());

@@ -9,7 +9,7 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Hook, LinkLayer, RawRecord, Record, observe};
+use probe_common::{Clock, Hook, LinkLayer, RawRecord, Record, Sighting, Size, observe};
 use serde_json::Value;
 use tcptop::clock::Anchor;
 use tcptop::flow::{Event, FlowTable};
@@ -19,6 +19,19 @@ use tcptop::source::states::HostStates;
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
+
+/// The time of a packet.
+struct At(u64);
+
+impl Clock for At {
+    fn now_ns(&self) -> u64 {
+        self.0
+    }
+
+    fn epoch(&self) -> u32 {
+        0
+    }
+}
 
 /// What the table tells when it is given the records of these packets, as JSON objects.
 fn through_the_table(packets: &[Record]) -> Vec<Value> {
@@ -30,9 +43,11 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
         let length = u32::try_from(bytes.len()).expect("short");
-        let seen = observe(bytes.as_slice(), length, &hook, &mut states).expect("well-formed");
-        if let Some(sighting) = seen {
-            table.handle(&RawRecord::new(segment.time_ns, &hook, &sighting).typed().expect("our own"));
+        let (size, mut room) = (Size { bytes: length, segments: 1 }, Sighting::NOTHING);
+        let seen =
+            observe(bytes.as_slice(), size, &hook, &mut states, &At(segment.time_ns), || Some(&mut room));
+        if let Some(sighting) = seen.expect("well-formed") {
+            table.handle(&RawRecord::new(&hook, sighting).typed().expect("our own"));
         }
         events.extend(table.take_events());
     }
@@ -46,6 +61,7 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
     let told = events.iter().map(|event| match event {
         Event::Handshake(report) => json::handshake(report, &scene),
         Event::Close(report) => json::close(report, &scene),
+        Event::Retransmit(report) => json::retransmit(report, &scene),
     });
     let lines = told.chain([json::summary(&snapshot, &scene)]);
     lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()

@@ -4,7 +4,7 @@ use crate::parse::Unparsed;
 use crate::record::Kind;
 
 /// Cells of the counter array: `submitted` and `lost` for each kind, then the packets that could not be
-/// read, then the flows that could not be remembered.
+/// read, then the flows that had to be forgotten.
 pub const COUNTERS: usize = 2 * Kind::COUNT + Unparsed::COUNTED.len() + 1;
 
 /// One thing that is counted.
@@ -16,8 +16,8 @@ pub enum Counter {
     Lost(Kind),
     /// A packet that could be TCP could not be read.
     Unparsed(Unparsed),
-    /// The flow table in the kernel took no new flow: its completing ACK will be missed.
-    Untracked,
+    /// A flow that had not ended was forgotten for another one.
+    Evicted,
 }
 
 impl Counter {
@@ -34,9 +34,17 @@ impl Counter {
             Self::Unparsed(Unparsed::TooDeep) => Some(unparsed + 1),
             Self::Unparsed(Unparsed::Truncated) => Some(unparsed + 2),
             Self::Unparsed(Unparsed::Malformed) => Some(unparsed + 3),
-            Self::Untracked => Some(COUNTERS - 1),
+            Self::Evicted => Some(COUNTERS - 1),
         }
     }
+}
+
+/// The cell of the counter array for records of a kind that were submitted; for those that were lost it lies
+/// [`Kind::COUNT`] cells behind.
+#[inline(always)]
+#[must_use]
+pub const fn submitted_cell(kind_number: u32) -> usize {
+    kind_number as usize
 }
 
 /// The counters of all processors, added up.

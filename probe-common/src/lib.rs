@@ -8,20 +8,28 @@
 //! Functions are inlined always, because a call in the kernel's byte code passes five words and costs as
 //! much as what most of these do.
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod counter;
-pub mod flow;
+pub mod half;
+pub mod handshake;
+pub mod key;
 pub mod load;
 pub mod observe;
 pub mod options;
 pub mod parse;
 pub mod record;
 pub mod segment;
+pub mod slots;
+pub mod state;
+pub mod verifier;
 
 pub use counter::Counter;
-pub use flow::{FlowKey, FlowState, FlowStates};
-pub use load::Load;
-pub use observe::{Hook, Sighting, observe};
+pub use half::{Arrival, Volume};
+pub use key::{FlowKey, Side};
+pub use load::{Load, Window};
+pub use observe::{Hook, Sighting, Size, observe};
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use record::{Direction, Kind, RawRecord, Record};
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
+pub use state::{Clock, FlowState, FlowStates};

@@ -1,31 +1,22 @@
 //! Is this segment worth a record?
 //!
-//! SYN, SYN-ACK, RST and FIN always are. Of the pure ACKs only the one that completes a handshake is, and
-//! telling it from the others takes one look-up of the flow's state: no clock, no insertion.
+//! SYN, SYN-ACK, RST and FIN always are, and so is data that was sent before. Of the pure ACKs only the one that
+//! completes a handshake is. All others cost a look-up of the flow's state and a few additions: no clock, no insertion.
 
-use crate::flow::{FlowKey, FlowState, FlowStates, Half, Phase, Side};
+use crate::half::{Arrival, Extent, Volume};
+use crate::handshake::Answer;
+use crate::key::{FlowKey, Side};
 use crate::load::Load;
 use crate::options::timestamps;
 use crate::parse::{LinkLayer, Unparsed, parse};
 use crate::record::{Direction, Kind};
 use crate::segment::{Segment, TcpFlags, Timestamps};
-
-/// How far from the handshake's end a completing ACK may lie in sequence space, in bytes. The exact next
-/// number is the rule, but the ACK itself may be lost and the first flight of data completes in its
-/// stead. A stray segment of an older connection fits by chance once in 2^16 times (2^24 of 2^32, in both
-/// directions).
-const COMPLETION_WINDOW: u32 = 1 << 24;
-/// The same while no SYN-ACK was seen, when the other number is not known: data in the SYN (Fast Open) at most. The
-/// numbers of connections that follow each other on the same ports lie farther apart: Linux counts up by one in 64 ns
-/// (`secure_tcp_seq`).
-const UNANSWERED_WINDOW: u32 = 1 << 14;
-/// The same for a RST that ends a handshake: data in the SYN or in the first flight may precede it.
-const RESET_WINDOW: u32 = 1 << 16;
+use crate::state::{Clock, FlowState, FlowStates, Phase};
 
 /// Where a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Index of the interface.
+    /// Index of the interface: not 0.
     pub interface: u32,
     /// Which way packets pass here.
     pub direction: Direction,
@@ -33,182 +24,310 @@ pub struct Hook {
     pub link: LinkLayer,
 }
 
-/// A segment that is worth a record.
+/// How much a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
-    /// Why.
-    pub kind: Kind,
-    /// What its headers say.
-    pub segment: Segment,
-    /// Its timestamp option.
-    pub timestamps: Timestamps,
+pub struct Size {
+    /// Its length in bytes, at its interface.
+    pub bytes: u32,
+    /// How many segments it stands for (GSO, GRO): at least 1.
+    pub segments: u32,
 }
 
-/// Looks at one packet: the whole way from bytes to verdict. `packet_len` is its length in bytes at the
-/// interface. `Ok(None)` is a segment that needs no record.
+/// A segment that is worth a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sighting {
+    /// When, in nanoseconds of the clock.
+    pub time_ns: u64,
+    /// What its headers say.
+    pub segment: Segment,
+    /// Was it sent before?
+    pub arrival: Arrival,
+    /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
+    /// connection: what was sent in the one before.
+    pub volumes: [Volume; 2],
+    /// How many segments it stands for.
+    pub segments: u32,
+    /// Why: the number of a [`Kind`]. An integer, because the verifier does not know which ones there are.
+    kind: u32,
+    ts_value: u32,
+    ts_echo: u32,
+    has_timestamps: u32,
+    reserved: u32,
+}
+
+const _: () = assert!(size_of::<Sighting>() == 144, "a padding byte would not be written");
+
+impl Sighting {
+    /// Room for one. It is lent from outside, because the kernel's stack has none.
+    pub const NOTHING: Self = Self {
+        kind: Kind::Data as u32,
+        time_ns: 0,
+        segment: Segment::NOTHING,
+        segments: 0,
+        ts_value: 0,
+        ts_echo: 0,
+        has_timestamps: 0,
+        reserved: 0,
+        arrival: Arrival::NEW,
+        volumes: [Volume { segments: 0, bytes: 0, retransmits: 0 }; 2],
+    };
+
+    /// Why, as the number of a [`Kind`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind_number(&self) -> u32 {
+        self.kind
+    }
+
+    /// Its timestamp option; absent in what is of kind [`Kind::Data`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn timestamps(&self) -> Timestamps {
+        Timestamps { value: self.ts_value, echo: self.ts_echo, present: self.has_timestamps != 0 }
+    }
+
+    #[inline(always)]
+    fn stamp(&mut self, timestamps: Timestamps) {
+        self.ts_value = timestamps.value;
+        self.ts_echo = timestamps.echo;
+        self.has_timestamps = timestamps.present as u32;
+    }
+}
+
+/// Looks at one packet: the whole way from bytes to verdict. Gives a sighting, in the place that `room` lends, when the
+/// segment is worth a record.
+///
+/// Nothing is remembered of a packet that gives an error.
 ///
 /// # Errors
 /// Says why the packet gave no segment, or a segment worth a record had malformed options.
 #[inline(always)]
-pub fn observe<P: Load + ?Sized, S: FlowStates>(
+pub fn observe<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
     packet: &P,
-    packet_len: u32,
+    size: Size,
     hook: &Hook,
     states: &mut S,
-) -> Result<Option<Sighting>, Unparsed> {
-    let segment = parse(packet, hook.link, packet_len)?;
-    let Some(kind) = verdict(&segment, hook.interface, states)? else { return Ok(None) };
-    let timestamps = timestamps(packet, &segment)?;
-    Ok(Some(Sighting { kind, segment, timestamps }))
-}
-
-#[inline(always)]
-fn verdict<S: FlowStates>(
-    segment: &Segment,
-    interface: u32,
-    states: &mut S,
-) -> Result<Option<Kind>, Unparsed> {
-    let (key, side) = FlowKey::of(segment, interface);
+    clock: &C,
+    room: impl FnOnce() -> Option<&'r mut Sighting>,
+) -> Result<Option<&'r Sighting>, Unparsed> {
+    let segment = parse(packet, hook.link, size.bytes)?;
+    let (key, side) = FlowKey::of(&segment, hook.interface);
     let flags = segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        if !states.get(&key).is_some_and(|state| state.completed_by(segment, side)) {
-            return Ok(None);
-        }
-        states.remove(&key);
-        return Ok(Some(Kind::Ack));
+        return passing(packet, &segment, size.segments, &key, side, states, clock, room);
     }
-    if flags.has(TcpFlags::RST) {
-        if states.get(&key).is_some_and(|state| state.reset_by(segment, side)) {
-            states.remove(&key);
-        }
-        return Ok(Some(Kind::Rst));
-    }
-    if flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
+    if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
         return Err(Unparsed::Malformed);
     }
-    if flags.has(TcpFlags::FIN) {
-        // A FIN of the opener that fits completes in the stead of an ACK. After one of the other end the ACK may
-        // still come (Fast Open), and one of an older connection means nothing.
-        if states.get(&key).is_some_and(|state| state.completed_by(segment, side)) {
-            states.remove(&key);
+    let stamps = timestamps(packet, &segment)?;
+    let Some(sighting) = room() else { return Ok(None) };
+    sighting.stamp(stamps);
+    sighting.arrival = Arrival::NEW;
+    sighting.volumes = [Volume { segments: 0, bytes: 0, retransmits: 0 }; 2];
+    sighting.time_ns = clock.now_ns();
+    sighting.segment = segment;
+    sighting.segments = size.segments;
+    sighting.kind = kind(flags) as u32;
+    if flags.has(TcpFlags::RST) || flags.has(TcpFlags::FIN) {
+        ending(sighting, &key, side, states, clock);
+    } else if flags.has(TcpFlags::ACK) {
+        answering(sighting, &key, side, states, clock);
+    } else {
+        opening(sighting, &key, side, states, clock);
+    }
+    Ok(Some(sighting))
+}
+
+#[inline(always)]
+const fn kind(flags: TcpFlags) -> Kind {
+    if flags.has(TcpFlags::RST) {
+        Kind::Rst
+    } else if flags.has(TcpFlags::FIN) {
+        Kind::Fin
+    } else if flags.has(TcpFlags::ACK) {
+        Kind::SynAck
+    } else {
+        Kind::Syn
+    }
+}
+
+/// Microseconds are precise enough for what the probe itself decides by.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "differences are taken, modulo 71 minutes")]
+const fn us(ns: u64) -> u32 {
+    (ns / 1_000) as u32
+}
+
+#[inline(always)]
+const fn extent(segment: &Segment, segments: u32) -> Extent {
+    let fin = segment.flags.has(TcpFlags::FIN) as u32;
+    let payload_len = segment.payload_len;
+    Extent { seq: segment.seq, len: payload_len.wrapping_add(fin), payload_len, segments }
+}
+
+/// A segment in the midst of a connection: data, or a pure ACK.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "inlined: they are the locals of `observe`")]
+fn passing<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
+    packet: &P,
+    segment: &Segment,
+    segments: u32,
+    key: &FlowKey,
+    side: Side,
+    states: &mut S,
+    clock: &C,
+    room: impl FnOnce() -> Option<&'r mut Sighting>,
+) -> Result<Option<&'r Sighting>, Unparsed> {
+    let extent = extent(segment, segments);
+    let Some(state) = states.get(key) else {
+        if extent.len > 0 {
+            learn(&extent, key, side, states, clock);
         }
-        return Ok(Some(Kind::Fin));
+        return Ok(None);
+    };
+    state.epoch = clock.epoch();
+    let completes = state.phase.is_opening() && state.completed_by(segment, side);
+    let mut stamps = Timestamps::default();
+    if completes {
+        stamps = timestamps(packet, segment)?;
     }
-    if flags.has(TcpFlags::ACK) {
-        answered(states, &key, segment, side);
-        return Ok(Some(Kind::SynAck));
+    let (mut arrival, mut time_ns) = (Arrival::NEW, 0);
+    if extent.len > 0 && !state.half(side).takes_in_order(&extent) {
+        time_ns = clock.now_ns();
+        let rtt_us = state.rtt_us;
+        arrival = S::takes_elsewhere(state.half(side), &extent, us(time_ns), rtt_us);
     }
-    if !states.get(&key).is_some_and(|state| state.includes_syn(segment, side)) {
-        states.insert(&key, FlowState::opening(segment.seq, side));
+    if !completes && !arrival.is_retransmit() {
+        return Ok(None);
     }
-    Ok(Some(Kind::Syn))
+    if time_ns == 0 {
+        time_ns = clock.now_ns();
+    }
+    if completes {
+        state.complete(side, us(time_ns));
+    }
+    let Some(sighting) = room() else { return Ok(None) };
+    sighting.stamp(stamps);
+    sighting.kind = if completes { Kind::Ack as u32 } else { Kind::Data as u32 };
+    sighting.time_ns = time_ns;
+    sighting.segment = *segment;
+    sighting.segments = segments;
+    sighting.arrival = arrival;
+    sighting.volumes = state.volumes(side);
+    Ok(Some(sighting))
+}
+
+/// Data of a flow that was open before, or that was forgotten.
+#[inline(never)]
+fn learn<S: FlowStates, C: Clock>(extent: &Extent, key: &FlowKey, side: Side, states: &mut S, clock: &C) {
+    let now_ns = clock.now_ns();
+    let Some(state) = states.claim(key, now_ns) else { return };
+    state.phase = Phase::OPEN;
+    state.epoch = clock.epoch();
+    state.half(side).learn(extent, us(now_ns));
+}
+
+#[inline(never)]
+fn opening<S: FlowStates, C: Clock>(
+    sighting: &mut Sighting,
+    key: &FlowKey,
+    side: Side,
+    states: &mut S,
+    clock: &C,
+) {
+    let (segment, now_us) = (&sighting.segment, us(sighting.time_ns));
+    let state = match states.get(key) {
+        Some(state) => {
+            sighting.volumes = state.volumes(side);
+            if state.includes_syn(segment, side) {
+                state.reopen(side, now_us);
+                return;
+            }
+            state
+        }
+        None => match states.claim(key, sighting.time_ns) {
+            Some(state) => state,
+            None => return,
+        },
+    };
+    state.open(segment.seq, side, now_us);
+    state.epoch = clock.epoch();
 }
 
 /// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was there.
-#[inline(always)]
-fn answered<S: FlowStates>(states: &mut S, key: &FlowKey, segment: &Segment, side: Side) {
+#[inline(never)]
+fn answering<S: FlowStates, C: Clock>(
+    sighting: &mut Sighting,
+    key: &FlowKey,
+    side: Side,
+    states: &mut S,
+    clock: &C,
+) {
+    let (segment, now_us) = (&sighting.segment, us(sighting.time_ns));
     // One end connected to itself: both sides are the low one.
     let opener = if key.is_to_itself() { side } else { side.other() };
-    match states.get(key) {
-        Some(state) => state.answer(segment, opener),
-        None => {
-            let mut state = FlowState::opening(segment.ack.wrapping_sub(1), opener);
-            state.answer(segment, opener);
-            states.insert(key, state);
-        }
-    }
-}
-
-impl FlowState {
-    /// The state after a SYN of `side` with initial sequence number `isn`.
-    #[inline(always)]
-    fn opening(isn: u32, side: Side) -> Self {
-        let mut halves = [Half { next_seq: 0 }; 2];
-        halves[side as usize].next_seq = isn.wrapping_add(1);
-        Self { phase: Phase::OPENING, opener: side as u32, halves }
-    }
-
-    /// Takes a SYN-ACK that goes to `opener`, if it answers the SYN that is known.
-    #[inline(always)]
-    fn answer(&mut self, segment: &Segment, opener: Side) {
-        // The opener of old accepts the SYN that crossed its own by a number of its own: its attempt is over.
-        let sender = opener.other();
-        let fresh = self.opener == sender as u32
-            && self.phase == Phase::OPENING
-            && self.halves[opener as usize].next_seq == segment.ack
-            && self.halves[sender as usize].next_seq != segment.seq.wrapping_add(1);
-        if fresh {
-            self.opener = opener as u32;
-        }
-        if self.opener == opener as u32 {
-            let sent = segment.ack.wrapping_sub(self.halves[opener as usize].next_seq);
-            // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
-            if sent < COMPLETION_WINDOW {
-                self.phase = self.phase.answered(&mut self.halves[opener.other() as usize], segment.seq);
+    let state = match states.get(key) {
+        Some(state) => {
+            sighting.volumes = state.volumes(side);
+            if let Answer::Taken | Answer::Stray = state.answer(segment, opener) {
+                return;
             }
+            state
         }
-    }
-
-    /// Is this the ACK that completes the handshake?
-    ///
-    /// Without a SYN-ACK in sight (asymmetric routing) any ACK of the opener tells that there was one; with several,
-    /// that it took one of them.
-    #[inline(always)]
-    fn completed_by(&self, segment: &Segment, side: Side) -> bool {
-        if self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
-            return false;
-        }
-        let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
-        let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
-        if self.phase == Phase::OPENING {
-            return sent < UNANSWERED_WINDOW;
-        }
-        sent < COMPLETION_WINDOW && (self.phase == Phase::ANSWERED_TWICE || received < COMPLETION_WINDOW)
-    }
-
-    /// Does this RST end the handshake? A client answers a stale SYN-ACK by a RST with the number that it
-    /// was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
-    #[inline(always)]
-    fn reset_by(&self, segment: &Segment, side: Side) -> bool {
-        let sent = segment.seq.wrapping_sub(self.halves[side as usize].next_seq);
-        let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].next_seq);
-        if self.phase == Phase::OPENING {
-            let refuses = segment.flags.has(TcpFlags::ACK) && received == 0;
-            return if self.opener == side as u32 { sent == 0 } else { refuses };
-        }
-        (self.phase == Phase::ANSWERED || self.opener == side as u32) && sent < RESET_WINDOW
-    }
-
-    /// Is this SYN one that is known, sent again, or one of the other end while the opener's is not answered
-    /// (simultaneous open, RFC 9293, 3.5)? Then it is the same handshake still, as far as it has come.
-    #[inline(always)]
-    fn includes_syn(&mut self, segment: &Segment, side: Side) -> bool {
-        let next_seq = segment.seq.wrapping_add(1);
-        let half = &mut self.halves[side as usize];
-        let again = half.next_seq == next_seq;
-        let crosses = self.opener != side as u32 && self.phase == Phase::OPENING && half.next_seq == 0;
-        if crosses {
-            half.next_seq = next_seq;
-        }
-        again || crosses
-    }
+        None => match states.claim(key, sighting.time_ns) {
+            Some(state) => state,
+            None => return,
+        },
+    };
+    state.open(segment.ack.wrapping_sub(1), opener, now_us);
+    state.facts |= FlowState::SYN_UNSEEN;
+    state.epoch = clock.epoch();
+    state.answer(segment, opener);
 }
 
-impl Phase {
-    /// The phase after a SYN-ACK with initial sequence number `isn` of the end whose half this is. One that keeps
-    /// no state (SYN cookies), or another host behind the same address, answers a repeated SYN with a number of
-    /// its own.
-    #[inline(always)]
-    fn answered(self, half: &mut Half, isn: u32) -> Self {
-        let next_seq = isn.wrapping_add(1);
-        if self == Self::OPENING {
-            half.next_seq = next_seq;
-            Self::ANSWERED
-        } else if half.next_seq == next_seq {
-            self
-        } else {
-            Self::ANSWERED_TWICE
+/// A FIN or a RST.
+#[inline(never)]
+fn ending<S: FlowStates, C: Clock>(
+    sighting: &mut Sighting,
+    key: &FlowKey,
+    side: Side,
+    states: &mut S,
+    clock: &C,
+) {
+    let Some(state) = states.get(key) else { return };
+    state.epoch = clock.epoch();
+    let segment = &sighting.segment;
+    if segment.flags.has(TcpFlags::RST) {
+        if state.reset_by(segment, side) {
+            state.phase = Phase::ENDED;
+        }
+    } else {
+        if state.phase.is_opening() && state.completed_by(segment, side) {
+            // In the stead of an ACK that was not seen: the round-trip time is not known.
+            state.facts |= FlowState::SYN_UNSEEN;
+            state.complete(side, us(sighting.time_ns));
+        }
+        let extent = extent(segment, sighting.segments);
+        if !state.phase.is_opening() {
+            sighting.arrival = finished::<S>(state, &extent, side, us(sighting.time_ns));
         }
     }
+    sighting.volumes = state.volumes(side);
+}
+
+/// After a FIN of the other end the ACK may still come (Fast Open), hence only once the handshake is complete.
+#[inline(always)]
+fn finished<S: FlowStates>(state: &mut FlowState, extent: &Extent, side: Side, now_us: u32) -> Arrival {
+    let rtt_us = state.rtt_us;
+    let mut arrival = Arrival::NEW;
+    if !state.half(side).takes_in_order(extent) {
+        arrival = S::takes_elsewhere(state.half(side), extent, now_us, rtt_us);
+    }
+    state.facts |= 1 << (side as u32);
+    if state.facts & 3 == 3 {
+        state.phase = Phase::ENDED;
+    }
+    arrival
 }

@@ -30,7 +30,7 @@ pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Result<Tim
         MALFORMED => Err(Unparsed::Malformed),
         offset => {
             // Headers end within some 2 KiB; the verifier wants to see a bound below 64 KiB.
-            let Some([v0, v1, v2, v3, e0, e1, e2, e3]) = packet.load(offset as usize & 0x3fff) else {
+            let Some([v0, v1, v2, v3, e0, e1, e2, e3]) = packet.copy(offset as usize & 0x3fff) else {
                 return Ok(Timestamps::default());
             };
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
@@ -48,7 +48,7 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
         if at >= len {
             break;
         }
-        let Some([kind]) = packet.load((start + at) as usize) else { return ABSENT };
+        let Some([kind]) = packet.copy((start + at) as usize) else { return ABSENT };
         if kind == END {
             break;
         }
@@ -59,7 +59,7 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
         if at + 1 >= len {
             return MALFORMED;
         }
-        let Some([option_len]) = packet.load((start + at + 1) as usize) else { return ABSENT };
+        let Some([option_len]) = packet.copy((start + at + 1) as usize) else { return ABSENT };
         let option_len = u32::from(option_len);
         if option_len < 2 || at + option_len > len {
             return MALFORMED;

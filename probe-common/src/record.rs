@@ -1,7 +1,10 @@
 //! What the kernel tells user space about one segment.
 
+use crate::half::{Arrival, Volume};
+use crate::key::{Ends, Side};
 use crate::observe::{Hook, Sighting};
-use crate::segment::{Endpoint, TcpFlags, Timestamps};
+use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
+use crate::state::FlowState;
 
 /// Why a segment was worth a record. The numbers are the wire format between kernel and user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,13 +20,18 @@ pub enum Kind {
     Rst = 3,
     /// FIN: one side is done sending.
     Fin = 4,
+    /// Data that was sent before.
+    Data = 5,
+    /// Not a segment: the probe had to forget a flow that had not ended, for another one.
+    Evicted = 6,
 }
 
 impl Kind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 5] = [Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin];
+    pub const ALL: [Self; 7] =
+        [Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Data, Self::Evicted];
 
     /// The word for it, as in `lost` of the JSON output.
     #[must_use]
@@ -34,6 +42,8 @@ impl Kind {
             Self::Ack => "ack",
             Self::Rst => "rst",
             Self::Fin => "fin",
+            Self::Data => "data",
+            Self::Evicted => "evicted",
         }
     }
 }
@@ -77,15 +87,23 @@ pub struct Record {
     pub payload_len: u32,
     /// The timestamp option.
     pub timestamps: Timestamps,
+    /// How many segments it stands for (GSO, GRO).
+    pub segments: u32,
+    /// Was it sent before?
+    pub arrival: Arrival,
+    /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
+    /// connection: what was sent in the one before.
+    pub volumes: [Volume; 2],
 }
 
-/// A [`Record`] as it lies in the ring buffer: integers in host order, no padding, 72 bytes.
+/// A [`Record`] as it lies in the ring buffer: integers in host order, no padding, 128 bytes.
 ///
 /// Kernel bytes are not trusted to be a valid [`Kind`] or [`Direction`]: [`RawRecord::decode`] checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RawRecord {
     time_ns: u64,
+    volumes: [Volume; 2],
     source: [u8; 16],
     destination: [u8; 16],
     interface: u32,
@@ -94,20 +112,26 @@ pub struct RawRecord {
     payload_len: u32,
     ts_value: u32,
     ts_echo: u32,
+    segments: u32,
+    hole_age_us: u32,
     source_port: u16,
     destination_port: u16,
     kind: u8,
     direction: u8,
     flags: u8,
-    has_timestamps: u8,
+    /// [`HAS_TIMESTAMPS`] and [`IS_RETRANSMIT`].
+    facts: u8,
 }
 
-const _: () = assert!(size_of::<RawRecord>() == 72, "a padding byte would leak kernel stack");
+const HAS_TIMESTAMPS: u8 = 1;
+const IS_RETRANSMIT: u8 = 2;
+
+const _: () = assert!(size_of::<RawRecord>() == 128, "a padding byte would leak kernel stack");
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not 72 bytes long.
+    /// Not 128 bytes long.
     Length(usize),
     /// A kind that this version does not know.
     Kind(u8),
@@ -116,27 +140,57 @@ pub enum DecodeError {
 }
 
 impl RawRecord {
-    /// The record of a sighting at `hook`, seen at `time_ns` of the monotonic clock.
+    /// The record of a sighting at `hook`.
     #[inline(always)]
     #[must_use]
-    pub fn new(time_ns: u64, hook: &Hook, sighting: &Sighting) -> Self {
-        let Sighting { kind, segment, timestamps } = sighting;
+    pub fn new(hook: &Hook, sighting: &Sighting) -> Self {
+        let (segment, timestamps) = (&sighting.segment, sighting.timestamps());
         Self {
-            time_ns,
-            source: segment.source.address,
-            destination: segment.destination.address,
+            time_ns: sighting.time_ns,
+            hole_age_us: sighting.arrival.hole_age_us(),
+            volumes: sighting.volumes,
+            source: bytes(segment.source),
+            destination: bytes(segment.destination),
             interface: hook.interface,
             seq: segment.seq,
             ack: segment.ack,
             payload_len: segment.payload_len,
             ts_value: timestamps.value,
             ts_echo: timestamps.echo,
-            source_port: segment.source.port,
-            destination_port: segment.destination.port,
-            kind: *kind as u8,
+            segments: sighting.segments,
+            source_port: segment.source_port,
+            destination_port: segment.destination_port,
+            kind: (sighting.kind_number() & 0xff) as u8,
             direction: hook.direction as u8,
             flags: segment.flags.0,
-            has_timestamps: u8::from(timestamps.present),
+            facts: (u8::from(timestamps.present) * HAS_TIMESTAMPS)
+                | (u8::from(sighting.arrival.is_retransmit()) * IS_RETRANSMIT),
+        }
+    }
+
+    /// The record of a flow that had to give way at `time_ns`. Its low end is the source.
+    #[inline(always)]
+    #[must_use]
+    pub fn evicted(time_ns: u64, ends: &Ends, state: &FlowState) -> Self {
+        Self {
+            time_ns,
+            volumes: state.volumes(Side::Low),
+            source: bytes(ends.addresses[0]),
+            destination: bytes(ends.addresses[1]),
+            interface: ends.interface,
+            seq: 0,
+            ack: 0,
+            payload_len: 0,
+            ts_value: 0,
+            ts_echo: 0,
+            segments: 0,
+            hole_age_us: 0,
+            source_port: ends.ports[0],
+            destination_port: ends.ports[1],
+            kind: Kind::Evicted as u8,
+            direction: Direction::Unknown as u8,
+            flags: 0,
+            facts: 0,
         }
     }
 
@@ -181,8 +235,14 @@ impl RawRecord {
             timestamps: Timestamps {
                 value: self.ts_value,
                 echo: self.ts_echo,
-                present: self.has_timestamps != 0,
+                present: self.facts & HAS_TIMESTAMPS != 0,
             },
+            segments: self.segments,
+            arrival: match self.facts & IS_RETRANSMIT {
+                0 => Arrival::NEW,
+                _ => Arrival::retransmit(self.hole_age_us),
+            },
+            volumes: self.volumes,
         })
     }
 }

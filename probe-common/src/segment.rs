@@ -3,6 +3,9 @@
 /// An IPv4 address is carried as `::ffff:a.b.c.d` wherever both families meet (RFC 4291, 2.5.5.2).
 const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
+/// The same in the lower half of an address, above the 32 bits of IPv4.
+pub const MAPPED: u64 = 0xffff_0000_0000;
+
 /// One end of a connection. The address is 16 bytes in network order, IPv4 mapped into IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
@@ -14,6 +17,7 @@ pub struct Endpoint {
 
 /// The IP version of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -23,6 +27,7 @@ pub enum Family {
 
 /// Control bits of the TCP header (RFC 9293, 3.1), as they stand in its byte 13.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
@@ -78,28 +83,83 @@ impl Timestamps {
 
 /// One TCP segment: what its IP and TCP headers say.
 ///
-/// Every byte of it is always written, whatever the packet: the kernel's verifier lets nobody copy what
-/// was not.
+/// Every byte of it is always written, whatever the packet, and nothing lies where a word may not: the kernel's
+/// verifier lets nobody copy what was not written, and no word be written across another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Segment {
-    /// Who sent it.
-    pub source: Endpoint,
-    /// Who it is for.
-    pub destination: Endpoint,
-    /// The IP version that carried it.
-    pub family: Family,
+    /// Address of who sent it: two numbers, so that it is compared and hashed as words. IPv4 is mapped.
+    pub source: [u64; 2],
+    /// Address of who it is for.
+    pub destination: [u64; 2],
     /// Sequence number of the first byte, or of the SYN.
     pub seq: u32,
     /// The next sequence number that the sender expects; means nothing without [`TcpFlags::ACK`].
     pub ack: u32,
-    /// Control bits.
-    pub flags: TcpFlags,
     /// Bytes of payload. Can exceed an MTU: the kernel handles several segments as one (GSO, GRO).
     pub payload_len: u32,
+    /// Port of who sent it.
+    pub source_port: u16,
+    /// Port of who it is for.
+    pub destination_port: u16,
     /// Where the TCP options begin in the packet, in bytes.
     pub options_offset: u16,
     /// How long they are: 0 to 40 bytes.
-    pub options_len: u8,
+    pub options_len: u16,
+    /// Control bits.
+    pub flags: TcpFlags,
+    /// The IP version that carried it.
+    pub family: Family,
+    pub(crate) reserved: u16,
+}
+
+const _: () = assert!(size_of::<Segment>() == 56, "a padding byte would not be written");
+
+impl Segment {
+    /// Room for one.
+    pub const NOTHING: Self = Self {
+        source: [0; 2],
+        destination: [0; 2],
+        source_port: 0,
+        destination_port: 0,
+        family: Family::V4,
+        seq: 0,
+        ack: 0,
+        flags: TcpFlags(0),
+        payload_len: 0,
+        options_offset: 0,
+        options_len: 0,
+        reserved: 0,
+    };
+
+    /// Who sent it.
+    #[inline(always)]
+    #[must_use]
+    pub fn from(&self) -> Endpoint {
+        Endpoint { address: bytes(self.source), port: self.source_port }
+    }
+
+    /// Who it is for.
+    #[inline(always)]
+    #[must_use]
+    pub fn to(&self) -> Endpoint {
+        Endpoint { address: bytes(self.destination), port: self.destination_port }
+    }
+}
+
+/// An address of two numbers in network order.
+#[inline(always)]
+#[must_use]
+pub fn bytes(address: [u64; 2]) -> [u8; 16] {
+    let [high, low] = address;
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
+/// An IPv4 address as two numbers.
+#[inline(always)]
+#[must_use]
+pub const fn mapped_words(v4: u32) -> [u64; 2] {
+    [0, MAPPED | v4 as u64]
 }
 
 /// `a.b.c.d` as `::ffff:a.b.c.d`.

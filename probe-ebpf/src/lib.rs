@@ -12,8 +12,12 @@ pub mod names {
     pub const RECORDS: &str = "RECORDS";
     /// The per-processor array of counters.
     pub const COUNTERS: &str = "COUNTERS";
-    /// The maps of flow states, one per address family.
+    /// The maps of flow states: arrays of buckets, for IPv4 and IPv6.
     pub const FLOWS: [&str; 2] = ["FLOWS_V4", "FLOWS_V6"];
+    /// How many buckets each of them has: 32 bits.
+    pub const BUCKETS: &str = "BUCKETS";
+    /// What keys are hashed with: 64 bits that nobody can guess.
+    pub const HASH_SEED: &str = "HASH_SEED";
 
     /// Every program in the object.
     pub const PROGRAMS: [&str; 5] =

@@ -20,8 +20,8 @@ impl TcpFrame {
     pub(crate) fn of(frame: &[u8], link_layer: LinkLayer) -> Option<Self> {
         let segment = parse(frame, link_layer, u32::try_from(frame.len()).ok()?).ok()?;
         Some(Self {
-            source: socket_address(segment.source),
-            destination: socket_address(segment.destination),
+            source: socket_address(segment.from()),
+            destination: socket_address(segment.to()),
             kind: kind(&segment),
             seq: segment.seq,
         })

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
 use serde::Deserialize;
 use toml::Table;
 
@@ -48,6 +48,10 @@ pub struct Scenario {
     /// What must be told, in this order.
     #[serde(default)]
     pub expect: Vec<Expected>,
+    /// The `retransmit` objects that must be told, in this order. Without any, those of SYNs, SYN-ACKs and FINs are
+    /// passed over, and there must be none of data.
+    #[serde(default)]
+    pub retransmits: Vec<Expected>,
     /// Fields of the summary; `lost` and `stray` are 0 unless they are here.
     #[serde(default)]
     pub summary: Table,
@@ -105,7 +109,7 @@ pub struct Packet {
 /// the role follow from the scenario, unless they are here. `"-"` stands for null.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Expected {
-    /// `handshake` or `close`.
+    /// `handshake`, `close` or `retransmit`.
     pub r#type: String,
     /// The time that it carries, in microseconds since the beginning.
     pub at_us: u64,
@@ -227,6 +231,9 @@ impl Scenario {
             flags,
             payload_len: packet.payload,
             timestamps: Timestamps { value, echo, present: packet.ts.is_some() },
+            segments: 1,
+            arrival: Arrival::NEW,
+            volumes: Default::default(),
         }
     }
 }

@@ -96,9 +96,12 @@ fn many_flows_and_peers_stay_within_the_bound() {
     let [summary] = <[String; 1]>::try_from(rest).expect("nothing but the summary is left");
     let summary = lab::Object::parse(&summary);
     assert_eq!(summary.number("established"), Some(FLOWS.into()), "{summary:?}");
-    assert_eq!(summary.number("records"), Some(3 * u64::from(FLOWS)), "{summary:?}");
-    // Flows that gave way count as lost as well.
-    assert_eq!(summary.number("lost"), Some(0), "{summary:?}");
+    // Where by chance both buckets of a flow are full, another one gives way: that is told by a record, and counted.
+    let untracked = summary.number("lost_untracked").expect("a count");
+    assert!(untracked <= u64::from(FLOWS) / 1_000, "{summary:?}");
+    assert_eq!(summary.number("records"), Some(3 * u64::from(FLOWS) + untracked), "{summary:?}");
+    // Flows that gave way in user space count as lost as well.
+    assert_eq!(summary.number("lost"), Some(untracked), "{summary:?}");
     eprintln!("peak {} MiB", peak_kib / 1024);
     assert!(peak_kib < BOUND_KIB, "{peak_kib} KiB");
 }

@@ -1,12 +1,12 @@
 //! One flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, Record, TcpFlags};
+use probe_common::{Direction, Endpoint, Record, TcpFlags, Volume};
 
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
 use super::outcome::{Outcome, Role};
 use super::peer::PeerKey;
-use super::report::{Closer, FlowReport};
+use super::report::{Closer, FlowReport, Resent, RetransmitReport};
 
 /// What a SYN on the ports of a known flow means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct Flow {
     ended: Option<End>,
     /// Who sent a FIN first.
     first_fin: Option<Closer>,
+    /// What this host sent, and what the other end did.
+    volumes: [Volume; 2],
 }
 
 impl Flow {
@@ -120,6 +122,7 @@ impl Flow {
             changed_ns: record.time_ns,
             ended: None,
             first_fin: None,
+            volumes: [Volume::default(); 2],
         }
     }
 
@@ -300,6 +303,40 @@ impl Flow {
         both
     }
 
+    /// Takes what `source` has sent so far, and what the other end has. Gives how many segments with data that is more,
+    /// and how many of them were sent again.
+    pub fn takes_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, u64) {
+        let [one, other] = volumes;
+        let told = if source == self.local { [one, other] } else { [other, one] };
+        let (mut segments, mut retransmits) = (0, 0);
+        for (known, told) in self.volumes.iter_mut().zip(told) {
+            // The source began anew, for a connection that is another one to it alone.
+            if told.segments >= known.segments {
+                segments += told.segments - known.segments;
+                retransmits += told.retransmits.saturating_sub(known.retransmits);
+                *known = told;
+            }
+        }
+        (segments, retransmits)
+    }
+
+    /// What there is to tell of a segment that was sent before.
+    #[must_use]
+    pub fn retransmit(&self, kind: Resent, record: &Record) -> RetransmitReport {
+        let hole_age_us = Some(record.arrival.hole_age_us()).filter(|&age_us| age_us > 0);
+        let hole_age_ns = hole_age_us.map(|age_us| u64::from(age_us) * 1_000);
+        RetransmitReport {
+            flow: self.report(record.time_ns),
+            time_ns: record.time_ns,
+            kind,
+            by: self.sender(record),
+            seq: record.seq,
+            len: record.payload_len,
+            segments: record.segments,
+            after_ns: self.handshake.as_ref().and_then(|h| h.repeated_after_ns(kind)).or(hole_age_ns),
+        }
+    }
+
     /// When to look at it again if nothing more is heard.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
@@ -338,6 +375,7 @@ impl Flow {
             setup_ns: handshake.and_then(Handshake::setup_ns),
             lifetime_ns: ended_ns.zip(opened_ns).map(|(ended, opened)| ended.saturating_sub(opened)),
             closed_by: self.ended.and_then(|end| end.by),
+            volumes: self.volumes,
         }
     }
 }

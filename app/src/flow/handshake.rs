@@ -4,6 +4,7 @@ use probe_common::{Record, TcpFlags};
 
 use super::leg::{Leg, Sent};
 use super::outcome::Outcome;
+use super::report::Resent;
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux
 /// repeats its first SYN after 1 s (RFC 6298, 2.1).
@@ -299,6 +300,16 @@ impl Handshake {
     pub fn tries(&self) -> Option<u32> {
         let crossing = self.crossing.map_or(0, |crossing| crossing.syns);
         self.syns.as_ref().map(|syns| syns.count.saturating_add(crossing))
+    }
+
+    /// How long after the one before the latest SYN or SYN-ACK came.
+    #[must_use]
+    pub fn repeated_after_ns(&self, kind: Resent) -> Option<u64> {
+        match kind {
+            Resent::Syn => self.syns.as_ref().map(Sent::last_gap_ns),
+            Resent::SynAck => self.answers.as_ref().map(Sent::last_gap_ns),
+            Resent::Data | Resent::Fin => None,
+        }
     }
 
     /// How many SYN-ACKs answered the SYN, or `None` when none was seen.

@@ -128,6 +128,11 @@ impl Sent {
         self.first.time_ns
     }
 
+    /// How long after the one before the latest came.
+    pub(super) const fn last_gap_ns(&self) -> u64 {
+        self.last_gap_ns
+    }
+
     /// When it was seen last.
     pub(super) const fn last_ns(&self) -> u64 {
         self.last.time_ns
@@ -148,7 +153,7 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use probe_common::{Direction, Endpoint, Kind, TcpFlags, Timestamps};
+    use probe_common::{Arrival, Direction, Endpoint, Kind, TcpFlags, Timestamps};
 
     use super::*;
 
@@ -167,6 +172,9 @@ mod tests {
             flags: TcpFlags::SYN,
             payload_len: 0,
             timestamps: Timestamps::default(),
+            segments: 1,
+            arrival: Arrival::NEW,
+            volumes: Default::default(),
         };
         let mut sent = Sent::new(&syn);
         for _ in 0..1_000 {

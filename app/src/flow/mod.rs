@@ -14,11 +14,12 @@ pub mod report;
 pub mod slab;
 pub mod stats;
 pub mod table;
+mod volumes;
 pub mod window;
 
 pub use leg::Leg;
 pub use outcome::{Outcome, Role};
 pub use peer::{PeerKey, Verdict};
-pub use report::{Closer, Event, FlowReport};
+pub use report::{Closer, Event, FlowReport, Resent, RetransmitReport};
 pub use stats::Stats;
 pub use table::{FlowTable, Limits};

@@ -57,9 +57,13 @@ pub enum Happening {
     Reset,
     /// One SYN-ACK was seen, and nothing of the opener: what became of it is not known.
     OneSided,
+    /// A segment with data.
+    Sent,
+    /// A segment with data that had been sent before.
+    Resent,
 }
 
-const HAPPENINGS: usize = Happening::OneSided as usize + 1;
+const HAPPENINGS: usize = Happening::Resent as usize + 1;
 
 /// How often each [`Happening`] was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,8 +76,8 @@ impl Counts {
         self.0[happening as usize]
     }
 
-    fn add(&mut self, happening: Happening) {
-        self.0[happening as usize] += 1;
+    fn add(&mut self, happening: Happening, count: u64) {
+        self.0[happening as usize] += count;
     }
 
     fn merge(&mut self, other: &Self) {
@@ -106,10 +110,10 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts something that happened at `now_ns`, with window slots `slot_ns` long.
-    pub fn count(&mut self, happening: Happening, now_ns: u64, slot_ns: u64) {
-        self.since_start.add(happening);
-        self.window.at(now_ns, slot_ns).counts.add(happening);
+    /// Counts something that happened so many times by `now_ns`, with window slots `slot_ns` long.
+    pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64, slot_ns: u64) {
+        self.since_start.add(happening, count);
+        self.window.at(now_ns, slot_ns).counts.add(happening, count);
     }
 
     /// Adds a round-trip time.

@@ -1,6 +1,6 @@
 //! What the table tells of a flow, to a snapshot's row and to an event alike.
 
-use probe_common::Endpoint;
+use probe_common::{Endpoint, Volume};
 
 use super::leg::Leg;
 use super::outcome::{Outcome, Role};
@@ -63,6 +63,8 @@ pub struct FlowReport {
     pub lifetime_ns: Option<u64>,
     /// Who sent the first FIN, or the RST. Not known when the ports were used again before either.
     pub closed_by: Option<Closer>,
+    /// What this host sent, and what the other end did, as far as it was seen.
+    pub volumes: [Volume; 2],
 }
 
 impl FlowReport {
@@ -93,6 +95,53 @@ impl FlowReport {
     }
 }
 
+/// What was sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resent {
+    /// A SYN.
+    Syn,
+    /// A SYN-ACK.
+    SynAck,
+    /// Data.
+    Data,
+    /// A FIN.
+    Fin,
+}
+
+impl Resent {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "syn",
+            Self::SynAck => "syn-ack",
+            Self::Data => "data",
+            Self::Fin => "fin",
+        }
+    }
+}
+
+/// A segment that repeats what was sent before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetransmitReport {
+    /// The flow it belongs to.
+    pub flow: FlowReport,
+    /// When it passed.
+    pub time_ns: u64,
+    /// What it is.
+    pub kind: Resent,
+    /// Who sent it.
+    pub by: Closer,
+    /// Its first sequence number.
+    pub seq: u32,
+    /// Bytes of payload.
+    pub len: u32,
+    /// How many segments it stands for: the host's own packets are often cut after they were seen (GSO).
+    pub segments: u32,
+    /// How long after the one before, or after the hole opened that it fills, in nanoseconds.
+    pub after_ns: Option<u64>,
+}
+
 /// Something that was decided, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -100,4 +149,6 @@ pub enum Event {
     Handshake(FlowReport),
     /// A connection ended.
     Close(FlowReport),
+    /// Something was sent again.
+    Retransmit(RetransmitReport),
 }

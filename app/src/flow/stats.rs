@@ -119,16 +119,25 @@ impl Stats {
 
     /// Counts something that happened to a connection with `key`.
     pub fn count(&mut self, key: PeerKey, happening: Happening, now_ns: u64) {
+        self.count_many(key, happening, 1, now_ns);
+    }
+
+    /// Counts what happened so many times to a connection with `key`.
+    pub fn count_many(&mut self, key: PeerKey, happening: Happening, count: u64, now_ns: u64) {
         let slot_ns = self.slot_ns();
-        self.total.count(happening, now_ns, slot_ns);
+        self.total.count(happening, count, now_ns, slot_ns);
         let window_ns = self.config.window_ns;
         self.with_peer(key, now_ns, |peer| {
-            peer.tally.count(happening, now_ns, slot_ns);
+            peer.tally.count(happening, count, now_ns, slot_ns);
             let problem = match happening {
                 Happening::Refused => Some(Verdict::Refuses),
                 Happening::Unanswered | Happening::HalfOpen => Some(Verdict::NoAnswer),
-                Happening::Repeated => Some(Verdict::Loses),
-                Happening::Opened | Happening::Established | Happening::Reset | Happening::OneSided => None,
+                Happening::Repeated | Happening::Resent => Some(Verdict::Loses),
+                Happening::Opened
+                | Happening::Established
+                | Happening::Reset
+                | Happening::OneSided
+                | Happening::Sent => None,
             };
             if let Some(verdict) = problem {
                 let ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;

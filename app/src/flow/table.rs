@@ -10,7 +10,7 @@ use super::key::FlowTuple;
 use super::leg::Leg;
 use super::outcome::Outcome;
 use super::peer::{Happening, PeerKey};
-use super::report::{Event, FlowReport};
+use super::report::{Event, FlowReport, Resent};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 
@@ -32,8 +32,6 @@ const RETENTION_NS: u64 = 60_000_000_000;
 pub struct Limits {
     /// Flows at the same time, at least 1.
     pub flows: usize,
-    /// Handshakes that the source remembers at the same time, per address family. It forgets the oldest without a word.
-    pub kernel_flows: u32,
     /// How many outcomes to tell; all of them without.
     pub handshakes: Option<u64>,
     /// The statistics' own.
@@ -45,9 +43,6 @@ pub struct Limits {
 pub struct TableLosses {
     /// Flows that gave way to new ones before they had ended.
     pub evicted_flows: u64,
-    /// Handshakes that were given up, and had become so old that the source may have forgotten them: their
-    /// ACK would not have been told.
-    pub untracked: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub stray: u64,
 }
@@ -55,13 +50,12 @@ pub struct TableLosses {
 /// Every flow that is known, and the statistics over them.
 #[derive(Debug)]
 pub struct FlowTable {
-    flows: Slab<Flow, QUEUES>,
-    index: HashTable<u32>,
+    pub(super) flows: Slab<Flow, QUEUES>,
+    pub(super) index: HashTable<u32>,
     alarms: Alarms,
-    stats: Stats,
-    events: Vec<Event>,
+    pub(super) stats: Stats,
+    pub(super) events: Vec<Event>,
     limit: usize,
-    kernel_flows: u64,
     handshakes: Option<u64>,
     next_id: u64,
     told: u64,
@@ -79,7 +73,6 @@ impl FlowTable {
             stats: Stats::new(limits.stats),
             events: Vec::new(),
             limit: limits.flows.max(1),
-            kernel_flows: limits.kernel_flows.into(),
             handshakes: limits.handshakes,
             next_id: 0,
             told: 0,
@@ -91,7 +84,13 @@ impl FlowTable {
     pub fn handle(&mut self, record: &Record) {
         let tuple = FlowTuple::new(record.interface, record.source, record.destination);
         let slot = self.index.find(tuple.hash(), |&slot| self.has(slot, &tuple)).copied();
+        if let Some(slot) = slot {
+            self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+        }
         match record.kind {
+            Kind::Data => self.resent(slot, tuple, record),
+            // What it had sent was all that there is to say.
+            Kind::Evicted => {}
             Kind::Syn => self.syn(slot, tuple, record),
             Kind::SynAck => self.syn_ack(slot, tuple, record),
             Kind::Ack => self.ack(slot, record),
@@ -183,14 +182,14 @@ impl FlowTable {
         flows.filter(move |flow| flow.peer == peer).map(move |flow| flow.report(now_ns))
     }
 
-    fn has(&self, slot: u32, tuple: &FlowTuple) -> bool {
+    pub(super) fn has(&self, slot: u32, tuple: &FlowTuple) -> bool {
         self.flows.get(slot).is_some_and(|flow| flow.tuple == *tuple)
     }
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
         if let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match flow.takes_syn(record) {
-                Syn::Repeats => return self.repeated(slot, record.time_ns),
+                Syn::Repeats => return self.repeated(slot, Resent::Syn, record),
                 Syn::Crosses => return,
                 Syn::Opens => self.supersede(slot, record.time_ns),
             }
@@ -208,7 +207,7 @@ impl FlowTable {
                 self.wait(slot, record.time_ns, false);
                 self.arm(slot);
             }
-            SynAck::Repeats => self.repeated(slot, record.time_ns),
+            SynAck::Repeats => self.repeated(slot, Resent::SynAck, record),
             SynAck::Strays if self.flows.get(slot).is_some_and(Flow::may_be_followed) => {
                 // The next connection on these ports, whose SYN passed elsewhere.
                 self.supersede(slot, record.time_ns);
@@ -249,21 +248,28 @@ impl FlowTable {
             flow.complete_unseen(record);
             self.tell(slot, record.time_ns);
         }
+        if record.arrival.is_retransmit()
+            && let Some(flow) = self.flows.get(slot)
+        {
+            self.events.push(Event::Retransmit(flow.retransmit(Resent::Fin, record)));
+        }
         if self.flows.get_mut(slot).is_some_and(|flow| flow.takes_last_fin(record)) {
             self.closed(slot);
         }
     }
 
     /// A SYN or SYN-ACK was seen once more.
-    fn repeated(&mut self, slot: u32, now_ns: u64) {
+    fn repeated(&mut self, slot: u32, kind: Resent, record: &Record) {
+        let now_ns = record.time_ns;
         let Some(flow) = self.flows.get(slot) else { return };
         self.stats.count(flow.peer, Happening::Repeated, now_ns);
+        self.events.push(Event::Retransmit(flow.retransmit(kind, record)));
         self.wait(slot, now_ns, true);
         self.arm(slot);
     }
 
     /// Adds a flow, at the cost of the oldest of the least valuable class.
-    fn open(&mut self, mut flow: Flow) -> u32 {
+    pub(super) fn open(&mut self, mut flow: Flow) -> u32 {
         while self.flows.len() >= self.limit {
             let Some(oldest) = self.least_valuable() else { break };
             if self.flows.get(oldest).is_some_and(|flow| flow.is_open() || flow.is_up()) {
@@ -371,13 +377,8 @@ impl FlowTable {
         let Some(handshake) = &mut flow.handshake else { return };
         // What happens is dated to when it was due, so that it does not depend on how often one looks.
         if let Some(deadline_ns) = handshake.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
-            let answered = handshake.stage == Stage::Answered;
             handshake.expire();
             flow.changed_ns = deadline_ns;
-            // The kernel's map may give way a bit earlier than when it is full: half is on the safe side.
-            if answered && self.next_id - flow.id > self.kernel_flows / 2 {
-                self.losses.untracked += 1;
-            }
             return self.tell(slot, deadline_ns);
         }
         if let Some(silent_ns) = handshake.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {

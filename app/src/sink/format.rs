@@ -52,6 +52,16 @@ impl Scene {
     }
 }
 
+/// A share as a percentage without its sign: `0.8`, `12.5`, `100`; `-` where there is none.
+#[must_use]
+pub fn percent(share: Option<f64>) -> String {
+    match share.map(|share| share * 100.0) {
+        None => UNKNOWN.to_owned(),
+        Some(percent) if percent >= 99.95 => "100".to_owned(),
+        Some(percent) => format!("{percent:.1}"),
+    }
+}
+
 /// Three digits and a unit: `9.87µs`, `412ms`, `1.50s`. From 1,000 s on whole seconds.
 #[must_use]
 pub fn duration(ns: u64) -> String {

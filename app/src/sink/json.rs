@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Scene;
 use super::format::address;
-use crate::flow::{Closer, FlowReport, Leg, Role};
+use crate::flow::{Closer, FlowReport, Leg, RetransmitReport, Role};
 use crate::snapshot::{Figures, Snapshot};
 
 const SCHEMA: u32 = 1;
@@ -54,6 +54,24 @@ struct Close {
     head: Head,
     lifetime_ns: Option<u64>,
     closed_by: Option<&'static str>,
+    sent_segments: u64,
+    sent_bytes: u64,
+    sent_retransmits: u64,
+    received_segments: u64,
+    received_bytes: u64,
+    received_retransmits: u64,
+}
+
+#[derive(Serialize)]
+struct Retransmit {
+    #[serde(flatten)]
+    head: Head,
+    kind: &'static str,
+    sent_by: &'static str,
+    seq: u32,
+    length: u32,
+    segments: u32,
+    after_ns: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -72,6 +90,8 @@ struct Summary {
     reset: u64,
     unknown: u64,
     repeated_syns: u64,
+    data_segments: u64,
+    data_retransmits: u64,
     rtt_samples: u64,
     rtt_p50_ns: Option<u64>,
     rtt_p90_ns: Option<u64>,
@@ -92,7 +112,7 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal);
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
     line(&Handshake {
-        head: head("handshake", flow, scene),
+        head: head("handshake", flow, flow.changed_ns, scene),
         tries: flow.tries,
         syn_acks: flow.syn_acks,
         server_leg_ns: exact(flow.server_leg),
@@ -114,10 +134,31 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
 /// The end of a connection.
 #[must_use]
 pub fn close(flow: &FlowReport, scene: &Scene) -> String {
+    let [sent, received] = flow.volumes;
     line(&Close {
-        head: head("close", flow, scene),
+        head: head("close", flow, flow.changed_ns, scene),
         lifetime_ns: flow.lifetime_ns,
         closed_by: flow.closed_by.map(Closer::name),
+        sent_segments: sent.segments,
+        sent_bytes: sent.bytes,
+        sent_retransmits: sent.retransmits,
+        received_segments: received.segments,
+        received_bytes: received.bytes,
+        received_retransmits: received.retransmits,
+    })
+}
+
+/// Something that was sent again.
+#[must_use]
+pub fn retransmit(resent: &RetransmitReport, scene: &Scene) -> String {
+    line(&Retransmit {
+        head: head("retransmit", &resent.flow, resent.time_ns, scene),
+        kind: resent.kind.name(),
+        sent_by: resent.by.name(),
+        seq: resent.seq,
+        length: resent.len,
+        segments: resent.segments,
+        after_ns: resent.after_ns,
     })
 }
 
@@ -141,6 +182,8 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
         reset: outcomes.reset,
         unknown: outcomes.unknown,
         repeated_syns: outcomes.repeated,
+        data_segments: outcomes.sent,
+        data_retransmits: outcomes.resent,
         rtt_samples: rtt.map_or(0, |rtt| rtt.samples),
         rtt_p50_ns: rtt.map(|rtt| rtt.p50_ns),
         rtt_p90_ns: rtt.map(|rtt| rtt.p90_ns),
@@ -153,11 +196,11 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
     })
 }
 
-fn head(kind: &'static str, flow: &FlowReport, scene: &Scene) -> Head {
+fn head(kind: &'static str, flow: &FlowReport, time_ns: u64, scene: &Scene) -> Head {
     Head {
         schema: SCHEMA,
         r#type: kind,
-        time: rfc3339(flow.changed_ns, scene),
+        time: rfc3339(time_ns, scene),
         interface: scene.interface(flow.interface),
         role: flow.role.map(Role::name),
         local_ip: address(&flow.local.address),

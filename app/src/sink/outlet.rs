@@ -49,11 +49,12 @@ impl Outlet {
     pub fn events(&mut self, events: &[Event], scene: &Scene) -> Result<(), Stopped> {
         let text = |event: &Event| match event {
             Event::Handshake(flow) => Some(text::handshake(flow, scene)),
-            Event::Close(_) => None,
+            Event::Close(_) | Event::Retransmit(_) => None,
         };
         let json = |event: &Event| match event {
             Event::Handshake(flow) => json::handshake(flow, scene),
             Event::Close(flow) => json::close(flow, scene),
+            Event::Retransmit(resent) => json::retransmit(resent, scene),
         };
         match self {
             Self::Text(lines) => lines.lines(events.iter().filter_map(text).collect()),

@@ -1,7 +1,7 @@
 //! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
 
 use super::Scene;
-use super::format::{age, duration, maybe_duration, peer};
+use super::format::{age, duration, maybe_duration, peer, percent};
 use crate::flow::Verdict;
 use crate::snapshot::{Figures, PeerRow, Percentiles, Snapshot};
 
@@ -62,6 +62,11 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
         named.join(", "),
         counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
     )];
+    if outcomes.sent > 0 {
+        let share = percent(outcomes.retransmit_share());
+        let data = counted(outcomes.sent, "data segment");
+        lines.push(format!("{data}, {} of them sent again ({share}% of all segments)", outcomes.resent));
+    }
     if let Some(rtt) = rtt {
         let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
         let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
@@ -96,14 +101,18 @@ fn problem(row: &PeerRow) -> String {
         Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.silent(), outcomes.opened),
         Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
         Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
-        Some(Verdict::Loses) => counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
+        Some(Verdict::Loses) => format!(
+            "loses, {} of {} retransmitted",
+            outcomes.retransmits(),
+            counted(outcomes.segments(), "segment")
+        ),
         None => "nothing wrong".to_owned(),
     };
     let letter = row.verdict.map_or(' ', Verdict::letter);
     format!("{letter} {} {what}", peer(&row.key))
 }
 
-const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "REPEATED"];
+const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
 
 /// The peers in columns, each as wide as its widest cell; the first two are aligned to the left.
 fn table(snapshot: &Snapshot) -> Vec<String> {
@@ -137,6 +146,6 @@ fn cells(row: &PeerRow) -> [String; 10] {
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
         outcomes.silent().to_string(),
         outcomes.refused.to_string(),
-        outcomes.repeated.to_string(),
+        percent(outcomes.retransmit_share()),
     ]
 }

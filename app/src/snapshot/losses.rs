@@ -16,7 +16,7 @@ impl Losses {
         let records = Kind::ALL.map(|kind| (kind.name(), intake.lost(kind)));
         let packets = Unparsed::COUNTED.map(|why| (why.name(), intake.counters.of(Counter::Unparsed(why))));
         let rest = [
-            ("untracked", intake.counters.of(Counter::Untracked) + own.untracked),
+            ("untracked", intake.counters.of(Counter::Evicted)),
             ("undecodable", intake.undecodable),
             ("unreadable", intake.unreadable),
             ("evicted_flows", own.evicted_flows),

@@ -75,6 +75,10 @@ pub struct Outcomes {
     pub unknown: u64,
     /// SYNs and SYN-ACKs that were sent again.
     pub repeated: u64,
+    /// Segments with data, in both directions.
+    pub sent: u64,
+    /// Segments of them that had been sent before.
+    pub resent: u64,
 }
 
 /// Counts and latencies of one span of time.
@@ -209,6 +213,8 @@ impl Outcomes {
             reset: counts.of(Happening::Reset),
             unknown: counts.of(Happening::OneSided),
             repeated: counts.of(Happening::Repeated),
+            sent: counts.of(Happening::Sent),
+            resent: counts.of(Happening::Resent),
         }
     }
 
@@ -216,6 +222,26 @@ impl Outcomes {
     #[must_use]
     pub const fn silent(&self) -> u64 {
         self.unanswered + self.half_open
+    }
+
+    /// What was sent again of any kind.
+    #[must_use]
+    pub const fn retransmits(&self) -> u64 {
+        self.repeated + self.resent
+    }
+
+    /// What could have been: data, and the SYNs and their repeats.
+    #[must_use]
+    pub const fn segments(&self) -> u64 {
+        self.sent + self.opened + self.repeated
+    }
+
+    /// The share of segments that were retransmits, 0 to 1, or `None` when there were none.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
+    pub fn retransmit_share(&self) -> Option<f64> {
+        let segments = self.segments();
+        (segments > 0).then(|| (self.retransmits() as f64 / segments as f64).min(1.0))
     }
 
     /// Handshakes that were decided.

@@ -52,8 +52,8 @@ fn row(peer: &Peer, figures: Figures, slow_ns: u64, span_s: f64) -> PeerRow {
     }
 }
 
-/// A tenth of the attempts make a verdict: one that is late must not stand for a hundred that are not. Of
-/// repeats one in a hundred does: they cost a second each.
+/// A tenth of the attempts make a verdict: one that is late must not stand for a hundred that are not. Of segments one
+/// in a hundred does: a SYN that is sent again costs a second, data a round trip at the least.
 fn deserves(figures: &Figures, verdict: Verdict, slow_ns: u64) -> bool {
     let outcomes = &figures.outcomes;
     let share = |count: u64, parts: u64| count > 0 && count.saturating_mul(parts) >= outcomes.opened;
@@ -61,7 +61,10 @@ fn deserves(figures: &Figures, verdict: Verdict, slow_ns: u64) -> bool {
         Verdict::NoAnswer => share(outcomes.silent(), 10),
         Verdict::Refuses => share(outcomes.refused, 10),
         Verdict::Slow => figures.rtt.is_some_and(|rtt| rtt.p90_ns >= slow_ns),
-        Verdict::Loses => share(outcomes.repeated, 100),
+        Verdict::Loses => {
+            let retransmits = outcomes.retransmits();
+            retransmits > 0 && retransmits.saturating_mul(100) >= outcomes.segments()
+        }
     }
 }
 
@@ -74,7 +77,7 @@ fn rank(row: &PeerRow) -> (u8, Reverse<u64>, Reverse<u64>, Reverse<u64>, PeerKey
         Some(Verdict::NoAnswer) => outcomes.silent(),
         Some(Verdict::Refuses) => outcomes.refused,
         Some(Verdict::Slow) => p99_ns,
-        Some(Verdict::Loses) => outcomes.repeated,
+        Some(Verdict::Loses) => outcomes.retransmits(),
         None => outcomes.opened,
     };
     let what = row.verdict.map_or(u8::MAX, |verdict| verdict as u8);

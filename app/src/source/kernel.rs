@@ -2,21 +2,24 @@
 //! as long as the process that holds it, whatever ends that process.
 
 use std::error::Error as StdError;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::counter::{COUNTERS, Counters};
+use probe_common::key::Ends;
 use probe_common::record::RawRecord;
-use probe_common::{Direction, Record};
+use probe_common::{Direction, Record, Volume, slots};
 use probe_ebpf::{OBJECT, names};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::flows::KernelFlows;
 use super::interface::Interface;
 use crate::error::Error;
 
@@ -24,6 +27,7 @@ use crate::error::Error;
 pub struct KernelSource {
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, [u64; COUNTERS]>,
+    flows: KernelFlows,
     undecodable: u64,
     /// Holds the programs and their links: dropping it detaches.
     _ebpf: Ebpf,
@@ -36,9 +40,12 @@ impl KernelSource {
     /// # Errors
     /// When the kernel has no TCX hooks or refuses the probe, or an interface cannot be read.
     pub fn attach(interfaces: &[Interface], flows: u32) -> Result<Self, Error> {
+        let (buckets, seed) = (slots::buckets(flows), RandomState::new().hash_one(flows));
         let mut loader = EbpfLoader::new();
+        loader.override_global(names::BUCKETS, &buckets, true);
+        loader.override_global(names::HASH_SEED, &seed, true);
         for map in names::FLOWS {
-            loader.map_max_entries(map, flows);
+            loader.map_max_entries(map, buckets);
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| refused("load the probe", error))?;
         for interface in interfaces {
@@ -52,7 +59,9 @@ impl KernelSource {
         // with this `AsyncFd`.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| Error::System { what: "wait for the ring buffer", source: error.into() })?;
-        Ok(Self { ring, counters, undecodable: 0, _ebpf: ebpf })
+        let [v4, v6] = names::FLOWS.map(|name| take_flows(&mut ebpf, name));
+        let flows = KernelFlows::new(v4?, v6?);
+        Ok(Self { ring, counters, flows, undecodable: 0, _ebpf: ebpf })
     }
 
     /// Waits until the kernel says that there are records.
@@ -79,6 +88,14 @@ impl KernelSource {
             }
         }
         taken
+    }
+
+    /// Hands what every flow has sent to `take`: both ends, the low one first, and what each did.
+    ///
+    /// # Errors
+    /// When the kernel does not give it.
+    pub fn sweep(&mut self, take: impl FnMut(&Ends, [Volume; 2])) -> Result<(), Error> {
+        self.flows.sweep(take).map_err(|error| refused("read the flow states", error))
     }
 
     /// Records that were no records of this version.
@@ -132,8 +149,15 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier
     Ok(program)
 }
 
-fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
+fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Error> {
     ebpf.take_map(name).ok_or_else(|| missing(name))
+}
+
+fn take_flows(ebpf: &mut Ebpf, name: &str) -> Result<MapData, Error> {
+    match take_map(ebpf, name)? {
+        Map::Array(map) => Ok(map),
+        _ => Err(refused("use the probe", io::Error::other(format!("its `{name}` is no array")))),
+    }
 }
 
 fn missing(name: &str) -> Error {

@@ -1,10 +1,10 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Direction, Hook, RawRecord, Record, observe};
+use probe_common::{Clock, Direction, Hook, RawRecord, Record, Sighting, Size, observe};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
-use super::states::HostStates;
+use super::states::{FlowVolumes, HostStates};
 
 /// A capture that gives records.
 pub struct ReplaySource {
@@ -21,6 +21,25 @@ pub struct Step {
     pub time_ns: u64,
     /// Its record, if it was worth one.
     pub record: Option<Record>,
+    /// What is known last of a flow that had to give way for it.
+    pub evicted: Option<Record>,
+}
+
+/// The time of a packet.
+struct PacketTime(u64);
+
+/// Length of an epoch: about that of the kernel's at 250 Hz.
+const EPOCH_NS: u64 = 256_000_000;
+
+impl Clock for PacketTime {
+    fn now_ns(&self) -> u64 {
+        self.0
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "epochs are compared; they wrap after 34 years")]
+    fn epoch(&self) -> u32 {
+        (self.0 / EPOCH_NS) as u32
+    }
 }
 
 impl ReplaySource {
@@ -38,7 +57,11 @@ impl ReplaySource {
         let Self { capture, states, locals, counters } = self;
         capture.next(|packet| {
             let hook = Hook { interface: packet.interface, direction: packet.direction, link: packet.link };
-            let seen = match observe(packet.bytes, packet.wire_len, &hook, states) {
+            // A capture has what passed an interface: super-packets are in it as one, and counted as one.
+            let size = Size { bytes: packet.wire_len, segments: 1 };
+            let mut room = Sighting::NOTHING;
+            let time = PacketTime(packet.time_ns);
+            let seen = match observe(packet.bytes, size, &hook, states, &time, || Some(&mut room)) {
                 Ok(seen) => seen,
                 Err(unparsed) => {
                     count(counters, Counter::Unparsed(unparsed));
@@ -46,15 +69,26 @@ impl ReplaySource {
                 }
             };
             let record = seen.map(|sighting| {
-                count(counters, Counter::Submitted(sighting.kind));
                 let direction = match hook.direction {
                     Direction::Unknown => locals.direction(&sighting.segment),
                     known => known,
                 };
-                RawRecord::new(packet.time_ns, &Hook { direction, ..hook }, &sighting).typed()
+                RawRecord::new(&Hook { direction, ..hook }, sighting).typed()
             });
-            Step { time_ns: packet.time_ns, record: record.and_then(Result::ok) }
+            let (record, evicted) = (record.and_then(Result::ok), states.take_evicted());
+            for told in record.iter().chain(&evicted) {
+                count(counters, Counter::Submitted(told.kind));
+            }
+            if evicted.is_some() {
+                count(counters, Counter::Evicted);
+            }
+            Step { time_ns: packet.time_ns, record, evicted }
         })
+    }
+
+    /// What every flow that is known has sent.
+    pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
+        self.states.volumes()
     }
 
     /// What was counted so far.

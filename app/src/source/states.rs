@@ -1,68 +1,132 @@
-//! Flow states on the host, as the kernel's maps keep them there.
+//! Flow states on the host, as the kernel's maps keep them there: the same buckets, and the same flows give way.
 
-use hashbrown::HashTable;
-use probe_common::{FlowKey, FlowState, FlowStates};
 use std::hash::{BuildHasher, RandomState};
 
-use crate::flow::slab::Slab;
+use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
+use probe_common::slots::{self, Bucket};
+use probe_common::{FlowKey, FlowState, FlowStates, RawRecord, Record, Side, Volume};
 
-/// As many flow states as were asked for; the one that was silent for longest gives way.
-#[derive(Debug)]
+/// Buckets of one address family, made as they are needed.
+type Buckets<K> = Vec<Option<Box<Bucket<K>>>>;
+
+/// As many flow states as were asked for.
 pub struct HostStates {
-    flows: Slab<(FlowKey, FlowState), 1>,
-    index: HashTable<u32>,
-    hasher: RandomState,
-    limit: usize,
+    v4: Buckets<FlowKey4>,
+    v6: Buckets<FlowKey6>,
+    seed: u64,
+    evicted: Option<Record>,
+    evictions: u64,
+}
+
+/// What both ends of a flow have sent so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowVolumes {
+    /// The ends, the low one first, and the interface.
+    pub ends: Ends,
+    /// What each of them sent.
+    pub volumes: [Volume; 2],
 }
 
 impl HostStates {
-    /// Room for `limit` flows, at least 1.
+    /// Room for `flows` of each address family, at least 1.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        let (flows, index) = (Slab::new(), HashTable::new());
-        Self { flows, index, hasher: RandomState::new(), limit: limit.max(1) }
-    }
-
-    fn find(&self, key: &FlowKey) -> Option<u32> {
-        let is_it = |&slot: &u32| self.flows.get(slot).is_some_and(|(known, _)| known == key);
-        self.index.find(self.hasher.hash_one(key), is_it).copied()
-    }
-
-    fn forget(&mut self, slot: u32) {
-        if let Some((key, _)) = self.flows.remove(slot)
-            && let Ok(entry) = self.index.find_entry(self.hasher.hash_one(key), |&other| other == slot)
-        {
-            entry.remove();
+    pub fn new(flows: usize) -> Self {
+        let buckets = slots::buckets(u32::try_from(flows).unwrap_or(u32::MAX)) as usize;
+        Self {
+            v4: vec![None; buckets],
+            v6: vec![None; buckets],
+            seed: RandomState::new().hash_one(0),
+            evicted: None,
+            evictions: 0,
         }
     }
+
+    /// The flow that had to give way since the last call, if one did: a packet makes room for one flow at the most.
+    pub fn take_evicted(&mut self) -> Option<Record> {
+        self.evicted.take()
+    }
+
+    /// How many had to give way.
+    #[must_use]
+    pub const fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// What every flow that is known has sent.
+    pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
+        volumes_of(&self.v4).chain(volumes_of(&self.v6))
+    }
+}
+
+fn volumes_of<K: Key>(buckets: &Buckets<K>) -> impl Iterator<Item = FlowVolumes> {
+    let flows = buckets.iter().flatten().flat_map(|bucket| bucket.iter());
+    flows.map(|(key, state)| FlowVolumes { ends: key.ends(), volumes: state.volumes(Side::Low) })
+}
+
+/// The numbers of both buckets that a flow can be in.
+fn places<K>(buckets: &Buckets<K>, hash: u64) -> [usize; 2] {
+    let count = u32::try_from(buckets.len()).unwrap_or(u32::MAX);
+    [slots::bucket(hash, count) as usize, slots::second_bucket(hash, count) as usize]
+}
+
+fn get<'a, K: Key>(buckets: &'a mut Buckets<K>, seed: u64, key: &K) -> Option<&'a mut FlowState> {
+    let hash = key.hash(seed);
+    let [first, second] = places(buckets, hash);
+    let bucket = buckets[first].as_mut()?;
+    let place = if bucket.get(key, hash).is_some() {
+        first
+    } else if bucket.is_full() {
+        second
+    } else {
+        return None;
+    };
+    buckets[place].as_mut()?.get(key, hash)
+}
+
+fn claim<'a, K: Key>(
+    buckets: &'a mut Buckets<K>,
+    seed: u64,
+    key: &K,
+    evict: impl FnOnce(&K, &FlowState),
+) -> &'a mut FlowState {
+    let hash = key.hash(seed);
+    let [first, second] = places(buckets, hash);
+    let least = |bucket: &mut Option<Box<Bucket<K>>>| {
+        let bucket = bucket.get_or_insert_with(|| Box::new(Bucket::EMPTY));
+        let way = bucket.least(hash);
+        (way, bucket.is_missed(way))
+    };
+    let (mut place, (mut way, is_missed)) = (first, least(&mut buckets[first]));
+    if is_missed {
+        let (other, is_other_missed) = least(&mut buckets[second]);
+        if !is_other_missed {
+            (place, way) = (second, other);
+        }
+    }
+    let bucket = buckets[place].get_or_insert_with(|| Box::new(Bucket::EMPTY));
+    if let Some((missed, state)) = bucket.missed(way) {
+        evict(missed, state);
+    }
+    bucket.give(way, key)
 }
 
 impl FlowStates for HostStates {
     fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        let slot = self.find(key)?;
-        self.flows.touch(slot, 0);
-        self.flows.get_mut(slot).map(|(_, state)| state)
+        match key {
+            FlowKey::V4(key) => get(&mut self.v4, self.seed, key),
+            FlowKey::V6(key) => get(&mut self.v6, self.seed, key),
+        }
     }
 
-    fn insert(&mut self, key: &FlowKey, state: FlowState) {
-        if let Some(known) = self.get(key) {
-            *known = state;
-            return;
-        }
-        while self.flows.len() >= self.limit
-            && let Some(oldest) = self.flows.oldest(0)
-        {
-            self.forget(oldest);
-        }
-        let slot = self.flows.insert((*key, state), 0);
-        let (flows, hasher) = (&self.flows, &self.hasher);
-        let rehash = |&slot: &u32| flows.get(slot).map_or(0, |(key, _)| hasher.hash_one(key));
-        self.index.insert_unique(hasher.hash_one(key), slot, rehash);
-    }
-
-    fn remove(&mut self, key: &FlowKey) {
-        if let Some(slot) = self.find(key) {
-            self.forget(slot);
-        }
+    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState> {
+        let (evicted, evictions) = (&mut self.evicted, &mut self.evictions);
+        let mut evict = |ends: Ends, state: &FlowState| {
+            *evicted = RawRecord::evicted(now_ns, &ends, state).typed().ok();
+            *evictions += 1;
+        };
+        Some(match key {
+            FlowKey::V4(key) => claim(&mut self.v4, self.seed, key, |key, state| evict(key.ends(), state)),
+            FlowKey::V6(key) => claim(&mut self.v6, self.seed, key, |key, state| evict(key.ends(), state)),
+        })
     }
 }

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
 use tcptop::flow::stats::StatsConfig;
 use tcptop::flow::{Event, FlowReport, FlowTable, Limits};
 
@@ -22,7 +22,7 @@ pub fn v6(text: &str, port: u16) -> Endpoint {
 
 pub fn limits(flows: usize) -> Limits {
     let stats = StatsConfig { window_ns: 10 * S, slow_ns: 100 * MS, peer_bytes: 64 << 20 };
-    Limits { flows, kernel_flows: 65_536, handshakes: None, stats }
+    Limits { flows, handshakes: None, stats }
 }
 
 /// Both ends of one connection, seen from this host.
@@ -70,7 +70,7 @@ impl Connection {
         let flags = match kind {
             Kind::Syn => TcpFlags::SYN,
             Kind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
-            Kind::Ack => TcpFlags::ACK,
+            Kind::Ack | Kind::Data | Kind::Evicted => TcpFlags::ACK,
             Kind::Rst => TcpFlags::RST.with(TcpFlags::ACK),
             Kind::Fin => TcpFlags::FIN.with(TcpFlags::ACK),
         };
@@ -97,6 +97,9 @@ impl Connection {
             flags,
             payload_len: 0,
             timestamps,
+            segments: 1,
+            arrival: Arrival::NEW,
+            volumes: Default::default(),
         }
     }
 
@@ -167,7 +170,7 @@ impl Watched {
     pub fn handshakes(&self) -> Vec<&FlowReport> {
         let told = self.events.iter().filter_map(|event| match event {
             Event::Handshake(report) => Some(report),
-            Event::Close(_) => None,
+            Event::Close(_) | Event::Retransmit(_) => None,
         });
         told.collect()
     }
@@ -175,7 +178,7 @@ impl Watched {
     pub fn closes(&self) -> Vec<&FlowReport> {
         let told = self.events.iter().filter_map(|event| match event {
             Event::Close(report) => Some(report),
-            Event::Handshake(_) => None,
+            Event::Handshake(_) | Event::Retransmit(_) => None,
         });
         told.collect()
     }

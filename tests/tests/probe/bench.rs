@@ -1,25 +1,30 @@
 //! The two that must agree: the programs in the kernel, and the same code here.
 
-use std::collections::HashMap;
 use std::fs;
 
-use aya::maps::{HashMap as KernelHashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunOptions};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, Pod};
 use lab::Namespace;
 use nix::time::{ClockId, clock_gettime};
 use probe_common::counter::{COUNTERS, Counters};
+use probe_common::key::{FlowKey4, FlowKey6};
+use probe_common::slots::Bucket;
 use probe_common::{
-    Counter, Direction, FlowKey, FlowState, FlowStates, Hook, LinkLayer, RawRecord, Record, observe,
+    Arrival, Counter, Direction, FlowKey, FlowState, Hook, LinkLayer, RawRecord, Record, parse,
 };
 use probe_ebpf::{OBJECT, names};
+
+use crate::host::{Flows, Host, SEED};
 
 /// What a program that only looks must answer (`linux/bpf.h`).
 const TCX_NEXT: i32 = -1;
 /// `BPF_PROG_TEST_RUN` shows packets as if on the loopback interface of the namespace.
 const LOOPBACK: u32 = 1;
+/// Where `gso_segs` is in `struct __sk_buff` (`linux/bpf.h`).
+const GSO_SEGS: usize = 164;
 
 /// What `BPF_PROG_TEST_RUN` asks of a packet, whatever the program reads: an Ethernet header, and the fixed part
 /// of the IP header that it announces (bpf_prog_test_run_skb).
@@ -31,13 +36,44 @@ pub(crate) fn shortest(frame: &[u8]) -> usize {
     }
 }
 
+/// A packet, and how many segments it stands for (GSO, GRO).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) segments: u32,
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn one(bytes: &'a [u8]) -> Self {
+        Self { bytes, segments: 1 }
+    }
+}
+
 /// What came of a frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Their times are 0, so that they can be compared.
     pub(crate) records: Vec<Record>,
     /// What was counted in addition.
     pub(crate) counted: Counters,
+}
+
+impl Seen {
+    pub(crate) fn count(&mut self, counter: Counter) {
+        if let Some(cell) = counter.cell() {
+            self.counted.0[cell] += 1;
+        }
+    }
+
+    /// The same without what nobody can know beforehand: times are 0, and the age of a hole is 1 where there is one.
+    pub(crate) fn timeless(mut self) -> Self {
+        for record in &mut self.records {
+            record.time_ns = 0;
+            if record.arrival.hole_age_us() > 0 {
+                record.arrival = Arrival::retransmit(1);
+            }
+        }
+        self
+    }
 }
 
 /// Every program of the object, and where it is meant to be.
@@ -49,20 +85,42 @@ pub(crate) fn programs() -> impl Iterator<Item = (&'static str, Hook)> {
     hooks.filter_map(|hook| Some((names::program(hook.link, hook.direction)?, hook)))
 }
 
+/// A bucket as it is read from a map and written to one.
+#[repr(transparent)]
+struct InMap<K>(Bucket<K>);
+
+impl<K: Copy> Copy for InMap<K> {}
+impl<K: Copy> Clone for InMap<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+// SAFETY: integers without padding; all bits mean something.
+unsafe impl Pod for InMap<FlowKey4> {}
+// SAFETY: as above.
+unsafe impl Pod for InMap<FlowKey6> {}
+
 /// The probe, loaded.
 pub(crate) struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, [u64; COUNTERS]>,
-    flows_v4: KernelHashMap<MapData, [u8; 16], [u8; 16]>,
-    flows_v6: KernelHashMap<MapData, [u8; 40], [u8; 16]>,
+    flows_v4: Array<MapData, InMap<FlowKey4>>,
+    flows_v6: Array<MapData, InMap<FlowKey6>>,
 }
 
 impl Kernel {
-    /// Loads the committed object, or the one that the environment names.
-    pub(crate) fn load() -> Self {
+    /// Loads the committed object, or the one that the environment names, with so many buckets for each family: few,
+    /// because all of them are read again after each frame.
+    pub(crate) fn load(buckets: u32) -> Self {
         let fresh = std::env::var_os("TCPTOP_PROBE_OBJECT").map(|path| fs::read(path).expect("an object"));
-        let mut ebpf = EbpfLoader::new().load(fresh.as_deref().unwrap_or(OBJECT)).expect("it loads");
+        let mut loader = EbpfLoader::new();
+        loader.override_global("BUCKETS", &buckets, true).override_global("HASH_SEED", &SEED, true);
+        for name in names::FLOWS {
+            loader.map_max_entries(name, buckets);
+        }
+        let mut ebpf = loader.load(fresh.as_deref().unwrap_or(OBJECT)).expect("it loads");
         assert_eq!(programs().count(), names::PROGRAMS.len(), "a program without a place");
         for name in names::PROGRAMS {
             let program: &mut SchedClassifier = ebpf.program_mut(name).expect(name).try_into().expect(name);
@@ -73,18 +131,31 @@ impl Kernel {
         Self {
             ring: RingBuf::try_from(take(names::RECORDS)).expect("a ring buffer"),
             counters: PerCpuArray::try_from(take(names::COUNTERS)).expect("an array"),
-            flows_v4: KernelHashMap::try_from(v4).expect("16 bytes of key and of state"),
-            flows_v6: KernelHashMap::try_from(v6).expect("40 bytes of key, 16 of state"),
+            flows_v4: Array::try_from(v4).expect("an array of buckets"),
+            flows_v6: Array::try_from(v6).expect("an array of buckets"),
             ebpf,
         }
     }
 
+    /// How many instructions the verifier looked at, for each program.
+    pub(crate) fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
+        let count = |name| {
+            let program: &SchedClassifier =
+                self.ebpf.program(name).expect(name).try_into().expect("a classifier");
+            (name, program.info().expect("it is loaded").verified_instruction_count())
+        };
+        names::PROGRAMS.into_iter().map(count).collect()
+    }
+
     /// Shows a program a frame; `None` when the kernel refuses to.
-    pub(crate) fn run(&mut self, name: &str, frame: &[u8]) -> Option<Seen> {
+    pub(crate) fn run(&mut self, name: &str, frame: &Frame<'_>) -> Option<Seen> {
         let before = self.counters();
         let program: &SchedClassifier =
             self.ebpf.program(name).expect("it is in the object").try_into().expect("a classifier");
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
+        let mut context = [0; GSO_SEGS + 4];
+        context[GSO_SEGS..].copy_from_slice(&frame.segments.to_ne_bytes());
+        let options =
+            TestRunOptions { data_in: Some(frame.bytes), ctx_in: Some(&context), ..TestRunOptions::new() };
         let started_ns = monotonic_ns();
         let result = match program.test_run(options) {
             Ok(result) => result,
@@ -109,11 +180,11 @@ impl Kernel {
     fn seen(&mut self, before: &Counters, started_ns: u64) -> Seen {
         let mut records = Vec::new();
         while let Some(item) = self.ring.next() {
-            let mut record = RawRecord::decode(&item).expect("a record");
-            let time_ns = std::mem::take(&mut record.time_ns);
+            let record = RawRecord::decode(&item).expect("a record");
             assert!(
-                (started_ns..=monotonic_ns()).contains(&time_ns),
-                "{time_ns} is not the monotonic clock's"
+                (started_ns..=monotonic_ns()).contains(&record.time_ns),
+                "{} is not the monotonic clock's",
+                record.time_ns
             );
             records.push(record);
         }
@@ -128,12 +199,26 @@ impl Kernel {
         sum
     }
 
+    /// All that it remembers.
+    pub(crate) fn flows(&self) -> Flows {
+        let v4 = (0..self.flows_v4.len()).map(|at| self.flows_v4.get(&at, 0).expect("it is there").0);
+        let v6 = (0..self.flows_v6.len()).map(|at| self.flows_v6.get(&at, 0).expect("it is there").0);
+        Flows { v4: v4.collect(), v6: v6.collect() }
+    }
+
+    /// Makes it remember this.
+    pub(crate) fn remember(&mut self, flows: &Flows) {
+        for (at, bucket) in (0..).zip(&flows.v4) {
+            self.flows_v4.set(at, InMap(*bucket), 0).expect("it is there");
+        }
+        for (at, bucket) in (0..).zip(&flows.v6) {
+            self.flows_v6.set(at, InMap(*bucket), 0).expect("it is there");
+        }
+    }
+
     /// Forgets all flows.
     pub(crate) fn forget(&mut self) {
-        let keys: Vec<_> = self.flows_v4.keys().collect::<Result<_, _>>().expect("it can be listed");
-        keys.iter().for_each(|key| self.flows_v4.remove(key).expect("it was listed"));
-        let keys: Vec<_> = self.flows_v6.keys().collect::<Result<_, _>>().expect("it can be listed");
-        keys.iter().for_each(|key| self.flows_v6.remove(key).expect("it was listed"));
+        self.remember(&Flows::none(self.flows_v4.len()));
     }
 
     /// Attaches a program where packets come in.
@@ -146,62 +231,64 @@ impl Kernel {
     }
 }
 
-/// The same code on the same bytes.
-#[derive(Default)]
-pub(crate) struct Host {
-    states: States,
+/// Kernel and host, side by side.
+pub(crate) struct Both {
+    kernel: Kernel,
+    host: Host,
 }
 
-#[derive(Default)]
-struct States(HashMap<FlowKey, FlowState>);
-
-impl FlowStates for States {
-    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        self.0.get_mut(key)
+impl Both {
+    /// See [`Kernel::load`].
+    pub(crate) fn load(buckets: u32) -> Self {
+        Self { kernel: Kernel::load(buckets), host: Host::new(buckets) }
     }
 
-    fn insert(&mut self, key: &FlowKey, state: FlowState) {
-        self.0.insert(*key, state);
-    }
-
-    fn remove(&mut self, key: &FlowKey) {
-        self.0.remove(key);
-    }
-}
-
-impl Host {
-    pub(crate) fn run(&mut self, hook: &Hook, frame: &[u8]) -> Seen {
-        let length = u32::try_from(frame.len()).expect("short");
-        let mut seen = Seen::default();
-        let counter = match observe(frame, length, hook, &mut self.states) {
-            Ok(None) => return seen,
-            Ok(Some(sighting)) => {
-                let segment = sighting.segment;
-                seen.records.push(Record {
-                    time_ns: 0,
-                    interface: hook.interface,
-                    kind: sighting.kind,
-                    direction: hook.direction,
-                    source: segment.source,
-                    destination: segment.destination,
-                    seq: segment.seq,
-                    ack: segment.ack,
-                    flags: segment.flags,
-                    payload_len: segment.payload_len,
-                    timestamps: sighting.timestamps,
-                });
-                Counter::Submitted(sighting.kind)
-            }
-            Err(unparsed) => Counter::Unparsed(unparsed),
-        };
-        if let Some(cell) = counter.cell() {
-            seen.counted.0[cell] = 1;
+    /// Shows both a frame. They must tell the same of it, word by word and times included, and remember the same.
+    /// `None` when the kernel refuses to look.
+    ///
+    /// The kernel goes first. Its time is in its record, where it gives one; where it does not, it has decided that
+    /// there is nothing to tell, and who comes a little earlier to the same decision finds no more.
+    pub(crate) fn run(
+        &mut self,
+        name: &str,
+        hook: &Hook,
+        frame: &Frame<'_>,
+        place: impl Fn() -> String,
+    ) -> Option<Seen> {
+        let started_ns = monotonic_ns();
+        let there = self.kernel.run(name, frame)?;
+        let now_ns = there.records.first().map_or(started_ns, |record| record.time_ns);
+        let here = self.host.run(hook, frame, now_ns);
+        assert_eq!(there, here, "the kernel (left) is not the host (right): {}", place());
+        let times_ns = now_ns..=monotonic_ns();
+        if let Err(difference) = self.host.agree(self.kernel.flows(), &times_ns) {
+            panic!("they remember what differs, {difference}: {}", place());
         }
-        seen
+        Some(there)
+    }
+
+    /// Forgets all flows.
+    pub(crate) fn forget(&mut self) {
+        self.kernel.forget();
+        self.host.forget();
+    }
+
+    /// How many flows they remember.
+    pub(crate) fn count(&self) -> usize {
+        self.host.flows.count()
+    }
+
+    /// Changes what they remember of the flow of this frame.
+    pub(crate) fn edit(&mut self, hook: &Hook, frame: &[u8], edit: impl FnOnce(&mut FlowState)) {
+        let length = u32::try_from(frame.len()).expect("short");
+        let segment = parse(frame, hook.link, length).expect("a segment");
+        let (key, _) = FlowKey::of(&segment, hook.interface);
+        edit(self.host.flows.get(&key).expect("a flow that they remember"));
+        self.kernel.remember(&self.host.flows);
     }
 }
 
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has it");
     let seconds = u64::try_from(now.tv_sec()).expect("since boot");
     seconds * 1_000_000_000 + u64::try_from(now.tv_nsec()).expect("below a second")

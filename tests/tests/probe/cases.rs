@@ -3,8 +3,8 @@
 use probe_common::{Family, Kind, LinkLayer, Unparsed};
 
 use crate::frames::{
-    ACK, AUTHENTICATION, DESTINATION, FIN, HOP_BY_HOP, PSH, ROUTING, RST, SYN, Spec, V4_MORE, V6_MORE, Want,
-    ethernet, extension, fragment, timestamps,
+    ACK, AUTHENTICATION, DESTINATION, FIN, HOP_BY_HOP, PSH, ROUTING, RST, SYN, Spec, Step, V4_MORE, V6_MORE,
+    Want, ethernet, extension, fragment, timestamps,
 };
 
 /// Frames one after the other, at hooks of one kind of link, and what must come of each.
@@ -12,21 +12,22 @@ use crate::frames::{
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) link: LinkLayer,
-    pub(crate) steps: Vec<(Vec<u8>, Want)>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// IP packets, with and without a link-layer header.
-pub(crate) fn packets(name: &str, steps: &[(Vec<u8>, Want)]) -> [Case; 2] {
-    let framed = steps.iter().map(|(packet, want)| (ethernet(&[], packet), want.clone())).collect();
+pub(crate) fn packets<S: Clone + Into<Step>>(name: &str, steps: &[S]) -> [Case; 2] {
+    let bare: Vec<Step> = steps.iter().map(|step| step.clone().into()).collect();
+    let framed = bare.iter().map(|step| Step { bytes: ethernet(&[], &step.bytes), ..step.clone() });
     let name = name.to_owned();
     [
-        Case { name: name.clone(), link: LinkLayer::Ethernet, steps: framed },
-        Case { name, link: LinkLayer::None, steps: steps.to_vec() },
+        Case { name: name.clone(), link: LinkLayer::Ethernet, steps: framed.collect() },
+        Case { name, link: LinkLayer::None, steps: bare },
     ]
 }
 
 fn frame(name: &str, frame: Vec<u8>, want: Want) -> Case {
-    Case { name: name.to_owned(), link: LinkLayer::Ethernet, steps: vec![(frame, want)] }
+    Case { name: name.to_owned(), link: LinkLayer::Ethernet, steps: vec![(frame, want).into()] }
 }
 
 pub(crate) fn syn(family: Family) -> Spec {
@@ -248,6 +249,10 @@ fn others() -> Vec<Case> {
     let mut version = syn(Family::V4).packet();
     version[0] = 0x55;
     let step = (version, Want::Nothing);
-    cases.push(Case { name: "neither IPv4 nor IPv6".to_owned(), link: LinkLayer::None, steps: vec![step] });
+    cases.push(Case {
+        name: "neither IPv4 nor IPv6".to_owned(),
+        link: LinkLayer::None,
+        steps: vec![step.into()],
+    });
     cases
 }

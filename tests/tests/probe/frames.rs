@@ -1,7 +1,8 @@
 //! Frames made byte by byte, apart from the parser that they are to test.
 
-use probe_common::{Family, TcpFlags, Unparsed};
-use probe_common::{Kind, Timestamps};
+use std::time::Duration;
+
+use probe_common::{Arrival, Family, Kind, TcpFlags, Timestamps, Unparsed, Volume};
 
 pub(crate) const SYN: u8 = TcpFlags::SYN.0;
 pub(crate) const ACK: u8 = TcpFlags::ACK.0;
@@ -31,6 +32,8 @@ pub(crate) struct Spec {
     pub(crate) flags: u8,
     pub(crate) options: Vec<u8>,
     pub(crate) payload: usize,
+    /// How many segments it stands for (GSO, GRO).
+    pub(crate) segments: u32,
     /// `None`: what fits.
     pub(crate) data_offset: Option<u8>,
 }
@@ -40,7 +43,82 @@ pub(crate) struct Spec {
 pub(crate) enum Want {
     Nothing,
     Unparsed(Unparsed),
-    Record(Kind, Spec, Timestamps),
+    Told(Told),
+}
+
+/// A record, as it must be.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) kind: Kind,
+    pub(crate) spec: Spec,
+    pub(crate) timestamps: Timestamps,
+    /// The age of a hole is 1 where there must be one, whatever it is.
+    pub(crate) arrival: Arrival,
+    pub(crate) volumes: [Volume; 2],
+}
+
+/// One frame of several, and what must come of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// How long nothing passes before it.
+    pub(crate) pause: Duration,
+    pub(crate) bytes: Vec<u8>,
+    /// How many segments it stands for.
+    pub(crate) segments: u32,
+    pub(crate) want: Want,
+}
+
+impl From<(Vec<u8>, Want)> for Step {
+    fn from((bytes, want): (Vec<u8>, Want)) -> Self {
+        Self { pause: Duration::ZERO, bytes, segments: 1, want }
+    }
+}
+
+/// Segments, bytes, and segments that were sent again.
+pub(crate) const fn volume(segments: u64, bytes: u64, retransmits: u64) -> Volume {
+    Volume { segments, bytes, retransmits }
+}
+
+impl Step {
+    /// A record of this kind.
+    pub(crate) fn told(spec: &Spec, kind: Kind) -> Self {
+        Self { segments: spec.segments, ..(spec.packet(), spec.record(kind)).into() }
+    }
+
+    /// No record.
+    pub(crate) fn silent(spec: &Spec) -> Self {
+        Self { segments: spec.segments, ..(spec.packet(), Want::Nothing).into() }
+    }
+
+    /// Sent again, and passed before.
+    pub(crate) fn again(spec: &Spec, kind: Kind) -> Self {
+        Self::told(spec, kind).arrives(Arrival::retransmit(0))
+    }
+
+    /// Sent again, into a hole that was there for too long.
+    pub(crate) fn filling(spec: &Spec, kind: Kind) -> Self {
+        Self::told(spec, kind).arrives(Arrival::retransmit(1))
+    }
+
+    fn arrives(mut self, arrival: Arrival) -> Self {
+        if let Want::Told(told) = &mut self.want {
+            told.arrival = arrival;
+        }
+        self
+    }
+
+    /// What its sender and the other end have sent until then, itself included.
+    pub(crate) fn volumes(mut self, own: Volume, other: Volume) -> Self {
+        if let Want::Told(told) = &mut self.want {
+            told.volumes = [own, other];
+        }
+        self
+    }
+
+    /// After a while.
+    pub(crate) fn after(self, pause: Duration) -> Self {
+        Self { pause, ..self }
+    }
 }
 
 impl Spec {
@@ -55,6 +133,7 @@ impl Spec {
             flags,
             options: Vec::new(),
             payload: 0,
+            segments: 1,
             data_offset: None,
         }
     }
@@ -65,6 +144,10 @@ impl Spec {
         Self { source: out.destination, destination: out.source, ..out }
     }
 
+    pub(crate) fn flags(self, flags: u8) -> Self {
+        Self { flags, ..self }
+    }
+
     pub(crate) fn options(self, options: &[u8]) -> Self {
         Self { options: options.to_vec(), ..self }
     }
@@ -73,12 +156,22 @@ impl Spec {
         Self { payload, ..self }
     }
 
+    /// As if so many segments had been put together.
+    pub(crate) fn segments(self, segments: u32) -> Self {
+        Self { segments, ..self }
+    }
+
     pub(crate) fn record(&self, kind: Kind) -> Want {
-        Want::Record(kind, self.clone(), Timestamps::default())
+        self.want(kind, Timestamps::default())
     }
 
     pub(crate) fn stamped(&self, kind: Kind, value: u32, echo: u32) -> Want {
-        Want::Record(kind, self.clone(), Timestamps { value, echo, present: true })
+        self.want(kind, Timestamps { value, echo, present: true })
+    }
+
+    fn want(&self, kind: Kind, timestamps: Timestamps) -> Want {
+        let volumes = [Volume::default(); 2];
+        Want::Told(Told { kind, spec: self.clone(), timestamps, arrival: Arrival::NEW, volumes })
     }
 
     /// The address of a host, as a record has it.

@@ -1,48 +1,65 @@
 //! The table, second part: several frames of one flow, so that what came before counts.
 
-use probe_common::{Family, Kind};
+use probe_common::{Family, Kind, Volume};
 
 use crate::cases::{Case, packets};
-use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, Want};
+use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, Step, volume};
 
 /// Initial sequence numbers: the opener's numbers wrap within the handshake.
 const OPENER: u32 = 0xffff_ffff;
 const ANSWERER: u32 = 0x7000_0000;
 
-struct Flow(Family);
+/// Nothing was sent.
+pub(crate) const NONE: Volume = volume(0, 0, 0);
+
+/// One connection, whose numbers count from the initial ones.
+pub(crate) struct Flow {
+    family: Family,
+    opener: u32,
+}
 
 impl Flow {
-    fn out(&self, flags: u8, seq: u32, ack: u32) -> Spec {
-        Spec::out(self.0, flags, OPENER.wrapping_add(seq), if flags & ACK == 0 { 0 } else { ANSWERER + ack })
+    /// From this initial sequence number of the opener on.
+    pub(crate) fn from(family: Family, opener: u32) -> Self {
+        Self { family, opener }
     }
 
-    fn back(&self, flags: u8, seq: u32, ack: u32) -> Spec {
-        Spec::back(self.0, flags, ANSWERER + seq, OPENER.wrapping_add(ack))
+    fn new(family: Family) -> Self {
+        Self::from(family, OPENER)
     }
 
-    fn syn(&self) -> (Vec<u8>, Want) {
+    pub(crate) fn out(&self, flags: u8, seq: u32, ack: u32) -> Spec {
+        let ack = if flags & ACK == 0 { 0 } else { ANSWERER + ack };
+        Spec::out(self.family, flags, self.opener.wrapping_add(seq), ack)
+    }
+
+    pub(crate) fn back(&self, flags: u8, seq: u32, ack: u32) -> Spec {
+        Spec::back(self.family, flags, ANSWERER + seq, self.opener.wrapping_add(ack))
+    }
+
+    pub(crate) fn syn(&self) -> Step {
         told(&self.out(SYN, 0, 0), Kind::Syn)
     }
 
-    fn syn_ack(&self) -> (Vec<u8>, Want) {
+    pub(crate) fn syn_ack(&self) -> Step {
         told(&self.back(SYN | ACK, 0, 1), Kind::SynAck)
     }
 
-    fn completing(&self) -> (Vec<u8>, Want) {
+    pub(crate) fn completing(&self) -> Step {
         told(&self.out(ACK, 1, 1), Kind::Ack)
     }
 }
 
-fn told(spec: &Spec, kind: Kind) -> (Vec<u8>, Want) {
-    (spec.packet(), spec.record(kind))
+fn told(spec: &Spec, kind: Kind) -> Step {
+    Step::told(spec, kind)
 }
 
-fn silent(spec: &Spec) -> (Vec<u8>, Want) {
-    (spec.packet(), Want::Nothing)
+fn silent(spec: &Spec) -> Step {
+    Step::silent(spec)
 }
 
 pub(crate) fn all() -> Vec<Case> {
-    let families = [Flow(Family::V4), Flow(Family::V6)];
+    let families = [Family::V4, Family::V6].map(Flow::new);
     families
         .iter()
         .flat_map(|flow| [completions(flow), detours(flow), strays(flow), to_itself(flow), ends(flow)])
@@ -69,10 +86,14 @@ fn completions(flow: &Flow) -> Vec<Case> {
             silent(&flow.out(ACK, 11, 500)),
         ],
     );
-    case("the first data completes, too", &[flow.syn(), flow.syn_ack(), told(&data, Kind::Ack)]);
+    case(
+        "the first data completes, too",
+        &[flow.syn(), flow.syn_ack(), told(&data, Kind::Ack).volumes(volume(1, 50, 0), NONE)],
+    );
     // Hard case 10: several segments as one (GSO, GRO), longer than the MTU.
-    let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000);
-    case("a super-packet completes, too", &[flow.syn(), flow.syn_ack(), told(&bulk, Kind::Ack)]);
+    let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000).segments(3);
+    let completing = told(&bulk, Kind::Ack).volumes(volume(3, 3_000, 0), NONE);
+    case("a super-packet completes, too", &[flow.syn(), flow.syn_ack(), completing]);
     case("no SYN in sight", &[flow.syn_ack(), flow.completing()]);
     // Hard case 22.
     case("no SYN-ACK in sight", &[flow.syn(), flow.completing(), silent(&flow.out(ACK, 1, 1))]);
@@ -173,7 +194,7 @@ fn to_itself(flow: &Flow) -> Vec<Case> {
     let segment = |flags, seq, ack| Spec {
         source: (1, 40_000),
         destination: (1, 40_000),
-        ..Spec::out(flow.0, flags, ANSWERER + seq, if flags & ACK == 0 { 0 } else { ANSWERER + ack })
+        ..Spec::out(flow.family, flags, ANSWERER + seq, if flags & ACK == 0 { 0 } else { ANSWERER + ack })
     };
     let steps = [
         told(&segment(SYN, 0, 0), Kind::Syn),

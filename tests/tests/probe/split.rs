@@ -3,8 +3,10 @@
 use lab::{Medium, Namespace, Port};
 use probe_common::{Direction, Family, Hook, Kind, LinkLayer, Unparsed};
 
-use crate::bench::Kernel;
-use crate::frames::{self, ACK, FIN, Spec, Want, ethernet, extension};
+use crate::bench::{Kernel, Seen};
+use crate::data::Open;
+use crate::frames::{self, ACK, FIN, SYN, Spec, Step, Want, ethernet, extension, volume};
+use crate::sequences::NONE;
 use crate::{cut_cases, expected};
 
 /// Above a page, so that the kernel lays the frame out as it is told (tun_alloc_skb).
@@ -19,7 +21,7 @@ fn with_devices(test: impl Fn(&mut Kernel, &Port, &Hook)) {
         let namespace = Namespace::new().expect("a namespace");
         let port = Port::new(&namespace, "tap0", medium).expect("a device");
         let interface = namespace.link_index("tap0").expect("it is there");
-        let mut kernel = Kernel::load();
+        let mut kernel = Kernel::load(1);
         kernel.attach(program, &namespace, "tap0");
         test(&mut kernel, &port, &Hook { interface, direction: Direction::Ingress, link });
     }
@@ -49,7 +51,48 @@ fn headers_outside_the_linear_area() {
             for linear in least..=140 {
                 let seen = kernel.watch(|| port.send_split(&frame, linear).unwrap());
                 let want = expected(&fin.stamped(Kind::Fin, 7, 9), hook);
-                assert_eq!(seen, want, "{family:?}, {linear} bytes linear");
+                assert_eq!(seen.timeless(), want, "{family:?}, {linear} bytes linear");
+            }
+        }
+    });
+}
+
+/// The flow's state is the same, whichever way the headers are read: what passes in one piece is known again when it
+/// comes in two.
+#[test]
+fn data_outside_the_linear_area() {
+    if !lab::require_root() {
+        return;
+    }
+    with_devices(|kernel, port, hook| {
+        for family in [Family::V4, Family::V6] {
+            let framed = |spec: &Spec| match hook.link {
+                LinkLayer::Ethernet => ethernet(&[], &spec.packet()),
+                LinkLayer::None => spec.packet(),
+            };
+            let least = if hook.link == LinkLayer::Ethernet { 14 } else { 1 };
+            let bytes = u64::try_from(PAYLOAD).expect("short");
+            for linear in least..=90 {
+                kernel.forget();
+                let mut show = |spec: &Spec, linear| {
+                    kernel.watch(|| port.send_split(&framed(spec), linear).unwrap()).timeless()
+                };
+                let place = format!("{family:?}, {linear} bytes linear");
+                let told = |step: Step| expected(&step.want, hook);
+                let open = Open::new(family);
+                let data = open.data(1, PAYLOAD);
+                let syn = open.0.out(SYN, 0, 0).payload(PAYLOAD);
+                let answer = open.0.back(SYN | ACK, 0, 1).payload(PAYLOAD);
+                assert_eq!(show(&syn, linear), told(Step::told(&syn, Kind::Syn)), "{place}");
+                assert_eq!(show(&answer, 0), told(Step::told(&answer, Kind::SynAck)), "{place}");
+                let first = Step::told(&data, Kind::Ack).volumes(volume(1, bytes, 0), NONE);
+                assert_eq!(show(&data, linear), told(first), "{place}");
+                let again = Step::again(&data, Kind::Data).volumes(volume(2, 2 * bytes, 1), NONE);
+                assert_eq!(show(&data, linear), told(again), "{place}");
+                let again = Step::again(&data, Kind::Data).volumes(volume(3, 3 * bytes, 2), NONE);
+                assert_eq!(show(&data, 0), told(again), "{place}");
+                let next = open.data(1 + u32::try_from(PAYLOAD).expect("short"), PAYLOAD);
+                assert_eq!(show(&next, linear), Seen::default(), "{place}");
             }
         }
     });
@@ -64,12 +107,12 @@ fn short_frames_through_a_device() {
     }
     with_devices(|kernel, port, hook| {
         for case in cut_cases().into_iter().filter(|case| case.link == hook.link) {
-            let (whole, _) = &case.steps[0];
+            let whole = &case.steps[0].bytes;
             let least = if hook.link == LinkLayer::Ethernet { 14 } else { 1 };
             for length in least..60 {
                 let seen = kernel.watch(|| port.send(&whole[..length]).unwrap());
                 let want = expected(&Want::Unparsed(Unparsed::Truncated), hook);
-                assert_eq!(seen, want, "{} cut to {length}", case.name);
+                assert_eq!(seen.timeless(), want, "{} cut to {length}", case.name);
             }
         }
     });

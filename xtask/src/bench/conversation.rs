@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
 
 const MS: u64 = 1_000_000;
 /// What fits into a segment on Ethernet beside the timestamp option.
@@ -139,6 +139,9 @@ impl Conversation {
             flags,
             payload_len,
             timestamps: Timestamps { value, echo, present: self.clocks.is_some() },
+            segments: 1,
+            arrival: Arrival::NEW,
+            volumes: Default::default(),
         };
         let flag = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));
         self.seq[own] = self.seq[own].wrapping_add(payload_len + flag);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
+use probe_common::segment::bytes;
 use probe_common::{Direction, Segment};
 
 /// A block of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
@@ -50,7 +51,7 @@ impl Locals {
     #[must_use]
     pub fn direction(&self, segment: &Segment) -> Direction {
         let is_local = |address| self.0.iter().any(|cidr| cidr.contains(address));
-        match (is_local(segment.source.address), is_local(segment.destination.address)) {
+        match (is_local(bytes(segment.source)), is_local(bytes(segment.destination))) {
             (true, true) => Direction::Local,
             (true, false) => Direction::Egress,
             (false, true) => Direction::Ingress,

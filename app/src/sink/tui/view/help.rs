@@ -17,7 +17,7 @@ const WORDS: [(&str, &str); 12] = [
     ("NEW/s", "connection attempts per second"),
     ("P50..P99", "round-trip time of handshakes: the leg that crosses the network"),
     ("UNANS", "SYNs repeated or older than 1 s, and SYN-ACKs, without a reply"),
-    ("REPEAT", "SYNs and SYN-ACKs sent again"),
+    ("RETR%", "share of SYNs, SYN-ACKs and data sent again, of 100 segments"),
     ("SINCE", "how long the trouble has gone on"),
     ("SETUP", "first SYN to the ACK: what the application waited"),
     ("lost", "records, packets or flows that the figures are missing"),

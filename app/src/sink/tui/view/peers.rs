@@ -6,7 +6,7 @@ use ratatui::text::Line;
 
 use super::columns::{self, Column};
 use super::style;
-use crate::sink::format::{UNKNOWN, age, maybe_duration, peer, rate};
+use crate::sink::format::{UNKNOWN, age, maybe_duration, peer, percent, rate};
 use crate::sink::tui::model::{Model, Pane};
 use crate::snapshot::{PeerRow, Snapshot};
 
@@ -51,10 +51,10 @@ const COLUMNS: [Column<PeerRow>; 9] = [
         cell: |row, _| row.figures.outcomes.refused.to_string(),
     },
     Column {
-        title: "REPEAT",
-        width: 6,
+        title: "RETR%",
+        width: 5,
         priority: 6,
-        cell: |row, _| row.figures.outcomes.repeated.to_string(),
+        cell: |row, _| percent(row.figures.outcomes.retransmit_share()),
     },
     Column { title: "SINCE", width: 6, priority: 4, cell: since },
 ];

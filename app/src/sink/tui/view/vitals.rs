@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::style;
 use crate::sink::Scene;
-use crate::sink::format::{age, clock, maybe_duration, rate};
+use crate::sink::format::{age, clock, maybe_duration, percent, rate};
 use crate::sink::tui::model::Model;
 use crate::snapshot::Snapshot;
 
@@ -70,7 +70,7 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
         ("p99", maybe_duration(rtt.map(|rtt| rtt.p99_ns)), false),
         ("│ unans", outcomes.silent().to_string(), outcomes.silent() > 0),
         ("refused", outcomes.refused.to_string(), outcomes.refused > 0),
-        ("repeat", outcomes.repeated.to_string(), outcomes.repeated > 0),
+        ("retr%", percent(outcomes.retransmit_share()), outcomes.retransmits() > 0),
     ];
     let length = |facts: &[(&str, String, bool)]| -> usize {
         facts.iter().map(|(name, value, _)| name.chars().count() + value.chars().count() + 2).sum::<usize>()

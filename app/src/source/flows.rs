@@ -1,0 +1,106 @@
+//! What every flow has sent, read out of the kernel's flow states: many at a time.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::MapData;
+use nix::libc;
+use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
+use probe_common::slots::Bucket;
+use probe_common::{Side, Volume};
+
+/// Buckets that one system call reads.
+const BATCH: usize = 256;
+/// `BPF_MAP_LOOKUP_BATCH` (`linux/bpf.h`).
+const LOOKUP_BATCH: libc::c_int = 24;
+
+/// The kernel's flow states.
+pub struct KernelFlows {
+    v4: Table<FlowKey4>,
+    v6: Table<FlowKey6>,
+}
+
+/// Those of one address family, and room for what is read of them.
+struct Table<K> {
+    map: MapData,
+    room: Vec<Bucket<K>>,
+}
+
+impl KernelFlows {
+    /// Reads from these maps, which are arrays of buckets for IPv4 and IPv6.
+    #[must_use]
+    pub fn new(v4: MapData, v6: MapData) -> Self {
+        Self { v4: Table::new(v4), v6: Table::new(v6) }
+    }
+
+    /// Hands every flow's ends to `take`, the low one first, with what each has sent.
+    ///
+    /// # Errors
+    /// When the kernel does not give them.
+    pub fn sweep(&mut self, mut take: impl FnMut(&Ends, [Volume; 2])) -> io::Result<()> {
+        self.v4.sweep(&mut take)?;
+        self.v6.sweep(&mut take)
+    }
+}
+
+/// `union bpf_attr`, as far as `BPF_MAP_LOOKUP_BATCH` takes it.
+#[repr(C)]
+struct BatchAttributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+impl<K: Key> Table<K> {
+    fn new(map: MapData) -> Self {
+        Self { map, room: vec![Bucket::EMPTY; BATCH] }
+    }
+
+    fn sweep(&mut self, take: &mut impl FnMut(&Ends, [Volume; 2])) -> io::Result<()> {
+        let mut position: Option<u32> = None;
+        loop {
+            let (read, next) = self.read(position)?;
+            for (key, state) in self.room[..read].iter().flat_map(Bucket::iter) {
+                take(&key.ends(), state.volumes(Side::Low));
+            }
+            match next {
+                Some(next) => position = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads the next buckets. Gives how many, and where to go on; `None` after the last.
+    fn read(&mut self, position: Option<u32>) -> io::Result<(usize, Option<u32>)> {
+        let (mut keys, mut next) = ([0_u32; BATCH], 0_u32);
+        let mut attributes = BatchAttributes {
+            in_batch: position.as_ref().map_or(0, |position| std::ptr::from_ref(position).addr() as u64),
+            out_batch: (&raw mut next).addr() as u64,
+            keys: keys.as_mut_ptr().addr() as u64,
+            values: self.room.as_mut_ptr().addr() as u64,
+            count: u32::try_from(BATCH).expect("a few hundred"),
+            map: self.map.fd().as_fd().as_raw_fd().cast_unsigned(),
+            element_flags: 0,
+            flags: 0,
+        };
+        let size = size_of::<BatchAttributes>();
+        // SAFETY: the kernel reads and writes the attributes, which are words without padding, and writes at most
+        // `count` keys and values to where there is room for as many. A bucket is made of integers without padding, so
+        // that any bytes are one.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, LOOKUP_BATCH, &raw mut attributes, size) };
+        let read = attributes.count as usize;
+        if result == 0 {
+            // The kernel wrote it, unseen by the compiler.
+            return Ok((read.min(BATCH), Some(std::hint::black_box(next))));
+        }
+        match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOENT) => Ok((read.min(BATCH), None)),
+            error => Err(error),
+        }
+    }
+}

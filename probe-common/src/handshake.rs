@@ -1,0 +1,148 @@
+//! How far the handshake of a flow has come, as far as the probe has to know: which ACK completes it.
+
+use crate::key::Side;
+use crate::segment::{Segment, TcpFlags};
+use crate::state::{FlowState, Phase};
+
+/// How far from the handshake's end a completing ACK may lie in sequence space, in bytes. The exact next
+/// number is the rule, but the ACK itself may be lost and the first flight of data completes in its
+/// stead. A stray segment of an older connection fits by chance once in 2^16 times (2^24 of 2^32, in both
+/// directions).
+const COMPLETION_WINDOW: u32 = 1 << 24;
+/// The same while no SYN-ACK was seen, when the other number is not known: data in the SYN (Fast Open) at most. The
+/// numbers of connections that follow each other on the same ports lie farther apart: Linux counts up by one in 64 ns
+/// (`secure_tcp_seq`).
+const UNANSWERED_WINDOW: u32 = 1 << 14;
+/// The same for a RST that ends a handshake: data in the SYN or in the first flight may precede it.
+const RESET_WINDOW: u32 = 1 << 16;
+/// The same for a RST that ends a connection: no window is larger in practice.
+const CONNECTION_WINDOW: u32 = 1 << 26;
+
+/// What a SYN-ACK means to a flow that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It answers its SYN.
+    Taken,
+    /// It answers another one.
+    Stray,
+    /// The flow has ended: it is the next connection's, whose SYN passed elsewhere.
+    Next,
+}
+
+impl FlowState {
+    /// Begins with a SYN of `side`, whatever was before.
+    #[inline(always)]
+    pub fn open(&mut self, isn: u32, side: Side, now_us: u32) {
+        *self = Self::FREE;
+        self.phase = Phase::OPENING;
+        self.opener = side as u32;
+        self.opened_us = now_us;
+        self.half(side).begin(isn);
+    }
+
+    /// A SYN once more, or the one that crosses it.
+    #[inline(always)]
+    pub fn reopen(&mut self, side: Side, now_us: u32) {
+        if self.opener == side as u32 && self.phase == Phase::OPENING {
+            self.opened_us = now_us;
+        }
+    }
+
+    /// Takes a SYN-ACK that goes to `opener`, if it answers the SYN that is known.
+    #[inline(always)]
+    pub fn answer(&mut self, segment: &Segment, opener: Side) -> Answer {
+        // The opener of old accepts the SYN that crossed its own by a number of its own: its attempt is over.
+        let sender = opener.other();
+        let fresh = self.opener == sender as u32
+            && self.phase == Phase::OPENING
+            && self.halves[opener as usize].began_with(segment.ack.wrapping_sub(1))
+            && !self.halves[sender as usize].began_with(segment.seq);
+        if fresh {
+            self.opener = opener as u32;
+        }
+        let sent = segment.ack.wrapping_sub(self.halves[opener as usize].isn.wrapping_add(1));
+        // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
+        let fits = self.opener == opener as u32 && sent < COMPLETION_WINDOW;
+        if self.phase == Phase::ENDED && !fits {
+            return Answer::Next;
+        }
+        if !fits || !self.phase.is_opening() {
+            return Answer::Stray;
+        }
+        if self.phase == Phase::OPENING {
+            self.half(sender).begin(segment.seq);
+            if sent > 0 {
+                self.half(opener).next_seq = segment.ack;
+            }
+            self.phase = Phase::ANSWERED;
+        } else if !self.half(sender).began_with(segment.seq) {
+            self.phase = Phase::ANSWERED_TWICE;
+        }
+        Answer::Taken
+    }
+
+    /// Is this the ACK that completes the handshake, which is under way?
+    ///
+    /// Without a SYN-ACK in sight (asymmetric routing) an ACK of the opener tells that there was one; with several,
+    /// that it took one of them.
+    #[inline(always)]
+    #[must_use]
+    pub fn completed_by(&self, segment: &Segment, side: Side) -> bool {
+        if self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
+            return false;
+        }
+        let sent = segment.seq.wrapping_sub(self.halves[side as usize].isn.wrapping_add(1));
+        let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].isn.wrapping_add(1));
+        if self.phase == Phase::OPENING {
+            return sent < UNANSWERED_WINDOW;
+        }
+        sent < COMPLETION_WINDOW && (self.phase == Phase::ANSWERED_TWICE || received < COMPLETION_WINDOW)
+    }
+
+    /// The handshake is complete, by a segment of `side`.
+    #[inline(always)]
+    pub fn complete(&mut self, side: Side, now_us: u32) {
+        if self.phase == Phase::ANSWERED_TWICE {
+            // Which of its numbers counts, its data will tell.
+            self.half(side.other()).lose_track();
+        }
+        self.phase = Phase::OPEN;
+        let is_known = self.facts & Self::SYN_UNSEEN == 0;
+        self.rtt_us = if is_known { now_us.wrapping_sub(self.opened_us) } else { 0 };
+    }
+
+    /// Does this RST end the flow? A client answers a stale SYN-ACK by a RST with the number that it
+    /// was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
+    #[inline(always)]
+    #[must_use]
+    pub fn reset_by(&self, segment: &Segment, side: Side) -> bool {
+        let (own, other) = (&self.halves[side as usize], &self.halves[side.other() as usize]);
+        let sent = segment.seq.wrapping_sub(own.isn.wrapping_add(1));
+        if self.phase == Phase::OPENING {
+            let received = segment.ack.wrapping_sub(other.isn.wrapping_add(1));
+            let refuses = segment.flags.has(TcpFlags::ACK) && received == 0;
+            return if self.opener == side as u32 { sent == 0 } else { refuses };
+        }
+        if self.phase.is_opening() {
+            return (self.phase == Phase::ANSWERED || self.opener == side as u32) && sent < RESET_WINDOW;
+        }
+        let distance = segment.seq.wrapping_sub(own.next_seq);
+        !own.is_known() || distance < CONNECTION_WINDOW || distance.wrapping_neg() < CONNECTION_WINDOW
+    }
+
+    /// Is this SYN one that is known, sent again, or one of the other end while the opener's is not answered
+    /// (simultaneous open, RFC 9293, 3.5)? Then it is the same handshake still, as far as it has come.
+    #[inline(always)]
+    pub fn includes_syn(&mut self, segment: &Segment, side: Side) -> bool {
+        if self.phase == Phase::ENDED {
+            return false;
+        }
+        let again = self.half(side).began_with(segment.seq);
+        let crosses =
+            self.opener != side as u32 && self.phase == Phase::OPENING && !self.half(side).is_known();
+        if crosses {
+            self.half(side).begin(segment.seq);
+        }
+        again || crosses
+    }
+}

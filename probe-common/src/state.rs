@@ -1,0 +1,124 @@
+//! What the probe remembers of a flow between packets, and where.
+
+use crate::half::{Arrival, Extent, Half, Volume};
+use crate::key::{FlowKey, Side};
+
+/// How far a flow has come. An integer in the kernel's map, hence not an enum. The numbers are in the order of what a
+/// flow is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Phase(u32);
+
+impl Phase {
+    /// Nothing is known.
+    pub const FREE: Self = Self(0);
+    /// It has ended: by a RST, or by a FIN of each end.
+    pub const ENDED: Self = Self(1);
+    /// A SYN was seen, no answer yet.
+    pub const OPENING: Self = Self(2);
+    /// A SYN-ACK was seen; the next ACK of the opener that fits it completes the handshake.
+    pub const ANSWERED: Self = Self(3);
+    /// SYN-ACKs with different sequence numbers were seen; the next ACK of the opener completes the handshake,
+    /// whichever of them it took.
+    pub const ANSWERED_TWICE: Self = Self(4);
+    /// The handshake is complete, or the flow was open before the probe was there.
+    pub const OPEN: Self = Self(5);
+
+    /// Is there a handshake to complete?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_opening(self) -> bool {
+        self.0.wrapping_sub(Self::OPENING.0) < Self::OPEN.0 - Self::OPENING.0
+    }
+}
+
+/// What the probe remembers of a flow between packets. Lies in a kernel map: integers, no padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowState {
+    /// How far it has come.
+    pub phase: Phase,
+    /// Index into `halves` of the end that sent the SYN.
+    pub opener: u32,
+    /// When the latest SYN passed, in microseconds of the monotonic clock; wraps after 71 minutes.
+    pub opened_us: u32,
+    /// From the latest SYN to the ACK that completed the handshake, in microseconds; 0 when it is not known.
+    pub rtt_us: u32,
+    /// The epoch of its last packet, see [`Clock::epoch`].
+    pub epoch: u32,
+    /// Ends that sent a FIN, as bits by [`Side`], and [`SYN_UNSEEN`](Self::SYN_UNSEEN).
+    pub facts: u32,
+    /// Both directions, by [`Side`].
+    pub halves: [Half; 2],
+}
+
+const _: () = assert!(size_of::<FlowState>() == 168, "a padding byte would be uninitialised in the map");
+
+impl FlowState {
+    /// One of which nothing is known.
+    pub const FREE: Self = Self {
+        phase: Phase::FREE,
+        opener: 0,
+        opened_us: 0,
+        rtt_us: 0,
+        epoch: 0,
+        facts: 0,
+        halves: [Half::UNKNOWN; 2],
+    };
+    /// What a flow is worth that has ended, at the most.
+    pub const WORTH_ENDED: u32 = (Phase::ENDED.0 << Self::EPOCH_BITS) | Self::EPOCH_MASK;
+    const EPOCH_BITS: u32 = 28;
+    const EPOCH_MASK: u32 = (1 << Self::EPOCH_BITS) - 1;
+
+    /// A bit of `facts`: when the SYN passed is not known.
+    pub const SYN_UNSEEN: u32 = 4;
+
+    /// What it is worth to remember: first how far it has come, then how lately it spoke. Of handshakes under way, of
+    /// which a flood brings thousands within one epoch, the one that began first gives way first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn worth(&self) -> u32 {
+        if self.phase.is_opening() {
+            return Phase::OPENING.0 << Self::EPOCH_BITS | self.opened_us >> (32 - Self::EPOCH_BITS);
+        }
+        self.phase.0 << Self::EPOCH_BITS | self.epoch & Self::EPOCH_MASK
+    }
+
+    /// The half of an end.
+    #[inline(always)]
+    pub fn half(&mut self, side: Side) -> &mut Half {
+        &mut self.halves[side as usize]
+    }
+
+    /// What `side` has sent, and what the other end has.
+    #[inline(always)]
+    #[must_use]
+    pub const fn volumes(&self, side: Side) -> [Volume; 2] {
+        [self.halves[side as usize].volume, self.halves[side.other() as usize].volume]
+    }
+}
+
+/// Where flow states are kept: maps in the kernel, memory on the host.
+pub trait FlowStates {
+    /// The state of a flow, to be edited in place, or `None` when the flow is not known.
+    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState>;
+    /// Begins to remember a flow that is not known, at `now_ns`. Another may have to give way; who does is told and
+    /// counted here.
+    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState>;
+
+    /// [`Half::takes_elsewhere`], by a call that the kernel's verifier checks once, and not for every way that leads
+    /// to it.
+    #[inline(always)]
+    fn takes_elsewhere(half: &mut Half, extent: &Extent, now_us: u32, rtt_us: u32) -> Arrival {
+        half.takes_elsewhere(extent, now_us, rtt_us)
+    }
+}
+
+/// What time it is: the monotonic clock in the kernel, the capture's time on the host.
+pub trait Clock {
+    /// The time, in nanoseconds of the clock of records. Reading it costs as much as all the rest: only for what is
+    /// worth a record, or opens a hole.
+    fn now_ns(&self) -> u64;
+    /// A number that grows some times a second, and costs next to nothing to read.
+    fn epoch(&self) -> u32;
+}

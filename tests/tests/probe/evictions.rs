@@ -1,0 +1,308 @@
+//! More flows than there is room for: who gives way, and what is told of it.
+
+use std::thread;
+use std::time::Duration;
+
+use probe_common::slots::WAYS;
+use probe_common::state::Phase;
+use probe_common::{
+    Arrival, Counter, Direction, Endpoint, Family, FlowState, Hook, Kind, LinkLayer, Record, TcpFlags,
+    Timestamps, Volume,
+};
+
+use crate::bench::{Both, Frame, Seen, programs};
+use crate::data::Open;
+use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, ethernet, volume};
+use crate::sequences::NONE;
+
+/// Longer than an epoch, with 100 ticks a second, too.
+const EPOCH: Duration = Duration::from_millis(700);
+
+/// Kernel and host with a single bucket, at one hook.
+struct Full<'a> {
+    both: &'a mut Both,
+    program: &'static str,
+    hook: Hook,
+    family: Family,
+}
+
+/// A flow by its number: the port of the opener tells them apart.
+fn port(number: u8) -> u16 {
+    40_000 + u16::from(number)
+}
+
+impl Full<'_> {
+    fn bytes(&self, number: u8, spec: Spec) -> Vec<u8> {
+        let source = if spec.source.0 == 1 { (1, port(number)) } else { spec.source };
+        let destination = if spec.destination.0 == 1 { (1, port(number)) } else { spec.destination };
+        let packet = Spec { source, destination, ..spec }.packet();
+        match self.hook.link {
+            LinkLayer::Ethernet => ethernet(&[], &packet),
+            LinkLayer::None => packet,
+        }
+    }
+
+    /// Shows both a segment of a flow.
+    fn run(&mut self, number: u8, spec: Spec) -> Seen {
+        let bytes = self.bytes(number, spec);
+        let place = || format!("{}, {:?}, flow {number}: {bytes:02x?}", self.program, self.family);
+        let seen = self.both.run(self.program, &self.hook, &Frame::one(&bytes), place);
+        let seen = seen.unwrap_or_else(|| panic!("refused: {}", place()));
+        let evicted = seen.records.iter().filter(|record| record.kind == Kind::Evicted).count();
+        assert_eq!(seen.counted.of(Counter::Evicted), evicted as u64, "{}", place());
+        assert_eq!(seen.counted.of(Counter::Submitted(Kind::Evicted)), evicted as u64, "{}", place());
+        seen.timeless()
+    }
+
+    fn open(&self) -> Open {
+        Open::new(self.family)
+    }
+
+    /// A flow that is open, and has sent so many bytes.
+    fn open_with(&mut self, number: u8, bytes: usize) {
+        let open = self.open();
+        for spec in [open.0.out(SYN, 0, 0), open.0.back(SYN | ACK, 0, 1), open.0.out(ACK, 1, 1)] {
+            self.expect(number, spec, &[]);
+        }
+        self.expect(number, open.data(1, bytes), &[]);
+        self.expect(number, open.back(1, 1), &[]);
+    }
+
+    /// Makes a flow look as if it had been silent for so many epochs.
+    fn silence(&mut self, number: u8, epochs: u32) {
+        self.edit(number, |state| state.epoch -= epochs);
+    }
+
+    fn edit(&mut self, number: u8, edit: impl FnOnce(&mut FlowState)) {
+        let bytes = self.bytes(number, self.open().data(1, 1));
+        self.both.edit(&self.hook, &bytes, edit);
+    }
+
+    /// These flows give way to what passes.
+    fn expect(&mut self, number: u8, spec: Spec, gone: &[(u8, [Volume; 2])]) {
+        let what = format!("{}, {:?}, flow {number}: {spec:?}", self.program, self.family);
+        let seen = self.run(number, spec);
+        let evicted: Vec<_> =
+            seen.records.into_iter().filter(|record| record.kind == Kind::Evicted).collect();
+        let gone: Vec<_> = gone.iter().map(|(number, volumes)| self.record(*number, *volumes)).collect();
+        assert_eq!(evicted, gone, "{what}");
+    }
+
+    /// What is told of a flow that gave way. Its low end is the opener, which has the lower address.
+    fn record(&self, number: u8, volumes: [Volume; 2]) -> Record {
+        let spec = Spec::out(self.family, 0, 0, 0);
+        let end = |host, port| Endpoint { address: spec.address(host), port };
+        Record {
+            time_ns: 0,
+            interface: self.hook.interface,
+            kind: Kind::Evicted,
+            direction: Direction::Unknown,
+            source: end(1, port(number)),
+            destination: end(2, 443),
+            seq: 0,
+            ack: 0,
+            flags: TcpFlags(0),
+            payload_len: 0,
+            timestamps: Timestamps::default(),
+            segments: 0,
+            arrival: Arrival::NEW,
+            volumes,
+        }
+    }
+}
+
+/// Runs a test at every hook, for both families.
+fn when_full(test: impl Fn(&mut Full<'_>)) {
+    if !lab::require_root() {
+        return;
+    }
+    let mut both = Both::load(1);
+    for (program, hook) in programs() {
+        for family in [Family::V4, Family::V6] {
+            both.forget();
+            test(&mut Full { both: &mut both, program, hook, family });
+        }
+    }
+}
+
+/// As many flows as there are slots: the n-th has sent 10 n bytes.
+fn fill(full: &mut Full<'_>) {
+    for number in 1..=slots() {
+        full.open_with(number, 10 * usize::from(number));
+    }
+    assert_eq!(full.both.count(), WAYS);
+}
+
+fn slots() -> u8 {
+    u8::try_from(WAYS).expect("a few")
+}
+
+fn volumes(number: u8) -> [Volume; 2] {
+    [volume(1, 10 * u64::from(number), 0), volume(1, 1, 0)]
+}
+
+/// The longest silent gives way first, whichever slot it is in, and whatever comes: a SYN, a SYN-ACK or data.
+#[test]
+fn the_longest_silent_gives_way() {
+    when_full(|full| {
+        fill(full);
+        let open = full.open();
+        for (number, epochs) in (1..).zip([4, 1, 7, 2, 8, 3, 6, 5]) {
+            full.silence(number, epochs);
+        }
+        let newcomers =
+            [open.0.out(SYN, 0, 0), open.0.back(SYN | ACK, 0, 1), open.data(1, 9), open.back(1, 9)];
+        for ((number, spec), gone) in (100..).zip(newcomers).zip([5, 3, 7, 8]) {
+            full.expect(number, spec, &[(gone, volumes(gone))]);
+            // Handshakes would be the next to give way.
+            full.edit(number, |state| state.phase = Phase::OPEN);
+        }
+        assert_eq!(full.both.count(), WAYS);
+        // What is neither data nor a handshake needs no room.
+        for spec in [open.data(1, 0), open.fin(1), open.0.out(RST, 1, 0)] {
+            full.expect(200, spec, &[]);
+        }
+    });
+}
+
+/// Those that have ended first and without a word, then handshakes under way, then those that are open.
+#[test]
+fn the_ended_give_way_first_and_then_the_half_open() {
+    when_full(|full| {
+        fill(full);
+        let open = full.open();
+        // One has ended by a RST, one by FINs, and both have spoken last.
+        full.run(3, open.0.out(RST, 31, 0));
+        full.run(6, open.fin(61));
+        full.run(6, open.back(2, 0).flags(FIN | ACK));
+        full.silence(1, 9);
+        full.silence(3, 1);
+        full.expect(10, open.0.out(SYN, 0, 0), &[]);
+        full.expect(11, open.0.out(SYN, 0, 0), &[]);
+        full.expect(11, open.0.back(SYN | ACK, 0, 1), &[]);
+        full.expect(10, open.0.out(RST, 1, 0), &[]);
+        assert_eq!(full.both.count(), WAYS);
+        // The refused one has ended, too.
+        full.expect(12, open.data(1, 70), &[]);
+        full.expect(13, open.data(1, 80), &[(11, [NONE, NONE])]);
+        full.expect(14, open.data(1, 90), &[(1, volumes(1))]);
+        // Half closed is open still.
+        full.run(2, open.fin(21));
+        full.silence(2, 2);
+        full.expect(15, open.data(1, 90), &[(2, volumes(2))]);
+    });
+}
+
+/// Hard case 23: in a flood of SYNs each takes the slot of one before, and no connection that is open gives way.
+#[test]
+fn a_flood_takes_the_places_of_its_own() {
+    when_full(|full| {
+        let open = full.open();
+        for number in 1..slots() {
+            full.open_with(number, 10 * usize::from(number));
+            full.silence(number, 50);
+        }
+        full.expect(100, open.0.out(SYN, 0, 0), &[]);
+        for number in 101..120 {
+            full.expect(number, open.0.out(SYN, 0, 0), &[(number - 1, [NONE, NONE])]);
+        }
+        for number in 1..slots() {
+            let seen = full.run(number, open.fin(10 * u32::from(number) + 1));
+            assert_eq!(seen.records[0].volumes, volumes(number), "{number} was forgotten");
+        }
+    });
+}
+
+/// Of handshakes under way the one that began first gives way.
+#[test]
+fn the_oldest_handshake_gives_way() {
+    when_full(|full| {
+        let open = full.open();
+        for number in 1..=slots() {
+            full.expect(number, open.0.out(SYN, 0, 0), &[]);
+            // Their times are compared by 16 µs.
+            thread::sleep(Duration::from_micros(40));
+        }
+        // The first asks again.
+        full.expect(1, open.0.out(SYN, 0, 0), &[]);
+        for number in 2..=slots() {
+            full.expect(50 + number, open.0.out(SYN, 0, 0), &[(number, [NONE, NONE])]);
+            thread::sleep(Duration::from_micros(40));
+        }
+        full.expect(100, open.0.out(SYN, 0, 0), &[(1, [NONE, NONE])]);
+    });
+}
+
+/// Who was forgotten and speaks again is learned again, and nothing of it is taken for a retransmit.
+#[test]
+fn a_forgotten_flow_is_learned_again() {
+    when_full(|full| {
+        fill(full);
+        let open = full.open();
+        full.silence(1, 3);
+        full.silence(2, 2);
+        full.expect(10, open.data(1, 5), &[(1, volumes(1))]);
+        let seen = full.run(1, open.data(11, 10));
+        assert_eq!(seen.records, [full.record(2, volumes(2))], "learned without a record of its own");
+        for spec in [open.data(21, 10), open.0.out(ACK, 31, 1), open.back(2, 1), open.back(3, 5)] {
+            assert_eq!(full.run(1, spec), Seen::default());
+        }
+        let seen = full.run(1, open.fin(31));
+        let since = [volume(2, 20, 0), volume(2, 6, 0)];
+        assert_eq!((seen.records.len(), seen.records[0].volumes), (1, since), "counted anew");
+        // So is the next that was forgotten, at the cost of the one that came first.
+        full.silence(10, 1);
+        full.expect(2, open.data(21, 10), &[(10, [volume(1, 5, 0), NONE])]);
+        let seen = full.run(2, open.data(21, 10));
+        assert!(seen.records[0].arrival.is_retransmit(), "what is sent again from then on is known");
+    });
+}
+
+/// The kernel's own clock: epochs pass by themselves.
+#[test]
+fn epochs_pass() {
+    if !lab::require_root() {
+        return;
+    }
+    let mut both = Both::load(1);
+    let (program, hook) = programs().next().expect("a program");
+    let full = &mut Full { both: &mut both, program, hook, family: Family::V4 };
+    fill(full);
+    thread::sleep(EPOCH);
+    let open = full.open();
+    // All speak once more but the fifth. A pure ACK is enough.
+    for number in (1..=slots()).filter(|number| *number != 5) {
+        full.expect(number, open.0.out(ACK | PSH, 10 * u32::from(number) + 1, 1), &[]);
+    }
+    full.expect(10, open.0.out(SYN, 0, 0), &[(5, volumes(5))]);
+}
+
+/// A flow whose first bucket is full goes to its second one, and is found there.
+#[test]
+fn second_buckets() {
+    const BUCKETS: u32 = 4;
+    const FLOWS: u8 = 30;
+    if !lab::require_root() {
+        return;
+    }
+    let mut both = Both::load(BUCKETS);
+    let (program, hook) = programs().next().expect("a program");
+    for family in [Family::V4, Family::V6] {
+        both.forget();
+        let full = &mut Full { both: &mut both, program, hook, family };
+        let open = full.open();
+        let mut gone = 0;
+        for number in 1..=FLOWS {
+            let evicted = full.run(number, open.data(1, 10 * usize::from(number))).records;
+            assert!(evicted.iter().all(|record| record.kind == Kind::Evicted), "{evicted:?}");
+            gone += evicted.len();
+        }
+        assert_eq!(full.both.count() + gone, usize::from(FLOWS), "{family:?}: each is there, or was told");
+        assert!(gone < 8, "{family:?}: {gone} gave way, though there was room for all of them");
+        let remembered = (1..=FLOWS).filter(|number| {
+            let seen = full.run(*number, open.fin(10 * u32::from(*number) + 1));
+            seen.records[0].volumes == [volume(1, 10 * u64::from(*number), 0), NONE]
+        });
+        assert_eq!(remembered.count() + gone, usize::from(FLOWS), "{family:?}: each is found again");
+    }
+}

@@ -1,0 +1,241 @@
+//! The table, fourth part: numbers that are passed over, and what comes to fill them.
+
+use std::time::Duration;
+
+use probe_common::{Family, Hook, Kind, LinkLayer};
+
+use crate::bench::{Both, Frame, Seen, monotonic_ns, programs};
+use crate::cases::{Case, packets};
+use crate::data::Open;
+use crate::frames::{ACK, PSH, SYN, Spec, Step, ethernet, volume};
+use crate::sequences::NONE;
+
+/// Longer than a hole may stay open where no round-trip time is known.
+const LATE: Duration = Duration::from_millis(5);
+/// A round-trip time within which a few frames can pass, however busy the machine is.
+const SLOW: Duration = Duration::from_millis(100);
+
+pub(crate) fn all() -> Vec<Case> {
+    let families = [Family::V4, Family::V6].map(Open::new);
+    families
+        .iter()
+        .flat_map(|open| [filled(open), in_parts(open), many(open), at_the_edges(open), handshakes(open)])
+        .flatten()
+        .collect()
+}
+
+fn silent(spec: &Spec) -> Step {
+    Step::silent(spec)
+}
+
+/// Behind a handshake whose SYN was not in sight, so that its round-trip time is not known.
+fn unmeasured(open: &Open, steps: &[Step]) -> Vec<Step> {
+    [&[open.0.syn_ack(), open.0.completing()], steps].concat()
+}
+
+/// Behind a handshake that took its time.
+fn slow(open: &Open, steps: &[Step]) -> Vec<Step> {
+    [&[open.0.syn(), open.0.syn_ack(), open.0.completing().after(SLOW)], steps].concat()
+}
+
+/// Hard case 25: overtaken is not lost, and what comes later than a round trip was.
+fn filled(open: &Open) -> Vec<Case> {
+    let (first, second, third) = (open.data(1, 80), open.data(81, 40), open.data(121, 80));
+    let mut cases = Vec::new();
+    let steps = [
+        silent(&first),
+        silent(&third),
+        silent(&second),
+        // Now it has passed.
+        Step::again(&second, Kind::Data).volumes(volume(4, 240, 1), NONE),
+        silent(&open.data(201, 10)),
+        Step::told(&open.fin(211), Kind::Fin).volumes(volume(5, 250, 1), NONE),
+    ];
+    cases.extend(packets("a hole that is filled within the round-trip time", &slow(open, &steps)));
+    let steps = [
+        silent(&first),
+        silent(&third),
+        Step::filling(&second, Kind::Data).volumes(volume(3, 200, 1), NONE).after(LATE),
+        Step::again(&second, Kind::Data).volumes(volume(4, 240, 2), NONE),
+        silent(&open.data(201, 10)),
+        Step::told(&open.fin(211), Kind::Fin).volumes(volume(5, 250, 2), NONE),
+    ];
+    cases.extend(packets("a hole that is filled late", &unmeasured(open, &steps)));
+    let late = [
+        silent(&first),
+        silent(&third),
+        Step::filling(&second, Kind::Data).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
+    ];
+    cases.extend(packets("a hole that is filled after a round-trip time", &open.then(&late)));
+    let (from, to) = (open.back(11, 10), open.back(1, 10));
+    let steps = [
+        silent(&open.back(1, 0)),
+        silent(&from),
+        Step::filling(&to, Kind::Data).volumes(volume(2, 20, 1), NONE).after(LATE),
+        Step::again(&from, Kind::Data).volumes(volume(3, 30, 2), NONE),
+    ];
+    cases.extend(packets("a hole in what the other end sends", &unmeasured(open, &steps)));
+    cases
+}
+
+/// A hole that is filled from its beginning, its end or in its midst.
+fn in_parts(open: &Open) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name, fills: &[(u32, usize, bool)]| {
+        let (mut segments, mut bytes, mut retransmits) = (2, 200, 0);
+        let mut steps = vec![silent(&open.data(1, 100)), silent(&open.data(401, 100))];
+        for (number, (seq, len, is_missing)) in fills.iter().enumerate() {
+            let spec = open.data(*seq, *len);
+            let step =
+                if *is_missing { Step::filling(&spec, Kind::Data) } else { Step::again(&spec, Kind::Data) };
+            (segments, bytes, retransmits) = (segments + 1, bytes + *len as u64, retransmits + 1);
+            let step = step.volumes(volume(segments, bytes, retransmits), NONE);
+            steps.push(if number == 0 { step.after(LATE) } else { step });
+        }
+        steps.push(silent(&open.data(501, 10)));
+        cases.extend(packets(name, &unmeasured(open, &steps)));
+    };
+    let whole = |seq| (seq, 100, true);
+    case("a hole filled in order", &[whole(101), whole(201), whole(301), (101, 300, false)]);
+    case("a hole filled backwards", &[whole(301), whole(201), whole(101), (301, 100, false)]);
+    case(
+        "a hole filled from its midst",
+        &[whole(201), (201, 100, false), whole(301), whole(101), (101, 100, false)],
+    );
+    case(
+        "what fills a hole and repeats what is around it",
+        &[(51, 100, true), (101, 50, false), (351, 100, true), (151, 200, true), (151, 200, false)],
+    );
+    case("what covers a hole and all around it", &[(1, 500, true), (101, 300, false)]);
+    case("a hole of which some bytes stay out", &[(151, 10, true), (101, 10, true), (391, 10, true)]);
+    cases
+}
+
+/// Hard case 25: three holes are remembered.
+fn many(open: &Open) -> Vec<Case> {
+    let every_other = |count: u32| (0..count).map(|at| silent(&open.data(1 + 20 * at, 10)));
+    let mut steps: Vec<Step> = every_other(5).collect();
+    let late = |spec: &Spec, number: u64| {
+        let step = if number == 1 {
+            Step::again(spec, Kind::Data).after(LATE)
+        } else {
+            Step::filling(spec, Kind::Data)
+        };
+        step.volumes(volume(5 + number, 50 + 10 * number, number), NONE)
+    };
+    // The oldest is forgotten; what fills it is sent again for all that.
+    steps.extend((1..=4).map(|number: u32| late(&open.data(20 * number - 9, 10), u64::from(number))));
+    steps.push(silent(&open.data(91, 10)));
+    let mut cases = packets("more holes than are remembered", &unmeasured(open, &steps)).to_vec();
+
+    let mut steps: Vec<Step> = every_other(4).collect();
+    for at in [51, 11, 31] {
+        steps.push(silent(&open.data(at, 10)));
+    }
+    steps.push(Step::told(&open.fin(71), Kind::Fin).volumes(volume(7, 70, 0), NONE));
+    cases.extend(packets("as many holes as are remembered", &slow(open, &steps)));
+    cases
+}
+
+/// Before the first that was seen, and before a FIN.
+fn at_the_edges(open: &Open) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let steps = [
+        silent(&open.data(101, 100)),
+        Step::filling(&open.data(1, 100), Kind::Data).volumes(volume(2, 200, 1), NONE).after(LATE),
+        Step::again(&open.data(1, 100), Kind::Data).volumes(volume(3, 300, 2), NONE),
+        Step::again(&open.data(101, 100), Kind::Data).volumes(volume(4, 400, 3), NONE),
+    ];
+    cases.extend(packets("what was sent before the first that was seen", &steps));
+    let fin = Step::told(&open.fin(201), Kind::Fin).volumes(volume(1, 100, 0), NONE);
+    let steps = [
+        silent(&open.data(1, 100)),
+        fin,
+        Step::filling(&open.data(101, 100), Kind::Data).volumes(volume(2, 200, 1), NONE).after(LATE),
+        Step::again(&open.fin(201), Kind::Fin).volumes(volume(2, 200, 1), NONE),
+    ];
+    cases.extend(packets("a hole before a FIN", &unmeasured(open, &steps)));
+    // The last segment is lost together with its FIN, and sent again with it.
+    let last = open.fin(101).payload(50);
+    let steps = [
+        silent(&open.data(1, 100)),
+        silent(&open.data(151, 20)),
+        Step::filling(&last, Kind::Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
+    ];
+    cases.extend(packets("a FIN that fills a hole", &unmeasured(open, &steps)));
+    cases
+}
+
+/// Hard cases 17 and 22: the first flight, where the handshake is not complete in sight.
+fn handshakes(open: &Open) -> Vec<Case> {
+    let flow = &open.0;
+    let (first, second) = (open.data(1, 50), open.data(51, 50));
+    let mut cases = Vec::new();
+    let steps = [
+        flow.syn_ack(),
+        Step::told(&second, Kind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::filling(&first, Kind::Data).volumes(volume(2, 100, 1), NONE).after(LATE),
+    ];
+    cases.extend(packets("the second segment completes, the first is lost", &steps));
+    let steps = [
+        flow.syn(),
+        flow.syn_ack(),
+        Step::told(&first, Kind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::again(&first, Kind::Data).volumes(volume(2, 100, 1), NONE),
+    ];
+    cases.extend(packets("the first segment completes, and is sent again", &steps));
+    let fast = Step::told(&flow.out(SYN, 0, 0).payload(50), Kind::Syn);
+    let declined = [
+        fast.clone(),
+        flow.syn_ack(),
+        Step::told(&first, Kind::Ack).volumes(volume(1, 50, 0), NONE),
+        silent(&second),
+    ];
+    cases.extend(packets("data in the SYN that is not taken", &declined));
+    let taken = [
+        fast,
+        Step::told(&flow.back(SYN | ACK, 0, 51), Kind::SynAck),
+        Step::told(&flow.out(ACK | PSH, 51, 1).payload(50), Kind::Ack).volumes(volume(1, 50, 0), NONE),
+        silent(&open.data(101, 50)),
+        Step::again(&second, Kind::Data).volumes(volume(3, 150, 1), NONE),
+    ];
+    cases.extend(packets("data in the SYN that is taken", &taken));
+    cases
+}
+
+/// Hard case 25: where no round-trip time is known, what comes within 3 ms was overtaken. Nobody can promise that a
+/// busy machine is as fast, so a run that was not is not judged.
+#[test]
+fn holes_that_are_filled_at_once() {
+    const AT_ONCE_NS: u64 = 3_000_000;
+    if !lab::require_root() {
+        return;
+    }
+    let mut both = Both::load(1);
+    let (mut judged, mut all) = (0, 0);
+    for (program, hook) in programs() {
+        for family in [Family::V4, Family::V6] {
+            // Between two segments, and before the first that was seen.
+            for order in [&[1, 201, 101][..], &[101, 1]] {
+                both.forget();
+                let started_ns = monotonic_ns();
+                let seen: Vec<_> =
+                    order.iter().map(|seq| show(&mut both, program, &hook, family, *seq)).collect();
+                all += 1;
+                if monotonic_ns() - started_ns < AT_ONCE_NS {
+                    judged += 1;
+                    let nothing = vec![Seen::default(); order.len()];
+                    assert_eq!(seen, nothing, "{program}, {family:?}, {order:?}");
+                }
+            }
+        }
+    }
+    assert!(judged > all / 4, "{judged} of {all} were in time");
+}
+
+fn show(both: &mut Both, program: &str, hook: &Hook, family: Family, seq: u32) -> Seen {
+    let packet = Open::new(family).data(seq, 100).packet();
+    let bytes = if hook.link == LinkLayer::None { packet } else { ethernet(&[], &packet) };
+    let place = || format!("{program}, {family:?}, data at {seq}");
+    both.run(program, hook, &Frame::one(&bytes), place).unwrap_or_else(|| panic!("refused: {}", place()))
+}
