@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Anchor;
-use crate::config::{Config, Replay};
+use crate::config::{Config, Output, Replay};
 use crate::error::Error;
 use crate::session::{self, End, Session};
 use crate::sink::Scene;
@@ -58,7 +58,8 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let source = ReplaySource::new(capture, config.limits.flows, replay.locals.clone());
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
-    let reader = Reader::new(source, batches, replay.speed.map(Pace::new));
+    let mut reader = Reader::new(source, batches, replay.speed.map(Pace::new));
+    reader.is_watched = config.output == Output::Screen;
     thread::Builder::new()
         .name("capture".to_owned())
         .spawn(move || reader.run())
@@ -211,6 +212,8 @@ struct Reader {
     named: usize,
     /// When the volumes were handed over last.
     swept_ns: u64,
+    /// Somebody looks at them before the end.
+    is_watched: bool,
 }
 
 impl Reader {
@@ -223,6 +226,7 @@ impl Reader {
             span_ns: None,
             named: 0,
             swept_ns: 0,
+            is_watched: false,
         }
     }
 
@@ -290,7 +294,8 @@ impl Reader {
 
     /// What every flow has sent, if that was not told for a while.
     fn volumes(&mut self, now_ns: u64, at_the_end: bool) -> Vec<FlowVolumes> {
-        if !at_the_end && now_ns.saturating_sub(self.swept_ns) < SWEEP_NS {
+        let is_due = self.is_watched && now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS;
+        if !at_the_end && !is_due {
             return Vec::new();
         }
         self.swept_ns = now_ns;
