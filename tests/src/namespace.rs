@@ -109,6 +109,20 @@ impl Namespace {
         Ok(value.trim_end().to_owned())
     }
 
+    /// One of the namespace's own TCP counts, by its name in `/proc/net/snmp`, such as `RetransSegs`.
+    ///
+    /// # Errors
+    /// When the kernel has no such count.
+    pub fn tcp_count(&self, name: &str) -> Result<u64> {
+        let path = "/proc/thread-self/net/snmp";
+        let snmp = self.run(|| fs::read_to_string(path)).with_context(|| format!("cannot read {path}"))?;
+        let mut tcp = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = tcp.next().zip(tcp.next()).context("the kernel counts no TCP")?;
+        let value = names.split(' ').zip(values.split(' ')).find(|(known, _)| *known == name);
+        let (_, value) = value.with_context(|| format!("the kernel has no count {name}"))?;
+        value.parse().with_context(|| format!("{name} is {value}"))
+    }
+
     /// Names of the interfaces inside, sorted.
     ///
     /// # Errors

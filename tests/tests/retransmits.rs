@@ -5,23 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lab::{
-    Direction, Kind, Link, Match, Mode, NEAR, Namespace, Object, Rule, Script, Server, Tcptop, connect,
-    far_v4, far_v6,
+    Direction, Kind, Link, Match, Mode, NEAR, Object, Rule, Script, Server, Tcptop, connect, far_v4, far_v6,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const EACH_WAY: Duration = Duration::from_millis(5);
 const CONNECTIONS: usize = 6;
 const BYTES: usize = 1_500_000;
-
-/// A count of the namespace's own TCP, by its name in `/proc/net/snmp`.
-fn tcp_count(namespace: &Namespace, name: &str) -> u64 {
-    let snmp = namespace.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).expect("readable");
-    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
-    let value = names.split(' ').zip(values.split(' ')).find(|(known, _)| *known == name).expect(name).1;
-    value.parse().expect("a number")
-}
 
 /// Sends and gets back as much as a connection is to carry.
 fn exchange(link: &Link, server: SocketAddr) {
@@ -52,7 +42,7 @@ fn run(loss: Match, sack: &str) -> (Vec<Object>, u64) {
     }
     tcptop.wait_objects("close", CONNECTIONS, PATIENCE).expect("all are closed");
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
-    (objects, tcp_count(&link.near, "RetransSegs"))
+    (objects, link.near.tcp_count("RetransSegs").expect("it counts"))
 }
 
 fn sum(objects: &[Object], kind: &str, field: &str) -> u64 {
