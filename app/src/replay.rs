@@ -58,8 +58,8 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let source = ReplaySource::new(capture, config.limits.flows, replay.locals.clone());
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
-    let mut reader = Reader::new(source, batches, replay.speed.map(Pace::new));
-    reader.is_watched = config.output == Output::Screen;
+    let is_watched = config.output == Output::Screen;
+    let reader = Reader::new(source, batches, replay.speed.map(Pace::new), is_watched);
     thread::Builder::new()
         .name("capture".to_owned())
         .spawn(move || reader.run())
@@ -217,7 +217,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(source: ReplaySource, batches: mpsc::Sender<Told>, pace: Option<Pace>) -> Self {
+    fn new(source: ReplaySource, batches: mpsc::Sender<Told>, pace: Option<Pace>, is_watched: bool) -> Self {
         Self {
             source,
             batches,
@@ -226,7 +226,7 @@ impl Reader {
             span_ns: None,
             named: 0,
             swept_ns: 0,
-            is_watched: false,
+            is_watched,
         }
     }
 

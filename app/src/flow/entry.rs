@@ -45,7 +45,7 @@ struct End {
 pub enum Ack {
     /// It completes the handshake.
     Completes,
-    /// The handshake is complete. The source forgot it then, and a repeated SYN or SYN-ACK began it anew there.
+    /// The handshake is complete. The source had to forget it, and a repeated SYN or SYN-ACK began it anew there.
     Repeats,
     /// The handshake was given up, or the other end sent it.
     Strays,

@@ -10,8 +10,8 @@ use super::report::{Event, Resent};
 use super::table::FlowTable;
 
 impl FlowTable {
-    /// Takes what both ends of a flow have sent so far, the low end first. A flow that was open before is known from
-    /// then on.
+    /// Takes what both ends of a flow have sent so far, the low end first. Of one that is not known nothing is taken:
+    /// which end is this host's is not told here.
     pub fn take_volumes(&mut self, ends: &Ends, volumes: [Volume; 2], now_ns: u64) {
         let [low, high] = ends.endpoints();
         let tuple = FlowTuple::new(ends.interface, low, high);

@@ -15,7 +15,6 @@ pub struct HostStates {
     v6: Buckets<FlowKey6>,
     seed: u64,
     evicted: Option<Record>,
-    evictions: u64,
 }
 
 /// What both ends of a flow have sent so far.
@@ -37,19 +36,12 @@ impl HostStates {
             v6: vec![None; buckets],
             seed: RandomState::new().hash_one(0),
             evicted: None,
-            evictions: 0,
         }
     }
 
     /// The flow that had to give way since the last call, if one did: a packet makes room for one flow at the most.
     pub fn take_evicted(&mut self) -> Option<Record> {
         self.evicted.take()
-    }
-
-    /// How many had to give way.
-    #[must_use]
-    pub const fn evictions(&self) -> u64 {
-        self.evictions
     }
 
     /// What every flow that is known has sent.
@@ -119,10 +111,9 @@ impl FlowStates for HostStates {
     }
 
     fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState> {
-        let (evicted, evictions) = (&mut self.evicted, &mut self.evictions);
+        let evicted = &mut self.evicted;
         let mut evict = |ends: Ends, state: &FlowState| {
             *evicted = RawRecord::evicted(now_ns, &ends, state).typed().ok();
-            *evictions += 1;
         };
         Some(match key {
             FlowKey::V4(key) => claim(&mut self.v4, self.seed, key, |key, state| evict(key.ends(), state)),
