@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::cli::{Cli, Command};
-use crate::flow::Limits;
 use crate::flow::stats::StatsConfig;
+use crate::flow::{Limits, Thresholds};
+use crate::snapshot::Query;
 use crate::source::capture::Locals;
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
@@ -64,6 +65,8 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// What the table may hold.
     pub limits: Limits,
+    /// What is shown first, and all that is shown where nobody can change it.
+    pub query: Query,
 }
 
 impl Config {
@@ -87,9 +90,20 @@ impl Config {
                 handshakes: show.count,
                 stats: StatsConfig {
                     window_ns: nanoseconds(show.window),
-                    slow_ns: nanoseconds(show.slow),
+                    thresholds: Thresholds {
+                        unanswered: show.unanswered,
+                        refused: show.refused,
+                        slow: show.slow,
+                        loss: show.loss,
+                    },
                     peer_bytes: PEER_BYTES,
                 },
+            },
+            query: Query {
+                filter: show.filter.clone().unwrap_or_default(),
+                group: show.group,
+                sort: show.sort,
+                ..Query::default()
             },
         }
     }

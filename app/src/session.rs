@@ -14,7 +14,7 @@ use crate::sink::outlet::Outlet;
 use crate::sink::tui::Command;
 use crate::sink::writer::{Stopped, WhenFull};
 use crate::sink::{Scene, report};
-use crate::snapshot::{Intake, Interest, Snapshot, Span};
+use crate::snapshot::{Camera, Intake, Interest, Snapshot, Span};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -60,6 +60,7 @@ pub struct Session<'a> {
     table: FlowTable,
     intake: Intake,
     interest: Interest,
+    camera: Camera,
     latest_ns: u64,
     scene: Arc<Scene>,
     outlet: Outlet,
@@ -81,9 +82,10 @@ impl<'a> Session<'a> {
             config,
             table: FlowTable::new(&config.limits),
             intake: Intake { started_ns, ..Intake::default() },
-            interest: Interest { span: Span::Window, peer_rows: 0, peer: None, flow_rows: 0 },
+            interest: Interest { query: config.query.clone(), ..Interest::totals(Span::Window) },
+            camera: Camera::default(),
             latest_ns: started_ns,
-            outlet: Outlet::open(config.output, &scene, when_full)?,
+            outlet: Outlet::open(config.output, &config.query, &scene, when_full)?,
             scene,
         })
     }
@@ -162,7 +164,7 @@ impl<'a> Session<'a> {
     /// Gives the screen, if there is one, a new picture.
     pub fn show(&mut self, now_ns: u64) {
         if self.has_screen() {
-            let snapshot = self.snapshot(now_ns, self.interest);
+            let snapshot = self.snapshot(now_ns, &self.interest.clone());
             self.outlet.show(snapshot);
         }
     }
@@ -180,7 +182,11 @@ impl<'a> Session<'a> {
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Look(interest)) => self.interest = interest,
+            Some(Command::Look(mut interest)) => {
+                interest.query.filter.bind(&self.scene.interfaces);
+                self.interest = *interest;
+            }
+            Some(Command::Reset) => self.table.reset(now_ns),
             Some(Command::Window(window_ns)) => self.table.set_window(window_ns, now_ns),
             Some(Command::Quit) | None => return false,
         }
@@ -200,8 +206,9 @@ impl<'a> Session<'a> {
             self.table.finish(now_ns);
         }
         let delivered = self.deliver();
-        let interest = Interest { span: Span::SinceStart, peer_rows: REPORT_PEERS, peer: None, flow_rows: 0 };
-        let snapshot = self.snapshot(now_ns, interest);
+        let query = self.interest.query.clone();
+        let interest = Interest { query, rows: REPORT_PEERS, ..Interest::totals(Span::SinceStart) };
+        let snapshot = self.snapshot(now_ns, &interest);
         let closing = match self.config.ending {
             Ending::Summary => report::summary(&snapshot, &self.scene),
             Ending::Report => report::report(&snapshot, &self.scene),
@@ -216,8 +223,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn snapshot(&mut self, now_ns: u64, interest: Interest) -> Snapshot {
+    fn snapshot(&mut self, now_ns: u64, interest: &Interest) -> Snapshot {
         self.intake.unwritten = self.outlet.unwritten();
-        Snapshot::take(&self.table, &self.intake, &interest, now_ns)
+        self.camera.take(&self.table, &self.intake, interest, now_ns)
     }
 }

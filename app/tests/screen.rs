@@ -135,14 +135,14 @@ fn any_size_is_survived() {
 fn the_selection_follows_its_row() {
     let mut watched = watched();
     let mut model = shown(&watched, &[Action::Move(3)]);
-    let selected = model.snapshot.as_ref().unwrap().peers[3].key;
+    let selected = model.snapshot.as_ref().unwrap().rows[3].key;
     for n in 0..5 {
         let refused = Connection::to(v4(10, 20, 1, n, 80), 33_000);
         watched.see([refused.syn(NOW), refused.rst_of_responder(NOW + 1)]);
     }
     model.refresh(snapshot(&watched, &model, NOW + 2));
     assert!(model.peer_row() > 3);
-    assert_eq!(model.snapshot.as_ref().unwrap().peers[model.peer_row()].key, selected);
+    assert_eq!(model.snapshot.as_ref().unwrap().rows[model.peer_row()].key, selected);
 }
 
 #[test]

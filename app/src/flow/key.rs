@@ -6,7 +6,7 @@ use fnv::FnvHasher;
 use probe_common::Endpoint;
 
 /// Both ends of a connection and the interface it was seen at, whoever sent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowTuple {
     interface: u32,
     low: Endpoint,

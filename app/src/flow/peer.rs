@@ -1,9 +1,13 @@
 //! What is known of one peer.
 
+use core::fmt;
+use std::net::Ipv6Addr;
+
 use probe_common::Endpoint;
 
 use super::distribution::Distribution;
 use super::outcome::Role;
+use super::verdict::Verdict;
 use super::window::{Slot, Window};
 
 /// The remote address and the service port, at one interface.
@@ -35,6 +39,19 @@ impl PeerKey {
             None => local.port < remote.port,
         };
         Self { interface, service: Endpoint { address: remote.address, port }, inbound }
+    }
+}
+
+/// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host.
+impl fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Endpoint { address, port } = self.service;
+        let address = Ipv6Addr::from(address).to_canonical();
+        match (self.inbound, address.is_ipv6()) {
+            (true, _) => write!(f, "{address}→:{port}"),
+            (false, true) => write!(f, "[{address}]:{port}"),
+            (false, false) => write!(f, "{address}:{port}"),
+        }
     }
 }
 
@@ -153,38 +170,14 @@ impl Tally {
         spans + self.rtt_since_start.heap_bytes()
     }
 
+    /// Forgets everything but who is waiting now.
+    pub fn reset(&mut self) {
+        *self = Self { waiting: self.waiting, ..Self::default() };
+    }
+
     /// Forgets the window, because its slots get another length.
     pub fn reset_window(&mut self) {
         self.window = Window::default();
-    }
-}
-
-/// What is wrong with a peer, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// A tenth of the attempts or more are not answered.
-    NoAnswer,
-    /// It refuses a tenth or more.
-    Refuses,
-    /// A tenth of its handshakes or more take longer than the threshold.
-    Slow,
-    /// Some of its handshake segments had to be sent again.
-    Loses,
-}
-
-impl Verdict {
-    /// Every verdict, worst first.
-    pub const ALL: [Self; 4] = [Self::NoAnswer, Self::Refuses, Self::Slow, Self::Loses];
-
-    /// The letter in the first column.
-    #[must_use]
-    pub const fn letter(self) -> char {
-        match self {
-            Self::NoAnswer => 'N',
-            Self::Refuses => 'R',
-            Self::Slow => 'S',
-            Self::Loses => 'L',
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use probe_common::{Endpoint, Volume};
 
+use super::key::FlowTuple;
 use super::leg::Leg;
 use super::outcome::{Outcome, Role};
 use super::peer::PeerKey;
@@ -24,6 +25,15 @@ impl Closer {
             Self::Remote => "remote",
         }
     }
+}
+
+/// Enough to find a flow again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowName {
+    /// Its identity; its ports may be used again.
+    pub(super) tuple: FlowTuple,
+    /// Its number.
+    pub id: u64,
 }
 
 /// Everything that is known of one flow at one moment. Times are nanoseconds of the monotonic clock.
@@ -68,6 +78,30 @@ pub struct FlowReport {
 }
 
 impl FlowReport {
+    /// By which it can be found again.
+    #[must_use]
+    pub fn name(&self) -> FlowName {
+        FlowName { tuple: FlowTuple::new(self.interface, self.local, self.remote), id: self.id }
+    }
+
+    /// The port that tells this connection from the peer's others: the client's.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        match self.role {
+            Some(Role::Server) => self.remote.port,
+            Some(Role::Client | Role::Local | Role::Observer) => self.local.port,
+            None => self.local.port.max(self.remote.port),
+        }
+    }
+
+    /// Everything that was sent again, in both directions: SYNs, SYN-ACKs and data.
+    #[must_use]
+    pub fn retransmits(&self) -> u64 {
+        let repeats = |seen: Option<u32>| u64::from(seen.map_or(0, |count| count.saturating_sub(1)));
+        let data: u64 = self.volumes.iter().map(|volume| volume.retransmits).sum();
+        repeats(self.tries) + repeats(self.syn_acks) + data
+    }
+
     /// The leg that crosses the network.
     #[must_use]
     pub fn rtt(&self) -> Option<Leg> {

@@ -77,6 +77,11 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
         (0..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.value.as_ref()?)))
     }
 
+    /// Every value, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
+    }
+
     /// Puts a value at the end of `queue` and says in which slot.
     pub fn insert(&mut self, value: T, queue: usize) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::peer::{Happening, Peer, PeerKey, Tally, Verdict};
+use super::peer::{Happening, Peer, PeerKey, Tally};
 use super::slab::Slab;
+use super::verdict::{Thresholds, Verdict};
 use super::window::SLOTS;
 
 /// Peers that never completed a handshake: the first to be forgotten, or a flood of forged addresses
@@ -16,8 +17,8 @@ const ACQUAINTED: usize = 1;
 pub struct StatsConfig {
     /// Length of the sliding window, in nanoseconds.
     pub window_ns: u64,
-    /// A round-trip time from here on is slow, in nanoseconds.
-    pub slow_ns: u64,
+    /// From where on something is wrong with a peer.
+    pub thresholds: Thresholds,
     /// Memory for all peers together, in bytes.
     pub peer_bytes: usize,
 }
@@ -59,10 +60,10 @@ impl Stats {
         self.config.window_ns
     }
 
-    /// From where on a round-trip time is slow, in nanoseconds.
+    /// From where on something is wrong with a peer.
     #[must_use]
-    pub const fn slow_ns(&self) -> u64 {
-        self.config.slow_ns
+    pub const fn thresholds(&self) -> &Thresholds {
+        &self.config.thresholds
     }
 
     /// Length of one slot of the window, in nanoseconds: at least 1.
@@ -86,11 +87,16 @@ impl Stats {
         self.config.window_ns = window_ns;
         self.window_from_ns = now_ns;
         self.total.reset_window();
-        let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(peer) = self.peers.get_mut(slot) {
-                peer.tally.reset_window();
-            }
+        self.peers.iter_mut().for_each(|peer| peer.tally.reset_window());
+    }
+
+    /// Begins to count anew at `now_ns`. Peers stay known, and what is wrong with them since when.
+    pub fn reset(&mut self, now_ns: u64) {
+        self.window_from_ns = now_ns;
+        self.total.reset();
+        for peer in self.peers.iter_mut() {
+            peer.tally.reset();
+            self.charged_bytes -= core::mem::take(&mut peer.charged_bytes);
         }
     }
 
@@ -150,10 +156,10 @@ impl Stats {
     pub fn record(&mut self, key: PeerKey, rtt_ns: u64, now_ns: u64) {
         let slot_ns = self.slot_ns();
         self.total.record(rtt_ns, now_ns, slot_ns);
-        let StatsConfig { window_ns, slow_ns, .. } = self.config;
+        let StatsConfig { window_ns, thresholds, .. } = self.config;
         self.with_peer(key, now_ns, |peer| {
             peer.tally.record(rtt_ns, now_ns, slot_ns);
-            if rtt_ns >= slow_ns {
+            if thresholds.slow.from_ns(None).is_some_and(|slow_ns| rtt_ns >= slow_ns) {
                 peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
             }
         });

@@ -9,8 +9,8 @@ use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
 use super::leg::Leg;
 use super::outcome::Outcome;
-use super::peer::{Happening, PeerKey};
-use super::report::{Event, FlowReport, Resent};
+use super::peer::Happening;
+use super::report::{Event, Resent};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 
@@ -153,6 +153,11 @@ impl FlowTable {
         self.stats.set_window(window_ns, now_ns);
     }
 
+    /// Begins to count anew at `now_ns`. Flows stay known.
+    pub fn reset(&mut self, now_ns: u64) {
+        self.stats.reset(now_ns);
+    }
+
     /// What was lost here.
     #[must_use]
     pub const fn losses(&self) -> TableLosses {
@@ -169,17 +174,6 @@ impl FlowTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.flows.is_empty()
-    }
-
-    /// What is known of each flow at `now_ns`, in no useful order.
-    pub fn flows(&self, now_ns: u64) -> impl Iterator<Item = FlowReport> {
-        self.flows.iter().map(move |(_, flow)| flow.report(now_ns))
-    }
-
-    /// What is known of each flow of `peer` at `now_ns`, in no useful order.
-    pub fn flows_of(&self, peer: PeerKey, now_ns: u64) -> impl Iterator<Item = FlowReport> {
-        let flows = self.flows.iter().map(|(_, flow)| flow);
-        flows.filter(move |flow| flow.peer == peer).map(move |flow| flow.report(now_ns))
     }
 
     pub(super) fn has(&self, slot: u32, tuple: &FlowTuple) -> bool {

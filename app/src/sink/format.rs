@@ -8,6 +8,7 @@ use probe_common::Endpoint;
 
 use crate::clock::Anchor;
 use crate::flow::PeerKey;
+use crate::snapshot::RowKey;
 
 /// What stands where a value is not known.
 pub const UNKNOWN: &str = "-";
@@ -140,8 +141,20 @@ pub fn endpoint(endpoint: &Endpoint) -> String {
 /// 443 of this host.
 #[must_use]
 pub fn peer(key: &PeerKey) -> String {
-    let port = key.service.port;
-    if key.inbound { format!("{}→:{port}", address(&key.service.address)) } else { endpoint(&key.service) }
+    key.to_string()
+}
+
+/// A row of the first table: a peer, or what several have in common.
+#[must_use]
+pub fn row(key: &RowKey, scene: &Scene) -> String {
+    match key {
+        RowKey::Interface(index) => scene.interface(*index),
+        RowKey::Peer(_)
+        | RowKey::Host { .. }
+        | RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. } => key.to_string(),
+    }
 }
 
 /// An address, IPv4 where it is a mapped one.

@@ -9,7 +9,7 @@ use super::{Scene, json, text};
 use crate::config::Output;
 use crate::error::Error;
 use crate::flow::Event;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Query, Snapshot};
 
 /// The one sink of a run.
 #[derive(Debug)]
@@ -25,17 +25,24 @@ pub enum Outlet {
 }
 
 impl Outlet {
-    /// Opens the terminal or standard output.
+    /// Opens the terminal, which shows first what `query` asks for, or standard output.
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub fn open(output: Output, scene: &Arc<Scene>, when_full: WhenFull) -> Result<Self, Error> {
+    pub fn open(
+        output: Output,
+        query: &Query,
+        scene: &Arc<Scene>,
+        when_full: WhenFull,
+    ) -> Result<Self, Error> {
         let lines = || {
             LineWriter::new(io::stdout(), when_full)
                 .map_err(|source| Error::System { what: "start the output thread", source })
         };
         Ok(match output {
-            Output::Screen => Self::Screen(Screen::open(Arc::clone(scene)).map_err(Error::Terminal)?),
+            Output::Screen => {
+                Self::Screen(Screen::open(Arc::clone(scene), query.clone()).map_err(Error::Terminal)?)
+            }
             Output::Text => Self::Text(lines()?),
             Output::Json => Self::Json(lines()?),
             Output::Quiet => Self::Quiet(lines()?),

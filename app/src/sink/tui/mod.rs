@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use self::model::{Effect, Model};
 use self::terminal::{Hangup, Screenful};
 use super::Scene;
-use crate::snapshot::{Interest, Snapshot};
+use crate::snapshot::{Interest, Query, Snapshot};
 
 /// How long the thread waits for a key before it looks for a new picture.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -28,12 +28,14 @@ const GLANCE: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the person at the screen asks of the rest of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Other rows are wanted.
-    Look(Interest),
+    Look(Box<Interest>),
     /// Another window, in nanoseconds.
     Window(u64),
+    /// Counters begin anew.
+    Reset,
     /// The end.
     Quit,
 }
@@ -55,17 +57,17 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Takes the terminal over, and shows first what `query` asks for.
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn open(scene: Arc<Scene>) -> io::Result<Self> {
+    pub fn open(scene: Arc<Scene>, query: Query) -> io::Result<Self> {
         let (feed, shown) = watch::channel(Feed { scene, snapshot: None, notice: None });
         let (wishes, commands) = mpsc::unbounded_channel();
         let screenful = Screenful::enter()?;
         let thread = thread::Builder::new()
             .name("screen".to_owned())
-            .spawn(move || Loop { shown, wishes, screenful, model: Model::default() }.run())?;
+            .spawn(move || Loop { shown, wishes, screenful, model: Model::new(query) }.run())?;
         Ok(Self { feed, commands, thread })
     }
 
@@ -120,7 +122,7 @@ struct Loop {
 impl Loop {
     fn run(mut self) -> io::Result<()> {
         let hangup = Hangup::watch()?;
-        self.tell(Command::Look(self.model.interest()));
+        self.tell(Command::Look(Box::new(self.model.interest())));
         loop {
             let feed = self.shown.borrow_and_update().clone();
             self.model.notice = feed.notice;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::Command;
-use crate::flow::PeerKey;
-use crate::snapshot::{Interest, Snapshot, Span};
+use crate::snapshot::{Interest, Query, RowKey, Snapshot, Span};
 
 /// Rows of peers that are asked for: more than any terminal shows, few enough to be copied often.
 const PEER_ROWS: usize = 500;
@@ -51,7 +50,7 @@ pub enum Pane {
 }
 
 /// What an action asks of the outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Nothing.
     None,
@@ -75,7 +74,9 @@ pub struct Model {
     /// The table that the arrows move in.
     pub pane: Pane,
     /// The selected peer. Before the first move it is the worst, whoever that is.
-    selected: Option<PeerKey>,
+    selected: Option<RowKey>,
+    /// Which rows, in which order.
+    query: Query,
     /// First row of the help that is shown.
     pub help_offset: usize,
     /// The selected row of the flows.
@@ -87,10 +88,22 @@ pub struct Model {
 }
 
 impl Model {
+    /// A screen that shows first what `query` asks for.
+    #[must_use]
+    pub fn new(query: Query) -> Self {
+        Self { query, ..Self::default() }
+    }
+
     /// What this screen wants to see.
     #[must_use]
-    pub const fn interest(&self) -> Interest {
-        Interest { span: Span::Window, peer_rows: PEER_ROWS, peer: self.selected, flow_rows: FLOW_ROWS }
+    pub fn interest(&self) -> Interest {
+        Interest {
+            query: self.query.clone(),
+            rows: PEER_ROWS,
+            selected: self.selected,
+            selected_flows: FLOW_ROWS,
+            ..Interest::totals(Span::Window)
+        }
     }
 
     /// Takes a new picture.
@@ -113,7 +126,7 @@ impl Model {
     /// The row of the selected peer: the worst one's when nothing was selected or it is gone.
     #[must_use]
     pub fn peer_row(&self) -> usize {
-        let rows = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.peers);
+        let rows = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.rows);
         rows.iter().position(|row| Some(row.key) == self.selected).unwrap_or(0)
     }
 
@@ -155,13 +168,13 @@ impl Model {
         let Some(snapshot) = &self.snapshot else { return Effect::None };
         match self.pane {
             Pane::Peers => {
-                let last = snapshot.peers.len().saturating_sub(1);
+                let last = snapshot.rows.len().saturating_sub(1);
                 let row = to(self.peer_row()).min(last);
-                self.selected = snapshot.peers.get(row).map(|row| row.key);
-                Effect::Tell(Command::Look(self.interest()))
+                self.selected = snapshot.rows.get(row).map(|row| row.key);
+                Effect::Tell(Command::Look(Box::new(self.interest())))
             }
             Pane::Flows => {
-                let rows = snapshot.detail.as_ref().map_or(0, |detail| detail.flows.len());
+                let rows = snapshot.selection.as_ref().map_or(0, |detail| detail.flows.len());
                 self.flow_row = to(self.flow_row).min(rows.saturating_sub(1));
                 Effect::None
             }

@@ -7,17 +7,17 @@ use ratatui::widgets::Paragraph;
 
 use super::columns::{self, Column};
 use super::style;
-use crate::flow::{FlowReport, Leg, Role};
+use crate::flow::{FlowReport, Leg};
 use crate::sink::format::{UNKNOWN, age, maybe_duration};
 use crate::sink::tui::model::{Model, Pane};
-use crate::snapshot::{Detail, Snapshot};
+use crate::snapshot::{Selection, Snapshot};
 
 /// The longest word, and a space before it.
 const LEAST_OUTCOME: usize = 12;
 const MARGIN: usize = 2;
 
 const COLUMNS: [Column<FlowReport>; 6] = [
-    Column { title: "PORT", width: 5, priority: 0, cell: |flow, _| port(flow).to_string() },
+    Column { title: "PORT", width: 5, priority: 0, cell: |flow, _| flow.port().to_string() },
     Column { title: " OUTCOME", width: 0, priority: 0, cell: |flow, _| format!(" {}", flow.outcome.name()) },
     Column { title: "RTT", width: 6, priority: 0, cell: |flow, _| rtt(flow) },
     Column { title: "SETUP", width: 6, priority: 2, cell: |flow, _| maybe_duration(flow.setup_ns) },
@@ -29,15 +29,6 @@ const COLUMNS: [Column<FlowReport>; 6] = [
         cell: |flow, now_ns| age(now_ns.saturating_sub(flow.first_ns)),
     },
 ];
-
-/// The port that tells this connection from the peer's others: the client's.
-fn port(flow: &FlowReport) -> u16 {
-    match flow.role {
-        Some(Role::Server) => flow.remote.port,
-        Some(Role::Client | Role::Local | Role::Observer) => flow.local.port,
-        None => flow.local.port.max(flow.remote.port),
-    }
-}
 
 /// Bounds are too long for the column: the upper one, marked.
 fn rtt(flow: &FlowReport) -> String {
@@ -53,7 +44,13 @@ fn tries(flow: &FlowReport) -> String {
 }
 
 /// Draws titles and as many rows as fit, the selected one among them.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, detail: &Detail, model: &Model) {
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    snapshot: &Snapshot,
+    detail: &Selection,
+    model: &Model,
+) {
     let width = usize::from(area.width).saturating_sub(MARGIN);
     let (columns, flexible) = columns::fit(&COLUMNS, width, LEAST_OUTCOME);
     let titles = columns::line(&columns, flexible, |column| column.title.to_owned());

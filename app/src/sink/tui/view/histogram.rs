@@ -7,7 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::style;
 use crate::sink::format::duration;
-use crate::snapshot::{Bar, Detail, Percentiles};
+use crate::snapshot::{Bar, Percentiles, Selection};
 
 /// Eighths of a column.
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -17,13 +17,13 @@ const MARKS: usize = 11;
 const COUNT: usize = 5;
 
 /// What the bars show: since the start, because ten seconds rarely make a shape.
-pub(super) fn title(detail: &Detail) -> String {
-    format!("rtt since start, n={}", detail.rtt.map_or(0, |rtt| rtt.samples))
+pub(super) fn title(detail: &Selection) -> String {
+    format!("rtt since start, n={}", detail.total.rtt.map_or(0, |rtt| rtt.samples))
 }
 
 /// Draws the bars, or says why there are none.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
-    let Some(rtt) = detail.rtt else {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Selection) {
+    let Some(rtt) = detail.total.rtt else {
         frame.render_widget(Span::styled("no completed handshake yet", style::faint()), area);
         return;
     };

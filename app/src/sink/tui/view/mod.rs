@@ -16,8 +16,7 @@ use ratatui::widgets::Paragraph;
 use super::keys::BINDINGS;
 use super::model::{Model, Pane};
 use crate::sink::Scene;
-use crate::sink::format::peer;
-use crate::snapshot::{Detail, Snapshot};
+use crate::snapshot::{Selection, Snapshot};
 
 /// Below this the tables make no sense.
 const SMALLEST: (u16, u16) = (40, 8);
@@ -52,7 +51,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) {
 }
 
 fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
-    if snapshot.peers.is_empty() {
+    if snapshot.rows.is_empty() {
         let lines = [
             "",
             "Waiting for connections to be opened.",
@@ -62,11 +61,11 @@ fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
         frame.render_widget(Paragraph::new(lines.map(Line::from).to_vec()).centered(), area);
         return;
     }
-    let Some(detail) = snapshot.detail.as_ref().filter(|_| area.height + 3 >= WITH_FLOWS) else {
+    let Some(detail) = snapshot.selection.as_ref().filter(|_| area.height + 3 >= WITH_FLOWS) else {
         peers::draw(frame, area, snapshot, model);
         return;
     };
-    let lower = lower_height(area.height, snapshot.peers.len());
+    let lower = lower_height(area.height, snapshot.rows.len());
     let [upper, rule, lower] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lower)]).areas(area);
     peers::draw(frame, upper, snapshot, model);
@@ -91,8 +90,8 @@ fn lower_height(height: u16, peers: usize) -> u16 {
     (height * 9 / 20).clamp(5, 18).max(left_over.min(height * 11 / 20))
 }
 
-fn flows_title(detail: &Detail) -> String {
-    format!("flows of {}", peer(&detail.peer))
+fn flows_title(detail: &Selection) -> String {
+    format!("flows of {}", detail.row.key)
 }
 
 /// A rule with titles in it: `── title ────┬── title ────`.

@@ -6,9 +6,9 @@ use ratatui::text::Line;
 
 use super::columns::{self, Column};
 use super::style;
-use crate::sink::format::{UNKNOWN, age, maybe_duration, peer, percent, rate};
+use crate::sink::format::{UNKNOWN, age, maybe_duration, percent, rate};
 use crate::sink::tui::model::{Model, Pane};
-use crate::snapshot::{PeerRow, Snapshot};
+use crate::snapshot::{Row, Snapshot};
 
 /// An IPv4 address with a port takes 21 columns at the most.
 const LEAST_PEER: usize = 21;
@@ -17,8 +17,8 @@ const LONGEST_PEER: usize = 47;
 /// The verdict's letter and the mark of the selected row.
 const MARGIN: usize = 3;
 
-const COLUMNS: [Column<PeerRow>; 9] = [
-    Column { title: "PEER", width: 0, priority: 0, cell: |row, _| peer(&row.key) },
+const COLUMNS: [Column<Row>; 9] = [
+    Column { title: "PEER", width: 0, priority: 0, cell: |row, _| row.key.to_string() },
     Column { title: "NEW/s", width: 5, priority: 3, cell: |row, _| rate(row.new_per_s) },
     Column {
         title: "P50",
@@ -59,7 +59,7 @@ const COLUMNS: [Column<PeerRow>; 9] = [
     Column { title: "SINCE", width: 6, priority: 4, cell: since },
 ];
 
-fn since(row: &PeerRow, now_ns: u64) -> String {
+fn since(row: &Row, now_ns: u64) -> String {
     row.since_ns.map_or_else(|| UNKNOWN.to_owned(), |since_ns| age(now_ns.saturating_sub(since_ns)))
 }
 
@@ -73,8 +73,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model
 
     let shown = usize::from(area.height).saturating_sub(1);
     let selected = model.peer_row();
-    let first = columns::scroll(selected, snapshot.peers.len(), shown);
-    for (number, row) in snapshot.peers.iter().enumerate().skip(first).take(shown) {
+    let first = columns::scroll(selected, snapshot.rows.len(), shown);
+    for (number, row) in snapshot.rows.iter().enumerate().skip(first).take(shown) {
         let letter = row.verdict.map_or(' ', |verdict| verdict.letter());
         let mark = if number == selected { '▸' } else { ' ' };
         let cells = columns::line(&columns, flexible, |column| (column.cell)(row, snapshot.taken_ns));
