@@ -6,6 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::flow::units::Share;
 use crate::flow::{Cidr, Slow};
+use crate::sink::tui::columns::named;
+use crate::sink::tui::columns::rows::COLUMNS;
+use crate::sink::tui::look::ColorChoice;
 use crate::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
 
 const AFTER_HELP: &str = "\
@@ -91,6 +94,22 @@ pub struct Show {
     #[arg(long, value_name = "WHAT", default_value = "peer")]
     pub group: Group,
 
+    /// Columns of the screen's first table, such as peer,p99,unanswered: the first screen's help has them all
+    #[arg(long, value_name = "NAMES", value_parser = columns)]
+    pub columns: Option<Columns>,
+
+    /// Colours on the screen: auto is none where `NO_COLOR` is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+
+    /// Draw the screen in ASCII, as where the locale is not UTF-8
+    #[arg(long)]
+    pub ascii: bool,
+
+    /// Let the mouse's wheel move the selection; selecting text then needs Shift
+    #[arg(long)]
+    pub mouse: bool,
+
     /// Stop after this many handshakes were decided
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -119,6 +138,13 @@ pub struct Show {
     #[arg(long, value_name = "N", default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub max_flows: u32,
+}
+
+/// Names of columns, in their order.
+pub type Columns = Vec<&'static str>;
+
+fn columns(text: &str) -> Result<Columns, String> {
+    named(&COLUMNS, text)
 }
 
 fn filter(text: &str) -> Result<Filter, String> {

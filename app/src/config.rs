@@ -1,12 +1,14 @@
 //! What was meant by what was typed.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::{Cli, Command};
 use crate::flow::stats::StatsConfig;
-use crate::flow::{Limits, Thresholds};
+use crate::flow::{Cidr, Limits, Thresholds};
+use crate::sink::tui::Setup;
+use crate::sink::tui::look::Look;
 use crate::snapshot::Query;
-use crate::source::capture::Locals;
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
@@ -49,7 +51,7 @@ pub struct Replay {
     /// Its path, or `-` for standard input.
     pub path: String,
     /// Addresses of the host that it was captured on.
-    pub locals: Locals,
+    pub locals: Vec<Cidr>,
     /// How many times faster than captured to go on; at once without.
     pub speed: Option<f64>,
 }
@@ -67,12 +69,15 @@ pub struct Config {
     pub limits: Limits,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
+    /// How the screen is to be.
+    pub screen: Setup,
 }
 
 impl Config {
-    /// The meaning of the arguments, when standard output can or cannot show a screen.
+    /// The meaning of the arguments, when standard output can or cannot show a screen, and with these
+    /// environment variables.
     #[must_use]
-    pub fn new(cli: &Cli, can_show_screen: bool) -> Self {
+    pub fn new(cli: &Cli, can_show_screen: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
         let output = match (show.json, show.text, show.report) {
             (true, _, _) => Output::Json,
@@ -105,6 +110,11 @@ impl Config {
                 sort: show.sort,
                 ..Query::default()
             },
+            screen: Setup {
+                look: Look::new(show.color, show.ascii, variable),
+                columns: show.columns.clone(),
+                mouse: show.mouse,
+            },
         }
     }
 }
@@ -117,7 +127,7 @@ impl Source {
             None => Self::Interfaces(cli.interfaces.clone()),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),
-                locals: Locals(replay.local.clone()),
+                locals: replay.local.clone(),
                 speed: replay.speed,
             }),
         }
@@ -135,7 +145,7 @@ mod tests {
 
     fn output(arguments: &[&str], screen: bool) -> (Output, Ending) {
         let cli = Cli::parse_from([&["tcptop"], arguments].concat());
-        let config = Config::new(&cli, screen);
+        let config = Config::new(&cli, screen, |_| None);
         (config.output, config.ending)
     }
 

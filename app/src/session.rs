@@ -85,7 +85,7 @@ impl<'a> Session<'a> {
             interest: Interest { query: config.query.clone(), ..Interest::totals(Span::Window) },
             camera: Camera::default(),
             latest_ns: started_ns,
-            outlet: Outlet::open(config.output, &config.query, &scene, when_full)?,
+            outlet: Outlet::open(config, &scene, when_full)?,
             scene,
         })
     }

@@ -79,7 +79,7 @@ pub fn duration(ns: u64) -> String {
 fn three_digits(ns: u64, unit_ns: u64) -> String {
     let rounded = |parts: u64| {
         let part_ns = unit_ns / parts;
-        (ns + part_ns / 2) / part_ns
+        ns.saturating_add(part_ns / 2) / part_ns
     };
     match (rounded(100), rounded(10)) {
         (hundredths @ ..1_000, _) => format!("{}.{:02}", hundredths / 100, hundredths % 100),
@@ -118,15 +118,47 @@ pub fn clock(ns: u64) -> String {
     }
 }
 
-/// Events per second: `395`, `18.2`, `0.31`, `0`.
+/// Events per second, in 5 columns at the most: `395`, `18.2`, `0.31`, `0`.
 #[must_use]
 pub fn rate(per_s: f64) -> String {
     match per_s {
         ..=0.0 => "0".to_owned(),
         ..9.995 => format!("{per_s:.2}"),
         ..99.95 => format!("{per_s:.1}"),
-        _ => format!("{per_s:.0}"),
+        ..99_999.5 => format!("{per_s:.0}"),
+        _ =>
+        {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is positive, and a cast saturates"
+            )]
+            count(per_s as u64)
+        }
     }
+}
+
+/// How many, in 5 columns at the most: `99999`, `100k`, `1.23M`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    if number < 100_000 { number.to_string() } else { scaled(number, "") }
+}
+
+/// Bytes, in 6 columns at the most: `999B`, `1.50kB`, `12.3MB`.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    if number < 1_000 { format!("{number}B") } else { scaled(number, "B") }
+}
+
+/// Three digits, and the prefix that makes them as large as `number`.
+fn scaled(number: u64, unit: &str) -> String {
+    let prefixes =
+        ["k", "M", "G", "T", "P", "E"].into_iter().zip(1..).map(|(name, n)| (name, 1_000_u64.pow(n)));
+    // From here on three digits would be rounded to four.
+    let fits = |one: u64| one.checked_mul(1_000).is_none_or(|next| number < next - one / 2);
+    let mut fitting = prefixes.filter(|(_, one)| fits(*one));
+    let (prefix, one) = fitting.next().expect("the largest fits, as the next one is beyond 64 bits");
+    format!("{}{prefix}{unit}", three_digits(number, one))
 }
 
 /// An address and a port: `10.20.3.14:5432`, `[2001:db8::8d]:443`.
@@ -203,7 +235,16 @@ mod tests {
 
     #[test]
     fn rates_keep_their_width() {
-        assert_eq!([0.0, 0.312, 9.999, 18.24, 394.6].map(rate), ["0", "0.31", "10.0", "18.2", "395"]);
+        let shown = [0.0, 0.312, 9.999, 18.24, 394.6, 99_999.4, 123_456.0].map(rate);
+        assert_eq!(shown, ["0", "0.31", "10.0", "18.2", "395", "99999", "123k"]);
+    }
+
+    #[test]
+    fn counts_keep_their_width() {
+        let shown = [0, 99_999, 100_000, 999_499, 999_500, 1_234_567, 45_600_000, u64::MAX].map(count);
+        assert_eq!(shown, ["0", "99999", "100k", "999k", "1.00M", "1.23M", "45.6M", "18.4E"]);
+        let shown = [0, 999, 1_000, 12_345, 999_499, 1_500_000_000].map(bytes);
+        assert_eq!(shown, ["0B", "999B", "1.00kB", "12.3kB", "999kB", "1.50GB"]);
     }
 
     #[test]

@@ -1,42 +1,60 @@
-//! What the keys do and what the words mean.
+//! What the keys do and what the words mean, here: made from the tables that dispatch the keys and draw the
+//! columns.
 
-use ratatui::Frame;
-use ratatui::layout::Rect;
 use ratatui::text::Line;
-use ratatui::widgets::{Clear, Paragraph};
 
-use super::style;
+use super::{place_name, style};
+use crate::flow::{Thresholds, Verdict};
+use crate::sink::tui::columns::{Column, events, flows, rows};
 use crate::sink::tui::keys::BINDINGS;
+use crate::sink::tui::model::Place;
 
-const WORDS: [(&str, &str); 12] = [
-    ("N", "no answer: to a tenth of the window's attempts or more"),
-    ("R", "refuses: a RST answered a tenth of the window's SYNs or more"),
-    ("S", "slow: P90 within the window is --slow (100ms) or more"),
-    ("L", "loss: SYNs or SYN-ACKs sent again, 1 for 100 attempts or more"),
-    ("PEER", "remote address and port; with an arrow: it connects to that port here"),
-    ("NEW/s", "connection attempts per second"),
-    ("P50..P99", "round-trip time of handshakes: the leg that crosses the network"),
-    ("UNANS", "SYNs repeated or older than 1 s, and SYN-ACKs, without a reply"),
-    ("RETR%", "share of SYNs, SYN-ACKs and data sent again, of 100 segments"),
-    ("SINCE", "how long the trouble has gone on"),
-    ("SETUP", "first SYN to the ACK: what the application waited"),
+const WORDS: [(&str, &str); 5] = [
+    ("window", "the time that the figures speak of; + and - change it"),
     ("lost", "records, packets or flows that the figures are missing"),
+    ("rtt", "the leg of the handshake that crosses the network"),
+    ("-", "not known: connections opened before cannot be timed"),
+    ("@", "the SSH session that you look through"),
 ];
 
-/// Draws the help over the tables, from a line on that is cut to what there is.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, offset: usize) {
-    let keys = BINDINGS.iter().map(|binding| row(binding.label, binding.help));
-    let words = WORDS.iter().map(|(word, meaning)| row(word, meaning));
-    let lines: Vec<Line<'_>> = [Line::styled("Keys", style::strong())]
+/// The help of a place.
+pub(super) fn lines(place: Place, thresholds: &Thresholds) -> Vec<Line<'static>> {
+    let bound = BINDINGS.iter().filter(|binding| binding.places.contains(&place));
+    let keys = bound.map(|binding| row(binding.label, binding.help));
+    let section = |title: String| [Line::default(), Line::styled(title, style::strong())];
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(word, text)| row(word, text)).collect::<Vec<_>>();
+    [Line::styled(format!("Keys: {}", place_name(place)), style::strong())]
         .into_iter()
         .chain(keys)
-        .chain([Line::default(), Line::styled("Words", style::strong())])
-        .chain(words)
-        .collect();
-    let last = lines.len().saturating_sub(usize::from(area.height));
-    let shown = lines.into_iter().skip(offset.min(last)).collect::<Vec<_>>();
-    frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(shown), area);
+        .chain(section("Letters".to_owned()))
+        .chain(letters(thresholds))
+        .chain(section("Columns".to_owned()))
+        .chain(columns(place))
+        .chain(section("Words".to_owned()))
+        .chain(pairs(&WORDS))
+        .collect()
+}
+
+fn letters(thresholds: &Thresholds) -> Vec<Line<'static>> {
+    let letter = |verdict: Verdict| {
+        row(&verdict.letter().to_string(), &format!("{}: {}", verdict.name(), verdict.definition(thresholds)))
+    };
+    let small = row("n r s l", "healthy again, but not yet for a whole window");
+    Verdict::ALL.into_iter().map(letter).chain([small]).collect()
+}
+
+fn columns(place: Place) -> Vec<Line<'static>> {
+    match place {
+        Place::FlowPane | Place::Flows => described(&flows::COLUMNS),
+        Place::Events => described(&events::COLUMNS),
+        Place::Rows | Place::Latency | Place::Details | Place::Help | Place::Order | Place::Prompt => {
+            described(&rows::COLUMNS)
+        }
+    }
+}
+
+fn described<Row, Order>(columns: &[Column<Row, Order>]) -> Vec<Line<'static>> {
+    columns.iter().map(|column| row(column.title, column.meaning)).collect()
 }
 
 fn row(left: &str, right: &str) -> Line<'static> {

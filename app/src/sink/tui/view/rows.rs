@@ -1,0 +1,38 @@
+//! The first table: peers, or what several have in common.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+
+use super::style;
+use super::table::Grid;
+use crate::sink::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
+use crate::sink::tui::columns::{Column, Context};
+use crate::sink::tui::model::{Model, Pane};
+use crate::snapshot::{Row, RowOrder, Snapshot};
+
+/// Draws titles and rows.
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    snapshot: &Snapshot,
+    model: &Model,
+    context: &Context<'_>,
+) {
+    let columns = wanted(model.columns.as_deref(), snapshot.group, context.scene.interfaces.len());
+    let rows = model.rows();
+    let all = snapshot.matching == snapshot.row_count && rows.len() < usize::from(area.height);
+    let title = title(snapshot.group).to_owned();
+    let counted = format!("{title} ({} of {})", snapshot.matching, snapshot.row_count);
+    let grid = Grid {
+        columns: &columns,
+        flexible: (LEAST_NAME, LONGEST_NAME),
+        title: if all { &title } else { &counted },
+        order: Some(model.query.sort.by),
+        letter: |row, _| letter(row),
+        look: |row| style::verdict(row.verdict),
+        is_to_blame: Column::<Row, RowOrder>::is_to_blame,
+        selected: Some(model.selected_row()),
+        is_active: model.pane == Pane::Rows,
+    };
+    grid.draw(frame, area, &rows, context);
+}
