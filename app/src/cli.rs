@@ -122,7 +122,7 @@ pub struct Show {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    text.parse().map_err(|error: FilterError| error.to_string())
+    text.parse().map_err(|error: FilterError| format!("\n{}", error.shown_in(text)))
 }
 
 fn speed(text: &str) -> Result<f64, String> {

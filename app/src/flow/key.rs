@@ -1,6 +1,8 @@
 //! The identity of a flow in user space.
 
+use core::fmt;
 use core::hash::Hasher;
+use std::net::Ipv6Addr;
 
 use fnv::FnvHasher;
 use probe_common::Endpoint;
@@ -31,6 +33,18 @@ impl FlowTuple {
     #[must_use]
     pub fn hash(&self) -> u64 {
         endpoint_hash(&self.low).wrapping_add(endpoint_hash(&self.high))
+    }
+}
+
+/// An endpoint as people write it: `10.20.3.14:5432`, `[2001:db8::8d]:443`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a Endpoint);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Endpoint { address, port } = *self.0;
+        let address = Ipv6Addr::from(address).to_canonical();
+        if address.is_ipv6() { write!(f, "[{address}]:{port}") } else { write!(f, "{address}:{port}") }
     }
 }
 

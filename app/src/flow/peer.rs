@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use probe_common::Endpoint;
 
 use super::distribution::Distribution;
+use super::key::Shown;
 use super::outcome::Role;
 use super::verdict::Verdict;
 use super::window::{Slot, Window};
@@ -45,13 +46,11 @@ impl PeerKey {
 /// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host.
 impl fmt::Display for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Endpoint { address, port } = self.service;
-        let address = Ipv6Addr::from(address).to_canonical();
-        match (self.inbound, address.is_ipv6()) {
-            (true, _) => write!(f, "{address}→:{port}"),
-            (false, true) => write!(f, "[{address}]:{port}"),
-            (false, false) => write!(f, "{address}:{port}"),
+        if !self.inbound {
+            return write!(f, "{}", Shown(&self.service));
         }
+        let Endpoint { address, port } = self.service;
+        write!(f, "{}→:{port}", Ipv6Addr::from(address).to_canonical())
     }
 }
 
@@ -213,6 +212,8 @@ pub struct Peer {
     pub tally: Tally,
     /// When each kind of problem began, by [`Verdict`].
     pub streaks: [Streak; Verdict::ALL.len()],
+    /// When it was first heard of.
+    pub first_ns: u64,
     /// When it was last heard of.
     pub last_ns: u64,
     /// Heap bytes that the budget was charged for.
@@ -223,6 +224,13 @@ impl Peer {
     /// A peer of which nothing is known yet.
     #[must_use]
     pub fn new(key: PeerKey, now_ns: u64) -> Self {
-        Self { key, tally: Tally::default(), streaks: Default::default(), last_ns: now_ns, charged_bytes: 0 }
+        Self {
+            key,
+            tally: Tally::default(),
+            streaks: Default::default(),
+            first_ns: now_ns,
+            last_ns: now_ns,
+            charged_bytes: 0,
+        }
     }
 }

@@ -89,7 +89,6 @@ fn selection(table: &FlowTable, row: Row, interest: &Interest, now_ns: u64) -> S
     }
     Selection {
         total: peer.map(|peer| since_start(&peer.tally)).unwrap_or_default(),
-        first_ns: row.since_ns.unwrap_or(0),
         last_ns: peer.map_or(0, |peer| peer.last_ns),
         waiting: peer.map_or(0, |peer| peer.tally.waiting),
         usual_ns: Percentiles::of(&sum).map(|rtt| rtt.p50_ns),

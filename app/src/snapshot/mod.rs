@@ -135,9 +135,7 @@ pub struct Selection {
     pub row: Row,
     /// The same since the start.
     pub total: Figures,
-    /// When it was heard of first, in nanoseconds of the monotonic clock.
-    pub first_ns: u64,
-    /// When it was heard of last.
+    /// When it was heard of last, in nanoseconds of the monotonic clock.
     pub last_ns: u64,
     /// Attempts that are unanswered now and not given up.
     pub waiting: u64,

@@ -21,6 +21,8 @@ pub struct Row {
     pub recovering: bool,
     /// Since when, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
+    /// When it was heard of first, in nanoseconds of the monotonic clock.
+    pub first_ns: u64,
     /// Attempts per second.
     pub new_per_s: f64,
     /// Counts and latencies.
@@ -55,6 +57,7 @@ fn row(peer: &Peer, figures: Figures, thresholds: &Thresholds, span_s: f64) -> R
         verdict,
         recovering: false,
         since_ns: verdict.map(|verdict| peer.streaks[verdict as usize].since_ns()),
+        first_ns: peer.first_ns,
         new_per_s,
         figures,
     }
