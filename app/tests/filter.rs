@@ -230,7 +230,7 @@ proptest! {
             }
             Err(error) => {
                 prop_assert!(text.get(error.at.clone()).is_some(), "{:?} at {:?}", text, error.at);
-                error.shown_in(&text);
+                prop_assert!(error.shown_in(&text).contains('^'));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Deterministic: time is passed in. No clock, no I/O, no threads, no locks (`cargo xtask tidy` checks).
 
 pub mod alarm;
+mod chains;
 pub mod cidr;
 pub mod distribution;
 pub mod entry;

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use probe_common::Endpoint;
 
 use super::distribution::Distribution;
-use super::key::Shown;
+use super::key::{Shown, endpoint_hash};
 use super::outcome::Role;
 use super::verdict::Verdict;
 use super::window::{Slot, Window};
@@ -40,6 +40,12 @@ impl PeerKey {
             None => local.port < remote.port,
         };
         Self { interface, service: Endpoint { address: remote.address, port }, inbound }
+    }
+
+    /// A hash of all of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        endpoint_hash(&self.service).wrapping_add(u64::from(self.interface) << 1 | u64::from(self.inbound))
     }
 }
 
