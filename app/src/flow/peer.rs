@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use probe_common::Endpoint;
 
 use super::distribution::Distribution;
+use super::history::History;
 use super::key::{Shown, endpoint_hash};
 use super::outcome::Role;
 use super::verdict::Verdict;
@@ -127,6 +128,7 @@ pub struct Tally {
     window: Window<Span>,
     since_start: Counts,
     rtt_since_start: Distribution,
+    history: History,
     /// Connection attempts that are unanswered and not given up.
     pub waiting: u64,
 }
@@ -136,12 +138,14 @@ impl Tally {
     pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64, slot_ns: u64) {
         self.since_start.add(happening, count);
         self.window.at(now_ns, slot_ns).counts.add(happening, count);
+        self.history.count(happening, count, now_ns);
     }
 
     /// Adds a round-trip time.
     pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) {
         self.rtt_since_start.record(rtt_ns);
         self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+        self.history.record(rtt_ns, now_ns);
     }
 
     /// Counts within the window that ends at `now_ns`.
@@ -172,12 +176,19 @@ impl Tally {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let spans: usize = self.window.all().map(|span| span.rtt.heap_bytes()).sum();
-        spans + self.rtt_since_start.heap_bytes()
+        spans + self.rtt_since_start.heap_bytes() + self.history.heap_bytes()
     }
 
-    /// Forgets everything but who is waiting now.
+    /// The last minutes.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Begins to count anew. Who is waiting now and what the last minutes were is no count.
     pub fn reset(&mut self) {
-        *self = Self { waiting: self.waiting, ..Self::default() };
+        let history = core::mem::take(&mut self.history);
+        *self = Self { waiting: self.waiting, history, ..Self::default() };
     }
 
     /// Forgets the window, because its slots get another length.

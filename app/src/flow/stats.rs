@@ -96,7 +96,9 @@ impl Stats {
         self.total.reset();
         for peer in self.peers.iter_mut() {
             peer.tally.reset();
-            self.charged_bytes -= core::mem::take(&mut peer.charged_bytes);
+            let bytes = peer.tally.heap_bytes();
+            self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
+            peer.charged_bytes = bytes;
         }
     }
 

@@ -46,7 +46,9 @@ impl Camera {
             recent,
             total: since_start(stats.total()),
             bars: latency::bars(&sum),
-            past: interest.past.then(Past::default),
+            past: interest
+                .past
+                .then(|| Past::of(core::iter::once(stats.total().history()), intake.started_ns, now_ns)),
             group: interest.query.group,
             rows,
             matching: row_count,

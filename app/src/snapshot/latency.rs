@@ -1,6 +1,7 @@
 //! Distributions as figures: percentiles, and bars on a logarithmic scale.
 
 use crate::flow::distribution::Latencies;
+use crate::flow::scale::{STEPS, begin_ns, step};
 
 /// The figures that are shown of a distribution, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,28 +41,19 @@ pub struct Bar {
     pub count: u64,
 }
 
-/// Where bars begin within a decade, in tenths: 12 steps that are about equally wide on a logarithmic scale
-/// (the E12 series of preferred numbers, IEC 60063).
-const TENTHS: [u64; 12] = [10, 12, 15, 18, 22, 27, 33, 39, 47, 56, 68, 82];
-/// From 1 µs to 82 s. Shorter ones count to the first.
-const STEPS: usize = 8 * TENTHS.len();
-
-fn step_ns(index: usize) -> u64 {
-    let decade = u32::try_from(index / TENTHS.len()).unwrap_or(u32::MAX);
-    TENTHS[index % TENTHS.len()] * 100 * 10_u64.saturating_pow(decade)
-}
+/// A bar is two steps of the scale wide: a sixth to a quarter.
+const BARS: usize = STEPS / 2;
 
 /// The bars from the first to the last that has samples.
 #[must_use]
 pub fn bars(latencies: &Latencies) -> Vec<Bar> {
-    let mut counts = [0_u64; STEPS];
+    let mut counts = [0_u64; BARS];
     for (latency_ns, count) in latencies.buckets() {
-        let above = (0..STEPS).rev().find(|&index| latency_ns >= step_ns(index));
-        counts[above.unwrap_or(0)] += count;
+        counts[usize::from(step(latency_ns)) / 2] += count;
     }
     let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };
     let last = counts.iter().rposition(|&count| count > 0).unwrap_or(first);
-    (first..=last).map(|index| Bar { from_ns: step_ns(index), count: counts[index] }).collect()
+    (first..=last).map(|index| Bar { from_ns: begin_ns(2 * index), count: counts[index] }).collect()
 }
 
 #[cfg(test)]
