@@ -52,9 +52,14 @@ impl FlowTable {
     /// What is known of one flow at `now_ns`, while it is.
     #[must_use]
     pub fn flow(&self, name: &FlowName, now_ns: u64) -> Option<FlowReport> {
+        Some(self.look_up(name)?.report(now_ns))
+    }
+
+    /// One flow, while it is known.
+    #[must_use]
+    pub fn look_up(&self, name: &FlowName) -> Option<&Flow> {
         let slot = *self.index.find(name.tuple.hash(), |&slot| self.has(slot, &name.tuple))?;
-        let flow = self.flows.get(slot).filter(|flow| flow.id == name.id)?;
-        Some(flow.report(now_ns))
+        self.flows.get(slot).filter(|flow| flow.id == name.id)
     }
 
     /// A new flow of `peer`.
@@ -80,6 +85,12 @@ impl FlowTable {
 
 /// Single figures of a [`FlowReport`], without the rest of it.
 impl Flow {
+    /// By which it can be found again.
+    #[must_use]
+    pub const fn name(&self) -> FlowName {
+        FlowName { tuple: self.tuple, id: self.id }
+    }
+
     /// The leg that crosses the network, where it is known, in nanoseconds.
     #[must_use]
     pub fn rtt_ns(&self) -> Option<u64> {

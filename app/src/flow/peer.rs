@@ -5,11 +5,11 @@ use std::net::Ipv6Addr;
 
 use probe_common::Endpoint;
 
-use super::distribution::Distribution;
+use super::distribution::{Distribution, Latencies};
 use super::history::History;
 use super::key::{Shown, endpoint_hash};
 use super::outcome::Role;
-use super::verdict::Verdict;
+use super::verdict::{Slow, Verdict};
 use super::window::{Slot, Window};
 
 /// The remote address and the service port, at one interface.
@@ -162,14 +162,15 @@ impl Tally {
         &self.since_start
     }
 
-    /// Adds the round-trip times within the window to `sum`.
-    pub fn rtts(&self, now_ns: u64, slot_ns: u64, sum: &mut super::distribution::Latencies) {
-        self.window.live(now_ns, slot_ns).for_each(|span| span.rtt.merge_into(sum));
+    /// The round-trip times within the window, slot by slot.
+    pub fn rtts(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &Distribution> {
+        self.window.live(now_ns, slot_ns).map(|span| &span.rtt)
     }
 
-    /// Adds the round-trip times since the start to `sum`.
-    pub fn rtts_since_start(&self, sum: &mut super::distribution::Latencies) {
-        self.rtt_since_start.merge_into(sum);
+    /// The round-trip times since the start.
+    #[must_use]
+    pub const fn rtts_since_start(&self) -> &Distribution {
+        &self.rtt_since_start
     }
 
     /// What it takes on the heap, in bytes.
@@ -229,6 +230,11 @@ pub struct Peer {
     pub tally: Tally,
     /// When each kind of problem began, by [`Verdict`].
     pub streaks: [Streak; Verdict::ALL.len()],
+    /// What is usual for it: its median round-trip time since the start, in nanoseconds. Known only where that decides
+    /// what is slow.
+    pub usual_ns: Option<u64>,
+    /// With so many round-trip times it is worked out anew.
+    usual_due: u64,
     /// When it was first heard of.
     pub first_ns: u64,
     /// When it was last heard of.
@@ -245,9 +251,28 @@ impl Peer {
             key,
             tally: Tally::default(),
             streaks: Default::default(),
+            usual_ns: None,
+            usual_due: Slow::SAMPLES,
             first_ns: now_ns,
             last_ns: now_ns,
             charged_bytes: 0,
+        }
+    }
+
+    /// Begins to count anew. What is usual stays so until enough was counted.
+    pub(super) fn reset(&mut self) {
+        self.tally.reset();
+        self.usual_due = Slow::SAMPLES;
+    }
+
+    /// Works out what is usual for it, now and then: with each eighth of samples more.
+    pub(super) fn learn_usual(&mut self) {
+        let samples = self.tally.rtts_since_start().len();
+        if samples >= self.usual_due {
+            let mut sum = Latencies::spanning();
+            self.tally.rtts_since_start().merge_into(&mut sum);
+            self.usual_ns = Some(sum.quantile_ns(0.5));
+            self.usual_due = samples + samples / 8 + 1;
         }
     }
 }

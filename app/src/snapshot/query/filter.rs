@@ -61,6 +61,22 @@ impl Filter {
         self.terms.iter().any(|term| matches!(term.test, Test::Verdict(_)))
     }
 
+    /// Is there a term that is asked of rows as a whole?
+    #[must_use]
+    pub fn asks_rows(&self) -> bool {
+        self.terms.iter().any(|term| match term.test {
+            Test::Figure { figure, .. } => !matches!(figure, Figure::Setup | Figure::Tries),
+            Test::Outcome(_) | Test::Verdict(_) => true,
+            Test::Word(_)
+            | Test::Peer(_)
+            | Test::Port(_)
+            | Test::Local(_)
+            | Test::LocalPort(_)
+            | Test::Interface(_)
+            | Test::Role(_) => false,
+        })
+    }
+
     /// The terms that speak of single connections, and do not restrict the rows of peers.
     pub fn flow_terms(&self) -> impl Iterator<Item = String> {
         self.terms.iter().filter(|term| term.is_of_flows()).map(ToString::to_string)
@@ -147,9 +163,7 @@ impl Filter {
         has(flow.outcome(now_ns).name(), word)
             || flow.role().is_some_and(|role| has(role.name(), word))
             || has(self.interface(flow.peer().interface), word)
-            || may_be_address(word)
-                && [flow.remote(), flow.local()].iter().any(|end| has(&Shown(end).to_string(), word))
-            || has(&flow.peer().to_string(), word)
+            || may_be_address(word) && is_in_addresses(flow, word)
     }
 
     /// The name of an interface; empty where it is not known.
@@ -234,6 +248,11 @@ fn compare(figure: Figure, comparison: Comparison, value: f64, amount: u64) -> b
 fn has(text: &str, word: &str) -> bool {
     text.contains(word)
         || text.bytes().any(|byte| byte.is_ascii_uppercase()) && text.to_lowercase().contains(word)
+}
+
+fn is_in_addresses(flow: &impl FlowFacts, word: &str) -> bool {
+    has(&flow.peer().to_string(), word)
+        || [flow.remote(), flow.local()].iter().any(|end| has(&Shown(end).to_string(), word))
 }
 
 /// Addresses cost more to write than all else.
