@@ -148,7 +148,7 @@ fn columns(text: &str) -> Result<Columns, String> {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    text.parse().map_err(|error: FilterError| error.to_string())
+    text.parse().map_err(|error: FilterError| format!("\n{}", error.shown_in(text)))
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -186,7 +186,10 @@ impl<'a> Session<'a> {
                 interest.query.filter.bind(&self.scene.interfaces);
                 self.interest = *interest;
             }
-            Some(Command::Reset) => self.table.reset(now_ns),
+            Some(Command::Reset) => {
+                self.table.reset(now_ns);
+                self.camera.reset(&self.table, &self.intake, now_ns);
+            }
             Some(Command::Window(window_ns)) => self.table.set_window(window_ns, now_ns),
             Some(Command::Quit) | None => return false,
         }

@@ -3,16 +3,19 @@
 //! Deterministic: time is passed in. No clock, no I/O, no threads, no locks (`cargo xtask tidy` checks).
 
 pub mod alarm;
+mod chains;
 pub mod cidr;
 pub mod distribution;
 pub mod entry;
 pub mod handshake;
+pub mod history;
 pub mod key;
 pub mod leg;
 mod look;
 pub mod outcome;
 pub mod peer;
 pub mod report;
+pub mod scale;
 pub mod slab;
 pub mod stats;
 pub mod table;

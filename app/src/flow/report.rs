@@ -87,30 +87,26 @@ impl FlowReport {
     /// The port that tells this connection from the peer's others: the client's.
     #[must_use]
     pub fn port(&self) -> u16 {
-        match self.role {
-            Some(Role::Server) => self.remote.port,
-            Some(Role::Client | Role::Local | Role::Observer) => self.local.port,
-            None => self.local.port.max(self.remote.port),
-        }
+        telling_port(self.role, self.local, self.remote)
     }
 
     /// Everything that was sent again, in both directions: SYNs, SYN-ACKs and data.
     #[must_use]
     pub fn retransmits(&self) -> u64 {
-        let repeats = |seen: Option<u32>| u64::from(seen.map_or(0, |count| count.saturating_sub(1)));
-        let data: u64 = self.volumes.iter().map(|volume| volume.retransmits).sum();
-        repeats(self.tries) + repeats(self.syn_acks) + data
+        repeats(self.tries, self.syn_acks) + self.volumes.iter().map(|volume| volume.retransmits).sum::<u64>()
+    }
+
+    /// Everything that could have been: data, and the SYNs and SYN-ACKs.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        let handshake = u64::from(self.tries.unwrap_or(0)) + u64::from(self.syn_acks.unwrap_or(0));
+        handshake + self.volumes.iter().map(|volume| volume.segments).sum::<u64>()
     }
 
     /// The leg that crosses the network.
     #[must_use]
     pub fn rtt(&self) -> Option<Leg> {
-        Some(match self.role? {
-            Role::Client | Role::Local => self.server_leg?,
-            Role::Server => self.client_leg?,
-            // From somewhere in between both legs together are the whole way, once.
-            Role::Observer => self.server_leg?.plus(self.client_leg?),
-        })
+        crossing_leg(self.role, self.server_leg, self.client_leg)
     }
 
     /// The leg that this host answers.
@@ -127,6 +123,34 @@ impl FlowReport {
     pub fn is_ambiguous(&self) -> bool {
         [self.server_leg, self.client_leg, self.refusal].iter().flatten().any(|leg| leg.exact().is_none())
     }
+}
+
+/// The leg that crosses the network.
+pub(super) fn crossing_leg(
+    role: Option<Role>,
+    server_leg: Option<Leg>,
+    client_leg: Option<Leg>,
+) -> Option<Leg> {
+    Some(match role? {
+        Role::Client | Role::Local => server_leg?,
+        Role::Server => client_leg?,
+        // From somewhere in between both legs together are the whole way, once.
+        Role::Observer => server_leg?.plus(client_leg?),
+    })
+}
+
+/// The port that tells a connection from the peer's others: the client's.
+pub(super) fn telling_port(role: Option<Role>, local: Endpoint, remote: Endpoint) -> u16 {
+    match role {
+        Some(Role::Server) => remote.port,
+        Some(Role::Client | Role::Local | Role::Observer) => local.port,
+        None => local.port.max(remote.port),
+    }
+}
+
+/// How many SYNs and SYN-ACKs were not the first of theirs.
+pub(super) fn repeats(tries: Option<u32>, syn_acks: Option<u32>) -> u64 {
+    [tries, syn_acks].into_iter().flatten().map(|seen| u64::from(seen.saturating_sub(1))).sum()
 }
 
 /// What was sent again.

@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
+use super::chains::Chains;
 use super::entry::{Ack, Flow, Syn, SynAck};
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
@@ -19,7 +20,7 @@ const FINISHED: usize = 0;
 /// Handshakes under way, and connections of which nothing but their end is known: forged FINs are as cheap as SYNs.
 const PENDING: usize = 1;
 const LASTING: usize = 2;
-const QUEUES: usize = 3;
+pub(super) const QUEUES: usize = 3;
 
 /// Pending flows may take one part in this many of a full table.
 const PENDING_SHARE: usize = 4;
@@ -52,6 +53,8 @@ pub struct TableLosses {
 pub struct FlowTable {
     pub(super) flows: Slab<Flow, QUEUES>,
     pub(super) index: HashTable<u32>,
+    /// Which flows each peer has.
+    pub(super) chains: Chains,
     alarms: Alarms,
     pub(super) stats: Stats,
     pub(super) events: Vec<Event>,
@@ -69,6 +72,7 @@ impl FlowTable {
         Self {
             flows: Slab::new(),
             index: HashTable::new(),
+            chains: Chains::default(),
             alarms: Alarms::default(),
             stats: Stats::new(limits.stats),
             events: Vec::new(),
@@ -278,6 +282,7 @@ impl FlowTable {
         let slot = self.flows.insert(flow, PENDING);
         let flows = &self.flows;
         self.index.insert_unique(hash, slot, |&slot| flows.get(slot).map_or(0, |flow| flow.tuple.hash()));
+        self.chain(slot, peer);
         if opening {
             self.stats.count(peer, Happening::Opened, first_ns);
         }
@@ -310,6 +315,7 @@ impl FlowTable {
         if self.flows.get(slot).is_some_and(Flow::is_open) {
             self.tell(slot, now_ns);
         }
+        self.unchain(slot);
         if let Some(flow) = self.flows.remove(slot)
             && let Ok(entry) = self.index.find_entry(flow.tuple.hash(), |&other| other == slot)
         {

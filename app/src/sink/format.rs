@@ -8,6 +8,7 @@ use probe_common::Endpoint;
 
 use crate::clock::Anchor;
 use crate::flow::PeerKey;
+use crate::flow::key::Shown;
 use crate::snapshot::RowKey;
 
 /// What stands where a value is not known.
@@ -164,9 +165,7 @@ fn scaled(number: u64, unit: &str) -> String {
 /// An address and a port: `10.20.3.14:5432`, `[2001:db8::8d]:443`.
 #[must_use]
 pub fn endpoint(endpoint: &Endpoint) -> String {
-    let address = address(&endpoint.address);
-    let port = endpoint.port;
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    Shown(endpoint).to_string()
 }
 
 /// A peer: `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port

@@ -3,22 +3,29 @@
 //! Sorting and cutting to the most important rows happens here, once, so that all sinks agree.
 
 pub mod camera;
+pub mod figures;
 pub mod group;
+mod groups;
 pub mod incidents;
+mod journal;
+mod known;
 pub mod latency;
 pub mod losses;
 pub mod past;
 pub mod query;
+mod rank;
 pub mod rows;
+pub mod selection;
+mod standing;
+mod survey;
 
 use probe_common::Kind;
 use probe_common::counter::{Counter, Counters};
 
-use crate::flow::distribution::Latencies;
-use crate::flow::peer::{Happening, Tally};
 use crate::flow::{FlowName, FlowReport, FlowTable, Thresholds};
 
 pub use camera::Camera;
+pub use figures::{Figures, Outcomes};
 pub use group::{Group, RowKey};
 pub use incidents::{Incident, Incidents, What};
 pub use latency::{Bar, Percentiles};
@@ -26,6 +33,7 @@ pub use losses::Losses;
 pub use past::{Moment, Past};
 pub use query::{Filter, FilterError, FlowOrder, Query, RowOrder, Sort};
 pub use rows::Row;
+pub use selection::Selection;
 
 /// The time that the rows of peers speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,67 +100,6 @@ pub struct Intake {
     pub unreadable: u64,
     /// Lines that a slow reader of the output did not take.
     pub unwritten: u64,
-}
-
-/// Counts of handshakes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Outcomes {
-    /// Connection attempts that were seen.
-    pub opened: u64,
-    /// Completed.
-    pub established: u64,
-    /// Answered by a RST.
-    pub refused: u64,
-    /// Not answered. Within the window: those still waiting, too.
-    pub unanswered: u64,
-    /// Answered, but never completed.
-    pub half_open: u64,
-    /// Ended by a RST after the SYN-ACK.
-    pub reset: u64,
-    /// Nothing of the opener was seen.
-    pub unknown: u64,
-    /// SYNs and SYN-ACKs that were sent again.
-    pub repeated: u64,
-    /// Segments with data, in both directions.
-    pub sent: u64,
-    /// Segments of them that had been sent before.
-    pub resent: u64,
-}
-
-/// Counts and latencies of one span of time.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Counts.
-    pub outcomes: Outcomes,
-    /// Round-trip times, where there are any.
-    pub rtt: Option<Percentiles>,
-}
-
-/// One row at length, with its flows.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Selection {
-    /// The row itself, within the span of time that was asked for.
-    pub row: Row,
-    /// The same since the start.
-    pub total: Figures,
-    /// When it was heard of first, in nanoseconds of the monotonic clock.
-    pub first_ns: u64,
-    /// When it was heard of last.
-    pub last_ns: u64,
-    /// Attempts that are unanswered now and not given up.
-    pub waiting: u64,
-    /// What is usual for it: the median since the start, in nanoseconds.
-    pub usual_ns: Option<u64>,
-    /// Its flows that match the filter, in the order that was asked for.
-    pub flows: Vec<FlowReport>,
-    /// How many match, shown or not.
-    pub matching: usize,
-    /// How many flows it has.
-    pub flow_count: usize,
-    /// Its round-trip times since the start: how many were how long.
-    pub bars: Vec<Bar>,
-    /// Its last minutes, where they were asked for.
-    pub past: Option<Past>,
 }
 
 /// Flows, whosever they are.
@@ -228,83 +175,10 @@ impl Snapshot {
     }
 }
 
-/// Figures of the window that ends at `now_ns`.
-pub(crate) fn recent(tally: &Tally, slot_ns: u64, now_ns: u64) -> Figures {
-    let mut sum = Latencies::spanning();
-    tally.rtts(now_ns, slot_ns, &mut sum);
-    let mut outcomes = Outcomes::of(&tally.counts(now_ns, slot_ns));
-    outcomes.unanswered += tally.waiting;
-    Figures { outcomes, rtt: Percentiles::of(&sum) }
-}
-
-/// Figures of the whole run.
-pub(crate) fn since_start(tally: &Tally) -> Figures {
-    let mut sum = Latencies::spanning();
-    tally.rtts_since_start(&mut sum);
-    Figures { outcomes: Outcomes::of(tally.counts_since_start()), rtt: Percentiles::of(&sum) }
-}
-
-impl Outcomes {
-    fn of(counts: &crate::flow::peer::Counts) -> Self {
-        Self {
-            opened: counts.of(Happening::Opened),
-            established: counts.of(Happening::Established),
-            refused: counts.of(Happening::Refused),
-            unanswered: counts.of(Happening::Unanswered),
-            half_open: counts.of(Happening::HalfOpen),
-            reset: counts.of(Happening::Reset),
-            unknown: counts.of(Happening::OneSided),
-            repeated: counts.of(Happening::Repeated),
-            sent: counts.of(Happening::Sent),
-            resent: counts.of(Happening::Resent),
-        }
-    }
-
-    /// Attempts that the other end left without a reply: to the SYN, or to the SYN-ACK.
-    #[must_use]
-    pub const fn silent(&self) -> u64 {
-        self.unanswered + self.half_open
-    }
-
-    /// What was sent again of any kind.
-    #[must_use]
-    pub const fn retransmits(&self) -> u64 {
-        self.repeated + self.resent
-    }
-
-    /// What could have been: data, and the SYNs and their repeats.
-    #[must_use]
-    pub const fn segments(&self) -> u64 {
-        self.sent + self.opened + self.repeated
-    }
-
-    /// The share of segments that were retransmits, 0 to 1, or `None` when there were none.
-    #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
-    pub fn retransmit_share(&self) -> Option<f64> {
-        let segments = self.segments();
-        (segments > 0).then(|| (self.retransmits() as f64 / segments as f64).min(1.0))
-    }
-
-    /// Handshakes that were decided.
-    #[must_use]
-    pub const fn decided(&self) -> u64 {
-        self.established + self.refused + self.unanswered + self.half_open + self.reset + self.unknown
-    }
-}
-
 impl Intake {
     /// Records of `kind` that the probe lost.
     #[must_use]
     pub fn lost(&self, kind: Kind) -> u64 {
         self.counters.of(Counter::Lost(kind))
     }
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "2^53 ns are 104 days, and the result is shown with three digits"
-)]
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }

@@ -1,15 +1,16 @@
-//! The rows of the first table, worst first unless another order was asked for.
+//! The rows of the first table: peers, or what several have in common.
 
-use core::cmp::Reverse;
-
+use super::Figures;
+use super::figures::seconds;
 use super::group::RowKey;
-use super::{Figures, Interest, Span, recent, since_start};
-use crate::flow::peer::Peer;
-use crate::flow::stats::Stats;
-use crate::flow::{Thresholds, Verdict};
+use super::known::{Known, Look, Peers};
+use super::query::{RowOrder, Sort};
+use super::rank::RowRank;
+use super::standing::Standing;
+use crate::flow::Verdict;
 
 /// One peer, or several taken together, within the span of time that was asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
     /// Who it is.
     pub key: RowKey,
@@ -17,74 +18,94 @@ pub struct Row {
     pub peers: usize,
     /// What is wrong with it, if anything is or was within the last window.
     pub verdict: Option<Verdict>,
-    /// It is no longer, and the verdict goes once it was healthy for a whole window.
+    /// It is no longer, and the verdict goes once it was not deserved for a whole window.
     pub recovering: bool,
     /// Since when, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
+    /// When it was heard of first, in nanoseconds of the monotonic clock.
+    pub first_ns: u64,
     /// Attempts per second.
     pub new_per_s: f64,
     /// Counts and latencies.
     pub figures: Figures,
 }
 
-/// The worst rows, as many as asked for, and how many there are in all.
-pub(super) fn worst(stats: &Stats, interest: &Interest, span_s: f64, now_ns: u64) -> (Vec<Row>, usize) {
-    let figures = |peer: &Peer| match interest.span {
-        Span::Window => recent(&peer.tally, stats.slot_ns(), now_ns),
-        Span::SinceStart => since_start(&peer.tally),
-    };
-    let mut rows: Vec<Row> =
-        stats.peers().map(|peer| row(peer, figures(peer), stats.thresholds(), span_s)).collect();
-    let limit = interest.rows;
-    let count = rows.len();
-    if limit > 0 && limit < count {
-        rows.select_nth_unstable_by_key(limit - 1, rank);
-    }
-    rows.truncate(limit);
-    rows.sort_by_key(rank);
-    (rows, count)
+/// The rows that were asked for, how many match, and how many there are.
+pub(super) struct Rows {
+    pub(super) rows: Vec<Row>,
+    pub(super) matching: usize,
+    pub(super) count: usize,
 }
 
-fn row(peer: &Peer, figures: Figures, thresholds: &Thresholds, span_s: f64) -> Row {
-    let verdict = Verdict::ALL.into_iter().find(|&verdict| deserves(&figures, verdict, thresholds, None));
-    #[allow(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
-    let new_per_s = figures.outcomes.opened as f64 / span_s;
-    Row {
-        key: RowKey::Peer(peer.key),
-        peers: 1,
-        verdict,
-        recovering: false,
-        since_ns: verdict.map(|verdict| peer.streaks[verdict as usize].since_ns()),
-        new_per_s,
-        figures,
-    }
+/// What a row is made of.
+pub(super) struct Parts<'a> {
+    pub(super) key: RowKey,
+    pub(super) peers: usize,
+    pub(super) first_ns: u64,
+    pub(super) standing: &'a Standing,
+    pub(super) figures: &'a Figures,
+    /// How long the span of time is.
+    pub(super) span_ns: u64,
 }
 
-fn deserves(figures: &Figures, verdict: Verdict, thresholds: &Thresholds, usual_ns: Option<u64>) -> bool {
-    let outcomes = &figures.outcomes;
-    match verdict {
-        Verdict::NoAnswer => thresholds.unanswered.is_reached_by(outcomes.silent(), outcomes.opened),
-        Verdict::Refuses => thresholds.refused.is_reached_by(outcomes.refused, outcomes.opened),
-        Verdict::Slow => {
-            let slow_ns = thresholds.slow.from_ns(usual_ns);
-            figures.rtt.zip(slow_ns).is_some_and(|(rtt, slow_ns)| rtt.p90_ns >= slow_ns)
+impl Parts<'_> {
+    pub(super) fn row(&self) -> Row {
+        let verdict = self.standing.worst();
+        #[allow(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
+        let new_per_s = self.figures.outcomes.opened as f64 / seconds(self.span_ns);
+        Row {
+            key: self.key,
+            peers: self.peers,
+            verdict: verdict.map(|(verdict, _)| verdict),
+            recovering: self.standing.is_recovering(),
+            since_ns: verdict.map(|(_, since_ns)| since_ns),
+            first_ns: self.first_ns,
+            new_per_s,
+            figures: *self.figures,
         }
-        Verdict::Loses => thresholds.loss.is_reached_by(outcomes.retransmits(), outcomes.segments()),
     }
 }
 
-/// What decides the order: what is wrong, how much of it, how slow, how busy; then who, so that equal
-/// rows keep their places.
-fn rank(row: &Row) -> (u8, Reverse<u64>, Reverse<u64>, Reverse<u64>, RowKey) {
-    let outcomes = &row.figures.outcomes;
-    let p99_ns = row.figures.rtt.map_or(0, |rtt| rtt.p99_ns);
-    let how_much = match row.verdict {
-        Some(Verdict::NoAnswer) => outcomes.silent(),
-        Some(Verdict::Refuses) => outcomes.refused,
-        Some(Verdict::Slow) => p99_ns,
-        Some(Verdict::Loses) => outcomes.retransmits(),
-        None => outcomes.opened,
+impl Known {
+    pub(super) fn row(&self, span_ns: u64) -> Row {
+        let key = RowKey::Peer(self.key);
+        let Self { first_ns, standing, figures, .. } = self;
+        Parts { key, peers: 1, first_ns: *first_ns, standing, figures, span_ns }.row()
+    }
+}
+
+impl Peers {
+    /// The rows of single peers.
+    pub(super) fn rows(&self, look: &Look<'_>, limit: usize, span_ns: u64) -> Rows {
+        let (filter, now_ns) = (&look.query.filter, look.extent.now_ns);
+        let asks = filter.asks_rows();
+        let matching =
+            self.passing().filter(|(_, known)| !asks || filter.matches_row(&known.row(span_ns), now_ns));
+        let mut ranks: Vec<(RowRank, u32)> = matching.map(|(slot, known)| (known.rank, slot)).collect();
+        let matching = ranks.len();
+        let key = |slot: u32| self.get(slot).map(|known| RowKey::Peer(known.key));
+        first(&mut ranks, limit, look.query.sort, key);
+        let rows = ranks.iter().filter_map(|(_, slot)| Some(self.get(*slot)?.row(span_ns)));
+        Rows { rows: rows.collect(), matching, count: look.stats.len() }
+    }
+}
+
+/// Cuts to those that stand first, in their order.
+pub(super) fn first<Key: Ord>(
+    ranks: &mut Vec<(RowRank, u32)>,
+    limit: usize,
+    sort: Sort<RowOrder>,
+    key: impl Fn(u32) -> Key,
+) {
+    let compare = |one: &(RowRank, u32), other: &(RowRank, u32)| {
+        one.0.cmp(&other.0).then_with(|| match (sort.by, key(one.1).cmp(&key(other.1))) {
+            (RowOrder::Peer, order) if sort.reversed => order.reverse(),
+            (_, order) => order,
+        })
     };
-    let what = row.verdict.map_or(u8::MAX, |verdict| verdict as u8);
-    (what, Reverse(how_much), Reverse(p99_ns), Reverse(outcomes.opened), row.key)
+    if limit > 0 && limit < ranks.len() {
+        ranks.select_nth_unstable_by(limit - 1, compare);
+    }
+    ranks.truncate(limit);
+    ranks.sort_unstable_by(compare);
 }

@@ -1,9 +1,13 @@
 //! What of the picture is wanted: which rows, taken together how, in which order. One home, so that the screen, text
 //! lines, JSON and reports agree.
 
+pub mod facts;
 pub mod filter;
 pub mod order;
+mod parse;
+mod term;
 
+pub use facts::FlowFacts;
 pub use filter::{Filter, FilterError};
 pub use order::{FlowOrder, RowOrder, Sort};
 
