@@ -139,6 +139,12 @@ pub fn rate(per_s: f64) -> String {
     }
 }
 
+/// `1 record`, `2 records`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// How many, in 5 columns at the most: `99999`, `100k`, `1.23M`.
 #[must_use]
 pub fn count(number: u64) -> String {

@@ -1,7 +1,7 @@
 //! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
 
 use super::Scene;
-use super::format::{self, age, duration, maybe_duration, percent};
+use super::format::{self, age, counted, duration, maybe_duration, percent};
 use crate::flow::Verdict;
 use crate::snapshot::{Figures, Percentiles, Row, Snapshot};
 
@@ -73,11 +73,6 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
         lines.push(format!("rtt p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
     }
     lines
-}
-
-/// `1 record`, `2 records`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn losses(snapshot: &Snapshot) -> String {

@@ -129,8 +129,7 @@ impl MainLoop {
             Effect::Copy => {
                 let scene = Arc::clone(&self.shown.borrow().scene);
                 let Some(text) = view::row_as_text(&self.model, &scene) else { return Ok(()) };
-                self.model.said =
-                    Some("the row was sent to the clipboard, if the terminal has one".to_owned());
+                self.model.say("the row was sent to the clipboard, if the terminal has one");
                 self.screenful.copy(&text)
             }
         }

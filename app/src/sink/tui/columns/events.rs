@@ -62,7 +62,7 @@ pub static COLUMNS: [Column<Incident, Never>; 6] = [
     Column {
         name: "how",
         title: "HOW",
-        width: 26,
+        width: 24,
         priority: 1,
         side: Side::Left,
         meaning: "how much, how often, by whom",

@@ -80,8 +80,9 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 15] = [
     figure("received", "RECV", 6, 8, "bytes that the other end sent", |flow, _| {
         Value::Bytes(flow.volumes[1].bytes)
     }),
-    figure("lifetime", "LIFE", 6, 10, "from the first SYN to the end", |flow, _| {
-        Value::Age(flow.lifetime_ns)
+    figure("lifetime", "LIFE", 6, 10, "from the first SYN to the end", |flow, _| match flow.lifetime_ns {
+        Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
+        short => Value::Duration(short),
     }),
     figure("role", "ROLE", 8, 11, "who opened it: client is this host", |flow, _| {
         Value::Text(flow.role.map_or(UNKNOWN, Role::name).to_owned())

@@ -1,6 +1,7 @@
 //! What the actions do to the model.
 
 use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, View, mark};
+use crate::flow::PeerKey;
 use crate::sink::tui::{Command, columns};
 use crate::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
 
@@ -56,17 +57,26 @@ impl Model {
                 self.open_flow();
             }
             (None, View::Events, _) => {
-                let event = self.events().get(self.selected_event());
-                self.read = event.and_then(|event| columns::events::flow(&event.what)).cloned();
-                self.open_flow();
+                let what = self.events().get(self.selected_event()).map(|event| event.what.clone());
+                let peer = what.as_ref().and_then(columns::events::peer);
+                self.read = what.as_ref().and_then(columns::events::flow).cloned();
+                match peer.filter(|_| self.read.is_none()) {
+                    Some(peer) => self.open_row_of(&peer),
+                    None => self.open_flow(),
+                }
             }
         }
+    }
+
+    fn open_row_of(&mut self, peer: &PeerKey) {
+        self.rows.choose(self.query.group.row(peer));
+        self.open(Page::Row, 0);
     }
 
     fn open_flow(&mut self) {
         match &self.read {
             Some(flow) => self.open(Page::Flow(flow.name()), 0),
-            None => self.said = Some("it happened to no single flow".to_owned()),
+            None => self.say("it happened to no single flow"),
         }
     }
 

@@ -24,6 +24,11 @@ impl<Id: Copy + PartialEq> Mark<Id> {
         self.id
     }
 
+    /// Chooses a row, wherever it is.
+    pub const fn choose(&mut self, id: Id) {
+        self.id = Some(id);
+    }
+
     /// Where it is among these.
     #[must_use]
     pub fn row(&self, ids: &[Id]) -> usize {

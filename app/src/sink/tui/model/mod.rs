@@ -27,6 +27,8 @@ const ROWS: usize = 500;
 const LOG_ROWS: usize = 30;
 /// Windows that can be chosen, in seconds.
 const WINDOWS_S: [u64; 5] = [5, 10, 30, 60, 300];
+/// How long it is said what a key did.
+const NEWS_NS: u64 = 5_000_000_000;
 /// No page is longer.
 const LONGEST_PAGE: usize = 1_000;
 
@@ -100,8 +102,8 @@ pub struct Model {
     window_s: Option<u64>,
     /// A message from the rest of the program.
     pub notice: Option<String>,
-    /// What the last key did, where that cannot be seen otherwise.
-    pub said: Option<String>,
+    /// What the last key did, where that cannot be seen otherwise; and when, in nanoseconds of the picture.
+    said: Option<(String, u64)>,
     /// The terminal's.
     pub size: Size,
     /// Is it time to leave?
@@ -168,6 +170,24 @@ impl Model {
         let shown = self.snapshot.as_ref().filter(|_| self.frozen)?;
         let newest = self.held_back.as_ref().unwrap_or(shown);
         Some(newest.taken_ns.saturating_sub(shown.taken_ns))
+    }
+
+    /// Says what a key did, for a while.
+    pub fn say(&mut self, text: &str) {
+        self.said = Some((text.to_owned(), self.now_ns()));
+    }
+
+    /// What the last key did, as long as it is news.
+    #[must_use]
+    pub fn said(&self) -> Option<&str> {
+        let (text, when_ns) = self.said.as_ref()?;
+        (self.now_ns().saturating_sub(*when_ns) < NEWS_NS).then_some(text)
+    }
+
+    /// The time of the newest picture.
+    fn now_ns(&self) -> u64 {
+        let newest = self.held_back.as_ref().or(self.snapshot.as_ref());
+        newest.map_or(0, |snapshot| snapshot.taken_ns)
     }
 
     /// Is the order of the rows held?
@@ -327,7 +347,7 @@ impl Model {
             Action::Redraw => return Effect::Redraw,
             Action::Pause => return Effect::Pause,
             Action::Reset => {
-                self.said = Some("counting from now on".to_owned());
+                self.say("counting from now on");
                 return Effect::Tell(Command::Reset);
             }
             Action::Filter => self.prompt = Some(Prompt::with(self.query.filter.to_string())),

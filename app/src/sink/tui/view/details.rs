@@ -2,12 +2,11 @@
 
 use ratatui::text::Line;
 
-use super::style;
+use super::{Shown, style};
 use crate::flow::{FlowReport, Leg, Outcome, Role, Thresholds};
-use crate::sink::format::{UNKNOWN, age, bytes, duration, maybe_duration, percent, rate};
+use crate::sink::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
 use crate::sink::tui::columns::Context;
-use crate::sink::tui::model::Model;
-use crate::snapshot::{Figures, Outcomes, Row, RowKey, Selection, Snapshot};
+use crate::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
 
 /// Width of what stands before a fact.
 const LABEL: usize = 13;
@@ -36,7 +35,8 @@ impl Story {
 }
 
 /// What is known of the selected row.
-pub(super) fn row(snapshot: &Snapshot, model: &Model, context: &Context<'_>) -> Story {
+pub(super) fn row(shown: &Shown<'_>) -> Story {
+    let Shown { snapshot, model, context } = shown;
     let Some(selected) = model.rows().get(model.selected_row()).copied() else {
         return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
     };
@@ -47,7 +47,7 @@ pub(super) fn row(snapshot: &Snapshot, model: &Model, context: &Context<'_>) -> 
     facts.push(("new", format!("{} attempts a second", rate(selected.new_per_s))));
     facts.extend(figures("window", &format!("in the last {window}: "), &selected.figures));
     match snapshot.selection.as_ref().filter(|selection| selection.row.key == selected.key) {
-        Some(selection) => facts.extend(at_length(selection, snapshot, context)),
+        Some(selection) => facts.extend(at_length(selection, shown)),
         None if model.frozen => facts.push(("more", "is not held while the display is frozen".to_owned())),
         None => {}
     }
@@ -56,7 +56,7 @@ pub(super) fn row(snapshot: &Snapshot, model: &Model, context: &Context<'_>) -> 
 
 fn who(row: &Row, context: &Context<'_>) -> String {
     let interface = context.scene.interface(row.key.interface());
-    let peers = if row.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", row.peers) };
+    let peers = counted(row.peers as u64, "peer");
     let what = match row.key {
         RowKey::Peer(peer) if peer.inbound => {
             format!("connects to port {} of this host", peer.service.port)
@@ -118,27 +118,27 @@ fn segments(outcomes: &Outcomes) -> String {
 }
 
 /// What is known of the row beyond what its line says.
-fn at_length(selection: &Selection, snapshot: &Snapshot, context: &Context<'_>) -> Vec<Fact> {
-    let clock = |ns: u64| {
-        format!("{} ({} ago)", context.scene.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
+fn at_length(selection: &Selection, shown: &Shown<'_>) -> Vec<Fact> {
+    let Shown { snapshot, model, context } = shown;
+    let since = format!("since {}: ", context.scene.time_of_day(snapshot.counted_ns));
+    let mut facts = figures("in all", &since, &selection.total);
+    let matching = if model.query.filter.is_empty() || model.interest().selected_flows == 0 {
+        String::new()
+    } else {
+        format!(", {} of them match the filter", selection.matching)
     };
-    let mut facts = figures(
-        "in all",
-        &format!("since {}: ", context.scene.time_of_day(snapshot.counted_ns)),
-        &selection.total,
-    );
     facts.extend([
-        ("usual", format!("rtt {}, the median of all that time", maybe_duration(selection.usual_ns))),
-        ("waiting", format!("{} attempts have no answer yet", selection.waiting)),
-        ("flows", format!("{} known, {} of them match the filter", selection.flow_count, selection.matching)),
-        ("first heard", clock(selection.first_ns)),
-        ("last heard", clock(selection.last_ns)),
+        ("waiting", format!("{} without an answer yet", counted(selection.waiting, "attempt"))),
+        ("flows", format!("{} known{matching}", selection.flow_count)),
+        ("first heard", clock(selection.row.first_ns, context)),
+        ("last heard", clock(selection.last_ns, context)),
     ]);
     facts
 }
 
 /// What is known of the flow that is read about.
-pub(super) fn flow(model: &Model, context: &Context<'_>) -> Story {
+pub(super) fn flow(shown: &Shown<'_>) -> Story {
+    let Shown { snapshot, model, context } = shown;
     let Some(flow) = &model.read else {
         return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
     };
@@ -155,8 +155,7 @@ pub(super) fn flow(model: &Model, context: &Context<'_>) -> Story {
     if context.is_own_session(&flow.local, &flow.remote) {
         facts.push(("@", "the SSH session that you look through".to_owned()));
     }
-    let is_known = model.snapshot.as_ref().is_some_and(|snapshot| snapshot.flow.is_some());
-    if !is_known {
+    if snapshot.flow.is_none() {
         facts.push(("forgotten", "this is what was known of it last".to_owned()));
     }
     Story { title, facts }
@@ -194,12 +193,10 @@ fn outcome(flow: &FlowReport) -> String {
 }
 
 fn tries(flow: &FlowReport) -> String {
-    let counted = |count: Option<u32>, what: &str| match count {
-        None => format!("no {what} was seen"),
-        Some(1) => format!("1 {what}"),
-        Some(count) => format!("{count} {what}s"),
+    let seen = |count: Option<u32>, what: &str| {
+        count.map_or_else(|| format!("no {what} was seen"), |count| counted(count.into(), what))
     };
-    format!("{}, {}", counted(flow.tries, "SYN"), counted(flow.syn_acks, "SYN-ACK"))
+    format!("{}, {}", seen(flow.tries, "SYN"), seen(flow.syn_acks, "SYN-ACK"))
 }
 
 fn latencies(flow: &FlowReport) -> Vec<Fact> {
@@ -230,7 +227,8 @@ fn latencies(flow: &FlowReport) -> Vec<Fact> {
 fn volumes(flow: &FlowReport) -> Vec<Fact> {
     let words = |index: usize| {
         let volume = &flow.volumes[index];
-        format!("{} in {} segments, {} sent again", bytes(volume.bytes), volume.segments, volume.retransmits)
+        let segments = counted(volume.segments, "segment");
+        format!("{} in {segments}, {} sent again", bytes(volume.bytes), volume.retransmits)
     };
     vec![("sent", words(0)), ("received", words(1))]
 }

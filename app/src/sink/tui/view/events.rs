@@ -5,20 +5,14 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 
 use super::table::Grid;
-use super::{empty, rule, style};
-use crate::sink::tui::columns::Context;
+use super::{Shown, empty, rule, style};
 use crate::sink::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
-use crate::sink::tui::model::{Model, View};
-use crate::snapshot::{Incident, Snapshot, What};
+use crate::sink::tui::model::View;
+use crate::snapshot::{Incident, What};
 
 /// Draws a rule and as many events as fit.
-pub(super) fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    snapshot: &Snapshot,
-    model: &Model,
-    context: &Context<'_>,
-) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let matching = snapshot.incidents.matching;
     let title = if matching == 0 { "events".to_owned() } else { format!("events: {matching}, newest first") };

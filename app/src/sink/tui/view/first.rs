@@ -5,31 +5,25 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
-use super::{empty, events, flows, histogram, past, rows, rule};
-use crate::sink::tui::columns::Context;
-use crate::sink::tui::model::Model;
+use super::latency::slow_from;
+use super::{Shown, empty, events, flows, histogram, past, rows, rule};
 use crate::sink::tui::room::Room;
-use crate::snapshot::{Selection, Snapshot};
+use crate::snapshot::Selection;
 
 /// Width of the flows where the histogram stands beside them.
-const FLOWS_WIDTH: u16 = 50;
+const FLOWS_WIDTH: u16 = 52;
 /// On a wide screen the flows take this share, for they have more columns.
 const FLOWS_SHARE: (u16, u16) = (3, 5);
 
 /// Draws all parts that there is room for.
-pub(super) fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    snapshot: &Snapshot,
-    model: &Model,
-    context: &Context<'_>,
-) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, context, .. } = shown;
     if snapshot.rows.is_empty() {
         return empty::nothing_matches(frame, area, "row");
     }
-    let room = Room::of(model.size);
+    let room = Room::of(shown.model.size);
     let Some(selection) = snapshot.selection.as_ref().filter(|_| room.flows) else {
-        return rows::draw(frame, area, snapshot, model, context);
+        return rows::draw(frame, area, shown);
     };
     let past_height = if room.past { past::STRIP_HEIGHT + 1 } else { 0 };
     let log_height = if room.log { (area.height / 5).clamp(5, 14) } else { 0 };
@@ -42,35 +36,27 @@ pub(super) fn draw(
         Constraint::Length(log_height),
     ])
     .areas(area);
-    rows::draw(frame, upper, snapshot, model, context);
-    below(frame, lower, selection, model, context, room);
+    rows::draw(frame, upper, shown);
+    below(frame, lower, shown, selection);
     if room.past {
         past::strip(frame, past_area, selection.past.as_ref(), &context.row(&selection.row.key));
     }
     if room.log {
-        events::draw(frame, log, snapshot, model, context);
+        events::draw(frame, log, shown);
     }
 }
 
 /// The selected row's flows, beside its histogram where there is room for that.
-fn below(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    selection: &Selection,
-    model: &Model,
-    context: &Context<'_>,
-    room: Room,
-) {
+fn below(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let is_other = model.rows().get(model.selected_row()).is_some_and(|row| row.key != selection.row.key);
-    if model.frozen && is_other {
+    if !shown.is_held(selection) {
         frame.render_widget(rule::ruled(head.width, "flows"), head);
         return empty::not_held(frame, body);
     }
-    let title = flows::title(selection, context);
-    if !room.histogram {
+    let title = flows::title(selection, &shown.context);
+    if !Room::of(shown.model.size).histogram {
         frame.render_widget(rule::ruled(head.width, &title), head);
-        return flows::draw(frame, body, selection, model, context);
+        return flows::draw(frame, body, shown, selection);
     }
     let (part, whole) = FLOWS_SHARE;
     let width = (area.width * part / whole).max(FLOWS_WIDTH);
@@ -78,8 +64,8 @@ fn below(
     let [left, gap, right] = Layout::horizontal(sizes).areas(body);
     frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection)), head);
     frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
-    flows::draw(frame, left, selection, model, context);
-    histogram::draw(frame, right, selection);
+    flows::draw(frame, left, shown, selection);
+    histogram::draw(frame, right, selection, slow_from(shown.snapshot, selection));
 }
 
 /// A bit less than half, and what the rows leave over on a tall screen.

@@ -4,12 +4,12 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::table::Grid;
-use super::{empty, rule, style};
+use super::{Shown, empty, rule, style};
 use crate::flow::{FlowReport, Outcome};
 use crate::sink::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
 use crate::sink::tui::columns::{Column, Context};
-use crate::sink::tui::model::{Model, Pane};
-use crate::snapshot::{FlowOrder, Selection, Snapshot};
+use crate::sink::tui::model::Pane;
+use crate::snapshot::{FlowOrder, Selection};
 
 /// What stands above the flows of the selected row: whose, and how many.
 pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
@@ -23,25 +23,14 @@ pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
 }
 
 /// Draws those of the selected row.
-pub(super) fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    selection: &Selection,
-    model: &Model,
-    context: &Context<'_>,
-) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
     let columns = wanted(has_peers(selection.row.key.group()), 1);
-    table(frame, area, &columns, model, context, model.pane == Pane::Flows);
+    table(frame, area, shown, &columns, shown.model.pane == Pane::Flows);
 }
 
 /// Draws those of all.
-pub(super) fn draw_all(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    snapshot: &Snapshot,
-    model: &Model,
-    context: &Context<'_>,
-) {
+pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, context, .. } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let title = match &snapshot.flows {
         // The picture was taken before this view was opened.
@@ -63,17 +52,17 @@ pub(super) fn draw_all(
     if snapshot.flows.as_ref().is_some_and(|flows| flows.rows.is_empty()) {
         return empty::nothing_matches(frame, body, "flow");
     }
-    table(frame, body, &wanted(true, context.scene.interfaces.len()), model, context, true);
+    table(frame, body, shown, &wanted(true, context.scene.interfaces.len()), true);
 }
 
 fn table(
     frame: &mut Frame<'_>,
     area: Rect,
+    shown: &Shown<'_>,
     columns: &[&'static Column<FlowReport, FlowOrder>],
-    model: &Model,
-    context: &Context<'_>,
     is_active: bool,
 ) {
+    let Shown { model, context, .. } = shown;
     let grid = Grid {
         columns,
         flexible: (LEAST_PEER, LONGEST_PEER),

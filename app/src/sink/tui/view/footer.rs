@@ -23,8 +23,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     match &model.prompt {
         Some(prompt) => draw_prompt(frame, above, prompt),
         None => {
-            if let Some(said) = &model.said {
-                return frame.render_widget(Line::styled(said.as_str(), style::strong()), keys_area);
+            if let Some(said) = model.said() {
+                return frame.render_widget(Line::styled(said, style::strong()), keys_area);
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn title(selection: &Selection) -> String {
 }
 
 /// Draws the bars, or says why there are none.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection, slow_ns: Option<u64>) {
     let Some(rtt) = selection.total.rtt else {
         frame.render_widget(Span::styled("no handshake was completed", style::faint()), area);
         return;
@@ -36,8 +36,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection) {
         let marks = marks(&rtt, bar.from_ns, end_ns, index == 0);
         Line::from(vec![
             Span::raw(format!("{:>LABEL$} ", scale(bar.from_ns))),
-            Span::raw(format!("{:<room$}", filled(bar.count, most, room))),
-            Span::raw(format!(" {:>COUNT$} ", count(bar.count))),
+            Span::styled(
+                format!("{:<room$}", filled(bar.count, most, room)),
+                style::latency(bar.from_ns, slow_ns),
+            ),
+            Span::raw(format!(" {:>COUNT$} ", if bar.count == 0 { String::new() } else { count(bar.count) })),
             Span::styled(marks, style::strong()),
         ])
     });
@@ -55,7 +58,7 @@ pub(super) fn scale(ns: u64) -> String {
 }
 
 /// Neighbours are taken together until there is a row for each bar.
-pub(super) fn merged(bars: &[Bar], rows: usize) -> Vec<Bar> {
+fn merged(bars: &[Bar], rows: usize) -> Vec<Bar> {
     let together = bars.len().div_ceil(rows.max(1)).max(1);
     let sum = |part: &[Bar]| Bar { from_ns: part[0].from_ns, count: part.iter().map(|bar| bar.count).sum() };
     bars.chunks(together).map(sum).collect()
@@ -74,13 +77,15 @@ fn filled(count: u64, most: u64, room: usize) -> String {
 
 /// The percentiles that fall into a range, the first and the last of them; the first range takes those below
 /// it, too.
-pub(super) fn marks(rtt: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
-    let named = [("50", rtt.p50_ns), ("90", rtt.p90_ns), ("99", rtt.p99_ns)];
-    let within: Vec<&str> = named
-        .iter()
-        .filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns)
-        .map(|(name, _)| *name)
-        .collect();
+fn marks(rtt: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
+    let named = [(50, rtt.p50_ns), (90, rtt.p90_ns), (99, rtt.p99_ns)];
+    let within = named.into_iter().filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns);
+    percentiles(within.map(|(name, _)| name))
+}
+
+/// `p50`, or the first and the last of several: `p50-99`.
+pub(super) fn percentiles(within: impl Iterator<Item = u64>) -> String {
+    let within: Vec<u64> = within.collect();
     match within[..] {
         [] => String::new(),
         [only] => format!("p{only}"),

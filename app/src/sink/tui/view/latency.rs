@@ -4,33 +4,23 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use super::{empty, heat, past, rule, style};
-use crate::sink::format::age;
-use crate::sink::tui::columns::Context;
-use crate::sink::tui::model::Model;
-use crate::snapshot::Snapshot;
-use crate::snapshot::past::PAST_NS;
+use super::{Shown, empty, heat, past, rule, style};
+use crate::snapshot::{Selection, Snapshot};
 
 /// Below this height the heat map says nothing.
 const LEAST_MAP: u16 = 3;
 
 /// Draws both.
-pub(super) fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    snapshot: &Snapshot,
-    model: &Model,
-    context: &Context<'_>,
-) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, context, .. } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let Some(selection) = &snapshot.selection else {
         return empty::nothing_matches(frame, body, "row");
     };
     let name = context.row(&selection.row.key);
-    let title = format!("round-trip times of {name}, last {}", age(PAST_NS));
+    let title = format!("round-trip times of {name}, last {} min", past::minutes());
     frame.render_widget(rule::ruled(head.width, &title), head);
-    let is_other = model.rows().get(model.selected_row()).is_some_and(|row| row.key != selection.row.key);
-    if model.frozen && is_other {
+    if !shown.is_held(selection) {
         return empty::not_held(frame, body);
     }
     // The picture was taken before this view was opened.
@@ -39,18 +29,22 @@ pub(super) fn draw(
     let lines = series.min(body.height.saturating_sub(LEAST_MAP + 1).max(3));
     let sizes = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lines)];
     let [map, axis, below] = Layout::vertical(sizes).areas(body);
-    heat::draw(frame, map, past, selection.total.rtt.as_ref());
+    heat::draw(frame, map, past, slow_from(snapshot, selection));
     draw_axis(frame, axis);
     past::draw(frame, below, past, &past::ALL);
+}
+
+/// From where on a round-trip time of the row is slow.
+pub(super) fn slow_from(snapshot: &Snapshot, selection: &Selection) -> Option<u64> {
+    snapshot.thresholds.slow.from_ns(selection.total.rtt.map(|rtt| rtt.p50_ns))
 }
 
 /// `-5m … now` below the slots.
 fn draw_axis(frame: &mut Frame<'_>, area: Rect) {
     let [_, bars, _] = past::columns(area);
-    let minutes = PAST_NS / 60_000_000_000;
-    let minute = bars.width / u16::try_from(minutes).unwrap_or(1);
-    for ago in 1..=minutes {
-        let left = bars.width.saturating_sub(minute * u16::try_from(ago).unwrap_or(0));
+    let minute = bars.width / past::minutes();
+    for ago in 1..=past::minutes() {
+        let left = bars.width.saturating_sub(minute * ago);
         let label = Rect { x: bars.x + left, width: minute.min(bars.width), ..bars };
         frame.render_widget(Line::styled(format!("-{ago}m"), style::faint()), label);
     }

@@ -27,7 +27,7 @@ use super::model::{Level, Model, Page, Place, View};
 use super::room::{Room, SMALLEST};
 use crate::flow::Thresholds;
 use crate::sink::Scene;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Selection, Snapshot};
 
 /// Draws everything. Gives how many lines of the uppermost page there is no room for.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) -> usize {
@@ -44,10 +44,10 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) -> usize {
         frame.render_widget(format!("tcptop {}: starting", scene.all_interfaces()), top);
         return levels(frame, middle, model, None);
     };
-    let context = context(model, snapshot, scene);
-    vitals::draw(frame, top, snapshot, model, scene);
-    body(frame, middle, snapshot, model, &context);
-    levels(frame, middle, model, Some((snapshot, &context)))
+    let shown = Shown { snapshot, model, context: context(model, snapshot, scene) };
+    vitals::draw(frame, top, &shown);
+    body(frame, middle, &shown);
+    levels(frame, middle, model, Some(&shown))
 }
 
 /// The selected row, flow or event as a line of text, to be pasted somewhere.
@@ -78,43 +78,53 @@ fn context<'a>(model: &'a Model, snapshot: &Snapshot, scene: &'a Scene) -> Conte
     Context { now_ns: snapshot.taken_ns, scene, names: &model.names, own_session: model.own_session }
 }
 
-fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model, context: &Context<'_>) {
-    if snapshot.row_count == 0 && model.view != View::Events {
-        return empty::nothing_yet(frame, area, context);
+/// What the views draw.
+#[derive(Clone, Copy, Debug)]
+struct Shown<'a> {
+    snapshot: &'a Snapshot,
+    model: &'a Model,
+    context: Context<'a>,
+}
+
+impl Shown<'_> {
+    /// Does this belong to the selected row? While the display is held another one can be selected, of which nothing
+    /// is known but its line.
+    fn is_held(&self, selection: &Selection) -> bool {
+        let rows = self.model.rows();
+        let selected = rows.get(self.model.selected_row());
+        !self.model.frozen || selected.is_none_or(|row| row.key == selection.row.key)
     }
-    match model.view {
-        View::Peers => first::draw(frame, area, snapshot, model, context),
-        View::Flows => flows::draw_all(frame, area, snapshot, model, context),
-        View::Latency => latency::draw(frame, area, snapshot, model, context),
-        View::Events => events::draw(frame, area, snapshot, model, context),
+}
+
+fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    if shown.snapshot.row_count == 0 && shown.model.view != View::Events {
+        return empty::nothing_yet(frame, area, &shown.context);
+    }
+    match shown.model.view {
+        View::Peers => first::draw(frame, area, shown),
+        View::Flows => flows::draw_all(frame, area, shown),
+        View::Latency => latency::draw(frame, area, shown),
+        View::Events => events::draw(frame, area, shown),
     }
 }
 
 /// Draws what lies over the view. Gives how many of its lines there is no room for.
-fn levels(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    model: &Model,
-    shown: Option<(&Snapshot, &Context<'_>)>,
-) -> usize {
+fn levels(frame: &mut Frame<'_>, area: Rect, model: &Model, shown: Option<&Shown<'_>>) -> usize {
     let Some(level) = model.levels.last() else { return 0 };
-    match (level.page, shown) {
-        (Page::Help(place), _) => {
-            let thresholds = shown.map_or_else(Thresholds::default, |(snapshot, _)| snapshot.thresholds);
-            page::draw(frame, area, help::lines(place, &thresholds), level.line)
-        }
+    let text = match (level.page, shown) {
         (Page::Order, _) => {
             order::draw(frame, area, model, level.line);
-            usize::MAX
+            return usize::MAX;
         }
-        (Page::Row, Some((snapshot, context))) => {
-            page::draw(frame, area, details::row(snapshot, model, context).lines(), level.line)
+        (Page::Help(place), _) => {
+            let thresholds = shown.map_or_else(Thresholds::default, |shown| shown.snapshot.thresholds);
+            help::lines(place, &thresholds)
         }
-        (Page::Flow(_), Some((_, context))) => {
-            page::draw(frame, area, details::flow(model, context).lines(), level.line)
-        }
-        (Page::Row | Page::Flow(_), None) => 0,
-    }
+        (Page::Row, Some(shown)) => details::row(shown).lines(),
+        (Page::Flow(_), Some(shown)) => details::flow(shown).lines(),
+        (Page::Row | Page::Flow(_), None) => return 0,
+    };
+    page::draw(frame, area, text, level.line)
 }
 
 /// The word for a place, above its help.

@@ -6,8 +6,9 @@ use ratatui::text::Line;
 use ratatui::widgets::Sparkline;
 
 use super::{rule, style};
+use crate::flow::Verdict;
+use crate::flow::history::SLOTS;
 use crate::sink::format::{UNKNOWN, age, count, maybe_duration};
-use crate::snapshot::past::{PAST_NS, PAST_SLOT_NS};
 use crate::snapshot::{Moment, Past, Percentiles};
 
 /// Lines of the strip on the first screen, without its rule.
@@ -24,14 +25,16 @@ pub(super) struct Series {
     name: &'static str,
     value: fn(&Moment) -> Option<u64>,
     text: fn(Option<u64>) -> String,
+    /// What it is the sign of.
+    verdict: Option<Verdict>,
 }
 
 const fn latency(name: &'static str, value: fn(&Moment) -> Option<u64>) -> Series {
-    Series { name, value, text: maybe_duration }
+    Series { name, value, text: maybe_duration, verdict: None }
 }
 
-const fn number(name: &'static str, value: fn(&Moment) -> Option<u64>) -> Series {
-    Series { name, value, text: |most| most.map_or_else(|| UNKNOWN.to_owned(), count) }
+const fn number(name: &'static str, verdict: Option<Verdict>, value: fn(&Moment) -> Option<u64>) -> Series {
+    Series { name, value, text: |most| most.map_or_else(|| UNKNOWN.to_owned(), count), verdict }
 }
 
 fn rtt(moment: &Moment, which: impl Fn(&Percentiles) -> u64) -> Option<u64> {
@@ -39,8 +42,8 @@ fn rtt(moment: &Moment, which: impl Fn(&Percentiles) -> u64) -> Option<u64> {
 }
 
 const P99: Series = latency("p99", |moment| rtt(moment, |rtt| rtt.p99_ns));
-const UNANSWERED: Series = number("unans", |moment| Some(moment.unanswered));
-const RETRANSMITS: Series = number("retr", |moment| Some(moment.retransmits));
+const UNANSWERED: Series = number("unans", Some(Verdict::NoAnswer), |moment| Some(moment.unanswered));
+const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment| Some(moment.retransmits));
 
 /// Those of the first screen.
 const STRIP: [Series; STRIP_HEIGHT as usize] = [P99, UNANSWERED, RETRANSMITS];
@@ -50,16 +53,16 @@ pub(super) const ALL: [Series; 7] = [
     latency("p50", |moment| rtt(moment, |rtt| rtt.p50_ns)),
     latency("p90", |moment| rtt(moment, |rtt| rtt.p90_ns)),
     P99,
-    number("opened", |moment| Some(moment.opened)),
+    number("opened", None, |moment| Some(moment.opened)),
     UNANSWERED,
-    number("refused", |moment| Some(moment.refused)),
+    number("refused", Some(Verdict::Refuses), |moment| Some(moment.refused)),
     RETRANSMITS,
 ];
 
 /// Draws a rule and the series of the first screen.
 pub(super) fn strip(frame: &mut Frame<'_>, area: Rect, past: Option<&Past>, name: &str) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let title = format!("last {} of {name}, {} a bar", age(PAST_NS), age(PAST_SLOT_NS));
+    let title = format!("last {} min of {name}, {} a bar", minutes(), age(Past::SLOT_NS));
     frame.render_widget(rule::ruled(head.width, &title), head);
     if let Some(past) = past {
         draw(frame, body, past, &STRIP);
@@ -75,7 +78,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Past, all: &[Series
         frame.render_widget(Line::styled(series.name, style::strong()), label);
         frame.render_widget(Line::from(format!(" max {:<7}", (series.text)(greatest))), most);
         let bars_shown = stretched(&values, bars.width).into_iter().map(|value| height(value, greatest));
-        frame.render_widget(Sparkline::default().max(STEPS).data(bars_shown.collect::<Vec<_>>()), bars);
+        let sparkline = Sparkline::default().max(STEPS).data(bars_shown.collect::<Vec<_>>());
+        frame.render_widget(sparkline.style(style::verdict(series.verdict)), bars);
     }
 }
 
@@ -93,7 +97,12 @@ pub(super) fn slot_width(width: u16) -> u16 {
 
 /// How many slots there are.
 pub(super) fn slots() -> u16 {
-    u16::try_from(PAST_NS / PAST_SLOT_NS).unwrap_or(u16::MAX)
+    u16::try_from(SLOTS).unwrap_or(u16::MAX)
+}
+
+/// How long they are together.
+pub(super) fn minutes() -> u16 {
+    u16::try_from(SLOTS as u64 * Past::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
 }
 
 /// The newest values at the right end of so many columns, each as wide as fits.

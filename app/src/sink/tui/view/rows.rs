@@ -3,26 +3,25 @@
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
-use super::style;
 use super::table::Grid;
+use super::{Shown, style};
+use crate::sink::tui::columns::Column;
 use crate::sink::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
-use crate::sink::tui::columns::{Column, Context};
-use crate::sink::tui::model::{Model, Pane};
-use crate::snapshot::{Row, RowOrder, Snapshot};
+use crate::sink::tui::model::Pane;
+use crate::snapshot::{Row, RowOrder};
 
 /// Draws titles and rows.
-pub(super) fn draw(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    snapshot: &Snapshot,
-    model: &Model,
-    context: &Context<'_>,
-) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, model, context } = shown;
     let columns = wanted(model.columns.as_deref(), snapshot.group, context.scene.interfaces.len());
     let rows = model.rows();
     let all = snapshot.matching == snapshot.row_count && rows.len() < usize::from(area.height);
     let title = title(snapshot.group).to_owned();
-    let counted = format!("{title} ({} of {})", snapshot.matching, snapshot.row_count);
+    let counted = if snapshot.matching == snapshot.row_count {
+        format!("{title} ({})", snapshot.row_count)
+    } else {
+        format!("{title} ({} of {})", snapshot.matching, snapshot.row_count)
+    };
     let grid = Grid {
         columns: &columns,
         flexible: (LEAST_NAME, LONGEST_NAME),

@@ -15,9 +15,9 @@ pub(super) const fn underlined() -> Style {
     Style::new().add_modifier(Modifier::UNDERLINED)
 }
 
-/// What matters less.
+/// What matters less. Not in dark grey: some palettes have the background's colour there.
 pub(super) const fn faint() -> Style {
-    Style::new().fg(Color::DarkGray)
+    Style::new().add_modifier(Modifier::DIM)
 }
 
 /// What is missing from the figures, and what makes no sense.
@@ -34,6 +34,11 @@ pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
         Some(Verdict::Loses) => Style::new().fg(Color::Cyan),
         None => Style::new(),
     }
+}
+
+/// Round-trip times from `from_ns` on, where those from `slow_ns` on are slow.
+pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
+    verdict(slow_ns.filter(|slow_ns| from_ns >= *slow_ns).map(|_| Verdict::Slow))
 }
 
 /// A flow with this outcome.

@@ -5,10 +5,10 @@ use ratatui::layout::{Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::style;
+use super::{Shown, style};
 use crate::sink::Scene;
 use crate::sink::format::{age, clock, count, maybe_duration, percent, rate};
-use crate::sink::tui::columns::shorten;
+use crate::sink::tui::columns::{Context, shorten};
 use crate::sink::tui::model::Model;
 use crate::snapshot::{Group, Snapshot};
 
@@ -16,7 +16,8 @@ use crate::snapshot::{Group, Snapshot};
 const LEAST_FILTER: usize = 16;
 
 /// Draws both.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model, scene: &Scene) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, model, context: Context { scene, .. } } = shown;
     let [first, second] = area.layout(&Layout::vertical([1, 1]));
     let right = right(snapshot, scene);
     let room = usize::from(first.width).saturating_sub(right.width() + 2);
