@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{ebpf, shell, test, tidy};
+use crate::{ebpf, screenshots, shell, test, tidy};
 
 /// A step with the path of this program, which building the workspace may replace while it runs.
 type Step = fn(&Path) -> Result<()>;
@@ -27,6 +27,7 @@ const STEPS: &[(&str, Step)] = &[
         shell::call(shell::cargo(doc).env("RUSTDOCFLAGS", "-D warnings"))
     }),
     ("test", |_| test::run(&test::Args::default())),
+    ("screenshots --check", |_| screenshots::run(&screenshots::Args::check())),
     // A process of its own: where this is not root, it goes on as sudo.
     ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),

@@ -100,9 +100,11 @@ impl MainLoop {
 
     /// Takes what was typed. Gives false when that is to quit.
     fn take_keys(&mut self, hangup: &Hangup) -> io::Result<bool> {
-        // Each time anew: the event library would spin on a terminal that hung up meanwhile.
-        while hangup.wait_for_key(Duration::ZERO)? && event::poll(Duration::ZERO)? {
-            let action = match event::read()? {
+        // Keys that were read ahead are not seen by whoever watches the terminal. But it may have hung up meanwhile.
+        while event::poll(Duration::ZERO)? {
+            let event = event::read()?;
+            hangup.wait_for_key(Duration::ZERO)?;
+            let action = match event {
                 Event::Key(key) => keys::action(&key, self.model.place()),
                 Event::Mouse(mouse) => wheel(mouse.kind),
                 Event::FocusGained | Event::FocusLost | Event::Paste(_) | Event::Resize(..) => None,

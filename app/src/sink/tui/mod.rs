@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crossterm::style::force_color_output;
 use tokio::sync::{mpsc, watch};
 
 use self::job::{Job, Jobs};
@@ -90,6 +91,8 @@ impl Screen {
         let jobs = Jobs::listen()?;
         model.columns.clone_from(&setup.columns);
         model.own_session = own_session::find();
+        // The library would take NO_COLOR's word before `--color always`.
+        force_color_output(setup.look.colour);
         let screenful = Screenful::enter(setup.mouse)?;
         let main_loop = MainLoop::new(shown, wishes, screenful, model, setup.look);
         let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || main_loop.run())?;

@@ -114,7 +114,7 @@ fn counts(outcomes: &Outcomes) -> String {
 fn segments(outcomes: &Outcomes) -> String {
     let share = percent(outcomes.retransmit_share());
     let Outcomes { sent, resent, repeated, .. } = outcomes;
-    format!("{resent} of {sent} data segments sent again, and {repeated} SYNs or SYN-ACKs: {share} % of all")
+    format!("sent again: {resent} of {sent} data segments, {repeated} SYNs or SYN-ACKs ({share} %)")
 }
 
 /// What is known of the row beyond what its line says.

@@ -60,8 +60,8 @@ fn below(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selec
     }
     let (part, whole) = FLOWS_SHARE;
     let width = (area.width * part / whole).max(FLOWS_WIDTH);
-    let sizes = [Constraint::Length(width), Constraint::Length(2), Constraint::Fill(1)];
-    let [left, gap, right] = Layout::horizontal(sizes).areas(body);
+    let sizes = [width - 1, 1, 2].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
+    let [left, _, gap, right] = Layout::horizontal(sizes).areas(body);
     frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection)), head);
     frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
     flows::draw(frame, left, shown, selection);

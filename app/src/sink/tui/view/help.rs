@@ -23,11 +23,11 @@ pub(super) fn lines(place: Place, thresholds: &Thresholds) -> Vec<Line<'static>>
     let keys = bound.map(|binding| row(binding.label, binding.help));
     let section = |title: String| [Line::default(), Line::styled(title, style::strong())];
     let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(word, text)| row(word, text)).collect::<Vec<_>>();
-    [Line::styled(format!("Keys: {}", place_name(place)), style::strong())]
+    [Line::styled("Letters", style::strong())]
         .into_iter()
-        .chain(keys)
-        .chain(section("Letters".to_owned()))
         .chain(letters(thresholds))
+        .chain(section(format!("Keys: {}", place_name(place))))
+        .chain(keys)
         .chain(section("Columns".to_owned()))
         .chain(columns(place))
         .chain(section("Words".to_owned()))

@@ -19,8 +19,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, text: Vec<Line<'static>>, 
     frame.render_widget(Paragraph::new(shown), area);
     let below = out_of_sight.saturating_sub(line);
     if below > 0 {
-        let more = Line::styled(format!(" {below} more ↓"), style::faint()).right_aligned();
-        frame.render_widget(more, Rect { y: area.bottom().saturating_sub(1), height: 1, ..area });
+        let more = Line::styled(format!(" {below} more ↓"), style::faint());
+        let width = u16::try_from(more.width()).unwrap_or(u16::MAX).min(area.width);
+        let corner = Rect { x: area.right() - width, y: area.bottom().saturating_sub(1), width, height: 1 };
+        frame.render_widget(more, corner.intersection(area));
     }
     out_of_sight
 }
