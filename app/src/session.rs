@@ -9,12 +9,12 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
-use crate::flow::FlowTable;
+use crate::flow::{FlowTable, PeerKey};
 use crate::sink::outlet::Outlet;
 use crate::sink::tui::Command;
 use crate::sink::writer::{Stopped, WhenFull};
 use crate::sink::{Scene, report};
-use crate::snapshot::{Camera, Intake, Interest, Snapshot, Span};
+use crate::snapshot::{self, Camera, Intake, Interest, Query, Snapshot, Span};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -78,11 +78,13 @@ impl<'a> Session<'a> {
         when_full: WhenFull,
     ) -> Result<Self, Error> {
         let scene = Arc::new(scene);
+        let mut interest = Interest { query: config.query.clone(), ..Interest::totals(Span::Window) };
+        interest.query.filter.bind(&scene.interfaces);
         Ok(Self {
             config,
             table: FlowTable::new(&config.limits),
             intake: Intake { started_ns, ..Intake::default() },
-            interest: Interest { query: config.query.clone(), ..Interest::totals(Span::Window) },
+            interest,
             camera: Camera::default(),
             latest_ns: started_ns,
             outlet: Outlet::open(config, &scene, when_full)?,
@@ -125,7 +127,16 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When it cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
-        let events = self.table.take_events();
+        let mut events = self.table.take_events();
+        if self.has_screen() {
+            self.camera.note(&events);
+            return Ok(());
+        }
+        let (filter, stats) = (&self.interest.query.filter, self.table.stats());
+        events.retain(|event| {
+            let verdict = |peer: &PeerKey| snapshot::verdict(stats, peer, event.time_ns());
+            filter.matches_flow(event.flow(), event.time_ns(), &verdict)
+        });
         self.outlet.events(&events, &self.scene)
     }
 
@@ -152,6 +163,7 @@ impl<'a> Session<'a> {
     /// Shows everything in another scene from now on.
     pub fn change_scene(&mut self, scene: Scene) {
         self.scene = Arc::new(scene);
+        self.interest.query.filter.bind(&self.scene.interfaces);
         self.outlet.change_scene(&self.scene);
     }
 
@@ -209,7 +221,8 @@ impl<'a> Session<'a> {
             self.table.finish(now_ns);
         }
         let delivered = self.deliver();
-        let query = self.interest.query.clone();
+        // What was chosen at the screen was for the screen.
+        let query = if self.has_screen() { Query::default() } else { self.interest.query.clone() };
         let interest = Interest { query, rows: REPORT_PEERS, ..Interest::totals(Span::SinceStart) };
         let snapshot = self.snapshot(now_ns, &interest);
         let closing = match self.config.ending {

@@ -200,6 +200,26 @@ pub struct RetransmitReport {
     pub after_ns: Option<u64>,
 }
 
+impl Event {
+    /// The flow that it is of.
+    #[must_use]
+    pub const fn flow(&self) -> &FlowReport {
+        match self {
+            Self::Handshake(flow) | Self::Close(flow) => flow,
+            Self::Retransmit(resent) => &resent.flow,
+        }
+    }
+
+    /// When it was, in nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn time_ns(&self) -> u64 {
+        match self {
+            Self::Handshake(flow) | Self::Close(flow) => flow.changed_ns,
+            Self::Retransmit(resent) => resent.time_ns,
+        }
+    }
+}
+
 /// Something that was decided, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -3,7 +3,7 @@
 use super::Scene;
 use super::format::{self, age, counted, duration, maybe_duration, percent};
 use crate::flow::Verdict;
-use crate::snapshot::{Figures, Percentiles, Row, Snapshot};
+use crate::snapshot::{Figures, Percentiles, Query, Row, Snapshot};
 
 /// As many of the worst peers are named in a summary.
 const WORST: usize = 3;
@@ -15,6 +15,7 @@ const LISTED: usize = 20;
 pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
     let mut lines = vec![format!("--- tcptop {} ---", scene.all_interfaces())];
     lines.extend(totals(snapshot));
+    lines.extend(filtered(snapshot));
     lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, scene)));
     lines.push(losses(snapshot));
     lines.join("\n")
@@ -24,7 +25,7 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
 /// peers since the start.
 #[must_use]
 pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
-    let began = scene.anchor.wall(snapshot.started_ns);
+    let began = scene.anchor.wall(snapshot.counted_ns);
     let ended = scene.anchor.wall(snapshot.taken_ns);
     let mut lines = vec![
         format!("tcptop {} on {}", env!("CARGO_PKG_VERSION"), scene.all_interfaces()),
@@ -33,6 +34,7 @@ pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
     ];
     lines.extend(totals(snapshot));
     lines.push(losses(snapshot));
+    lines.extend(filtered(snapshot));
     if !snapshot.rows.is_empty() {
         lines.push(String::new());
         lines.extend(table(snapshot, scene));
@@ -42,7 +44,7 @@ pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
 
 fn totals(snapshot: &Snapshot) -> Vec<String> {
     let Figures { outcomes, rtt } = &snapshot.total;
-    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.started_ns);
+    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
     let pending = snapshot.told.saturating_sub(outcomes.decided());
     let counts = [
         (outcomes.established, "established"),
@@ -86,6 +88,13 @@ fn losses(snapshot: &Snapshot) -> String {
     format!("{}, lost {}{why}", counted(snapshot.records, "record"), snapshot.losses.total())
 }
 
+/// The totals are of all; what is named one by one is what matches.
+fn filtered(snapshot: &Snapshot) -> Option<String> {
+    let Query { filter, group, .. } = &snapshot.query;
+    let (matching, all) = (snapshot.matching, counted(snapshot.row_count as u64, group.name()));
+    (!filter.is_empty()).then(|| format!("filter {filter}: {matching} of {all}"))
+}
+
 fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &Row> {
     snapshot.rows.iter().filter(|row| row.verdict.is_some())
 }
@@ -107,12 +116,14 @@ fn problem(row: &Row, scene: &Scene) -> String {
     format!("{letter} {} {what}", format::row(&row.key, scene))
 }
 
-const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
+const TITLES: [&str; 10] = ["", "", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
 
 /// The peers in columns, each as wide as its widest cell; the first two are aligned to the left.
 fn table(snapshot: &Snapshot, scene: &Scene) -> Vec<String> {
     let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, scene));
-    let cells: Vec<[String; 10]> = std::iter::once(TITLES.map(str::to_owned)).chain(rows).collect();
+    let mut titles = TITLES.map(str::to_owned);
+    titles[1] = snapshot.query.group.name().to_uppercase();
+    let cells: Vec<[String; 10]> = std::iter::once(titles).chain(rows).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 10] = std::array::from_fn(width);
     let line = |row: &[String; 10]| {
@@ -124,7 +135,7 @@ fn table(snapshot: &Snapshot, scene: &Scene) -> Vec<String> {
     let mut lines: Vec<String> = cells.iter().map(line).collect();
     let more = snapshot.matching.saturating_sub(LISTED);
     if more > 0 {
-        lines.push(format!("... and {more} more peers"));
+        lines.push(format!("... and {more} more {}s", snapshot.query.group.name()));
     }
     lines
 }

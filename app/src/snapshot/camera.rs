@@ -90,7 +90,7 @@ impl Camera {
             total,
             bars,
             past: interest.past.then(|| Past::of(history, intake.started_ns, now_ns)),
-            group: interest.query.group,
+            query: interest.query.clone(),
             rows: rows.rows,
             matching: rows.matching,
             row_count: rows.count,

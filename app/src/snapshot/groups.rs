@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::figures::Figures;
 use super::group::{Group, RowKey};
-use super::known::{Look, Peers};
+use super::known::{Known, Look, Peers};
 use super::latency::Scratch;
 use super::rank::{Ranked, RowRank};
 use super::rows::{Parts, Row, Rows, first};
@@ -14,6 +14,8 @@ use crate::flow::{Slow, Verdict};
 /// With so many peers in the rows their round-trip times are put together once a second, not for each picture.
 const MANY: usize = 1_000;
 const SECOND_NS: u64 = 1_000_000_000;
+/// Odd, with as many bits set as not: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// One row of several peers.
 #[derive(Clone, Debug)]
@@ -21,6 +23,12 @@ struct Member {
     key: RowKey,
     /// The slots of its peers.
     peers: Vec<u32>,
+    /// The sum of their serial numbers: others give another, but for a chance in very many.
+    serials: u64,
+    /// The look that found one of them changed last.
+    changed: u64,
+    /// The serials when they were added up.
+    added: u64,
     first_ns: u64,
     rank: RowRank,
     standing: Standing,
@@ -33,6 +41,8 @@ pub(super) struct Groups {
     group: Group,
     rows: Vec<Member>,
     index: HashMap<RowKey, u32>,
+    /// By the slot of a peer: its serial number, and the row that it belongs to.
+    row_of: Vec<(u64, u32)>,
     /// When the round-trip times were put together.
     timed_ns: u64,
 }
@@ -83,19 +93,51 @@ impl Groups {
 
     /// Who belongs to which row. A row that nobody belongs to goes.
     fn gather(&mut self, peers: &Peers) {
-        self.rows.iter_mut().for_each(|row| row.peers.clear());
+        for row in &mut self.rows {
+            row.peers.clear();
+            (row.serials, row.changed) = (0, 0);
+        }
         for (slot, known) in peers.passing() {
-            let key = self.group.row(&known.key);
-            let index = *self.index.entry(key).or_insert_with(|| {
-                self.rows.push(Member::new(key));
-                u32::try_from(self.rows.len() - 1).expect("there are no more rows than peers")
-            });
-            self.rows[index as usize].peers.push(slot);
+            let index = self.row_of(slot, known);
+            let row = &mut self.rows[index as usize];
+            row.peers.push(slot);
+            row.serials = row.serials.wrapping_add(known.serial.wrapping_mul(SPREAD));
+            row.changed = row.changed.max(known.changed);
         }
-        if self.rows.iter().any(|row| row.peers.is_empty()) {
-            self.rows.retain(|row| !row.peers.is_empty());
-            self.index = self.rows.iter().map(|row| row.key).zip(0..).collect();
+        for index in (0..self.rows.len()).rev() {
+            if self.rows[index].peers.is_empty() {
+                self.remove(index);
+            }
         }
+    }
+
+    /// Takes a row out that nobody belongs to; the last row takes its place.
+    fn remove(&mut self, index: usize) {
+        let row = self.rows.swap_remove(index);
+        self.index.remove(&row.key);
+        let Some(moved) = self.rows.get(index) else { return };
+        let place = u32::try_from(index).expect("there are no more rows than peers");
+        self.index.insert(moved.key, place);
+        moved.peers.iter().for_each(|slot| self.row_of[*slot as usize].1 = place);
+    }
+
+    fn row_of(&mut self, slot: u32, known: &Known) -> u32 {
+        let place = slot as usize;
+        if let Some((serial, index)) = self.row_of.get(place)
+            && *serial == known.serial
+        {
+            return *index;
+        }
+        let key = self.group.row(&known.key);
+        let index = *self.index.entry(key).or_insert_with(|| {
+            self.rows.push(Member::new(key));
+            u32::try_from(self.rows.len() - 1).expect("there are no more rows than peers")
+        });
+        if self.row_of.len() <= place {
+            self.row_of.resize(place + 1, (0, 0));
+        }
+        self.row_of[place] = (known.serial, index);
+        index
     }
 }
 
@@ -104,6 +146,9 @@ impl Member {
         Self {
             key,
             peers: Vec::new(),
+            serials: 0,
+            changed: 0,
+            added: 0,
             first_ns: 0,
             rank: RowRank::default(),
             standing: Standing::default(),
@@ -113,6 +158,11 @@ impl Member {
 
     /// Adds the peers up, and their round-trip times if it is time for them.
     fn add_up(&mut self, peers: &Peers, look: &Look<'_>, scratch: Option<&mut Scratch>) {
+        let has_others = core::mem::replace(&mut self.added, self.serials) != self.serials;
+        let is_due = scratch.is_some() || self.standing.is_due(look.extent.now_ns);
+        if !has_others && !is_due && self.changed < peers.looks {
+            return;
+        }
         let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
         let mut figures = Figures { rtt: self.figures.rtt, ..Figures::default() };
         known().for_each(|known| figures.outcomes += known.figures.outcomes);
@@ -142,7 +192,7 @@ impl Member {
         let mut deserved = deserved(&self.figures, thresholds, thresholds.slow.from_ns(None));
         if let Slow::Usual(_) = thresholds.slow {
             // What is usual is each peer's own: here a tenth of the handshakes must be with those that are slow.
-            let samples = |known: &super::known::Known| known.figures.rtt.map_or(0, |rtt| rtt.samples);
+            let samples = |known: &Known| known.figures.rtt.map_or(0, |rtt| rtt.samples);
             let slow: u64 = known().filter(|known| known.standing.deserves(Verdict::Slow)).map(samples).sum();
             let all: u64 = known().map(samples).sum();
             deserved[Verdict::Slow as usize] = slow > 0 && slow * 10 >= all;

@@ -15,6 +15,10 @@ use crate::flow::{PeerKey, Verdict};
 pub(super) struct Known {
     pub(super) key: PeerKey,
     pub(super) first_ns: u64,
+    /// No two that are or were known have the same.
+    pub(super) serial: u64,
+    /// The look that found it changed last.
+    pub(super) changed: u64,
     /// The peer's stamp when it was looked at.
     stamp: u64,
     /// Is it one of those that rows are made of?
@@ -41,6 +45,9 @@ pub(super) struct Peers {
     span: Span,
     /// The number of the window's slot that was under way.
     slide: u64,
+    /// How many looks there were.
+    pub(super) looks: u64,
+    serials: u64,
     /// The verdicts that changed with the last look.
     pub(super) changes: Vec<Change>,
 }
@@ -50,6 +57,17 @@ pub(super) struct Look<'a> {
     pub(super) stats: &'a Stats,
     pub(super) query: &'a Query,
     pub(super) extent: Extent,
+}
+
+/// What is wrong with a peer within the window that ends at `now_ns`, whatever was before.
+#[must_use]
+pub fn verdict(stats: &Stats, peer: &PeerKey, now_ns: u64) -> Option<Verdict> {
+    let peer = stats.peer(peer)?;
+    let extent = Extent { span: Span::Window, slot_ns: stats.slot_ns(), now_ns };
+    let figures = extent.figures(&peer.tally, &mut Scratch::default());
+    let slow_ns = stats.thresholds().slow.from_ns(peer.usual_ns);
+    let deserved = deserved(&figures, stats.thresholds(), slow_ns);
+    Verdict::ALL.into_iter().find(|verdict| deserved[*verdict as usize])
 }
 
 impl Look<'_> {
@@ -64,7 +82,15 @@ impl Look<'_> {
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { known: Vec::new(), query: Query::default(), span: Span::Window, slide: 0, changes: Vec::new() }
+        Self {
+            known: Vec::new(),
+            query: Query::default(),
+            span: Span::Window,
+            slide: 0,
+            looks: 0,
+            serials: 0,
+            changes: Vec::new(),
+        }
     }
 }
 
@@ -81,12 +107,13 @@ impl Peers {
         let resorted = query.sort != self.query.sort;
         self.query.clone_from(query);
         self.changes.clear();
+        self.looks += 1;
         self.known.resize(stats.stamps().len(), None);
         for ((slot, known), &stamp) in (0..).zip(&mut self.known).zip(stats.stamps()) {
             let is_stale = known.as_ref().is_none_or(|known| known.stamp != stamp);
             if is_stale
                 || refiltered
-                || known.as_ref().is_some_and(|known| known.may_change(slid))
+                || known.as_ref().is_some_and(|known| known.may_change(slid, extent.now_ns))
                 || resorted
             {
                 let Some(peer) = stats.peer_in(slot) else {
@@ -96,7 +123,10 @@ impl Peers {
                 let is_other = known.as_ref().is_none_or(|known| known.key != peer.key);
                 let known = match known {
                     Some(known) if !is_other => known,
-                    _ => known.insert(Known::new(peer)),
+                    _ => {
+                        self.serials += 1;
+                        known.insert(Known::new(peer, self.serials))
+                    }
                 };
                 if is_other || refiltered {
                     known.passes = query.filter.matches_peer(&known.key);
@@ -106,6 +136,7 @@ impl Peers {
                     known.figures = extent.figures(&peer.tally, scratch);
                 }
                 self.changes.extend(known.judge(peer, look));
+                known.changed = self.looks;
                 known.rank = RowRank::of(&known.ranked(), query.sort);
             }
         }
@@ -129,10 +160,12 @@ impl Peers {
 }
 
 impl Known {
-    fn new(peer: &Peer) -> Self {
+    fn new(peer: &Peer, serial: u64) -> Self {
         Self {
             key: peer.key,
             first_ns: peer.first_ns,
+            serial,
+            changed: 0,
             stamp: 0,
             passes: false,
             rank: RowRank::default(),
@@ -142,8 +175,8 @@ impl Known {
     }
 
     /// Can it be another without a change of the peer? Figures change when the window slides, verdicts go with time.
-    fn may_change(&self, slid: bool) -> bool {
-        slid && !self.figures.outcomes.is_nothing() || self.standing.worst().is_some()
+    fn may_change(&self, slid: bool, now_ns: u64) -> bool {
+        slid && !self.figures.outcomes.is_nothing() || self.standing.is_due(now_ns)
     }
 
     fn judge(&mut self, peer: &Peer, look: &Look<'_>) -> Option<Change> {

@@ -28,6 +28,7 @@ pub use camera::Camera;
 pub use figures::{Figures, Outcomes};
 pub use group::{Group, RowKey};
 pub use incidents::{Incident, Incidents, What};
+pub use known::verdict;
 pub use latency::{Bar, Percentiles};
 pub use losses::Losses;
 pub use past::{Moment, Past};
@@ -137,8 +138,8 @@ pub struct Snapshot {
     pub bars: Vec<Bar>,
     /// The last minutes of all, where they were asked for.
     pub past: Option<Past>,
-    /// What the rows are.
-    pub group: Group,
+    /// What the rows are, and what had to match: what was asked for.
+    pub query: Query,
     /// Rows of the first table that match the filter, in the order that was asked for.
     pub rows: Vec<Row>,
     /// How many rows match, shown or not.

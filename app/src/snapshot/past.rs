@@ -45,16 +45,16 @@ impl Past {
         let mut sums: Vec<Sum> = (first..=now).map(|_| Sum::default()).collect();
         let at = |slot: u32| slot.checked_sub(first).map_or(usize::MAX, |index| index as usize);
         for history in histories {
-            for moment in history.moments(now_ns) {
-                let Some(sum) = sums.get_mut(at(moment.slot)) else { continue };
+            for (slot, moment) in history.moments(now_ns) {
+                let Some(sum) = sums.get_mut(at(slot)) else { continue };
                 sum.counts.opened += u64::from(moment.opened);
                 sum.counts.unanswered += u64::from(moment.unanswered);
                 sum.counts.refused += u64::from(moment.refused);
                 sum.counts.retransmits += u64::from(moment.retransmits);
                 sum.counts.segments += u64::from(moment.segments);
             }
-            for cell in history.cells(now_ns) {
-                let Some(sum) = sums.get_mut(at(cell.slot)) else { continue };
+            for (slot, cell) in history.cells(now_ns) {
+                let Some(sum) = sums.get_mut(at(slot)) else { continue };
                 let steps = sum.steps.get_or_insert_with(|| Box::new([0; STEPS]));
                 steps[usize::from(cell.step)] += u64::from(cell.count);
             }
@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn histories_add_up_slot_by_slot() {
         let [mut one, mut other] = [History::default(), History::default()];
+        (0..90).for_each(|_| one.record(1_000_000, START));
         for slot in 0..3 {
             one.count(Happening::Opened, 2, START + slot * SLOT_NS);
         }
-        other.count(Happening::Opened, 5, START + SLOT_NS);
-        (0..90).for_each(|_| one.record(1_000_000, START));
         (0..10).for_each(|_| other.record(210_000_000, START));
+        other.count(Happening::Opened, 5, START + SLOT_NS);
         let past = Past::of([&one, &other].into_iter(), START, START + 3 * SLOT_NS);
         let opened: Vec<u64> = past.moments.iter().map(|moment| moment.opened).collect();
         assert_eq!(opened, [2, 7, 2, 0]);

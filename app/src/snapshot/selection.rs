@@ -12,11 +12,13 @@ use super::{Bar, Flows, Interest, Span};
 use crate::flow::peer::Peer;
 use crate::flow::{FlowReport, FlowTable};
 
-/// With so many peers in the row what is since the start and the past are put together once a second.
-const MANY: usize = 256;
-const SECOND_NS: u64 = 1_000_000_000;
+/// Up to so many peers in the row all of it is put together for each picture.
+const FEW_PEERS: usize = 256;
+/// Of more, what is since the start and the past are put together once a second, and of very many later still.
+const PATIENCE_NS: u64 = 1_000_000_000;
+const PATIENCE_PEERS: u64 = 2_000;
 /// Up to so many flows are all looked at for each picture.
-const FEW_FLOWS: usize = 1 << 14;
+const FEW_FLOWS: usize = 1 << 13;
 
 /// One row at length, with its flows.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +55,9 @@ pub(super) struct Chosen {
 struct Long {
     key: RowKey,
     at_ns: u64,
+    last_ns: u64,
+    waiting: u64,
+    flow_count: usize,
     total: Figures,
     bars: Vec<Bar>,
     past: Option<Past>,
@@ -70,23 +75,23 @@ impl Chosen {
         scratch: &mut Scratch,
     ) -> Selection {
         let now_ns = view.look.extent.now_ns;
-        let is_current = self.long.as_ref().is_some_and(|long| {
+        let patience_ns = PATIENCE_NS * (members.len() as u64 / PATIENCE_PEERS).clamp(1, 10);
+        let is_current = |long: &Long| {
             long.key == row.key
-                && members.len() > MANY
-                && now_ns.saturating_sub(long.at_ns) < SECOND_NS
+                && members.len() > FEW_PEERS
+                && now_ns.saturating_sub(long.at_ns) < patience_ns
                 && long.past.is_some() == interest.past
-        });
-        if !is_current {
-            self.long = Some(Long::of(row.key, members, interest, view, scratch));
-        }
-        let Long { total, bars, past, .. } = self.long.clone().expect("it was made just now, if not before");
-        let flow_count = members.iter().map(|peer| table.count_of(&peer.key)).sum();
+        };
+        let long = self.long.take().filter(is_current);
+        let long = long.unwrap_or_else(|| Long::of(row.key, members, table, interest, view, scratch));
+        self.long = Some(long.clone());
+        let Long { total, last_ns, waiting, flow_count, bars, past, .. } = long;
         let flows = self.flows(&row, members, flow_count, table, interest, view);
         Selection {
             row,
             total,
-            last_ns: members.iter().map(|peer| peer.last_ns).max().unwrap_or(0),
-            waiting: members.iter().map(|peer| peer.tally.waiting).sum(),
+            last_ns,
+            waiting,
             flows: flows.rows,
             matching: flows.matching,
             flow_count,
@@ -116,8 +121,8 @@ impl Chosen {
         let newest_first = Sort { by: FlowOrder::Age, reversed: false };
         match members {
             _ if wanted.limit == 0 => Flows::default(),
-            [only] if query.filter.is_empty() && query.flow_sort == newest_first => {
-                survey::newest(table.chain_of(only.key), flow_count, &wanted)
+            few if few.len() <= FEW_PEERS && query.filter.is_empty() && query.flow_sort == newest_first => {
+                survey::newest(few.iter().map(|peer| peer.key), table, flow_count, &wanted)
             }
             _ if flow_count <= FEW_FLOWS => {
                 let flows = members.iter().flat_map(|peer| table.chain_of(peer.key));
@@ -139,6 +144,7 @@ impl Long {
     fn of(
         key: RowKey,
         members: &[&Peer],
+        table: &FlowTable,
         interest: &Interest,
         view: &View<'_>,
         scratch: &mut Scratch,
@@ -154,6 +160,15 @@ impl Long {
             let histories = members.iter().map(|peer| peer.tally.history());
             Past::of(histories, view.started_ns, extent.now_ns)
         });
-        Self { key, at_ns: extent.now_ns, total: Figures { outcomes, rtt }, bars, past }
+        Self {
+            key,
+            at_ns: extent.now_ns,
+            last_ns: members.iter().map(|peer| peer.last_ns).max().unwrap_or(0),
+            waiting: members.iter().map(|peer| peer.tally.waiting).sum(),
+            flow_count: members.iter().map(|peer| table.count_of(&peer.key)).sum(),
+            total: Figures { outcomes, rtt },
+            bars,
+            past,
+        }
     }
 }

@@ -11,9 +11,15 @@ pub(super) type Deserved = [bool; VERDICTS];
 /// The verdicts on one row over time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standing {
-    /// Until when each is held, in nanoseconds of the monotonic clock, and since when it has been.
-    held: [Option<(u64, u64)>; VERDICTS],
-    deserved: Deserved,
+    held: [Option<Held>; VERDICTS],
+}
+
+/// A verdict that is held. Times are nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    since_ns: u64,
+    /// Until when; not known while it is deserved.
+    until_ns: Option<u64>,
 }
 
 /// Which verdicts these figures deserve, when what is slow is slow from `slow_ns` on.
@@ -28,8 +34,8 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
 }
 
 impl Standing {
-    /// Takes what is deserved at `now_ns`, and holds it for `hold_ns`. `since_ns` tells when the trouble behind a verdict
-    /// began.
+    /// Takes what is deserved at `now_ns`, and holds for `hold_ns` what no longer is. `since_ns` tells when the trouble
+    /// behind a verdict began.
     pub(super) fn judge(
         &mut self,
         deserved: Deserved,
@@ -37,21 +43,23 @@ impl Standing {
         hold_ns: u64,
         since_ns: impl Fn(Verdict) -> u64,
     ) {
-        self.deserved = deserved;
         for verdict in Verdict::ALL {
             let held = &mut self.held[verdict as usize];
-            if deserved[verdict as usize] {
-                let since_ns = held.map_or_else(|| since_ns(verdict), |(_, since_ns)| since_ns);
-                *held = Some((now_ns.saturating_add(hold_ns), since_ns));
-            } else if held.is_some_and(|(until_ns, _)| until_ns <= now_ns) {
-                *held = None;
-            }
+            *held = match (deserved[verdict as usize], held.take()) {
+                (true, Some(Held { since_ns, .. })) => Some(Held { since_ns, until_ns: None }),
+                (true, None) => Some(Held { since_ns: since_ns(verdict), until_ns: None }),
+                (false, Some(Held { since_ns, until_ns })) => {
+                    let until_ns = until_ns.unwrap_or_else(|| now_ns.saturating_add(hold_ns));
+                    Some(Held { since_ns, until_ns: Some(until_ns) }).filter(|_| until_ns > now_ns)
+                }
+                (false, None) => None,
+            };
         }
     }
 
     /// The worst one, and since when it has been.
     pub(super) fn worst(&self) -> Option<(Verdict, u64)> {
-        Verdict::ALL.into_iter().find_map(|verdict| Some((verdict, self.held[verdict as usize]?.1)))
+        Verdict::ALL.into_iter().find_map(|verdict| Some((verdict, self.held[verdict as usize]?.since_ns)))
     }
 
     /// Is the worst one held, but no longer deserved?
@@ -59,8 +67,13 @@ impl Standing {
         self.worst().is_some_and(|(verdict, _)| !self.deserves(verdict))
     }
 
-    pub(super) const fn deserves(&self, verdict: Verdict) -> bool {
-        self.deserved[verdict as usize]
+    pub(super) fn deserves(&self, verdict: Verdict) -> bool {
+        self.held[verdict as usize].is_some_and(|held| held.until_ns.is_none())
+    }
+
+    /// Does one go by now, even if nothing has changed?
+    pub(super) fn is_due(&self, now_ns: u64) -> bool {
+        self.held.iter().flatten().any(|held| held.until_ns.is_some_and(|until_ns| until_ns <= now_ns))
     }
 }
 
@@ -85,8 +98,10 @@ mod tests {
         assert_eq!(judged(&mut standing, NOTHING, 105), (Some(Verdict::NoAnswer), true));
         assert_eq!(judged(&mut standing, SILENT, 106), (Some(Verdict::NoAnswer), false));
         assert_eq!(judged(&mut standing, NOTHING, 115), (Some(Verdict::NoAnswer), true));
+        assert_eq!(judged(&mut standing, NOTHING, 124), (Some(Verdict::NoAnswer), true));
         assert_eq!(standing.worst(), Some((Verdict::NoAnswer, 100)), "since it began");
-        assert_eq!(judged(&mut standing, NOTHING, 116), (None, false));
+        assert!(!standing.is_due(124) && standing.is_due(125));
+        assert_eq!(judged(&mut standing, NOTHING, 125), (None, false));
     }
 
     #[test]
@@ -95,7 +110,7 @@ mod tests {
         assert_eq!(judged(&mut standing, SLOW, 100), (Some(Verdict::Slow), false));
         assert_eq!(judged(&mut standing, SILENT, 101), (Some(Verdict::NoAnswer), false));
         assert_eq!(judged(&mut standing, SLOW, 102), (Some(Verdict::NoAnswer), true));
-        assert_eq!(judged(&mut standing, SLOW, 111), (Some(Verdict::Slow), false));
+        assert_eq!(judged(&mut standing, SLOW, 112), (Some(Verdict::Slow), false));
         assert_eq!(standing.worst(), Some((Verdict::Slow, 99)));
     }
 }

@@ -1,16 +1,18 @@
 //! The flows that match, best first, out of very many: a part of the table is looked through for each picture, so that
 //! no picture is late.
 
+use std::collections::{BinaryHeap, HashSet};
+
 use super::query::{Filter, FlowFacts, FlowOrder, Query, Sort};
 use super::rank::FlowRank;
 use super::{Flows, RowKey};
 use crate::flow::entry::Flow;
-use crate::flow::{FlowName, FlowReport, FlowTable, PeerKey, Verdict};
+use crate::flow::{FlowName, FlowTable, PeerKey, Verdict};
 
 /// Slots that are looked through for one picture.
 const STEP: usize = 1 << 15;
 /// The same while there is no result yet: somebody waits for it.
-const FIRST_STEP: usize = 1 << 17;
+const FIRST_STEP: usize = 1 << 16;
 /// Flows that became pending, established or closed lately, of each so many, are looked at whatever slot they are in.
 const LATEST: usize = 1 << 10;
 
@@ -118,7 +120,7 @@ impl Survey {
         let known = self.result.iter().chain([&self.found]).flat_map(|best| &best.flows);
         let known = known.filter_map(|(_, name)| table.look_up(name));
         let mut best = Best::default();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let flows = known.chain(table.latest(LATEST)).filter(|flow| seen.insert(flow.id));
         best.offer(flows, wanted);
         let mut flows = best.flows(table, wanted);
@@ -143,12 +145,24 @@ pub(super) fn among<'a>(
     best.flows(table, wanted)
 }
 
-/// The newest flows, which are wanted whatever they are, out of many that stand in this order.
-pub(super) fn newest<'a>(
-    flows: impl Iterator<Item = &'a Flow>,
+/// The newest flows of some peers, which are wanted whatever they are: each peer's stand in this order.
+pub(super) fn newest(
+    peers: impl Iterator<Item = PeerKey>,
+    table: &FlowTable,
     matching: usize,
     wanted: &Wanted<'_>,
 ) -> Flows {
-    let rows: Vec<FlowReport> = flows.take(wanted.limit).map(|flow| flow.report(wanted.now_ns)).collect();
+    let mut chains: Vec<_> = peers.map(|peer| table.chain_of(peer).peekable()).collect();
+    let mut heads = BinaryHeap::new();
+    for (which, chain) in chains.iter_mut().enumerate() {
+        heads.extend(chain.peek().map(|flow| (flow.id, which)));
+    }
+    let mut rows = Vec::new();
+    while rows.len() < wanted.limit
+        && let Some((_, which)) = heads.pop()
+    {
+        rows.extend(chains[which].next().map(|flow| flow.report(wanted.now_ns)));
+        heads.extend(chains[which].peek().map(|flow| (flow.id, which)));
+    }
     Flows { rows, matching, searched: 1.0 }
 }

@@ -14,8 +14,8 @@ use probe_common::Endpoint;
 
 use super::facts::FlowFacts;
 use super::parse;
+use super::short::Short;
 use super::term::{Comparison, Figure, Term, Test};
-use crate::flow::key::Shown;
 use crate::flow::{Outcome, PeerKey, Role, Verdict};
 use crate::snapshot::{Incident, Row, What};
 
@@ -142,7 +142,7 @@ impl Filter {
     fn asks_peer(&self, test: &Test, peer: &PeerKey) -> Answer {
         Some(match test {
             Test::Word(word) => {
-                has(&peer.to_string(), word)
+                has(Short::of(peer).text(), word)
                     || has(self.interface(peer.interface), word)
                     || has(direction(peer).name(), word)
             }
@@ -250,9 +250,10 @@ fn has(text: &str, word: &str) -> bool {
         || text.bytes().any(|byte| byte.is_ascii_uppercase()) && text.to_lowercase().contains(word)
 }
 
+/// What the peer has beyond the address and the port of an end is an arrow.
 fn is_in_addresses(flow: &impl FlowFacts, word: &str) -> bool {
-    has(&flow.peer().to_string(), word)
-        || [flow.remote(), flow.local()].iter().any(|end| has(&Shown(end).to_string(), word))
+    [flow.remote(), flow.local()].iter().any(|end| has(Short::endpoint(end).text(), word))
+        || word.contains('→') && has(Short::of(flow.peer()).text(), word)
 }
 
 /// Addresses cost more to write than all else.

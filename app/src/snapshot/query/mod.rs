@@ -5,6 +5,7 @@ pub mod facts;
 pub mod filter;
 pub mod order;
 mod parse;
+mod short;
 mod term;
 
 pub use facts::FlowFacts;

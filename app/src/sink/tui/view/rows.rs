@@ -13,10 +13,10 @@ use crate::snapshot::{Row, RowOrder};
 /// Draws titles and rows.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     let Shown { snapshot, model, context } = shown;
-    let columns = wanted(model.columns.as_deref(), snapshot.group, context.scene.interfaces.len());
+    let columns = wanted(model.columns.as_deref(), snapshot.query.group, context.scene.interfaces.len());
     let rows = model.rows();
     let all = snapshot.matching == snapshot.row_count && rows.len() < usize::from(area.height);
-    let title = title(snapshot.group).to_owned();
+    let title = title(snapshot.query.group).to_owned();
     let counted = if snapshot.matching == snapshot.row_count {
         format!("{title} ({})", snapshot.row_count)
     } else {
