@@ -19,9 +19,15 @@ const FRAMES: usize = 80;
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<usize>>);
 
+impl Sent {
+    fn bytes(&self) -> usize {
+        *self.0.lock().expect("nothing under it panics")
+    }
+}
+
 impl Write for Sent {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        *self.0.lock().unwrap() += bytes.len();
+        *self.0.lock().expect("nothing under it panics") += bytes.len();
         Ok(bytes.len())
     }
 
@@ -36,7 +42,7 @@ fn go_on(stage: &mut Stage, port: &mut u16) {
         *port += 1;
         let began_ns = stage.now_ns + n * 5 * MS;
         let peer = match n % 12 {
-            host @ 0..8 => v4(10, 20, 1, u8::try_from(host).unwrap(), 443),
+            host @ 0..8 => v4(10, 20, 1, u8::try_from(host).expect("below 8"), 443),
             host => v6(&format!("2001:db8::{host}"), 443),
         };
         let connection = Connection::to(peer, *port);
@@ -65,19 +71,20 @@ fn average(keys: &[&str]) -> usize {
     let sent = Sent::default();
     let viewport = Viewport::Fixed(Rect::new(0, 0, 80, 24));
     let options = TerminalOptions { viewport };
-    let mut terminal = Terminal::with_options(CrosstermBackend::new(sent.clone()), options).unwrap();
+    let mut terminal =
+        Terminal::with_options(CrosstermBackend::new(sent.clone()), options).expect("a counter takes all");
     let mut first = 0;
     for frame in 0..=FRAMES {
         go_on(&mut stage, &mut port);
         let draw = |frame: &mut ratatui::Frame<'_>| {
             view::draw(frame, &stage.model, &scene());
         };
-        terminal.draw(draw).unwrap();
+        terminal.draw(draw).expect("a counter takes all");
         if frame == 0 {
-            first = *sent.0.lock().unwrap();
+            first = sent.bytes();
         }
     }
-    (*sent.0.lock().unwrap() - first) / FRAMES
+    (sent.bytes() - first) / FRAMES
 }
 
 #[test]

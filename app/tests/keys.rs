@@ -40,7 +40,9 @@ fn check(action: Action, place: Place) {
         Action::Quit => assert_eq!(model.leaving, Some(Leaving::Clean), "{what}"),
         Action::QuitAndKeep => assert_eq!(model.leaving, Some(Leaving::KeepingScreen), "{what}"),
         Action::Help if place == Place::Help => assert!(model.levels.is_empty(), "{what}"),
-        Action::Help => assert_eq!(model.levels.last().unwrap().page, Page::Help(place), "{what}"),
+        Action::Help => {
+            assert_eq!(model.levels.last().map(|level| level.page), Some(Page::Help(place)), "{what}");
+        }
         Action::Back => assert_eq!((model.place(), model.leaving), (Place::Rows, None), "{what}"),
         Action::Enter => assert_ne!(model.place(), place, "{what}"),
         Action::Show(view) => assert_eq!((model.view, model.levels.len()), (view, 0), "{what}"),
@@ -132,6 +134,10 @@ fn a_filter_works_as_it_is_typed() {
     for _ in 0..5 {
         stage.key("Backspace");
     }
+    assert!(stage.frame().contains("port:443 p99>50ms"), "what can be typed");
+    stage.key(" tries>1");
+    assert!(stage.frame().contains("tries>1 chooses flows only"));
+    stage.key("Ctrl-W");
     stage.key("Enter");
     assert_eq!((stage.model.place(), stage.model.rows().len()), (Place::Rows, 1));
     assert!(stage.frame().contains("filter:port:5432"));

@@ -43,11 +43,13 @@ fn a_panic_is_told_on_the_screen_of_before() {
 
 /// One thread draws all the time, as the real one does, and another panics.
 fn panic_on_the_screen() -> ! {
-    let mut screenful = Screenful::enter(false).unwrap();
+    let mut screenful = Screenful::enter(false).expect("a terminal");
     let draw = |screenful: &mut Screenful, number: u32| {
-        screenful.draw(|frame| frame.render_widget(format!("drawn {number}"), frame.area())).unwrap();
+        let text = format!("drawn {number}");
+        screenful.draw(|frame| frame.render_widget(text, frame.area())).expect("it is open");
     };
     draw(&mut screenful, 0);
-    thread::spawn(move || (1..).for_each(|number| draw(&mut screenful, number)));
+    // Longer than this process lives.
+    thread::spawn(move || (1..1_000_000).for_each(|number| draw(&mut screenful, number)));
     panic!("{MESSAGE}");
 }

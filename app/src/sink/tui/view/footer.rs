@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 use super::style;
 use crate::sink::tui::keys::BINDINGS;
 use crate::sink::tui::model::{Model, Place, Prompt};
+use crate::snapshot::Filter;
 
 /// What can be typed, where nothing is wrong with it.
 const GRAMMAR: &str = "peer:10.0.0.0/8 port:443 p99>50ms outcome:unanswered !role:server words";
@@ -21,7 +22,7 @@ pub(super) fn height(model: &Model) -> u16 {
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let [above, keys_area] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
     match &model.prompt {
-        Some(prompt) => draw_prompt(frame, above, prompt),
+        Some(prompt) => draw_prompt(frame, above, prompt, &model.query.filter),
         None => {
             if let Some(said) = model.said() {
                 return frame.render_widget(Line::styled(said, style::strong()), keys_area);
@@ -46,7 +47,7 @@ fn keys(place: Place, width: usize) -> Line<'static> {
 }
 
 /// The text with the cursor in it, and below it what is wrong and where.
-fn draw_prompt(frame: &mut Frame<'_>, area: Rect, prompt: &Prompt) {
+fn draw_prompt(frame: &mut Frame<'_>, area: Rect, prompt: &Prompt, filter: &Filter) {
     let [text_area, word_area] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
     let room = usize::from(area.width).saturating_sub(PROMPT.len() + 1);
     // A long text moves to the left, so that the cursor stays in sight.
@@ -60,9 +61,15 @@ fn draw_prompt(frame: &mut Frame<'_>, area: Rect, prompt: &Prompt) {
         (Some((from, length)), Some(error)) => {
             wrong(column(from).into(), length, &error.to_string(), area.width.into())
         }
-        _ => Line::styled(format!("{:width$}{GRAMMAR}", "", width = PROMPT.len()), style::faint()),
+        _ => Line::styled(format!("{:width$}{}", "", hint(filter), width = PROMPT.len()), style::faint()),
     };
     frame.render_widget(below, word_area);
+}
+
+/// What can be typed, or what those terms do that do not restrict the first table.
+fn hint(filter: &Filter) -> String {
+    let terms: Vec<String> = filter.flow_terms().collect();
+    if terms.is_empty() { GRAMMAR.to_owned() } else { format!("{} chooses flows only", terms.join(" ")) }
 }
 
 /// Carets below what makes no sense, and the reason behind them, or before where there is no room behind.

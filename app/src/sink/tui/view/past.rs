@@ -102,7 +102,7 @@ pub(super) fn slots() -> u16 {
 
 /// How long they are together.
 pub(super) fn minutes() -> u16 {
-    u16::try_from(SLOTS as u64 * Past::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
+    u16::try_from(SLOTS * Past::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
 }
 
 /// The newest values at the right end of so many columns, each as wide as fits.
