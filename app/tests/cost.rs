@@ -14,7 +14,7 @@ use tcptop::sink::tui::view;
 
 /// What a frame may take on average, in bytes.
 const LIMIT: usize = 4 << 10;
-const FRAMES: usize = 80;
+const FRAMES: usize = 20;
 
 #[derive(Clone, Default)]
 struct Sent(Arc<Mutex<usize>>);
