@@ -1,6 +1,8 @@
 //! Records made by hand, for the tests of the pure core.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod shown;
+
 use probe_common::segment::mapped;
 use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
 use tcptop::flow::stats::StatsConfig;
