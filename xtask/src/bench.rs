@@ -8,6 +8,7 @@ mod program;
 mod replay;
 mod stats;
 mod traffic;
+mod tui;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,10 +20,13 @@ pub(crate) struct Args {
 enum Bench {
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
     Replay(replay::Args),
+    /// Take and draw the screen's pictures while a million flows are known
+    Tui(tui::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
         Bench::Replay(args) => replay::run(args),
+        Bench::Tui(args) => tui::run(args),
     }
 }
