@@ -9,6 +9,7 @@
 //! | [`traffic`] | TCP servers and clients inside a namespace |
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
+//! | [`bpf`] | kernel programs made by hand, and what the kernel measures of any |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
@@ -31,6 +32,7 @@
 //! # }
 //! ```
 
+pub mod bpf;
 pub mod capture;
 mod frame;
 mod judge;
