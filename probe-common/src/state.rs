@@ -1,7 +1,8 @@
 //! What the probe remembers of a flow between packets, and where.
 
 use crate::half::{Arrival, Extent, Half, Volume};
-use crate::key::{FlowKey, Side};
+use crate::key::{Key, Side};
+use crate::verifier;
 
 /// How far a flow has come. An integer in the kernel's map, hence not an enum. The numbers are in the order of what a
 /// flow is worth.
@@ -84,6 +85,12 @@ impl FlowState {
         self.phase.0 << Self::EPOCH_BITS | self.epoch & Self::EPOCH_MASK
     }
 
+    /// Forgets all.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        verifier::assign_words(self, &Self::FREE);
+    }
+
     /// The half of an end.
     #[inline(always)]
     pub fn half(&mut self, side: Side) -> &mut Half {
@@ -98,13 +105,14 @@ impl FlowState {
     }
 }
 
-/// Where flow states are kept: maps in the kernel, memory on the host.
-pub trait FlowStates {
+/// Where the flow states of one address family are kept: a map in the kernel, memory on the host.
+pub trait FlowStates<K: Key> {
     /// The state of a flow, to be edited in place, or `None` when the flow is not known.
-    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState>;
-    /// Begins to remember a flow that is not known, at `now_ns`. Another may have to give way; who does is told and
-    /// counted here.
-    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState>;
+    fn find(&mut self, key: &K) -> Option<&mut FlowState>;
+
+    /// The same; one that is not known is remembered from `now_ns` on, as [`FlowState::FREE`]. Another may have to give
+    /// way; who does is told and counted here.
+    fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState>;
 
     /// [`Half::takes_elsewhere`], by a call that the kernel's verifier checks once, and not for every way that leads
     /// to it.
