@@ -14,12 +14,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::clock::Anchor;
 use crate::config::{Config, Output, Replay};
 use crate::error::Error;
+use crate::flow::FlowVolumes;
 use crate::session::{self, End, Session};
 use crate::sink::Scene;
 use crate::sink::writer::{FAREWELL, WhenFull, unread};
 use crate::source::capture::{Capture, CaptureError, Next};
 use crate::source::replay::{ReplaySource, Step};
-use crate::source::states::FlowVolumes;
 use crate::stop::Stop;
 
 /// Records that travel together.
@@ -177,7 +177,7 @@ impl<'a> Follower<'a> {
             }
         }
         for flow in &batch.volumes {
-            session.take_volumes(&flow.ends, flow.volumes, self.now_ns);
+            session.take_volumes(flow, self.now_ns);
         }
         session.count(batch.counters);
         session.count_unreadable(batch.unreadable);

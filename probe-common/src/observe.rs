@@ -115,7 +115,7 @@ pub fn observe<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
     let (key, side) = FlowKey::of(&segment, hook.interface);
     let flags = segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        return passing(packet, &segment, size.segments, &key, side, states, clock, room);
+        return passing(packet, &segment, size.segments, hook.direction, &key, side, states, clock, room);
     }
     if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
@@ -174,6 +174,7 @@ fn passing<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
     packet: &P,
     segment: &Segment,
     segments: u32,
+    direction: Direction,
     key: &FlowKey,
     side: Side,
     states: &mut S,
@@ -183,7 +184,7 @@ fn passing<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
     let extent = extent(segment, segments);
     let Some(state) = states.get(key) else {
         if extent.len > 0 {
-            learn(&extent, key, side, states, clock);
+            learn(&extent, FlowState::learned_from(direction, side), key, side, states, clock);
         }
         return Ok(None);
     };
@@ -221,10 +222,18 @@ fn passing<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
 
 /// Data of a flow that was open before, or that was forgotten.
 #[inline(never)]
-fn learn<S: FlowStates, C: Clock>(extent: &Extent, key: &FlowKey, side: Side, states: &mut S, clock: &C) {
+fn learn<S: FlowStates, C: Clock>(
+    extent: &Extent,
+    facts: u32,
+    key: &FlowKey,
+    side: Side,
+    states: &mut S,
+    clock: &C,
+) {
     let now_ns = clock.now_ns();
     let Some(state) = states.claim(key, now_ns) else { return };
     state.phase = Phase::OPEN;
+    state.facts = facts;
     state.epoch = clock.epoch();
     state.half(side).learn(extent, us(now_ns));
 }

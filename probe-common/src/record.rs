@@ -168,7 +168,8 @@ impl RawRecord {
         }
     }
 
-    /// The record of a flow that had to give way at `time_ns`. Its low end is the source.
+    /// The record of a flow that had to give way at `time_ns`. Its low end is the source; its direction is that of a
+    /// flow that was [learned](FlowState::learned), else unknown.
     #[inline(always)]
     #[must_use]
     pub fn evicted(time_ns: u64, ends: &Ends, state: &FlowState) -> Self {
@@ -188,7 +189,7 @@ impl RawRecord {
             source_port: ends.ports[0],
             destination_port: ends.ports[1],
             kind: Kind::Evicted as u8,
-            direction: Direction::Unknown as u8,
+            direction: state.learned().unwrap_or(Direction::Unknown) as u8,
             flags: 0,
             facts: 0,
         }

@@ -316,3 +316,50 @@ fn what_passes_in_large_packets() {
 fn what_passes_in_small_packets() {
     over_a_pair(false);
 }
+
+/// Hard case 15: of connections that were open before, what they send since is told when they are closed, and counted
+/// when they are not.
+#[test]
+fn what_connections_from_before_send() {
+    if !lab::require_root() {
+        return;
+    }
+    let link = Link::new(Script::seeded(1).delay(EACH_WAY)).expect("a link");
+    let plans = plans();
+    let before = |plan| {
+        let ends = open(&link.near, &link.far, plan);
+        exchange(&ends, plan);
+        let [near, _] = settle(&ends);
+        (ends, near)
+    };
+    let all: Vec<(Ends, SocketCounts)> = plans.iter().map(before).collect();
+    let tcptop = Tcptop::spawn(&link.near, [NEAR, "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    let (mut segments, mut open, mut closed) = (0, Vec::new(), Vec::new());
+    for (number, ((ends, before), plan)) in all.into_iter().zip(&plans).enumerate() {
+        exchange(&ends, plan);
+        let [now, _] = settle(&ends);
+        let since =
+            [now.sent_segments - before.sent_segments, now.received_segments - before.received_segments];
+        segments += since.iter().sum::<u64>();
+        match number % 3 {
+            0 => closed.push((close(ends).local, since)),
+            _ => open.push(ends),
+        }
+    }
+    tcptop.wait_objects("close", closed.len(), PATIENCE).expect("they are closed");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let (summary, told) = objects.split_last().expect("a summary");
+    let closes: Vec<_> = told.iter().filter(|object| object.kind() == "close").collect();
+    assert_eq!(closes.len(), closed.len(), "{told:?}");
+    for (close, (local, since)) in closes.into_iter().zip(closed) {
+        assert_eq!((close.local(), close.text("role"), close.number("lifetime_ns")), (local, None, None));
+        assert_eq!(
+            ["sent_segments", "received_segments"].map(|field| number(close, field)),
+            since,
+            "{close:?}"
+        );
+    }
+    assert_eq!((summary.number("handshakes"), summary.number("lost")), (Some(0), Some(0)), "{summary:?}");
+    assert_eq!(number(summary, "data_segments"), segments, "{summary:?}");
+}

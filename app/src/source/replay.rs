@@ -1,10 +1,12 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
 use probe_common::counter::{Counter, Counters};
+use probe_common::segment::bytes;
 use probe_common::{Clock, Direction, Hook, RawRecord, Record, Sighting, Size, observe};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
-use super::states::{FlowVolumes, HostStates};
+use super::states::HostStates;
+use crate::flow::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {
@@ -70,7 +72,10 @@ impl ReplaySource {
             };
             let record = seen.map(|sighting| {
                 let direction = match hook.direction {
-                    Direction::Unknown => locals.direction(&sighting.segment),
+                    Direction::Unknown => {
+                        let segment = &sighting.segment;
+                        locals.direction(bytes(segment.source), bytes(segment.destination))
+                    }
                     known => known,
                 };
                 RawRecord::new(&Hook { direction, ..hook }, sighting).typed()
@@ -88,7 +93,12 @@ impl ReplaySource {
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        self.states.volumes()
+        self.states.volumes().map(|flow| {
+            let [low, high] = flow.ends.endpoints();
+            let is_unknown = flow.learned == Some(Direction::Unknown);
+            let said = is_unknown.then(|| self.locals.direction(low.address, high.address));
+            FlowVolumes { learned: said.or(flow.learned), ..flow }
+        })
     }
 
     /// What was counted so far.
