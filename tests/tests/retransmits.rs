@@ -13,7 +13,7 @@ use lab::{
 const PATIENCE: Duration = Duration::from_secs(120);
 const EACH_WAY: Duration = Duration::from_millis(5);
 /// Longer than anything is under way.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(100);
 
 /// What is sent in a connection, and who opens it.
 #[derive(Clone, Copy)]
@@ -192,15 +192,17 @@ fn assert_sent(told: &Told<'_>, near: &SocketCounts) -> u64 {
     resent
 }
 
-/// What came is what the socket has counted, all copies included, but for this share: two processors that handle packets
-/// of one connection at once may count one of them less. Of the bytes the socket counts each once, and the other end
-/// knows how many were sent.
-fn assert_received(told: &Told<'_>, Counted { near, far, .. }: &Counted, missing_percent: u64) {
+fn assert_nearly(ours: u64, theirs: u64) {
+    assert!(ours.abs_diff(theirs) * 100 <= theirs, "{ours} by tcptop, {theirs} by the kernel");
+}
+
+/// What came is what the socket has counted, all copies included, but for one in a hundred: two processors that handle
+/// packets of one connection at once may count one of them less, and a copy may come when the socket was asked. Of the
+/// bytes the socket counts each once, and the other end knows how many were sent.
+fn assert_received(told: &Told<'_>, Counted { near, far, .. }: &Counted) {
     let close = told.close;
-    let within = |count: u64| count - count * missing_percent / 100;
-    let segments = within(near.received_segments)..=near.received_segments;
-    assert!(segments.contains(&number(close, "received_segments")), "{close:?} {near:?}");
-    let bytes = within(near.received_bytes)..=far.sent_bytes;
+    assert_nearly(number(close, "received_segments"), near.received_segments);
+    let bytes = near.received_bytes - near.received_bytes / 100..=far.sent_bytes;
     assert!(bytes.contains(&number(close, "received_bytes")), "{close:?} {near:?} {far:?}");
 }
 
@@ -215,7 +217,7 @@ fn sent_again(sack: bool, offloads: bool) {
     let (mut total, mut largest) = (0, 0);
     for one in &counted {
         let told = Told::of(&objects, one);
-        assert_received(&told, one, 0);
+        assert_received(&told, one);
         total += assert_sent(&told, &one.near) + told.sum("local", &["fin"], "segments");
         largest = told.of_sender("local").map(|one| number(one, "segments")).fold(largest, u64::max);
     }
@@ -266,7 +268,7 @@ fn sent_again_to_this_host(sack: bool) {
         assert_eq!(segments, number(close, "received_retransmits"), "{close:?}");
         assert!(segments <= one.far.resent_segments, "{segments} of {:?}", one.far);
         assert_sent(&told, &one.near);
-        assert_received(&told, one, 0);
+        assert_received(&told, one);
         ours += segments;
         theirs += one.far.resent_segments;
     }
@@ -303,7 +305,7 @@ fn over_a_pair(offloads: bool) {
     for one in &counted {
         let told = Told::of(&objects, one);
         assert_sent(&told, &one.near);
-        assert_received(&told, one, 1);
+        assert_received(&told, one);
     }
 }
 
@@ -339,11 +341,11 @@ fn what_connections_from_before_send() {
     for (number, ((ends, before), plan)) in all.into_iter().zip(&plans).enumerate() {
         exchange(&ends, plan);
         let [now, _] = settle(&ends);
-        let since =
-            [now.sent_segments - before.sent_segments, now.received_segments - before.received_segments];
-        segments += since.iter().sum::<u64>();
+        let sent = now.sent_segments - before.sent_segments;
+        let received = now.received_segments - before.received_segments;
+        segments += sent + received;
         match number % 3 {
-            0 => closed.push((close(ends).local, since)),
+            0 => closed.push((close(ends).local, sent, received)),
             _ => open.push(ends),
         }
     }
@@ -352,14 +354,11 @@ fn what_connections_from_before_send() {
     let (summary, told) = objects.split_last().expect("a summary");
     let closes: Vec<_> = told.iter().filter(|object| object.kind() == "close").collect();
     assert_eq!(closes.len(), closed.len(), "{told:?}");
-    for (close, (local, since)) in closes.into_iter().zip(closed) {
+    for (close, (local, sent, received)) in closes.into_iter().zip(closed) {
         assert_eq!((close.local(), close.text("role"), close.number("lifetime_ns")), (local, None, None));
-        assert_eq!(
-            ["sent_segments", "received_segments"].map(|field| number(close, field)),
-            since,
-            "{close:?}"
-        );
+        assert_eq!(number(close, "sent_segments"), sent, "{close:?}");
+        assert_nearly(number(close, "received_segments"), received);
     }
     assert_eq!((summary.number("handshakes"), summary.number("lost")), (Some(0), Some(0)), "{summary:?}");
-    assert_eq!(number(summary, "data_segments"), segments, "{summary:?}");
+    assert_nearly(number(summary, "data_segments"), segments);
 }
