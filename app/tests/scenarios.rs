@@ -53,6 +53,7 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
         events.extend(table.take_events());
     }
     let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
+    states.volumes().for_each(|flow| table.take_volumes(&flow, last.time_ns));
     table.finish(last.time_ns);
     events.extend(table.take_events());
     let intake = Intake { started_ns: first.time_ns, ..Intake::default() };

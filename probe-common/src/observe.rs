@@ -210,6 +210,7 @@ fn learn<K: Key, S: FlowStates<K>, C: Clock, R>(
     let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
     let Some(state) = tools.states.find_or_claim(key, now_ns) else { return };
     state.phase = Phase::OPEN;
+    state.facts = FlowState::learned_from(passage.direction(), side);
     state.epoch = clock.epoch();
     state.half(side).learn(&passage.extent(), us(now_ns));
 }

@@ -117,6 +117,16 @@ impl Passage {
     }
 
     #[inline(always)]
+    pub(crate) const fn direction(&self) -> Direction {
+        match self.direction {
+            0 => Direction::Ingress,
+            1 => Direction::Egress,
+            2 => Direction::Local,
+            _ => Direction::Unknown,
+        }
+    }
+
+    #[inline(always)]
     pub(crate) const fn side(&self) -> Side {
         if self.side == Side::Low as u16 { Side::Low } else { Side::High }
     }

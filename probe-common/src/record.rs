@@ -211,7 +211,8 @@ impl RawRecord {
         self.volumes[1] = halves[own.other() as usize].volume;
     }
 
-    /// Becomes what is told of a flow that had to give way at `time_ns`. Its low end is the source.
+    /// Becomes what is told of a flow that had to give way at `time_ns`. Its low end is the source; its direction is that
+    /// of a flow that was [learned](FlowState::learned), else unknown.
     #[inline(always)]
     pub fn set_evicted(&mut self, time_ns: u64, ends: &Ends, state: &FlowState) {
         assign_words(self, &Self::NOTHING);
@@ -223,7 +224,7 @@ impl RawRecord {
         self.source_port = ends.ports[0];
         self.destination_port = ends.ports[1];
         self.kind = Kind::Evicted as u8;
-        self.direction = Direction::Unknown as u8;
+        self.direction = state.learned().unwrap_or(Direction::Unknown) as u8;
     }
 
     /// The record of a flow that had to give way at `time_ns`.

@@ -34,6 +34,7 @@
 
 pub mod bpf;
 pub mod capture;
+mod counts;
 mod frame;
 mod judge;
 pub mod link;
@@ -50,6 +51,7 @@ pub mod traffic;
 pub mod wire;
 mod worker;
 
+pub use counts::{SocketCounts, settled};
 pub use link::{FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
 pub use netlink::Cidr;

@@ -23,3 +23,4 @@ pub use peer::{PeerKey, Verdict};
 pub use report::{Closer, Event, FlowReport, Resent, RetransmitReport};
 pub use stats::Stats;
 pub use table::{FlowTable, Limits};
+pub use volumes::FlowVolumes;

@@ -4,7 +4,8 @@ use probe_common::counter::{Counter, Counters};
 use probe_common::{Clock, Direction, Hook, Passage, Record, Size, Told, Tools, glance, observe};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
-use super::states::{FlowVolumes, HostStates};
+use super::states::HostStates;
+use crate::flow::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {
@@ -93,7 +94,12 @@ impl ReplaySource {
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        self.states.volumes()
+        self.states.volumes().map(|flow| {
+            let [low, high] = flow.ends.endpoints();
+            let is_unknown = flow.learned == Some(Direction::Unknown);
+            let said = is_unknown.then(|| self.locals.direction(low.address, high.address));
+            FlowVolumes { learned: said.or(flow.learned), ..flow }
+        })
     }
 
     /// What was counted so far.

@@ -2,9 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
+use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::slots::{self, Bucket};
-use probe_common::{FlowState, FlowStates, RawRecord, Record, Side, Volume};
+use probe_common::{FlowState, FlowStates, RawRecord, Record};
+
+use crate::flow::FlowVolumes;
 
 /// Buckets of one address family, made as they are needed.
 type Buckets<K> = Vec<Place<K>>;
@@ -16,15 +18,6 @@ pub struct HostStates {
     v6: Buckets<FlowKey6>,
     seed: u64,
     evicted: Option<Record>,
-}
-
-/// What both ends of a flow have sent so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowVolumes {
-    /// The ends, the low one first, and the interface.
-    pub ends: Ends,
-    /// What each of them sent.
-    pub volumes: [Volume; 2],
 }
 
 impl HostStates {
@@ -53,7 +46,7 @@ impl HostStates {
 
 fn volumes_of<K: Key>(buckets: &Buckets<K>) -> impl Iterator<Item = FlowVolumes> {
     let flows = buckets.iter().flatten().flat_map(|bucket| bucket.iter());
-    flows.map(|(key, state)| FlowVolumes { ends: key.ends(), volumes: state.volumes(Side::Low) })
+    flows.map(|(key, state)| FlowVolumes::of(key, state))
 }
 
 /// The two buckets that a flow can be in, or the one.

@@ -278,10 +278,15 @@ impl Both {
 
     /// Changes what they remember of the flow of this frame.
     pub(crate) fn edit(&mut self, hook: &Hook, frame: &[u8], edit: impl FnOnce(&mut FlowState)) {
+        edit(self.look(hook, frame));
+        self.kernel.remember(&self.host.flows);
+    }
+
+    /// What they remember of the flow of this frame.
+    pub(crate) fn look(&mut self, hook: &Hook, frame: &[u8]) -> &mut FlowState {
         let length = u32::try_from(frame.len()).expect("short");
         let segment = parse(frame, hook.link, length).expect("a segment");
-        edit(self.host.flows.of(&segment, hook.interface).expect("a flow that they remember"));
-        self.kernel.remember(&self.host.flows);
+        self.host.flows.of(&segment, hook.interface).expect("a flow that they remember")
     }
 }
 
