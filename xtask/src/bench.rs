@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 mod conversation;
+mod probe;
 mod program;
 mod replay;
 mod stats;
@@ -18,6 +19,8 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Show the kernel programs packets of every kind, and what they cost each
+    Probe(probe::Args),
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
     Replay(replay::Args),
     /// Take and draw the screen's pictures while a million flows are known
@@ -26,6 +29,7 @@ enum Bench {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
+        Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
         Bench::Tui(args) => tui::run(args),
     }

@@ -27,7 +27,10 @@ const STEPS: &[(&str, Step)] = &[
         shell::call(shell::cargo(doc).env("RUSTDOCFLAGS", "-D warnings"))
     }),
     ("test", |_| test::run(&test::Args::default())),
-    // A process of its own: where this is not root, it goes on as sudo.
+    // Processes of their own: where this is not root, they go on as sudo. Machines of CI are too noisy for limits.
+    ("bench probe", |this| {
+        shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
+    }),
     ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),
 ];
