@@ -1,7 +1,7 @@
 //! What a picture costs: many flows are known, some come, and four times a second a snapshot is taken and drawn.
 //!
-//! Prints one line: processor time of each part in microseconds for each picture, and how many bytes it sent to the
-//! terminal. `cargo xtask bench tui` runs this and holds it against the limits.
+//! Prints one line of names and numbers: processor time of each part for each picture in microseconds, and how many
+//! bytes a picture sent to the terminal. `cargo xtask bench tui` runs this and holds it against the limits.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use tcptop::flow::{FlowTable, Limits, Thresholds};
 use tcptop::sink::Scene;
 use tcptop::sink::tui::model::Model;
 use tcptop::sink::tui::view;
-use tcptop::snapshot::{Camera, Intake, Interest, Query, Sort, Span};
+use tcptop::snapshot::{Camera, Filter, FlowOrder, Group, Intake, Interest, Query, Sort, Span};
 
 const S: u64 = 1_000_000_000;
 const FRAME_NS: u64 = S / 4;
@@ -30,6 +30,23 @@ const START: u64 = 1_000 * S;
 /// Pictures until the window is full and slides.
 const WARM_UP: u64 = 60;
 const INTERFACE: u32 = 2;
+
+/// Rows of each table, as the screen asks for them.
+const ROWS: usize = 500;
+
+/// What is looked at: a name, what peers are taken together by, a filter, the order of flows, and whether the flows of
+/// all peers are looked at.
+const LOOKS: [(&str, Group, &str, FlowOrder, bool); 9] = [
+    ("first", Group::Peer, "", FlowOrder::Age, false),
+    ("first-filtered", Group::Peer, "10. p99>20ms", FlowOrder::Age, false),
+    ("hosts", Group::Host, "", FlowOrder::Age, false),
+    ("subnets", Group::Subnet, "", FlowOrder::Age, false),
+    ("services", Group::Service, "", FlowOrder::Age, false),
+    ("roles", Group::Role, "", FlowOrder::Age, false),
+    ("flows", Group::Peer, "", FlowOrder::Age, true),
+    ("flows-slow", Group::Peer, "p99>20ms", FlowOrder::Rtt, true),
+    ("flows-word", Group::Peer, "10.1.0", FlowOrder::Problem, true),
+];
 
 /// What is asked of one run.
 struct Plan {
@@ -44,9 +61,7 @@ struct Plan {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let plan = Plan::read(&arguments).unwrap_or_else(|wrong| {
-        eprintln!(
-            "frames: {wrong}: FLOWS PEERS NEW/s FRAMES WIDTHxHEIGHT ROWS FLOW-ROWS GROUP FLOW-SORT FILTER"
-        );
+        eprintln!("frames: {wrong}\n  wanted: FLOWS PEERS NEW/s FRAMES WIDTHxHEIGHT LOOK");
         std::process::exit(2);
     });
     let mut host = Host::new(&plan);
@@ -64,39 +79,39 @@ fn main() {
 
 impl Plan {
     fn read(arguments: &[String]) -> Result<Self, String> {
-        let [flows, peers, new_per_s, frames, size, rows, flow_rows, group, flow_sort, filter] = arguments
-        else {
+        let [flows, peers, new_per_s, frames, size, look] = arguments else {
             return Err(format!("{} arguments", arguments.len()));
         };
         let number = |text: &String| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
         let (width, height) = size.split_once('x').ok_or("no size")?;
         let side = |text: &str| text.parse::<u16>().map_err(|error| error.to_string());
-        let mut filter: tcptop::snapshot::Filter =
-            filter.parse().map_err(|error| format!("{filter}: {error}"))?;
-        filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
-        let by = tcptop::snapshot::FlowOrder::ALL.into_iter().find(|order| order.name() == flow_sort);
-        let flow_sort = Sort { by: by.ok_or("no such order")?, reversed: false };
-        let query = Query { filter, group: group.parse()?, flow_sort, ..Query::default() };
-        let amount = |text: &String| Ok::<_, String>(usize::try_from(number(text)?).unwrap_or(usize::MAX));
-        let interest = Interest {
-            query,
-            rows: amount(rows)?,
-            selected_flows: 500,
-            flows: amount(flow_rows)?,
-            incidents: 500,
-            past: true,
-            ..Interest::totals(Span::Window)
-        };
-        let size = (side(width)?, side(height)?);
         Ok(Self {
             flows: number(flows)?,
             peers: number(peers)?.max(1),
             new_per_s: number(new_per_s)?,
             frames: number(frames)?.max(1),
-            size,
-            interest,
+            size: (side(width)?, side(height)?),
+            interest: interest(look)?,
         })
     }
+}
+
+fn interest(look: &str) -> Result<Interest, String> {
+    let known = LOOKS.iter().find(|(name, ..)| *name == look);
+    let names = || LOOKS.map(|(name, ..)| name).join(", ");
+    let &(_, group, filter, by, all_flows) = known.ok_or_else(|| format!("{look} is none of {}", names()))?;
+    let mut filter: Filter = filter.parse().map_err(|error| format!("{filter}: {error}"))?;
+    filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
+    let query = Query { filter, group, flow_sort: Sort { by, reversed: false }, ..Query::default() };
+    Ok(Interest {
+        query,
+        rows: ROWS,
+        selected_flows: ROWS,
+        flows: if all_flows { ROWS } else { 0 },
+        incidents: ROWS,
+        past: true,
+        ..Interest::totals(Span::Window)
+    })
 }
 
 /// A host with many connections.

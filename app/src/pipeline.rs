@@ -149,7 +149,7 @@ impl<'a> Pipeline<'a> {
     /// What flows have sent since they were last heard of.
     fn sweep(&mut self, now_ns: u64) -> Result<(), Error> {
         let session = &mut self.session;
-        self.source.sweep(|ends, volumes| session.take_volumes(ends, volumes, now_ns))
+        self.source.sweep(|flow| session.take_volumes(flow, now_ns))
     }
 
     fn count(&mut self) -> Result<(), Error> {

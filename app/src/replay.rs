@@ -14,12 +14,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::clock::Anchor;
 use crate::config::{Config, Output, Replay};
 use crate::error::Error;
+use crate::flow::FlowVolumes;
 use crate::session::{self, End, Session};
 use crate::sink::Scene;
 use crate::sink::writer::{FAREWELL, WhenFull, unread};
 use crate::source::capture::{Capture, CaptureError, Locals, Next};
 use crate::source::replay::{ReplaySource, Step};
-use crate::source::states::FlowVolumes;
 use crate::stop::Stop;
 
 /// Records that travel together.
@@ -177,7 +177,7 @@ impl<'a> Follower<'a> {
             }
         }
         for flow in &batch.volumes {
-            session.take_volumes(&flow.ends, flow.volumes, self.now_ns);
+            session.take_volumes(flow, self.now_ns);
         }
         session.count(batch.counters);
         session.count_unreadable(batch.unreadable);
@@ -208,6 +208,8 @@ struct Reader {
     /// What was read and not handed over: records, and the times of the first packet and the latest.
     records: Vec<Record>,
     span_ns: Option<(u64, u64)>,
+    /// The latest time of all that was read.
+    latest_ns: u64,
     /// How many interfaces' names were handed over.
     named: usize,
     /// When the volumes were handed over last.
@@ -224,6 +226,7 @@ impl Reader {
             pace,
             records: Vec::with_capacity(BATCH),
             span_ns: None,
+            latest_ns: 0,
             named: 0,
             swept_ns: 0,
             is_watched,
@@ -236,10 +239,9 @@ impl Reader {
             let wanted = match next {
                 Ok(Next::Packet(step)) => self.take(&step),
                 Ok(Next::Starved) => self.send(false),
-                // What could not be read is told even if there is nothing else.
+                // What flows have sent and what could not be read is told even if there is nothing else.
                 Ok(Next::End) | Err(_) => {
-                    let untold = self.source.unreadable() > 0;
-                    self.span_ns = self.span_ns.or(untold.then_some((0, 0)));
+                    self.span_ns = self.span_ns.or(Some((self.latest_ns, self.latest_ns)));
                     self.send(true)
                 }
             };
@@ -274,6 +276,7 @@ impl Reader {
         }
         let (from_ns, until_ns) = self.span_ns.unwrap_or((time_ns, time_ns));
         self.span_ns = Some((from_ns, time_ns.max(until_ns)));
+        self.latest_ns = self.latest_ns.max(time_ns);
         self.records.extend(step.evicted);
         self.records.extend(step.record);
         self.records.len() < BATCH || self.send(false)

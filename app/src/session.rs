@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use probe_common::Record;
 use probe_common::counter::Counters;
-use probe_common::key::Ends;
-use probe_common::{Record, Volume};
 use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
-use crate::flow::{FlowTable, PeerKey};
+use crate::flow::{FlowTable, FlowVolumes, PeerKey};
 use crate::sink::outlet::Outlet;
 use crate::sink::tui::Command;
 use crate::sink::writer::{Stopped, WhenFull};
@@ -100,9 +99,9 @@ impl<'a> Session<'a> {
         !self.is_counted_out()
     }
 
-    /// Takes what both ends of a flow have sent so far, the low end first.
-    pub fn take_volumes(&mut self, ends: &Ends, volumes: [Volume; 2], now_ns: u64) {
-        self.table.take_volumes(ends, volumes, now_ns);
+    /// Takes what both ends of a flow have sent so far.
+    pub fn take_volumes(&mut self, flow: &FlowVolumes, now_ns: u64) {
+        self.table.take_volumes(flow, now_ns);
     }
 
     /// The time of the latest record, in nanoseconds.

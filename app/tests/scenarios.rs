@@ -9,7 +9,7 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Clock, Hook, LinkLayer, RawRecord, Record, Sighting, Size, observe};
+use probe_common::{Clock, Hook, LinkLayer, Record, Size, Told, Tools, observe};
 use serde_json::Value;
 use tcptop::clock::Anchor;
 use tcptop::flow::{Event, FlowTable};
@@ -43,15 +43,17 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
         let length = u32::try_from(bytes.len()).expect("short");
-        let (size, mut room) = (Size { bytes: length, segments: 1 }, Sighting::NOTHING);
-        let seen =
-            observe(bytes.as_slice(), size, &hook, &mut states, &At(segment.time_ns), || Some(&mut room));
-        if let Some(sighting) = seen.expect("well-formed") {
-            table.handle(&RawRecord::new(&hook, sighting).typed().expect("our own"));
+        let (size, mut told) = (Size { bytes: length, segments: 1 }, Told::default());
+        let clock = At(segment.time_ns);
+        let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
+        observe(bytes.as_slice(), size, &hook, &mut tools).expect("well-formed");
+        if let Some(record) = told.0 {
+            table.handle(&record);
         }
         events.extend(table.take_events());
     }
     let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
+    states.volumes().for_each(|flow| table.take_volumes(&flow, last.time_ns));
     table.finish(last.time_ns);
     events.extend(table.take_events());
     let intake = Intake { started_ns: first.time_ns, ..Intake::default() };

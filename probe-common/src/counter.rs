@@ -27,8 +27,8 @@ impl Counter {
     pub fn cell(self) -> Option<usize> {
         let unparsed = 2 * Kind::COUNT;
         match self {
-            Self::Submitted(kind) => Some(kind as usize),
-            Self::Lost(kind) => Some(Kind::COUNT + kind as usize),
+            Self::Submitted(kind) => Some(Self::submitted_cell(kind as u32)),
+            Self::Lost(kind) => Some(Self::lost_cell(kind as u32)),
             Self::Unparsed(Unparsed::NotTcp) => None,
             Self::Unparsed(Unparsed::Fragment) => Some(unparsed),
             Self::Unparsed(Unparsed::TooDeep) => Some(unparsed + 1),
@@ -37,14 +37,20 @@ impl Counter {
             Self::Evicted => Some(COUNTERS - 1),
         }
     }
-}
 
-/// The cell of the counter array for records of a kind that were submitted; for those that were lost it lies
-/// [`Kind::COUNT`] cells behind.
-#[inline(always)]
-#[must_use]
-pub const fn submitted_cell(kind_number: u32) -> usize {
-    kind_number as usize
+    /// The cell of records that were submitted, of the kind with this number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn submitted_cell(kind: u32) -> usize {
+        kind as usize
+    }
+
+    /// The cell of records that were lost, likewise.
+    #[inline(always)]
+    #[must_use]
+    pub const fn lost_cell(kind: u32) -> usize {
+        Kind::COUNT + kind as usize
+    }
 }
 
 /// The counters of all processors, added up.

@@ -3,6 +3,9 @@
 //! A segment that begins where the last one ended is the rule, and costs a comparison and three additions. What
 //! does not is looked at more closely: it opens a hole, fills one, or repeats what has passed.
 
+use crate::segment::{Segment, TcpFlags};
+use crate::verifier::assign_words;
+
 /// As many holes are remembered. When another opens, the oldest is forgotten: what comes to fill it later than a
 /// round trip is a retransmit with or without it.
 const HOLES: usize = 3;
@@ -22,6 +25,10 @@ pub struct Hole {
     end: u32,
     /// When it opened, in microseconds of the monotonic clock; wraps after 71 minutes.
     opened_us: u32,
+}
+
+impl Hole {
+    const NONE: Self = Self { start: 0, end: 0, opened_us: 0 };
 }
 
 /// One direction of a flow. Lies in a kernel map: integers, no padding.
@@ -52,6 +59,11 @@ pub struct Volume {
     pub bytes: u64,
     /// Segments of them that were sent again.
     pub retransmits: u64,
+}
+
+impl Volume {
+    /// Nothing.
+    pub const NONE: Self = Self { segments: 0, bytes: 0, retransmits: 0 };
 }
 
 const _: () = assert!(size_of::<Half>() == 72, "a padding byte would be uninitialised in the map");
@@ -118,15 +130,21 @@ pub struct Extent {
     pub segments: u32,
 }
 
+impl Extent {
+    /// That of a segment which stands for so many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(segment: &Segment, segments: u32) -> Self {
+        let fin = segment.flags.has(TcpFlags::FIN) as u32;
+        let payload_len = segment.payload_len;
+        Self { seq: segment.seq, len: payload_len.wrapping_add(fin), payload_len, segments }
+    }
+}
+
 impl Half {
     /// One of which nothing is known.
-    pub const UNKNOWN: Self = Self {
-        next_seq: 0,
-        isn: 0,
-        known: 0,
-        volume: Volume { segments: 0, bytes: 0, retransmits: 0 },
-        holes: [Hole { start: 0, end: 0, opened_us: 0 }; HOLES],
-    };
+    pub const UNKNOWN: Self =
+        Self { next_seq: 0, isn: 0, known: 0, volume: Volume::NONE, holes: [Hole::NONE; HOLES] };
 
     /// Begins behind a SYN.
     #[inline(always)]
@@ -217,15 +235,17 @@ impl Half {
     pub fn learn(&mut self, extent: &Extent, now_us: u32) {
         self.known |= NEXT;
         self.next_seq = extent.seq.wrapping_add(extent.len);
-        self.holes = [Hole::default(); HOLES];
+        assign_words(&mut self.holes, &[Hole::NONE; HOLES]);
         self.open(Hole { start: extent.seq.wrapping_sub(FAR), end: extent.seq, opened_us: now_us });
         self.count(extent);
     }
 
     #[inline(always)]
     fn open(&mut self, hole: Hole) {
-        let [a, b, _] = self.holes;
-        self.holes = [hole, a, b];
+        let [first, second, third] = &mut self.holes;
+        assign_words(third, second);
+        assign_words(second, first);
+        assign_words(first, &hole);
     }
 
     /// Takes these numbers out of the hole that has any of them; gives when it opened.
@@ -242,7 +262,7 @@ impl Half {
             found = Some(hole.opened_us);
             let behind = hole.end.wrapping_sub(end) < FAR && end != hole.end;
             match (before, behind) {
-                (false, false) => *hole = Hole::default(),
+                (false, false) => assign_words(hole, &Hole::NONE),
                 (false, true) => hole.start = end,
                 (true, false) => hole.end = start,
                 (true, true) => {

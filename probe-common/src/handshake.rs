@@ -33,7 +33,9 @@ impl FlowState {
     /// Begins with a SYN of `side`, whatever was before.
     #[inline(always)]
     pub fn open(&mut self, isn: u32, side: Side, now_us: u32) {
-        *self = Self::FREE;
+        if self.phase != Phase::FREE {
+            self.clear();
+        }
         self.phase = Phase::OPENING;
         self.opener = side as u32;
         self.opened_us = now_us;

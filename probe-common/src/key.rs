@@ -1,6 +1,6 @@
 //! The identity of a flow: both ends and the interface, whichever end sent first.
 
-use crate::segment::{Endpoint, Family, MAPPED, Segment, bytes};
+use crate::segment::{Endpoint, MAPPED, Segment, bytes};
 
 /// Which end of a flow sent a segment. The ends are told apart by their order (address, then port), so
 /// that both directions of a connection have one key.
@@ -25,9 +25,18 @@ impl Side {
 }
 
 /// What the key of a family can do: compared and hashed as whole words, because the kernel does it per packet.
-pub trait Key: Copy + Eq {
+pub trait Key: Copy + Eq + 'static {
     /// No flow has this key: its interface is 0.
     const NONE: Self;
+
+    /// The key of the flow that `segment` belongs to at `interface`, which is not 0, and which end sent it.
+    fn of(segment: &Segment, interface: u32) -> (Self, Side);
+
+    /// Is it [`NONE`](Self::NONE)?
+    fn is_none(&self) -> bool;
+
+    /// Are both ends one, a socket that is connected to itself? Then the order tells no sides apart.
+    fn is_to_itself(&self) -> bool;
 
     /// Both ends, and the interface.
     fn ends(&self) -> Ends;
@@ -60,6 +69,29 @@ impl Key for FlowKey4 {
     const NONE: Self = Self { addresses: 0, ports_and_interface: 0 };
 
     #[inline(always)]
+    fn of(segment: &Segment, interface: u32) -> (Self, Side) {
+        let (from, to) = (segment.source_port, segment.destination_port);
+        let (source, destination) = (last(segment.source), last(segment.destination));
+        let ordered = (source << 16 | u64::from(from)) <= (destination << 16 | u64::from(to));
+        let (addresses, ports, side) = if ordered {
+            (source << 32 | destination, join(from, to), Side::Low)
+        } else {
+            (destination << 32 | source, join(to, from), Side::High)
+        };
+        (Self { addresses, ports_and_interface: ports << 32 | u64::from(interface) }, side)
+    }
+
+    #[inline(always)]
+    fn is_none(&self) -> bool {
+        self.ports_and_interface == 0
+    }
+
+    #[inline(always)]
+    fn is_to_itself(&self) -> bool {
+        self.addresses >> 32 == self.addresses & 0xffff_ffff && has_equal_ports(self.ports_and_interface)
+    }
+
+    #[inline(always)]
     fn ends(&self) -> Ends {
         let words = [self.addresses >> 32, self.addresses & 0xffff_ffff];
         ends([[0, MAPPED | words[0]], [0, MAPPED | words[1]]], self.ports_and_interface)
@@ -73,6 +105,28 @@ impl Key for FlowKey4 {
 
 impl Key for FlowKey6 {
     const NONE: Self = Self { low: [0; 2], high: [0; 2], ports_and_interface: 0 };
+
+    #[inline(always)]
+    fn of(segment: &Segment, interface: u32) -> (Self, Side) {
+        let (from, to) = (segment.source_port, segment.destination_port);
+        let (source, destination) = (segment.source, segment.destination);
+        let (low, high, ports, side) = if (source, from) <= (destination, to) {
+            (source, destination, join(from, to), Side::Low)
+        } else {
+            (destination, source, join(to, from), Side::High)
+        };
+        (Self { low, high, ports_and_interface: ports << 32 | u64::from(interface) }, side)
+    }
+
+    #[inline(always)]
+    fn is_none(&self) -> bool {
+        self.ports_and_interface == 0
+    }
+
+    #[inline(always)]
+    fn is_to_itself(&self) -> bool {
+        self.low == self.high && has_equal_ports(self.ports_and_interface)
+    }
 
     #[inline(always)]
     fn ends(&self) -> Ends {
@@ -94,50 +148,6 @@ impl Key for FlowKey6 {
 const fn mix(word: u64) -> u64 {
     let product = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 32)
-}
-
-/// Key of a flow at one interface. The same packet seen at two interfaces belongs to two flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FlowKey {
-    /// IPv4.
-    V4(FlowKey4),
-    /// IPv6.
-    V6(FlowKey6),
-}
-
-impl FlowKey {
-    /// The key of the flow that `segment` belongs to at `interface`, which is not 0, and which end sent it.
-    #[inline(always)]
-    #[must_use]
-    pub fn of(segment: &Segment, interface: u32) -> (Self, Side) {
-        match segment.family {
-            Family::V4 => {
-                let (key, side) = FlowKey4::of(segment, interface);
-                (Self::V4(key), side)
-            }
-            Family::V6 => {
-                let (key, side) = FlowKey6::of(segment, interface);
-                (Self::V6(key), side)
-            }
-        }
-    }
-}
-
-impl FlowKey {
-    /// Are both ends one, a socket that is connected to itself? Then the order tells no sides apart.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_to_itself(&self) -> bool {
-        let (same_address, ports) = match self {
-            Self::V4(key) => {
-                (key.addresses >> 32 == key.addresses & 0xffff_ffff, key.ports_and_interface >> 32)
-            }
-            Self::V6(key) => {
-                (key.low[0] == key.high[0] && key.low[1] == key.high[1], key.ports_and_interface >> 32)
-            }
-        };
-        same_address && ports >> 16 == ports & 0xffff
-    }
 }
 
 /// Both ends of a flow, the low one first: addresses and ports.
@@ -168,37 +178,9 @@ const fn ends(addresses: [[u64; 2]; 2], ports_and_interface: u64) -> Ends {
     Ends { addresses, ports, interface: ports_and_interface as u32 }
 }
 
-impl FlowKey4 {
-    /// See [`FlowKey::of`].
-    #[inline(always)]
-    #[must_use]
-    pub fn of(segment: &Segment, interface: u32) -> (Self, Side) {
-        let (from, to) = (segment.source_port, segment.destination_port);
-        let (source, destination) = (last(segment.source), last(segment.destination));
-        let ordered = (source << 16 | u64::from(from)) <= (destination << 16 | u64::from(to));
-        let (addresses, ports, side) = if ordered {
-            (source << 32 | destination, join(from, to), Side::Low)
-        } else {
-            (destination << 32 | source, join(to, from), Side::High)
-        };
-        (Self { addresses, ports_and_interface: ports << 32 | u64::from(interface) }, side)
-    }
-}
-
-impl FlowKey6 {
-    /// See [`FlowKey::of`].
-    #[inline(always)]
-    #[must_use]
-    pub fn of(segment: &Segment, interface: u32) -> (Self, Side) {
-        let (from, to) = (segment.source_port, segment.destination_port);
-        let (source, destination) = (segment.source, segment.destination);
-        let (low, high, ports, side) = if (source, from) <= (destination, to) {
-            (source, destination, join(from, to), Side::Low)
-        } else {
-            (destination, source, join(to, from), Side::High)
-        };
-        (Self { low, high, ports_and_interface: ports << 32 | u64::from(interface) }, side)
-    }
+#[inline(always)]
+const fn has_equal_ports(ports_and_interface: u64) -> bool {
+    ports_and_interface >> 48 == ports_and_interface >> 32 & 0xffff
 }
 
 #[inline(always)]

@@ -3,154 +3,156 @@
 //! SYN, SYN-ACK, RST and FIN always are, and so is data that was sent before. Of the pure ACKs only the one that
 //! completes a handshake is. All others cost a look-up of the flow's state and a few additions: no clock, no insertion.
 
-use crate::half::{Arrival, Extent, Volume};
+use crate::half::{Arrival, Extent};
 use crate::handshake::Answer;
-use crate::key::{FlowKey, Side};
+use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::load::Load;
-use crate::options::timestamps;
-use crate::parse::{LinkLayer, Unparsed, parse};
-use crate::record::{Direction, Kind};
-use crate::segment::{Segment, TcpFlags, Timestamps};
+use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
+use crate::passage::{Hook, Passage, Size};
+use crate::record::Kind;
+use crate::segment::{Family, Segment, TcpFlags};
 use crate::state::{Clock, FlowState, FlowStates, Phase};
 
-/// Where a packet was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Index of the interface: not 0.
-    pub interface: u32,
-    /// Which way packets pass here.
-    pub direction: Direction,
-    /// What stands before the IP header.
-    pub link: LinkLayer,
+/// Where records go: the ring buffer in the kernel, memory on the host.
+pub trait Records {
+    /// Takes the record of a segment, or counts it as lost. `time_ns` is when the segment passed, `state` what is known
+    /// of its flow now.
+    fn tell(
+        &mut self,
+        passage: &Passage,
+        kind: Kind,
+        time_ns: u64,
+        arrival: Arrival,
+        state: Option<&FlowState>,
+    );
 }
 
-/// How much a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Its length in bytes, at its interface.
-    pub bytes: u32,
-    /// How many segments it stands for (GSO, GRO): at least 1.
-    pub segments: u32,
+/// What the probe works with, beside the packet.
+#[derive(Debug)]
+pub struct Tools<'a, S, C, R> {
+    /// What is remembered of flows.
+    pub states: &'a mut S,
+    /// What time it is.
+    pub clock: &'a C,
+    /// Who is told.
+    pub records: &'a mut R,
 }
 
-/// A segment that is worth a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Sighting {
-    /// When, in nanoseconds of the clock.
-    pub time_ns: u64,
-    /// What its headers say.
-    pub segment: Segment,
-    /// Was it sent before?
-    pub arrival: Arrival,
-    /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
-    /// connection: what was sent in the one before.
-    pub volumes: [Volume; 2],
-    /// How many segments it stands for.
-    pub segments: u32,
-    /// Why: the number of a [`Kind`]. An integer, because the verifier does not know which ones there are.
-    kind: u32,
-    ts_value: u32,
-    ts_echo: u32,
-    has_timestamps: u32,
-    reserved: u32,
-}
-
-const _: () = assert!(size_of::<Sighting>() == 144, "a padding byte would not be written");
-
-impl Sighting {
-    /// Room for one. It is lent from outside, because the kernel's stack has none.
-    pub const NOTHING: Self = Self {
-        kind: Kind::Data as u32,
-        time_ns: 0,
-        segment: Segment::NOTHING,
-        segments: 0,
-        ts_value: 0,
-        ts_echo: 0,
-        has_timestamps: 0,
-        reserved: 0,
-        arrival: Arrival::NEW,
-        volumes: [Volume { segments: 0, bytes: 0, retransmits: 0 }; 2],
+/// The usual packets: not TCP, or a segment in the midst of a connection that is known. Gives false when it is anything
+/// else, and then remembers nothing: [`observe`] has to look at it. What this does, that does too, only slower. `room`
+/// lends a place for what is told.
+#[inline(always)]
+pub fn glance<'r, P, S, C, R>(
+    packet: &P,
+    size: Size,
+    hook: &Hook,
+    tools: &mut Tools<'_, S, C, R>,
+    room: impl FnOnce() -> Option<&'r mut Passage>,
+) -> bool
+where
+    P: Load + ?Sized,
+    S: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
+    C: Clock,
+    R: Records,
+{
+    let network = network(packet, hook.link);
+    let segment = match network {
+        Ok(Network { family: Family::V4, offset }) => ipv4(packet, offset, size.bytes),
+        Ok(Network { family: Family::V6, offset }) => ipv6(packet, offset, size.bytes),
+        Err(unparsed) => Err(unparsed),
     };
-
-    /// Why, as the number of a [`Kind`].
-    #[inline(always)]
-    #[must_use]
-    pub const fn kind_number(&self) -> u32 {
-        self.kind
+    let segment = match segment {
+        Ok(segment) => segment,
+        Err(unparsed) => return unparsed == Unparsed::NotTcp,
+    };
+    if segment.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) != 0 {
+        return false;
     }
-
-    /// Its timestamp option; absent in what is of kind [`Kind::Data`].
-    #[inline(always)]
-    #[must_use]
-    pub const fn timestamps(&self) -> Timestamps {
-        Timestamps { value: self.ts_value, echo: self.ts_echo, present: self.has_timestamps != 0 }
-    }
-
-    #[inline(always)]
-    fn stamp(&mut self, timestamps: Timestamps) {
-        self.ts_value = timestamps.value;
-        self.ts_echo = timestamps.echo;
-        self.has_timestamps = timestamps.present as u32;
+    match segment.family {
+        Family::V4 => is_dealt_with::<FlowKey4, S, C, R>(&segment, size.segments, hook, tools, room),
+        Family::V6 => is_dealt_with::<FlowKey6, S, C, R>(&segment, size.segments, hook, tools, room),
     }
 }
 
-/// Looks at one packet: the whole way from bytes to verdict. Gives a sighting, in the place that `room` lends, when the
-/// segment is worth a record.
+#[inline(always)]
+fn is_dealt_with<'r, K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    segment: &Segment,
+    segments: u32,
+    hook: &Hook,
+    tools: &mut Tools<'_, S, C, R>,
+    room: impl FnOnce() -> Option<&'r mut Passage>,
+) -> bool {
+    let (key, side) = K::of(segment, hook.interface);
+    let extent = Extent::of(segment, segments);
+    let clock = tools.clock;
+    let Some(state) = tools.states.find(&key) else { return extent.len == 0 };
+    if state.phase.is_opening() {
+        return false;
+    }
+    state.epoch = clock.epoch();
+    if extent.len == 0 || state.half(side).takes_in_order(&extent) {
+        return true;
+    }
+    let time_ns = clock.now_ns();
+    let rtt_us = state.rtt_us;
+    let arrival = S::takes_elsewhere(state.half(side), &extent, us(time_ns), rtt_us);
+    if arrival.is_retransmit()
+        && let Some(passage) = room()
+    {
+        passage.set(segment, segments, hook, side);
+        tools.records.tell(passage, Kind::Data, time_ns, arrival, Some(state));
+    }
+    true
+}
+
+/// Looks at one packet: the whole way from bytes to verdict. A segment that is worth it is told.
 ///
 /// Nothing is remembered of a packet that gives an error.
 ///
 /// # Errors
 /// Says why the packet gave no segment, or a segment worth a record had malformed options.
 #[inline(always)]
-pub fn observe<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
+pub fn observe<P: Load + ?Sized, S: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, R: Records>(
     packet: &P,
     size: Size,
     hook: &Hook,
-    states: &mut S,
-    clock: &C,
-    room: impl FnOnce() -> Option<&'r mut Sighting>,
-) -> Result<Option<&'r Sighting>, Unparsed> {
-    let segment = parse(packet, hook.link, size.bytes)?;
-    let (key, side) = FlowKey::of(&segment, hook.interface);
-    let flags = segment.flags;
+    tools: &mut Tools<'_, S, C, R>,
+) -> Result<(), Unparsed> {
+    let passage = Passage::read(packet, size, hook)?;
+    match passage.family() {
+        Family::V4 => segment_passes::<FlowKey4, S, C, R>(&passage, tools),
+        Family::V6 => segment_passes::<FlowKey6, S, C, R>(&passage, tools),
+    }
+}
+
+/// What a segment does to the state of its flow, and whether it is worth a record.
+///
+/// # Errors
+/// As [`observe`].
+#[inline(always)]
+pub fn segment_passes<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    passage: &Passage,
+    tools: &mut Tools<'_, S, C, R>,
+) -> Result<(), Unparsed> {
+    let flags = passage.segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        return passing(packet, &segment, size.segments, &key, side, states, clock, room);
+        return in_the_midst(passage, tools);
     }
     if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
         return Err(Unparsed::Malformed);
     }
-    let stamps = timestamps(packet, &segment)?;
-    let Some(sighting) = room() else { return Ok(None) };
-    sighting.stamp(stamps);
-    sighting.arrival = Arrival::NEW;
-    sighting.volumes = [Volume { segments: 0, bytes: 0, retransmits: 0 }; 2];
-    sighting.time_ns = clock.now_ns();
-    sighting.segment = segment;
-    sighting.segments = size.segments;
-    sighting.kind = kind(flags) as u32;
-    if flags.has(TcpFlags::RST) || flags.has(TcpFlags::FIN) {
-        ending(sighting, &key, side, states, clock);
-    } else if flags.has(TcpFlags::ACK) {
-        answering(sighting, &key, side, states, clock);
-    } else {
-        opening(sighting, &key, side, states, clock);
-    }
-    Ok(Some(sighting))
-}
-
-#[inline(always)]
-const fn kind(flags: TcpFlags) -> Kind {
+    passage.needs_options()?;
     if flags.has(TcpFlags::RST) {
-        Kind::Rst
+        resetting(passage, tools);
     } else if flags.has(TcpFlags::FIN) {
-        Kind::Fin
+        finishing(passage, tools);
     } else if flags.has(TcpFlags::ACK) {
-        Kind::SynAck
+        answering(passage, tools);
     } else {
-        Kind::Syn
+        opening(passage, tools);
     }
+    Ok(())
 }
 
 /// Microseconds are precise enough for what the probe itself decides by.
@@ -160,38 +162,24 @@ const fn us(ns: u64) -> u32 {
     (ns / 1_000) as u32
 }
 
-#[inline(always)]
-const fn extent(segment: &Segment, segments: u32) -> Extent {
-    let fin = segment.flags.has(TcpFlags::FIN) as u32;
-    let payload_len = segment.payload_len;
-    Extent { seq: segment.seq, len: payload_len.wrapping_add(fin), payload_len, segments }
-}
-
 /// A segment in the midst of a connection: data, or a pure ACK.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "inlined: they are the locals of `observe`")]
-fn passing<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
-    packet: &P,
-    segment: &Segment,
-    segments: u32,
-    key: &FlowKey,
-    side: Side,
-    states: &mut S,
-    clock: &C,
-    room: impl FnOnce() -> Option<&'r mut Sighting>,
-) -> Result<Option<&'r Sighting>, Unparsed> {
-    let extent = extent(segment, segments);
-    let Some(state) = states.get(key) else {
+fn in_the_midst<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    passage: &Passage,
+    tools: &mut Tools<'_, S, C, R>,
+) -> Result<(), Unparsed> {
+    let (key, side) = passage.key();
+    let (extent, clock) = (passage.extent(), tools.clock);
+    let Some(state) = tools.states.find(&key) else {
         if extent.len > 0 {
-            learn(&extent, key, side, states, clock);
+            learn(passage, &key, side, tools);
         }
-        return Ok(None);
+        return Ok(());
     };
     state.epoch = clock.epoch();
-    let completes = state.phase.is_opening() && state.completed_by(segment, side);
-    let mut stamps = Timestamps::default();
+    let completes = state.phase.is_opening() && state.completed_by(&passage.segment, side);
     if completes {
-        stamps = timestamps(packet, segment)?;
+        passage.needs_options()?;
     }
     let (mut arrival, mut time_ns) = (Arrival::NEW, 0);
     if extent.len > 0 && !state.half(side).takes_in_order(&extent) {
@@ -199,127 +187,126 @@ fn passing<'r, P: Load + ?Sized, S: FlowStates, C: Clock>(
         let rtt_us = state.rtt_us;
         arrival = S::takes_elsewhere(state.half(side), &extent, us(time_ns), rtt_us);
     }
-    if !completes && !arrival.is_retransmit() {
-        return Ok(None);
-    }
-    if time_ns == 0 {
-        time_ns = clock.now_ns();
-    }
     if completes {
+        if time_ns == 0 {
+            time_ns = clock.now_ns();
+        }
         state.complete(side, us(time_ns));
+        tools.records.tell(passage, Kind::Ack, time_ns, arrival, Some(state));
+    } else if arrival.is_retransmit() {
+        tools.records.tell(passage, Kind::Data, time_ns, arrival, Some(state));
     }
-    let Some(sighting) = room() else { return Ok(None) };
-    sighting.stamp(stamps);
-    sighting.kind = if completes { Kind::Ack as u32 } else { Kind::Data as u32 };
-    sighting.time_ns = time_ns;
-    sighting.segment = *segment;
-    sighting.segments = segments;
-    sighting.arrival = arrival;
-    sighting.volumes = state.volumes(side);
-    Ok(Some(sighting))
+    Ok(())
 }
 
 /// Data of a flow that was open before, or that was forgotten.
-#[inline(never)]
-fn learn<S: FlowStates, C: Clock>(extent: &Extent, key: &FlowKey, side: Side, states: &mut S, clock: &C) {
-    let now_ns = clock.now_ns();
-    let Some(state) = states.claim(key, now_ns) else { return };
+#[inline(always)]
+fn learn<K: Key, S: FlowStates<K>, C: Clock, R>(
+    passage: &Passage,
+    key: &K,
+    side: Side,
+    tools: &mut Tools<'_, S, C, R>,
+) {
+    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
+    let Some(state) = tools.states.find_or_claim(key, now_ns) else { return };
     state.phase = Phase::OPEN;
+    state.facts = FlowState::learned_from(passage.direction(), side);
     state.epoch = clock.epoch();
-    state.half(side).learn(extent, us(now_ns));
+    state.half(side).learn(&passage.extent(), us(now_ns));
 }
 
-#[inline(never)]
-fn opening<S: FlowStates, C: Clock>(
-    sighting: &mut Sighting,
-    key: &FlowKey,
-    side: Side,
-    states: &mut S,
-    clock: &C,
+/// A SYN.
+#[inline(always)]
+fn opening<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    passage: &Passage,
+    tools: &mut Tools<'_, S, C, R>,
 ) {
-    let (segment, now_us) = (&sighting.segment, us(sighting.time_ns));
-    let state = match states.get(key) {
-        Some(state) => {
-            sighting.volumes = state.volumes(side);
-            if state.includes_syn(segment, side) {
-                state.reopen(side, now_us);
-                return;
-            }
-            state
-        }
-        None => match states.claim(key, sighting.time_ns) {
-            Some(state) => state,
-            None => return,
-        },
-    };
-    state.open(segment.seq, side, now_us);
-    state.epoch = clock.epoch();
+    let (key, side) = passage.key();
+    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
+    let Some(state) = tools.states.find_or_claim(&key, now_ns) else { return };
+    tools.records.tell(passage, Kind::Syn, now_ns, Arrival::NEW, Some(state));
+    if state.includes_syn(&passage.segment, side) {
+        state.reopen(side, us(now_ns));
+    } else {
+        state.open(passage.segment.seq, side, us(now_ns));
+        state.epoch = clock.epoch();
+    }
 }
 
 /// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was there.
-#[inline(never)]
-fn answering<S: FlowStates, C: Clock>(
-    sighting: &mut Sighting,
-    key: &FlowKey,
-    side: Side,
-    states: &mut S,
-    clock: &C,
+#[inline(always)]
+fn answering<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    passage: &Passage,
+    tools: &mut Tools<'_, S, C, R>,
 ) {
-    let (segment, now_us) = (&sighting.segment, us(sighting.time_ns));
+    let (key, side): (K, _) = passage.key();
+    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
+    let Some(state) = tools.states.find_or_claim(&key, now_ns) else { return };
+    tools.records.tell(passage, Kind::SynAck, now_ns, Arrival::NEW, Some(state));
     // One end connected to itself: both sides are the low one.
     let opener = if key.is_to_itself() { side } else { side.other() };
-    let state = match states.get(key) {
-        Some(state) => {
-            sighting.volumes = state.volumes(side);
-            if let Answer::Taken | Answer::Stray = state.answer(segment, opener) {
-                return;
-            }
-            state
-        }
-        None => match states.claim(key, sighting.time_ns) {
-            Some(state) => state,
-            None => return,
-        },
-    };
-    state.open(segment.ack.wrapping_sub(1), opener, now_us);
+    let segment = &passage.segment;
+    if state.phase != Phase::FREE
+        && let Answer::Taken | Answer::Stray = state.answer(segment, opener)
+    {
+        return;
+    }
+    state.open(segment.ack.wrapping_sub(1), opener, us(now_ns));
     state.facts |= FlowState::SYN_UNSEEN;
     state.epoch = clock.epoch();
     state.answer(segment, opener);
 }
 
-/// A FIN or a RST.
-#[inline(never)]
-fn ending<S: FlowStates, C: Clock>(
-    sighting: &mut Sighting,
-    key: &FlowKey,
-    side: Side,
-    states: &mut S,
-    clock: &C,
+/// A RST.
+#[inline(always)]
+fn resetting<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    passage: &Passage,
+    tools: &mut Tools<'_, S, C, R>,
 ) {
-    let Some(state) = states.get(key) else { return };
-    state.epoch = clock.epoch();
-    let segment = &sighting.segment;
-    if segment.flags.has(TcpFlags::RST) {
-        if state.reset_by(segment, side) {
+    let (key, side) = passage.key();
+    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
+    let state = tools.states.find(&key).map(|state| {
+        state.epoch = clock.epoch();
+        if state.reset_by(&passage.segment, side) {
             state.phase = Phase::ENDED;
         }
-    } else {
-        if state.phase.is_opening() && state.completed_by(segment, side) {
-            // In the stead of an ACK that was not seen: the round-trip time is not known.
-            state.facts |= FlowState::SYN_UNSEEN;
-            state.complete(side, us(sighting.time_ns));
-        }
-        let extent = extent(segment, sighting.segments);
-        if !state.phase.is_opening() {
-            sighting.arrival = finished::<S>(state, &extent, side, us(sighting.time_ns));
-        }
-    }
-    sighting.volumes = state.volumes(side);
+        &*state
+    });
+    tools.records.tell(passage, Kind::Rst, now_ns, Arrival::NEW, state);
 }
 
-/// After a FIN of the other end the ACK may still come (Fast Open), hence only once the handshake is complete.
+/// A FIN.
 #[inline(always)]
-fn finished<S: FlowStates>(state: &mut FlowState, extent: &Extent, side: Side, now_us: u32) -> Arrival {
+fn finishing<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+    passage: &Passage,
+    tools: &mut Tools<'_, S, C, R>,
+) {
+    let (key, side) = passage.key();
+    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
+    let mut arrival = Arrival::NEW;
+    let state = tools.states.find(&key).map(|state| {
+        state.epoch = clock.epoch();
+        if state.phase.is_opening() && state.completed_by(&passage.segment, side) {
+            // In the stead of an ACK that was not seen: the round-trip time is not known.
+            state.facts |= FlowState::SYN_UNSEEN;
+            state.complete(side, us(now_ns));
+        }
+        // After a FIN of the other end the ACK may still come (Fast Open).
+        if !state.phase.is_opening() {
+            arrival = finished::<K, S>(state, &passage.extent(), side, us(now_ns));
+        }
+        &*state
+    });
+    tools.records.tell(passage, Kind::Fin, now_ns, arrival, state);
+}
+
+#[inline(always)]
+fn finished<K: Key, S: FlowStates<K>>(
+    state: &mut FlowState,
+    extent: &Extent,
+    side: Side,
+    now_us: u32,
+) -> Arrival {
     let rtt_us = state.rtt_us;
     let mut arrival = Arrival::NEW;
     if !state.half(side).takes_in_order(extent) {

@@ -1,6 +1,6 @@
 //! The TCP options (RFC 9293, 3.1), as far as tcptop needs them: the timestamps.
 
-use crate::load::Load;
+use crate::load::{Load, Window};
 use crate::parse::Unparsed;
 use crate::segment::{Segment, Timestamps};
 
@@ -24,6 +24,9 @@ const MALFORMED: u32 = u32::MAX;
 /// [`Unparsed::Malformed`] when an option's length is 0 or 1 or reaches past the options.
 #[inline(always)]
 pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Result<Timestamps, Unparsed> {
+    if let Some(usual) = usual_place(packet, segment) {
+        return Ok(usual);
+    }
     let found = packet.find_timestamps(segment.options_offset.into(), segment.options_len.into());
     match found {
         ABSENT => Ok(Timestamps::default()),
@@ -37,6 +40,30 @@ pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Result<Tim
             Ok(Timestamps { value, echo: u32::from_be_bytes([e0, e1, e2, e3]), present: true })
         }
     }
+}
+
+/// The timestamps where nearly everybody puts them (RFC 7323, appendix A; Linux in a SYN), read as words where they lie:
+/// the walk reads byte by byte, and is a call for each.
+#[inline(always)]
+fn usual_place<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Option<Timestamps> {
+    /// Two no-operations, or "selective acknowledgements permitted", and the head of the option.
+    const PADDED: u32 = 0x0101_080a;
+    const BEHIND_SACK: u32 = 0x0402_080a;
+    /// Maximum segment size: its kind and length.
+    const MSS: u16 = 0x0204;
+    let offset = usize::from(segment.options_offset) & 0x3fff;
+    let stamps = |value, echo| Some(Timestamps { value, echo, present: true });
+    if segment.options_len >= 16 {
+        let window = packet.window::<16>(offset)?;
+        if window.be16::<0>() == MSS && [PADDED, BEHIND_SACK].contains(&window.be32::<4>()) {
+            return stamps(window.be32::<8>(), window.be32::<12>());
+        }
+    }
+    if segment.options_len < 12 {
+        return None;
+    }
+    let window = packet.window::<12>(offset)?;
+    if window.be32::<0>() == PADDED { stamps(window.be32::<4>(), window.be32::<8>()) } else { None }
 }
 
 /// Where the two timestamps begin in the packet, in bytes, or one of the words above. The options begin

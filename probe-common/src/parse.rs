@@ -72,51 +72,76 @@ impl Unparsed {
     }
 }
 
+/// Where the network layer begins, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// How many bytes stand before it.
+    pub offset: usize,
+}
+
 /// Reads the TCP segment in `packet`, which was `packet_len` bytes long on its interface.
 ///
 /// # Errors
 /// Says why there is none; see [`Unparsed`].
 #[inline(always)]
 pub fn parse<P: Load + ?Sized>(packet: &P, link: LinkLayer, packet_len: u32) -> Result<Segment, Unparsed> {
-    let (ethertype, offset) = match link {
-        LinkLayer::Ethernet => network_layer(packet)?,
-        LinkLayer::None => (ethertype_by_version(packet)?, 0),
-    };
-    match ethertype {
-        ETHERTYPE_IPV4 => ipv4(packet, offset, packet_len),
-        ETHERTYPE_IPV6 => ipv6(packet, offset, packet_len),
-        _ => Err(Unparsed::NotTcp),
+    let Network { family, offset } = network(packet, link)?;
+    match family {
+        Family::V4 => ipv4(packet, offset, packet_len),
+        Family::V6 => ipv6(packet, offset, packet_len),
     }
 }
 
-/// The EtherType of what follows the link header, and where it begins.
+/// Finds the network layer behind the link header.
+///
+/// # Errors
+/// When the packet ends before, or it is not IP.
 #[inline(always)]
-fn network_layer<P: Load + ?Sized>(packet: &P) -> Result<(u16, usize), Unparsed> {
+pub fn network<P: Load + ?Sized>(packet: &P, link: LinkLayer) -> Result<Network, Unparsed> {
+    match link {
+        LinkLayer::Ethernet => behind_ethernet(packet),
+        LinkLayer::None => Ok(Network { family: family_by_version(packet)?, offset: 0 }),
+    }
+}
+
+/// What nearly every packet has comes first: no tag.
+#[inline(always)]
+fn behind_ethernet<P: Load + ?Sized>(packet: &P) -> Result<Network, Unparsed> {
     let mut offset = ETHERNET_LEN;
     let mut ethertype = window::<P, ETHERNET_LEN>(packet, 0)?.be16::<12>();
-    for _ in 0..MAX_VLAN_TAGS {
-        if !ETHERTYPES_VLAN.contains(&ethertype) {
-            break;
+    for tags in 0..=MAX_VLAN_TAGS {
+        match ethertype {
+            ETHERTYPE_IPV4 => return Ok(Network { family: Family::V4, offset }),
+            ETHERTYPE_IPV6 => return Ok(Network { family: Family::V6, offset }),
+            tag if tags < MAX_VLAN_TAGS && ETHERTYPES_VLAN.contains(&tag) => {
+                ethertype = window::<P, VLAN_TAG_LEN>(packet, offset)?.be16::<2>();
+                offset += VLAN_TAG_LEN;
+            }
+            _ => break,
         }
-        ethertype = window::<P, VLAN_TAG_LEN>(packet, offset)?.be16::<2>();
-        offset += VLAN_TAG_LEN;
     }
-    Ok((ethertype, offset))
+    Err(Unparsed::NotTcp)
 }
 
 /// Without a link header the IP version is all there is.
 #[inline(always)]
-fn ethertype_by_version<P: Load + ?Sized>(packet: &P) -> Result<u16, Unparsed> {
+fn family_by_version<P: Load + ?Sized>(packet: &P) -> Result<Family, Unparsed> {
     // Two bytes: of a check for one, which the compiler writes as "less than", the verifier learns nothing.
     match window::<P, 2>(packet, 0)?.byte::<0>() >> 4 {
-        4 => Ok(ETHERTYPE_IPV4),
-        6 => Ok(ETHERTYPE_IPV6),
+        4 => Ok(Family::V4),
+        6 => Ok(Family::V6),
         _ => Err(Unparsed::NotTcp),
     }
 }
 
+/// Reads the TCP segment behind the IPv4 header at `offset`.
+///
+/// # Errors
+/// See [`parse`].
 #[inline(always)]
-fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
+pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV4_MIN_LEN>(packet, offset)?;
     if header.byte::<9>() != PROTOCOL_TCP {
         return Err(Unparsed::NotTcp);
@@ -134,8 +159,12 @@ fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<
     tcp(packet, Family::V4, addresses, offset + header_len, end)
 }
 
+/// Reads the TCP segment behind the IPv6 header at `offset`.
+///
+/// # Errors
+/// See [`parse`].
 #[inline(always)]
-fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
+pub fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV6_LEN>(packet, offset)?;
     if header.byte::<0>() >> 4 != 6 {
         return Err(Unparsed::Malformed);

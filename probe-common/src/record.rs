@@ -2,9 +2,11 @@
 
 use crate::half::{Arrival, Volume};
 use crate::key::{Ends, Side};
-use crate::observe::{Hook, Sighting};
+use crate::observe::Records;
+use crate::passage::Passage;
 use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
 use crate::state::FlowState;
+use crate::verifier::assign_words;
 
 /// Why a segment was worth a record. The numbers are the wire format between kernel and user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,58 +142,97 @@ pub enum DecodeError {
 }
 
 impl RawRecord {
-    /// The record of a sighting at `hook`.
+    /// Room for one.
+    pub const NOTHING: Self = Self {
+        time_ns: 0,
+        volumes: [Volume::NONE; 2],
+        source: [0; 16],
+        destination: [0; 16],
+        interface: 0,
+        seq: 0,
+        ack: 0,
+        payload_len: 0,
+        ts_value: 0,
+        ts_echo: 0,
+        segments: 0,
+        hole_age_us: 0,
+        source_port: 0,
+        destination_port: 0,
+        kind: 0,
+        direction: 0,
+        flags: 0,
+        facts: 0,
+    };
+
+    /// Becomes what is told of a segment that passed at `time_ns`. `kind` is the number of a [`Kind`], because the
+    /// kernel's verifier does not know which ones there are; `state` is what is known of the flow.
+    ///
+    /// Field by field, because the kernel's stack has no room for all of them together.
     #[inline(always)]
-    #[must_use]
-    pub fn new(hook: &Hook, sighting: &Sighting) -> Self {
-        let (segment, timestamps) = (&sighting.segment, sighting.timestamps());
-        Self {
-            time_ns: sighting.time_ns,
-            hole_age_us: sighting.arrival.hole_age_us(),
-            volumes: sighting.volumes,
-            source: bytes(segment.source),
-            destination: bytes(segment.destination),
-            interface: hook.interface,
-            seq: segment.seq,
-            ack: segment.ack,
-            payload_len: segment.payload_len,
-            ts_value: timestamps.value,
-            ts_echo: timestamps.echo,
-            segments: sighting.segments,
-            source_port: segment.source_port,
-            destination_port: segment.destination_port,
-            kind: (sighting.kind_number() & 0xff) as u8,
-            direction: hook.direction as u8,
-            flags: segment.flags.0,
-            facts: (u8::from(timestamps.present) * HAS_TIMESTAMPS)
-                | (u8::from(sighting.arrival.is_retransmit()) * IS_RETRANSMIT),
+    pub fn set(
+        &mut self,
+        passage: &Passage,
+        kind: u32,
+        time_ns: u64,
+        arrival: Arrival,
+        state: Option<&FlowState>,
+    ) {
+        let segment = &passage.segment;
+        self.time_ns = time_ns;
+        self.source = bytes(segment.source);
+        self.destination = bytes(segment.destination);
+        self.interface = passage.interface;
+        self.seq = segment.seq;
+        self.ack = segment.ack;
+        self.payload_len = segment.payload_len;
+        self.segments = passage.segments;
+        self.hole_age_us = arrival.hole_age_us();
+        self.source_port = segment.source_port;
+        self.destination_port = segment.destination_port;
+        self.kind = (kind & 0xff) as u8;
+        self.direction = (passage.direction & 0xff) as u8;
+        self.flags = segment.flags.0;
+        // Whether data was sent before, its options do not tell.
+        let is_stamped = passage.options == Passage::WITH_TIMESTAMPS && kind != Kind::Data as u32;
+        self.ts_value = if is_stamped { passage.ts_value } else { 0 };
+        self.ts_echo = if is_stamped { passage.ts_echo } else { 0 };
+        self.facts =
+            (u8::from(is_stamped) * HAS_TIMESTAMPS) | (u8::from(arrival.is_retransmit()) * IS_RETRANSMIT);
+        match state {
+            Some(state) => self.set_volumes(state, passage.side()),
+            None => assign_words(&mut self.volumes, &[Volume::NONE; 2]),
         }
     }
 
-    /// The record of a flow that had to give way at `time_ns`. Its low end is the source.
     #[inline(always)]
+    fn set_volumes(&mut self, state: &FlowState, own: Side) {
+        let halves = &state.halves;
+        self.volumes[0] = halves[own as usize].volume;
+        self.volumes[1] = halves[own.other() as usize].volume;
+    }
+
+    /// Becomes what is told of a flow that had to give way at `time_ns`. Its low end is the source; its direction is that
+    /// of a flow that was [learned](FlowState::learned), else unknown.
+    #[inline(always)]
+    pub fn set_evicted(&mut self, time_ns: u64, ends: &Ends, state: &FlowState) {
+        assign_words(self, &Self::NOTHING);
+        self.time_ns = time_ns;
+        self.set_volumes(state, Side::Low);
+        self.source = bytes(ends.addresses[0]);
+        self.destination = bytes(ends.addresses[1]);
+        self.interface = ends.interface;
+        self.source_port = ends.ports[0];
+        self.destination_port = ends.ports[1];
+        self.kind = Kind::Evicted as u8;
+        self.direction = state.learned().unwrap_or(Direction::Unknown) as u8;
+    }
+
+    /// The record of a flow that had to give way at `time_ns`.
     #[must_use]
     pub fn evicted(time_ns: u64, ends: &Ends, state: &FlowState) -> Self {
-        Self {
-            time_ns,
-            volumes: state.volumes(Side::Low),
-            source: bytes(ends.addresses[0]),
-            destination: bytes(ends.addresses[1]),
-            interface: ends.interface,
-            seq: 0,
-            ack: 0,
-            payload_len: 0,
-            ts_value: 0,
-            ts_echo: 0,
-            segments: 0,
-            hole_age_us: 0,
-            source_port: ends.ports[0],
-            destination_port: ends.ports[1],
-            kind: Kind::Evicted as u8,
-            direction: Direction::Unknown as u8,
-            flags: 0,
-            facts: 0,
-        }
+        let mut record = Self::NOTHING;
+        record.set_evicted(time_ns, ends, state);
+        record
     }
 
     /// Reads the fields out of ring buffer bytes.
@@ -244,5 +285,24 @@ impl RawRecord {
             },
             volumes: self.volumes,
         })
+    }
+}
+
+/// The record of the segment that is being looked at, if it is worth one: for who looks at one at a time, on the host.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told(pub Option<Record>);
+
+impl Records for Told {
+    fn tell(
+        &mut self,
+        passage: &Passage,
+        kind: Kind,
+        time_ns: u64,
+        arrival: Arrival,
+        state: Option<&FlowState>,
+    ) {
+        let mut record = RawRecord::NOTHING;
+        record.set(passage, kind as u32, time_ns, arrival, state);
+        self.0 = record.typed().ok();
     }
 }

@@ -12,19 +12,13 @@ use crate::verifier::forget;
 /// full, and goes to its second one.
 pub const WAYS: usize = 8;
 
-/// Which bucket of `buckets` the flow with this hash is in.
+/// The numbers of the two buckets, of `buckets`, that the flow with this hash can be in. They may be one.
 #[inline(always)]
 #[must_use]
-pub const fn bucket(hash: u64, buckets: u32) -> u32 {
-    // The upper half of the hash as a fraction of 2^32; the product's upper half is below `buckets`.
-    (((hash >> 32) * buckets as u64) >> 32) as u32
-}
-
-/// The same for the second bucket of a flow.
-#[inline(always)]
-#[must_use]
-pub const fn second_bucket(hash: u64, buckets: u32) -> u32 {
-    (((hash & 0xffff_ffff) * buckets as u64) >> 32) as u32
+pub const fn buckets_of(hash: u64, buckets: u32) -> [u32; 2] {
+    // Each half of the hash as a fraction of 2^32; the upper half of the product is below `buckets`.
+    let (high, low) = ((hash >> 32) * buckets as u64, (hash & 0xffff_ffff) * buckets as u64);
+    [(high >> 32) as u32, (low >> 32) as u32]
 }
 
 /// How many buckets hold so many flows of a family: with as many slots again.
@@ -43,76 +37,122 @@ pub struct Bucket<K> {
     states: [FlowState; WAYS],
 }
 
+/// The state of a flow, to be edited in place, where it is known. It is in one of two buckets, and `second` gives the other
+/// one, where there is one.
+#[inline(always)]
+pub fn find<'a, K: Key>(
+    first: &'a mut Bucket<K>,
+    second: impl FnOnce() -> Option<&'a mut Bucket<K>>,
+    key: &K,
+    hash: u64,
+) -> Option<&'a mut FlowState> {
+    if let Some(way) = first.way(key) {
+        return Some(first.state(way, hash));
+    }
+    if first.free().is_some() {
+        return None;
+    }
+    let second = second()?;
+    let way = second.way(key)?;
+    Some(second.state(way, hash))
+}
+
+/// The same. A flow that is not known gets a slot; the flow that has to give way for it and has not ended is handed to
+/// `evict` before.
+#[inline(always)]
+pub fn find_or_claim<'a, K: Key>(
+    first: &'a mut Bucket<K>,
+    second: impl FnOnce() -> Option<&'a mut Bucket<K>>,
+    key: &K,
+    hash: u64,
+    evict: impl FnOnce(&K, &FlowState),
+) -> &'a mut FlowState {
+    if let Some(way) = first.way(key) {
+        return first.state(way, hash);
+    }
+    if let Some(way) = first.free() {
+        return first.give(way, key, hash);
+    }
+    let second = second();
+    let least = first.least();
+    let missed = first.missed(least, hash);
+    if let Some(second) = second {
+        if let Some(way) = second.way(key) {
+            return second.state(way, hash);
+        }
+        if missed.is_some() {
+            if let Some(way) = second.free() {
+                return second.give(way, key, hash);
+            }
+            let way = second.least();
+            if second.missed(way, hash).is_none() {
+                return second.give(way, key, hash);
+            }
+        }
+    }
+    if let Some((missed, state)) = missed {
+        evict(missed, state);
+    }
+    first.give(least, key, hash)
+}
+
 impl<K: Key> Bucket<K> {
     /// One without flows.
     pub const EMPTY: Self = Self { keys: [K::NONE; WAYS], states: [FlowState::FREE; WAYS] };
 
-    /// The state of the flow with this key, whose hash this is, to be edited in place.
+    /// The slot of the flow with this key.
     #[inline(always)]
-    pub fn get(&mut self, key: &K, hash: u64) -> Option<&mut FlowState> {
-        let mut found = WAYS;
-        for way in 0..WAYS {
-            if self.keys[way] == *key {
-                found = way;
-                break;
-            }
-        }
-        if found == WAYS {
-            return None;
-        }
-        Some(&mut self.states[forget(found, hash) & (WAYS - 1)])
+    fn way(&self, key: &K) -> Option<usize> {
+        (0..WAYS).find(|way| self.keys[*way] == *key)
     }
 
-    /// Is there a flow in every slot? Then others of this bucket may be in their second one.
+    /// The state in a slot, to be edited in place. `hash` is that of its flow.
     #[inline(always)]
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.keys.iter().all(|key| *key != K::NONE)
+    fn state(&mut self, way: usize, hash: u64) -> &mut FlowState {
+        &mut self.states[forget(way, hash) & (WAYS - 1)]
     }
 
-    /// Which slot a new flow is to have: a free one, else that of the flow which is worth least: one that has ended,
-    /// else a handshake under way, else the one that was silent for longest.
+    /// A slot without a flow. Where there is none, others of this bucket may be in their second one.
     #[inline(always)]
-    #[must_use]
-    pub fn least(&self, hash: u64) -> usize {
+    fn free(&self) -> Option<usize> {
+        (0..WAYS).find(|way| self.keys[*way].is_none())
+    }
+
+    /// The slot of the flow that is worth least, in a bucket that is full: one that has ended, else a handshake under
+    /// way, else the one that was silent for longest.
+    #[inline(always)]
+    fn least(&self) -> usize {
         let mut least = 0;
         let mut least_worth = u32::MAX;
         for way in 0..WAYS {
-            let worth = if self.keys[way] == K::NONE { 0 } else { self.states[way].worth() };
+            let worth = self.states[way].worth();
             if worth < least_worth {
                 (least, least_worth) = (way, worth);
             }
         }
-        forget(least, hash) & (WAYS - 1)
+        least
     }
 
-    /// Would the flow in a slot be missed?
+    /// The flow in a slot, if it would be missed: it has not ended. `hash` is any number that is hard to follow.
     #[inline(always)]
-    #[must_use]
-    pub fn is_missed(&self, way: usize) -> bool {
-        self.missed(way).is_some()
+    fn missed(&self, way: usize, hash: u64) -> Option<(&K, &FlowState)> {
+        let way = forget(way, hash) & (WAYS - 1);
+        let (key, state) = (&self.keys[way], &self.states[way]);
+        (state.worth() > FlowState::WORTH_ENDED).then_some((key, state))
     }
 
-    /// The flow in a slot that has not ended, and so would be missed.
+    /// Gives a slot to a flow whose hash this is.
     #[inline(always)]
-    #[must_use]
-    pub fn missed(&self, way: usize) -> Option<(&K, &FlowState)> {
-        let (key, state) = (&self.keys[way & (WAYS - 1)], &self.states[way & (WAYS - 1)]);
-        let is_missed = *key != K::NONE && state.worth() > FlowState::WORTH_ENDED;
-        is_missed.then_some((key, state))
-    }
-
-    /// Gives a slot to a flow.
-    #[inline(always)]
-    pub fn give(&mut self, way: usize, key: &K) -> &mut FlowState {
-        let way = way & (WAYS - 1);
+    fn give(&mut self, way: usize, key: &K, hash: u64) -> &mut FlowState {
+        let way = forget(way, hash) & (WAYS - 1);
         self.keys[way] = *key;
-        self.states[way] = FlowState::FREE;
-        &mut self.states[way]
+        let state = &mut self.states[way];
+        state.clear();
+        state
     }
 
     /// Every flow and its state.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &FlowState)> {
-        self.keys.iter().zip(&self.states).filter(|(key, _)| **key != K::NONE)
+        self.keys.iter().zip(&self.states).filter(|(key, _)| !key.is_none())
     }
 }

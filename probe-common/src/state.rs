@@ -1,7 +1,9 @@
 //! What the probe remembers of a flow between packets, and where.
 
 use crate::half::{Arrival, Extent, Half, Volume};
-use crate::key::{FlowKey, Side};
+use crate::key::{Key, Side};
+use crate::record::Direction;
+use crate::verifier;
 
 /// How far a flow has come. An integer in the kernel's map, hence not an enum. The numbers are in the order of what a
 /// flow is worth.
@@ -46,7 +48,8 @@ pub struct FlowState {
     pub rtt_us: u32,
     /// The epoch of its last packet, see [`Clock::epoch`].
     pub epoch: u32,
-    /// Ends that sent a FIN, as bits by [`Side`], and [`SYN_UNSEEN`](Self::SYN_UNSEEN).
+    /// Ends that sent a FIN, as bits by [`Side`], [`SYN_UNSEEN`](Self::SYN_UNSEEN), and what
+    /// [`learned`](Self::learned) tells.
     pub facts: u32,
     /// Both directions, by [`Side`].
     pub halves: [Half; 2],
@@ -72,6 +75,38 @@ impl FlowState {
 
     /// A bit of `facts`: when the SYN passed is not known.
     pub const SYN_UNSEEN: u32 = 4;
+    /// Where in `facts` it is which way the low end sends, as one more than the number of a [`Direction`]; 0 when
+    /// a SYN or a SYN-ACK was the first that was seen.
+    const LOW_SENDS_SHIFT: u32 = 3;
+
+    /// The facts of a flow that is learned from its data, which `side` has sent in this direction.
+    #[inline(always)]
+    #[must_use]
+    pub const fn learned_from(direction: Direction, side: Side) -> u32 {
+        let low_sends = match (direction, side) {
+            (Direction::Ingress, Side::High) => Direction::Egress,
+            (Direction::Egress, Side::High) => Direction::Ingress,
+            (same, Side::Low | Side::High) => same,
+        };
+        (low_sends as u32 + 1) << Self::LOW_SENDS_SHIFT
+    }
+
+    /// Of a flow that was learned from its data, and has not ended: which way the low end sends. Of any other, records
+    /// have told who is at which end.
+    #[inline(always)]
+    #[must_use]
+    pub fn learned(&self) -> Option<Direction> {
+        if self.phase == Phase::ENDED {
+            return None;
+        }
+        match self.facts >> Self::LOW_SENDS_SHIFT {
+            1 => Some(Direction::Ingress),
+            2 => Some(Direction::Egress),
+            3 => Some(Direction::Local),
+            4 => Some(Direction::Unknown),
+            _ => None,
+        }
+    }
 
     /// What it is worth to remember: first how far it has come, then how lately it spoke. Of handshakes under way, of
     /// which a flood brings thousands within one epoch, the one that began first gives way first.
@@ -82,6 +117,12 @@ impl FlowState {
             return Phase::OPENING.0 << Self::EPOCH_BITS | self.opened_us >> (32 - Self::EPOCH_BITS);
         }
         self.phase.0 << Self::EPOCH_BITS | self.epoch & Self::EPOCH_MASK
+    }
+
+    /// Forgets all.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        verifier::assign_words(self, &Self::FREE);
     }
 
     /// The half of an end.
@@ -98,13 +139,14 @@ impl FlowState {
     }
 }
 
-/// Where flow states are kept: maps in the kernel, memory on the host.
-pub trait FlowStates {
+/// Where the flow states of one address family are kept: a map in the kernel, memory on the host.
+pub trait FlowStates<K: Key> {
     /// The state of a flow, to be edited in place, or `None` when the flow is not known.
-    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState>;
-    /// Begins to remember a flow that is not known, at `now_ns`. Another may have to give way; who does is told and
-    /// counted here.
-    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState>;
+    fn find(&mut self, key: &K) -> Option<&mut FlowState>;
+
+    /// The same; one that is not known is remembered from `now_ns` on, as [`FlowState::FREE`]. Another may have to give
+    /// way; who does is told and counted here.
+    fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState>;
 
     /// [`Half::takes_elsewhere`], by a call that the kernel's verifier checks once, and not for every way that leads
     /// to it.

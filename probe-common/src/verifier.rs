@@ -1,4 +1,4 @@
-//! What the kernel's verifier has to be told, or must not know.
+//! What the kernel's verifier and the compiler for it have to be told, or must not know.
 
 /// The same number, of which the verifier does not know that it is.
 ///
@@ -27,5 +27,54 @@ pub fn forget(number: usize, any: u64) -> usize {
     {
         let _ = any;
         number
+    }
+}
+
+/// 0, of which the compiler does not know that it is, for the same reason as [`assign_words`].
+#[inline(always)]
+#[must_use]
+#[allow(clippy::cast_possible_truncation, reason = "0")]
+pub fn zero() -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let zero: u64;
+        // SAFETY: sets a register, and nothing else.
+        unsafe {
+            core::arch::asm!("{zero} = 0", zero = out(reg) zero, options(pure, nomem, nostack, preserves_flags));
+        }
+        zero as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        0
+    }
+}
+
+/// `*to = *from`, word by word: the compiler would call a function that goes byte by byte, which for a flow state costs
+/// more than all the rest of its packet. `T` must be made of integers without padding.
+#[inline(always)]
+pub fn assign_words<T: Copy>(to: &mut T, from: &T) {
+    const { assert!(align_of::<T>() == 4 || align_of::<T>() == 8) };
+    #[cfg(target_arch = "bpf")]
+    {
+        if const { align_of::<T>() == 8 } {
+            copy_words::<T, u64>(to, from);
+        } else {
+            copy_words::<T, u32>(to, from);
+        }
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        *to = *from;
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn copy_words<T, W: Copy>(to: &mut T, from: &T) {
+    let (to, from) = (core::ptr::from_mut(to).cast::<W>(), core::ptr::from_ref(from).cast::<W>());
+    for word in 0..size_of::<T>() / size_of::<W>() {
+        // SAFETY: within both, and aligned, because their size is a multiple of their alignment. Volatile, or the compiler would put the words together again.
+        unsafe { to.add(word).write_volatile(from.add(word).read()) };
     }
 }

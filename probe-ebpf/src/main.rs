@@ -19,9 +19,12 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use probe_common::{Counter, Direction, Hook, LinkLayer, Unparsed, observe};
+use probe_common::key::{FlowKey4, FlowKey6};
+use probe_common::observe::{glance, segment_passes};
+use probe_common::{Counter, Direction, Family, Hook, LinkLayer, Passage, Tools, Unparsed};
 
-use crate::maps::{KernelClock, States};
+use crate::maps::{KernelClock, Ring, States};
+
 use crate::packet::{Copied, Packet};
 
 /// The kernel lends some of its functions, `bpf_ktime_get_ns` among them, to GPL-compatible programs only.
@@ -65,69 +68,124 @@ pub fn loopback(context: TcContext) -> i32 {
     classify::<LOCAL, ETHERNET>(&context)
 }
 
-/// Whatever it is, it passes. Two ways to look at it, each with the stack for itself: headers are read where they lie,
-/// and where that is not possible, from a copy.
+/// Whatever it is, it passes. Nearly every packet is dealt with at a glance. For the rest there are functions, each of
+/// which the verifier checks by itself, for any arguments, once; the stacks of those that are active together must not be
+/// too large, so what was read of the packet waits in a map.
 #[inline(always)]
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
-    // SAFETY: the context is the one that the kernel passed.
+    let packet = Packet::new(context);
+    let hook = hook(&packet, DIRECTION, LINK);
+    let mut tools = Tools { states: &mut States, clock: &KernelClock, records: &mut Ring };
+    if glance(&packet, packet.size(), &hook, &mut tools, maps::passage) {
+        return TCX_NEXT;
+    }
+    let skb = context.skb.skb;
+    // SAFETY: the context is the one that the kernel passed, and a passage is valid whatever the functions make of it.
     unsafe {
-        if classify_in_place::<DIRECTION, LINK>(context.skb.skb) == LOOK_AGAIN {
-            classify_copied(context.skb.skb, DIRECTION, LINK);
+        let mut read = read_in_place(skb, DIRECTION, LINK);
+        if read == READ_AGAIN {
+            read = read_copied(skb, DIRECTION, LINK);
         }
+        match (maps::passage(), read) {
+            (Some(passage), READ_V4) => passes_v4(passage),
+            (Some(passage), READ_V6) => passes_v6(passage),
+            _ => 0,
+        };
     }
     TCX_NEXT
 }
 
-const LOOK_AGAIN: u32 = 1;
-
-/// # Safety
-/// `skb` must be what the kernel passed to the program.
-#[inline(never)]
-unsafe fn classify_in_place<const DIRECTION: u32, const LINK: u32>(skb: *mut __sk_buff) -> u32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    let hook = hook(&packet, DIRECTION, LINK);
-    match observe(&packet, packet.size(), &hook, &mut States, &KernelClock, maps::room) {
-        Ok(None) => {}
-        Ok(Some(sighting)) => maps::submit(&hook, sighting),
-        Err(Unparsed::Truncated) if packet.has_more() => return LOOK_AGAIN,
-        Err(unparsed) => maps::count(Counter::Unparsed(unparsed)),
-    }
-    0
-}
-
 #[inline(always)]
 fn hook(packet: &Packet<'_>, direction: u32, link: u32) -> Hook {
+    let link = if link == ETHERNET { LinkLayer::Ethernet } else { LinkLayer::None };
     let direction = match direction {
-        0 => Direction::Ingress,
-        1 => Direction::Egress,
+        INGRESS => Direction::Ingress,
+        EGRESS => Direction::Egress,
         _ => Direction::Local,
     };
-    let link = if link == ETHERNET { LinkLayer::Ethernet } else { LinkLayer::None };
     Hook { interface: packet.interface(), direction, link }
 }
 
-/// The same once more, on a copy of the headers. A global function: the verifier checks it by itself, once.
+/// What reading gives: nothing that was not counted,
+const READ_NOTHING: i32 = 0;
+/// nothing yet, because there are bytes outside the linear area,
+const READ_AGAIN: i32 = 1;
+/// or a segment.
+const READ_V4: i32 = 4;
+const READ_V6: i32 = 6;
+
+/// Reads a packet where its headers lie.
 ///
 /// # Safety
 /// `skb` must be what the kernel passed to the program.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub unsafe extern "C" fn classify_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+pub unsafe extern "C" fn read_in_place(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
     let context = TcContext::new(skb);
     let packet = Packet::new(&context);
     let hook = hook(&packet, direction, link);
-    let Some(copied) = maps::headers().and_then(|room| Copied::new(&packet, room)) else {
-        maps::count(Counter::Unparsed(Unparsed::Truncated));
-        return TCX_NEXT;
-    };
-    match observe(&copied, packet.size(), &hook, &mut States, &KernelClock, maps::room) {
-        Ok(None) => {}
-        Ok(Some(sighting)) => maps::submit(&hook, sighting),
-        Err(unparsed) => maps::count(Counter::Unparsed(unparsed)),
+    match Passage::read(&packet, packet.size(), &hook) {
+        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
+        read => keep(read),
     }
-    TCX_NEXT
 }
+
+/// The same from a copy of the headers: they lie outside the linear area.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    let hook = hook(&packet, direction, link);
+    match maps::headers().and_then(|room| Copied::new(&packet, room)) {
+        Some(copied) => keep(Passage::read(&copied, packet.size(), &hook)),
+        None => keep(Err(Unparsed::Truncated)),
+    }
+}
+
+#[inline(always)]
+fn keep(read: Result<Passage, Unparsed>) -> i32 {
+    match read {
+        Ok(passage) => {
+            let Some(room) = maps::passage() else { return READ_NOTHING };
+            *room = passage;
+            match passage.family() {
+                Family::V4 => READ_V4,
+                Family::V6 => READ_V6,
+            }
+        }
+        Err(unparsed) => {
+            maps::count(Counter::Unparsed(unparsed));
+            READ_NOTHING
+        }
+    }
+}
+
+macro_rules! passes {
+    ($name:ident, $key:ty) => {
+        /// What a segment does to its flow, and whether it is told.
+        ///
+        /// # Safety
+        /// `passage` must be null or valid.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub unsafe extern "C" fn $name(passage: *const Passage) -> i32 {
+            // SAFETY: see above.
+            let Some(passage) = (unsafe { passage.as_ref() }) else { return 0 };
+            let mut tools = Tools { states: &mut States, clock: &KernelClock, records: &mut Ring };
+            if let Err(unparsed) = segment_passes::<$key, _, _, _>(passage, &mut tools) {
+                maps::count(Counter::Unparsed(unparsed));
+            }
+            0
+        }
+    };
+}
+
+passes!(passes_v4, FlowKey4);
+passes!(passes_v6, FlowKey6);
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -6,20 +6,18 @@ use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use core::cell::UnsafeCell;
-use probe_common::counter::{COUNTERS as CELLS, submitted_cell};
+use probe_common::counter::COUNTERS as CELLS;
 use probe_common::half::{Extent, Half};
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::slots::{self, Bucket};
-use probe_common::{
-    Arrival, Clock, Counter, FlowKey, FlowState, FlowStates, Hook, Kind, RawRecord, Sighting,
-};
+use probe_common::{Arrival, Clock, Counter, FlowState, FlowStates, Kind, Passage, RawRecord, Records};
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
 const FLOWS: u32 = 65_536;
 /// 4 MiB: 30,840 records of 128 bytes and a header of 8. At 100,000 records a second, a third of a second's.
 const RING_BYTES: u32 = 4 << 20;
-/// The reader is woken each time the backlog has grown by this much: some 482 records.
-const WAKE_STEP_BYTES: u64 = 64 << 10;
+/// The reader is woken each time the backlog has grown by this much: 3,855 records, an eighth of the ring.
+const WAKE_STEP_BYTES: u64 = 512 << 10;
 /// Room that one record takes in the ring, its header included.
 const RECORD_ROOM: u64 = size_of::<RawRecord>() as u64 + 8;
 /// The reader is woken for a small backlog when it was not for this long. Once awake it looks for more by
@@ -47,9 +45,9 @@ static BUCKETS: Constant<u32> = Constant(slots::buckets(FLOWS));
 #[unsafe(no_mangle)]
 static HASH_SEED: Constant<u64> = Constant(0);
 
-/// Where each processor puts a sighting together: its stack has no room for one.
+/// Where each processor keeps what it has read of a packet, to spare the stack.
 #[map]
-static SIGHTING: PerCpuArray<Sighting> = PerCpuArray::with_max_entries(1, 0);
+static PASSAGE: PerCpuArray<Passage> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where each processor copies headers to that do not lie in the linear area of a packet.
 #[map]
@@ -110,12 +108,31 @@ impl Clock for KernelClock {
     }
 }
 
-/// The kernel's flow states. Lives in the maps, hence without fields.
+/// The kernel's flow states. They live in the maps, hence without fields.
 pub(crate) struct States;
 
-/// A bucket of a map.
+/// A map of flow states of one address family, and the functions for it.
+pub(crate) trait Table: Key {
+    /// The bucket with this number.
+    fn bucket(number: u32) -> Option<&'static mut Bucket<Self>>;
+}
+
+impl Table for FlowKey4 {
+    #[inline(always)]
+    fn bucket(number: u32) -> Option<&'static mut Bucket<Self>> {
+        bucket(&FLOWS_V4, number)
+    }
+}
+
+impl Table for FlowKey6 {
+    #[inline(always)]
+    fn bucket(number: u32) -> Option<&'static mut Bucket<Self>> {
+        bucket(&FLOWS_V6, number)
+    }
+}
+
 #[inline(always)]
-fn bucket<K: Key + 'static>(map: &Array<Bucket<K>>, number: u32) -> Option<&'static mut Bucket<K>> {
+fn bucket<K: Key>(map: &Array<Bucket<K>>, number: u32) -> Option<&'static mut Bucket<K>> {
     let bucket = map.get_ptr_mut(number)?;
     // SAFETY: the look-up gives a valid value, for as long as the map lives. Two processors that handle packets of
     // one bucket at once edit words, and each word on its own stays meaningful; at the worst a flow that is learned
@@ -123,37 +140,34 @@ fn bucket<K: Key + 'static>(map: &Array<Bucket<K>>, number: u32) -> Option<&'sta
     Some(unsafe { &mut *bucket })
 }
 
-#[inline(always)]
-fn get<K: Key + 'static>(map: &Array<Bucket<K>>, key: &K) -> Option<&'static mut FlowState> {
-    let hash = key.hash(HASH_SEED.get());
-    let first = bucket(map, slots::bucket(hash, BUCKETS.get()))?;
-    let is_full = first.is_full();
-    if let Some(state) = first.get(key, hash) {
-        return Some(state);
+impl<K: Table> FlowStates<K> for States {
+    #[inline(always)]
+    fn find(&mut self, key: &K) -> Option<&mut FlowState> {
+        let hash = key.hash(HASH_SEED.get());
+        let [first, second] = slots::buckets_of(hash, BUCKETS.get());
+        slots::find(K::bucket(first)?, || K::bucket(second), key, hash)
     }
-    if !is_full {
-        return None;
-    }
-    bucket(map, slots::second_bucket(hash, BUCKETS.get()))?.get(key, hash)
-}
 
-#[inline(always)]
-fn claim<K: Key + 'static>(map: &Array<Bucket<K>>, key: &K, now_ns: u64) -> Option<&'static mut FlowState> {
-    let hash = key.hash(HASH_SEED.get());
-    let first = bucket(map, slots::bucket(hash, BUCKETS.get()))?;
-    let way = first.least(hash);
-    if first.is_missed(way) {
-        let second = bucket(map, slots::second_bucket(hash, BUCKETS.get()))?;
-        let other = second.least(hash);
-        if !second.is_missed(other) {
-            return Some(second.give(other, key));
-        }
-        if let Some((missed, state)) = first.missed(way) {
-            count(Counter::Evicted);
-            tell_evicted(now_ns, missed, state);
-        }
+    #[inline(always)]
+    fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState> {
+        let hash = key.hash(HASH_SEED.get());
+        let [first, second] = slots::buckets_of(hash, BUCKETS.get());
+        Some(slots::find_or_claim(
+            K::bucket(first)?,
+            || K::bucket(second),
+            key,
+            hash,
+            |missed, state| {
+                count(Counter::Evicted);
+                tell_evicted(now_ns, missed, state);
+            },
+        ))
     }
-    Some(first.give(way, key))
+
+    #[inline(always)]
+    fn takes_elsewhere(half: &mut Half, extent: &Extent, now_us: u32, rtt_us: u32) -> Arrival {
+        Arrival::of(takes_elsewhere(half, extent, now_us, rtt_us))
+    }
 }
 
 /// A global function, for the same reason as `find_timestamps`.
@@ -169,38 +183,15 @@ pub extern "C" fn takes_elsewhere(half: *mut Half, extent: *const Extent, now_us
 
 #[inline(never)]
 fn tell_evicted<K: Key>(now_ns: u64, key: &K, state: &FlowState) {
-    submit_record(Kind::Evicted as u32, now_ns, || RawRecord::evicted(now_ns, &key.ends(), state));
+    submit(Kind::Evicted as u32, now_ns, |record| record.set_evicted(now_ns, &key.ends(), state));
 }
 
-impl FlowStates for States {
-    #[inline(always)]
-    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        match key {
-            FlowKey::V4(key) => get(&FLOWS_V4, key),
-            FlowKey::V6(key) => get(&FLOWS_V6, key),
-        }
-    }
-
-    #[inline(always)]
-    fn takes_elsewhere(half: &mut Half, extent: &Extent, now_us: u32, rtt_us: u32) -> Arrival {
-        Arrival::of(takes_elsewhere(half, extent, now_us, rtt_us))
-    }
-
-    #[inline(always)]
-    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState> {
-        match key {
-            FlowKey::V4(key) => claim(&FLOWS_V4, key, now_ns),
-            FlowKey::V6(key) => claim(&FLOWS_V6, key, now_ns),
-        }
-    }
-}
-
-/// Room for a sighting, this processor's own for the run of the program: programs of one hook are not interrupted by
-/// each other.
+/// Room for what was read of a packet, this processor's own for the run of the program: programs of one hook are not
+/// interrupted by each other.
 #[inline(always)]
-pub(crate) fn room() -> Option<&'static mut Sighting> {
+pub(crate) fn passage() -> Option<&'static mut Passage> {
     // SAFETY: the look-up gives a valid value, which nobody else has.
-    Some(unsafe { &mut *SIGHTING.get_ptr_mut(0)? })
+    Some(unsafe { &mut *PASSAGE.get_ptr_mut(0)? })
 }
 
 /// Room for headers, likewise.
@@ -210,20 +201,52 @@ pub(crate) fn headers() -> Option<&'static mut [u8; COPIED]> {
     Some(unsafe { &mut *HEADERS.get_ptr_mut(0)? })
 }
 
-/// Hands the record of a sighting to user space, or counts it as lost when the ring is full.
+/// The way to user space. It is a map, too.
+pub(crate) struct Ring;
+
+impl Records for Ring {
+    #[inline(always)]
+    fn tell(
+        &mut self,
+        passage: &Passage,
+        kind: Kind,
+        time_ns: u64,
+        arrival: Arrival,
+        state: Option<&FlowState>,
+    ) {
+        let state = state.map_or(core::ptr::null(), core::ptr::from_ref);
+        tell(passage, kind as u32, time_ns, arrival.word(), state);
+    }
+}
+
+/// A global function, like the others.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn submit(hook: &Hook, sighting: &Sighting) {
-    submit_record(sighting.kind_number(), sighting.time_ns, || RawRecord::new(hook, sighting));
+pub extern "C" fn tell(
+    passage: *const Passage,
+    kind: u32,
+    time_ns: u64,
+    arrival: u64,
+    state: *const FlowState,
+) -> i32 {
+    // SAFETY: null, or what the verifier has checked to be as large as these are.
+    if let (Some(passage), state) = unsafe { (passage.as_ref(), state.as_ref()) } {
+        // Fewer than eight: the verifier has no other bound.
+        let kind = kind & 7;
+        submit(kind, time_ns, |record| record.set(passage, kind, time_ns, Arrival::of(arrival), state));
+    }
+    0
 }
 
 #[inline(always)]
-fn submit_record(kind_number: u32, time_ns: u64, record: impl FnOnce() -> RawRecord) {
+fn submit(kind: u32, time_ns: u64, write: impl FnOnce(&mut RawRecord)) {
     let Some(mut entry) = RECORDS.reserve::<RawRecord>(0) else {
-        return count_cell(submitted_cell(kind_number) + Kind::COUNT);
+        return count_cell(Counter::lost_cell(kind));
     };
-    entry.write(record());
+    // SAFETY: integers, of which any bits are valid, in memory that the kernel has initialised.
+    write(unsafe { entry.assume_init_mut() });
     entry.submit(wake_up(time_ns));
-    count_cell(submitted_cell(kind_number));
+    count_cell(Counter::submitted_cell(kind));
 }
 
 /// A wake-up costs some 11 µs, so it is given per backlog or per interval, not per record.

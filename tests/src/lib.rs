@@ -9,6 +9,7 @@
 //! | [`traffic`] | TCP servers and clients inside a namespace |
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
+//! | [`bpf`] | kernel programs made by hand, and what the kernel measures of any |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
@@ -31,7 +32,9 @@
 //! # }
 //! ```
 
+pub mod bpf;
 pub mod capture;
+mod counts;
 mod frame;
 mod judge;
 pub mod link;
@@ -48,6 +51,7 @@ pub mod traffic;
 pub mod wire;
 mod worker;
 
+pub use counts::{SocketCounts, settled};
 pub use link::{FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
 pub use netlink::Cidr;

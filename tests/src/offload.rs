@@ -7,6 +7,8 @@ use std::os::fd::AsRawFd;
 use anyhow::{Context, Result, ensure};
 use nix::libc::IFNAMSIZ;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use rtnetlink::LinkUnspec;
+use rtnetlink::packet_route::link::LinkAttribute;
 
 use crate::namespace::Namespace;
 
@@ -39,7 +41,8 @@ nix::ioctl_write_ptr_bad!(
 
 impl Namespace {
     /// Lets the interface handle several TCP segments as one packet, longer than its MTU, on the way out (TSO, GSO)
-    /// and in (GRO), or forbids it. A veth pair allows it from the start.
+    /// and in (GRO), or forbids it. A veth pair allows it from the start. Connections that are open keep to what was
+    /// so when they were opened.
     ///
     /// # Errors
     /// When there is no such interface, or it cannot be switched.
@@ -47,7 +50,12 @@ impl Namespace {
         ensure!(interface.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
         let switch_all =
             || SEGMENTATION_AND_MERGING.into_iter().try_for_each(|one| switch(interface, one, on));
-        self.run(switch_all).with_context(|| format!("cannot switch the offloads of {interface}"))
+        self.run(switch_all).with_context(|| format!("cannot switch the offloads of {interface}"))?;
+        // TCP makes packets of several segments for any interface, whatever it is able to (`sk_setup_caps`): they are
+        // cut behind the hooks, where taps do not see it, but a program at the hooks does. It keeps to this limit.
+        let most_segments = LinkAttribute::GsoMaxSegs(if on { u32::from(u16::MAX) } else { 1 });
+        let change = LinkUnspec::new_with_name(interface).append_extra_attribute(most_segments);
+        self.set_link(change.build()).with_context(|| format!("cannot limit the segments of {interface}"))
     }
 }
 

@@ -4,10 +4,12 @@ use anyhow::Result;
 use clap::Subcommand;
 
 mod conversation;
+mod probe;
 mod program;
 mod replay;
 mod stats;
 mod traffic;
+mod tui;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -17,12 +19,18 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Show the kernel programs packets of every kind, and what they cost each
+    Probe(probe::Args),
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
     Replay(replay::Args),
+    /// Take and draw the screen's pictures while a million flows are known
+    Tui(tui::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
+        Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
+        Bench::Tui(args) => tui::run(args),
     }
 }

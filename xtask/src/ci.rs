@@ -28,7 +28,10 @@ const STEPS: &[(&str, Step)] = &[
     }),
     ("test", |_| test::run(&test::Args::default())),
     ("screenshots --check", |_| screenshots::run(&screenshots::Args::check())),
-    // A process of its own: where this is not root, it goes on as sudo.
+    // Processes of their own: where this is not root, they go on as sudo. Machines of CI are too noisy for limits.
+    ("bench probe", |this| {
+        shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
+    }),
     ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),
 ];

@@ -92,7 +92,7 @@ impl Watch {
         self.table.expire(self.now_ns);
         if self.now_ns.is_multiple_of(SWEEP_NS) {
             for flow in source.volumes() {
-                self.table.take_volumes(&flow.ends, flow.volumes, self.now_ns);
+                self.table.take_volumes(&flow, self.now_ns);
             }
         }
         self.camera.note(&self.table.take_events());

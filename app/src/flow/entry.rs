@@ -81,7 +81,17 @@ pub struct Flow {
     /// Who sent a FIN first.
     first_fin: Option<Closer>,
     /// What this host sent, and what the other end did.
-    volumes: [Volume; 2],
+    pub(super) volumes: [Volume; 2],
+}
+
+/// Is `source` this host's end, if what it sends passes in this direction? Where both ends are, or nobody knows, clients
+/// have the higher ports.
+fn is_local(direction: Direction, [source, destination]: [Endpoint; 2]) -> bool {
+    match direction {
+        Direction::Ingress => false,
+        Direction::Egress => true,
+        Direction::Local | Direction::Unknown => source.port >= destination.port,
+    }
 }
 
 impl Flow {
@@ -96,30 +106,41 @@ impl Flow {
             (Direction::Local, _) => Role::Local,
             (Direction::Unknown, _) => Role::Observer,
         });
-        let from_local = match (role, record.direction) {
-            (Some(Role::Local | Role::Observer), _) => from_opener,
-            (_, Direction::Ingress) => false,
-            (_, Direction::Egress | Direction::Local) => true,
-            // Nobody knows who opened it: clients have the higher ports.
-            (_, Direction::Unknown) => record.source.port >= record.destination.port,
+        let ends = [record.source, record.destination];
+        let is_from_local = match role {
+            Some(Role::Local | Role::Observer) => from_opener,
+            Some(Role::Client | Role::Server) | None => is_local(record.direction, ends),
         };
-        let (local, remote) = if from_local {
-            (record.source, record.destination)
-        } else {
-            (record.destination, record.source)
-        };
+        Self::between(tuple, role, is_from_local, ends, handshake, record.time_ns)
+    }
+
+    /// One that was open before, and is known since `now_ns`. What the first of its ends sends passes in this direction.
+    #[must_use]
+    pub fn midway(tuple: FlowTuple, direction: Direction, ends: [Endpoint; 2], now_ns: u64) -> Self {
+        Self::between(tuple, None, is_local(direction, ends), ends, None, now_ns)
+    }
+
+    fn between(
+        tuple: FlowTuple,
+        role: Option<Role>,
+        is_first_local: bool,
+        [first, second]: [Endpoint; 2],
+        handshake: Option<Handshake>,
+        first_ns: u64,
+    ) -> Self {
+        let (local, remote) = if is_first_local { (first, second) } else { (second, first) };
         Self {
             id: 0,
             tuple,
             role,
             local,
             remote,
-            peer: PeerKey::of(record.interface, role, &local, &remote),
+            peer: PeerKey::of(tuple.interface(), role, &local, &remote),
             handshake,
             told: false,
             waiting: false,
-            first_ns: record.time_ns,
-            changed_ns: record.time_ns,
+            first_ns,
+            changed_ns: first_ns,
             ended: None,
             first_fin: None,
             volumes: [Volume::default(); 2],
@@ -301,23 +322,6 @@ impl Flow {
             self.ended = Some(End { outcome: Outcome::Closed, by: Some(first), time_ns });
         }
         both
-    }
-
-    /// Takes what `source` has sent so far, and what the other end has. Gives how many segments with data that is more,
-    /// and how many of them were sent again.
-    pub fn takes_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, u64) {
-        let [one, other] = volumes;
-        let told = if source == self.local { [one, other] } else { [other, one] };
-        let (mut segments, mut retransmits) = (0, 0);
-        for (known, told) in self.volumes.iter_mut().zip(told) {
-            // The source began anew, for a connection that is another one to it alone.
-            if told.segments >= known.segments {
-                segments += told.segments - known.segments;
-                retransmits += told.retransmits.saturating_sub(known.retransmits);
-                *known = told;
-            }
-        }
-        (segments, retransmits)
     }
 
     /// What there is to tell of a segment that was sent before.

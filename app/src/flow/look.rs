@@ -58,8 +58,7 @@ impl FlowTable {
     /// One flow, while it is known.
     #[must_use]
     pub fn look_up(&self, name: &FlowName) -> Option<&Flow> {
-        let slot = *self.index.find(name.tuple.hash(), |&slot| self.has(slot, &name.tuple))?;
-        self.flows.get(slot).filter(|flow| flow.id == name.id)
+        self.flows.get(self.find(&name.tuple)?).filter(|flow| flow.id == name.id)
     }
 
     /// A new flow of `peer`.

@@ -32,3 +32,4 @@ pub use report::{Closer, Event, FlowName, FlowReport, Resent, RetransmitReport};
 pub use stats::Stats;
 pub use table::{FlowTable, Limits};
 pub use verdict::{Slow, Thresholds, Verdict};
+pub use volumes::FlowVolumes;

@@ -16,10 +16,10 @@ use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 
 /// Queues of the slab.
-const FINISHED: usize = 0;
+pub(super) const FINISHED: usize = 0;
 /// Handshakes under way, and connections of which nothing but their end is known: forged FINs are as cheap as SYNs.
 const PENDING: usize = 1;
-const LASTING: usize = 2;
+pub(super) const LASTING: usize = 2;
 pub(super) const QUEUES: usize = 3;
 
 /// Pending flows may take one part in this many of a full table.
@@ -52,17 +52,17 @@ pub struct TableLosses {
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) flows: Slab<Flow, QUEUES>,
-    pub(super) index: HashTable<u32>,
+    index: HashTable<u32>,
     /// Which flows each peer has.
     pub(super) chains: Chains,
     alarms: Alarms,
     pub(super) stats: Stats,
     pub(super) events: Vec<Event>,
-    limit: usize,
+    pub(super) limit: usize,
     handshakes: Option<u64>,
     next_id: u64,
     told: u64,
-    losses: TableLosses,
+    pub(super) losses: TableLosses,
 }
 
 impl FlowTable {
@@ -87,14 +87,13 @@ impl FlowTable {
     /// Takes one record.
     pub fn handle(&mut self, record: &Record) {
         let tuple = FlowTuple::new(record.interface, record.source, record.destination);
-        let slot = self.index.find(tuple.hash(), |&slot| self.has(slot, &tuple)).copied();
+        let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
         }
         match record.kind {
             Kind::Data => self.resent(slot, tuple, record),
-            // What it had sent was all that there is to say.
-            Kind::Evicted => {}
+            Kind::Evicted => self.evicted(slot, tuple, record),
             Kind::Syn => self.syn(slot, tuple, record),
             Kind::SynAck => self.syn_ack(slot, tuple, record),
             Kind::Ack => self.ack(slot, record),
@@ -180,8 +179,9 @@ impl FlowTable {
         self.flows.is_empty()
     }
 
-    pub(super) fn has(&self, slot: u32, tuple: &FlowTuple) -> bool {
-        self.flows.get(slot).is_some_and(|flow| flow.tuple == *tuple)
+    pub(super) fn find(&self, tuple: &FlowTuple) -> Option<u32> {
+        let is_it = |slot: &u32| self.flows.get(*slot).is_some_and(|flow| flow.tuple == *tuple);
+        self.index.find(tuple.hash(), is_it).copied()
     }
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
@@ -225,7 +225,7 @@ impl FlowTable {
     }
 
     fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
-        let slot = slot.unwrap_or_else(|| self.open(Flow::new(tuple, record, None)));
+        let slot = self.known_or_midway(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_up() {
             flow.reset(record);
@@ -240,7 +240,7 @@ impl FlowTable {
     }
 
     fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
-        let slot = slot.unwrap_or_else(|| self.open(Flow::new(tuple, record, None)));
+        let slot = self.known_or_midway(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_completed_by_fin(record) {
             flow.complete_unseen(record);

@@ -33,7 +33,7 @@ impl RowRank {
         let rtt = |of: fn(&Percentiles) -> u64| row.figures.rtt.as_ref().map(|rtt| most_first(of(rtt)));
         let first = match sort.by {
             RowOrder::Problem => return Self::by_problem(row, sort.reversed),
-            RowOrder::Peer => Some(0),
+            RowOrder::Peer => return Self::default(),
             RowOrder::New => Some(most_first(outcomes.opened)),
             RowOrder::P50 => rtt(|rtt| rtt.p50_ns),
             RowOrder::P90 => rtt(|rtt| rtt.p90_ns),

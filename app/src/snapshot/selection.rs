@@ -35,6 +35,8 @@ pub struct Selection {
     pub flows: Vec<FlowReport>,
     /// How many match, shown or not.
     pub matching: usize,
+    /// How far the search for them has come, as in [`Flows`].
+    pub searched: f64,
     /// How many flows it has.
     pub flow_count: usize,
     /// Its round-trip times since the start: how many were how long.
@@ -94,6 +96,7 @@ impl Chosen {
             waiting,
             flows: flows.rows,
             matching: flows.matching,
+            searched: flows.searched,
             flow_count,
             bars,
             past,

@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::MapData;
 use nix::libc;
-use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
+use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::slots::Bucket;
-use probe_common::{Side, Volume};
+
+use crate::flow::FlowVolumes;
 
 /// Buckets that one system call reads.
 const BATCH: usize = 256;
@@ -33,11 +34,11 @@ impl KernelFlows {
         Self { v4: Table::new(v4), v6: Table::new(v6) }
     }
 
-    /// Hands every flow's ends to `take`, the low one first, with what each has sent.
+    /// Hands what every flow has sent to `take`.
     ///
     /// # Errors
     /// When the kernel does not give them.
-    pub fn sweep(&mut self, mut take: impl FnMut(&Ends, [Volume; 2])) -> io::Result<()> {
+    pub fn sweep(&mut self, mut take: impl FnMut(&FlowVolumes)) -> io::Result<()> {
         self.v4.sweep(&mut take)?;
         self.v6.sweep(&mut take)
     }
@@ -61,12 +62,12 @@ impl<K: Key> Table<K> {
         Self { map, room: vec![Bucket::EMPTY; BATCH] }
     }
 
-    fn sweep(&mut self, take: &mut impl FnMut(&Ends, [Volume; 2])) -> io::Result<()> {
+    fn sweep(&mut self, take: &mut impl FnMut(&FlowVolumes)) -> io::Result<()> {
         let mut position: Option<u32> = None;
         loop {
             let (read, next) = self.read(position)?;
             for (key, state) in self.room[..read].iter().flat_map(Bucket::iter) {
-                take(&key.ends(), state.volumes(Side::Low));
+                take(&FlowVolumes::of(key, state));
             }
             match next {
                 Some(next) => position = Some(next),

@@ -12,9 +12,8 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::counter::{COUNTERS, Counters};
-use probe_common::key::Ends;
 use probe_common::record::RawRecord;
-use probe_common::{Direction, Record, Volume, slots};
+use probe_common::{Direction, Record, slots};
 use probe_ebpf::{OBJECT, names};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -22,6 +21,7 @@ use tokio::io::unix::AsyncFd;
 use super::flows::KernelFlows;
 use super::interface::Interface;
 use crate::error::Error;
+use crate::flow::FlowVolumes;
 
 /// The attached probe.
 pub struct KernelSource {
@@ -90,11 +90,11 @@ impl KernelSource {
         taken
     }
 
-    /// Hands what every flow has sent to `take`: both ends, the low one first, and what each did.
+    /// Hands what every flow has sent to `take`.
     ///
     /// # Errors
     /// When the kernel does not give it.
-    pub fn sweep(&mut self, take: impl FnMut(&Ends, [Volume; 2])) -> Result<(), Error> {
+    pub fn sweep(&mut self, take: impl FnMut(&FlowVolumes)) -> Result<(), Error> {
         self.flows.sweep(take).map_err(|error| refused("read the flow states", error))
     }
 

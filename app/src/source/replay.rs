@@ -1,10 +1,11 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Clock, Direction, Hook, RawRecord, Record, Sighting, Size, observe};
+use probe_common::{Clock, Direction, Hook, Passage, Record, Size, Told, Tools, glance, observe};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
-use super::states::{FlowVolumes, HostStates};
+use super::states::HostStates;
+use crate::flow::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {
@@ -12,6 +13,7 @@ pub struct ReplaySource {
     states: HostStates,
     locals: Locals,
     counters: Counters,
+    room: Passage,
 }
 
 /// What one packet came to.
@@ -46,7 +48,13 @@ impl ReplaySource {
     /// Takes a capture; `flows` is how many flows are remembered, `locals` which addresses are this host's.
     #[must_use]
     pub fn new(capture: Capture, flows: usize, locals: Locals) -> Self {
-        Self { capture, states: HostStates::new(flows), locals, counters: Counters::default() }
+        Self {
+            capture,
+            states: HostStates::new(flows),
+            locals,
+            counters: Counters::default(),
+            room: Passage::NOTHING,
+        }
     }
 
     /// The next packet, without waiting for more bytes.
@@ -54,28 +62,26 @@ impl ReplaySource {
     /// # Errors
     /// When the capture cannot be read on.
     pub fn step(&mut self) -> Result<Next<Step>, CaptureError> {
-        let Self { capture, states, locals, counters } = self;
+        let Self { capture, states, locals, counters, room } = self;
         capture.next(|packet| {
             let hook = Hook { interface: packet.interface, direction: packet.direction, link: packet.link };
             // A capture has what passed an interface: super-packets are in it as one, and counted as one.
             let size = Size { bytes: packet.wire_len, segments: 1 };
-            let mut room = Sighting::NOTHING;
             let time = PacketTime(packet.time_ns);
-            let seen = match observe(packet.bytes, size, &hook, states, &time, || Some(&mut room)) {
-                Ok(seen) => seen,
-                Err(unparsed) => {
-                    count(counters, Counter::Unparsed(unparsed));
-                    None
+            let mut told = Told::default();
+            let mut tools = Tools { states: &mut *states, clock: &time, records: &mut told };
+            if !glance(packet.bytes, size, &hook, &mut tools, || Some(room))
+                && let Err(unparsed) = observe(packet.bytes, size, &hook, &mut tools)
+            {
+                count(counters, Counter::Unparsed(unparsed));
+            }
+            let record = told.0.map(|mut record| {
+                if record.direction == Direction::Unknown {
+                    record.direction = locals.direction(record.source.address, record.destination.address);
                 }
-            };
-            let record = seen.map(|sighting| {
-                let direction = match hook.direction {
-                    Direction::Unknown => locals.direction(&sighting.segment),
-                    known => known,
-                };
-                RawRecord::new(&Hook { direction, ..hook }, sighting).typed()
+                record
             });
-            let (record, evicted) = (record.and_then(Result::ok), states.take_evicted());
+            let evicted = states.take_evicted();
             for told in record.iter().chain(&evicted) {
                 count(counters, Counter::Submitted(told.kind));
             }
@@ -88,7 +94,12 @@ impl ReplaySource {
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        self.states.volumes()
+        self.states.volumes().map(|flow| {
+            let [low, high] = flow.ends.endpoints();
+            let is_unknown = flow.learned == Some(Direction::Unknown);
+            let said = is_unknown.then(|| self.locals.direction(low.address, high.address));
+            FlowVolumes { learned: said.or(flow.learned), ..flow }
+        })
     }
 
     /// What was counted so far.

@@ -2,12 +2,15 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
+use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::slots::{self, Bucket};
-use probe_common::{FlowKey, FlowState, FlowStates, RawRecord, Record, Side, Volume};
+use probe_common::{FlowState, FlowStates, RawRecord, Record};
+
+use crate::flow::FlowVolumes;
 
 /// Buckets of one address family, made as they are needed.
-type Buckets<K> = Vec<Option<Box<Bucket<K>>>>;
+type Buckets<K> = Vec<Place<K>>;
+type Place<K> = Option<Box<Bucket<K>>>;
 
 /// As many flow states as were asked for.
 pub struct HostStates {
@@ -15,15 +18,6 @@ pub struct HostStates {
     v6: Buckets<FlowKey6>,
     seed: u64,
     evicted: Option<Record>,
-}
-
-/// What both ends of a flow have sent so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowVolumes {
-    /// The ends, the low one first, and the interface.
-    pub ends: Ends,
-    /// What each of them sent.
-    pub volumes: [Volume; 2],
 }
 
 impl HostStates {
@@ -52,72 +46,66 @@ impl HostStates {
 
 fn volumes_of<K: Key>(buckets: &Buckets<K>) -> impl Iterator<Item = FlowVolumes> {
     let flows = buckets.iter().flatten().flat_map(|bucket| bucket.iter());
-    flows.map(|(key, state)| FlowVolumes { ends: key.ends(), volumes: state.volumes(Side::Low) })
+    flows.map(|(key, state)| FlowVolumes::of(key, state))
 }
 
-/// The numbers of both buckets that a flow can be in.
-fn places<K>(buckets: &Buckets<K>, hash: u64) -> [usize; 2] {
+/// The two buckets that a flow can be in, or the one.
+fn places<K>(buckets: &mut Buckets<K>, hash: u64) -> (&mut Place<K>, Option<&mut Place<K>>) {
     let count = u32::try_from(buckets.len()).unwrap_or(u32::MAX);
-    [slots::bucket(hash, count) as usize, slots::second_bucket(hash, count) as usize]
+    let [first, second] = slots::buckets_of(hash, count).map(|number| number as usize);
+    if first == second {
+        return (&mut buckets[first], None);
+    }
+    let both = buckets.get_disjoint_mut([first, second]);
+    let [first, second] = both.expect("two different numbers below their count");
+    (first, Some(second))
 }
 
-fn get<'a, K: Key>(buckets: &'a mut Buckets<K>, seed: u64, key: &K) -> Option<&'a mut FlowState> {
+fn find<'a, K: Key>(buckets: &'a mut Buckets<K>, seed: u64, key: &K) -> Option<&'a mut FlowState> {
     let hash = key.hash(seed);
-    let [first, second] = places(buckets, hash);
-    let bucket = buckets[first].as_mut()?;
-    let place = if bucket.get(key, hash).is_some() {
-        first
-    } else if bucket.is_full() {
-        second
-    } else {
-        return None;
-    };
-    buckets[place].as_mut()?.get(key, hash)
+    let (first, second) = places(buckets, hash);
+    slots::find(first.as_deref_mut()?, || second?.as_deref_mut(), key, hash)
 }
 
-fn claim<'a, K: Key>(
+fn find_or_claim<'a, K: Key>(
     buckets: &'a mut Buckets<K>,
     seed: u64,
     key: &K,
-    evict: impl FnOnce(&K, &FlowState),
+    evicted: &mut Option<Record>,
+    now_ns: u64,
 ) -> &'a mut FlowState {
+    fn made<K: Key>(place: &mut Place<K>) -> &mut Bucket<K> {
+        place.get_or_insert_with(|| Box::new(Bucket::EMPTY))
+    }
     let hash = key.hash(seed);
-    let [first, second] = places(buckets, hash);
-    let least = |bucket: &mut Option<Box<Bucket<K>>>| {
-        let bucket = bucket.get_or_insert_with(|| Box::new(Bucket::EMPTY));
-        let way = bucket.least(hash);
-        (way, bucket.is_missed(way))
-    };
-    let (mut place, (mut way, is_missed)) = (first, least(&mut buckets[first]));
-    if is_missed {
-        let (other, is_other_missed) = least(&mut buckets[second]);
-        if !is_other_missed {
-            (place, way) = (second, other);
-        }
-    }
-    let bucket = buckets[place].get_or_insert_with(|| Box::new(Bucket::EMPTY));
-    if let Some((missed, state)) = bucket.missed(way) {
-        evict(missed, state);
-    }
-    bucket.give(way, key)
+    let (first, second) = places(buckets, hash);
+    slots::find_or_claim(
+        made(first),
+        || second.map(made),
+        key,
+        hash,
+        |missed, state| {
+            *evicted = RawRecord::evicted(now_ns, &missed.ends(), state).typed().ok();
+        },
+    )
 }
 
-impl FlowStates for HostStates {
-    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        match key {
-            FlowKey::V4(key) => get(&mut self.v4, self.seed, key),
-            FlowKey::V6(key) => get(&mut self.v6, self.seed, key),
-        }
+impl FlowStates<FlowKey4> for HostStates {
+    fn find(&mut self, key: &FlowKey4) -> Option<&mut FlowState> {
+        find(&mut self.v4, self.seed, key)
     }
 
-    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState> {
-        let evicted = &mut self.evicted;
-        let mut evict = |ends: Ends, state: &FlowState| {
-            *evicted = RawRecord::evicted(now_ns, &ends, state).typed().ok();
-        };
-        Some(match key {
-            FlowKey::V4(key) => claim(&mut self.v4, self.seed, key, |key, state| evict(key.ends(), state)),
-            FlowKey::V6(key) => claim(&mut self.v6, self.seed, key, |key, state| evict(key.ends(), state)),
-        })
+    fn find_or_claim(&mut self, key: &FlowKey4, now_ns: u64) -> Option<&mut FlowState> {
+        Some(find_or_claim(&mut self.v4, self.seed, key, &mut self.evicted, now_ns))
+    }
+}
+
+impl FlowStates<FlowKey6> for HostStates {
+    fn find(&mut self, key: &FlowKey6) -> Option<&mut FlowState> {
+        find(&mut self.v6, self.seed, key)
+    }
+
+    fn find_or_claim(&mut self, key: &FlowKey6, now_ns: u64) -> Option<&mut FlowState> {
+        Some(find_or_claim(&mut self.v6, self.seed, key, &mut self.evicted, now_ns))
     }
 }

@@ -1,6 +1,7 @@
 //! Records made by hand, for the tests of the pure core.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod shown;
 pub mod stage;
 
 use probe_common::segment::mapped;

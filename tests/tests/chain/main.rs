@@ -6,9 +6,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lab::bpf::Hook;
 use lab::{ClientPlan, Clients, Mode, Namespace, Server, Tcptop, connect_many};
 
-use crate::tally::{Hook, Tally, Verdict};
+use crate::tally::{Tally, Verdict};
 
 /// Far beyond what anything here takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);

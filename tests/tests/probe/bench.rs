@@ -12,9 +12,7 @@ use nix::time::{ClockId, clock_gettime};
 use probe_common::counter::{COUNTERS, Counters};
 use probe_common::key::{FlowKey4, FlowKey6};
 use probe_common::slots::Bucket;
-use probe_common::{
-    Arrival, Counter, Direction, FlowKey, FlowState, Hook, LinkLayer, RawRecord, Record, parse,
-};
+use probe_common::{Arrival, Counter, Direction, FlowState, Hook, LinkLayer, RawRecord, Record, parse};
 use probe_ebpf::{OBJECT, names};
 
 use crate::host::{Flows, Host, SEED};
@@ -280,11 +278,15 @@ impl Both {
 
     /// Changes what they remember of the flow of this frame.
     pub(crate) fn edit(&mut self, hook: &Hook, frame: &[u8], edit: impl FnOnce(&mut FlowState)) {
+        edit(self.look(hook, frame));
+        self.kernel.remember(&self.host.flows);
+    }
+
+    /// What they remember of the flow of this frame.
+    pub(crate) fn look(&mut self, hook: &Hook, frame: &[u8]) -> &mut FlowState {
         let length = u32::try_from(frame.len()).expect("short");
         let segment = parse(frame, hook.link, length).expect("a segment");
-        let (key, _) = FlowKey::of(&segment, hook.interface);
-        edit(self.host.flows.get(&key).expect("a flow that they remember"));
-        self.kernel.remember(&self.host.flows);
+        self.host.flows.of(&segment, hook.interface).expect("a flow that they remember")
     }
 }
 

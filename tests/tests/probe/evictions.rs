@@ -68,9 +68,11 @@ impl Full<'_> {
         self.expect(number, open.back(1, 1), &[]);
     }
 
-    /// Makes a flow look as if it had been silent for so many epochs.
-    fn silence(&mut self, number: u8, epochs: u32) {
-        self.edit(number, |state| state.epoch -= epochs);
+    /// Makes a flow look as if it had been silent for so many times as long as any test takes.
+    fn silence(&mut self, number: u8, times: u32) {
+        /// Some four minutes.
+        const EPOCHS: u32 = 1_000;
+        self.edit(number, |state| state.epoch -= times * EPOCHS);
     }
 
     fn edit(&mut self, number: u8, edit: impl FnOnce(&mut FlowState)) {
@@ -80,12 +82,21 @@ impl Full<'_> {
 
     /// These flows give way to what passes.
     fn expect(&mut self, number: u8, spec: Spec, gone: &[(u8, [Volume; 2])]) {
+        let gone: Vec<_> = gone.iter().map(|(number, volumes)| self.record(*number, *volumes)).collect();
+        self.expect_records(number, spec, &gone);
+    }
+
+    fn expect_records(&mut self, number: u8, spec: Spec, gone: &[Record]) {
         let what = format!("{}, {:?}, flow {number}: {spec:?}", self.program, self.family);
         let seen = self.run(number, spec);
         let evicted: Vec<_> =
             seen.records.into_iter().filter(|record| record.kind == Kind::Evicted).collect();
-        let gone: Vec<_> = gone.iter().map(|(number, volumes)| self.record(*number, *volumes)).collect();
         assert_eq!(evicted, gone, "{what}");
+    }
+
+    /// The same of a flow that was learned from data of its low end.
+    fn learned(&self, number: u8, volumes: [Volume; 2]) -> Record {
+        Record { direction: self.hook.direction, ..self.record(number, volumes) }
     }
 
     /// What is told of a flow that gave way. Its low end is the opener, which has the lower address.
@@ -252,7 +263,8 @@ fn a_forgotten_flow_is_learned_again() {
         assert_eq!((seen.records.len(), seen.records[0].volumes), (1, since), "counted anew");
         // So is the next that was forgotten, at the cost of the one that came first.
         full.silence(10, 1);
-        full.expect(2, open.data(21, 10), &[(10, [volume(1, 5, 0), NONE])]);
+        let learned = full.learned(10, [volume(1, 5, 0), NONE]);
+        full.expect_records(2, open.data(21, 10), &[learned]);
         let seen = full.run(2, open.data(21, 10));
         assert!(seen.records[0].arrival.is_retransmit(), "what is sent again from then on is known");
     });

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::slots::{self, Bucket};
 use probe_common::{
-    Clock, Counter, FlowKey, FlowState, FlowStates, Hook, RawRecord, Sighting, Size, observe,
+    Clock, Counter, Family, FlowState, FlowStates, Hook, RawRecord, Record, Segment, Size, Told, Tools,
+    observe,
 };
 
 use crate::bench::{Frame, Seen};
@@ -29,10 +30,11 @@ impl Flows {
         Self { v4: vec![Bucket::EMPTY; buckets], v6: vec![Bucket::EMPTY; buckets] }
     }
 
-    pub(crate) fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        match key {
-            FlowKey::V4(key) => get(&mut self.v4, key),
-            FlowKey::V6(key) => get(&mut self.v6, key),
+    /// The state of the flow of a segment at an interface.
+    pub(crate) fn of(&mut self, segment: &Segment, interface: u32) -> Option<&mut FlowState> {
+        match segment.family {
+            Family::V4 => find(&mut self.v4, &FlowKey4::of(segment, interface).0),
+            Family::V6 => find(&mut self.v6, &FlowKey6::of(segment, interface).0),
         }
     }
 
@@ -63,38 +65,40 @@ impl Flows {
     }
 }
 
-/// The two buckets that a flow may be in.
-fn places<K: Key>(buckets: &[Bucket<K>], hash: u64) -> [usize; 2] {
+/// The two buckets that a flow may be in, or the one.
+fn places<K>(buckets: &mut [Bucket<K>], hash: u64) -> (&mut Bucket<K>, Option<&mut Bucket<K>>) {
     let count = u32::try_from(buckets.len()).expect("few");
-    [slots::bucket(hash, count), slots::second_bucket(hash, count)].map(|place| place as usize)
-}
-
-fn get<'a, K: Key>(buckets: &'a mut [Bucket<K>], key: &K) -> Option<&'a mut FlowState> {
-    let hash = key.hash(SEED);
-    let [first, second] = places(buckets, hash);
-    let is_first = buckets[first].get(key, hash).is_some();
-    if !is_first && !buckets[first].is_full() {
-        return None;
+    let [first, second] = slots::buckets_of(hash, count).map(|number| number as usize);
+    if first == second {
+        return (&mut buckets[first], None);
     }
-    buckets[if is_first { first } else { second }].get(key, hash)
+    let [first, second] = buckets.get_disjoint_mut([first, second]).expect("two numbers below their count");
+    (first, Some(second))
 }
 
-/// As the kernel programs do it. Gives who has to give way, if anyone has.
-fn claim<'a, K: Key>(
+fn find<'a, K: Key>(buckets: &'a mut [Bucket<K>], key: &K) -> Option<&'a mut FlowState> {
+    let hash = key.hash(SEED);
+    let (first, second) = places(buckets, hash);
+    slots::find(first, || second, key, hash)
+}
+
+fn find_or_claim<'a, K: Key>(
     buckets: &'a mut [Bucket<K>],
     key: &K,
+    evicted: &mut Option<RawRecord>,
     now_ns: u64,
-) -> (Option<RawRecord>, &'a mut FlowState) {
+) -> &'a mut FlowState {
     let hash = key.hash(SEED);
-    let [first, second] = places(buckets, hash);
-    let way = buckets[first].least(hash);
-    let other = buckets[second].least(hash);
-    if buckets[first].is_missed(way) && !buckets[second].is_missed(other) {
-        return (None, buckets[second].give(other, key));
-    }
-    let evicted = buckets[first].missed(way);
-    let evicted = evicted.map(|(key, state)| RawRecord::evicted(now_ns, &key.ends(), state));
-    (evicted, buckets[first].give(way, key))
+    let (first, second) = places(buckets, hash);
+    slots::find_or_claim(
+        first,
+        || second,
+        key,
+        hash,
+        |missed, state| {
+            *evicted = Some(RawRecord::evicted(now_ns, &missed.ends(), state));
+        },
+    )
 }
 
 /// A bucket as the kernel has it: nothing but integers.
@@ -129,14 +133,22 @@ impl Host {
     pub(crate) fn run(&mut self, hook: &Hook, frame: &Frame<'_>, now_ns: u64) -> Seen {
         let length = u32::try_from(frame.bytes.len()).expect("short");
         let size = Size { bytes: length, segments: frame.segments };
-        let mut states = States { flows: &mut self.flows, seen: Seen::default() };
-        let mut room = Sighting::NOTHING;
-        match observe(frame.bytes, size, hook, &mut states, &Stopped { now_ns }, || Some(&mut room)) {
-            Ok(None) => {}
-            Ok(Some(sighting)) => states.seen.tell(&RawRecord::new(hook, sighting)),
-            Err(unparsed) => states.seen.count(Counter::Unparsed(unparsed)),
+        let (mut told, mut evicted) = (Told::default(), None);
+        let mut states = States { flows: &mut self.flows, evicted: &mut evicted };
+        let clock = Stopped { now_ns };
+        let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
+        let mut seen = Seen::default();
+        if let Err(unparsed) = observe(frame.bytes, size, hook, &mut tools) {
+            seen.count(Counter::Unparsed(unparsed));
         }
-        states.seen
+        if let Some(record) = evicted {
+            seen.count(Counter::Evicted);
+            seen.tell(record.typed().expect("our own"));
+        }
+        if let Some(record) = told.0 {
+            seen.tell(record);
+        }
+        seen
     }
 
     /// Takes over what the kernel remembers once a frame has passed, so that what comes next is decided by the very
@@ -168,31 +180,32 @@ impl Clock for Stopped {
 
 struct States<'a> {
     flows: &'a mut Flows,
-    seen: Seen,
+    evicted: &'a mut Option<RawRecord>,
 }
 
 impl Seen {
-    fn tell(&mut self, record: &RawRecord) {
-        let record = record.typed().expect("a kind and a direction that there are");
+    fn tell(&mut self, record: Record) {
         self.count(Counter::Submitted(record.kind));
         self.records.push(record);
     }
 }
 
-impl FlowStates for States<'_> {
-    fn get(&mut self, key: &FlowKey) -> Option<&mut FlowState> {
-        self.flows.get(key)
+impl FlowStates<FlowKey4> for States<'_> {
+    fn find(&mut self, key: &FlowKey4) -> Option<&mut FlowState> {
+        find(&mut self.flows.v4, key)
     }
 
-    fn claim(&mut self, key: &FlowKey, now_ns: u64) -> Option<&mut FlowState> {
-        let (evicted, state) = match key {
-            FlowKey::V4(key) => claim(&mut self.flows.v4, key, now_ns),
-            FlowKey::V6(key) => claim(&mut self.flows.v6, key, now_ns),
-        };
-        if let Some(record) = evicted {
-            self.seen.count(Counter::Evicted);
-            self.seen.tell(&record);
-        }
-        Some(state)
+    fn find_or_claim(&mut self, key: &FlowKey4, now_ns: u64) -> Option<&mut FlowState> {
+        Some(find_or_claim(&mut self.flows.v4, key, self.evicted, now_ns))
+    }
+}
+
+impl FlowStates<FlowKey6> for States<'_> {
+    fn find(&mut self, key: &FlowKey6) -> Option<&mut FlowState> {
+        find(&mut self.flows.v6, key)
+    }
+
+    fn find_or_claim(&mut self, key: &FlowKey6, now_ns: u64) -> Option<&mut FlowState> {
+        Some(find_or_claim(&mut self.flows.v6, key, self.evicted, now_ns))
     }
 }

@@ -11,6 +11,7 @@ mod evictions;
 mod frames;
 mod holes;
 mod host;
+mod learned;
 mod mutations;
 mod scenarios;
 mod sequences;

@@ -77,6 +77,12 @@ impl Filter {
         })
     }
 
+    /// Is there a word to be looked for?
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.test, Test::Word(_)))
+    }
+
     /// The terms that speak of single connections, and do not restrict the rows of peers.
     pub fn flow_terms(&self) -> impl Iterator<Item = String> {
         self.terms.iter().filter(|term| term.is_of_flows()).map(ToString::to_string)

@@ -1,7 +1,6 @@
 //! Which addresses are this host's, as said by a person.
 
-use probe_common::segment::bytes;
-use probe_common::{Direction, Segment};
+use probe_common::Direction;
 
 use crate::flow::Cidr;
 
@@ -10,11 +9,11 @@ use crate::flow::Cidr;
 pub struct Locals(pub Vec<Cidr>);
 
 impl Locals {
-    /// Which way a segment went past this host.
+    /// Which way a segment between these addresses went past this host.
     #[must_use]
-    pub fn direction(&self, segment: &Segment) -> Direction {
+    pub fn direction(&self, source: [u8; 16], destination: [u8; 16]) -> Direction {
         let is_local = |address| self.0.iter().any(|cidr| cidr.contains(address));
-        match (is_local(bytes(segment.source)), is_local(bytes(segment.destination))) {
+        match (is_local(source), is_local(destination)) {
             (true, true) => Direction::Local,
             (true, false) => Direction::Egress,
             (false, true) => Direction::Ingress,
