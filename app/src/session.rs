@@ -196,6 +196,8 @@ impl<'a> Session<'a> {
             Some(Command::Look(mut interest)) => {
                 interest.query.filter.bind(&self.scene.interfaces);
                 self.interest = *interest;
+                // Whoever asks is looking.
+                self.show(now_ns);
             }
             Some(Command::Reset) => {
                 self.table.reset(now_ns);

@@ -3,7 +3,7 @@
 mod support;
 
 use support::stage::{NOW, Stage, trouble};
-use support::{Connection, S, Watched, v4};
+use support::{Connection, S, Watched, v4, v6};
 use tcptop::sink::tui::model::Model;
 
 /// The sizes that people have: a pane, a terminal, a big pane.
@@ -153,4 +153,52 @@ fn a_frozen_screen_stands_still_and_says_for_how_long() {
     assert!(stage.frame().contains("OUTCOME"));
     stage.key("Space");
     assert_eq!(stage.model.snapshot.as_ref().unwrap().taken_ns, NOW + 12 * S);
+}
+
+#[test]
+fn counting_begins_anew_and_says_since_when() {
+    let stage = Stage::new(trouble()).sized(120, 24).keys(&["Ctrl-R"]);
+    let frame = stage.frame();
+    assert!(frame.contains("since 14:02:31") && frame.contains("counting from now on"), "{frame}");
+    assert_eq!(stage.model.snapshot.as_ref().unwrap().total.outcomes.opened, 0);
+}
+
+#[test]
+fn what_a_key_did_is_news_for_a_while() {
+    let mut stage = Stage::new(trouble()).keys(&["Ctrl-R"]);
+    stage.now_ns += 6 * S;
+    stage.refresh();
+    assert!(!stage.frame().contains("counting from now on"));
+}
+
+#[test]
+fn hosts_have_names_where_they_are_wanted() {
+    let mut stage = Stage::new(trouble()).keys(&["n"]);
+    let address = v4(10, 20, 3, 14, 0).address;
+    assert!(stage.model.nameless().contains(&address));
+    stage.model.names.learn(address, Some("db.example".to_owned()));
+    assert!(!stage.model.nameless().contains(&address));
+    let frame = stage.frame();
+    assert!(frame.contains("S  db.example:5432") && frame.contains("R  10.20.4.2:6379"), "{frame}");
+    stage.key("n");
+    assert!(stage.frame().contains("S  10.20.3.14:5432") && stage.model.nameless().is_empty());
+}
+
+#[test]
+fn the_own_session_is_marked() {
+    let mut stage = Stage::new(trouble()).keys(&["2"]);
+    let peer = v6("2001:db8:85a3:8d3:1319:8a2e:370:7348", 50_123);
+    assert!(!stage.frame().contains('@'));
+    stage.model.own_session = Some([v4(10, 0, 0, 1, 22), peer]);
+    assert!(stage.frame().contains("@▸ 2001:db8"), "{}", stage.frame());
+    stage.key("Enter");
+    assert!(stage.frame().contains("the SSH session that you look through"));
+}
+
+#[test]
+fn losses_and_messages_are_seen() {
+    let mut stage = Stage::new(trouble());
+    stage.model.notice = Some("the interface is gone: wg0".to_owned());
+    let frame = stage.frame();
+    assert!(frame.lines().next().unwrap().contains("the interface is gone: wg0"), "{frame}");
 }

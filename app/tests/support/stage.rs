@@ -65,8 +65,12 @@ impl Stage {
     /// Does what the rest of the program would do: everything that is asked for comes at once.
     pub fn act(&mut self, action: Action) -> Effect {
         let effect = self.model.update(action);
-        if let Effect::Tell(Command::Window(window_ns)) = &effect {
-            self.watched.table.set_window(*window_ns, self.now_ns);
+        match &effect {
+            Effect::Tell(Command::Window(window_ns)) => {
+                self.watched.table.set_window(*window_ns, self.now_ns);
+            }
+            Effect::Tell(Command::Reset) => self.watched.table.reset(self.now_ns),
+            _ => {}
         }
         self.refresh();
         effect

@@ -134,8 +134,7 @@ fn what(what: &What) -> &'static str {
         What::Failed(flow) => flow.outcome.name(),
         What::Reset(_) => "reset",
         What::Resent { .. } => "sent again",
-        What::Verdict { after: Some(_), .. } => "verdict",
-        What::Verdict { after: None, .. } => "healthy",
+        What::Verdict { after, .. } => after.map_or("healthy", Verdict::name),
         What::Lost { .. } => "lost",
     }
 }
@@ -146,10 +145,7 @@ fn how(what: &What) -> String {
         What::Reset(flow) => by(flow),
         What::Resent { kind, count, .. } if *count == 1 => kind.name().to_owned(),
         What::Resent { kind, count, .. } => format!("{count} times, {}", kind.name()),
-        What::Verdict { before, after, .. } => {
-            let word = |verdict: &Option<Verdict>| verdict.map_or("healthy", Verdict::name);
-            format!("{}, was {}", word(after), word(before))
-        }
+        What::Verdict { before, .. } => format!("verdict; was {}", before.map_or("healthy", Verdict::name)),
         What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
     }
 }

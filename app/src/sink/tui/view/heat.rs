@@ -13,6 +13,8 @@ use crate::snapshot::{Bar, Past};
 /// From few to many.
 const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
 
+/// Lines that a band takes at the most.
+const TALLEST: usize = 4;
 /// Fewer than so many are not many.
 const FULL: u64 = 15;
 
@@ -33,14 +35,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Past, slow_ns: Opti
     let bands = bands(past, usize::from(area.height));
     let marks = marks(&bands);
     let most = bands.iter().flat_map(|band| band.counts.iter().flatten()).copied().max().unwrap_or(0);
-    let lines = area.rows().skip(usize::from(area.height).saturating_sub(bands.len()));
-    for ((band, mark), line) in bands.iter().zip(marks).rev().zip(lines) {
-        let [label, cells, total] = past::columns(line);
+    // On a tall screen each band takes several lines.
+    let tall = (usize::from(area.height) / bands.len().max(1)).clamp(1, TALLEST);
+    let lines: Vec<Rect> = area.rows().rev().collect();
+    for ((band, mark), lines) in bands.iter().zip(marks).zip(lines.chunks(tall)) {
+        let [label, cells, total] = past::columns(lines[0]);
         let shown = past::stretched(&band.counts, cells.width);
         let text: String = shown.iter().map(|count| shade(count.unwrap_or(0), most)).collect();
+        for line in lines {
+            let row = Rect { y: line.y, ..cells };
+            frame.render_widget(Line::styled(text.as_str(), style::latency(band.from_ns, slow_ns)), row);
+        }
         let sum = band.sum();
         frame.render_widget(format!("{:>6}", scale(band.from_ns)), label);
-        frame.render_widget(Line::styled(text, style::latency(band.from_ns, slow_ns)), cells);
         let sum = Span::raw(format!("{:>5} ", if sum == 0 { String::new() } else { count(sum) }));
         frame.render_widget(Line::from(vec![sum, Span::styled(mark, style::strong())]), total);
     }

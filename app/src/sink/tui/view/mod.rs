@@ -36,7 +36,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) -> usize {
         frame.render_widget(format!("tcptop needs {}x{}; q quits", SMALLEST.width, SMALLEST.height), area);
         return 0;
     }
-    let foot = footer::height(model);
+    let foot = footer::height(model, area.width);
     let [top, middle, bottom] =
         Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(foot)]).areas(area);
     footer::draw(frame, bottom, model);
