@@ -13,10 +13,12 @@ use crate::flow::peer::Peer;
 use crate::flow::{FlowReport, FlowTable};
 
 /// Up to so many peers in the row all of it is put together for each picture.
-const FEW_PEERS: usize = 256;
+const FEW_PEERS: usize = 32;
 /// Of more, what is since the start and the past are put together once a second, and of very many later still.
 const PATIENCE_NS: u64 = 1_000_000_000;
 const PATIENCE_PEERS: u64 = 2_000;
+/// Of up to so many peers the newest flows are found one by one.
+const SOME_PEERS: usize = 1_024;
 /// Up to so many flows are all looked at for each picture.
 const FEW_FLOWS: usize = 1 << 13;
 
@@ -124,8 +126,11 @@ impl Chosen {
         let newest_first = Sort { by: FlowOrder::Age, reversed: false };
         match members {
             _ if wanted.limit == 0 => Flows::default(),
-            few if few.len() <= FEW_PEERS && query.filter.is_empty() && query.flow_sort == newest_first => {
-                survey::newest(few.iter().map(|peer| peer.key), table, flow_count, &wanted)
+            some if some.len() <= SOME_PEERS
+                && query.filter.is_empty()
+                && query.flow_sort == newest_first =>
+            {
+                survey::newest(some.iter().map(|peer| peer.key), table, flow_count, &wanted)
             }
             _ if flow_count <= FEW_FLOWS => {
                 let flows = members.iter().flat_map(|peer| table.chain_of(peer.key));
