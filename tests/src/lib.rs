@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`namespace`] | a network namespace that lives as long as its descriptor, and what can be set up inside it |
 //! | [`wire`] | two interfaces joined by a thread that delays, loses, repeats and drops frames by a [`Script`] |
-//! | [`link`] | the usual bench: two hosts, a wire between them, many addresses |
+//! | [`link`] | the usual benches: two hosts, a wire or a cable between them, many addresses |
 //! | [`traffic`] | TCP servers and clients inside a namespace |
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
@@ -48,7 +48,7 @@ pub mod traffic;
 pub mod wire;
 mod worker;
 
-pub use link::{FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
+pub use link::{Cable, FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
 pub use netlink::Cidr;
 pub use nix::sys::signal::Signal;
