@@ -9,6 +9,7 @@
 //! | [`traffic`] | TCP servers and clients inside a namespace |
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
+//! | [`processor`] | which processors a thread or a child process runs on, and before whom |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
@@ -40,6 +41,7 @@ mod netlink;
 pub mod object;
 mod offload;
 pub mod port;
+pub mod processor;
 pub mod scenario;
 pub mod script;
 mod tap;
@@ -54,6 +56,7 @@ pub use netlink::Cidr;
 pub use nix::sys::signal::Signal;
 pub use object::{Object, objects};
 pub use port::Port;
+pub use processor::Place;
 pub use script::{Direction, Effect, Kind, Match, Occurrence, Rule, Script};
 pub use tcptop::{Line, Output, Tcptop, end_with_parent};
 pub use traffic::{ClientPlan, Clients, Mode, Server, Tally, connect, connect_many, reset};
