@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 mod conversation;
+mod host;
 mod program;
 mod replay;
 mod stats;
@@ -17,12 +18,15 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Send packets and open connections with and without tcptop and tcpdump on the interface, in turns, as root
+    Host(host::Args),
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
     Replay(replay::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
+        Bench::Host(args) => host::run(args),
         Bench::Replay(args) => replay::run(args),
     }
 }
