@@ -5,11 +5,12 @@
 //! | --- | --- |
 //! | [`namespace`] | a network namespace that lives as long as its descriptor, and what can be set up inside it |
 //! | [`wire`] | two interfaces joined by a thread that delays, loses, repeats and drops frames by a [`Script`] |
-//! | [`link`] | the usual bench: two hosts, a wire between them, many addresses |
+//! | [`link`] | the usual benches: two hosts, a wire or a cable between them, many addresses |
 //! | [`traffic`] | TCP servers and clients inside a namespace |
 //! | [`port`] | an interface that the test feeds with frames of its own making |
 //! | [`tcptop`] | the program under test as a child process |
 //! | [`bpf`] | kernel programs made by hand, and what the kernel measures of any |
+//! | [`processor`] | which processors a thread or a child process runs on, and before whom |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
@@ -43,6 +44,7 @@ mod netlink;
 pub mod object;
 mod offload;
 pub mod port;
+pub mod processor;
 pub mod scenario;
 pub mod script;
 mod tap;
@@ -52,12 +54,13 @@ pub mod wire;
 mod worker;
 
 pub use counts::{SocketCounts, settled};
-pub use link::{FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
+pub use link::{Cable, FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
 pub use netlink::Cidr;
 pub use nix::sys::signal::Signal;
 pub use object::{Object, objects};
 pub use port::Port;
+pub use processor::Place;
 pub use script::{Direction, Effect, Kind, Match, Occurrence, Rule, Script};
 pub use tcptop::{Line, Output, Tcptop, end_with_parent};
 pub use traffic::{ClientPlan, Clients, Mode, Server, Tally, connect, connect_many, reset};

@@ -1,4 +1,4 @@
-//! The usual bench: two hosts and a wire.
+//! The usual benches: two hosts, and a wire or a cable between them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -65,6 +65,32 @@ impl Link {
         drop(wire);
         let wire = plug(&near, &far, medium, script)?;
         Ok(Self { near, far, wire, medium })
+    }
+}
+
+/// The same two hosts with the same names and addresses, on a veth pair: nothing is delayed or lost, and packets pass
+/// at the kernel's own speed.
+#[derive(Debug)]
+pub struct Cable {
+    /// Where tests usually watch.
+    pub near: Namespace,
+    /// Where the peers are.
+    pub far: Namespace,
+}
+
+impl Cable {
+    /// Makes the bench, with or without packets that are longer than the MTU, at both ends.
+    ///
+    /// # Errors
+    /// Without root, or when the kernel lacks network namespaces, veth or IPv6.
+    pub fn new(offloads: bool) -> Result<Self> {
+        let (near, far) = (Namespace::new()?, Namespace::new()?);
+        near.veth_pair(NEAR, &far, FAR)?;
+        for (host, interface, addresses) in [(&near, NEAR, own(NEAR_HOSTS)), (&far, FAR, own(FAR_HOSTS))] {
+            host.add_hosts(interface, &addresses, &[])?;
+            host.set_segmentation_offloads(interface, offloads)?;
+        }
+        Ok(Self { near, far })
     }
 }
 

@@ -123,6 +123,24 @@ impl Namespace {
         value.parse().with_context(|| format!("{name} is {value}"))
     }
 
+    /// How many packets the interface itself counted so far: received and sent.
+    ///
+    /// # Errors
+    /// When there is no such interface.
+    pub fn packets(&self, interface: &str) -> Result<[u64; 2]> {
+        let path = "/proc/thread-self/net/dev";
+        let table = self.run(|| fs::read_to_string(path)).with_context(|| format!("cannot read {path}"))?;
+        let row = table.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'));
+        let row = row.with_context(|| format!("no interface {interface}"))?;
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        // Eight columns each way, bytes first, then packets.
+        let count = |column: usize| cells.get(column)?.parse().ok();
+        count(1)
+            .zip(count(9))
+            .map(Into::into)
+            .with_context(|| format!("{interface} counts no packets: {row}"))
+    }
+
     /// Names of the interfaces inside, sorted.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{
-    ClientPlan, Clients, Direction, Kind, Link, Match, Medium, Mode, NEAR, Namespace, Rule, Script, Server,
-    Signal, Tcptop, Wire, connect, connect_many, far_v4, far_v6, near_v4, near_v6,
+    Cable, ClientPlan, Clients, Direction, Kind, Link, Match, Medium, Mode, NEAR, Namespace, Rule, Script,
+    Server, Signal, Tcptop, Wire, connect, connect_many, far_v4, far_v6, near_v4, near_v6,
 };
 
 /// Far beyond what anything here takes; a test that waits this long fails.
@@ -365,4 +365,26 @@ fn a_child_process_dies_with_the_thread_that_spawned_it() {
     let orphan = thread::spawn(spawn).join().unwrap();
     let output = orphan.wait(PATIENCE).unwrap();
     assert_eq!(output.status.signal(), Some(Signal::SIGKILL as i32));
+}
+
+#[test]
+fn without_offloads_no_packet_on_a_cable_is_longer_than_the_mtu() {
+    if !lab::require_root() {
+        return;
+    }
+    const SENT: usize = 1_000_000;
+    let cable = Cable::new(false).unwrap();
+    let server = Server::bind(&cable.far, at(far_v4(49), 80), Mode::Echo).unwrap();
+    let mut stream = connect(&cable.near, None, server.address(), PATIENCE).unwrap();
+    let before = cable.near.packets(NEAR).unwrap();
+    let mut reader = stream.try_clone().unwrap();
+    let echoed = thread::spawn(move || reader.read_exact(&mut vec![0; SENT]));
+    stream.write_all(&vec![0; SENT]).unwrap();
+    echoed.join().unwrap().unwrap();
+    let after = cable.near.packets(NEAR).unwrap();
+    for way in [0, 1] {
+        let packets = after[way] - before[way];
+        assert!(packets >= (SENT / 1_500) as u64, "{packets} packets");
+    }
+    assert!(cable.near.packets("near").is_err(), "a name that is only the beginning of one");
 }

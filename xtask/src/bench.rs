@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 mod conversation;
+mod host;
 mod probe;
 mod program;
 mod replay;
@@ -19,6 +20,8 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// Send packets and open connections with and without tcptop and tcpdump on the interface, in turns, as root
+    Host(host::Args),
     /// Show the kernel programs packets of every kind, and what they cost each
     Probe(probe::Args),
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
@@ -29,6 +32,7 @@ enum Bench {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.bench {
+        Bench::Host(args) => host::run(args),
         Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
         Bench::Tui(args) => tui::run(args),

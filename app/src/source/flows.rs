@@ -19,6 +19,8 @@ const LOOKUP_BATCH: libc::c_int = 24;
 pub struct KernelFlows {
     v4: Table<FlowKey4>,
     v6: Table<FlowKey6>,
+    /// The latest epoch of all flows, as of the last sweep.
+    epoch: u32,
 }
 
 /// Those of one address family, and room for what is read of them.
@@ -31,16 +33,21 @@ impl KernelFlows {
     /// Reads from these maps, which are arrays of buckets for IPv4 and IPv6.
     #[must_use]
     pub fn new(v4: MapData, v6: MapData) -> Self {
-        Self { v4: Table::new(v4), v6: Table::new(v6) }
+        Self { v4: Table::new(v4), v6: Table::new(v6), epoch: 0 }
     }
 
-    /// Hands what every flow has sent to `take`.
+    /// Hands to `take` what every flow has sent that may have spoken since the last sweep: most are silent, and whoever
+    /// takes has to look for each.
     ///
     /// # Errors
     /// When the kernel does not give them.
     pub fn sweep(&mut self, mut take: impl FnMut(&FlowVolumes)) -> io::Result<()> {
-        self.v4.sweep(&mut take)?;
-        self.v6.sweep(&mut take)
+        // The kernel notes the epoch of a packet before it counts it. A sweep that comes between sees none that is
+        // later than the next, so that the flow is handed over once more.
+        let since = self.epoch.saturating_sub(1);
+        let latest = [self.v4.sweep(since, &mut take)?, self.v6.sweep(since, &mut take)?];
+        self.epoch = latest.into_iter().fold(self.epoch, u32::max);
+        Ok(())
     }
 }
 
@@ -62,16 +69,21 @@ impl<K: Key> Table<K> {
         Self { map, room: vec![Bucket::EMPTY; BATCH] }
     }
 
-    fn sweep(&mut self, take: &mut impl FnMut(&FlowVolumes)) -> io::Result<()> {
+    /// See [`KernelFlows::sweep`]. Gives the latest epoch.
+    fn sweep(&mut self, since: u32, take: &mut impl FnMut(&FlowVolumes)) -> io::Result<u32> {
+        let mut latest = 0;
         let mut position: Option<u32> = None;
         loop {
             let (read, next) = self.read(position)?;
             for (key, state) in self.room[..read].iter().flat_map(Bucket::iter) {
-                take(&FlowVolumes::of(key, state));
+                latest = latest.max(state.epoch);
+                if state.epoch >= since {
+                    take(&FlowVolumes::of(key, state));
+                }
             }
             match next {
                 Some(next) => position = Some(next),
-                None => return Ok(()),
+                None => return Ok(latest),
             }
         }
     }

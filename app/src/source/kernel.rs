@@ -90,7 +90,7 @@ impl KernelSource {
         taken
     }
 
-    /// Hands what every flow has sent to `take`.
+    /// Hands to `take` what every flow has sent that may have spoken since the last time.
     ///
     /// # Errors
     /// When the kernel does not give it.

@@ -2,7 +2,6 @@
 
 mod tally;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -55,10 +54,7 @@ impl Bench {
 
     /// What the interface itself counted: packets (in, out).
     fn counted(&self) -> [u64; 2] {
-        let table = self.near.run(|| fs::read_to_string("/proc/thread-self/net/dev")).expect("procfs");
-        let row = table.lines().find_map(|line| line.trim().strip_prefix("eth0:")).expect("the interface");
-        let cell = |column| row.split_whitespace().nth(column).and_then(|cell| cell.parse().ok());
-        [1, 9].map(|column| cell(column).expect("packets received and sent"))
+        self.near.packets(NEAR).expect("the interface")
     }
 
     fn tallies(&self, verdict: Verdict) -> Tallies<'_> {

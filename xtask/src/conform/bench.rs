@@ -4,12 +4,7 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 use lab::link::NEAR_HOSTS;
-use lab::{
-    Cidr, Counters, Direction, Link, Medium, NEAR, Namespace, Script, Wire, far_v4, far_v6, near_v4, near_v6,
-};
-
-/// Name of the interface at the far end of the pair.
-const FAR: &str = "far0";
+use lab::{Cable, Counters, Direction, Link, Medium, Namespace, Script, Wire, near_v4, near_v6};
 
 /// What is between the two hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +29,10 @@ impl Bench {
                 let Link { near, far, wire, .. } = Link::over(medium, script)?;
                 Self { near, far, wire: Some(wire) }
             }
-            Kind::Pair { offloads } => pair(offloads)?,
+            Kind::Pair { offloads } => {
+                let Cable { near, far } = Cable::new(offloads)?;
+                Self { near, far, wire: None }
+            }
         };
         for host in [&bench.near, &bench.far] {
             host.set_sysctl("net/ipv4/tcp_timestamps", if timestamps { "1" } else { "0" })?;
@@ -52,17 +50,4 @@ impl Bench {
 /// Is this an address of the near host?
 pub(super) fn is_near(address: IpAddr) -> bool {
     NEAR_HOSTS.into_iter().any(|host| address == near_v4(host) || address == near_v6(host))
-}
-
-fn pair(offloads: bool) -> Result<Bench> {
-    let (near, far) = (Namespace::new()?, Namespace::new()?);
-    near.veth_pair(NEAR, &far, FAR)?;
-    let hosts = [(&near, NEAR, near_v4(1), near_v6(1)), (&far, FAR, far_v4(11), far_v6(11))];
-    for (host, interface, v4, v6) in hosts {
-        let address = |address: IpAddr, prefix_len| host.add_address(interface, Cidr { address, prefix_len });
-        address(v4, 24)?;
-        address(v6, 64)?;
-        host.set_segmentation_offloads(interface, offloads)?;
-    }
-    Ok(Bench { near, far, wire: None })
 }
