@@ -71,7 +71,10 @@ fn hidden(prompt: &Prompt, width: u16) -> usize {
 /// What stands below the text: what can be typed, or what is wrong with it.
 fn below(prompt: &Prompt, filter: &Filter, width: u16) -> Vec<Line<'static>> {
     let (Some((from, length)), Some(error)) = (prompt.wrong(), &prompt.error) else {
-        return vec![Line::styled(format!("{:width$}{}", "", hint(filter), width = PROMPT.len()), style::faint())];
+        return vec![Line::styled(
+            format!("{:width$}{}", "", hint(filter), width = PROMPT.len()),
+            style::faint(),
+        )];
     };
     let from = PROMPT.len() + from.saturating_sub(hidden(prompt, width));
     let lines = wrong(from, length, &error.to_string(), width.into());
