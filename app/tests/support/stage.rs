@@ -53,12 +53,10 @@ impl Stage {
 
     /// Takes a picture of what is wanted now.
     pub fn refresh(&mut self) {
-        let intake =
-            Intake { started_ns: START, counters: Counters::default(), records: 900, ..Intake::default() };
         self.camera.note(&self.watched.events[self.noted..]);
         self.noted = self.watched.events.len();
         let interest = self.model.interest();
-        let snapshot = self.camera.take(&self.watched.table, &intake, &interest, self.now_ns);
+        let snapshot = self.camera.take(&self.watched.table, &intake(), &interest, self.now_ns);
         self.model.refresh(Arc::new(snapshot));
     }
 
@@ -69,7 +67,10 @@ impl Stage {
             Effect::Tell(Command::Window(window_ns)) => {
                 self.watched.table.set_window(*window_ns, self.now_ns);
             }
-            Effect::Tell(Command::Reset) => self.watched.table.reset(self.now_ns),
+            Effect::Tell(Command::Reset) => {
+                self.watched.table.reset(self.now_ns);
+                self.camera.reset(&self.watched.table, &intake(), self.now_ns);
+            }
             _ => {}
         }
         self.refresh();
@@ -105,6 +106,11 @@ impl Stage {
         // A frame of text is quoted line by line.
         text.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// What the source says that it has seen.
+fn intake() -> Intake {
+    Intake { started_ns: START, counters: Counters::default(), records: 900, ..Intake::default() }
 }
 
 fn named(name: &str) -> Vec<(KeyModifiers, KeyCode)> {
