@@ -127,7 +127,7 @@ fn a_filter_works_as_it_is_typed() {
     assert_eq!(stage.model.rows().len(), 1);
     // What makes no sense keeps the last that did, and says where it does not.
     stage.key(" rtt>");
-    assert_eq!(stage.model.query.filter.to_string(), "port:5432 rtt");
+    assert_eq!((stage.model.query.filter.to_string().as_str(), stage.model.rows().len()), ("port:5432", 1));
     assert!(stage.model.prompt.as_ref().unwrap().error.is_some());
     stage.key("Enter");
     assert_eq!(stage.model.place(), Place::Prompt, "it is not kept");
@@ -146,6 +146,23 @@ fn a_filter_works_as_it_is_typed() {
     assert_eq!(stage.model.prompt.as_ref().unwrap().text(), "port:5432");
     let stage = stage.keys(&["Esc"]);
     assert!(stage.model.query.filter.is_empty() && stage.model.rows().len() > 1);
+}
+
+/// Before `p99>50ms` is typed there is `p99`, which as a word would let nothing pass.
+#[test]
+fn what_may_become_a_key_is_no_word_while_it_is_typed() {
+    let mut stage = stage(&["/"]);
+    let all = stage.model.rows().len();
+    for letter in ["p", "9", "9", ">", "5", "0", "000u"] {
+        stage.key(letter);
+        assert_eq!(stage.model.rows().len(), all, "{}", stage.model.prompt.as_ref().unwrap().text());
+    }
+    stage.key("s");
+    assert_eq!(stage.model.rows().len(), 1);
+    // Kept or followed by another, it is one.
+    assert_eq!(stage.keys(&["Ctrl-U", "p9"]).keys(&["Enter"]).model.query.filter.to_string(), "p9");
+    assert_eq!(self::stage(&["/", "p9 "]).model.rows().len(), 0);
+    assert_eq!(self::stage(&["/", "!outc"]).model.rows().len(), all);
 }
 
 #[test]

@@ -103,6 +103,14 @@ impl FlowReport {
         handshake + self.volumes.iter().map(|volume| volume.segments).sum::<u64>()
     }
 
+    /// The share of them that was sent again; without one where there was nothing to be.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
+    pub fn retransmit_share(&self) -> Option<f64> {
+        let segments = self.segments();
+        (segments > 0).then(|| self.retransmits() as f64 / segments as f64)
+    }
+
     /// The leg that crosses the network.
     #[must_use]
     pub fn rtt(&self) -> Option<Leg> {

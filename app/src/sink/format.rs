@@ -151,6 +151,36 @@ pub fn count(number: u64) -> String {
     if number < 100_000 { number.to_string() } else { scaled(number, "") }
 }
 
+/// About how many, in 4 columns at the most: `9999`, `12k`, `1.2M`.
+#[must_use]
+pub fn brief(number: u64) -> String {
+    if number < 10_000 {
+        return number.to_string();
+    }
+    let (mut tenths, mut prefix) = (number / 100, "k");
+    for larger in ["M", "G", "T", "P", "E"] {
+        if tenths >= 10_000 {
+            (tenths, prefix) = (tenths / 1_000, larger);
+        }
+    }
+    if tenths < 100 {
+        format!("{}.{}{prefix}", tenths / 10, tenths % 10)
+    } else {
+        format!("{}{prefix}", tenths / 10)
+    }
+}
+
+/// The same of a rate: `0.31`, `18.2`, `395`, `12k`.
+#[must_use]
+pub fn brief_rate(per_s: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is large, and a cast saturates"
+    )]
+    if per_s < 9_999.5 { rate(per_s) } else { brief(per_s as u64) }
+}
+
 /// Bytes, in 6 columns at the most: `999B`, `1.50kB`, `12.3MB`.
 #[must_use]
 pub fn bytes(number: u64) -> String {
@@ -250,6 +280,17 @@ mod tests {
         assert_eq!(shown, ["0", "99999", "100k", "999k", "1.00M", "1.23M", "45.6M", "18.4E"]);
         let shown = [0, 999, 1_000, 12_345, 999_499, 1_500_000_000].map(bytes);
         assert_eq!(shown, ["0B", "999B", "1.00kB", "12.3kB", "999kB", "1.50GB"]);
+    }
+
+    #[test]
+    fn brief_figures_keep_their_width() {
+        let shown =
+            [0, 9_999, 10_000, 12_999, 999_999, 1_000_000, 1_990_000, 45_600_000, u64::MAX].map(brief);
+        assert_eq!(shown, ["0", "9999", "10k", "12k", "999k", "1.0M", "1.9M", "45M", "18E"]);
+        let shown = [0.0, 0.312, 18.24, 9_999.4, 9_999.6, 123_456.0].map(brief_rate);
+        assert_eq!(shown, ["0", "0.31", "18.2", "9999", "9999", "123k"]);
+        let widest = (0..20).flat_map(|n| [10_u64.pow(n), 10_u64.pow(n).saturating_mul(10) - 1]).map(brief);
+        assert!(widest.clone().all(|text| text.len() <= 4), "{:?}", widest.collect::<Vec<_>>());
     }
 
     #[test]

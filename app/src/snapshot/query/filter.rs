@@ -43,6 +43,16 @@ pub type VerdictOf<'a> = &'a dyn Fn(&PeerKey) -> Option<Verdict>;
 type Answer = Option<bool>;
 
 impl Filter {
+    /// The part of an expression that a person who is still typing it has finished: without a last word that may become
+    /// a key, such as the `p9` of `p99>50ms`. As a word it would let nothing pass.
+    #[must_use]
+    pub fn finished(text: &str) -> &str {
+        let last = text.rsplit(char::is_whitespace).next().unwrap_or(text);
+        let word = last.strip_prefix('!').unwrap_or(last);
+        let may_become_key = !word.is_empty() && parse::names().any(|name| name.starts_with(word));
+        if may_become_key { &text[..text.len() - last.len()] } else { text }
+    }
+
     /// Does everything pass?
     #[must_use]
     pub const fn is_empty(&self) -> bool {

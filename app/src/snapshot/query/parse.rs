@@ -7,13 +7,18 @@ use super::term::{Comparison, Ends, Figure, Ports, Term, Test, Unit};
 use crate::flow::units::{Time, decimal};
 use crate::flow::{Outcome, Role, Verdict};
 
-const KEYS: &str = "peer, port, local, lport, iface, role, outcome, verdict";
+const KEYS: [&str; 8] = ["peer", "port", "local", "lport", "iface", "role", "outcome", "verdict"];
 
 /// Part of an expression, and where it stands.
 #[derive(Clone, Copy, Debug)]
 struct Piece<'a> {
     text: &'a str,
     at: usize,
+}
+
+/// What stands before a `:` or a comparison.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(Figure::ALL.map(Figure::name))
 }
 
 /// The terms of an expression.
@@ -98,7 +103,7 @@ fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
         "outcome" => Test::Outcome(each(values, outcome)?),
         "verdict" => Test::Verdict(each(values, verdicts)?.concat()),
         "proc" => return Err(key.expected("another key: processes are not known to this version")),
-        _ => return Err(key.expected(format!("a key ({KEYS}), or quotes around it"))),
+        _ => return Err(key.expected(format!("a key ({}), or quotes around it", KEYS.join(", ")))),
     })
 }
 

@@ -34,7 +34,7 @@ impl Column<FlowReport, FlowOrder> {
 }
 
 /// Every column, in the order in which they stand.
-pub static COLUMNS: [Column<FlowReport, FlowOrder>; 15] = [
+pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer))
     })
@@ -72,6 +72,9 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 15] = [
         Value::Count(flow.retransmits())
     })
     .by(FlowOrder::Retransmits),
+    figure("retr%", "RETR%", 5, 5, "share of its segments that had to be sent again", |flow, _| {
+        Value::Share(flow.retransmit_share())
+    }),
     figure("age", "AGE", 6, 4, "since its first segment was seen", |flow, context| {
         Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns)))
     })

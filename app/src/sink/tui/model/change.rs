@@ -1,6 +1,6 @@
 //! What the actions do to the model.
 
-use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, View, mark};
+use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, Prompt, View, mark};
 use crate::flow::PeerKey;
 use crate::sink::tui::{Command, columns};
 use crate::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
@@ -129,6 +129,7 @@ impl Model {
         let shown = || self.snapshot.as_ref().map_or(10, |snapshot| snapshot.window_ns / 1_000_000_000);
         let Some(chosen) = choose(self.window_s.unwrap_or_else(shown)) else { return Effect::None };
         self.window_s = Some(chosen);
+        self.say(&format!("window of {chosen}s, which fills from now on"));
         Effect::Tell(Command::Window(chosen * 1_000_000_000))
     }
 
@@ -188,14 +189,15 @@ impl Model {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.edit(edit);
         // One that makes no sense leaves the last good one in force.
-        if let Some(filter) = prompt.parse() {
+        if let Some(filter) = prompt.typed() {
             self.query.filter = filter;
         }
     }
 
     /// The prompt stays open as long as what stands in it makes no sense.
     fn keep_filter(&mut self) {
-        if self.prompt.as_mut().is_some_and(|prompt| prompt.parse().is_some()) {
+        if let Some(filter) = self.prompt.as_mut().and_then(Prompt::parse) {
+            self.query.filter = filter;
             self.prompt = None;
         }
     }

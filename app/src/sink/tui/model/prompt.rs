@@ -51,6 +51,12 @@ impl Prompt {
         parsed.ok()
     }
 
+    /// The filter as far as it is typed: what may become a key has to wait for the rest of it.
+    pub fn typed(&mut self) -> Option<Filter> {
+        self.parse()?;
+        Filter::finished(&self.text).parse().ok()
+    }
+
     /// Changes the text, or moves the cursor in it.
     pub fn edit(&mut self, edit: Edit) {
         match edit {

@@ -230,5 +230,8 @@ fn volumes(flow: &FlowReport) -> Vec<Fact> {
         let segments = counted(volume.segments, "segment");
         format!("{} in {segments}, {} sent again", bytes(volume.bytes), volume.retransmits)
     };
-    vec![("sent", words(0)), ("received", words(1))]
+    let (again, share) = (flow.retransmits(), percent(flow.retransmit_share()));
+    let again =
+        format!("{again} of {} ({share} %), with SYNs and SYN-ACKs", counted(flow.segments(), "segment"));
+    vec![("sent", words(0)), ("received", words(1)), ("sent again", again)]
 }

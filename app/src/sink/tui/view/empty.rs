@@ -20,7 +20,7 @@ pub(super) fn nothing_yet(frame: &mut Frame<'_>, area: Rect, context: &Context<'
             &waiting,
             "",
             "Handshakes of connections that were open before cannot be timed.",
-            "They appear once something of theirs is sent again, or they end.",
+            "What they send from now on is counted, and they appear once they send.",
         ],
     );
 }

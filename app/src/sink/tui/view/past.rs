@@ -8,7 +8,7 @@ use ratatui::widgets::Sparkline;
 use super::{rule, style};
 use crate::flow::Verdict;
 use crate::flow::history::SLOTS;
-use crate::sink::format::{UNKNOWN, age, count, maybe_duration};
+use crate::sink::format::{UNKNOWN, age, count, duration};
 use crate::snapshot::{Moment, Past, Percentiles};
 
 /// Lines of the strip on the first screen, without its rule.
@@ -30,7 +30,9 @@ pub(super) struct Series {
 }
 
 const fn latency(name: &'static str, value: fn(&Moment) -> Option<u64>) -> Series {
-    Series { name, value, text: maybe_duration, verdict: None }
+    // What is remembered is the step that a latency fell on, and it is known no better than that.
+    let text = |most: Option<u64>| most.map_or_else(|| UNKNOWN.to_owned(), |ns| format!("<{}", duration(ns)));
+    Series { name, value, text, verdict: None }
 }
 
 const fn number(name: &'static str, verdict: Option<Verdict>, value: fn(&Moment) -> Option<u64>) -> Series {

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::{Shown, style};
 use crate::sink::Scene;
-use crate::sink::format::{age, clock, count, maybe_duration, percent, rate};
+use crate::sink::format::{age, brief, brief_rate, clock, maybe_duration, percent};
 use crate::sink::tui::columns::{Context, shorten};
 use crate::sink::tui::model::Model;
 use crate::snapshot::{Group, Snapshot};
@@ -126,12 +126,12 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
     let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
     let Wording { gap, unanswered, .. } = wording;
     let facts = [
-        ("new", format!("new {:>4}/s{gap}{}", rate(snapshot.new_per_s), wording.rtt), false),
+        ("new", format!("new {:>4}/s{gap}{}", brief_rate(snapshot.new_per_s), wording.rtt), false),
         ("p50", format!("p50 {}{gap}", latency(rtt.map(|rtt| rtt.p50_ns))), false),
         ("p90", format!("p90 {}{gap}", latency(rtt.map(|rtt| rtt.p90_ns))), false),
         ("p99", format!("p99 {}{gap}", latency(rtt.map(|rtt| rtt.p99_ns))), false),
-        ("unans", format!("│{gap}{unanswered} {:>4}", count(outcomes.silent())), outcomes.silent() > 0),
-        ("refused", format!("{gap}refused {:>4}", count(outcomes.refused)), outcomes.refused > 0),
+        ("unans", format!("│{gap}{unanswered} {:>4}", brief(outcomes.silent())), outcomes.silent() > 0),
+        ("refused", format!("{gap}refused {:>4}", brief(outcomes.refused)), outcomes.refused > 0),
         (
             "retr",
             format!("{gap}retr {:>4}%", percent(outcomes.retransmit_share())),
