@@ -20,7 +20,7 @@ use tcptop::clock::Anchor;
 use tcptop::flow::stats::StatsConfig;
 use tcptop::flow::{FlowTable, Limits, Thresholds};
 use tcptop::sink::Scene;
-use tcptop::sink::tui::model::Model;
+use tcptop::sink::tui::model::{Action, Model, View};
 use tcptop::sink::tui::view;
 use tcptop::snapshot::{Camera, Filter, FlowOrder, Group, Intake, Interest, Query, Sort, Span};
 
@@ -268,7 +268,10 @@ impl Frames {
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,
         };
-        let model = Model::new(plan.interest.query.clone());
+        let mut model = Model::new(plan.interest.query.clone());
+        if plan.interest.flows > 0 {
+            model.update(Action::Show(View::Flows));
+        }
         Self {
             terminal,
             written,

@@ -32,6 +32,10 @@ const STEPS: &[(&str, Step)] = &[
     ("bench probe", |this| {
         shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
     }),
+    ("bench tui", |this| {
+        let few = ["--flows", "100000", "--rounds", "1", "--frames", "20", "--no-limits"];
+        shell::call(Command::new(this).args(["bench", "tui"]).args(few))
+    }),
     ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),
     // That it runs: machines of CI are too busy for limits.

@@ -145,7 +145,8 @@ fn print(args: &Args, measured: &[Vec<Run>]) -> Result<Vec<String>> {
             wrong.push(format!("{name}: {bytes:.0} bytes a frame"));
         }
     }
-    println!("below {LIMIT_PERCENT}% of a core and {LIMIT_BYTES:.0} bytes a frame are wanted");
+    let below = format!("{LIMIT_PERCENT:.1}%");
+    println!("{:<36}{:>10}{:>10}{below:>10}{:>16}{LIMIT_BYTES:>10.0}", "limit, to stay below", "", "", "");
     Ok(wrong)
 }
 

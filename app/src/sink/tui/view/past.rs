@@ -16,8 +16,9 @@ pub(super) const STRIP_HEIGHT: u16 = 3;
 /// Width of what stands before the bars, and of what stands behind them.
 pub(super) const LABEL: u16 = 8;
 pub(super) const MOST: u16 = 12;
-/// Heights that a bar can have within one line.
-const STEPS: u64 = 8;
+/// Heights that a bar can have within one line, which it never fills: the line above begins right there.
+const STEPS: u64 = 7;
+const LINE: u64 = 8;
 
 /// Something that is shown over time.
 #[derive(Clone, Copy)]
@@ -80,7 +81,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Past, all: &[Series
         frame.render_widget(Line::styled(series.name, style::strong()), label);
         frame.render_widget(Line::from(format!(" max {:<7}", (series.text)(greatest))), most);
         let bars_shown = stretched(&values, bars.width).into_iter().map(|value| height(value, greatest));
-        let sparkline = Sparkline::default().max(STEPS).data(bars_shown.collect::<Vec<_>>());
+        let sparkline = Sparkline::default().max(LINE).data(bars_shown.collect::<Vec<_>>());
         frame.render_widget(sparkline.style(style::verdict(series.verdict)), bars);
     }
 }
