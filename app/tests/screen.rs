@@ -88,8 +88,9 @@ fn any_size_is_survived() {
         [&[], &["2"], &["3"], &["4"], &["Enter"], &["2", "Enter"], &["?"], &["s"], &["/", "port:x"]];
     for keys in keys {
         let mut stage = Stage::new(trouble()).keys(keys);
-        for width in [1, 2, 10, 39, 40, 41, 60, 75, 76, 79, 120, 200] {
-            for height in [1, 2, 7, 8, 9, 13, 14, 20, 29, 30, 37, 38, 60] {
+        // The smallest, the largest, and both sides of where a part appears.
+        for width in [1, 2, 39, 40, 75, 76, 200] {
+            for height in [1, 2, 7, 8, 13, 14, 29, 30, 37, 38, 60] {
                 stage.model.size = ratatui::layout::Size { width, height };
                 stage.frame();
             }

@@ -152,6 +152,21 @@ fn a_dumb_terminal_gets_lines() {
     assert!(!terminal.written().contains(&0x1b));
 }
 
+/// Without a terminal of its own a process gets no SIGHUP when the connection drops: it has to see it by itself.
+#[test]
+fn a_dropped_connection_is_seen_without_a_signal() {
+    let tcptop = replay(&[]);
+    let mut command = CommandBuilder::new("setsid");
+    command.arg("--wait");
+    command.args(tcptop.get_argv());
+    for (name, value) in tcptop.iter_extra_env_as_str() {
+        command.env(name, value);
+    }
+    let mut terminal = shown(command);
+    terminal.hang_up();
+    terminal.wait();
+}
+
 #[test]
 fn a_row_is_copied_by_the_terminal() {
     let mut terminal = shown(replay(&[]));
