@@ -185,6 +185,14 @@ impl Half {
         in_order
     }
 
+    /// As [`takes_in_order`](Self::takes_in_order), and takes what has neither data nor news: a pure ACK has the number
+    /// that follows all that its sender has sent, and only one ahead of what has passed shows that some is missing.
+    #[inline(always)]
+    pub fn takes_at_a_glance(&mut self, extent: &Extent) -> bool {
+        self.takes_in_order(extent)
+            || (extent.len == 0 && !(self.is_known() && extent.seq.wrapping_sub(self.next_seq) < FAR))
+    }
+
     /// Takes a segment that does not, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
     pub fn takes_elsewhere(&mut self, extent: &Extent, now_us: u32, rtt_us: u32) -> Arrival {
         let end = extent.seq.wrapping_add(extent.len);
@@ -200,18 +208,22 @@ impl Half {
             self.count(extent);
             return Arrival::NEW;
         }
+        let opened_us = self.fill(extent.seq, end);
         // A keep-alive or a window probe: nothing, or a byte that is known, just below the next number
         // (RFC 9293, 3.8.4 and 3.8.6.1). A FIN takes a number, too, but no payload.
-        if behind == 1 && extent.len <= 1 && extent.payload_len == extent.len {
+        if behind == 1 && extent.len <= 1 && extent.payload_len == extent.len && opened_us.is_none() {
             return Arrival::NEW;
         }
-        let opened_us = self.fill(extent.seq, end);
+        // Just before the last number there is, only an ACK can have overtaken it. Nothing asks for that to be sent
+        // again: a timer does it, perhaps within the round trip.
+        let is_last = end == self.next_seq;
         if behind < extent.len {
             self.next_seq = end;
         }
         self.count(extent);
         let hole_age_us = opened_us.map_or(0, |opened_us| now_us.wrapping_sub(opened_us));
-        let patience_us = if rtt_us == 0 { UNKNOWN_RTT_US } else { rtt_us };
+        let patience_us =
+            if rtt_us == 0 || (is_last && rtt_us > UNKNOWN_RTT_US) { UNKNOWN_RTT_US } else { rtt_us };
         if opened_us.is_some() && hole_age_us <= patience_us {
             return Arrival::NEW;
         }

@@ -78,8 +78,12 @@ impl FlowState {
                 self.half(opener).next_seq = segment.ack;
             }
             self.phase = Phase::ANSWERED;
-        } else if !self.half(sender).began_with(segment.seq) {
-            self.phase = Phase::ANSWERED_TWICE;
+        } else {
+            // The answer or its ACK was lost: the wait for another one is no round trip.
+            self.facts |= Self::SYN_UNSEEN;
+            if !self.half(sender).began_with(segment.seq) {
+                self.phase = Phase::ANSWERED_TWICE;
+            }
         }
         Answer::Taken
     }

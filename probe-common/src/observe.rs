@@ -90,7 +90,7 @@ fn is_dealt_with<'r, K: Key, S: FlowStates<K>, C: Clock, R: Records>(
         return false;
     }
     state.epoch = clock.epoch();
-    if extent.len == 0 || state.half(side).takes_in_order(&extent) {
+    if state.half(side).takes_at_a_glance(&extent) {
         return true;
     }
     let time_ns = clock.now_ns();
@@ -182,7 +182,7 @@ fn in_the_midst<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
         passage.needs_options()?;
     }
     let (mut arrival, mut time_ns) = (Arrival::NEW, 0);
-    if extent.len > 0 && !state.half(side).takes_in_order(&extent) {
+    if !state.half(side).takes_at_a_glance(&extent) {
         time_ns = clock.now_ns();
         let rtt_us = state.rtt_us;
         arrival = S::takes_elsewhere(state.half(side), &extent, us(time_ns), rtt_us);

@@ -73,7 +73,7 @@ impl FlowState {
     const EPOCH_BITS: u32 = 28;
     const EPOCH_MASK: u32 = (1 << Self::EPOCH_BITS) - 1;
 
-    /// A bit of `facts`: when the SYN passed is not known.
+    /// A bit of `facts`: when the SYN passed is not known, or what followed it had to be repeated.
     pub const SYN_UNSEEN: u32 = 4;
     /// Where in `facts` it is which way the low end sends, as one more than the number of a [`Direction`]; 0 when
     /// a SYN or a SYN-ACK was the first that was seen.

@@ -150,7 +150,9 @@ fn own(hosts: RangeInclusive<u8>) -> Vec<Cidr> {
 /// Without a link layer there are no neighbours to know.
 fn neighbours(medium: Medium, hosts: RangeInclusive<u8>, mac: Mac) -> Vec<(IpAddr, Mac)> {
     match medium {
-        Medium::Ethernet => hosts.flat_map(|host| [(v4(host), mac), (v6(host), mac)]).collect(),
+        Medium::Ethernet | Medium::LongFrames => {
+            hosts.flat_map(|host| [(v4(host), mac), (v6(host), mac)]).collect()
+        }
         Medium::Ip => Vec::new(),
     }
 }

@@ -6,11 +6,8 @@ use anyhow::Result;
 use nix::libc::{IFF_NO_PI, IFF_VNET_HDR};
 
 use crate::namespace::Namespace;
-use crate::tap::Tap;
+use crate::tap::{Tap, VIRTIO_HEADER_LEN};
 use crate::wire::{Medium, NEAR_MAC};
-
-/// Length of `struct virtio_net_hdr`, which precedes each frame (<linux/virtio_net.h>).
-const VIRTIO_HEADER_LEN: usize = 10;
 
 /// An interface that the test feeds. It has no addresses: the namespace takes nothing for its own and answers
 /// nothing. What it sends nobody reads.

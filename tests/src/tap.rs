@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result, ensure};
-use nix::libc::{IFF_NO_PI, IFF_TAP, IFF_TUN, IFNAMSIZ, O_NONBLOCK, c_int};
+use nix::libc::{IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, IFNAMSIZ, O_NONBLOCK, c_int};
+use probe_common::LinkLayer;
 use rtnetlink::LinkUnspec;
 
 use crate::namespace::Namespace;
@@ -16,6 +17,12 @@ use crate::wire::Medium;
 
 /// Frames that the interface keeps for a wire that is late (the default of 500 overflows within a burst).
 const QUEUE_FRAMES: u32 = 8192;
+
+/// Length of `struct virtio_net_hdr`, which precedes each frame with `IFF_VNET_HDR` (<linux/virtio_net.h>).
+pub(crate) const VIRTIO_HEADER_LEN: usize = 10;
+/// Checksums and segmentation (TSO) of both families are the file's part: `TUN_F_CSUM`, `TUN_F_TSO4`, `TUN_F_TSO6` of
+/// <linux/if_tun.h>.
+const OFFLOADS: c_int = 0x01 | 0x02 | 0x04;
 
 /// What TUNSETIFF takes: `struct ifreq` of <linux/if.h> with the flags in its union.
 #[repr(C)]
@@ -35,6 +42,12 @@ nix::ioctl_readwrite_bad!(
     InterfaceRequest
 );
 
+nix::ioctl_write_int_bad!(
+    /// Says what the file takes over from the interface. The request's number says `unsigned int`.
+    tun_set_offloads,
+    nix::request_code_write!(b'T', 208, size_of::<c_int>())
+);
+
 /// A TAP (or TUN) interface; it goes away with this.
 #[derive(Debug)]
 pub(crate) struct Tap {
@@ -45,7 +58,11 @@ impl Tap {
     /// Makes the interface `name` inside the namespace, with the link-layer address `mac` if the medium has
     /// any, and sets it up.
     pub(crate) fn new(namespace: &Namespace, name: &str, medium: Medium, mac: Mac) -> Result<Self> {
-        Self::with_flags(namespace, name, medium, mac, IFF_NO_PI)
+        let flags = match medium {
+            Medium::Ethernet | Medium::Ip => IFF_NO_PI,
+            Medium::LongFrames => IFF_NO_PI | IFF_VNET_HDR,
+        };
+        Self::with_flags(namespace, name, medium, mac, flags)
     }
 
     /// As [`new`](Self::new), with `IFF_` flags of choice beside the medium's.
@@ -60,7 +77,7 @@ impl Tap {
             .run(|| Self::open(name, medium, flags))
             .with_context(|| format!("cannot make the interface {name}"))?;
         let mut change = LinkUnspec::new_with_name(name).txqueuelen(QUEUE_FRAMES).up();
-        if medium == Medium::Ethernet {
+        if medium.link_layer() == LinkLayer::Ethernet {
             change = change.address(mac.to_vec());
         }
         namespace.set_link(change.build()).with_context(|| format!("cannot set {name} up"))?;
@@ -75,9 +92,9 @@ impl Tap {
             .custom_flags(O_NONBLOCK)
             .open("/dev/net/tun")
             .context("the kernel needs TUN/TAP")?;
-        let layer = match medium {
-            Medium::Ethernet => IFF_TAP,
-            Medium::Ip => IFF_TUN,
+        let layer = match medium.link_layer() {
+            LinkLayer::Ethernet => IFF_TAP,
+            LinkLayer::None => IFF_TUN,
         };
         let flags = u16::try_from(layer | flags)?;
         let mut request = InterfaceRequest { name: [0; IFNAMSIZ], flags, rest_of_union: [0; 22] };
@@ -85,6 +102,10 @@ impl Tap {
         // SAFETY: the descriptor is open, and the kernel reads and writes the 40 bytes of a `struct ifreq`,
         // which the request is.
         unsafe { tun_set_interface(file.as_raw_fd(), &raw mut request) }?;
+        if medium == Medium::LongFrames {
+            // SAFETY: the descriptor is open, and the argument is a number.
+            unsafe { tun_set_offloads(file.as_raw_fd(), OFFLOADS) }?;
+        }
         Ok(Self { file })
     }
 

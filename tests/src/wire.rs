@@ -15,7 +15,7 @@ use crate::judge::{Judge, Verdict};
 use crate::namespace::Namespace;
 use crate::netlink::Mac;
 use crate::script::{Direction, Script};
-use crate::tap::Tap;
+use crate::tap::{Tap, VIRTIO_HEADER_LEN};
 use crate::worker::{Stop, Worker, is_ready, readable, wait_any};
 
 /// Link-layer address of the near end; locally administered, the same in every lab.
@@ -23,8 +23,8 @@ pub(crate) const NEAR_MAC: Mac = [0x02, 0, 0, 0, 0, 0x01];
 /// Link-layer address of the far end.
 pub(crate) const FAR_MAC: Mac = [0x02, 0, 0, 0, 0, 0x02];
 
-/// Room for one frame. The interfaces have an MTU of 1,500 and no offloads, so none is larger.
-const FRAME_MAX: usize = 2048;
+/// Room for one frame: the longest IP packet, with what precedes it.
+const FRAME_MAX: usize = 66 * 1024;
 /// Frames taken from one end before the other, and what is due, get their turn.
 const BATCH: usize = 64;
 
@@ -36,6 +36,26 @@ pub enum Medium {
     Ethernet,
     /// TUN: packets have no link-layer header.
     Ip,
+    /// As Ethernet, but a frame may hold many segments, as those of a virtual machine do: the interfaces cut none into
+    /// pieces (TSO), and the wire carries or loses them whole.
+    LongFrames,
+}
+
+impl Medium {
+    pub(crate) const fn link_layer(self) -> LinkLayer {
+        match self {
+            Self::Ethernet | Self::LongFrames => LinkLayer::Ethernet,
+            Self::Ip => LinkLayer::None,
+        }
+    }
+
+    /// Bytes before each frame at the file: `struct virtio_net_hdr`, which says what is still to be done to it.
+    const fn preamble_len(self) -> usize {
+        match self {
+            Self::Ethernet | Self::Ip => 0,
+            Self::LongFrames => VIRTIO_HEADER_LEN,
+        }
+    }
 }
 
 /// What became of the frames of one direction since the wire was made. TCP only, but for `other`. At any time
@@ -104,10 +124,8 @@ impl Wire {
         let mut carrier = Carrier {
             near: End { tap: near_tap, gone: false },
             far: End { tap: far_tap, gone: false },
-            link_layer: match medium {
-                Medium::Ethernet => LinkLayer::Ethernet,
-                Medium::Ip => LinkLayer::None,
-            },
+            medium,
+            buffer: vec![0; FRAME_MAX],
             queue: BinaryHeap::new(),
             taken: 0,
             shared: Arc::clone(&shared),
@@ -202,7 +220,8 @@ struct UnderWay {
 struct Carrier {
     near: End,
     far: End,
-    link_layer: LinkLayer,
+    medium: Medium,
+    buffer: Vec<u8>,
     queue: BinaryHeap<Reverse<UnderWay>>,
     taken: u64,
     shared: Arc<Shared>,
@@ -232,7 +251,6 @@ impl Carrier {
 
     /// Takes what the sending interface has, at most a batch.
     fn take(&mut self, direction: Direction) -> io::Result<()> {
-        let mut buffer = [0; FRAME_MAX];
         for _ in 0..BATCH {
             let sender = match direction {
                 Direction::ToFar => &mut self.near,
@@ -241,9 +259,9 @@ impl Carrier {
             if sender.gone {
                 return Ok(());
             }
-            match sender.tap.read(&mut buffer) {
+            match sender.tap.read(&mut self.buffer) {
                 // The clock is read after the frame: a delay must not begin before the frame left.
-                Ok(length) => self.accept(direction, &buffer[..length], Instant::now()),
+                Ok(length) => self.accept(direction, self.buffer[..length].to_vec(), Instant::now()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_deleted(&error) => sender.gone = true,
@@ -253,8 +271,9 @@ impl Carrier {
         Ok(())
     }
 
-    fn accept(&mut self, direction: Direction, bytes: &[u8], now: Instant) {
-        let Some(frame) = TcpFrame::of(bytes, self.link_layer) else {
+    fn accept(&mut self, direction: Direction, bytes: Vec<u8>, now: Instant) {
+        let read = bytes.get(self.medium.preamble_len()..);
+        let Some(frame) = read.and_then(|frame| TcpFrame::of(frame, self.medium.link_layer())) else {
             self.shared.count(direction, |counters| counters.other += 1);
             self.send(direction, now, false, bytes);
             return;
@@ -268,16 +287,16 @@ impl Carrier {
                     counters.duplicated += u64::from(twice);
                     counters.reordered += u64::from(held_back);
                 });
-                for _ in 0..=u8::from(twice) {
-                    self.send(direction, now + delay, true, bytes);
+                if twice {
+                    self.send(direction, now + delay, true, bytes.clone());
                 }
+                self.send(direction, now + delay, true, bytes);
             }
         }
     }
 
-    fn send(&mut self, direction: Direction, due: Instant, tcp: bool, bytes: &[u8]) {
+    fn send(&mut self, direction: Direction, due: Instant, tcp: bool, bytes: Vec<u8>) {
         self.taken += 1;
-        let bytes = bytes.to_vec();
         self.queue.push(Reverse(UnderWay { due, number: self.taken, direction, tcp, bytes }));
     }
 

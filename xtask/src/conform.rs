@@ -19,6 +19,7 @@ use crate::shell;
 use bench::Bench;
 use capture::Capture;
 use compare::{Ledger, View};
+use repeats::Score;
 use report::Outcome;
 use scenes::Scene;
 
@@ -29,9 +30,13 @@ mod compare;
 mod compare_tests;
 mod live;
 mod ours;
+mod past;
 mod reason;
 #[cfg(test)]
 mod reason_tests;
+mod repeats;
+#[cfg(test)]
+mod repeats_tests;
 mod report;
 mod scenes;
 mod story;
@@ -43,6 +48,10 @@ mod tshark;
 const AT_ONCE: usize = 3;
 /// Addresses of the near host, in which a capture is made; of its addresses, those that the scenes use.
 const LOCAL: [&str; 2] = ["10.9.0.0/29", "fd09::/125"];
+/// With fewer retransmits that both tell, shares of them say little.
+const LEAST_RETRANSMITS: u64 = 3_000;
+/// Of what either tells, the other tells this share at the least, whatever the reason for the rest.
+const LEAST_SHARE: f64 = 0.99;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -120,18 +129,33 @@ fn run_scenes(args: &Args, folder: &Path) -> Result<()> {
     let next = AtomicUsize::new(0);
     let (told, results) = mpsc::channel();
     println!("{}", report::head());
-    let (total, bad) = thread::scope(|scope| {
+    let (all, bad) = thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             let (next, scenes, told) = (&next, &scenes, told.clone());
             scope.spawn(move || work(scenes, folder, next, &told));
         }
         drop(told);
-        let results = results.into_iter().map(|(index, result): (usize, _)| (&scenes[index], result));
-        show(results, folder)
+        show(&scenes, results.into_iter(), folder)
     });
-    println!("{}", report::line("all", total.packets, total.flows, &total.ledger));
-    print!("{}", report::reasons(&total.ledger));
+    let total = all.values().fold(Outcome::default(), Outcome::and);
+    println!("{}", report::line("all", &total));
+    let by_scene = all.iter().map(|(index, outcome)| (scenes[*index].name, outcome.score));
+    print!("{}{}", report::scores(by_scene, total.score), report::reasons(&total.ledger));
     ensure!(bad == 0, "{bad} of {} scenes do not conform", scenes.len());
+    // Of one scene alone they say little: tshark goes by rules that some wires break.
+    if args.only.is_none() { judge(total.score) } else { Ok(()) }
+}
+
+fn judge(score: Score) -> Result<()> {
+    let (both, precision, recall) = (score.both, score.precision(), score.recall());
+    ensure!(
+        both >= LEAST_RETRANSMITS,
+        "no more than {both} retransmits that both tell, of {LEAST_RETRANSMITS}"
+    );
+    ensure!(
+        precision >= LEAST_SHARE && recall >= LEAST_SHARE,
+        "retransmits: precision {precision:.4} and recall {recall:.4}, of {LEAST_SHARE} each"
+    );
     Ok(())
 }
 
@@ -143,11 +167,16 @@ fn work(scenes: &[Scene], folder: &Path, next: &AtomicUsize, told: &Sender<(usiz
     {}
 }
 
-/// Prints results as they come; answers their sum and how many are not good.
-fn show<'s>(results: impl Iterator<Item = (&'s Scene, Result<Outcome>)>, folder: &Path) -> (Outcome, usize) {
-    let mut total = Outcome { packets: 0, flows: 0, ledger: Ledger::default(), shortfalls: Vec::new() };
+/// Prints results as they come; answers those that there are, by the scene's place, and how many are not good.
+fn show(
+    scenes: &[Scene],
+    results: impl Iterator<Item = (usize, Result<Outcome>)>,
+    folder: &Path,
+) -> (BTreeMap<usize, Outcome>, usize) {
+    let mut all = BTreeMap::new();
     let mut bad = 0;
-    for (scene, result) in results {
+    for (index, result) in results {
+        let scene = &scenes[index];
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -156,16 +185,14 @@ fn show<'s>(results: impl Iterator<Item = (&'s Scene, Result<Outcome>)>, folder:
                 continue;
             }
         };
-        println!("{}", report::line(scene.name, outcome.packets, outcome.flows, &outcome.ledger));
+        println!("{}", report::line(scene.name, &outcome));
         if !outcome.is_good() {
             print!("{}", report::trouble(&outcome, &file(scene, folder)));
             bad += 1;
         }
-        total.packets += outcome.packets;
-        total.flows += outcome.flows;
-        total.ledger.add(&outcome.ledger);
+        all.insert(index, outcome);
     }
-    (total, bad)
+    (all, bad)
 }
 
 fn file(scene: &Scene, folder: &Path) -> PathBuf {
@@ -177,7 +204,7 @@ fn file(scene: &Scene, folder: &Path) -> PathBuf {
 fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
     let file = file(scene, folder);
     let raw = if scene.pcapng { file.with_extension("pcap") } else { file.clone() };
-    let bench = Bench::new(scene.bench, scene.script.clone(), scene.timestamps)?;
+    let bench = Bench::new(scene.conditions.clone())?;
     let capture = Capture::start(&bench.near, scene.plan, &raw)?;
     (scene.traffic)(&bench).context("the traffic failed")?;
     let packets = capture.stop()?;
@@ -192,15 +219,18 @@ fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
     ensure!(theirs.packets == packets, "tshark reads {} of {packets} packets", theirs.packets);
     // A cooked capture tells the direction of each packet by itself.
     let unaided = if scene.plan.interface == "any" { View::Host } else { View::Observer };
-    let mut ledger = Ledger::default();
+    let (mut ledger, mut score) = (Ledger::default(), Score::default());
     for (view, local) in [(unaided, &[][..]), (View::Host, &LOCAL[..])] {
-        ledger.add(&compare::compare(&theirs, &ours::replay(&file, local)?, view));
+        let run = ours::replay(&file, local)?;
+        ledger.add(&compare::compare(&theirs, &run, view));
+        // The same packets each time: they count once.
+        score = repeats::compare(&mut ledger, &theirs, &run);
     }
     let stories = compare::stories(&theirs);
     let mut seen = tally::tally(&theirs, &stories);
     tally::add_wire(&mut seen, &wire);
     let shortfalls = shortfalls(scene, &seen, &ledger);
-    Ok(Outcome { packets, flows: stories.len() as u64, ledger, shortfalls })
+    Ok(Outcome { packets, flows: stories.len() as u64, ledger, score, shortfalls })
 }
 
 fn shortfalls(scene: &Scene, seen: &BTreeMap<tally::Seen, u64>, ledger: &Ledger) -> Vec<String> {

@@ -86,7 +86,6 @@ fn counted(open: &Open) -> Vec<Case> {
         &[
             silent(&open.data(1, 0)),
             silent(&open.data(0, 0)),
-            silent(&open.data(500, 0)),
             silent(&open.data(FAR, 0)),
             silent(&open.data(1, 10)),
             told(&open.fin(11), Kind::Fin).volumes(volume(1, 10, 0), NONE),

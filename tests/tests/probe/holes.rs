@@ -19,7 +19,9 @@ pub(crate) fn all() -> Vec<Case> {
     let families = [Family::V4, Family::V6].map(Open::new);
     families
         .iter()
-        .flat_map(|open| [filled(open), in_parts(open), many(open), at_the_edges(open), handshakes(open)])
+        .flat_map(|open| {
+            [filled(open), shown(open), in_parts(open), many(open), at_the_edges(open), handshakes(open)]
+        })
         .flatten()
         .collect()
 }
@@ -75,6 +77,35 @@ fn filled(open: &Open) -> Vec<Case> {
         Step::again(&from, Kind::Data).volumes(volume(3, 30, 2), NONE),
     ];
     cases.extend(packets("a hole in what the other end sends", &unmeasured(open, &steps)));
+    cases
+}
+
+/// A pure ACK has the number that follows all that its sender has sent.
+fn shown(open: &Open) -> Vec<Case> {
+    let (first, second, third) = (open.data(1, 80), open.data(81, 40), open.data(121, 80));
+    let mut cases = Vec::new();
+    let steps = [
+        silent(&first),
+        silent(&open.data(121, 0)),
+        // An old one shows nothing.
+        silent(&open.data(81, 0)),
+        Step::filling(&second, Kind::Data).volumes(volume(2, 120, 1), NONE).after(LATE),
+        Step::again(&second, Kind::Data).volumes(volume(3, 160, 2), NONE),
+        silent(&third),
+        Step::told(&open.fin(201), Kind::Fin).volumes(volume(4, 240, 2), NONE),
+    ];
+    // Within a round trip, too: nothing that passed could have asked for it.
+    cases.extend(packets("a hole that an ACK alone shows", &slow(open, &steps)));
+    let byte = open.data(81, 1);
+    let steps = [
+        silent(&first),
+        silent(&open.data(82, 0)),
+        Step::filling(&byte, Kind::Data).volumes(volume(2, 81, 1), NONE).after(LATE),
+        // Now it is a keep-alive.
+        silent(&byte),
+        Step::told(&open.fin(82), Kind::Fin).volumes(volume(2, 81, 1), NONE),
+    ];
+    cases.extend(packets("a hole of one byte", &unmeasured(open, &steps)));
     cases
 }
 

@@ -15,29 +15,52 @@ pub(super) enum Kind {
     Pair { offloads: bool },
 }
 
+/// What connections find.
+#[derive(Clone)]
+pub(super) struct Conditions {
+    pub(super) kind: Kind,
+    /// What the wire does.
+    pub(super) script: Script,
+    /// What it does once the traffic calls for it.
+    pub(super) later: Script,
+    pub(super) timestamps: bool,
+    pub(super) sack: bool,
+}
+
 /// Two hosts that reach each other.
 pub(super) struct Bench {
     pub(super) near: Namespace,
     pub(super) far: Namespace,
     wire: Option<Wire>,
+    later: Script,
 }
 
 impl Bench {
-    pub(super) fn new(kind: Kind, script: Script, timestamps: bool) -> Result<Self> {
-        let bench = match kind {
+    pub(super) fn new(conditions: Conditions) -> Result<Self> {
+        let Conditions { kind, script, later, timestamps, sack } = conditions;
+        let (near, far, wire) = match kind {
             Kind::Wire(medium) => {
                 let Link { near, far, wire, .. } = Link::over(medium, script)?;
-                Self { near, far, wire: Some(wire) }
+                (near, far, Some(wire))
             }
             Kind::Pair { offloads } => {
                 let Cable { near, far } = Cable::new(offloads)?;
-                Self { near, far, wire: None }
+                (near, far, None)
             }
         };
-        for host in [&bench.near, &bench.far] {
-            host.set_sysctl("net/ipv4/tcp_timestamps", if timestamps { "1" } else { "0" })?;
+        for host in [&near, &far] {
+            for (key, is_on) in [("timestamps", timestamps), ("sack", sack)] {
+                host.set_sysctl(&format!("net/ipv4/tcp_{key}"), if is_on { "1" } else { "0" })?;
+            }
         }
-        Ok(bench)
+        Ok(Self { near, far, wire, later })
+    }
+
+    /// From now on the wire does what it is to do later.
+    pub(super) fn change(&self) {
+        if let Some(wire) = &self.wire {
+            wire.set_script(self.later.clone());
+        }
     }
 
     /// What the wire did, each way; nothing without one.

@@ -5,10 +5,11 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 
 use super::bench;
-use super::ours::{Flow, Leg, Run};
+use super::ours::{Flow, Leg, Resent, Run};
+use super::past::Past;
 use super::reason::Reason;
 use super::story::Story;
-use super::tshark::{Capture, Frame, RST, completeness};
+use super::tshark::{Capture, Frame, RST, Verdict, completeness};
 
 /// What tcptop can know of directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Ledger {
     }
 
     /// Takes a figure that must be the same. What neither has is no figure.
-    fn same<T: PartialEq + Debug>(&mut self, what: &str, ours: Option<T>, theirs: Option<T>) {
+    pub(super) fn same<T: PartialEq + Debug>(&mut self, what: &str, ours: Option<T>, theirs: Option<T>) {
         match (ours, theirs) {
             (None, None) => {}
             (ours, theirs) if ours == theirs => self.agrees(),
@@ -48,17 +49,17 @@ impl Ledger {
         }
     }
 
-    fn agrees(&mut self) {
+    pub(super) fn agrees(&mut self) {
         self.figures += 1;
         self.agreed += 1;
     }
 
-    fn differs(&mut self, reason: Reason) {
+    pub(super) fn differs(&mut self, reason: Reason) {
         self.figures += 1;
         *self.differing.entry(reason).or_default() += 1;
     }
 
-    fn disagrees(&mut self, what: &str, ours: &dyn Debug, theirs: &dyn Debug) {
+    pub(super) fn disagrees(&mut self, what: &str, ours: &dyn Debug, theirs: &dyn Debug) {
         self.figures += 1;
         self.disagreements.push(format!("{what}: tcptop {ours:?}, tshark {theirs:?}"));
     }
@@ -111,6 +112,7 @@ pub(super) fn compare(capture: &Capture, run: &Run, view: View) -> Ledger {
     totals(&mut ledger, &told, run);
     for (story, flow) in told {
         connection(&mut ledger, story, flow, view);
+        volumes(&mut ledger, story, flow, &run.resent);
     }
     ledger
 }
@@ -307,4 +309,32 @@ fn closing(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow) {
             _ => !has(completeness::RST),
         }
     });
+}
+
+/// What each end sent until the connection ended, and how many packets of it tcptop had called retransmits.
+fn volumes(ledger: &mut Ledger, story: &Story<'_>, flow: &Flow, resent: &[Resent]) {
+    let Some((close, ending)) = flow.close.as_ref().zip(story.ending()) else { return };
+    let (opened_ns, ended_ns) = (story.syns[0].time_ns, ending.last.time_ns);
+    for ((sender, receiver), ours) in
+        [(flow.local, flow.remote), (flow.remote, flow.local)].into_iter().zip(close.volumes)
+    {
+        let by_sender = |frame: &&Frame| frame.source == sender && frame.number <= ending.last.number;
+        // The byte of a keep-alive has passed before.
+        let probes = |frame: &Frame| {
+            frame.verdict == Some(Verdict::KeepAlive) && Past::of(story.stream, frame).hole().is_none()
+        };
+        let is_data = |frame: &&Frame| frame.payload > 0 && !probes(frame);
+        let data: Vec<_> = story.stream.frames.iter().filter(by_sender).filter(is_data).collect();
+        let again = resent.iter().filter(|one| {
+            let within = (opened_ns..=ended_ns).contains(&one.time_ns);
+            (one.sender, one.receiver) == (sender, receiver) && one.len > 0 && within
+        });
+        for (what, ours, theirs) in [
+            ("segments", ours.segments, data.len() as u64),
+            ("bytes", ours.bytes, data.iter().map(|frame| u64::from(frame.payload)).sum()),
+            ("retransmits", ours.retransmits, again.count() as u64),
+        ] {
+            ledger.same(&format!("{} {what} of {sender}", story.name()), Some(ours), Some(theirs));
+        }
+    }
 }

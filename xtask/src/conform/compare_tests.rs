@@ -1,8 +1,8 @@
 //! Each guard of the comparison must be able to fail.
 
 use super::compare::{Ledger, View, compare};
-use super::ours::{Close, Flow, Leg, Run, Summary};
-use super::tshark::{ACK, Capture, FIN, Frame, SYN, Stream};
+use super::ours::{Close, Flow, Leg, Resent, Run, Summary, Volume};
+use super::tshark::{ACK, Capture, FIN, Frame, SYN, Stream, Verdict};
 
 pub(super) const MS: u64 = 1_000_000;
 
@@ -26,6 +26,8 @@ pub(super) fn frame(from_client: bool, at: u64, flags: u16, timestamps: Option<(
         timestamps,
         initial_rtt_ns: None,
         completeness: 0,
+        verdict: None,
+        has_zero_window: false,
     }
 }
 
@@ -59,6 +61,7 @@ pub(super) fn plain_run() -> Run {
         time_ns: 1_030 * MS,
         lifetime_ns: Some(30 * MS),
         closer: local,
+        volumes: Default::default(),
     };
     let flow = Flow {
         role: "observer".to_owned(),
@@ -76,7 +79,11 @@ pub(super) fn plain_run() -> Run {
         ambiguous: false,
         close: Some(close),
     };
-    Run { flows: vec![flow], summary: Summary { handshakes: 1, established: 1, ..Summary::default() } }
+    Run {
+        flows: vec![flow],
+        resent: Vec::new(),
+        summary: Summary { handshakes: 1, established: 1, ..Summary::default() },
+    }
 }
 
 /// The plain run with a change to its only flow.
@@ -174,6 +181,48 @@ fn words_and_counts_are_compared() {
         let mut run = plain_run();
         change(&mut run.summary);
         assert_eq!(disagreements(&compare(&plain(), &run, View::Observer)), 1, "total {place}");
+    }
+}
+
+#[test]
+fn what_each_end_sent_until_the_end_is_counted() {
+    let with =
+        |from_client, at_ms, flags, payload| Frame { payload, ..frame(from_client, at_ms, flags, None) };
+    let byte = Frame { verdict: Some(Verdict::KeepAlive), ..with(true, 15, ACK, 1) };
+    let again = with(true, 18, ACK, 100);
+    let late = with(true, 40, ACK, 5);
+    let mut frames = plain().streams.remove(0).frames;
+    frames.splice(3..3, [with(true, 12, ACK, 100), with(false, 14, ACK, 1), byte, again]);
+    frames.splice(7..8, [with(true, 20, FIN | ACK, 10)]);
+    frames.push(late);
+    let capture = capture(frames, Some(11), 31);
+    let resent = |frame: &Frame| Resent {
+        time_ns: frame.time_ns,
+        sender: frame.source,
+        receiver: frame.destination,
+        seq: frame.seq,
+        len: frame.payload.into(),
+        kind: "data".to_owned(),
+        after_ns: None,
+    };
+    let right = [
+        Volume { segments: 3, bytes: 210, retransmits: 1 },
+        Volume { segments: 1, bytes: 1, retransmits: 0 },
+    ];
+    let run = |volumes| {
+        let run = run_with(|flow| flow.close.as_mut().unwrap().volumes = volumes);
+        Run { resent: vec![resent(&again), resent(&late)], ..run }
+    };
+    assert_disagreements(&capture, &run(right), 0);
+    let changes: [fn(&mut Volume); 3] =
+        [|one| one.segments += 1, |one| one.bytes -= 1, |one| one.retransmits += 1];
+    for (place, change) in changes.into_iter().enumerate() {
+        for end in 0..2 {
+            let mut wrong = right;
+            change(&mut wrong[end]);
+            let ledger = compare(&capture, &run(wrong), View::Observer);
+            assert_eq!(disagreements(&ledger), 1, "change {place} of end {end}");
+        }
     }
 }
 

@@ -54,6 +54,32 @@ pub(super) struct Close {
     pub(super) lifetime_ns: Option<u64>,
     /// Who sent the RST, or the first FIN.
     pub(super) closer: SocketAddr,
+    /// What the local end sent, and what the remote one did.
+    pub(super) volumes: [Volume; 2],
+}
+
+/// What one end sent until the connection ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Volume {
+    /// Packets with data, as a capture has them.
+    pub(super) segments: u64,
+    pub(super) bytes: u64,
+    /// Packets of them that were sent again.
+    pub(super) retransmits: u64,
+}
+
+/// One `retransmit` object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resent {
+    /// Nanoseconds since 1970.
+    pub(super) time_ns: u64,
+    pub(super) sender: SocketAddr,
+    pub(super) receiver: SocketAddr,
+    pub(super) seq: u32,
+    /// Bytes of data.
+    pub(super) len: u64,
+    pub(super) kind: String,
+    pub(super) after_ns: Option<u64>,
 }
 
 /// A whole run.
@@ -61,6 +87,7 @@ pub(super) struct Close {
 pub(super) struct Run {
     /// In the order in which their outcomes were told.
     pub(super) flows: Vec<Flow>,
+    pub(super) resent: Vec<Resent>,
     pub(super) summary: Summary,
 }
 
@@ -103,8 +130,7 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
                 run.summary = summary(&object)?;
                 summaries += 1;
             }
-            // The handshake counts its SYNs and SYN-ACKs itself; data is not compared yet.
-            "retransmit" => {}
+            "retransmit" => run.resent.push(resent(&object)?),
             other => bail!("an object of the unknown kind {other}"),
         }
     }
@@ -142,9 +168,33 @@ fn add_close(flows: &mut [Flow], object: &Object) -> Result<()> {
         other => bail!("closed by {other}"),
     };
     let (outcome, time_ns) = (word(object, "outcome")?, time_ns(object)?);
-    let close = Close { outcome, time_ns, lifetime_ns: object.number("lifetime_ns"), closer };
+    let volumes = [volume(object, "sent")?, volume(object, "received")?];
+    let close = Close { outcome, time_ns, lifetime_ns: object.number("lifetime_ns"), closer, volumes };
     ensure!(flow.close.replace(close).is_none(), "a connection that was closed twice: {object:?}");
     Ok(())
+}
+
+fn volume(object: &Object, way: &str) -> Result<Volume> {
+    let count = |what: &str| count(object, &format!("{way}_{what}"));
+    Ok(Volume { segments: count("segments")?, bytes: count("bytes")?, retransmits: count("retransmits")? })
+}
+
+fn resent(object: &Object) -> Result<Resent> {
+    let (local, remote) = (object.local(), object.remote());
+    let (sender, receiver) = match word(object, "sent_by")?.as_str() {
+        "local" => (local, remote),
+        "remote" => (remote, local),
+        other => bail!("sent again by {other}"),
+    };
+    Ok(Resent {
+        time_ns: time_ns(object)?,
+        sender,
+        receiver,
+        seq: count(object, "seq")?.try_into()?,
+        len: count(object, "length")?,
+        kind: word(object, "kind")?,
+        after_ns: object.number("after_ns"),
+    })
 }
 
 fn leg(object: &Object, name: &str) -> Result<Option<Leg>> {
@@ -163,7 +213,7 @@ fn time_ns(object: &Object) -> Result<u64> {
 }
 
 fn summary(object: &Object) -> Result<Summary> {
-    let number = |field: &str| object.number(field).with_context(|| format!("a summary without {field}"));
+    let number = |field| count(object, field);
     Ok(Summary {
         handshakes: number("handshakes")?,
         established: number("established")?,
@@ -176,6 +226,10 @@ fn summary(object: &Object) -> Result<Summary> {
         truncated: number("lost_truncated")?,
         lost: number("lost")?,
     })
+}
+
+fn count(object: &Object, field: &str) -> Result<u64> {
+    object.number(field).with_context(|| format!("no {field}: {object:?}"))
 }
 
 fn word(object: &Object, field: &str) -> Result<String> {
@@ -205,7 +259,9 @@ mod tests {
     fn close(by: &str) -> String {
         let time = "1970-01-01T00:00:02Z";
         format!(
-            r#"{{"type":"close",{ENDS},"outcome":"closed","time":"{time}","lifetime_ns":7,"closed_by":{by}}}"#
+            r#"{{"type":"close",{ENDS},"outcome":"closed","time":"{time}","lifetime_ns":7,"closed_by":{by},
+            "sent_segments":1,"sent_bytes":2,"sent_retransmits":3,"received_segments":4,"received_bytes":5,
+            "received_retransmits":6}}"#
         )
     }
 

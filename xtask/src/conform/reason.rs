@@ -10,10 +10,16 @@ pub(super) enum Reason {
     LateSyn,
     StaleSegment,
     CutHeaders,
+    RepeatsSoon,
+    OldHole,
+    Overtaken,
+    ForgottenHole,
+    LostByte,
+    SynAmongData,
 }
 
 impl Reason {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::RepeatedSyn,
         Self::RepeatedSynAck,
         Self::RstIsNoAck,
@@ -21,6 +27,12 @@ impl Reason {
         Self::LateSyn,
         Self::StaleSegment,
         Self::CutHeaders,
+        Self::RepeatsSoon,
+        Self::OldHole,
+        Self::Overtaken,
+        Self::ForgottenHole,
+        Self::LostByte,
+        Self::SynAmongData,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -32,6 +44,12 @@ impl Reason {
             Self::LateSyn => "late SYN",
             Self::StaleSegment => "stale segment",
             Self::CutHeaders => "cut headers",
+            Self::RepeatsSoon => "repeats soon",
+            Self::OldHole => "old hole",
+            Self::Overtaken => "overtaken",
+            Self::ForgottenHole => "forgotten hole",
+            Self::LostByte => "lost byte",
+            Self::SynAmongData => "SYN among data",
         }
     }
 
@@ -60,6 +78,30 @@ impl Reason {
             Self::CutHeaders => {
                 "the capture ends within the TCP options: tshark gives no RTT; tcptop needs no more than flags and \
                  numbers"
+            }
+            Self::RepeatsSoon => {
+                "all its numbers have passed, so that tcptop calls it a retransmit; tshark calls it out of order, for \
+                 it comes within the first round trip of the newest segment"
+            }
+            Self::OldHole => {
+                "it fills a hole that is older than a round trip, so that tcptop calls it a retransmit; tshark calls \
+                 it out of order, for it comes within the first round trip of the newest segment"
+            }
+            Self::Overtaken => {
+                "it fills a hole that is younger than a round trip, so that it was overtaken for tcptop; tshark calls \
+                 it a retransmission, for two ACKs asked for it or it ends with the newest number"
+            }
+            Self::ForgottenHole => {
+                "it fills a hole that tcptop has forgotten, which remembers the latest three in each direction: a \
+                 retransmit, of which nothing tells after which time"
+            }
+            Self::LostByte => {
+                "one byte just below the newest number is a keep-alive for tshark; tcptop calls it a retransmit where \
+                 that byte had not passed, as an ACK had shown"
+            }
+            Self::SynAmongData => {
+                "a late SYN of the connection passed after its data, from which tshark counts on as if none had: what \
+                 follows is new to it; tcptop calls it a retransmit"
             }
         }
     }

@@ -4,15 +4,18 @@ use std::path::Path;
 
 use super::compare::Ledger;
 use super::reason::Reason;
+use super::repeats::Score;
 
 /// Disagreements of one scene that are spelled out.
 const SPELLED_OUT: usize = 20;
 
-/// What came of one scene.
+/// What came of one scene, or of all.
+#[derive(Default)]
 pub(super) struct Outcome {
     pub(super) packets: u64,
     pub(super) flows: u64,
     pub(super) ledger: Ledger,
+    pub(super) score: Score,
     /// What the scene was to show and did not.
     pub(super) shortfalls: Vec<String>,
 }
@@ -21,16 +24,27 @@ impl Outcome {
     pub(super) fn is_good(&self) -> bool {
         self.ledger.disagreements.is_empty() && self.shortfalls.is_empty()
     }
+
+    /// The sum of two.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.packets += other.packets;
+        self.flows += other.flows;
+        self.ledger.add(&other.ledger);
+        self.score.add(other.score);
+        self.shortfalls.extend_from_slice(&other.shortfalls);
+        self
+    }
 }
 
 pub(super) fn head() -> String {
     row("SCENE", &["PACKETS", "FLOWS", "FIGURES", "AGREED", "BY REASON", "DISAGREED"].map(str::to_owned))
 }
 
-pub(super) fn line(name: &str, packets: u64, flows: u64, ledger: &Ledger) -> String {
+pub(super) fn line(name: &str, outcome: &Outcome) -> String {
+    let Outcome { packets, flows, ledger, .. } = outcome;
     let by_reason: u64 = ledger.differing.values().sum();
     let disagreed = ledger.disagreements.len() as u64;
-    let counts = [packets, flows, ledger.figures, ledger.agreed, by_reason, disagreed];
+    let counts = [*packets, *flows, ledger.figures, ledger.agreed, by_reason, disagreed];
     row(name, &counts.map(|count| count.to_string()))
 }
 
@@ -47,6 +61,19 @@ pub(super) fn trouble(outcome: &Outcome, capture: &Path) -> String {
     text + &format!("  the capture is {}\n", capture.display())
 }
 
+/// How far both tell the same retransmits: of each scene that has any, and of all.
+pub(super) fn scores(by_scene: impl Iterator<Item = (&'static str, Score)>, total: Score) -> String {
+    let heads = ["BOTH", "TCPTOP", "TSHARK", "PRECISION", "RECALL"].map(str::to_owned);
+    let mut text = row("RETRANSMITS BY BOTH, BY ONE ALONE", &heads) + "\n";
+    let with_any = by_scene.filter(|(_, score)| *score != Score::default());
+    for (name, score) in with_any.chain([("all", total)]) {
+        let counts = [score.both, score.ours_alone, score.theirs_alone].map(|count| count.to_string());
+        let shares = [score.precision(), score.recall()].map(|share| format!("{share:.4}"));
+        text += &(row(name, &[&counts[..], &shares].concat()) + "\n");
+    }
+    text
+}
+
 /// Each difference with its reason and its count, also those that did not occur.
 pub(super) fn reasons(ledger: &Ledger) -> String {
     let mut text = String::from("Differences on purpose:\n");
@@ -57,6 +84,6 @@ pub(super) fn reasons(ledger: &Ledger) -> String {
     text
 }
 
-fn row(name: &str, cells: &[String; 6]) -> String {
+fn row(name: &str, cells: &[String]) -> String {
     cells.iter().fold(format!("{name:<34}"), |line, cell| format!("{line} {cell:>9}"))
 }

@@ -5,19 +5,20 @@ use std::time::Duration;
 use anyhow::Result;
 use lab::{Direction, Kind, Match, Medium, NEAR, Rule, Script};
 
-use super::bench::{self, Bench};
+use super::bench::Kind::{Pair, Wire};
+use super::bench::{self, Bench, Conditions};
 use super::capture::Plan;
 use super::reason::Reason;
 use super::tally::Seen;
 use super::traffic;
 
+mod lossy;
+
 /// One situation, captured at the near host.
 #[derive(Clone)]
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    pub(super) bench: bench::Kind,
-    pub(super) script: Script,
-    pub(super) timestamps: bool,
+    pub(super) conditions: Conditions,
     pub(super) plan: Plan,
     /// Whether it is written anew as pcapng.
     pub(super) pcapng: bool,
@@ -30,8 +31,11 @@ pub(super) struct Scene {
 
 /// All of them; those that take longest come first, as several run at a time.
 pub(super) fn all(seed: u64) -> Vec<Scene> {
-    let mut scenes = [outcomes(), losses(), chance(), formats()].concat();
-    scenes.iter_mut().for_each(|scene| scene.script.seed = seed);
+    let mut scenes = [lossy::all(), outcomes(), losses(), chance(), formats()].concat();
+    for scene in &mut scenes {
+        scene.conditions.script.seed = seed;
+        scene.conditions.later.seed = seed;
+    }
     scenes
 }
 
@@ -44,9 +48,13 @@ const BOTH: [(Seen, u64); 4] = [(Seen::Ipv4, 4), (Seen::Ipv6, 4), (Seen::NearOpe
 fn scene(name: &'static str, traffic: fn(&Bench) -> Result<()>, least: &[(Seen, u64)]) -> Scene {
     Scene {
         name,
-        bench: bench::Kind::Wire(Medium::Ethernet),
-        script: Script::default().delay(EACH_WAY),
-        timestamps: true,
+        conditions: Conditions {
+            kind: Wire(Medium::Ethernet),
+            script: Script::default().delay(EACH_WAY),
+            later: Script::default(),
+            timestamps: true,
+            sack: true,
+        },
         plan: Plan { interface: NEAR, snap: 128, nanoseconds: true },
         pcapng: false,
         traffic,
@@ -58,12 +66,28 @@ fn scene(name: &'static str, traffic: fn(&Bench) -> Result<()>, least: &[(Seen, 
 
 impl Scene {
     fn rule(mut self, rule: Rule) -> Self {
-        self.script.rules.push(rule);
+        self.conditions.script.rules.push(rule);
         self
     }
 
-    fn without_timestamps(self) -> Self {
-        Self { timestamps: false, never: &[Seen::Timestamps], ..self }
+    fn later(mut self, rule: Rule) -> Self {
+        self.conditions.later.rules.push(rule);
+        self
+    }
+
+    fn over(mut self, kind: bench::Kind) -> Self {
+        self.conditions.kind = kind;
+        self
+    }
+
+    fn without_timestamps(mut self) -> Self {
+        self.conditions.timestamps = false;
+        Self { never: &[Seen::Timestamps], ..self }
+    }
+
+    fn without_sack(mut self) -> Self {
+        self.conditions.sack = false;
+        self
     }
 
     fn reasons(self, reasons: &'static [Reason]) -> Self {
@@ -153,14 +177,13 @@ fn formats() -> Vec<Scene> {
         scene(name, traffic::mixed, &least)
     };
     let plan = Plan { interface: NEAR, snap: 128, nanoseconds: true };
-    let pair = |offloads| bench::Kind::Pair { offloads };
     let bulk = |name, snap| Scene {
         plan: Plan { snap, ..plan },
         ..scene(name, traffic::bulk, &[(Seen::Established, 8), (Seen::CutPackets, 20)])
     };
     let with_offloads = bulk("offloads on", 128);
     vec![
-        Scene { bench: bench::Kind::Wire(Medium::Ip), ..mixed("without a link layer") },
+        mixed("without a link layer").over(Wire(Medium::Ip)),
         Scene { plan: Plan { interface: "any", ..plan }, ..mixed("any interface, cooked") },
         Scene { pcapng: true, ..mixed("pcapng") },
         Scene { plan: Plan { nanoseconds: false, ..plan }, ..mixed("microseconds") },
@@ -176,10 +199,9 @@ fn formats() -> Vec<Scene> {
         }
         .reasons(&[Reason::CutHeaders]),
         Scene {
-            bench: pair(true),
             least: [&with_offloads.least[..], &[(Seen::LongPackets, 20)]].concat(),
-            ..with_offloads
+            ..with_offloads.over(Pair { offloads: true })
         },
-        Scene { bench: pair(false), never: &[Seen::LongPackets], ..bulk("offloads off", 128) },
+        Scene { never: &[Seen::LongPackets], ..bulk("offloads off", 128).over(Pair { offloads: false }) },
     ]
 }

@@ -6,7 +6,7 @@ use lab::Counters;
 
 use super::bench;
 use super::story::Story;
-use super::tshark::{Capture, FIN};
+use super::tshark::{Capture, FIN, Verdict};
 
 /// The longest packet of an Ethernet of the usual MTU, in bytes.
 const LONGEST_FRAME: u32 = 1_514;
@@ -41,6 +41,17 @@ pub(super) enum Seen {
     LongPackets,
     /// Packets that are captured in part.
     CutPackets,
+    /// What tshark says of single packets.
+    Retransmission,
+    Fast,
+    Spurious,
+    OutOfOrder,
+    KeepAlive,
+    ZeroWindow,
+    /// Of retransmits, FINs without data, and those of either host.
+    RepeatedFin,
+    AgainByNear,
+    AgainByFar,
     /// What the wire did by chance.
     Lost,
     Duplicated,
@@ -63,7 +74,27 @@ pub(super) fn tally(capture: &Capture, stories: &[Story<'_>]) -> BTreeMap<Seen, 
     let frames = || capture.streams.iter().flat_map(|stream| &stream.frames);
     count(Seen::LongPackets, frames().filter(|frame| frame.len > LONGEST_FRAME).count());
     count(Seen::CutPackets, frames().filter(|frame| frame.captured < frame.len).count());
+    for frame in frames() {
+        count(Seen::ZeroWindow, usize::from(frame.has_zero_window));
+        let Some(verdict) = frame.verdict else { continue };
+        count(named(verdict), 1);
+        if verdict.is_retransmit() {
+            let by_near = bench::is_near(frame.source.ip());
+            count(if by_near { Seen::AgainByNear } else { Seen::AgainByFar }, 1);
+            count(Seen::RepeatedFin, usize::from(frame.has(FIN) && frame.payload == 0));
+        }
+    }
     seen
+}
+
+fn named(verdict: Verdict) -> Seen {
+    match verdict {
+        Verdict::Spurious => Seen::Spurious,
+        Verdict::Fast => Seen::Fast,
+        Verdict::Retransmission => Seen::Retransmission,
+        Verdict::OutOfOrder => Seen::OutOfOrder,
+        Verdict::KeepAlive => Seen::KeepAlive,
+    }
 }
 
 /// Adds what the wire did.

@@ -32,7 +32,7 @@ pub(super) mod completeness {
     }
 }
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 25] = [
     "frame.number",
     "frame.time_epoch",
     "frame.len",
@@ -52,7 +52,40 @@ const FIELDS: [&str; 19] = [
     "tcp.options.timestamp.tsecr",
     "tcp.analysis.initial_rtt",
     "tcp.completeness",
+    "tcp.analysis.spurious_retransmission",
+    "tcp.analysis.fast_retransmission",
+    "tcp.analysis.retransmission",
+    "tcp.analysis.out_of_order",
+    "tcp.analysis.keep_alive",
+    "tcp.analysis.zero_window",
 ];
+
+/// What tshark takes a packet for that does not follow the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    /// Its bytes were acknowledged before.
+    Spurious,
+    /// It is what two duplicate ACKs or more asked for just now.
+    Fast,
+    Retransmission,
+    OutOfOrder,
+    KeepAlive,
+}
+
+impl Verdict {
+    pub(super) fn is_retransmit(self) -> bool {
+        match self {
+            Self::Spurious | Self::Fast | Self::Retransmission => true,
+            Self::OutOfOrder | Self::KeepAlive => false,
+        }
+    }
+
+    /// The first that is flagged: one that is spurious or fast is flagged as a retransmission, too.
+    fn of(flagged: [bool; 5]) -> Option<Self> {
+        let all = [Self::Spurious, Self::Fast, Self::Retransmission, Self::OutOfOrder, Self::KeepAlive];
+        all.into_iter().zip(flagged).find(|(_, is_flagged)| *is_flagged).map(|(verdict, _)| verdict)
+    }
+}
 
 /// One TCP packet.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +110,9 @@ pub(super) struct Frame {
     /// tshark's figure for the stream, where it shows it.
     pub(super) initial_rtt_ns: Option<u64>,
     pub(super) completeness: u8,
+    pub(super) verdict: Option<Verdict>,
+    /// Its sender can take no more data.
+    pub(super) has_zero_window: bool,
 }
 
 impl Frame {
@@ -194,7 +230,21 @@ fn frame(line: &str) -> Result<Frame> {
     let values: Vec<&str> = line.split('\t').collect();
     let values = <[&str; FIELDS.len()]>::try_from(values).ok().context("another number of fields")?;
     let [number, time, len, captured, source4, destination4, source6, destination6, rest @ ..] = values;
-    let [source_port, destination_port, stream, flags, seq, ack, payload, value, echo, rtt, complete] = rest;
+    let [
+        source_port,
+        destination_port,
+        stream,
+        flags,
+        seq,
+        ack,
+        payload,
+        value,
+        echo,
+        rtt,
+        complete,
+        rest @ ..,
+    ] = rest;
+    let [verdicts @ .., zero_window] = rest;
     let end = |v4: &str, v6: &str, port: &str| -> Result<SocketAddr> {
         let address: IpAddr = if v4.is_empty() { v6 } else { v4 }.parse()?;
         Ok(SocketAddr::new(address, port.parse()?))
@@ -217,6 +267,8 @@ fn frame(line: &str) -> Result<Frame> {
         timestamps,
         initial_rtt_ns: if rtt.is_empty() { None } else { Some(nanoseconds(rtt)?) },
         completeness: complete.parse()?,
+        verdict: Verdict::of(verdicts.map(|flag| !flag.is_empty())),
+        has_zero_window: !zero_window.is_empty(),
     })
 }
 
@@ -232,10 +284,10 @@ fn nanoseconds(seconds: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SYN, gather, nanoseconds};
+    use super::{SYN, Verdict, gather, nanoseconds};
 
     const LINE: &str = "7\t1795325041.123456789\t74\t74\t10.9.0.1\t10.9.0.11\t\t\t40000\t80\t0\t0x0002\t100\t0\t0\
-                        \t9\t0\t0.040000001\t31";
+                        \t9\t0\t0.040000001\t31\t\t1\t1\t\t\t";
 
     #[test]
     fn times_are_exact() {
@@ -257,6 +309,7 @@ mod tests {
         assert_eq!((frame.flags, frame.timestamps), (SYN, Some((9, 0))));
         assert_eq!((stream.initial_rtt_ns(), stream.completeness()), (Some(40_000_001), 23));
         assert!(!frame.is_cut());
+        assert_eq!((frame.verdict, frame.has_zero_window), (Some(Verdict::Fast), false));
     }
 
     #[test]

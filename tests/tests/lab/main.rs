@@ -1,16 +1,18 @@
 //! The lab's own tests: what the end-to-end tests rely on, tried on real namespaces.
 
+mod data;
+
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{
-    Cable, ClientPlan, Clients, Direction, Kind, Link, Match, Medium, Mode, NEAR, Namespace, Rule, Script,
-    Server, Signal, Tcptop, Wire, connect, connect_many, far_v4, far_v6, near_v4, near_v6,
+    Cable, ClientPlan, Clients, Direction, Link, Match, Medium, Mode, NEAR, Namespace, Rule, Script, Server,
+    Signal, Tcptop, Wire, connect, connect_many, far_v4, far_v6, near_v4,
 };
 
 /// Far beyond what anything here takes; a test that waits this long fails.
@@ -126,36 +128,6 @@ fn a_script_can_change_under_way() {
     connect(&link.near, None, server.address(), 100 * MS).unwrap_err();
     link.wire.set_script(Script::default());
     connect(&link.near, None, server.address(), PATIENCE).unwrap();
-}
-
-#[test]
-fn data_survives_a_bad_wire_whole() {
-    if !lab::require_root() {
-        return;
-    }
-    let data = Match::kind(Kind::Data);
-    let script = Script::seeded(3)
-        .delay(MS)
-        .with(Rule::lose(data, 0.01))
-        .with(Rule::duplicate(data, 0.05))
-        .with(Rule::reorder(data, 0.05, 2 * MS));
-    let link = Link::new(script).unwrap();
-    let server = Server::bind(&link.far, at(far_v6(20), 7), Mode::Echo).unwrap();
-    let sent: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    let mut stream = connect(&link.near, Some(at(near_v6(2), 0)), server.address(), PATIENCE).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut writer = stream.try_clone().unwrap();
-    let mut received = Vec::new();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            writer.write_all(&sent).unwrap();
-            writer.shutdown(Shutdown::Write).unwrap();
-        });
-        stream.read_to_end(&mut received).unwrap();
-    });
-    assert!(sent == received, "what came back is not what was sent");
-    let counters = link.wire.counters(Direction::ToFar);
-    assert!(counters.lost > 0 && counters.duplicated > 0 && counters.reordered > 0, "{counters:?}");
 }
 
 #[test]
