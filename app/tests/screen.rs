@@ -110,6 +110,19 @@ fn the_losses_are_shown_at_every_size() {
     }
 }
 
+/// What stands in the first two lines stays where it is, whatever the figures are.
+#[test]
+fn figures_do_not_move_their_neighbours() {
+    for width in [40, 60, 76, 80, 120, 160] {
+        let places = |watched| {
+            let frame = Stage::new(watched).sized(width, 20).frame();
+            let line = frame.lines().nth(1).unwrap().to_owned();
+            ["p50", "p99", "│", "unans", "refused", "retr"].map(|label| line.find(label))
+        };
+        assert_eq!(places(Watched::new()), places(trouble()), "at {width}");
+    }
+}
+
 #[test]
 fn the_selection_follows_its_row() {
     let mut stage = Stage::new(trouble()).keys(&["Down", "Down", "Down"]);

@@ -129,7 +129,7 @@ pub static BINDINGS: &[Binding] = &[
         "b",
         Action::Group,
         SORTED,
-        "rows by peer, host, service, subnet, role, interface",
+        "rows by peer, host, service, subnet (/24, /64), role, interface",
     )
     .footer("b", "group"),
     binding(

@@ -7,7 +7,7 @@ use super::{place_name, style};
 use crate::flow::{Thresholds, Verdict};
 use crate::sink::tui::columns::{Column, events, flows, rows};
 use crate::sink::tui::keys::BINDINGS;
-use crate::sink::tui::model::Place;
+use crate::sink::tui::model::{Action, Place};
 
 const WORDS: [(&str, &str); 5] = [
     ("window", "the time that the figures speak of; + and - change it"),
@@ -15,6 +15,18 @@ const WORDS: [(&str, &str); 5] = [
     ("rtt", "the leg of the handshake that crosses the network"),
     ("-", "not known: connections opened before cannot be timed"),
     ("@", "the SSH session that you look through"),
+];
+
+/// Filters to begin with; the README has all.
+const FILTERS: [(&str, &str); 8] = [
+    ("peer:10.0.0.1", "remote address; also a block 10.0.0.0/8, or with a port"),
+    ("port:443", "service port; also 80,443 or 8000-8099"),
+    ("lport:40001", "this host's port, of flows; local:10.0.0.1 its address"),
+    ("p99>50ms", "p50, p90, p99, max, rtt, setup, age by > >= < <= ="),
+    ("retr>1%", "new, unanswered, refused, retr, retransmits, tries likewise"),
+    ("outcome:reset", "also refused, unanswered, half-open, established; verdict:NS"),
+    ("role:server", "also client, local, observer; iface:eth0"),
+    ("!web", "words match what is shown; ! turns round; all must hold"),
 ];
 
 /// The help of a place.
@@ -28,11 +40,17 @@ pub(super) fn lines(place: Place, thresholds: &Thresholds) -> Vec<Line<'static>>
         .chain(letters(thresholds))
         .chain(section(format!("Keys: {}", place_name(place))))
         .chain(keys)
+        .chain(has_filter(place).then(|| section("Filters".to_owned())).into_iter().flatten())
+        .chain(has_filter(place).then(|| pairs(&FILTERS)).into_iter().flatten())
         .chain(section("Columns".to_owned()))
         .chain(columns(place))
         .chain(section("Words".to_owned()))
         .chain(pairs(&WORDS))
         .collect()
+}
+
+fn has_filter(place: Place) -> bool {
+    BINDINGS.iter().any(|binding| binding.action == Action::Filter && binding.places.contains(&place))
 }
 
 fn letters(thresholds: &Thresholds) -> Vec<Line<'static>> {
@@ -59,4 +77,17 @@ fn described<Row, Order>(columns: &[Column<Row, Order>]) -> Vec<Line<'static>> {
 
 fn row(left: &str, right: &str) -> Line<'static> {
     Line::from(format!("  {left:<13} {right}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Filter;
+
+    #[test]
+    fn filters_of_the_help_are_filters() {
+        for (text, _) in FILTERS {
+            assert!(text.parse::<Filter>().is_ok(), "{text}");
+        }
+    }
 }
