@@ -128,7 +128,13 @@ fn at_length(selection: &Selection, shown: &Shown<'_>) -> Vec<Fact> {
         format!(", {} of them match the filter", selection.matching)
     };
     facts.extend([
-        ("waiting", format!("{} without an answer yet", counted(selection.waiting, "attempt"))),
+        (
+            "waiting",
+            format!(
+                "{} without an answer yet, which the window has, too",
+                counted(selection.waiting, "attempt")
+            ),
+        ),
         ("flows", format!("{} known{matching}", selection.flow_count)),
         ("first heard", clock(selection.row.first_ns, context)),
         ("last heard", clock(selection.last_ns, context)),
