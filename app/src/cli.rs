@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::source::capture::Cidr;
+use crate::flow::units::Share;
+use crate::flow::{Cidr, Slow};
+use crate::sink::tui::columns::named;
+use crate::sink::tui::columns::rows::COLUMNS;
+use crate::sink::tui::look::ColorChoice;
+use crate::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
 
 const AFTER_HELP: &str = "\
 Output: the screen on a terminal, text lines otherwise; messages go to standard error.
@@ -77,6 +82,34 @@ pub struct Show {
     #[arg(long)]
     pub report: bool,
 
+    /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
+    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    pub filter: Option<Filter>,
+
+    /// Sort the table of peers by this column, -COLUMN the other way round
+    #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
+    pub sort: Sort<RowOrder>,
+
+    /// Take peers together by: peer, host, service, subnet, role, interface
+    #[arg(long, value_name = "WHAT", default_value = "peer")]
+    pub group: Group,
+
+    /// Columns of the screen's first table, such as peer,p99,unanswered: the first screen's help has them all
+    #[arg(long, value_name = "NAMES", value_parser = columns)]
+    pub columns: Option<Columns>,
+
+    /// Colours on the screen: auto is none where `NO_COLOR` is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+
+    /// Draw the screen in ASCII, as where the locale is not UTF-8
+    #[arg(long)]
+    pub ascii: bool,
+
+    /// Let the mouse's wheel move the selection; selecting text then needs Shift
+    #[arg(long)]
+    pub mouse: bool,
+
     /// Stop after this many handshakes were decided
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -85,14 +118,37 @@ pub struct Show {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window)]
     pub window: Duration,
 
-    /// Call a peer slow when a tenth of its handshakes take this long
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
-    pub slow: Duration,
+    /// Call a peer slow when a tenth of its handshakes take this long, or, as in 3x, so many times its own median
+    #[arg(long, value_name = "TIME|N", default_value = "100ms")]
+    pub slow: Slow,
+
+    /// Say that a peer does not answer when this share of the attempts is not answered
+    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    pub unanswered: Share,
+
+    /// Say that a peer refuses when this share of the attempts is refused
+    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    pub refused: Share,
+
+    /// Say that segments are lost when this share of them is sent again
+    #[arg(long, value_name = "SHARE", default_value = "1%")]
+    pub loss: Share,
 
     /// Remember this many connections at the same time
     #[arg(long, value_name = "N", default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub max_flows: u32,
+}
+
+/// Names of columns, in their order.
+pub type Columns = Vec<&'static str>;
+
+fn columns(text: &str) -> Result<Columns, String> {
+    named(&COLUMNS, text)
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    text.parse().map_err(|error: FilterError| format!("\n{}", error.shown_in(text)))
 }
 
 fn speed(text: &str) -> Result<f64, String> {

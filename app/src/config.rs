@@ -1,11 +1,14 @@
 //! What was meant by what was typed.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::{Cli, Command};
-use crate::flow::Limits;
 use crate::flow::stats::StatsConfig;
-use crate::source::capture::Locals;
+use crate::flow::{Cidr, Limits, Thresholds};
+use crate::sink::tui::Setup;
+use crate::sink::tui::look::Look;
+use crate::snapshot::Query;
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
@@ -48,7 +51,7 @@ pub struct Replay {
     /// Its path, or `-` for standard input.
     pub path: String,
     /// Addresses of the host that it was captured on.
-    pub locals: Locals,
+    pub locals: Vec<Cidr>,
     /// How many times faster than captured to go on; at once without.
     pub speed: Option<f64>,
 }
@@ -64,12 +67,17 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// What the table may hold.
     pub limits: Limits,
+    /// What is shown first, and all that is shown where nobody can change it.
+    pub query: Query,
+    /// How the screen is to be.
+    pub screen: Setup,
 }
 
 impl Config {
-    /// The meaning of the arguments, when standard output can or cannot show a screen.
+    /// The meaning of the arguments, when standard output can or cannot show a screen, and with these
+    /// environment variables.
     #[must_use]
-    pub fn new(cli: &Cli, can_show_screen: bool) -> Self {
+    pub fn new(cli: &Cli, can_show_screen: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
         let output = match (show.json, show.text, show.report) {
             (true, _, _) => Output::Json,
@@ -87,9 +95,25 @@ impl Config {
                 handshakes: show.count,
                 stats: StatsConfig {
                     window_ns: nanoseconds(show.window),
-                    slow_ns: nanoseconds(show.slow),
+                    thresholds: Thresholds {
+                        unanswered: show.unanswered,
+                        refused: show.refused,
+                        slow: show.slow,
+                        loss: show.loss,
+                    },
                     peer_bytes: PEER_BYTES,
                 },
+            },
+            query: Query {
+                filter: show.filter.clone().unwrap_or_default(),
+                group: show.group,
+                sort: show.sort,
+                ..Query::default()
+            },
+            screen: Setup {
+                look: Look::new(show.color, show.ascii, variable),
+                columns: show.columns.clone(),
+                mouse: show.mouse,
             },
         }
     }
@@ -103,7 +127,7 @@ impl Source {
             None => Self::Interfaces(cli.interfaces.clone()),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),
-                locals: Locals(replay.local.clone()),
+                locals: replay.local.clone(),
                 speed: replay.speed,
             }),
         }
@@ -121,7 +145,7 @@ mod tests {
 
     fn output(arguments: &[&str], screen: bool) -> (Output, Ending) {
         let cli = Cli::parse_from([&["tcptop"], arguments].concat());
-        let config = Config::new(&cli, screen);
+        let config = Config::new(&cli, screen, |_| None);
         (config.output, config.ending)
     }
 

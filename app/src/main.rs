@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         return guard::stand().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let cli = Cli::parse();
-    let config = Config::new(&cli, can_show_screen());
+    let config = Config::new(&cli, can_show_screen(), |name| std::env::var_os(name));
     let run = match Source::new(&cli) {
         Source::Interfaces(names) => pipeline::run(&config, &names),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),

@@ -18,7 +18,7 @@ use crate::flow::FlowVolumes;
 use crate::session::{self, End, Session};
 use crate::sink::Scene;
 use crate::sink::writer::{FAREWELL, WhenFull, unread};
-use crate::source::capture::{Capture, CaptureError, Next};
+use crate::source::capture::{Capture, CaptureError, Locals, Next};
 use crate::source::replay::{ReplaySource, Step};
 use crate::stop::Stop;
 
@@ -55,7 +55,7 @@ type Told = Result<Batch, CaptureError>;
 pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
     let capture = Capture::open(&replay.path).map_err(failed)?;
-    let source = ReplaySource::new(capture, config.limits.flows, replay.locals.clone());
+    let source = ReplaySource::new(capture, config.limits.flows, Locals(replay.locals.clone()));
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
     let is_watched = config.output == Output::Screen;

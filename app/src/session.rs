@@ -8,12 +8,12 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
-use crate::flow::{FlowTable, FlowVolumes};
+use crate::flow::{FlowTable, FlowVolumes, PeerKey};
 use crate::sink::outlet::Outlet;
 use crate::sink::tui::Command;
 use crate::sink::writer::{Stopped, WhenFull};
 use crate::sink::{Scene, report};
-use crate::snapshot::{Intake, Interest, Snapshot, Span};
+use crate::snapshot::{self, Camera, Intake, Interest, Query, Snapshot, Span};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -59,6 +59,7 @@ pub struct Session<'a> {
     table: FlowTable,
     intake: Intake,
     interest: Interest,
+    camera: Camera,
     latest_ns: u64,
     scene: Arc<Scene>,
     outlet: Outlet,
@@ -76,13 +77,16 @@ impl<'a> Session<'a> {
         when_full: WhenFull,
     ) -> Result<Self, Error> {
         let scene = Arc::new(scene);
+        let mut interest = Interest { query: config.query.clone(), ..Interest::totals(Span::Window) };
+        interest.query.filter.bind(&scene.interfaces);
         Ok(Self {
             config,
             table: FlowTable::new(&config.limits),
             intake: Intake { started_ns, ..Intake::default() },
-            interest: Interest { span: Span::Window, peer_rows: 0, peer: None, flow_rows: 0 },
+            interest,
+            camera: Camera::default(),
             latest_ns: started_ns,
-            outlet: Outlet::open(config.output, &scene, when_full)?,
+            outlet: Outlet::open(config, &scene, when_full)?,
             scene,
         })
     }
@@ -122,7 +126,16 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When it cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
-        let events = self.table.take_events();
+        let mut events = self.table.take_events();
+        if self.has_screen() {
+            self.camera.note(&events);
+            return Ok(());
+        }
+        let (filter, stats) = (&self.interest.query.filter, self.table.stats());
+        events.retain(|event| {
+            let verdict = |peer: &PeerKey| snapshot::verdict(stats, peer, event.time_ns());
+            filter.matches_flow(event.flow(), event.time_ns(), &verdict)
+        });
         self.outlet.events(&events, &self.scene)
     }
 
@@ -149,6 +162,7 @@ impl<'a> Session<'a> {
     /// Shows everything in another scene from now on.
     pub fn change_scene(&mut self, scene: Scene) {
         self.scene = Arc::new(scene);
+        self.interest.query.filter.bind(&self.scene.interfaces);
         self.outlet.change_scene(&self.scene);
     }
 
@@ -161,7 +175,7 @@ impl<'a> Session<'a> {
     /// Gives the screen, if there is one, a new picture.
     pub fn show(&mut self, now_ns: u64) {
         if self.has_screen() {
-            let snapshot = self.snapshot(now_ns, self.interest);
+            let snapshot = self.snapshot(now_ns, &self.interest.clone());
             self.outlet.show(snapshot);
         }
     }
@@ -179,7 +193,16 @@ impl<'a> Session<'a> {
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Look(interest)) => self.interest = interest,
+            Some(Command::Look(mut interest)) => {
+                interest.query.filter.bind(&self.scene.interfaces);
+                self.interest = *interest;
+                // Whoever asks is looking.
+                self.show(now_ns);
+            }
+            Some(Command::Reset) => {
+                self.table.reset(now_ns);
+                self.camera.reset(&self.table, &self.intake, now_ns);
+            }
             Some(Command::Window(window_ns)) => self.table.set_window(window_ns, now_ns),
             Some(Command::Quit) | None => return false,
         }
@@ -199,8 +222,10 @@ impl<'a> Session<'a> {
             self.table.finish(now_ns);
         }
         let delivered = self.deliver();
-        let interest = Interest { span: Span::SinceStart, peer_rows: REPORT_PEERS, peer: None, flow_rows: 0 };
-        let snapshot = self.snapshot(now_ns, interest);
+        // What was chosen at the screen was for the screen.
+        let query = if self.has_screen() { Query::default() } else { self.interest.query.clone() };
+        let interest = Interest { query, rows: REPORT_PEERS, ..Interest::totals(Span::SinceStart) };
+        let snapshot = self.snapshot(now_ns, &interest);
         let closing = match self.config.ending {
             Ending::Summary => report::summary(&snapshot, &self.scene),
             Ending::Report => report::report(&snapshot, &self.scene),
@@ -215,8 +240,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn snapshot(&mut self, now_ns: u64, interest: Interest) -> Snapshot {
+    fn snapshot(&mut self, now_ns: u64, interest: &Interest) -> Snapshot {
         self.intake.unwritten = self.outlet.unwritten();
-        Snapshot::take(&self.table, &self.intake, &interest, now_ns)
+        self.camera.take(&self.table, &self.intake, interest, now_ns)
     }
 }

@@ -1,6 +1,7 @@
 //! What ends a run from outside: signals and the time limit.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,18 +23,10 @@ impl Stop {
     /// # Errors
     /// When the system does not let signals be listened to.
     pub fn new() -> Result<Self, Error> {
-        let ignored = ignored_signals();
-        let listen = |kind: SignalKind| {
-            if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
-                return Ok(None);
-            }
-            signal(kind).map(Some).map_err(|source| Error::System { what: "listen to signals", source })
-        };
-        let signals = [
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ];
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [interrupt, terminate, hangup] = kinds
+            .map(|kind| listen(kind).map_err(|source| Error::System { what: "listen to signals", source }));
+        let signals = [interrupt?, terminate?, hangup?];
         Ok(Self { signals, deadline: None, was_wanted: false })
     }
 
@@ -65,6 +58,15 @@ impl Stop {
     }
 }
 
+/// Begins to listen to a signal, unless this process was started to ignore it.
+///
+/// # Errors
+/// When the system does not let signals be listened to.
+pub(crate) fn listen(kind: SignalKind) -> io::Result<Option<Signal>> {
+    let is_ignored = ignored_signals() >> (kind.as_raw_value() - 1) & 1 == 1;
+    if is_ignored { Ok(None) } else { signal(kind).map(Some) }
+}
+
 /// The signals that are ignored, as bits; none where the kernel does not say.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -72,7 +74,8 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-async fn received(signal: &mut Option<Signal>) {
+/// Waits for a signal; for ever, where it is ignored.
+pub(crate) async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

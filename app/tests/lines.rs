@@ -57,7 +57,7 @@ fn snapshot(watched: &Watched) -> Snapshot {
     counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
     let intake = Intake { started_ns: START, counters, records: 31, ..Intake::default() };
-    let interest = Interest { span: Span::SinceStart, peer_rows: 100, peer: None, flow_rows: 0 };
+    let interest = Interest { rows: 100, ..Interest::totals(Span::SinceStart) };
     Snapshot::take(&watched.table, &intake, &interest, END)
 }
 

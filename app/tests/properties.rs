@@ -152,7 +152,21 @@ impl Run {
             }
         }
         prop_assert!(self.table.len() <= ROOM, "{} flows", self.table.len());
+        self.check_chains(now_ns)?;
         self.flows.extend(self.table.flows(now_ns).map(|flow| (flow.id, flow)));
+        Ok(())
+    }
+
+    /// The flows of a peer are those that are its, the newest first.
+    fn check_chains(&self, now_ns: u64) -> Result<(), TestCaseError> {
+        for peer in self.table.flows(now_ns).map(|flow| flow.peer) {
+            let mut all: Vec<u64> =
+                self.table.flows(now_ns).filter(|flow| flow.peer == peer).map(|flow| flow.id).collect();
+            all.sort_unstable_by_key(|&id| core::cmp::Reverse(id));
+            let chained: Vec<u64> = self.table.flows_of(peer, now_ns).map(|flow| flow.id).collect();
+            prop_assert_eq!(self.table.count_of(&peer), all.len());
+            prop_assert_eq!(chained, all);
+        }
         Ok(())
     }
 

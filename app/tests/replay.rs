@@ -98,6 +98,77 @@ fn what_cannot_be_read_is_named() {
     assert_eq!(replay(&["x", "--speed", "0"], b"").status.code(), Some(2));
 }
 
+#[test]
+fn a_filter_is_the_same_for_text_json_and_report() {
+    let shown = |format: &str, filter: &str| {
+        let output = replay(&["-", format, "--filter", filter], &capture());
+        assert!(output.status.success(), "{}", said(&output.stderr));
+        said(&output.stdout)
+    };
+    for (filter, ports) in [
+        ("port:443", &[40_001, 40_003][..]),
+        ("outcome:refused", &[40_002]),
+        ("!outcome:refused tries=1", &[40_001]),
+        ("verdict:N", &[40_003]),
+        ("iface:second", &[40_001, 40_002, 40_003]),
+        ("10.20.4", &[40_002]),
+        ("rtt>1s", &[]),
+    ] {
+        let (text, json, report) =
+            (shown("--text", filter), shown("--json", filter), shown("--report", filter));
+        for port in [40_001, 40_002, 40_003] {
+            let passes = ports.contains(&port);
+            assert_eq!(text.contains(&format!("port {port}")), passes, "{filter}: {text}");
+            let told = json.lines().filter(|line| line.contains(r#""type":"handshake""#));
+            let told = told.filter(|line| line.contains(&format!(r#""local_port":{port}"#))).count();
+            assert_eq!(told, usize::from(passes), "{filter}: {json}");
+        }
+        assert!(json.contains(r#""handshakes":3"#), "the totals are of all: {json}");
+        assert!(json.contains(&format!(r#""filter":"{filter}""#)), "{json}");
+        assert!(
+            report.contains("3 handshakes") && report.contains(&format!("filter {filter}: ")),
+            "{report}"
+        );
+    }
+    let report = shown("--report", "port:443");
+    assert!(report.contains("filter port:443: 2 of 3 peers") && !report.contains("6379"), "{report}");
+}
+
+#[test]
+fn a_wrong_filter_is_a_usage_error_that_says_where() {
+    let output = replay(&["-", "--filter", "port:443 p99>50"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    let error = said(&output.stderr);
+    assert!(error.contains("\nport:443 p99>50\n             ^^\nexpected a time with its unit"), "{error}");
+    let output = replay(&["-", "--filter", "proc:nginx"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output.stderr).contains("processes are not known to this version"));
+    for wrong in [["--sort", "name"], ["--group", "port"], ["--slow", "0.5x"], ["--loss", "5"]] {
+        assert_eq!(replay(&["-", wrong[0], wrong[1]], b"").status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_report_is_sorted_and_grouped_as_asked_for() {
+    let report = |arguments: &[&str]| {
+        let output = replay(&[&["-", "--report"], arguments].concat(), &capture());
+        assert!(output.status.success(), "{}", said(&output.stderr));
+        said(&output.stdout)
+    };
+    let order = |report: &str| {
+        let place = |peer: &str| report.find(peer).unwrap_or_else(|| panic!("{report}"));
+        let mut peers = ["10.20.1.10:443", "10.20.4.2:6379", "10.20.9.7:443"];
+        peers.sort_by_key(|peer| place(peer));
+        peers
+    };
+    assert_eq!(order(&report(&[])), ["10.20.9.7:443", "10.20.4.2:6379", "10.20.1.10:443"]);
+    assert_eq!(order(&report(&["--sort", "peer"])), ["10.20.1.10:443", "10.20.4.2:6379", "10.20.9.7:443"]);
+    assert_eq!(order(&report(&["--sort=-peer"])), ["10.20.9.7:443", "10.20.4.2:6379", "10.20.1.10:443"]);
+    let services = report(&["--group", "service"]);
+    assert!(services.contains("   SERVICE") && services.contains("*:443"), "{services}");
+    assert!(!report(&["--unanswered", "100%", "--refused", "100%"]).contains("10.20.1.10:443  N"));
+}
+
 /// A stream that has begun, and no packet yet: whoever waits for it can end it, or has asked for no hang-up.
 #[test]
 fn signals_end_the_waiting() {

@@ -57,7 +57,7 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
     table.finish(last.time_ns);
     events.extend(table.take_events());
     let intake = Intake { started_ns: first.time_ns, ..Intake::default() };
-    let interest = Interest { span: Span::SinceStart, peer_rows: 0, peer: None, flow_rows: 0 };
+    let interest = Interest::totals(Span::SinceStart);
     let snapshot = Snapshot::take(&table, &intake, &interest, last.time_ns);
     let scene = Scene::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
     let told = events.iter().map(|event| match event {

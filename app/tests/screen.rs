@@ -2,168 +2,217 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use support::stage::{NOW, Stage, trouble};
+use support::{Connection, S, Watched, v4, v6};
+use tcptop::sink::tui::model::Model;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use probe_common::counter::Counters;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
-use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
-use tcptop::clock::Anchor;
-use tcptop::sink::Scene;
-use tcptop::sink::tui::Command;
-use tcptop::sink::tui::model::{Action, Effect, Model};
-use tcptop::sink::tui::view;
-use tcptop::snapshot::{Intake, Snapshot};
+/// The sizes that people have: a pane, a terminal, a big pane.
+const SIZES: [(u16, u16); 3] = [(60, 20), (80, 24), (160, 50)];
 
-const START: u64 = 1_000 * S;
-const NOW: u64 = START + 252 * S;
-
-/// A healthy peer, a slow one, one that refuses, one that is silent and one that loses SYNs.
-fn watched() -> Watched {
-    let mut watched = Watched::new();
-    let mut port = 20_000;
-    let mut open = |watched: &mut Watched, peer, began_ns, rtt_ns: u64, syns: u64| {
-        port += 1;
-        let connection = Connection { timestamps: Some((port.into(), 5)), ..Connection::to(peer, port) };
-        let last_ns = began_ns + (syns - 1) * S;
-        watched.see((0..syns).map(|n| connection.syn(began_ns + n * S)));
-        watched.see([connection.syn_ack(last_ns + rtt_ns), connection.ack(last_ns + rtt_ns + 9_000)]);
-    };
-    for n in 0..240 {
-        let spread = (n * 37 % 101) * 11_000;
-        open(&mut watched, v4(10, 20, 1, 10, 8080), NOW - 9 * S + n * 30 * MS, 850_000 + spread, 1);
+/// A snapshot at each size of what these keys lead to.
+fn frames(name: &str, watched: impl Fn() -> Watched, keys: &[&str]) {
+    for (width, height) in SIZES {
+        let stage = Stage::new(watched()).sized(width, height).keys(keys);
+        insta::assert_snapshot!(format!("{name}_{width}x{height}"), stage.frame());
     }
-    for n in 0..18 {
-        open(&mut watched, v4(10, 20, 3, 14, 5432), NOW - 9 * S + n * 400 * MS, (205 + n * 11) * MS, 1);
-    }
-    for n in 0..4 {
-        open(&mut watched, v6("2001:db8::8d", 443), NOW - 8 * S + n * S, 1_100_000 + n * 400_000, 1 + n % 2);
-    }
-    for n in 0..12 {
-        let refused = Connection::to(v4(10, 20, 4, 2, 6379), 30_000 + n);
-        let began_ns = NOW - 9 * S + u64::from(n) * 700 * MS;
-        watched.see([refused.syn(began_ns), refused.rst_of_responder(began_ns + 400_000)]);
-    }
-    for n in 0..3 {
-        let silent = Connection::to(v4(10, 20, 9, 7, 443), 31_000 + n);
-        let began_ns = NOW - 20 * S + u64::from(n) * 8 * S;
-        watched.see([silent.syn(began_ns)]).expire(began_ns + 7 * S);
-    }
-    let from = Connection::from(v6("2001:db8:85a3:8d3:1319:8a2e:370:7348", 50_123), 22);
-    watched.see([from.syn(NOW - 2 * S), from.syn_ack(NOW - 2 * S + 50_000), from.ack(NOW - 2 * S + 9 * MS)]);
-    watched.expire(NOW);
-    watched
-}
-
-fn scene() -> Scene {
-    let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
-    let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    Scene { interfaces, how: "tcx", anchor: Anchor::new(NOW, wall), zone: TimeZone::UTC }
-}
-
-fn snapshot(watched: &Watched, model: &Model, now_ns: u64) -> Arc<Snapshot> {
-    let intake =
-        Intake { started_ns: START, counters: Counters::default(), records: 900, ..Intake::default() };
-    Arc::new(Snapshot::take(&watched.table, &intake, &model.interest(), now_ns))
-}
-
-fn shown(watched: &Watched, actions: &[Action]) -> Model {
-    let mut model = Model::default();
-    model.refresh(snapshot(watched, &model, NOW));
-    for &action in actions {
-        if let Effect::Tell(Command::Look(_)) = model.update(action) {
-            model.refresh(snapshot(watched, &model, NOW));
-        }
-    }
-    model
-}
-
-fn frame(width: u16, height: u16, model: &Model) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
-    terminal.draw(|frame| view::draw(frame, model, &scene())).expect("memory takes all");
-    terminal.backend().to_string()
 }
 
 #[test]
-fn the_first_screen_at_80x24() {
-    insta::assert_snapshot!(frame(80, 24, &shown(&watched(), &[])));
+fn first_screen() {
+    frames("first_screen", trouble, &[]);
 }
 
 #[test]
-fn the_flows_of_the_slow_peer() {
-    insta::assert_snapshot!(frame(80, 24, &shown(&watched(), &[Action::Move(2), Action::NextPane])));
+fn flows_of_the_slow_peer() {
+    frames("flow_pane", trouble, &["Down", "Down", "Right", "Down", "Down"]);
 }
 
 #[test]
-fn a_wide_and_tall_screen() {
-    insta::assert_snapshot!(frame(120, 30, &shown(&watched(), &[Action::Last])));
+fn all_flows() {
+    frames("flows", trouble, &["2"]);
 }
 
 #[test]
-fn a_narrow_screen_loses_columns_but_never_the_losses() {
-    insta::assert_snapshot!(frame(60, 20, &shown(&watched(), &[])));
+fn latencies() {
+    frames("latency", trouble, &["Down", "Down", "3"]);
 }
 
 #[test]
-fn the_help_at_80x24() {
-    insta::assert_snapshot!(frame(80, 24, &shown(&watched(), &[Action::Help])));
+fn events() {
+    frames("events", trouble, &["4"]);
+}
+
+#[test]
+fn details_of_a_row() {
+    frames("row_details", trouble, &["Down", "Down", "Enter"]);
+}
+
+#[test]
+fn details_of_a_flow() {
+    frames("flow_details", trouble, &["2", "Down", "Enter"]);
+}
+
+#[test]
+fn help() {
+    frames("help", trouble, &["?"]);
+}
+
+#[test]
+fn grouped_and_sorted() {
+    frames("grouped", trouble, &["b", ">", ">", "I"]);
+}
+
+#[test]
+fn the_choice_of_an_order() {
+    frames("orders", trouble, &["s"]);
+}
+
+#[test]
+fn a_filter_that_makes_no_sense() {
+    frames("wrong_filter", trouble, &["/", "port:8080 p99>5"]);
 }
 
 #[test]
 fn nothing_yet() {
-    insta::assert_snapshot!(frame(80, 24, &shown(&Watched::new(), &[])));
+    frames("nothing_yet", Watched::new, &[]);
+}
+
+#[test]
+fn nothing_matches() {
+    frames("nothing_matches", trouble, &["/", "port:1", "Enter"]);
 }
 
 #[test]
 fn any_size_is_survived() {
-    let watched = watched();
-    let models = [Model::default(), shown(&watched, &[]), shown(&watched, &[Action::Help])];
-    for model in &models {
-        for width in 1..50 {
-            for height in 1..20 {
-                frame(width, height, model);
+    let keys: [&[&str]; 9] =
+        [&[], &["2"], &["3"], &["4"], &["Enter"], &["2", "Enter"], &["?"], &["s"], &["/", "port:x"]];
+    for keys in keys {
+        let mut stage = Stage::new(trouble()).keys(keys);
+        // The smallest, the largest, and both sides of where a part appears.
+        for width in [1, 2, 39, 40, 75, 76, 200] {
+            for height in [1, 2, 7, 8, 13, 14, 29, 30, 37, 38, 60] {
+                stage.model.size = ratatui::layout::Size { width, height };
+                stage.frame();
             }
         }
     }
-    assert!(frame(30, 5, &models[1]).contains("tcptop needs 40x8; q quits"));
+    Stage { model: Model::default(), ..Stage::new(Watched::new()) }.sized(1, 1).frame();
+    assert!(Stage::new(trouble()).sized(30, 5).frame().contains("tcptop needs 40x8; q quits"));
+}
+
+#[test]
+fn the_losses_are_shown_at_every_size() {
+    let mut stage = Stage::new(trouble());
+    for width in (40..200).step_by(3) {
+        stage = stage.sized(width, 8);
+        let frame = stage.frame();
+        assert!(frame.lines().next().unwrap().contains("lost 0"), "{frame}");
+    }
+}
+
+/// What stands in the first two lines stays where it is, whatever the figures are.
+#[test]
+fn figures_do_not_move_their_neighbours() {
+    for width in [40, 60, 76, 80, 120, 160] {
+        let places = |watched| {
+            let frame = Stage::new(watched).sized(width, 20).frame();
+            let line = frame.lines().nth(1).unwrap().to_owned();
+            ["p50", "p99", "│", "unans", "refused", "retr"].map(|label| line.find(label))
+        };
+        assert_eq!(places(Watched::new()), places(trouble()), "at {width}");
+    }
 }
 
 #[test]
 fn the_selection_follows_its_row() {
-    let mut watched = watched();
-    let mut model = shown(&watched, &[Action::Move(3)]);
-    let selected = model.snapshot.as_ref().unwrap().peers[3].key;
+    let mut stage = Stage::new(trouble()).keys(&["Down", "Down", "Down"]);
+    let selected = stage.model.rows()[3].key;
     for n in 0..5 {
         let refused = Connection::to(v4(10, 20, 1, n, 80), 33_000);
-        watched.see([refused.syn(NOW), refused.rst_of_responder(NOW + 1)]);
+        stage.watched.see([refused.syn(NOW), refused.rst_of_responder(NOW + 1)]);
     }
-    model.refresh(snapshot(&watched, &model, NOW + 2));
-    assert!(model.peer_row() > 3);
-    assert_eq!(model.snapshot.as_ref().unwrap().peers[model.peer_row()].key, selected);
+    stage.now_ns += 2;
+    stage.refresh();
+    assert!(stage.model.selected_row() > 3);
+    assert_eq!(stage.model.rows()[stage.model.selected_row()].key, selected);
+}
+
+#[test]
+fn a_held_order_stays_and_newcomers_come_last() {
+    let mut stage = Stage::new(trouble()).keys(&["o"]);
+    let before: Vec<_> = stage.model.rows().iter().map(|row| row.key).collect();
+    let refused = Connection::to(v4(10, 20, 1, 77, 80), 33_000);
+    stage.watched.see([refused.syn(NOW), refused.rst_of_responder(NOW + 1)]);
+    stage.refresh();
+    let after: Vec<_> = stage.model.rows().iter().map(|row| row.key).collect();
+    assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1));
+    assert!(stage.frame().contains("HELD"));
+    stage.key("o");
+    assert_ne!(stage.model.rows()[before.len()].key, after[before.len()]);
 }
 
 #[test]
 fn a_frozen_screen_stands_still_and_says_for_how_long() {
-    let watched = watched();
-    let mut model = shown(&watched, &[Action::Freeze]);
-    let before = model.snapshot.clone();
-    model.refresh(snapshot(&watched, &model, NOW + 12 * S));
-    assert_eq!(model.snapshot, before);
-    assert!(frame(80, 24, &model).contains("FROZEN 12s"));
-    model.update(Action::Freeze);
-    assert_eq!(model.snapshot.as_ref().unwrap().taken_ns, NOW + 12 * S);
+    let mut stage = Stage::new(trouble()).keys(&["Space"]);
+    let before = stage.model.snapshot.clone();
+    stage.now_ns += 12 * S;
+    stage.refresh();
+    assert_eq!(stage.model.snapshot, before);
+    assert!(stage.frame().contains("FROZEN 12s"));
+    // Another row can be selected, but what lies below it belongs to the one before.
+    stage.key("Down");
+    let frame = stage.frame();
+    assert!(frame.contains("Not held") && !frame.contains("OUTCOME"), "{frame}");
+    stage.key("Up");
+    assert!(stage.frame().contains("OUTCOME"));
+    stage.key("Space");
+    assert_eq!(stage.model.snapshot.as_ref().unwrap().taken_ns, NOW + 12 * S);
 }
 
 #[test]
-fn escape_goes_back_and_never_quits() {
-    let mut model = shown(&watched(), &[Action::NextPane, Action::Help]);
-    for _ in 0..4 {
-        model.update(Action::Back);
-    }
-    assert!(!model.leaving && !model.help);
-    model.update(Action::Quit);
-    assert!(model.leaving);
+fn counting_begins_anew_and_says_since_when() {
+    let stage = Stage::new(trouble()).sized(120, 24).keys(&["Ctrl-R"]);
+    let frame = stage.frame();
+    assert!(frame.contains("since 14:02:31") && frame.contains("counting from now on"), "{frame}");
+    assert_eq!(stage.model.snapshot.as_ref().unwrap().total.outcomes.opened, 0);
+}
+
+#[test]
+fn what_a_key_did_is_news_for_a_while() {
+    let mut stage = Stage::new(trouble()).keys(&["Ctrl-R"]);
+    stage.now_ns += 6 * S;
+    stage.refresh();
+    assert!(!stage.frame().contains("counting from now on"));
+}
+
+#[test]
+fn hosts_have_names_where_they_are_wanted() {
+    let mut stage = Stage::new(trouble()).keys(&["n"]);
+    let address = v4(10, 20, 3, 14, 0).address;
+    assert!(stage.model.nameless().contains(&address));
+    stage.model.names.learn(address, Some("db.example".to_owned()));
+    assert!(!stage.model.nameless().contains(&address));
+    let frame = stage.frame();
+    assert!(frame.contains("S  db.example:5432") && frame.contains("R  10.20.4.2:6379"), "{frame}");
+    stage.key("n");
+    assert!(stage.frame().contains("S  10.20.3.14:5432") && stage.model.nameless().is_empty());
+}
+
+#[test]
+fn the_own_session_is_marked() {
+    let mut stage = Stage::new(trouble()).keys(&["2"]);
+    let peer = v6("2001:db8:85a3:8d3:1319:8a2e:370:7348", 50_123);
+    assert!(!stage.frame().contains('@'));
+    stage.model.own_session = Some([v4(10, 0, 0, 1, 22), peer]);
+    assert!(stage.frame().contains("@▸ 2001:db8"), "{}", stage.frame());
+    stage.key("Enter");
+    assert!(stage.frame().contains("the SSH session that you look through"));
+}
+
+#[test]
+fn losses_and_messages_are_seen() {
+    let mut stage = Stage::new(trouble());
+    stage.model.notice = Some("the interface is gone: wg0".to_owned());
+    let frame = stage.frame();
+    assert!(frame.lines().next().unwrap().contains("the interface is gone: wg0"), "{frame}");
 }

@@ -10,6 +10,7 @@ mod program;
 mod replay;
 mod stats;
 mod traffic;
+mod tui;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,6 +26,8 @@ enum Bench {
     Probe(probe::Args),
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
     Replay(replay::Args),
+    /// Take and draw the screen's pictures while a million flows are known
+    Tui(tui::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -32,5 +35,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Bench::Host(args) => host::run(args),
         Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
+        Bench::Tui(args) => tui::run(args),
     }
 }

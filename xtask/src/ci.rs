@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{ebpf, shell, test, tidy};
+use crate::{ebpf, screenshots, shell, test, tidy};
 
 /// A step with the path of this program, which building the workspace may replace while it runs.
 type Step = fn(&Path) -> Result<()>;
@@ -27,9 +27,14 @@ const STEPS: &[(&str, Step)] = &[
         shell::call(shell::cargo(doc).env("RUSTDOCFLAGS", "-D warnings"))
     }),
     ("test", |_| test::run(&test::Args::default())),
+    ("screenshots --check", |_| screenshots::run(&screenshots::Args::check())),
     // Processes of their own: where this is not root, they go on as sudo. Machines of CI are too noisy for limits.
     ("bench probe", |this| {
         shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
+    }),
+    ("bench tui", |this| {
+        let few = ["--flows", "100000", "--rounds", "1", "--frames", "20", "--no-limits"];
+        shell::call(Command::new(this).args(["bench", "tui"]).args(few))
     }),
     ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),

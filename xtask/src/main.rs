@@ -10,6 +10,7 @@ mod conform;
 mod demo;
 mod ebpf;
 mod run;
+mod screenshots;
 mod shell;
 mod test;
 mod tidy;
@@ -34,6 +35,8 @@ enum Task {
     Run(run::Args),
     /// Measure tcptop, and fail where it misses its limits
     Bench(bench::Args),
+    /// Draw pictures of the screen, from a replay of a small capture, or check that they are up to date
+    Screenshots(screenshots::Args),
     /// Everything CI checks, in its order
     Ci,
     /// Check the one-way imports, the purity of the core, file lengths and dependencies
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Some(Task::Conform(args)) => conform::run(&args),
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Bench(args)) => bench::run(&args),
+        Some(Task::Screenshots(args)) => screenshots::run(&args),
         Some(Task::Ci) => ci::run(),
         Some(Task::Tidy) => tidy::run(),
         Some(Task::Ebpf(args)) => ebpf::run(&args),

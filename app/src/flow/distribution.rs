@@ -41,15 +41,29 @@ impl Latencies {
         Self { histogram: histogram.expect("the bounds are constants that fit"), max_ns: 0 }
     }
 
-    fn record(&mut self, latency_ns: u64) {
+    /// Adds one latency, in nanoseconds.
+    pub fn record(&mut self, latency_ns: u64) {
         let within = latency_ns.min(HIGHEST_NS - 1);
         self.histogram.record(within).expect("within the range, or the histogram grows");
         self.max_ns = self.max_ns.max(latency_ns);
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds all of another.
+    pub fn add(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("what is merged into spans the whole range");
         self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// Forgets all, and keeps its room.
+    pub fn reset(&mut self) {
+        self.histogram.reset();
+        self.max_ns = 0;
+    }
+
+    /// A latency as its bucket tells it, in nanoseconds.
+    #[must_use]
+    pub fn told_ns(&self, latency_ns: u64) -> u64 {
+        self.histogram.highest_equivalent(latency_ns.min(HIGHEST_NS - 1))
     }
 
     /// How many there are.
@@ -112,6 +126,21 @@ impl Distribution {
             }
             Self::Many(many) => many.record(latency_ns),
         }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Few(samples) => samples.len() as u64,
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    /// Is there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Adds all of this to `sum`.

@@ -350,15 +350,26 @@ impl Flow {
         Some(silent_ns.unwrap_or(deadline_ns))
     }
 
+    /// What has become of it at `now_ns`.
+    #[must_use]
+    pub fn outcome(&self, now_ns: u64) -> Outcome {
+        match (self.ended, &self.handshake) {
+            (Some(end), _) => end.outcome,
+            (None, Some(handshake)) => handshake.outcome(now_ns),
+            (None, None) => Outcome::Unknown,
+        }
+    }
+
+    /// What this host sent, and what the other end did.
+    #[must_use]
+    pub const fn volumes(&self) -> &[Volume; 2] {
+        &self.volumes
+    }
+
     /// Everything that is known of it at `now_ns`.
     #[must_use]
     pub fn report(&self, now_ns: u64) -> FlowReport {
         let handshake = self.handshake.as_ref();
-        let outcome = match (self.ended, handshake) {
-            (Some(end), _) => end.outcome,
-            (None, Some(handshake)) => handshake.outcome(now_ns),
-            (None, None) => Outcome::Unknown,
-        };
         let opened_ns = handshake.and_then(Handshake::opened_ns);
         let ended_ns = self.ended.and_then(|end| end.time_ns);
         FlowReport {
@@ -368,7 +379,7 @@ impl Flow {
             local: self.local,
             remote: self.remote,
             peer: self.peer,
-            outcome,
+            outcome: self.outcome(now_ns),
             first_ns: self.first_ns,
             changed_ns: self.changed_ns,
             tries: handshake.and_then(Handshake::tries),

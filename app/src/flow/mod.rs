@@ -3,24 +3,33 @@
 //! Deterministic: time is passed in. No clock, no I/O, no threads, no locks (`cargo xtask tidy` checks).
 
 pub mod alarm;
+mod chains;
+pub mod cidr;
 pub mod distribution;
 pub mod entry;
 pub mod handshake;
+pub mod history;
 pub mod key;
 pub mod leg;
+mod look;
 pub mod outcome;
 pub mod peer;
 pub mod report;
+pub mod scale;
 pub mod slab;
 pub mod stats;
 pub mod table;
+pub mod units;
+pub mod verdict;
 mod volumes;
 pub mod window;
 
+pub use cidr::Cidr;
 pub use leg::Leg;
 pub use outcome::{Outcome, Role};
-pub use peer::{PeerKey, Verdict};
-pub use report::{Closer, Event, FlowReport, Resent, RetransmitReport};
+pub use peer::PeerKey;
+pub use report::{Closer, Event, FlowName, FlowReport, Resent, RetransmitReport};
 pub use stats::Stats;
 pub use table::{FlowTable, Limits};
+pub use verdict::{Slow, Thresholds, Verdict};
 pub use volumes::FlowVolumes;

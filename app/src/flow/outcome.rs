@@ -14,6 +14,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Client, Self::Server, Self::Local, Self::Observer];
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {

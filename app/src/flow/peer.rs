@@ -1,9 +1,15 @@
 //! What is known of one peer.
 
+use core::fmt;
+use std::net::Ipv6Addr;
+
 use probe_common::Endpoint;
 
-use super::distribution::Distribution;
+use super::distribution::{Distribution, Latencies};
+use super::history::History;
+use super::key::{Shown, endpoint_hash};
 use super::outcome::Role;
+use super::verdict::{Slow, Verdict};
 use super::window::{Slot, Window};
 
 /// The remote address and the service port, at one interface.
@@ -35,6 +41,23 @@ impl PeerKey {
             None => local.port < remote.port,
         };
         Self { interface, service: Endpoint { address: remote.address, port }, inbound }
+    }
+
+    /// A hash of all of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        endpoint_hash(&self.service).wrapping_add(u64::from(self.interface) << 1 | u64::from(self.inbound))
+    }
+}
+
+/// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host.
+impl fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.inbound {
+            return write!(f, "{}", Shown(&self.service));
+        }
+        let Endpoint { address, port } = self.service;
+        write!(f, "{}→:{port}", Ipv6Addr::from(address).to_canonical())
     }
 }
 
@@ -105,6 +128,7 @@ pub struct Tally {
     window: Window<Span>,
     since_start: Counts,
     rtt_since_start: Distribution,
+    history: History,
     /// Connection attempts that are unanswered and not given up.
     pub waiting: u64,
 }
@@ -114,12 +138,14 @@ impl Tally {
     pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64, slot_ns: u64) {
         self.since_start.add(happening, count);
         self.window.at(now_ns, slot_ns).counts.add(happening, count);
+        self.history.count(happening, count, now_ns);
     }
 
     /// Adds a round-trip time.
     pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) {
         self.rtt_since_start.record(rtt_ns);
         self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+        self.history.record(rtt_ns, now_ns);
     }
 
     /// Counts within the window that ends at `now_ns`.
@@ -136,55 +162,39 @@ impl Tally {
         &self.since_start
     }
 
-    /// Adds the round-trip times within the window to `sum`.
-    pub fn rtts(&self, now_ns: u64, slot_ns: u64, sum: &mut super::distribution::Latencies) {
-        self.window.live(now_ns, slot_ns).for_each(|span| span.rtt.merge_into(sum));
+    /// The round-trip times within the window, slot by slot.
+    pub fn rtts(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &Distribution> {
+        self.window.live(now_ns, slot_ns).map(|span| &span.rtt)
     }
 
-    /// Adds the round-trip times since the start to `sum`.
-    pub fn rtts_since_start(&self, sum: &mut super::distribution::Latencies) {
-        self.rtt_since_start.merge_into(sum);
+    /// The round-trip times since the start.
+    #[must_use]
+    pub const fn rtts_since_start(&self) -> &Distribution {
+        &self.rtt_since_start
     }
 
     /// What it takes on the heap, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let spans: usize = self.window.all().map(|span| span.rtt.heap_bytes()).sum();
-        spans + self.rtt_since_start.heap_bytes()
+        spans + self.rtt_since_start.heap_bytes() + self.history.heap_bytes()
+    }
+
+    /// The last minutes.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Begins to count anew. Who is waiting now and what the last minutes were is no count.
+    pub fn reset(&mut self) {
+        let history = core::mem::take(&mut self.history);
+        *self = Self { waiting: self.waiting, history, ..Self::default() };
     }
 
     /// Forgets the window, because its slots get another length.
     pub fn reset_window(&mut self) {
         self.window = Window::default();
-    }
-}
-
-/// What is wrong with a peer, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// A tenth of the attempts or more are not answered.
-    NoAnswer,
-    /// It refuses a tenth or more.
-    Refuses,
-    /// A tenth of its handshakes or more take longer than the threshold.
-    Slow,
-    /// Some of its handshake segments had to be sent again.
-    Loses,
-}
-
-impl Verdict {
-    /// Every verdict, worst first.
-    pub const ALL: [Self; 4] = [Self::NoAnswer, Self::Refuses, Self::Slow, Self::Loses];
-
-    /// The letter in the first column.
-    #[must_use]
-    pub const fn letter(self) -> char {
-        match self {
-            Self::NoAnswer => 'N',
-            Self::Refuses => 'R',
-            Self::Slow => 'S',
-            Self::Loses => 'L',
-        }
     }
 }
 
@@ -220,6 +230,13 @@ pub struct Peer {
     pub tally: Tally,
     /// When each kind of problem began, by [`Verdict`].
     pub streaks: [Streak; Verdict::ALL.len()],
+    /// What is usual for it: its median round-trip time since the start, in nanoseconds. Known only where that decides
+    /// what is slow.
+    pub usual_ns: Option<u64>,
+    /// With so many round-trip times it is worked out anew.
+    usual_due: u64,
+    /// When it was first heard of.
+    pub first_ns: u64,
     /// When it was last heard of.
     pub last_ns: u64,
     /// Heap bytes that the budget was charged for.
@@ -230,6 +247,32 @@ impl Peer {
     /// A peer of which nothing is known yet.
     #[must_use]
     pub fn new(key: PeerKey, now_ns: u64) -> Self {
-        Self { key, tally: Tally::default(), streaks: Default::default(), last_ns: now_ns, charged_bytes: 0 }
+        Self {
+            key,
+            tally: Tally::default(),
+            streaks: Default::default(),
+            usual_ns: None,
+            usual_due: Slow::SAMPLES,
+            first_ns: now_ns,
+            last_ns: now_ns,
+            charged_bytes: 0,
+        }
+    }
+
+    /// Begins to count anew. What is usual stays so until enough was counted.
+    pub(super) fn reset(&mut self) {
+        self.tally.reset();
+        self.usual_due = Slow::SAMPLES;
+    }
+
+    /// Works out what is usual for it, now and then: with each eighth of samples more.
+    pub(super) fn learn_usual(&mut self) {
+        let samples = self.tally.rtts_since_start().len();
+        if samples >= self.usual_due {
+            let mut sum = Latencies::spanning();
+            self.tally.rtts_since_start().merge_into(&mut sum);
+            self.usual_ns = Some(sum.quantile_ns(0.5));
+            self.usual_due = samples + samples / 8 + 1;
+        }
     }
 }

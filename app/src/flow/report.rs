@@ -2,6 +2,7 @@
 
 use probe_common::{Endpoint, Volume};
 
+use super::key::FlowTuple;
 use super::leg::Leg;
 use super::outcome::{Outcome, Role};
 use super::peer::PeerKey;
@@ -24,6 +25,15 @@ impl Closer {
             Self::Remote => "remote",
         }
     }
+}
+
+/// Enough to find a flow again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowName {
+    /// Its identity; its ports may be used again.
+    pub(super) tuple: FlowTuple,
+    /// Its number.
+    pub id: u64,
 }
 
 /// Everything that is known of one flow at one moment. Times are nanoseconds of the monotonic clock.
@@ -68,15 +78,43 @@ pub struct FlowReport {
 }
 
 impl FlowReport {
+    /// By which it can be found again.
+    #[must_use]
+    pub fn name(&self) -> FlowName {
+        FlowName { tuple: FlowTuple::new(self.interface, self.local, self.remote), id: self.id }
+    }
+
+    /// The port that tells this connection from the peer's others: the client's.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        telling_port(self.role, self.local, self.remote)
+    }
+
+    /// Everything that was sent again, in both directions: SYNs, SYN-ACKs and data.
+    #[must_use]
+    pub fn retransmits(&self) -> u64 {
+        repeats(self.tries, self.syn_acks) + self.volumes.iter().map(|volume| volume.retransmits).sum::<u64>()
+    }
+
+    /// Everything that could have been: data, and the SYNs and SYN-ACKs.
+    #[must_use]
+    pub fn segments(&self) -> u64 {
+        let handshake = u64::from(self.tries.unwrap_or(0)) + u64::from(self.syn_acks.unwrap_or(0));
+        handshake + self.volumes.iter().map(|volume| volume.segments).sum::<u64>()
+    }
+
+    /// The share of them that was sent again; without one where there was nothing to be.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
+    pub fn retransmit_share(&self) -> Option<f64> {
+        let segments = self.segments();
+        (segments > 0).then(|| self.retransmits() as f64 / segments as f64)
+    }
+
     /// The leg that crosses the network.
     #[must_use]
     pub fn rtt(&self) -> Option<Leg> {
-        Some(match self.role? {
-            Role::Client | Role::Local => self.server_leg?,
-            Role::Server => self.client_leg?,
-            // From somewhere in between both legs together are the whole way, once.
-            Role::Observer => self.server_leg?.plus(self.client_leg?),
-        })
+        crossing_leg(self.role, self.server_leg, self.client_leg)
     }
 
     /// The leg that this host answers.
@@ -93,6 +131,34 @@ impl FlowReport {
     pub fn is_ambiguous(&self) -> bool {
         [self.server_leg, self.client_leg, self.refusal].iter().flatten().any(|leg| leg.exact().is_none())
     }
+}
+
+/// The leg that crosses the network.
+pub(super) fn crossing_leg(
+    role: Option<Role>,
+    server_leg: Option<Leg>,
+    client_leg: Option<Leg>,
+) -> Option<Leg> {
+    Some(match role? {
+        Role::Client | Role::Local => server_leg?,
+        Role::Server => client_leg?,
+        // From somewhere in between both legs together are the whole way, once.
+        Role::Observer => server_leg?.plus(client_leg?),
+    })
+}
+
+/// The port that tells a connection from the peer's others: the client's.
+pub(super) fn telling_port(role: Option<Role>, local: Endpoint, remote: Endpoint) -> u16 {
+    match role {
+        Some(Role::Server) => remote.port,
+        Some(Role::Client | Role::Local | Role::Observer) => local.port,
+        None => local.port.max(remote.port),
+    }
+}
+
+/// How many SYNs and SYN-ACKs were not the first of theirs.
+pub(super) fn repeats(tries: Option<u32>, syn_acks: Option<u32>) -> u64 {
+    [tries, syn_acks].into_iter().flatten().map(|seen| u64::from(seen.saturating_sub(1))).sum()
 }
 
 /// What was sent again.
@@ -140,6 +206,26 @@ pub struct RetransmitReport {
     pub segments: u32,
     /// How long after the one before, or after the hole opened that it fills, in nanoseconds.
     pub after_ns: Option<u64>,
+}
+
+impl Event {
+    /// The flow that it is of.
+    #[must_use]
+    pub const fn flow(&self) -> &FlowReport {
+        match self {
+            Self::Handshake(flow) | Self::Close(flow) => flow,
+            Self::Retransmit(resent) => &resent.flow,
+        }
+    }
+
+    /// When it was, in nanoseconds of the monotonic clock.
+    #[must_use]
+    pub const fn time_ns(&self) -> u64 {
+        match self {
+            Self::Handshake(flow) | Self::Close(flow) => flow.changed_ns,
+            Self::Retransmit(resent) => resent.time_ns,
+        }
+    }
 }
 
 /// Something that was decided, once.

@@ -1,5 +1,7 @@
 //! Slots with stable numbers, each in one of a few queues: the memory of the flow table.
 
+use core::ops::Range;
+
 /// The end of a queue, and a slot that is in none.
 const NONE: u32 = u32::MAX;
 
@@ -75,6 +77,31 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     /// Every value, in no useful order, with its slot.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.value.as_ref()?)))
+    }
+
+    /// How many slots there are, with a value or without.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The values in some of the slots.
+    pub fn range(&self, slots: Range<usize>) -> impl Iterator<Item = &T> {
+        let end = slots.end.min(self.slots.len());
+        self.slots[slots.start.min(end)..end].iter().filter_map(|slot| slot.value.as_ref())
+    }
+
+    /// The slots of the values in `queue`, the one that came last first.
+    pub fn newest(&self, queue: usize) -> impl Iterator<Item = u32> {
+        let linked = |number: u32| Some(number).filter(|number| *number != NONE);
+        core::iter::successors(linked(self.queues[queue].last), move |number| {
+            linked(self.slots[*number as usize].previous)
+        })
+    }
+
+    /// Every value, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
     }
 
     /// Puts a value at the end of `queue` and says in which slot.
@@ -159,6 +186,12 @@ mod tests {
         slab.remove(a);
         assert_eq!((slab.oldest(0), slab.oldest(1)), (Some(b), Some(c)));
         assert_eq!((slab.len(), slab.len_of(0), slab.len_of(1)), (2, 1, 1));
+        slab.insert("d", 0);
+        assert_eq!(
+            slab.newest(0).map(|slot| slab.get(slot).copied()).collect::<Vec<_>>(),
+            [Some("d"), Some("b")]
+        );
+        assert_eq!((slab.slots(), slab.range(0..2).count(), slab.range(2..9).count()), (3, 2, 1));
     }
 
     #[test]

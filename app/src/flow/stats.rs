@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::peer::{Happening, Peer, PeerKey, Tally, Verdict};
+use super::peer::{Happening, Peer, PeerKey, Tally};
 use super::slab::Slab;
+use super::verdict::{Slow, Thresholds, Verdict};
 use super::window::SLOTS;
 
 /// Peers that never completed a handshake: the first to be forgotten, or a flood of forged addresses
@@ -16,8 +17,8 @@ const ACQUAINTED: usize = 1;
 pub struct StatsConfig {
     /// Length of the sliding window, in nanoseconds.
     pub window_ns: u64,
-    /// A round-trip time from here on is slow, in nanoseconds.
-    pub slow_ns: u64,
+    /// From where on something is wrong with a peer.
+    pub thresholds: Thresholds,
     /// Memory for all peers together, in bytes.
     pub peer_bytes: usize,
 }
@@ -29,6 +30,9 @@ pub struct Stats {
     peers: Slab<Peer, 2>,
     index: HashMap<PeerKey, u32>,
     total: Tally,
+    /// By slot, when each peer changed last: the count of all changes then.
+    stamps: Vec<u64>,
+    changes: u64,
     charged_bytes: usize,
     forgotten_peers: u64,
     /// When the window was last begun anew.
@@ -47,6 +51,8 @@ impl Stats {
             peers: Slab::new(),
             index: HashMap::new(),
             total: Tally::default(),
+            stamps: Vec::new(),
+            changes: 0,
             charged_bytes: 0,
             forgotten_peers: 0,
             window_from_ns: 0,
@@ -59,10 +65,10 @@ impl Stats {
         self.config.window_ns
     }
 
-    /// From where on a round-trip time is slow, in nanoseconds.
+    /// From where on something is wrong with a peer.
     #[must_use]
-    pub const fn slow_ns(&self) -> u64 {
-        self.config.slow_ns
+    pub const fn thresholds(&self) -> &Thresholds {
+        &self.config.thresholds
     }
 
     /// Length of one slot of the window, in nanoseconds: at least 1.
@@ -86,12 +92,21 @@ impl Stats {
         self.config.window_ns = window_ns;
         self.window_from_ns = now_ns;
         self.total.reset_window();
-        let slots: Vec<u32> = self.peers.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            if let Some(peer) = self.peers.get_mut(slot) {
-                peer.tally.reset_window();
-            }
+        self.peers.iter_mut().for_each(|peer| peer.tally.reset_window());
+        self.all_changed();
+    }
+
+    /// Begins to count anew at `now_ns`. Peers stay known, and what is wrong with them since when.
+    pub fn reset(&mut self, now_ns: u64) {
+        self.window_from_ns = now_ns;
+        self.total.reset();
+        for peer in self.peers.iter_mut() {
+            peer.reset();
+            let bytes = peer.tally.heap_bytes();
+            self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
+            peer.charged_bytes = bytes;
         }
+        self.all_changed();
     }
 
     /// Over all peers.
@@ -103,6 +118,37 @@ impl Stats {
     /// Every peer, in no useful order.
     pub fn peers(&self) -> impl Iterator<Item = &Peer> {
         self.peers.iter().map(|(_, peer)| peer)
+    }
+
+    /// For each slot when its peer changed last: a number that grows with each change of any. A change may be that it
+    /// is gone.
+    #[must_use]
+    pub fn stamps(&self) -> &[u64] {
+        &self.stamps
+    }
+
+    /// The peer in a slot.
+    #[must_use]
+    pub fn peer_in(&self, slot: u32) -> Option<&Peer> {
+        self.peers.get(slot)
+    }
+
+    /// The slot of a peer.
+    #[must_use]
+    pub fn slot_of(&self, key: &PeerKey) -> Option<u32> {
+        self.index.get(key).copied()
+    }
+
+    /// How many peers are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Is none known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
     }
 
     /// One peer.
@@ -150,10 +196,13 @@ impl Stats {
     pub fn record(&mut self, key: PeerKey, rtt_ns: u64, now_ns: u64) {
         let slot_ns = self.slot_ns();
         self.total.record(rtt_ns, now_ns, slot_ns);
-        let StatsConfig { window_ns, slow_ns, .. } = self.config;
+        let StatsConfig { window_ns, thresholds, .. } = self.config;
         self.with_peer(key, now_ns, |peer| {
             peer.tally.record(rtt_ns, now_ns, slot_ns);
-            if rtt_ns >= slow_ns {
+            if let Slow::Usual(_) = thresholds.slow {
+                peer.learn_usual();
+            }
+            if thresholds.slow.from_ns(peer.usual_ns).is_some_and(|slow_ns| rtt_ns >= slow_ns) {
                 peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
             }
         });
@@ -191,9 +240,24 @@ impl Stats {
         peer.charged_bytes = bytes;
         let known = peer.tally.counts_since_start().of(Happening::Established) > 0;
         self.peers.touch(slot, if known { ACQUAINTED } else { STRANGERS });
+        self.stamp(slot);
         while self.charged_bytes > self.config.peer_bytes && self.peers.len() > 1 {
             self.forget_one(slot);
         }
+    }
+
+    fn all_changed(&mut self) {
+        self.changes += 1;
+        self.stamps.fill(self.changes);
+    }
+
+    fn stamp(&mut self, slot: u32) {
+        let index = slot as usize;
+        if self.stamps.len() <= index {
+            self.stamps.resize(index + 1, 0);
+        }
+        self.changes += 1;
+        self.stamps[index] = self.changes;
     }
 
     /// Forgets the peer that was silent for longest, but not the one just spoken of.
@@ -201,7 +265,8 @@ impl Stats {
         let other = |slot: &u32| *slot != but;
         let oldest = self.peers.oldest(STRANGERS).filter(other).or_else(|| self.peers.oldest(ACQUAINTED));
         let Some(peer) = oldest.filter(other).and_then(|slot| self.peers.remove(slot)) else { return };
-        self.index.remove(&peer.key);
+        let slot = self.index.remove(&peer.key);
+        slot.into_iter().for_each(|slot| self.stamp(slot));
         self.charged_bytes -= PEER_BYTES + peer.charged_bytes;
         self.forgotten_peers += 1;
     }

@@ -4,13 +4,14 @@ use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
 use super::alarm::Alarms;
+use super::chains::Chains;
 use super::entry::{Ack, Flow, Syn, SynAck};
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
 use super::leg::Leg;
 use super::outcome::Outcome;
-use super::peer::{Happening, PeerKey};
-use super::report::{Event, FlowReport, Resent};
+use super::peer::Happening;
+use super::report::{Event, Resent};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 
@@ -19,7 +20,7 @@ pub(super) const FINISHED: usize = 0;
 /// Handshakes under way, and connections of which nothing but their end is known: forged FINs are as cheap as SYNs.
 const PENDING: usize = 1;
 pub(super) const LASTING: usize = 2;
-const QUEUES: usize = 3;
+pub(super) const QUEUES: usize = 3;
 
 /// Pending flows may take one part in this many of a full table.
 const PENDING_SHARE: usize = 4;
@@ -52,6 +53,8 @@ pub struct TableLosses {
 pub struct FlowTable {
     pub(super) flows: Slab<Flow, QUEUES>,
     index: HashTable<u32>,
+    /// Which flows each peer has.
+    pub(super) chains: Chains,
     alarms: Alarms,
     pub(super) stats: Stats,
     pub(super) events: Vec<Event>,
@@ -69,6 +72,7 @@ impl FlowTable {
         Self {
             flows: Slab::new(),
             index: HashTable::new(),
+            chains: Chains::default(),
             alarms: Alarms::default(),
             stats: Stats::new(limits.stats),
             events: Vec::new(),
@@ -152,6 +156,11 @@ impl FlowTable {
         self.stats.set_window(window_ns, now_ns);
     }
 
+    /// Begins to count anew at `now_ns`. Flows stay known.
+    pub fn reset(&mut self, now_ns: u64) {
+        self.stats.reset(now_ns);
+    }
+
     /// What was lost here.
     #[must_use]
     pub const fn losses(&self) -> TableLosses {
@@ -168,17 +177,6 @@ impl FlowTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.flows.is_empty()
-    }
-
-    /// What is known of each flow at `now_ns`, in no useful order.
-    pub fn flows(&self, now_ns: u64) -> impl Iterator<Item = FlowReport> {
-        self.flows.iter().map(move |(_, flow)| flow.report(now_ns))
-    }
-
-    /// What is known of each flow of `peer` at `now_ns`, in no useful order.
-    pub fn flows_of(&self, peer: PeerKey, now_ns: u64) -> impl Iterator<Item = FlowReport> {
-        let flows = self.flows.iter().map(|(_, flow)| flow);
-        flows.filter(move |flow| flow.peer == peer).map(move |flow| flow.report(now_ns))
     }
 
     pub(super) fn find(&self, tuple: &FlowTuple) -> Option<u32> {
@@ -284,6 +282,7 @@ impl FlowTable {
         let slot = self.flows.insert(flow, PENDING);
         let flows = &self.flows;
         self.index.insert_unique(hash, slot, |&slot| flows.get(slot).map_or(0, |flow| flow.tuple.hash()));
+        self.chain(slot, peer);
         if opening {
             self.stats.count(peer, Happening::Opened, first_ns);
         }
@@ -316,6 +315,7 @@ impl FlowTable {
         if self.flows.get(slot).is_some_and(Flow::is_open) {
             self.tell(slot, now_ns);
         }
+        self.unchain(slot);
         if let Some(flow) = self.flows.remove(slot)
             && let Ok(entry) = self.index.find_entry(flow.tuple.hash(), |&other| other == slot)
         {

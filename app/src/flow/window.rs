@@ -14,6 +14,8 @@ pub trait Slot: Default {
 #[derive(Clone, Debug, Default)]
 pub struct Window<S> {
     slots: [S; SLOTS],
+    /// Those that hold something, as bits: the others are not even looked at.
+    used: u16,
     /// The number of the newest span, counted from the beginning of time.
     newest: u64,
 }
@@ -25,14 +27,17 @@ impl<S: Slot> Window<S> {
         let span = now_ns / slot_ns;
         self.advance(span);
         let oldest = self.newest.saturating_sub(SLOTS as u64 - 1);
-        &mut self.slots[index(span.max(oldest))]
+        let index = index(span.max(oldest));
+        self.used |= 1 << index;
+        &mut self.slots[index]
     }
 
     /// The slots that are still within the window at `now_ns`.
     pub fn live(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &S> {
         let span = now_ns / slot_ns;
         let oldest = span.saturating_sub(SLOTS as u64 - 1);
-        (oldest..=self.newest.min(span)).map(|span| &self.slots[index(span)])
+        let indices = (oldest..=self.newest.min(span)).map(index);
+        indices.filter(|index| self.used & 1 << index != 0).map(|index| &self.slots[index])
     }
 
     /// All slots, whatever their time.
@@ -46,7 +51,11 @@ impl<S: Slot> Window<S> {
         }
         let passed = (span - self.newest).min(SLOTS as u64);
         for new in span - passed + 1..=span {
-            self.slots[index(new)].clear();
+            let index = index(new);
+            if self.used & 1 << index != 0 {
+                self.used &= !(1 << index);
+                self.slots[index].clear();
+            }
         }
         self.newest = span;
     }

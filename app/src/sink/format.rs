@@ -8,6 +8,8 @@ use probe_common::Endpoint;
 
 use crate::clock::Anchor;
 use crate::flow::PeerKey;
+use crate::flow::key::Shown;
+use crate::snapshot::RowKey;
 
 /// What stands where a value is not known.
 pub const UNKNOWN: &str = "-";
@@ -78,7 +80,7 @@ pub fn duration(ns: u64) -> String {
 fn three_digits(ns: u64, unit_ns: u64) -> String {
     let rounded = |parts: u64| {
         let part_ns = unit_ns / parts;
-        (ns + part_ns / 2) / part_ns
+        ns.saturating_add(part_ns / 2) / part_ns
     };
     match (rounded(100), rounded(10)) {
         (hundredths @ ..1_000, _) => format!("{}.{:02}", hundredths / 100, hundredths % 100),
@@ -117,31 +119,109 @@ pub fn clock(ns: u64) -> String {
     }
 }
 
-/// Events per second: `395`, `18.2`, `0.31`, `0`.
+/// Events per second, in 5 columns at the most: `395`, `18.2`, `0.31`, `0`.
 #[must_use]
 pub fn rate(per_s: f64) -> String {
     match per_s {
         ..=0.0 => "0".to_owned(),
         ..9.995 => format!("{per_s:.2}"),
         ..99.95 => format!("{per_s:.1}"),
-        _ => format!("{per_s:.0}"),
+        ..99_999.5 => format!("{per_s:.0}"),
+        _ =>
+        {
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is positive, and a cast saturates"
+            )]
+            count(per_s as u64)
+        }
     }
+}
+
+/// `1 record`, `2 records`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How many, in 5 columns at the most: `99999`, `100k`, `1.23M`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    if number < 100_000 { number.to_string() } else { scaled(number, "") }
+}
+
+/// About how many, in 4 columns at the most: `9999`, `12k`, `1.2M`.
+#[must_use]
+pub fn brief(number: u64) -> String {
+    if number < 10_000 {
+        return number.to_string();
+    }
+    let (mut tenths, mut prefix) = (number / 100, "k");
+    for larger in ["M", "G", "T", "P", "E"] {
+        if tenths >= 10_000 {
+            (tenths, prefix) = (tenths / 1_000, larger);
+        }
+    }
+    if tenths < 100 {
+        format!("{}.{}{prefix}", tenths / 10, tenths % 10)
+    } else {
+        format!("{}{prefix}", tenths / 10)
+    }
+}
+
+/// The same of a rate: `0.31`, `18.2`, `395`, `12k`.
+#[must_use]
+pub fn brief_rate(per_s: f64) -> String {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is large, and a cast saturates"
+    )]
+    if per_s < 9_999.5 { rate(per_s) } else { brief(per_s as u64) }
+}
+
+/// Bytes, in 6 columns at the most: `999B`, `1.50kB`, `12.3MB`.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    if number < 1_000 { format!("{number}B") } else { scaled(number, "B") }
+}
+
+/// Three digits, and the prefix that makes them as large as `number`.
+fn scaled(number: u64, unit: &str) -> String {
+    let prefixes =
+        ["k", "M", "G", "T", "P", "E"].into_iter().zip(1..).map(|(name, n)| (name, 1_000_u64.pow(n)));
+    // From here on three digits would be rounded to four.
+    let fits = |one: u64| one.checked_mul(1_000).is_none_or(|next| number < next - one / 2);
+    let mut fitting = prefixes.filter(|(_, one)| fits(*one));
+    let (prefix, one) = fitting.next().expect("the largest fits, as the next one is beyond 64 bits");
+    format!("{}{prefix}{unit}", three_digits(number, one))
 }
 
 /// An address and a port: `10.20.3.14:5432`, `[2001:db8::8d]:443`.
 #[must_use]
 pub fn endpoint(endpoint: &Endpoint) -> String {
-    let address = address(&endpoint.address);
-    let port = endpoint.port;
-    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    Shown(endpoint).to_string()
 }
 
 /// A peer: `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port
 /// 443 of this host.
 #[must_use]
 pub fn peer(key: &PeerKey) -> String {
-    let port = key.service.port;
-    if key.inbound { format!("{}→:{port}", address(&key.service.address)) } else { endpoint(&key.service) }
+    key.to_string()
+}
+
+/// A row of the first table: a peer, or what several have in common.
+#[must_use]
+pub fn row(key: &RowKey, scene: &Scene) -> String {
+    match key {
+        RowKey::Interface(index) => scene.interface(*index),
+        RowKey::Peer(_)
+        | RowKey::Host { .. }
+        | RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. } => key.to_string(),
+    }
 }
 
 /// An address, IPv4 where it is a mapped one.
@@ -190,7 +270,27 @@ mod tests {
 
     #[test]
     fn rates_keep_their_width() {
-        assert_eq!([0.0, 0.312, 9.999, 18.24, 394.6].map(rate), ["0", "0.31", "10.0", "18.2", "395"]);
+        let shown = [0.0, 0.312, 9.999, 18.24, 394.6, 99_999.4, 123_456.0].map(rate);
+        assert_eq!(shown, ["0", "0.31", "10.0", "18.2", "395", "99999", "123k"]);
+    }
+
+    #[test]
+    fn counts_keep_their_width() {
+        let shown = [0, 99_999, 100_000, 999_499, 999_500, 1_234_567, 45_600_000, u64::MAX].map(count);
+        assert_eq!(shown, ["0", "99999", "100k", "999k", "1.00M", "1.23M", "45.6M", "18.4E"]);
+        let shown = [0, 999, 1_000, 12_345, 999_499, 1_500_000_000].map(bytes);
+        assert_eq!(shown, ["0B", "999B", "1.00kB", "12.3kB", "999kB", "1.50GB"]);
+    }
+
+    #[test]
+    fn brief_figures_keep_their_width() {
+        let shown =
+            [0, 9_999, 10_000, 12_999, 999_999, 1_000_000, 1_990_000, 45_600_000, u64::MAX].map(brief);
+        assert_eq!(shown, ["0", "9999", "10k", "12k", "999k", "1.0M", "1.9M", "45M", "18E"]);
+        let shown = [0.0, 0.312, 18.24, 9_999.4, 9_999.6, 123_456.0].map(brief_rate);
+        assert_eq!(shown, ["0", "0.31", "18.2", "9999", "9999", "123k"]);
+        let widest = (0..20).flat_map(|n| [10_u64.pow(n), 10_u64.pow(n).saturating_mul(10) - 1]).map(brief);
+        assert!(widest.clone().all(|text| text.len() <= 4), "{:?}", widest.collect::<Vec<_>>());
     }
 
     #[test]

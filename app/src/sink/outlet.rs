@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
+use super::tui::model::Model;
 use super::tui::{Command, Screen};
 use super::writer::{LineWriter, Stopped, WhenFull};
 use super::{Scene, json, text};
-use crate::config::Output;
+use crate::config::{Config, Output};
 use crate::error::Error;
 use crate::flow::Event;
 use crate::snapshot::Snapshot;
@@ -29,13 +30,17 @@ impl Outlet {
     ///
     /// # Errors
     /// When the terminal cannot be used.
-    pub fn open(output: Output, scene: &Arc<Scene>, when_full: WhenFull) -> Result<Self, Error> {
+    pub fn open(config: &Config, scene: &Arc<Scene>, when_full: WhenFull) -> Result<Self, Error> {
         let lines = || {
             LineWriter::new(io::stdout(), when_full)
                 .map_err(|source| Error::System { what: "start the output thread", source })
         };
-        Ok(match output {
-            Output::Screen => Self::Screen(Screen::open(Arc::clone(scene)).map_err(Error::Terminal)?),
+        let screen = || {
+            let model = Model::new(config.query.clone());
+            Screen::open(Arc::clone(scene), &config.screen, model).map_err(Error::Terminal)
+        };
+        Ok(match config.output {
+            Output::Screen => Self::Screen(screen()?),
             Output::Text => Self::Text(lines()?),
             Output::Json => Self::Json(lines()?),
             Output::Quiet => Self::Quiet(lines()?),

@@ -1,9 +1,9 @@
 //! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
 
 use super::Scene;
-use super::format::{age, duration, maybe_duration, peer, percent};
+use super::format::{self, age, counted, duration, maybe_duration, percent};
 use crate::flow::Verdict;
-use crate::snapshot::{Figures, PeerRow, Percentiles, Snapshot};
+use crate::snapshot::{Figures, Percentiles, Query, Row, Snapshot};
 
 /// As many of the worst peers are named in a summary.
 const WORST: usize = 3;
@@ -15,7 +15,8 @@ const LISTED: usize = 20;
 pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
     let mut lines = vec![format!("--- tcptop {} ---", scene.all_interfaces())];
     lines.extend(totals(snapshot));
-    lines.extend(failing(snapshot).take(WORST).map(problem));
+    lines.extend(filtered(snapshot));
+    lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, scene)));
     lines.push(losses(snapshot));
     lines.join("\n")
 }
@@ -24,7 +25,7 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
 /// peers since the start.
 #[must_use]
 pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
-    let began = scene.anchor.wall(snapshot.started_ns);
+    let began = scene.anchor.wall(snapshot.counted_ns);
     let ended = scene.anchor.wall(snapshot.taken_ns);
     let mut lines = vec![
         format!("tcptop {} on {}", env!("CARGO_PKG_VERSION"), scene.all_interfaces()),
@@ -33,16 +34,17 @@ pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
     ];
     lines.extend(totals(snapshot));
     lines.push(losses(snapshot));
-    if !snapshot.peers.is_empty() {
+    lines.extend(filtered(snapshot));
+    if !snapshot.rows.is_empty() {
         lines.push(String::new());
-        lines.extend(table(snapshot));
+        lines.extend(table(snapshot, scene));
     }
     lines.join("\n")
 }
 
 fn totals(snapshot: &Snapshot) -> Vec<String> {
     let Figures { outcomes, rtt } = &snapshot.total;
-    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.started_ns);
+    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
     let pending = snapshot.told.saturating_sub(outcomes.decided());
     let counts = [
         (outcomes.established, "established"),
@@ -75,11 +77,6 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// `1 record`, `2 records`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 fn losses(snapshot: &Snapshot) -> String {
     let kinds: Vec<String> = snapshot
         .losses
@@ -91,11 +88,18 @@ fn losses(snapshot: &Snapshot) -> String {
     format!("{}, lost {}{why}", counted(snapshot.records, "record"), snapshot.losses.total())
 }
 
-fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &PeerRow> {
-    snapshot.peers.iter().filter(|row| row.verdict.is_some())
+/// The totals are of all; what is named one by one is what matches.
+fn filtered(snapshot: &Snapshot) -> Option<String> {
+    let Query { filter, group, .. } = &snapshot.query;
+    let (matching, all) = (snapshot.matching, counted(snapshot.row_count as u64, group.name()));
+    (!filter.is_empty()).then(|| format!("filter {filter}: {matching} of {all}"))
 }
 
-fn problem(row: &PeerRow) -> String {
+fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &Row> {
+    snapshot.rows.iter().filter(|row| row.verdict.is_some())
+}
+
+fn problem(row: &Row, scene: &Scene) -> String {
     let outcomes = &row.figures.outcomes;
     let what = match row.verdict {
         Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.silent(), outcomes.opened),
@@ -109,15 +113,17 @@ fn problem(row: &PeerRow) -> String {
         None => "nothing wrong".to_owned(),
     };
     let letter = row.verdict.map_or(' ', Verdict::letter);
-    format!("{letter} {} {what}", peer(&row.key))
+    format!("{letter} {} {what}", format::row(&row.key, scene))
 }
 
-const TITLES: [&str; 10] = ["", "PEER", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
+const TITLES: [&str; 10] = ["", "", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
 
 /// The peers in columns, each as wide as its widest cell; the first two are aligned to the left.
-fn table(snapshot: &Snapshot) -> Vec<String> {
-    let rows = snapshot.peers.iter().take(LISTED).map(cells);
-    let cells: Vec<[String; 10]> = std::iter::once(TITLES.map(str::to_owned)).chain(rows).collect();
+fn table(snapshot: &Snapshot, scene: &Scene) -> Vec<String> {
+    let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, scene));
+    let mut titles = TITLES.map(str::to_owned);
+    titles[1] = snapshot.query.group.name().to_uppercase();
+    let cells: Vec<[String; 10]> = std::iter::once(titles).chain(rows).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; 10] = std::array::from_fn(width);
     let line = |row: &[String; 10]| {
@@ -127,18 +133,18 @@ fn table(snapshot: &Snapshot) -> Vec<String> {
         padded.collect::<Vec<_>>().join("  ")
     };
     let mut lines: Vec<String> = cells.iter().map(line).collect();
-    let more = snapshot.peer_count.saturating_sub(LISTED);
+    let more = snapshot.matching.saturating_sub(LISTED);
     if more > 0 {
-        lines.push(format!("... and {more} more peers"));
+        lines.push(format!("... and {more} more {}s", snapshot.query.group.name()));
     }
     lines
 }
 
-fn cells(row: &PeerRow) -> [String; 10] {
+fn cells(row: &Row, scene: &Scene) -> [String; 10] {
     let Figures { outcomes, rtt } = &row.figures;
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
-        peer(&row.key),
+        format::row(&row.key, scene),
         outcomes.opened.to_string(),
         outcomes.established.to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),

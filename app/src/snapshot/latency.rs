@@ -1,6 +1,7 @@
 //! Distributions as figures: percentiles, and bars on a logarithmic scale.
 
-use crate::flow::distribution::Latencies;
+use crate::flow::distribution::{Distribution, Latencies};
+use crate::flow::scale::{STEPS, begin_ns, step};
 
 /// The figures that are shown of a distribution, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,68 @@ impl Percentiles {
     }
 }
 
+/// Up to so many samples are sorted; more are counted in buckets.
+const SORTED: usize = 1_024;
+
+/// Room to put latencies together in, used again and again: making it anew costs more than all else.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch {
+    few: Vec<u64>,
+    many: Latencies,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { few: Vec::new(), many: Latencies::spanning() }
+    }
+}
+
+impl Scratch {
+    pub(super) fn add(&mut self, latencies: &Distribution) {
+        match latencies {
+            Distribution::Few(samples) if self.few.len() < SORTED => self.few.extend(samples),
+            Distribution::Few(samples) => samples.iter().for_each(|&sample| self.many.record(sample)),
+            Distribution::Many(many) => self.many.add(many),
+        }
+    }
+
+    /// The figures of what was added, which is forgotten.
+    pub(super) fn take(&mut self) -> Option<Percentiles> {
+        if self.many.is_empty() && self.few.len() <= SORTED {
+            return self.take_few();
+        }
+        self.take_all(Percentiles::of)
+    }
+
+    /// The figures and the bars of what was added, which is forgotten.
+    pub(super) fn take_shape(&mut self) -> (Option<Percentiles>, Vec<Bar>) {
+        self.take_all(|all| (Percentiles::of(all), bars(all)))
+    }
+
+    fn take_all<T>(&mut self, look: impl FnOnce(&Latencies) -> T) -> T {
+        self.few.drain(..).for_each(|sample| self.many.record(sample));
+        let seen = look(&self.many);
+        if !self.many.is_empty() {
+            self.many.reset();
+        }
+        seen
+    }
+
+    /// The same figures as those of buckets: a sample is told as the highest of its bucket, but for the longest.
+    fn take_few(&mut self) -> Option<Percentiles> {
+        self.few.sort_unstable();
+        let max_ns = *self.few.last()?;
+        let samples = self.few.len();
+        let ranked = |hundredths: usize| {
+            let rank = (samples * hundredths).div_ceil(100).max(1);
+            self.many.told_ns(self.few[rank - 1]).min(max_ns)
+        };
+        let (p50_ns, p90_ns, p99_ns) = (ranked(50), ranked(90), ranked(99));
+        self.few.clear();
+        Some(Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples: samples as u64 })
+    }
+}
+
 /// One bar of a histogram: how many samples were in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
@@ -40,28 +103,19 @@ pub struct Bar {
     pub count: u64,
 }
 
-/// Where bars begin within a decade, in tenths: 12 steps that are about equally wide on a logarithmic scale
-/// (the E12 series of preferred numbers, IEC 60063).
-const TENTHS: [u64; 12] = [10, 12, 15, 18, 22, 27, 33, 39, 47, 56, 68, 82];
-/// From 1 µs to 82 s. Shorter ones count to the first.
-const STEPS: usize = 8 * TENTHS.len();
-
-fn step_ns(index: usize) -> u64 {
-    let decade = u32::try_from(index / TENTHS.len()).unwrap_or(u32::MAX);
-    TENTHS[index % TENTHS.len()] * 100 * 10_u64.saturating_pow(decade)
-}
+/// A bar is two steps of the scale wide: a sixth to a quarter.
+const BARS: usize = STEPS / 2;
 
 /// The bars from the first to the last that has samples.
 #[must_use]
 pub fn bars(latencies: &Latencies) -> Vec<Bar> {
-    let mut counts = [0_u64; STEPS];
+    let mut counts = [0_u64; BARS];
     for (latency_ns, count) in latencies.buckets() {
-        let above = (0..STEPS).rev().find(|&index| latency_ns >= step_ns(index));
-        counts[above.unwrap_or(0)] += count;
+        counts[usize::from(step(latency_ns)) / 2] += count;
     }
     let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };
     let last = counts.iter().rposition(|&count| count > 0).unwrap_or(first);
-    (first..=last).map(|index| Bar { from_ns: step_ns(index), count: counts[index] }).collect()
+    (first..=last).map(|index| Bar { from_ns: begin_ns(2 * index), count: counts[index] }).collect()
 }
 
 #[cfg(test)]
@@ -81,6 +135,39 @@ mod tests {
         assert_eq!(bars.first(), Some(&Bar { from_ns: 150_000, count: 2 }));
         assert_eq!(bars.last(), Some(&Bar { from_ns: 39_000_000, count: 1 }));
         assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn few_samples_and_many_give_the_same_figures() {
+        let mut scratch = Scratch::default();
+        for samples in [1_u64, 2, 9, 10, 99, 100, 101, 255] {
+            let mut few = Distribution::default();
+            let mut all = Latencies::spanning();
+            for sample in (1..=samples).rev().map(|sample| sample * 777_777) {
+                few.record(sample);
+                all.record(sample);
+            }
+            scratch.add(&few);
+            assert_eq!(scratch.take(), Percentiles::of(&all), "{samples} samples");
+            scratch.add(&few);
+            assert_eq!(scratch.take_shape(), (Percentiles::of(&all), bars(&all)), "{samples} samples");
+            assert_eq!(scratch.take(), None, "it is empty again");
+        }
+    }
+
+    #[test]
+    fn many_samples_are_all_in_the_figures() {
+        let (mut scratch, mut all) = (Scratch::default(), Latencies::spanning());
+        for part in 0..10_u64 {
+            let mut distribution = Distribution::default();
+            for sample in 0..(if part == 3 { 3_000 } else { 200 }) {
+                distribution.record((sample + 1) * (part + 1) * 10_000);
+                all.record((sample + 1) * (part + 1) * 10_000);
+            }
+            scratch.add(&distribution);
+        }
+        assert_eq!(scratch.take(), Percentiles::of(&all));
+        assert_eq!(scratch.take(), None, "it is empty again");
     }
 
     #[test]

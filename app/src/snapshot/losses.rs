@@ -26,6 +26,12 @@ impl Losses {
         Self(records.into_iter().chain(packets).chain(rest).collect())
     }
 
+    /// What was lost since these were counted.
+    pub(super) fn since(&self, before: &Self) -> Self {
+        let counts = before.0.iter().map(|(_, count)| *count).chain(core::iter::repeat(0));
+        Self(self.0.iter().zip(counts).map(|((kind, count), before)| (*kind, count - before)).collect())
+    }
+
     /// Every kind of loss with its count, 0 included, in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.0.iter().copied()

@@ -1,10 +1,13 @@
 //! Records made by hand, for the tests of the pure core.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
+pub mod shown;
+pub mod stage;
+
 use probe_common::segment::mapped;
 use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
 use tcptop::flow::stats::StatsConfig;
-use tcptop::flow::{Event, FlowReport, FlowTable, Limits};
+use tcptop::flow::{Event, FlowReport, FlowTable, Limits, Thresholds};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
@@ -21,7 +24,7 @@ pub fn v6(text: &str, port: u16) -> Endpoint {
 }
 
 pub fn limits(flows: usize) -> Limits {
-    let stats = StatsConfig { window_ns: 10 * S, slow_ns: 100 * MS, peer_bytes: 64 << 20 };
+    let stats = StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 64 << 20 };
     Limits { flows, handshakes: None, stats }
 }
 

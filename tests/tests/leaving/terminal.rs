@@ -1,10 +1,11 @@
 //! tcptop on a pseudo-terminal, and what a terminal would show of it.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::kill;
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
-use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, SlavePty, native_pty_system};
+use portable_pty::{
+    Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, SlavePty, native_pty_system,
+};
 use vt100::{Parser, Screen};
 
 use crate::PATIENCE;
@@ -33,39 +36,103 @@ pub(crate) struct Terminal {
 }
 
 struct Display {
-    parser: Mutex<Parser>,
+    shown: Mutex<Shown>,
     drawn: Condvar,
     closed: AtomicBool,
+}
+
+struct Shown {
+    parser: Parser,
+    written: Vec<u8>,
+}
+
+/// tcptop, before it is told what to do.
+pub(crate) fn tcptop() -> CommandBuilder {
+    let mut command = CommandBuilder::new(lab::tcptop::binary().expect("it is built"));
+    command.env("TERM", "xterm-256color");
+    command.env("LC_ALL", "C.UTF-8");
+    command.env_remove("NO_COLOR");
+    command
+}
+
+fn open(columns: u16, rows: u16) -> (PtyPair, PtySize) {
+    let size = PtySize { rows, cols: columns, ..PtySize::default() };
+    (native_pty_system().openpty(size).expect("the kernel has pseudo-terminals"), size)
 }
 
 impl Terminal {
     /// Starts tcptop inside the namespace, in a session of its own whose terminal this is.
     pub(crate) fn start(namespace: &Namespace, arguments: &[&str]) -> Self {
-        let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).expect("the kernel has pseudo-terminals");
-        let mut command = CommandBuilder::new(lab::tcptop::binary().expect("it is built"));
+        let mut command = tcptop();
         command.args(arguments);
-        command.env("TERM", "xterm-256color");
+        let (pair, size) = open(COLUMNS, ROWS);
         let slave = pair.slave;
         let start = move || (slave.spawn_command(command).expect("it starts"), slave);
         let (child, slave) = namespace.run(start);
-        let [rows, columns] = [ROWS, COLUMNS].map(|size| NonZeroU16::new(size).expect("it has cells"));
+        Self::showing(child, slave, pair.master, size)
+    }
+
+    /// Starts a program where this one is, on a terminal of so many columns and rows.
+    pub(crate) fn run(command: CommandBuilder, columns: u16, rows: u16) -> Self {
+        let (pair, size) = open(columns, rows);
+        let child = pair.slave.spawn_command(command).expect("it starts");
+        Self::showing(child, pair.slave, pair.master, size)
+    }
+
+    /// Starts a program on a terminal that does not tell its size.
+    pub(crate) fn run_untold(command: CommandBuilder) -> Self {
+        let (pair, _) = open(0, 0);
+        let child = pair.slave.spawn_command(command).expect("it starts");
+        Self::showing(
+            child,
+            pair.slave,
+            pair.master,
+            PtySize { rows: ROWS, cols: COLUMNS, ..PtySize::default() },
+        )
+    }
+
+    fn showing(
+        child: Box<dyn Child + Send + Sync>,
+        slave: Box<dyn SlavePty + Send>,
+        master: Box<dyn MasterPty + Send>,
+        size: PtySize,
+    ) -> Self {
+        let [rows, columns] = [size.rows, size.cols].map(|size| NonZeroU16::new(size).expect("it has cells"));
         let display = Arc::new(Display {
-            parser: Mutex::new(Parser::new(rows, columns, 0)),
+            shown: Mutex::new(Shown { parser: Parser::new(rows, columns, 0), written: Vec::new() }),
             drawn: Condvar::new(),
             closed: AtomicBool::new(false),
         });
-        let (source, shown) = (pair.master.try_clone_reader().expect("open"), Arc::clone(&display));
-        let watched = descriptor(&*pair.master).try_clone_to_owned().expect("open");
+        let (source, shown) = (master.try_clone_reader().expect("open"), Arc::clone(&display));
+        let watched = descriptor(&*master).try_clone_to_owned().expect("open");
         let reader = std::thread::spawn(move || shown.draw(&watched, source));
         Self {
             child,
-            keys: Some(pair.master.take_writer().expect("taken once")),
+            keys: Some(master.take_writer().expect("taken once")),
             slave: Some(slave),
-            master: Some(pair.master),
+            master: Some(master),
             reader: Some(reader),
             display,
         }
+    }
+
+    /// Gives the terminal another size, which its program is told.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let master = self.master.as_deref().expect("not hung up");
+        let size = [rows, columns].map(|size| NonZeroU16::new(size).expect("it has cells"));
+        let mut shown = self.display.lock();
+        shown.parser.screen_mut().set_size(size[0], size[1]);
+        master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).expect("it is open");
+    }
+
+    /// Everything that was written to the terminal so far.
+    pub(crate) fn written(&self) -> Vec<u8> {
+        self.display.lock().written.clone()
+    }
+
+    /// The program's process.
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_raw(self.child.process_id().expect("it was started").cast_signed())
     }
 
     /// The terminal's settings.
@@ -81,17 +148,15 @@ impl Terminal {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let id = self.child.process_id().expect("it was started");
-        kill(Pid::from_raw(id.cast_signed()), signal).expect("it is not reaped");
+        kill(self.process(), signal).expect("it is not reaped");
     }
 
     /// Waits until the screen is as wanted.
     pub(crate) fn wait_screen(&self, what: &str, patience: Duration, wanted: impl Fn(&Screen) -> bool) {
-        let lock = self.display.parser.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing = |parser: &mut Parser| !wanted(parser.screen());
-        let waited = self.display.drawn.wait_timeout_while(lock, patience, missing);
-        let (parser, result) = waited.unwrap_or_else(PoisonError::into_inner);
-        let screen = parser.screen();
+        let missing = |shown: &mut Shown| !wanted(shown.parser.screen());
+        let waited = self.display.drawn.wait_timeout_while(self.display.lock(), patience, missing);
+        let (shown, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        let screen = shown.parser.screen();
         assert!(
             !result.timed_out(),
             "{what}: not within {patience:?}; alternate screen {}, cursor hidden {}\n{}",
@@ -134,6 +199,10 @@ impl Drop for Terminal {
 }
 
 impl Display {
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Shows what comes, until the terminal is closed.
     fn draw(&self, watched: &impl AsFd, mut source: impl Read) {
         let mut bytes = [0; 4096];
@@ -143,8 +212,10 @@ impl Display {
                 continue;
             }
             let Ok(length @ 1..) = source.read(&mut bytes) else { return };
-            let mut parser = self.parser.lock().unwrap_or_else(PoisonError::into_inner);
-            parser.process(&bytes[..length]);
+            let mut shown = self.lock();
+            shown.parser.process(&bytes[..length]);
+            shown.written.extend(&bytes[..length]);
+            drop(shown);
             self.drawn.notify_all();
         }
     }

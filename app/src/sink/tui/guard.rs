@@ -8,11 +8,10 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use crossterm::cursor::Show;
-use crossterm::execute;
-use crossterm::terminal::LeaveAlternateScreen;
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use nix::unistd::setsid;
+
+use super::terminal::leave;
 
 /// The argument that makes this program a guard.
 pub const ARGUMENT: &str = "--guard-terminal";
@@ -64,7 +63,7 @@ pub fn stand() -> io::Result<()> {
     let mut line = UnixStream::from(std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned()?);
     line.write_all(b"r")?;
     if line.read(&mut [0])? == 0 {
-        execute!(io::stdout(), Show, LeaveAlternateScreen)?;
+        leave(&mut io::stdout())?;
         tcsetattr(&terminal, SetArg::TCSANOW, &as_it_was)?;
     }
     Ok(())

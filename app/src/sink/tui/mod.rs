@@ -3,9 +3,16 @@
 //! Pictures come in through a channel that keeps the newest only; wishes go out through another. What a
 //! key does is decided in [`model`], what is drawn in [`view`]; both are pure.
 
+pub mod columns;
 pub mod guard;
+mod job;
 pub mod keys;
+pub mod look;
+mod main_loop;
 pub mod model;
+pub mod names;
+mod own_session;
+pub mod room;
 pub mod terminal;
 pub mod view;
 
@@ -14,26 +21,40 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossterm::event::{self, Event};
+use crossterm::style::force_color_output;
 use tokio::sync::{mpsc, watch};
 
-use self::model::{Effect, Model};
-use self::terminal::{Hangup, Screenful};
+use self::job::{Job, Jobs};
+use self::look::Look;
+use self::main_loop::MainLoop;
+use self::model::Model;
+use self::terminal::Screenful;
 use super::Scene;
 use crate::snapshot::{Interest, Snapshot};
 
-/// How long the thread waits for a key before it looks for a new picture.
-const GLANCE: Duration = Duration::from_millis(100);
 /// How long the terminal may take to be restored when tcptop ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How the screen is to be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the terminal can show.
+    pub look: Look,
+    /// The columns of the first table, by name; all without.
+    pub columns: Option<Vec<&'static str>>,
+    /// Is the mouse wanted? People select text with it.
+    pub mouse: bool,
+}
+
 /// What the person at the screen asks of the rest of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Other rows are wanted.
-    Look(Interest),
+    Look(Box<Interest>),
     /// Another window, in nanoseconds.
     Window(u64),
+    /// Counters begin anew.
+    Reset,
     /// The end.
     Quit,
 }
@@ -44,6 +65,9 @@ struct Feed {
     scene: Arc<Scene>,
     snapshot: Option<Arc<Snapshot>>,
     notice: Option<String>,
+    /// How often the process was told to stop, and to go on.
+    stops: u64,
+    resumes: u64,
 }
 
 /// The screen, seen from the rest of the program.
@@ -51,22 +75,28 @@ struct Feed {
 pub struct Screen {
     feed: watch::Sender<Feed>,
     commands: mpsc::UnboundedReceiver<Command>,
+    jobs: Jobs,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Takes the terminal over, and begins with this model.
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn open(scene: Arc<Scene>) -> io::Result<Self> {
-        let (feed, shown) = watch::channel(Feed { scene, snapshot: None, notice: None });
+    pub fn open(scene: Arc<Scene>, setup: &Setup, mut model: Model) -> io::Result<Self> {
+        let (feed, shown) =
+            watch::channel(Feed { scene, snapshot: None, notice: None, stops: 0, resumes: 0 });
         let (wishes, commands) = mpsc::unbounded_channel();
-        let screenful = Screenful::enter()?;
-        let thread = thread::Builder::new()
-            .name("screen".to_owned())
-            .spawn(move || Loop { shown, wishes, screenful, model: Model::default() }.run())?;
-        Ok(Self { feed, commands, thread })
+        let jobs = Jobs::listen()?;
+        model.columns.clone_from(&setup.columns);
+        model.own_session = own_session::find();
+        // The library would take NO_COLOR's word before `--color always`.
+        force_color_output(setup.look.colour);
+        let screenful = Screenful::enter(setup.mouse)?;
+        let main_loop = MainLoop::new(shown, wishes, screenful, model, setup.look);
+        let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || main_loop.run())?;
+        Ok(Self { feed, commands, jobs, thread })
     }
 
     /// Shows this picture from now on.
@@ -86,7 +116,15 @@ impl Screen {
 
     /// The next wish; `None` when the screen is gone.
     pub async fn command(&mut self) -> Option<Command> {
-        self.commands.recv().await
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => return command,
+                job = self.jobs.next() => self.feed.send_modify(|feed| match job {
+                    Job::Stop => feed.stops += 1,
+                    Job::Resume => feed.resumes += 1,
+                }),
+            }
+        }
     }
 
     /// Gives the terminal back.
@@ -107,62 +145,5 @@ impl Screen {
             ));
         }
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the screen's thread panicked")))
-    }
-}
-
-struct Loop {
-    shown: watch::Receiver<Feed>,
-    wishes: mpsc::UnboundedSender<Command>,
-    screenful: Screenful,
-    model: Model,
-}
-
-impl Loop {
-    fn run(mut self) -> io::Result<()> {
-        let hangup = Hangup::watch()?;
-        self.tell(Command::Look(self.model.interest()));
-        loop {
-            let feed = self.shown.borrow_and_update().clone();
-            self.model.notice = feed.notice;
-            if let Some(snapshot) = feed.snapshot {
-                self.model.refresh(snapshot);
-            }
-            let model = &mut self.model;
-            self.screenful.draw(|frame| view::draw(frame, model, &feed.scene))?;
-            // A closed feed means that the program ends.
-            while !self.shown.has_changed().unwrap_or(true) {
-                if hangup.wait_for_key(GLANCE)? && !self.take_keys()? {
-                    return Ok(());
-                }
-            }
-            if self.shown.has_changed().is_err() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes what was typed and draws what it led to. Gives false at the end.
-    fn take_keys(&mut self) -> io::Result<bool> {
-        while event::poll(Duration::ZERO)? {
-            let Event::Key(key) = event::read()? else { continue };
-            let Some(action) = keys::action(&key) else { continue };
-            match self.model.update(action) {
-                Effect::None => {}
-                Effect::Redraw => self.screenful.repaint()?,
-                Effect::Tell(command) => self.tell(command),
-            }
-            if self.model.leaving {
-                self.tell(Command::Quit);
-                return Ok(false);
-            }
-        }
-        let (model, scene) = (&mut self.model, Arc::clone(&self.shown.borrow().scene));
-        self.screenful.draw(|frame| view::draw(frame, model, &scene))?;
-        Ok(true)
-    }
-
-    fn tell(&self, command: Command) {
-        // Nobody listens when the program ends: then it does not matter.
-        let _ = self.wishes.send(command);
     }
 }

@@ -14,7 +14,7 @@ use pcap_parser::{LegacyPcapReader, PcapError, PcapNGReader};
 use probe_common::{Direction, LinkLayer};
 
 use contents::Contents;
-pub use local::{Cidr, Locals};
+pub use local::Locals;
 
 /// Room for blocks. One that is longer makes it grow, up to [`MAX_BLOCK`].
 const BUFFER: usize = 1 << 20;

@@ -1,79 +1,85 @@
-//! The flows of the selected peer, newest first.
+//! Tables of flows: those of the selected row, and those of all.
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
-use ratatui::text::Line;
-use ratatui::widgets::Paragraph;
+use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::columns::{self, Column};
-use super::style;
-use crate::flow::{FlowReport, Leg, Role};
-use crate::sink::format::{UNKNOWN, age, maybe_duration};
-use crate::sink::tui::model::{Model, Pane};
-use crate::snapshot::{Detail, Snapshot};
+use super::table::Grid;
+use super::{Shown, empty, rule, style};
+use crate::flow::{FlowReport, Outcome};
+use crate::sink::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
+use crate::sink::tui::columns::{Column, Context};
+use crate::sink::tui::model::Pane;
+use crate::snapshot::{FlowOrder, Selection};
 
-/// The longest word, and a space before it.
-const LEAST_OUTCOME: usize = 12;
-const MARGIN: usize = 2;
-
-const COLUMNS: [Column<FlowReport>; 6] = [
-    Column { title: "PORT", width: 5, priority: 0, cell: |flow, _| port(flow).to_string() },
-    Column { title: " OUTCOME", width: 0, priority: 0, cell: |flow, _| format!(" {}", flow.outcome.name()) },
-    Column { title: "RTT", width: 6, priority: 0, cell: |flow, _| rtt(flow) },
-    Column { title: "SETUP", width: 6, priority: 2, cell: |flow, _| maybe_duration(flow.setup_ns) },
-    Column { title: "TRIES", width: 5, priority: 3, cell: |flow, _| tries(flow) },
-    Column {
-        title: "AGE",
-        width: 6,
-        priority: 1,
-        cell: |flow, now_ns| age(now_ns.saturating_sub(flow.first_ns)),
-    },
-];
-
-/// The port that tells this connection from the peer's others: the client's.
-fn port(flow: &FlowReport) -> u16 {
-    match flow.role {
-        Some(Role::Server) => flow.remote.port,
-        Some(Role::Client | Role::Local | Role::Observer) => flow.local.port,
-        None => flow.local.port.max(flow.remote.port),
+/// What stands above the flows of the selected row: whose, and how many.
+pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
+    let name = context.row(&selection.row.key);
+    let (matching, count) = (selection.matching, selection.flow_count);
+    if matching == count {
+        format!("flows of {name}")
+    } else {
+        format!("flows of {name}: {matching} of {count}")
     }
 }
 
-/// Bounds are too long for the column: the upper one, marked.
-fn rtt(flow: &FlowReport) -> String {
-    match flow.rtt() {
-        Some(Leg::Exact(ns)) => maybe_duration(Some(ns)),
-        Some(Leg::Between { max_ns, .. }) => format!("<{}", maybe_duration(Some(max_ns))),
-        None => UNKNOWN.to_owned(),
-    }
+/// Draws those of the selected row.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
+    let columns = wanted(has_peers(selection.row.key.group()), 1);
+    table(frame, area, shown, &columns, shown.model.pane == Pane::Flows);
 }
 
-fn tries(flow: &FlowReport) -> String {
-    flow.tries.map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string())
-}
-
-/// Draws titles and as many rows as fit, the selected one among them.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, detail: &Detail, model: &Model) {
-    let width = usize::from(area.width).saturating_sub(MARGIN);
-    let (columns, flexible) = columns::fit(&COLUMNS, width, LEAST_OUTCOME);
-    let titles = columns::line(&columns, flexible, |column| column.title.to_owned());
-    let mut lines = vec![Line::styled(format!(" {titles}"), style::strong())];
-
-    let shown = usize::from(area.height).saturating_sub(1);
-    let selected = (model.pane == Pane::Flows).then_some(model.flow_row);
-    let first = columns::scroll(selected.unwrap_or(0), detail.flows.len(), shown);
-    for (number, flow) in detail.flows.iter().enumerate().skip(first).take(shown) {
-        let mark = if selected == Some(number) { '▸' } else { ' ' };
-        let cells = columns::line(&columns, flexible, |column| (column.cell)(flow, snapshot.taken_ns));
-        let mut look = style::outcome(flow.outcome);
-        if selected == Some(number) {
-            look = look.patch(style::strong());
+/// Draws those of all.
+pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, context, .. } = shown;
+    let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    let title = match &snapshot.flows {
+        // The picture was taken before this view was opened.
+        None => "flows".to_owned(),
+        Some(flows) if flows.searched < 1.0 => {
+            format!(
+                "flows: {} of {}, {:.0} % searched",
+                flows.matching,
+                snapshot.flow_count,
+                flows.searched * 100.0
+            )
         }
-        lines.push(Line::styled(format!("{mark}{cells}"), look));
+        Some(flows) if flows.matching < snapshot.flow_count => {
+            format!("flows: {} of {}", flows.matching, snapshot.flow_count)
+        }
+        Some(_) => format!("flows: {}", snapshot.flow_count),
+    };
+    frame.render_widget(rule::ruled(head.width, &title), head);
+    if snapshot.flows.as_ref().is_some_and(|flows| flows.rows.is_empty()) {
+        return empty::nothing_matches(frame, body, "flow");
     }
-    let hidden = detail.flow_count.saturating_sub(detail.flows.len());
-    if hidden > 0 && lines.len() <= shown {
-        lines.push(Line::styled(format!("  and {hidden} more"), style::faint()));
+    table(frame, body, shown, &wanted(true, context.scene.interfaces.len()), true);
+}
+
+fn table(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    shown: &Shown<'_>,
+    columns: &[&'static Column<FlowReport, FlowOrder>],
+    is_active: bool,
+) {
+    let Shown { model, context, .. } = shown;
+    let grid = Grid {
+        columns,
+        flexible: (LEAST_PEER, LONGEST_PEER),
+        title: "PEER",
+        order: Some(model.query.flow_sort.by),
+        letter: |flow, context| if context.is_own_session(&flow.local, &flow.remote) { '@' } else { ' ' },
+        look: |flow| style::outcome(flow.outcome),
+        is_to_blame: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
+        selected: is_active.then(|| model.selected_flow()),
+        is_active,
+    };
+    grid.draw(frame, area, &model.flows(), context);
+}
+
+const fn is_failure(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Refused | Outcome::Reset => true,
+        Outcome::Pending | Outcome::Established | Outcome::Closed | Outcome::Unknown => false,
     }
-    frame.render_widget(Paragraph::new(lines), area);
 }

@@ -1,44 +1,93 @@
-//! What the keys do and what the words mean.
+//! What the keys do and what the words mean, here: made from the tables that dispatch the keys and draw the
+//! columns.
 
-use ratatui::Frame;
-use ratatui::layout::Rect;
 use ratatui::text::Line;
-use ratatui::widgets::{Clear, Paragraph};
 
-use super::style;
+use super::{place_name, style};
+use crate::flow::{Thresholds, Verdict};
+use crate::sink::tui::columns::{Column, events, flows, rows};
 use crate::sink::tui::keys::BINDINGS;
+use crate::sink::tui::model::{Action, Place};
 
-const WORDS: [(&str, &str); 12] = [
-    ("N", "no answer: to a tenth of the window's attempts or more"),
-    ("R", "refuses: a RST answered a tenth of the window's SYNs or more"),
-    ("S", "slow: P90 within the window is --slow (100ms) or more"),
-    ("L", "loss: SYNs or SYN-ACKs sent again, 1 for 100 attempts or more"),
-    ("PEER", "remote address and port; with an arrow: it connects to that port here"),
-    ("NEW/s", "connection attempts per second"),
-    ("P50..P99", "round-trip time of handshakes: the leg that crosses the network"),
-    ("UNANS", "SYNs repeated or older than 1 s, and SYN-ACKs, without a reply"),
-    ("RETR%", "share of SYNs, SYN-ACKs and data sent again, of 100 segments"),
-    ("SINCE", "how long the trouble has gone on"),
-    ("SETUP", "first SYN to the ACK: what the application waited"),
+const WORDS: [(&str, &str); 5] = [
+    ("window", "the time that the figures speak of; + and - change it"),
     ("lost", "records, packets or flows that the figures are missing"),
+    ("rtt", "the leg of the handshake that crosses the network"),
+    ("-", "not known: connections opened before cannot be timed"),
+    ("@", "the SSH session that you look through"),
 ];
 
-/// Draws the help over the tables, from a line on that is cut to what there is.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, offset: usize) {
-    let keys = BINDINGS.iter().map(|binding| row(binding.label, binding.help));
-    let words = WORDS.iter().map(|(word, meaning)| row(word, meaning));
-    let lines: Vec<Line<'_>> = [Line::styled("Keys", style::strong())]
+/// Filters to begin with; the README has all.
+const FILTERS: [(&str, &str); 8] = [
+    ("peer:10.0.0.1", "remote address; also a block 10.0.0.0/8, or with a port"),
+    ("port:443", "service port; also 80,443 or 8000-8099"),
+    ("lport:40001", "this host's port, of flows; local:10.0.0.1 its address"),
+    ("p99>50ms", "p50, p90, p99, max, rtt, setup, age by > >= < <= ="),
+    ("retr>1%", "new, unanswered, refused, retr, retransmits, tries likewise"),
+    ("outcome:reset", "also refused, unanswered, half-open, established; verdict:NS"),
+    ("role:server", "also client, local, observer; iface:eth0"),
+    ("!web", "words match what is shown; ! turns round; all must hold"),
+];
+
+/// The help of a place.
+pub(super) fn lines(place: Place, thresholds: &Thresholds) -> Vec<Line<'static>> {
+    let bound = BINDINGS.iter().filter(|binding| binding.places.contains(&place));
+    let keys = bound.map(|binding| row(binding.label, binding.help));
+    let section = |title: String| [Line::default(), Line::styled(title, style::strong())];
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(word, text)| row(word, text)).collect::<Vec<_>>();
+    [Line::styled("Letters", style::strong())]
         .into_iter()
+        .chain(letters(thresholds))
+        .chain(section(format!("Keys: {}", place_name(place))))
         .chain(keys)
-        .chain([Line::default(), Line::styled("Words", style::strong())])
-        .chain(words)
-        .collect();
-    let last = lines.len().saturating_sub(usize::from(area.height));
-    let shown = lines.into_iter().skip(offset.min(last)).collect::<Vec<_>>();
-    frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(shown), area);
+        .chain(has_filter(place).then(|| section("Filters".to_owned())).into_iter().flatten())
+        .chain(has_filter(place).then(|| pairs(&FILTERS)).into_iter().flatten())
+        .chain(section("Columns".to_owned()))
+        .chain(columns(place))
+        .chain(section("Words".to_owned()))
+        .chain(pairs(&WORDS))
+        .collect()
+}
+
+fn has_filter(place: Place) -> bool {
+    BINDINGS.iter().any(|binding| binding.action == Action::Filter && binding.places.contains(&place))
+}
+
+fn letters(thresholds: &Thresholds) -> Vec<Line<'static>> {
+    let letter = |verdict: Verdict| {
+        row(&verdict.letter().to_string(), &format!("{}: {}", verdict.name(), verdict.definition(thresholds)))
+    };
+    let small = row("n r s l", "healthy again, but not yet for a whole window");
+    Verdict::ALL.into_iter().map(letter).chain([small]).collect()
+}
+
+fn columns(place: Place) -> Vec<Line<'static>> {
+    match place {
+        Place::FlowPane | Place::Flows => described(&flows::COLUMNS),
+        Place::Events => described(&events::COLUMNS),
+        Place::Rows | Place::Latency | Place::Details | Place::Help | Place::Order | Place::Prompt => {
+            described(&rows::COLUMNS)
+        }
+    }
+}
+
+fn described<Row, Order>(columns: &[Column<Row, Order>]) -> Vec<Line<'static>> {
+    columns.iter().map(|column| row(column.title, column.meaning)).collect()
 }
 
 fn row(left: &str, right: &str) -> Line<'static> {
     Line::from(format!("  {left:<13} {right}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Filter;
+
+    #[test]
+    fn filters_of_the_help_are_filters() {
+        for (text, _) in FILTERS {
+            assert!(text.parse::<Filter>().is_ok(), "{text}");
+        }
+    }
 }

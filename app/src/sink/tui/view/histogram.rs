@@ -1,4 +1,4 @@
-//! The selected peer's round-trip times as bars on a logarithmic scale.
+//! The selected row's round-trip times as bars on a logarithmic scale.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -6,28 +6,29 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::style;
-use crate::sink::format::duration;
-use crate::snapshot::{Bar, Detail, Percentiles};
+use crate::sink::format::{count, duration};
+use crate::snapshot::{Bar, Percentiles, Selection};
 
 /// Eighths of a column.
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-/// Width of the label before a bar, and of the percentiles and the count behind it.
+/// Width of the label before a bar, and of the count and the percentiles behind it.
 const LABEL: usize = 6;
-const MARKS: usize = 11;
 const COUNT: usize = 5;
+const MARKS: usize = 7;
 
 /// What the bars show: since the start, because ten seconds rarely make a shape.
-pub(super) fn title(detail: &Detail) -> String {
-    format!("rtt since start, n={}", detail.rtt.map_or(0, |rtt| rtt.samples))
+pub(super) fn title(selection: &Selection) -> String {
+    let samples = selection.total.rtt.map_or(0, |rtt| rtt.samples);
+    format!("rtt since start, n={}", count(samples))
 }
 
 /// Draws the bars, or says why there are none.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
-    let Some(rtt) = detail.rtt else {
-        frame.render_widget(Span::styled("no completed handshake yet", style::faint()), area);
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection, slow_ns: Option<u64>) {
+    let Some(rtt) = selection.total.rtt else {
+        frame.render_widget(Span::styled("no handshake was completed", style::faint()), area);
         return;
     };
-    let bars = merged(&detail.bars, usize::from(area.height));
+    let bars = merged(&selection.bars, usize::from(area.height));
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
     let room = usize::from(area.width).saturating_sub(LABEL + COUNT + MARKS + 3);
     let lines = bars.iter().enumerate().map(|(index, bar)| {
@@ -35,8 +36,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
         let marks = marks(&rtt, bar.from_ns, end_ns, index == 0);
         Line::from(vec![
             Span::raw(format!("{:>LABEL$} ", scale(bar.from_ns))),
-            Span::raw(format!("{:<room$}", filled(bar.count, most, room))),
-            Span::raw(format!(" {:>COUNT$} ", bar.count)),
+            Span::styled(
+                format!("{:<room$}", filled(bar.count, most, room)),
+                style::latency(bar.from_ns, slow_ns),
+            ),
+            Span::raw(format!(" {:>COUNT$} ", if bar.count == 0 { String::new() } else { count(bar.count) })),
             Span::styled(marks, style::strong()),
         ])
     });
@@ -44,9 +48,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, detail: &Detail) {
 }
 
 /// The beginning of a range: round numbers need no fraction.
-fn scale(ns: u64) -> String {
+pub(super) fn scale(ns: u64) -> String {
     let text = duration(ns);
-    text.replace(".00", "").replace(".0", "")
+    let Some(unit) = text.find(char::is_alphabetic) else { return text };
+    let (number, unit) = text.split_at(unit);
+    let number =
+        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    format!("{number}{unit}")
 }
 
 /// Neighbours are taken together until there is a row for each bar.
@@ -67,11 +75,22 @@ fn filled(count: u64, most: u64, room: usize) -> String {
     bar
 }
 
-/// The percentiles that fall into a range; the first one takes those below it, too.
+/// The percentiles that fall into a range, the first and the last of them; the first range takes those below
+/// it, too.
 fn marks(rtt: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
-    let named = [("p50", rtt.p50_ns), ("p90", rtt.p90_ns), ("p99", rtt.p99_ns)];
-    let within = named.iter().filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns);
-    within.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+    let named = [(50, rtt.p50_ns), (90, rtt.p90_ns), (99, rtt.p99_ns)];
+    let within = named.into_iter().filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns);
+    percentiles(within.map(|(name, _)| name))
+}
+
+/// `p50`, or the first and the last of several: `p50-99`.
+pub(super) fn percentiles(within: impl Iterator<Item = u64>) -> String {
+    let within: Vec<u64> = within.collect();
+    match within[..] {
+        [] => String::new(),
+        [only] => format!("p{only}"),
+        [lowest, .., highest] => format!("p{lowest}-{highest}"),
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +103,22 @@ mod tests {
         assert_eq!(filled(3, 8, 4), "█▌");
         assert_eq!(filled(1, 1_000_000, 4), "▏");
         assert_eq!(filled(0, 8, 4), "");
+    }
+
+    #[test]
+    fn round_numbers_have_no_fraction() {
+        assert_eq!(
+            [1_000_000, 1_200_000, 10_000_000, 150_000_000].map(scale),
+            ["1ms", "1.2ms", "10ms", "150ms"]
+        );
+        assert_eq!([1_050_000, 999].map(scale), ["1.05ms", "999ns"]);
+    }
+
+    #[test]
+    fn percentiles_are_marked_where_they_fall() {
+        let rtt = Percentiles { p50_ns: 10, p90_ns: 20, p99_ns: 21, max_ns: 22, samples: 3 };
+        assert_eq!([marks(&rtt, 12, 15, true), marks(&rtt, 15, 30, false)], ["p50", "p90-99"]);
+        assert_eq!([marks(&rtt, 8, 30, false), marks(&rtt, 30, 40, false)], ["p50-99", ""]);
     }
 
     #[test]

@@ -1,132 +1,143 @@
 //! From a model to a frame. Pure: the same model gives the same frame.
 
-mod columns;
+mod details;
+mod empty;
+mod events;
+mod first;
 mod flows;
+mod footer;
+mod heat;
 mod help;
 mod histogram;
-mod peers;
+mod latency;
+mod order;
+mod page;
+mod past;
+mod rows;
+mod rule;
 mod style;
+mod table;
 mod vitals;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
 
-use super::keys::BINDINGS;
-use super::model::{Model, Pane};
+use super::columns::{self, Context};
+use super::model::{Level, Model, Page, Place, View};
+use super::room::{Room, SMALLEST};
+use crate::flow::Thresholds;
 use crate::sink::Scene;
-use crate::sink::format::peer;
-use crate::snapshot::{Detail, Snapshot};
+use crate::snapshot::{Selection, Snapshot};
 
-/// Below this the tables make no sense.
-const SMALLEST: (u16, u16) = (40, 8);
-/// From this height on there is room for the selected peer's flows.
-const WITH_FLOWS: u16 = 14;
-/// From this width on there is room for the histogram beside them.
-const WITH_HISTOGRAM: u16 = 76;
-/// Width of the flows where the histogram stands beside them.
-const FLOWS_WIDTH: u16 = 47;
-
-/// Draws everything.
-pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) {
+/// Draws everything. Gives how many lines of the uppermost page there is no room for.
+pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) -> usize {
     let area = frame.area();
-    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        let (columns, rows) = SMALLEST;
-        frame.render_widget(format!("tcptop needs {columns}x{rows}; q quits"), area);
-        return;
+    if !Room::of(area.as_size()).enough {
+        frame.render_widget(format!("tcptop needs {}x{}; q quits", SMALLEST.width, SMALLEST.height), area);
+        return 0;
     }
+    let foot = footer::height(model, area.width);
     let [top, middle, bottom] =
-        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1)]).areas(area);
-    match &model.snapshot {
-        Some(snapshot) => {
-            vitals::draw(frame, top, snapshot, model, scene);
-            body(frame, middle, snapshot, model);
-        }
-        None => frame.render_widget(format!("tcptop {}: starting", scene.all_interfaces()), top),
-    }
-    if model.help {
-        help::draw(frame, middle, model.help_offset);
-    }
-    footer(frame, bottom, model);
-}
-
-fn body(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
-    if snapshot.peers.is_empty() {
-        let lines = [
-            "",
-            "Waiting for connections to be opened.",
-            "",
-            "Handshakes of connections that were open before cannot be timed.",
-        ];
-        frame.render_widget(Paragraph::new(lines.map(Line::from).to_vec()).centered(), area);
-        return;
-    }
-    let Some(detail) = snapshot.detail.as_ref().filter(|_| area.height + 3 >= WITH_FLOWS) else {
-        peers::draw(frame, area, snapshot, model);
-        return;
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(foot)]).areas(area);
+    footer::draw(frame, bottom, model);
+    let Some(snapshot) = &model.snapshot else {
+        frame.render_widget(format!("tcptop {}: starting", scene.all_interfaces()), top);
+        return levels(frame, middle, model, None);
     };
-    let lower = lower_height(area.height, snapshot.peers.len());
-    let [upper, rule, lower] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lower)]).areas(area);
-    peers::draw(frame, upper, snapshot, model);
-    if area.width < WITH_HISTOGRAM {
-        frame.render_widget(ruled(rule.width, &flows_title(detail), None), rule);
-        flows::draw(frame, lower, snapshot, detail, model);
-        return;
+    let shown = Shown { snapshot, model, context: context(model, snapshot, scene) };
+    vitals::draw(frame, top, &shown);
+    body(frame, middle, &shown);
+    levels(frame, middle, model, Some(&shown))
+}
+
+/// The selected row, flow or event as a line of text, to be pasted somewhere.
+#[must_use]
+pub fn row_as_text(model: &Model, scene: &Scene) -> Option<String> {
+    let snapshot = model.snapshot.as_ref()?;
+    let context = context(model, snapshot, scene);
+    if let Some(Level { page: Page::Flow(_), .. }) = model.levels.last() {
+        return model.read.as_ref().map(|flow| columns::flows::as_text(flow, &context));
     }
-    let [left, gap, right] =
-        Layout::horizontal([Constraint::Length(FLOWS_WIDTH), Constraint::Length(2), Constraint::Fill(1)])
-            .areas(lower);
-    let title = histogram::title(detail);
-    frame.render_widget(ruled(rule.width, &flows_title(detail), Some((FLOWS_WIDTH, &title))), rule);
-    frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
-    flows::draw(frame, left, snapshot, detail, model);
-    histogram::draw(frame, right, detail);
-}
-
-/// Height of the lower part: a bit less than half, and what the peers leave over on a tall screen.
-fn lower_height(height: u16, peers: usize) -> u16 {
-    let left_over = height.saturating_sub(u16::try_from(peers).unwrap_or(u16::MAX).saturating_add(3));
-    (height * 9 / 20).clamp(5, 18).max(left_over.min(height * 11 / 20))
-}
-
-fn flows_title(detail: &Detail) -> String {
-    format!("flows of {}", peer(&detail.peer))
-}
-
-/// A rule with titles in it: `── title ────┬── title ────`.
-fn ruled(width: u16, left: &str, right: Option<(u16, &str)>) -> String {
-    let width = usize::from(width);
-    let (split, right) = right.map_or((width, None), |(split, right)| (usize::from(split), Some(right)));
-    let mut rule = columns::shorten(&format!("── {left} "), split);
-    pad(&mut rule, split);
-    if let Some(right) = right {
-        rule.push_str(&columns::shorten(&format!("┬── {right} "), width.saturating_sub(split)));
-        pad(&mut rule, width);
-    }
-    rule
-}
-
-fn pad(rule: &mut String, width: usize) {
-    let missing = width.saturating_sub(rule.chars().count());
-    rule.push_str(&"─".repeat(missing));
-}
-
-fn footer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let other = match model.pane {
-        Pane::Peers => "flows",
-        Pane::Flows => "peers",
-    };
-    let mut line = Line::default();
-    for binding in BINDINGS {
-        let Some((key, word)) = binding.footer else { continue };
-        let word = if word == "peers/flows" { other } else { word };
-        if line.width() + key.chars().count() + word.len() + 1 > area.width.into() {
-            break;
+    match model.view {
+        View::Peers if model.sorts_flows() => flow_as_text(model, &context),
+        View::Flows => flow_as_text(model, &context),
+        View::Peers | View::Latency => {
+            model.rows().get(model.selected_row()).map(|row| columns::rows::as_text(row, &context))
         }
-        line.push_span(Span::styled(key, style::strong()));
-        line.push_span(Span::raw(format!(" {word}  ")));
+        View::Events => {
+            model.events().get(model.selected_event()).map(|event| columns::events::as_text(event, &context))
+        }
     }
-    frame.render_widget(line, area);
+}
+
+fn flow_as_text(model: &Model, context: &Context<'_>) -> Option<String> {
+    model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, context))
+}
+
+fn context<'a>(model: &'a Model, snapshot: &Snapshot, scene: &'a Scene) -> Context<'a> {
+    Context { now_ns: snapshot.taken_ns, scene, names: &model.names, own_session: model.own_session }
+}
+
+/// What the views draw.
+#[derive(Clone, Copy, Debug)]
+struct Shown<'a> {
+    snapshot: &'a Snapshot,
+    model: &'a Model,
+    context: Context<'a>,
+}
+
+impl Shown<'_> {
+    /// Does this belong to the selected row? While the display is held another one can be selected, of which nothing
+    /// is known but its line.
+    fn is_held(&self, selection: &Selection) -> bool {
+        let rows = self.model.rows();
+        let selected = rows.get(self.model.selected_row());
+        !self.model.frozen || selected.is_none_or(|row| row.key == selection.row.key)
+    }
+}
+
+fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    if shown.snapshot.row_count == 0 && shown.model.view != View::Events {
+        return empty::nothing_yet(frame, area, &shown.context);
+    }
+    match shown.model.view {
+        View::Peers => first::draw(frame, area, shown),
+        View::Flows => flows::draw_all(frame, area, shown),
+        View::Latency => latency::draw(frame, area, shown),
+        View::Events => events::draw(frame, area, shown),
+    }
+}
+
+/// Draws what lies over the view. Gives how many of its lines there is no room for.
+fn levels(frame: &mut Frame<'_>, area: Rect, model: &Model, shown: Option<&Shown<'_>>) -> usize {
+    let Some(level) = model.levels.last() else { return 0 };
+    let text = match (level.page, shown) {
+        (Page::Order, _) => {
+            order::draw(frame, area, model, level.line);
+            return usize::MAX;
+        }
+        (Page::Help(place), _) => {
+            let thresholds = shown.map_or_else(Thresholds::default, |shown| shown.snapshot.thresholds);
+            help::lines(place, &thresholds)
+        }
+        (Page::Row, Some(shown)) => details::row(shown).lines(),
+        (Page::Flow(_), Some(shown)) => details::flow(shown).lines(),
+        (Page::Row | Page::Flow(_), None) => return 0,
+    };
+    page::draw(frame, area, text, level.line)
+}
+
+/// The word for a place, above its help.
+const fn place_name(place: Place) -> &'static str {
+    match place {
+        Place::Rows => "peers",
+        Place::FlowPane => "flows of a peer",
+        Place::Flows => "flows",
+        Place::Latency => "latency",
+        Place::Events => "events",
+        Place::Details => "details",
+        Place::Help => "help",
+        Place::Order => "sort by",
+        Place::Prompt => "filter",
+    }
 }

@@ -6,22 +6,27 @@ use ratatui::style::{Color, Modifier, Style};
 use crate::flow::{Outcome, Verdict};
 
 /// Titles and keys.
-pub(super) fn strong() -> Style {
+pub(super) const fn strong() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }
 
-/// What matters less.
-pub(super) fn faint() -> Style {
-    Style::new().fg(Color::DarkGray)
+/// The title of what rows are sorted by.
+pub(super) const fn underlined() -> Style {
+    Style::new().add_modifier(Modifier::UNDERLINED)
 }
 
-/// What is missing from the figures.
-pub(super) fn alarm() -> Style {
+/// What matters less. Not in dark grey: some palettes have the background's colour there.
+pub(super) const fn faint() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
+}
+
+/// What is missing from the figures, and what makes no sense.
+pub(super) const fn alarm() -> Style {
     Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)
 }
 
 /// A row with this verdict.
-pub(super) fn verdict(verdict: Option<Verdict>) -> Style {
+pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
     match verdict {
         Some(Verdict::NoAnswer) => Style::new().fg(Color::Red),
         Some(Verdict::Refuses) => Style::new().fg(Color::Magenta),
@@ -31,8 +36,13 @@ pub(super) fn verdict(verdict: Option<Verdict>) -> Style {
     }
 }
 
+/// Round-trip times from `from_ns` on, where those from `slow_ns` on are slow.
+pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
+    verdict(slow_ns.filter(|slow_ns| from_ns >= *slow_ns).map(|_| Verdict::Slow))
+}
+
 /// A flow with this outcome.
-pub(super) fn outcome(outcome: Outcome) -> Style {
+pub(super) const fn outcome(outcome: Outcome) -> Style {
     match outcome {
         Outcome::Unanswered | Outcome::HalfOpen => verdict(Some(Verdict::NoAnswer)),
         Outcome::Refused | Outcome::Reset => verdict(Some(Verdict::Refuses)),

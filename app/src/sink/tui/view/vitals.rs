@@ -1,25 +1,28 @@
 //! Two lines that are always there: can this be trusted, and how is it going?
 
 use ratatui::Frame;
-use ratatui::layout::Rect;
+use ratatui::layout::{Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::style;
+use super::{Shown, style};
 use crate::sink::Scene;
-use crate::sink::format::{age, clock, maybe_duration, percent, rate};
+use crate::sink::format::{age, brief, brief_rate, clock, maybe_duration, percent};
+use crate::sink::tui::columns::{Context, shorten};
 use crate::sink::tui::model::Model;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Group, Snapshot};
+
+/// A filter is never left out: at least this much of it is shown.
+const LEAST_FILTER: usize = 16;
 
 /// Draws both.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model, scene: &Scene) {
-    let [first, second] = area.layout(&ratatui::layout::Layout::vertical([1, 1]));
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, model, context: Context { scene, .. } } = shown;
+    let [first, second] = area.layout(&Layout::vertical([1, 1]));
     let right = right(snapshot, scene);
-    let room = usize::from(first.width).saturating_sub(right.width() + 1);
-    let left = left(snapshot, model, scene, room);
-    let gap = " ".repeat(usize::from(first.width).saturating_sub(left.width() + right.width()));
-    let spans = left.spans.into_iter().chain([Span::raw(gap)]).chain(right.spans);
-    frame.render_widget(Line::from(spans.collect::<Vec<_>>()), first);
+    let room = usize::from(first.width).saturating_sub(right.width() + 2);
+    frame.render_widget(left(snapshot, model, scene, room), first);
+    frame.render_widget(right.right_aligned(), first);
     frame.render_widget(figures(snapshot, second.width.into()), second);
 }
 
@@ -27,66 +30,116 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model
 fn right(snapshot: &Snapshot, scene: &Scene) -> Line<'static> {
     let lost = snapshot.losses.total();
     let look = if lost > 0 { style::alarm() } else { Style::new() };
-    let time = scene.time_of_day(snapshot.taken_ns);
-    let to_the_second = time.split('.').next().unwrap_or_default().to_owned();
-    Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {to_the_second}"))])
+    let time = to_the_second(snapshot.taken_ns, scene);
+    Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {time}"))])
+}
+
+fn to_the_second(ns: u64, scene: &Scene) -> String {
+    scene.time_of_day(ns).split('.').next().unwrap_or_default().to_owned()
+}
+
+/// A fact of the first line. Those of a lower rank are left out, whole, where there is no room.
+struct Fact {
+    rank: u8,
+    text: String,
+    look: Style,
 }
 
 fn left(snapshot: &Snapshot, model: &Model, scene: &Scene, room: usize) -> Line<'static> {
-    let up_ns = snapshot.taken_ns.saturating_sub(snapshot.started_ns);
-    let state = match (model.frozen_for_ns(), &model.notice) {
-        (Some(ns), _) => Some(format!("FROZEN {}", age(ns))),
-        (None, Some(notice)) => Some(notice.clone()),
-        (None, None) => None,
-    };
-    let facts = [
-        format!("tcptop {} {}", scene.all_interfaces(), scene.how),
-        format!("up {}", clock(up_ns)),
-        format!("window {}", age(snapshot.window_ns)),
-    ];
-    let mut line = Line::default();
-    for (text, look) in
-        state.map(|text| (text, style::alarm())).into_iter().chain(facts.map(|text| (text, Style::new())))
-    {
-        // What does not fit is left out whole.
-        if line.width() + 2 + text.chars().count() <= room || line.spans.is_empty() {
-            let gap = if line.spans.is_empty() { "" } else { "  " };
-            line.push_span(Span::styled(format!("{gap}{text}"), look));
-        }
+    let mut facts = facts(snapshot, model, scene, room);
+    let length = |facts: &[Fact]| facts.iter().map(|fact| fact.text.chars().count() + 2).sum::<usize>();
+    while length(&facts) > room + 2 && facts.len() > 1 {
+        let least = facts.iter().map(|fact| fact.rank).max().unwrap_or(0);
+        facts.retain(|fact| fact.rank < least);
     }
-    line
+    let spans = facts.into_iter().enumerate().map(|(index, fact)| {
+        let gap = if index == 0 { "" } else { "  " };
+        Span::styled(format!("{gap}{}", fact.text), fact.look)
+    });
+    Line::from(spans.collect::<Vec<_>>())
 }
 
-/// What is left out first when the line is too narrow.
-const EXPENDABLE: [&str; 3] = ["p90", "p50", "new"];
+fn facts(snapshot: &Snapshot, model: &Model, scene: &Scene, room: usize) -> Vec<Fact> {
+    let fact = |rank, text| Some(Fact { rank, text, look: Style::new() });
+    let alarm = |rank, text| Some(Fact { rank, text, look: style::alarm() });
+    let strong = |rank, text| Some(Fact { rank, text, look: style::strong() });
+    let sort = if model.sorts_flows() {
+        (model.query.flow_sort.by.name(), model.query.flow_sort.reversed)
+    } else {
+        (model.query.sort.by.name(), model.query.sort.reversed)
+    };
+    let filter = model.query.filter.to_string();
+    let facts = [
+        model.frozen_for_ns().and_then(|ns| alarm(1, format!("FROZEN {}", age(ns)))),
+        model.notice.as_ref().and_then(|notice| alarm(2, notice.clone())),
+        fact(3, format!("tcptop {} {}", shorten(&scene.all_interfaces(), (room / 3).max(9)), scene.how)),
+        (!filter.is_empty())
+            .then(|| shorten(&format!("filter:{filter}"), (room / 3).max(LEAST_FILTER)))
+            .and_then(|text| strong(0, text)),
+        fact(8, format!("up {}", clock(snapshot.taken_ns.saturating_sub(snapshot.started_ns)))),
+        (snapshot.counted_ns > snapshot.started_ns)
+            .then(|| format!("since {}", to_the_second(snapshot.counted_ns, scene)))
+            .and_then(|text| strong(4, text)),
+        fact(6, format!("window {}", age(snapshot.window_ns))),
+        (model.query.group != Group::Peer)
+            .then(|| model.query.group.name())
+            .and_then(|by| fact(5, format!("by:{by}"))),
+        fact(7, format!("sort:{}{}", if sort.1 { "-" } else { "" }, sort.0)),
+        model.is_held().then(|| "HELD".to_owned()).and_then(|text| strong(4, text)),
+    ];
+    facts.into_iter().flatten().collect()
+}
 
+/// How the second line is written: the widest that fits.
+struct Wording {
+    gap: &'static str,
+    rtt: &'static str,
+    unanswered: &'static str,
+    shown: &'static [&'static str],
+}
+
+const ALL: &[&str] = &["new", "p50", "p90", "p99", "unans", "refused", "retr"];
+
+const WORDINGS: [Wording; 5] = [
+    Wording { gap: "  ", rtt: "rtt ", unanswered: "unanswered", shown: ALL },
+    Wording { gap: " ", rtt: "", unanswered: "unans", shown: ALL },
+    Wording {
+        gap: " ",
+        rtt: "",
+        unanswered: "unans",
+        shown: &["new", "p50", "p99", "unans", "refused", "retr"],
+    },
+    Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["new", "p99", "unans", "refused", "retr"] },
+    Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["p99", "unans", "refused"] },
+];
+
+/// Every figure has a width of its own, so that none moves when another changes.
 fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
+    let lines = WORDINGS.iter().map(|wording| figures_in(snapshot, wording));
+    let narrowest = figures_in(snapshot, &WORDINGS[WORDINGS.len() - 1]);
+    lines.into_iter().find(|line| line.width() <= width).unwrap_or(narrowest)
+}
+
+fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
     let outcomes = &snapshot.recent.outcomes;
     let rtt = snapshot.recent.rtt;
-    let mut facts = vec![
-        ("new", format!("{}/s", rate(snapshot.new_per_s)), false),
-        ("p50", maybe_duration(rtt.map(|rtt| rtt.p50_ns)), false),
-        ("p90", maybe_duration(rtt.map(|rtt| rtt.p90_ns)), false),
-        ("p99", maybe_duration(rtt.map(|rtt| rtt.p99_ns)), false),
-        ("│ unans", outcomes.silent().to_string(), outcomes.silent() > 0),
-        ("refused", outcomes.refused.to_string(), outcomes.refused > 0),
-        ("retr%", percent(outcomes.retransmit_share()), outcomes.retransmits() > 0),
+    let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
+    let Wording { gap, unanswered, .. } = wording;
+    let facts = [
+        ("new", format!("new {:>4}/s{gap}{}", brief_rate(snapshot.new_per_s), wording.rtt), false),
+        ("p50", format!("p50 {}{gap}", latency(rtt.map(|rtt| rtt.p50_ns))), false),
+        ("p90", format!("p90 {}{gap}", latency(rtt.map(|rtt| rtt.p90_ns))), false),
+        ("p99", format!("p99 {}{gap}", latency(rtt.map(|rtt| rtt.p99_ns))), false),
+        ("unans", format!("│{gap}{unanswered} {:>4}", brief(outcomes.silent())), outcomes.silent() > 0),
+        ("refused", format!("{gap}refused {:>4}", brief(outcomes.refused)), outcomes.refused > 0),
+        (
+            "retr",
+            format!("{gap}retr {:>4}%", percent(outcomes.retransmit_share())),
+            outcomes.retransmits() > 0,
+        ),
     ];
-    let length = |facts: &[(&str, String, bool)]| -> usize {
-        facts.iter().map(|(name, value, _)| name.chars().count() + value.chars().count() + 2).sum::<usize>()
-            + 4
-    };
-    for name in EXPENDABLE {
-        if length(&facts) > width + 1 {
-            facts.retain(|fact| fact.0 != name);
-        }
-    }
-    let gap = if length(&facts) + facts.len() <= width { "  " } else { " " };
-    let first_rtt = facts.iter().position(|(name, ..)| name.starts_with('p'));
-    let spans = facts.into_iter().enumerate().map(|(index, (name, value, matters))| {
-        let what = if Some(index) == first_rtt { "rtt " } else { "" };
-        let look = if matters { style::strong() } else { Style::new() };
-        Span::styled(format!("{what}{name} {value}{gap}"), look)
-    });
+    let shown = facts.into_iter().filter(|(name, ..)| wording.shown.contains(name));
+    let spans = shown
+        .map(|(_, text, matters)| Span::styled(text, if matters { style::strong() } else { Style::new() }));
     Line::from(spans.collect::<Vec<_>>())
 }

@@ -1,0 +1,343 @@
+//! What a picture costs: many flows are known, some come, and four times a second a snapshot is taken and drawn.
+//!
+//! Prints one line of names and numbers: processor time of each part for each picture in microseconds, and how many
+//! bytes a picture sent to the terminal. `cargo xtask bench tui` runs this and holds it against the limits.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use nix::time::{ClockId, clock_gettime};
+use probe_common::segment::mapped;
+use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
+use tcptop::clock::Anchor;
+use tcptop::flow::stats::StatsConfig;
+use tcptop::flow::{FlowTable, Limits, Thresholds};
+use tcptop::sink::Scene;
+use tcptop::sink::tui::model::{Action, Model, View};
+use tcptop::sink::tui::view;
+use tcptop::snapshot::{Camera, Filter, FlowOrder, Group, Intake, Interest, Query, Sort, Span};
+
+const S: u64 = 1_000_000_000;
+const FRAME_NS: u64 = S / 4;
+const START: u64 = 1_000 * S;
+/// Pictures until the window is full and slides.
+const WARM_UP: u64 = 60;
+const INTERFACE: u32 = 2;
+
+/// Rows of each table, as the screen asks for them.
+const ROWS: usize = 500;
+
+/// What is looked at: a name, what peers are taken together by, a filter, the order of flows, and whether the flows of
+/// all peers are looked at.
+const LOOKS: [(&str, Group, &str, FlowOrder, bool); 9] = [
+    ("first", Group::Peer, "", FlowOrder::Age, false),
+    ("first-filtered", Group::Peer, "10. p99>20ms", FlowOrder::Age, false),
+    ("hosts", Group::Host, "", FlowOrder::Age, false),
+    ("subnets", Group::Subnet, "", FlowOrder::Age, false),
+    ("services", Group::Service, "", FlowOrder::Age, false),
+    ("roles", Group::Role, "", FlowOrder::Age, false),
+    ("flows", Group::Peer, "", FlowOrder::Age, true),
+    ("flows-slow", Group::Peer, "p99>20ms", FlowOrder::Rtt, true),
+    ("flows-word", Group::Peer, "10.1.0", FlowOrder::Problem, true),
+];
+
+/// What is asked of one run.
+struct Plan {
+    flows: u64,
+    peers: u64,
+    new_per_s: u64,
+    frames: u64,
+    size: (u16, u16),
+    interest: Interest,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let plan = Plan::read(&arguments).unwrap_or_else(|wrong| {
+        eprintln!("frames: {wrong}\n  wanted: FLOWS PEERS NEW/s FRAMES WIDTHxHEIGHT LOOK");
+        std::process::exit(2);
+    });
+    let mut host = Host::new(&plan);
+    let mut frames = Frames::new(&plan);
+    for number in 0..WARM_UP + plan.frames {
+        host.pass(FRAME_NS, plan.new_per_s / 4);
+        if number == WARM_UP {
+            frames.forget();
+            host.cpu_ns = 0;
+        }
+        frames.take(&mut host, &plan.interest);
+    }
+    println!("{}", frames.report(&host, plan.frames));
+}
+
+impl Plan {
+    fn read(arguments: &[String]) -> Result<Self, String> {
+        let [flows, peers, new_per_s, frames, size, look] = arguments else {
+            return Err(format!("{} arguments", arguments.len()));
+        };
+        let number = |text: &String| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));
+        let (width, height) = size.split_once('x').ok_or("no size")?;
+        let side = |text: &str| text.parse::<u16>().map_err(|error| error.to_string());
+        Ok(Self {
+            flows: number(flows)?,
+            peers: number(peers)?.max(1),
+            new_per_s: number(new_per_s)?,
+            frames: number(frames)?.max(1),
+            size: (side(width)?, side(height)?),
+            interest: interest(look)?,
+        })
+    }
+}
+
+fn interest(look: &str) -> Result<Interest, String> {
+    let known = LOOKS.iter().find(|(name, ..)| *name == look);
+    let names = || LOOKS.map(|(name, ..)| name).join(", ");
+    let &(_, group, filter, by, all_flows) = known.ok_or_else(|| format!("{look} is none of {}", names()))?;
+    let mut filter: Filter = filter.parse().map_err(|error| format!("{filter}: {error}"))?;
+    filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
+    let query = Query { filter, group, flow_sort: Sort { by, reversed: false }, ..Query::default() };
+    Ok(Interest {
+        query,
+        rows: ROWS,
+        selected_flows: ROWS,
+        flows: if all_flows { ROWS } else { 0 },
+        incidents: ROWS,
+        past: true,
+        ..Interest::totals(Span::Window)
+    })
+}
+
+/// A host with many connections.
+struct Host {
+    table: FlowTable,
+    now_ns: u64,
+    opened: u64,
+    peers: u64,
+    random: fastrand::Rng,
+    cpu_ns: u64,
+    camera: Camera,
+}
+
+impl Host {
+    fn new(plan: &Plan) -> Self {
+        let stats =
+            StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
+        let flows = usize::try_from(plan.flows).unwrap_or(usize::MAX);
+        let table = FlowTable::new(&Limits { flows, handshakes: None, stats });
+        let mut host = Self {
+            table,
+            now_ns: START,
+            opened: 0,
+            peers: plan.peers,
+            random: fastrand::Rng::with_seed(1),
+            cpu_ns: 0,
+            camera: Camera::default(),
+        };
+        // They were opened within the last minutes, and last.
+        for _ in 0..100 {
+            host.pass(2 * S, plan.flows / 100);
+        }
+        host
+    }
+
+    /// Time passes, and so many connections are opened meanwhile.
+    fn pass(&mut self, by_ns: u64, new: u64) {
+        let began_ns = cpu_ns();
+        for number in 0..new {
+            self.open(self.now_ns + by_ns * number / new);
+        }
+        self.now_ns += by_ns;
+        self.table.expire(self.now_ns);
+        let events = self.table.take_events();
+        self.camera.note(&events);
+        self.cpu_ns += cpu_ns() - began_ns;
+    }
+
+    /// Of a hundred connections 95 are established, of which 5 have to repeat their SYN; 3 are refused, 2 not answered.
+    fn open(&mut self, now_ns: u64) {
+        let number = self.opened;
+        self.opened += 1;
+        // Some peers are much busier than others.
+        let share = self.random.f64();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a choice"
+        )]
+        let peer = (share * share * share * self.peers as f64) as u64;
+        let rtt_ns = (200_000 + peer % 97 * 500_000) * (80 + self.random.u64(0..40)) / 100;
+        let (local, remote) = ends(number, peer);
+        let isn = u32::try_from(number & 0xffff_ffff).unwrap_or(0);
+        let record = |after_ns, kind, flags, out: bool, seq: u32, ack| {
+            let (source, destination) = if out { (local, remote) } else { (remote, local) };
+            let direction = if out { Direction::Egress } else { Direction::Ingress };
+            let time_ns = now_ns + after_ns;
+            segment(time_ns, kind, flags, direction, source, destination, seq, ack)
+        };
+        let mut pass = |record: Record| self.table.handle(&record);
+        pass(record(0, Kind::Syn, TcpFlags::SYN, true, isn, 0));
+        match number % 100 {
+            0..2 => return,
+            2..5 => {
+                return pass(record(rtt_ns, Kind::Rst, TcpFlags::RST.with(TcpFlags::ACK), false, 0, isn + 1));
+            }
+            5..10 => pass(record(1, Kind::Syn, TcpFlags::SYN, true, isn, 0)),
+            _ => {}
+        }
+        pass(record(rtt_ns, Kind::SynAck, TcpFlags::SYN.with(TcpFlags::ACK), false, 7, isn.wrapping_add(1)));
+        pass(record(rtt_ns + 20_000, Kind::Ack, TcpFlags::ACK, true, isn.wrapping_add(1), 8));
+    }
+}
+
+/// Every peer is an address of its own; one of three speaks IPv6.
+fn ends(number: u64, peer: u64) -> (Endpoint, Endpoint) {
+    let port = u16::try_from(1_024 + number % 64_000).unwrap_or(1_024);
+    let [.., a, b, c] = peer.to_be_bytes();
+    let address = |own: u8| match peer % 3 {
+        0 => [0x20, 1, 0xd, 0xb8, own, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c],
+        _ => mapped([10 + own, a, b, c]),
+    };
+    // Ports alone are too few.
+    let [.., host] = (number / 64_000).to_be_bytes();
+    let local = match peer % 3 {
+        0 => [0x20, 1, 0xd, 0xb8, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host],
+        _ => mapped([172, 16, 0, host]),
+    };
+    (Endpoint { address: local, port }, Endpoint { address: address(1), port: 443 })
+}
+
+#[allow(clippy::too_many_arguments, reason = "a record has that many parts")]
+fn segment(
+    time_ns: u64,
+    kind: Kind,
+    flags: TcpFlags,
+    direction: Direction,
+    source: Endpoint,
+    destination: Endpoint,
+    seq: u32,
+    ack: u32,
+) -> Record {
+    Record {
+        time_ns,
+        interface: INTERFACE,
+        kind,
+        direction,
+        source,
+        destination,
+        seq,
+        ack,
+        flags,
+        payload_len: 0,
+        timestamps: Timestamps::default(),
+        segments: 1,
+        arrival: Arrival::NEW,
+        volumes: Default::default(),
+    }
+}
+
+/// Takes pictures and draws them.
+struct Frames {
+    terminal: Terminal<CrosstermBackend<Counted>>,
+    /// Bytes that were written to it.
+    written: Rc<Cell<u64>>,
+    model: Model,
+    scene: Scene,
+    snapshot_ns: Vec<u64>,
+    draw_ns: Vec<u64>,
+    sent: Vec<u64>,
+}
+
+impl Frames {
+    fn new(plan: &Plan) -> Self {
+        let (width, height) = plan.size;
+        let options = TerminalOptions { viewport: Viewport::Fixed(Rect::new(0, 0, width, height)) };
+        let written = Rc::default();
+        let backend = CrosstermBackend::new(Counted(Rc::clone(&written)));
+        let terminal = Terminal::with_options(backend, options).expect("its size is given");
+        let scene = Scene {
+            interfaces: BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]),
+            how: "tcx",
+            anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        let mut model = Model::new(plan.interest.query.clone());
+        if plan.interest.flows > 0 {
+            model.update(Action::Show(View::Flows));
+        }
+        Self {
+            terminal,
+            written,
+            model,
+            scene,
+            snapshot_ns: Vec::new(),
+            draw_ns: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, host: &mut Host, interest: &Interest) {
+        let intake = Intake { started_ns: START, records: host.opened, ..Intake::default() };
+        let began_ns = cpu_ns();
+        let snapshot = host.camera.take(&host.table, &intake, interest, host.now_ns);
+        let taken_ns = cpu_ns();
+        let sent_before = self.written.get();
+        self.model.refresh(Arc::new(snapshot));
+        let (model, scene) = (&self.model, &self.scene);
+        let draw = |frame: &mut ratatui::Frame<'_>| {
+            view::draw(frame, model, scene);
+        };
+        self.terminal.draw(draw).expect("a counter takes all");
+        self.draw_ns.push(cpu_ns() - taken_ns);
+        self.snapshot_ns.push(taken_ns - began_ns);
+        self.sent.push(self.written.get() - sent_before);
+    }
+
+    fn forget(&mut self) {
+        (self.snapshot_ns, self.draw_ns, self.sent) = Default::default();
+    }
+
+    fn report(&self, host: &Host, frames: u64) -> String {
+        let mean = |all: &[u64]| all.iter().sum::<u64>() / frames;
+        let most = |all: &[u64]| all.iter().max().copied().unwrap_or(0);
+        format!(
+            "flows {} peers {} table_us {} snapshot_us {} snapshot_max_us {} draw_us {} draw_max_us {} bytes {} bytes_max {}",
+            host.table.len(),
+            host.table.stats().len(),
+            host.cpu_ns / frames / 1_000,
+            mean(&self.snapshot_ns) / 1_000,
+            most(&self.snapshot_ns) / 1_000,
+            mean(&self.draw_ns) / 1_000,
+            most(&self.draw_ns) / 1_000,
+            mean(&self.sent),
+            most(&self.sent),
+        )
+    }
+}
+
+/// Counts what is written to it.
+struct Counted(Rc<Cell<u64>>);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.set(self.0.get() + bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Processor time of this thread, in nanoseconds: what others do on the machine is not in it.
+fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock");
+    u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).expect("time does not run backwards")
+}

@@ -1,0 +1,80 @@
+//! Draws pictures of the screen: a capture is watched as if it were live, and its last moment shown in every view.
+//!
+//! `cargo xtask screenshots` runs it. Time is the capture's alone, so that the same capture gives the same pictures.
+
+mod svg;
+mod watch;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::layout::Size;
+use tcptop::sink::tui::look::Look;
+use tcptop::sink::tui::model::Model;
+use tcptop::sink::tui::{keys, view};
+use tcptop::snapshot::Query;
+
+use watch::Watch;
+
+const USUAL: (u16, u16) = (80, 24);
+const LARGE: (u16, u16) = (160, 50);
+const MONOCHROME: Look = Look { colour: false, ascii: false };
+const ASCII: Look = Look { colour: true, ascii: true };
+
+/// A picture: its name, its size, what the terminal can show, and the keys that lead to it.
+struct Shot(&'static str, (u16, u16), Look, &'static [KeyCode]);
+
+const DOWN: KeyCode = KeyCode::Down;
+
+const fn letter(letter: char) -> KeyCode {
+    KeyCode::Char(letter)
+}
+
+const SHOTS: [Shot; 12] = [
+    Shot("first-80x24", USUAL, Look::FULL, &[]),
+    Shot("first-160x50", LARGE, Look::FULL, &[DOWN, DOWN]),
+    Shot("slow-peer", USUAL, Look::FULL, &[DOWN, DOWN]),
+    Shot("flows", USUAL, Look::FULL, &[letter('2')]),
+    Shot("latency", USUAL, Look::FULL, &[DOWN, DOWN, letter('3')]),
+    Shot("events", USUAL, Look::FULL, &[letter('4')]),
+    Shot("peer-details", USUAL, Look::FULL, &[DOWN, DOWN, KeyCode::Enter]),
+    Shot("flow-details", USUAL, Look::FULL, &[DOWN, DOWN, KeyCode::Right, DOWN, KeyCode::Enter]),
+    Shot("by-subnet", USUAL, Look::FULL, &[letter('b'), letter('b'), letter('b')]),
+    Shot("help", USUAL, Look::FULL, &[letter('?')]),
+    Shot("monochrome", USUAL, MONOCHROME, &[]),
+    Shot("ascii", USUAL, ASCII, &[DOWN, DOWN]),
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, capture, folder] = &arguments[..] else {
+        return Err("usage: screenshots CAPTURE FOLDER".into());
+    };
+    let watch = Watch::to_the_end(capture)?;
+    for shot in SHOTS {
+        fs::write(Path::new(folder).join(format!("{}.svg", shot.0)), draw(&watch, &shot)?)?;
+    }
+    Ok(())
+}
+
+fn draw(watch: &Watch, Shot(_, (width, height), look, keys): &Shot) -> Result<String, Box<dyn Error>> {
+    let mut model = Model::new(Query::default());
+    model.size = Size { width: *width, height: *height };
+    model.own_session = Some(watch::own_session());
+    model.refresh(watch.picture(&model));
+    for key in *keys {
+        let action = keys::action(&KeyEvent::new(*key, KeyModifiers::NONE), model.place());
+        model.update(action.ok_or("a key that does nothing here")?);
+        model.refresh(watch.picture(&model));
+    }
+    let mut terminal = Terminal::new(TestBackend::new(*width, *height))?;
+    let drawn = terminal.draw(|frame| {
+        view::draw(frame, &model, &watch.scene);
+        look.reduce(frame.buffer_mut());
+    })?;
+    Ok(svg::picture(drawn.buffer))
+}

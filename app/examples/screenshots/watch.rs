@@ -1,0 +1,110 @@
+//! A capture, watched as an interface is: a look four times a second of its own time.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use probe_common::Endpoint;
+use probe_common::segment::mapped;
+use tcptop::clock::Anchor;
+use tcptop::flow::stats::StatsConfig;
+use tcptop::flow::{FlowTable, Limits, Thresholds};
+use tcptop::sink::Scene;
+use tcptop::sink::tui::model::Model;
+use tcptop::snapshot::{Camera, Intake, Interest, Snapshot, Span};
+use tcptop::source::capture::{Capture, Locals, Next};
+use tcptop::source::replay::ReplaySource;
+
+const S: u64 = 1_000_000_000;
+/// How often there is a new picture.
+const REFRESH_NS: u64 = S / 4;
+/// How often it is seen what flows have sent.
+const SWEEP_NS: u64 = S;
+const FLOWS: usize = 65_536;
+/// The host that the capture is from.
+const LOCAL: [&str; 2] = ["10.20.0.5", "2001:db8:20::5"];
+
+/// The session that the capture was made through.
+pub(crate) fn own_session() -> [Endpoint; 2] {
+    let end = |address, port| Endpoint { address: mapped(address), port };
+    [end([10, 20, 0, 5], 22), end([192, 0, 2, 7], 50_122)]
+}
+
+/// What is known at the end of the capture.
+pub(crate) struct Watch {
+    pub(crate) scene: Scene,
+    table: FlowTable,
+    camera: Camera,
+    intake: Intake,
+    now_ns: u64,
+}
+
+impl Watch {
+    pub(crate) fn to_the_end(path: &str) -> Result<Self, Box<dyn Error>> {
+        let locals = LOCAL.iter().map(|text| text.parse()).collect::<Result<_, String>>()?;
+        let mut source = ReplaySource::new(Capture::open(path)?, FLOWS, Locals(locals));
+        let stats =
+            StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
+        let mut watch = Self {
+            scene: Scene {
+                interfaces: BTreeMap::from([(1, "enp0s1".to_owned())]),
+                how: "replay",
+                anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
+                zone: TimeZone::UTC,
+            },
+            table: FlowTable::new(&Limits { flows: FLOWS, handshakes: None, stats }),
+            camera: Camera::default(),
+            intake: Intake::default(),
+            now_ns: 0,
+        };
+        loop {
+            match source.step()? {
+                Next::Packet(step) => {
+                    watch.wait_until(step.time_ns, &source);
+                    watch.intake.records += u64::from(step.record.is_some());
+                    step.record.iter().for_each(|record| watch.table.handle(record));
+                }
+                Next::Starved => source.refill()?,
+                Next::End => break,
+            }
+        }
+        // To the next full second, as the clock in the first line shows no others.
+        watch.wait_until(watch.now_ns.next_multiple_of(S), &source);
+        Ok(watch)
+    }
+
+    /// Lets time pass, with all the looks that fall into it.
+    fn wait_until(&mut self, time_ns: u64, source: &ReplaySource) {
+        if self.now_ns == 0 {
+            (self.now_ns, self.intake.started_ns) = (time_ns, time_ns);
+        }
+        while (self.now_ns / REFRESH_NS + 1) * REFRESH_NS <= time_ns {
+            self.now_ns = (self.now_ns / REFRESH_NS + 1) * REFRESH_NS;
+            self.look(source);
+        }
+        self.now_ns = time_ns;
+        self.table.expire(time_ns);
+    }
+
+    fn look(&mut self, source: &ReplaySource) {
+        self.table.expire(self.now_ns);
+        if self.now_ns.is_multiple_of(SWEEP_NS) {
+            for flow in source.volumes() {
+                self.table.take_volumes(&flow, self.now_ns);
+            }
+        }
+        self.camera.note(&self.table.take_events());
+        self.intake.counters = *source.counters();
+        let interest = Interest { rows: 500, ..Interest::totals(Span::Window) };
+        // The picture itself is not shown, but what changes from one to the next is remembered.
+        let _ = self.camera.take(&self.table, &self.intake, &interest, self.now_ns);
+    }
+
+    /// What the screen wants to see.
+    pub(crate) fn picture(&self, model: &Model) -> Arc<Snapshot> {
+        let mut camera = self.camera.clone();
+        Arc::new(camera.take(&self.table, &self.intake, &model.interest(), self.now_ns))
+    }
+}

@@ -1,0 +1,245 @@
+//! Tables as lists of columns. One list for each table: the screen, `--columns`, the help and the README are
+//! all made from it.
+
+pub mod events;
+pub mod flows;
+pub mod rows;
+
+use std::net::Ipv6Addr;
+
+use probe_common::Endpoint;
+
+use super::names::Names;
+use crate::flow::PeerKey;
+use crate::sink::Scene;
+use crate::sink::format::{
+    UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
+};
+use crate::snapshot::RowKey;
+
+/// A column of rows of type `Row` that can be sorted by an `Order`.
+#[derive(Debug)]
+pub struct Column<Row, Order: 'static> {
+    /// What it is called in `--columns` and in the README.
+    pub name: &'static str,
+    /// What stands above it.
+    pub title: &'static str,
+    /// How wide it is; 0 for the one that takes what is left.
+    pub width: u16,
+    /// The higher the earlier it gives way on a narrow terminal; 0 never does.
+    pub priority: u8,
+    /// Where it stands in its width.
+    pub side: Side,
+    /// What it says, in words.
+    pub meaning: &'static str,
+    /// What stands in it.
+    pub value: fn(&Row, &Context<'_>) -> Value,
+    /// What sorts by it, if anything does.
+    pub order: Option<Order>,
+}
+
+/// Where a text stands in a column that is wider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Words.
+    Left,
+    /// Figures: their digits stand below each other.
+    Right,
+}
+
+/// What the cells need beside the row.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// When the picture was taken, in nanoseconds of the monotonic clock.
+    pub now_ns: u64,
+    /// Names of interfaces and the wall clock.
+    pub scene: &'a Scene,
+    /// Names of addresses, where they are wanted.
+    pub names: &'a Names,
+    /// This host's end of the SSH session that carries the screen, and the other end.
+    pub own_session: Option<[Endpoint; 2]>,
+}
+
+/// What stands in a cell, before it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Words.
+    Text(String),
+    /// Nanoseconds, where they are known.
+    Duration(Option<u64>),
+    /// At most so many nanoseconds: nothing tells exactly.
+    Below(u64),
+    /// How many.
+    Count(u64),
+    /// How many, where that is known.
+    MaybeCount(Option<u64>),
+    /// How many bytes.
+    Bytes(u64),
+    /// How many a second.
+    Rate(f64),
+    /// A share of one, where there is any.
+    Share(Option<f64>),
+    /// Nanoseconds in two units, where they are known.
+    Age(Option<u64>),
+}
+
+impl Value {
+    /// As it is written. Figures are never wider than 6 columns, but for `Below` with 7.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Duration(ns) => maybe_duration(*ns),
+            Self::Below(ns) => format!("<{}", maybe_duration(Some(*ns))),
+            Self::Count(number) => count(*number),
+            Self::MaybeCount(number) => number.map_or_else(|| UNKNOWN.to_owned(), count),
+            Self::Bytes(number) => bytes(*number),
+            Self::Rate(per_s) => rate(*per_s),
+            Self::Share(share) => percent(*share),
+            Self::Age(ns) => ns.map_or_else(|| UNKNOWN.to_owned(), age),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// A row's name, with the host's where that is wanted and known.
+    #[must_use]
+    pub fn row(&self, key: &RowKey) -> String {
+        match key {
+            RowKey::Peer(key) => self.peer(key),
+            RowKey::Host { address, .. } => {
+                self.names.of(address).map_or_else(|| row_name(key, self.scene), str::to_owned)
+            }
+            RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
+                row_name(key, self.scene)
+            }
+        }
+    }
+
+    /// A peer's name, likewise.
+    #[must_use]
+    pub fn peer(&self, key: &PeerKey) -> String {
+        let arrow = if key.inbound { "→" } else { "" };
+        match self.names.of(&key.service.address) {
+            Some(name) => format!("{name}{arrow}:{}", key.service.port),
+            None => peer(key),
+        }
+    }
+
+    /// An endpoint with its host's name.
+    #[must_use]
+    pub fn endpoint(&self, end: &Endpoint) -> String {
+        let name = self.names.of(&end.address).map(|name| format!(" ({name})")).unwrap_or_default();
+        format!("{}{name}", endpoint(end))
+    }
+
+    /// Is this the connection that carries the screen?
+    #[must_use]
+    pub fn is_own_session(&self, local: &Endpoint, remote: &Endpoint) -> bool {
+        self.own_session == Some([*local, *remote])
+    }
+}
+
+/// The columns that fit into `width`, one space between two, and how wide the flexible one is. It is at least
+/// `least` wide.
+#[must_use]
+pub fn fit<Row, Order>(
+    all: &[&'static Column<Row, Order>],
+    width: u16,
+    least: u16,
+) -> (Vec<&'static Column<Row, Order>>, u16) {
+    let mut chosen = all.to_vec();
+    loop {
+        let fixed: u16 = chosen.iter().filter(|column| column.width > 0).map(|column| column.width + 1).sum();
+        // Without a flexible column the space before the first one is not needed.
+        let is_flexible = chosen.iter().any(|column| column.width == 0);
+        let (fixed, least) = if is_flexible { (fixed, least) } else { (fixed.saturating_sub(1), 0) };
+        let left = width.saturating_sub(fixed);
+        let expendable = chosen.iter().map(|column| column.priority).max().unwrap_or(0);
+        if (fixed <= width && left >= least) || expendable == 0 {
+            return (chosen, left);
+        }
+        chosen.retain(|column| column.priority < expendable);
+    }
+}
+
+/// The columns of these names, in this order.
+///
+/// # Errors
+/// The first name that there is no column of.
+pub fn named<Row, Order>(
+    all: &'static [Column<Row, Order>],
+    names: &str,
+) -> Result<Vec<&'static str>, String> {
+    let known = || all.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
+    let find = |name: &str| {
+        let found = all.iter().find(|column| column.name == name.trim()).map(|column| column.name);
+        found.ok_or_else(|| {
+            format!("there is no column `{}`; there are: {}", name.trim().escape_debug(), known())
+        })
+    };
+    names.split(',').map(find).collect()
+}
+
+/// Cuts a text in the middle, visibly: both ends of an address tell more than its middle.
+#[must_use]
+pub fn shorten(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let head = kept / 2;
+    let tail = kept - head;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).take(width).collect()
+}
+
+/// Numbers that are compared by people read from the left: an address as text.
+#[must_use]
+pub fn address(address: &[u8; 16]) -> String {
+    Ipv6Addr::from(*address).to_canonical().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Test = Column<u64, ()>;
+
+    const fn column(name: &'static str, width: u16, priority: u8) -> Test {
+        let value = |row: &u64, _: &Context<'_>| Value::Count(*row);
+        Column { name, title: "", width, priority, side: Side::Right, meaning: "", value, order: None }
+    }
+
+    static COLUMNS: [Test; 3] = [column("name", 0, 0), column("a", 5, 0), column("b", 5, 1)];
+
+    #[test]
+    fn texts_are_cut_in_the_middle() {
+        assert_eq!(shorten("[2001:db8:1:2:3:4:5:8d]:443", 20), "[2001:db8…:5:8d]:443");
+        assert_eq!(shorten("10.0.0.1:80", 11), "10.0.0.1:80");
+        assert_eq!(shorten("abc", 1), "…");
+        assert_eq!(shorten("abc", 0), "");
+    }
+
+    #[test]
+    fn columns_give_way_by_priority() {
+        let all: Vec<&Test> = COLUMNS.iter().collect();
+        let names = |width| {
+            let (chosen, left) = fit(&all, width, 10);
+            (chosen.iter().map(|column| column.name).collect::<Vec<_>>(), left)
+        };
+        assert_eq!(names(30), (vec!["name", "a", "b"], 18));
+        assert_eq!(names(20), (vec!["name", "a"], 14));
+        assert_eq!(names(8), (vec!["name", "a"], 2));
+        let (rigid, _) = fit(&all[1..], 11, 10);
+        assert_eq!(rigid.len(), 2, "two columns of 5 and a space between");
+        assert_eq!(fit(&all[1..], 10, 10).0.len(), 1);
+    }
+
+    #[test]
+    fn columns_are_named() {
+        assert_eq!(named(&COLUMNS, "b, name"), Ok(vec!["b", "name"]));
+        let wrong = named(&COLUMNS, "b,x").unwrap_err();
+        assert_eq!(wrong, "there is no column `x`; there are: name, a, b");
+    }
+}

@@ -1,0 +1,54 @@
+//! What went wrong, newest first.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+
+use super::table::Grid;
+use super::{Shown, empty, rule, style};
+use crate::sink::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
+use crate::sink::tui::model::View;
+use crate::snapshot::{Incident, What};
+
+/// Draws a rule and as many events as fit.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, model, context } = shown;
+    let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    let matching = snapshot.incidents.matching;
+    let title = if matching == 0 { "events".to_owned() } else { format!("events: {matching}, newest first") };
+    frame.render_widget(rule::ruled(head.width, &title), head);
+    if snapshot.incidents.rows.is_empty() {
+        return empty::nothing_wrong(frame, body, snapshot, model);
+    }
+    let is_active = model.view == View::Events;
+    let grid = Grid {
+        columns: &wanted(context.scene.interfaces.len()),
+        flexible: (LEAST_PEER, LONGEST_PEER),
+        title: "PEER",
+        order: None,
+        letter: |event, _| letter(event),
+        look: |event| look(event),
+        is_to_blame: |_, _| false,
+        selected: is_active.then(|| model.selected_event()),
+        is_active,
+    };
+    grid.draw(frame, body, &model.events().iter().collect::<Vec<_>>(), context);
+}
+
+fn letter(event: &Incident) -> char {
+    match &event.what {
+        What::Lost { .. } => '!',
+        What::Failed(_) | What::Reset(_) | What::Resent { .. } | What::Verdict { .. } => {
+            verdict(&event.what).map_or(' ', |verdict| verdict.letter())
+        }
+    }
+}
+
+fn look(event: &Incident) -> Style {
+    match &event.what {
+        What::Lost { .. } => style::alarm(),
+        What::Failed(_) | What::Reset(_) | What::Resent { .. } | What::Verdict { .. } => {
+            style::verdict(verdict(&event.what))
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A table of rows in columns, with titles and a selected row.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Rect};
+use ratatui::style::Style;
+use ratatui::text::Line;
+use ratatui::widgets::{Row as Cells, Table};
+
+use super::style;
+use crate::sink::tui::columns::{self, Column, Context, Side};
+
+/// A letter and the mark of the selected row; a space follows.
+const MARGIN: u16 = 2;
+
+/// How rows are shown.
+pub(super) struct Grid<'a, Row: 'static, Order: 'static> {
+    /// The columns that make sense, whether they fit or not.
+    pub columns: &'a [&'static Column<Row, Order>],
+    /// Least and greatest width of the flexible one.
+    pub flexible: (u16, u16),
+    /// What stands above the flexible one.
+    pub title: &'a str,
+    /// The order in use.
+    pub order: Option<Order>,
+    /// The letter in the margin.
+    pub letter: fn(&Row, &Context<'_>) -> char,
+    /// The look of a row.
+    pub look: fn(&Row) -> Style,
+    /// Does this column tell what is wrong with the row?
+    pub is_to_blame: fn(&Column<Row, Order>, &Row) -> bool,
+    /// The selected row, and whether keys go here.
+    pub selected: Option<usize>,
+    pub is_active: bool,
+}
+
+impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
+    /// Draws titles and as many rows as fit, the selected one among them.
+    pub(super) fn draw(&self, frame: &mut Frame<'_>, area: Rect, rows: &[&Row], context: &Context<'_>) {
+        let (least, greatest) = self.flexible;
+        let room = area.width.saturating_sub(MARGIN + 1);
+        let (columns, left) = columns::fit(self.columns, room, least);
+        let widths: Vec<u16> = columns
+            .iter()
+            .map(|column| if column.width == 0 { left.min(greatest) } else { column.width })
+            .collect();
+        let shown = usize::from(area.height).saturating_sub(1);
+        let first = scroll(self.selected.unwrap_or(0), rows.len(), shown);
+        let cells = rows.iter().enumerate().skip(first).take(shown).map(|(number, row)| {
+            let is_selected = self.selected == Some(number);
+            let mark = if is_selected { '▸' } else { ' ' };
+            let margin = Line::from(format!("{}{mark}", (self.letter)(row, context)));
+            let cells =
+                columns.iter().zip(&widths).map(|(column, width)| self.cell(column, *width, row, context));
+            let look = (self.look)(row);
+            let look = if is_selected && self.is_active { look.patch(style::strong()) } else { look };
+            Cells::new([margin].into_iter().chain(cells)).style(look)
+        });
+        let titles = columns.iter().zip(&widths).map(|(column, width)| self.head(column, *width));
+        let header = Cells::new([Line::default()].into_iter().chain(titles)).style(style::strong());
+        let constraints = [MARGIN].into_iter().chain(widths.iter().copied()).map(Constraint::Length);
+        let table = Table::new(cells, constraints).header(header).column_spacing(1);
+        frame.render_widget(table, area);
+    }
+
+    fn cell(
+        &self,
+        column: &Column<Row, Order>,
+        width: u16,
+        row: &Row,
+        context: &Context<'_>,
+    ) -> Line<'static> {
+        let text = columns::shorten(&(column.value)(row, context).text(), width.into());
+        let look = if (self.is_to_blame)(column, row) { style::strong() } else { Style::new() };
+        aligned(text, column.side).style(look)
+    }
+
+    /// What rows are sorted by is underlined.
+    fn head(&self, column: &Column<Row, Order>, width: u16) -> Line<'static> {
+        let title = if column.width == 0 { self.title } else { column.title };
+        let is_sorted = self.order.is_some() && column.order == self.order;
+        let look = if is_sorted { style::underlined() } else { Style::new() };
+        let text = ratatui::text::Span::styled(columns::shorten(title, width.into()), look);
+        match column.side {
+            Side::Left => Line::from(text),
+            Side::Right => Line::from(text).right_aligned(),
+        }
+    }
+}
+
+fn aligned(text: String, side: Side) -> Line<'static> {
+    match side {
+        Side::Left => Line::from(text),
+        Side::Right => Line::from(text).right_aligned(),
+    }
+}
+
+/// The first row that is shown, so that `selected` of `rows` is among the `shown`.
+fn scroll(selected: usize, rows: usize, shown: usize) -> usize {
+    selected.saturating_sub(shown / 2).min(rows.saturating_sub(shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_selected_row_is_shown() {
+        assert_eq!(scroll(0, 100, 10), 0);
+        assert_eq!(scroll(50, 100, 10), 45);
+        assert_eq!(scroll(99, 100, 10), 90);
+        assert_eq!(scroll(3, 5, 10), 0);
+    }
+}

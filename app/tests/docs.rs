@@ -1,0 +1,24 @@
+//! What the README says of tables that the program has itself.
+
+use tcptop::flow::Verdict;
+use tcptop::sink::tui::columns::rows::COLUMNS;
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn every_column_is_in_the_readme() {
+    let rows: Vec<String> = COLUMNS
+        .iter()
+        .map(|column| format!("| `{}` | {} | {} |", column.name, column.title, column.meaning))
+        .collect();
+    let table = rows.join("\n");
+    assert!(README.contains(&table), "the README's table of columns should be\n{table}");
+}
+
+#[test]
+fn every_verdict_is_in_the_readme() {
+    for verdict in Verdict::ALL {
+        let row = format!("| `{}` | ", verdict.letter());
+        assert!(README.contains(&row), "{row}");
+    }
+}

@@ -1,0 +1,237 @@
+//! The filter: how it is read and written, where it says that it makes no sense, and what it lets pass.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::{
+    ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
+use tcptop::flow::Verdict;
+use tcptop::snapshot::{Filter, Intake, Interest, Query, Snapshot, Span};
+
+const START: u64 = 1_000 * S;
+const NOW: u64 = START + 8 * S;
+
+fn filter(text: &str) -> Filter {
+    let mut filter: Filter = text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"));
+    filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
+    filter
+}
+
+#[test]
+fn what_is_read_is_written_alike() {
+    for (text, written) in [
+        ("", ""),
+        ("  web   DB1 ", "web db1"),
+        ("peer:10.0.0.0/8 port:443 p99>50ms !role:server", "peer:10.0.0.0/8 port:443 p99>50ms !role:server"),
+        (
+            "peer:10.1.2.3:443,[2001:db8::1]:80,2001:db8::/32",
+            "peer:10.1.2.3:443,[2001:db8::1]:80,2001:db8::/32",
+        ),
+        ("port:80,8000-8099 lport:1024-65535", "port:80,8000-8099 lport:1024-65535"),
+        ("p50>=1.5ms max<2s age=90m", "p50>=1500us max<2s age=90m"),
+        ("new>0.5 retr>=1 unanswered>3", "new>0.5/s retr>=1% unanswered>3"),
+        ("outcome:refused,half-open verdict:nR", "outcome:refused,half-open verdict:N,R"),
+        (r#"iface:"my if",eth0 "a b" "q\"x\\""#, r#"iface:"my if",eth0 "a b" "q\"x\\""#),
+        (
+            "10.0.0.1:80 [2001:db8::1]:443 fe80::1 dead:beef::1",
+            r#""10.0.0.1:80" "[2001:db8::1]:443" "fe80::1" "dead:beef::1""#,
+        ),
+    ] {
+        let read = filter(text);
+        assert_eq!(read.to_string(), written);
+        assert_eq!(filter(written), read, "{written}");
+    }
+}
+
+/// What makes no sense, where, and a word of what was expected there.
+#[test]
+fn a_wrong_filter_says_where() {
+    for (text, wrong, expected) in [
+        ("port:443 p99>50", "50", "with its unit"),
+        ("port:99999", "99999", "0 to 65535"),
+        ("port:90-80", "90-80", "0 to 65535"),
+        ("port:80,,81", "", "0 to 65535"),
+        ("peer:web", "web", "10.0.0.0/8"),
+        ("peer:10.0.0.0/33", "10.0.0.0/33", "10.0.0.0/8"),
+        ("peer:[::1]443", "[::1]443", "10.0.0.0/8"),
+        ("a hots:x", "hots", "a key (peer, port"),
+        ("proc:nginx", "proc", "processes are not known"),
+        ("role:servr", "servr", "client, server, local, observer"),
+        ("outcome:lost", "lost", "unanswered"),
+        ("verdict:", "", "N, R, S, L"),
+        ("verdict:NX", "NX", "N, R, S, L"),
+        ("iface:", "", "interface"),
+        ("speed>3", "speed", "a figure (p50"),
+        ("p99>", "", "with its unit"),
+        ("retr>x%", "x%", "a share"),
+        ("new>fast", "fast", "a rate"),
+        ("tries>-1", "-1", "a number"),
+        ("web !", "", "a term behind the !"),
+        (r#"ok "not closed"#, r#""not closed"#, "a closing quote"),
+        (r#"a"b"c"#, r#"a"b"c"#, "quotes around all of it"),
+        (r#"ü port:x"#, "x", "0 to 65535"),
+    ] {
+        let error = text.parse::<Filter>().expect_err(text);
+        assert_eq!(&text[error.at.clone()], wrong, "{text}: {error:?}");
+        assert!(error.expected.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_filter_is_shown_with_a_mark() {
+    let text = "ü port:443 p99>50";
+    let shown = text.parse::<Filter>().unwrap_err().shown_in(text);
+    assert_eq!(shown, "ü port:443 p99>50\n               ^^\nexpected a time with its unit, such as 50ms");
+    let missing = "p99>".parse::<Filter>().unwrap_err().shown_in("p99>");
+    assert!(missing.starts_with("p99>\n    ^\n"), "{missing}");
+}
+
+/// A slow peer, one that refuses, one that is silent, and one that connects to this host.
+fn watched() -> Watched {
+    let mut watched = Watched::new();
+    for n in 0..4 {
+        let slow = Connection::to(v4(10, 20, 3, 14, 5432), 40_000 + n);
+        let began_ns = START + u64::from(n) * S;
+        watched.see([slow.syn(began_ns), slow.syn_ack(began_ns + 210 * MS), slow.ack(began_ns + 211 * MS)]);
+    }
+    let refused = Connection::to(v4(10, 20, 4, 2, 6379), 41_000);
+    watched.see([refused.syn(START), refused.rst_of_responder(START + MS)]);
+    let silent = Connection::to(v6("2001:db8::7", 443), 42_000);
+    watched.see([silent.syn(START + S), silent.syn(START + 2 * S), silent.syn(START + 4 * S)]);
+    let from = Connection::from(v4(192, 168, 1, 9, 50_123), 22);
+    watched.see([from.syn(START), from.syn_ack(START + 50_000), from.ack(START + 9 * MS)]);
+    watched.expire(NOW);
+    watched
+}
+
+fn snapshot(text: &str) -> Snapshot {
+    let query = Query { filter: filter(text), ..Query::default() };
+    let interest =
+        Interest { query, rows: 100, flows: 100, selected_flows: 100, ..Interest::totals(Span::Window) };
+    let intake = Intake { started_ns: START, ..Intake::default() };
+    Snapshot::take(&watched().table, &intake, &interest, NOW)
+}
+
+const SLOW: &str = "10.20.3.14:5432";
+const REFUSES: &str = "10.20.4.2:6379";
+const SILENT: &str = "[2001:db8::7]:443";
+const CLIENT: &str = "192.168.1.9→:22";
+
+#[test]
+fn rows_pass_by_identity_and_by_figures() {
+    for (text, passing) in [
+        ("", &[SILENT, REFUSES, SLOW, CLIENT][..]),
+        ("peer:10.20.0.0/16", &[REFUSES, SLOW]),
+        ("!peer:10.20.0.0/16", &[SILENT, CLIENT]),
+        ("peer:10.20.3.14:5432,192.168.0.0/16", &[SLOW, CLIENT]),
+        ("peer:10.20.3.14:80", &[]),
+        ("port:22", &[CLIENT]),
+        ("port:5000-7000", &[REFUSES, SLOW]),
+        ("role:server", &[CLIENT]),
+        ("!role:server p99>50ms", &[SLOW]),
+        ("p50<50ms", &[CLIENT]),
+        ("!p50<50ms", &[SILENT, REFUSES, SLOW]),
+        ("rtt=210ms", &[SLOW]),
+        ("outcome:unanswered", &[SILENT]),
+        ("outcome:unanswered,refused", &[SILENT, REFUSES]),
+        ("refused>=1", &[REFUSES]),
+        ("retr>50%", &[SILENT]),
+        ("retransmits=2", &[SILENT]),
+        ("new>0.3/s", &[SLOW]),
+        ("verdict:RS", &[REFUSES, SLOW]),
+        ("!verdict:NRSL", &[CLIENT]),
+        ("age>=8s", &[REFUSES, SLOW, CLIENT]),
+        ("2001:db8", &[SILENT]),
+        (":443", &[SILENT]),
+        ("SERVER", &[CLIENT]),
+        ("enp0", &[SILENT, REFUSES, SLOW, CLIENT]),
+        ("iface:enp0s1 iface:eth0", &[]),
+    ] {
+        let snapshot = snapshot(text);
+        let rows: Vec<String> = snapshot.rows.iter().map(|row| row.key.to_string()).collect();
+        assert_eq!(rows, passing, "{text}");
+        assert_eq!((snapshot.matching, snapshot.row_count), (passing.len(), 4), "{text}");
+    }
+}
+
+#[test]
+fn flows_pass_by_what_is_their_own() {
+    for (text, passing) in [
+        ("", 7),
+        ("peer:10.20.3.14", 4),
+        ("lport:40000-40001", 2),
+        ("!lport:40000-40001", 5),
+        ("local:10.0.0.1:40002", 1),
+        ("local:10.0.0.1", 7),
+        ("lport:22", 1),
+        ("p99>50ms", 4),
+        ("setup>210ms", 4),
+        ("tries>1", 1),
+        ("tries=3 outcome:unanswered", 1),
+        ("role:server", 1),
+        ("role:client outcome:established", 4),
+        ("refused=1", 1),
+        ("unanswered>0", 1),
+        ("retransmits>=2", 1),
+        ("verdict:S", 4),
+        ("new>1000/s", 7),
+        ("age<6s", 1),
+        ("established", 5),
+        ("50123", 1),
+        ("\"192.168.1.9:50123\"", 1),
+        ("\"10.0.0.1:41000\"", 1),
+    ] {
+        let snapshot = snapshot(text);
+        let flows = snapshot.flows.expect("asked for");
+        assert_eq!((flows.rows.len(), flows.matching), (passing, passing), "{text}");
+    }
+}
+
+/// Terms that a row cannot be asked restrict its flows, and say so.
+#[test]
+fn terms_of_flows_leave_rows_alone() {
+    for text in ["lport:40001", "!lport:40001", "tries>5", "setup<1ms", "local:10.9.9.9", "outcome:pending"] {
+        assert_eq!(snapshot(text).rows.len(), 4, "{text}");
+        assert_eq!(filter(text).flow_terms().collect::<Vec<_>>(), [text]);
+    }
+    assert_eq!(filter("port:1 p99>1s outcome:refused").flow_terms().count(), 0);
+    let selection = snapshot("peer:10.20.3.14 lport:40001").selection.expect("there is a row");
+    assert_eq!((selection.flows.len(), selection.matching, selection.flow_count), (1, 1, 4));
+    assert_eq!(selection.row.verdict, Some(Verdict::Slow));
+}
+
+/// Bits of the grammar, so that much of what comes of them makes sense.
+fn bits() -> impl Strategy<Value = String> {
+    let bit = prop_oneof![
+        prop::sample::select(vec![
+            "peer", "port", "lport", "iface", "verdict", "outcome", "role", "p99", "retr", "new", "tries",
+            ":", ":", ":", ">", "<=", "=", "!", " ", " ", " ", "\"", "\\", ",", "-", "/", "10.0.0.1", "::1",
+            "[", "]", "443", "8", "50ms", "1.5s", "%", "/s", "refused", "server", "NR", "web", "ü",
+        ])
+        .prop_map(str::to_owned),
+        any::<char>().prop_map(String::from),
+    ];
+    prop::collection::vec(bit, 0..12).prop_map(|bits| bits.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_typed_is_read_or_marked(text in bits()) {
+        match text.parse::<Filter>() {
+            Ok(read) => {
+                let written = read.to_string();
+                let again = written.parse::<Filter>();
+                prop_assert_eq!(again.as_ref(), Ok(&read), "{:?} is written as {:?}", text, written);
+            }
+            Err(error) => {
+                prop_assert!(text.get(error.at.clone()).is_some(), "{:?} at {:?}", text, error.at);
+                prop_assert!(error.shown_in(&text).contains('^'));
+            }
+        }
+    }
+}

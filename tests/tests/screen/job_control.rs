@@ -1,0 +1,85 @@
+//! Ctrl-Z and `fg`, in a shell.
+
+use std::fs;
+
+use lab::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use portable_pty::CommandBuilder;
+
+use crate::terminal::Terminal;
+use crate::{PATIENCE, is_read, replay, shown};
+
+/// A shell with job control on a terminal, and tcptop in front of it.
+fn shell() -> Terminal {
+    let tcptop = replay(&[]);
+    let words: Vec<_> = tcptop.get_argv().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let mut command = CommandBuilder::new("sh");
+    command.args(["-i"]);
+    for (name, value) in tcptop.iter_extra_env_as_str() {
+        command.env(name, value);
+    }
+    command.env("PS1", "ready: ");
+    command.env_remove("ENV");
+    let mut terminal = Terminal::run(command, 80, 24);
+    terminal.wait_screen("the shell", PATIENCE, |screen| screen.contents().contains("ready:"));
+    terminal.keys(&format!("{}\n", words.join(" ")));
+    terminal.wait_screen("tcptop", PATIENCE, is_read);
+    terminal
+}
+
+/// The shell's child.
+fn tcptop_of(terminal: &Terminal) -> Pid {
+    let shell = terminal.process();
+    let children =
+        fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("the kernel tells");
+    Pid::from_raw(children.split_whitespace().next().expect("tcptop").parse().expect("a number"))
+}
+
+fn assert_stopped(terminal: &Terminal) {
+    terminal.wait_screen("the shell's screen", PATIENCE, |screen| {
+        !screen.alternate_screen() && !screen.hide_cursor() && screen.contents().contains("Stopped")
+    });
+}
+
+fn go_on(terminal: &mut Terminal) {
+    terminal.keys("fg\n");
+    terminal.wait_screen("tcptop again", PATIENCE, |screen| {
+        is_read(screen)
+            && screen.hide_cursor()
+            && screen.rows(0, 80).next().expect("24 rows").starts_with("tcptop")
+    });
+}
+
+#[test]
+fn the_shell_gets_its_terminal_and_gives_it_back() {
+    let mut terminal = shell();
+    // By the key, and by the signal; the third one cannot be listened to.
+    terminal.keys("\u{1a}");
+    assert_stopped(&terminal);
+    go_on(&mut terminal);
+    kill(tcptop_of(&terminal), Signal::SIGTSTP).unwrap();
+    assert_stopped(&terminal);
+    go_on(&mut terminal);
+    kill(tcptop_of(&terminal), Signal::SIGSTOP).unwrap();
+    terminal.wait_screen("the shell's word", PATIENCE, |screen| screen.contents().contains("Stopped"));
+    go_on(&mut terminal);
+    terminal.keys("q");
+    terminal.wait_screen("the end", PATIENCE, |screen| {
+        let shown = screen.contents();
+        !screen.alternate_screen() && shown.contains("--- tcptop ") && shown.trim_end().ends_with("ready:")
+    });
+}
+
+/// Where there is no shell to go on from, Ctrl-Z must not leave a terminal that is dead.
+#[test]
+fn without_a_shell_nothing_stops() {
+    let mut terminal = shown(replay(&[]));
+    terminal.keys("\u{1a}");
+    terminal.keys("2");
+    terminal.wait_screen("another view", PATIENCE, |screen| {
+        is_read(screen) && screen.contents().contains("── flows: ")
+    });
+    terminal.keys("q");
+    assert!(terminal.wait().success());
+}

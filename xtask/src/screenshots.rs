@@ -1,0 +1,125 @@
+//! `cargo xtask screenshots`: pictures of the screen, from a replay of a small capture.
+//!
+//! The capture is committed, too: it is written anew only when it is asked for.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use flate2::{Compression, GzBuilder};
+use lab::capture::Format;
+
+use crate::shell;
+
+mod story;
+mod talk;
+
+/// The folder of the pictures, and in it the capture.
+const FOLDER: &str = "screenshots";
+const CAPTURE: &str = "capture.pcap.gz";
+/// What turns SVG into PNG, where it is there.
+const CONVERTER: &str = "rsvg-convert";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fail if the pictures are out of date, and write none
+    #[arg(long, conflicts_with = "capture")]
+    check: bool,
+
+    /// Write the capture anew, too
+    #[arg(long)]
+    capture: bool,
+}
+
+impl Args {
+    /// Only whether the pictures are up to date.
+    pub(crate) const fn check() -> Self {
+        Self { check: true, capture: false }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let folder = shell::root().join(FOLDER);
+    let capture = folder.join(CAPTURE);
+    if args.capture {
+        write_capture(&capture)?;
+    }
+    let fresh = if args.check { shell::target_dir()?.join(FOLDER) } else { folder.clone() };
+    draw(&capture, &fresh)?;
+    if args.check {
+        return compare(&folder, &fresh);
+    }
+    to_png(&fresh)
+}
+
+/// No time and no name in it: the same bytes each time.
+fn write_capture(path: &Path) -> Result<()> {
+    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut gzip = GzBuilder::new().mtime(0).write(file, Compression::best());
+    gzip.write_all(&Format::USUAL.pcap(&story::packets()))?;
+    gzip.finish()?;
+    Ok(())
+}
+
+/// tcptop's own view draws them, in a program that is built with it.
+fn draw(capture: &Path, folder: &Path) -> Result<()> {
+    if folder.exists() {
+        for old in pictures(folder, "svg")? {
+            fs::remove_file(old)?;
+        }
+    }
+    fs::create_dir_all(folder)?;
+    let example = ["run", "--quiet", "--package", "tcptop", "--example", "screenshots", "--"];
+    shell::call(shell::cargo(example).arg(capture).arg(folder))
+}
+
+/// All files of a kind, by name.
+fn pictures(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|found| found == extension));
+    files.sort();
+    Ok(files)
+}
+
+fn compare(committed: &Path, fresh: &Path) -> Result<()> {
+    let names = |folder: &Path| -> Result<Vec<_>> {
+        Ok(pictures(folder, "svg")?
+            .iter()
+            .filter_map(|file| file.file_name().map(ToOwned::to_owned))
+            .collect())
+    };
+    let (old, new) = (names(committed)?, names(fresh)?);
+    let mut stale: Vec<String> = Vec::new();
+    for name in old.iter().chain(new.iter().filter(|name| !old.contains(name))) {
+        let same = match (fs::read(committed.join(name)), fs::read(fresh.join(name))) {
+            (Ok(old), Ok(new)) => old == new,
+            _ => false,
+        };
+        if !same {
+            stale.push(name.to_string_lossy().into_owned());
+        }
+    }
+    if !stale.is_empty() {
+        bail!("out of date: {}; `cargo xtask screenshots` makes them anew", stale.join(", "));
+    }
+    println!("screenshots: {} pictures are up to date", new.len());
+    Ok(())
+}
+
+fn to_png(folder: &Path) -> Result<()> {
+    let drawn = pictures(folder, "svg")?;
+    let Some(converter) = shell::on_path(CONVERTER).into_iter().next() else {
+        println!("screenshots: {} SVG; no PNG without {CONVERTER} (Debian's librsvg2-bin)", drawn.len());
+        return Ok(());
+    };
+    for svg in &drawn {
+        let png = svg.with_extension("png");
+        shell::call(Command::new(&converter).arg("--zoom=1.5").arg(svg).arg("--output").arg(png))?;
+    }
+    println!("screenshots: {} SVG, and as many PNG", drawn.len());
+    Ok(())
+}
