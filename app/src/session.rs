@@ -123,7 +123,7 @@ impl<'a> Session<'a> {
     /// When it cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
         let events = self.table.take_events();
-        self.outlet.events(&events, &self.scene)
+        self.outlet.events(events.as_slice(), &self.scene)
     }
 
     /// Waits until the output's reader has caught up, where lines wait for it.

@@ -116,10 +116,10 @@ impl Tally {
         self.window.at(now_ns, slot_ns).counts.add(happening, count);
     }
 
-    /// Adds a round-trip time.
-    pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) {
-        self.rtt_since_start.record(rtt_ns);
-        self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+    /// Adds a round-trip time. Gives true when it takes more room on the heap from now on.
+    pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) -> bool {
+        let since_start = self.rtt_since_start.record(rtt_ns);
+        self.window.at(now_ns, slot_ns).rtt.record(rtt_ns) || since_start
     }
 
     /// Counts within the window that ends at `now_ns`.

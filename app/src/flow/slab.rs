@@ -3,10 +3,9 @@
 /// The end of a queue, and a slot that is in none.
 const NONE: u32 = u32::MAX;
 
-/// A slot: a value, its queue, and its neighbours there.
-#[derive(Debug)]
-struct Slot<T> {
-    value: Option<T>,
+/// The queue of a slot, and its neighbours there.
+#[derive(Clone, Copy, Debug)]
+struct Place {
     queue: usize,
     previous: u32,
     next: u32,
@@ -23,7 +22,9 @@ struct Queue {
 /// oldest of a class is found at once. All operations take constant time.
 #[derive(Debug)]
 pub struct Slab<T, const QUEUES: usize> {
-    slots: Vec<Slot<T>>,
+    values: Vec<Option<T>>,
+    /// Apart from the values: whoever moves in a queue touches neighbours, whose values are of no interest then.
+    places: Vec<Place>,
     free: Vec<u32>,
     queues: [Queue; QUEUES],
 }
@@ -33,7 +34,7 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     #[must_use]
     pub fn new() -> Self {
         let queue = Queue { first: NONE, last: NONE, len: 0 };
-        Self { slots: Vec::new(), free: Vec::new(), queues: [queue; QUEUES] }
+        Self { values: Vec::new(), places: Vec::new(), free: Vec::new(), queues: [queue; QUEUES] }
     }
 
     /// How many values there are.
@@ -64,41 +65,49 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     /// The value in a slot.
     #[must_use]
     pub fn get(&self, slot: u32) -> Option<&T> {
-        self.slots.get(slot as usize)?.value.as_ref()
+        self.values.get(slot as usize)?.as_ref()
     }
 
     /// The value in a slot, to be changed.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.slots.get_mut(slot as usize)?.value.as_mut()
+        self.values.get_mut(slot as usize)?.as_mut()
     }
 
     /// Every value, in no useful order, with its slot.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.value.as_ref()?)))
+        (0..).zip(&self.values).filter_map(|(number, value)| Some((number, value.as_ref()?)))
     }
 
     /// Puts a value at the end of `queue` and says in which slot.
     pub fn insert(&mut self, value: T, queue: usize) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { value: None, queue, previous: NONE, next: NONE });
-            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 flows are allowed")
+            self.values.push(None);
+            self.places.push(Place { queue, previous: NONE, next: NONE });
+            u32::try_from(self.values.len() - 1).expect("fewer than 2^32 flows are allowed")
         });
-        self.slots[number as usize].value = Some(value);
+        self.values[number as usize] = Some(value);
         self.append(number, queue);
         number
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        let value = self.slots.get_mut(number as usize)?.value.take()?;
-        self.unlink(number);
-        self.free.push(number);
+        let value = self.values.get_mut(number as usize)?.take()?;
+        self.vacate(number);
         Some(value)
+    }
+
+    /// Takes a value out that nobody wants.
+    pub fn discard(&mut self, number: u32) {
+        if let Some(value @ Some(_)) = self.values.get_mut(number as usize) {
+            *value = None;
+            self.vacate(number);
+        }
     }
 
     /// Puts the value of a slot at the end of `queue`, unless it stands there already.
     pub fn requeue(&mut self, number: u32, queue: usize) {
-        if self.slots[number as usize].queue != queue {
+        if self.places[number as usize].queue != queue {
             self.unlink(number);
             self.append(number, queue);
         }
@@ -110,11 +119,15 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
         self.append(number, queue);
     }
 
+    fn vacate(&mut self, number: u32) {
+        self.unlink(number);
+        self.free.push(number);
+    }
+
     fn append(&mut self, number: u32, queue: usize) {
         let last = self.queues[queue].last;
-        let slot = &mut self.slots[number as usize];
-        (slot.queue, slot.previous, slot.next) = (queue, last, NONE);
-        match self.slots.get_mut(last as usize) {
+        self.places[number as usize] = Place { queue, previous: last, next: NONE };
+        match self.places.get_mut(last as usize) {
             Some(before) => before.next = number,
             None => self.queues[queue].first = number,
         }
@@ -123,13 +136,12 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     }
 
     fn unlink(&mut self, number: u32) {
-        let slot = &self.slots[number as usize];
-        let (queue, previous, next) = (slot.queue, slot.previous, slot.next);
-        match self.slots.get_mut(previous as usize) {
+        let Place { queue, previous, next } = self.places[number as usize];
+        match self.places.get_mut(previous as usize) {
             Some(before) => before.next = next,
             None => self.queues[queue].first = next,
         }
-        match self.slots.get_mut(next as usize) {
+        match self.places.get_mut(next as usize) {
             Some(behind) => behind.previous = previous,
             None => self.queues[queue].last = previous,
         }

@@ -1,6 +1,6 @@
 //! Counts and latencies per peer and over all, within a bound on memory.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::peer::{Happening, Peer, PeerKey, Tally, Verdict};
 use super::slab::Slab;
@@ -151,12 +151,16 @@ impl Stats {
         let slot_ns = self.slot_ns();
         self.total.record(rtt_ns, now_ns, slot_ns);
         let StatsConfig { window_ns, slow_ns, .. } = self.config;
-        self.with_peer(key, now_ns, |peer| {
-            peer.tally.record(rtt_ns, now_ns, slot_ns);
+        let mut has_grown = false;
+        let slot = self.with_peer(key, now_ns, |peer| {
+            has_grown = peer.tally.record(rtt_ns, now_ns, slot_ns);
             if rtt_ns >= slow_ns {
                 peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
             }
         });
+        if has_grown {
+            self.charge(slot);
+        }
     }
 
     /// A connection attempt began to count as unanswered, or ceased to.
@@ -173,7 +177,7 @@ impl Stats {
         });
     }
 
-    fn with_peer(&mut self, key: PeerKey, now_ns: u64, change: impl FnOnce(&mut Peer)) {
+    fn with_peer(&mut self, key: PeerKey, now_ns: u64, change: impl FnOnce(&mut Peer)) -> u32 {
         let slot = match self.index.get(&key) {
             Some(&slot) => slot,
             None => {
@@ -186,13 +190,27 @@ impl Stats {
         let peer = self.peers.get_mut(slot).expect("the index names live slots only");
         change(peer);
         peer.last_ns = peer.last_ns.max(now_ns);
-        let bytes = peer.tally.heap_bytes();
-        self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
-        peer.charged_bytes = bytes;
         let known = peer.tally.counts_since_start().of(Happening::Established) > 0;
         self.peers.touch(slot, if known { ACQUAINTED } else { STRANGERS });
+        self.stay_within(slot);
+        slot
+    }
+
+    /// Counts what a peer takes on the heap. Only a latency makes it more; what the window gives back is noticed with the
+    /// next one, for to add it all up is dear.
+    fn charge(&mut self, slot: u32) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            let bytes = peer.tally.heap_bytes();
+            self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
+            peer.charged_bytes = bytes;
+        }
+        self.stay_within(slot);
+    }
+
+    /// Forgets peers, but not the one just spoken of, until the others have room.
+    fn stay_within(&mut self, but: u32) {
         while self.charged_bytes > self.config.peer_bytes && self.peers.len() > 1 {
-            self.forget_one(slot);
+            self.forget_one(but);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
+use std::vec::Drain;
+
 use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
@@ -82,7 +84,7 @@ impl FlowTable {
 
     /// Takes one record.
     pub fn handle(&mut self, record: &Record) {
-        let tuple = FlowTuple::new(record.interface, record.source, record.destination);
+        let tuple = FlowTuple::of(record);
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
@@ -124,9 +126,9 @@ impl FlowTable {
         }
     }
 
-    /// What was decided since the last call, in order.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        core::mem::take(&mut self.events)
+    /// What was decided since the last call, in order. The room for it stays: there will be as much again.
+    pub fn take_events(&mut self) -> Drain<'_, Event> {
+        self.events.drain(..)
     }
 
     /// How many handshakes' outcomes were told since the start.
@@ -316,11 +318,11 @@ impl FlowTable {
         if self.flows.get(slot).is_some_and(Flow::is_open) {
             self.tell(slot, now_ns);
         }
-        if let Some(flow) = self.flows.remove(slot)
-            && let Ok(entry) = self.index.find_entry(flow.tuple.hash(), |&other| other == slot)
-        {
+        let Some(hash) = self.flows.get(slot).map(|flow| flow.tuple.hash()) else { return };
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
+        self.flows.discard(slot);
     }
 
     /// Tells the outcome of a handshake as it is at `now_ns`, unless there is none or that was done.
@@ -330,6 +332,7 @@ impl FlowTable {
             return;
         }
         self.told += 1;
+        self.alarms.cancel(slot);
         if flow.is_open() {
             flow.changed_ns = now_ns;
         }
