@@ -8,7 +8,9 @@ mod host;
 mod probe;
 mod program;
 mod replay;
+mod ring;
 mod stats;
+mod table;
 mod traffic;
 
 #[derive(clap::Args)]
@@ -25,6 +27,10 @@ enum Bench {
     Probe(probe::Args),
     /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
     Replay(replay::Args),
+    /// Let the kernel programs make records as fast as limits ask, and see what tcptop makes of them, as root
+    Ring(ring::Args),
+    /// Hand records to the table, with few, many and very many flows
+    Table(table::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -32,5 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Bench::Host(args) => host::run(args),
         Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
+        Bench::Ring(args) => ring::run(args),
+        Bench::Table(args) => table::run(args),
     }
 }

@@ -31,6 +31,13 @@ const STEPS: &[(&str, Step)] = &[
     ("bench probe", |this| {
         shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
     }),
+    ("bench ring", |this| {
+        let once = ["bench", "ring", "--rounds", "1", "--seconds", "1", "--no-limits"];
+        shell::call(Command::new(this).args(once))
+    }),
+    ("bench table", |this| {
+        shell::call(Command::new(this).args(["bench", "table", "--rounds", "1", "--no-limits"]))
+    }),
     ("conform", |this| shell::call(Command::new(this).arg("conform"))),
     ("demo", demo),
     // That it runs: machines of CI are too busy for limits.
