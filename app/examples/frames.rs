@@ -156,7 +156,7 @@ impl Host {
         self.now_ns += by_ns;
         self.table.expire(self.now_ns);
         let events = self.table.take_events();
-        self.camera.note(&events);
+        self.camera.note(events.as_slice());
         self.cpu_ns += cpu_ns() - began_ns;
     }
 

@@ -8,7 +8,7 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
-use crate::flow::{FlowTable, FlowVolumes, PeerKey};
+use crate::flow::{Event, FlowTable, FlowVolumes, PeerKey};
 use crate::sink::outlet::Outlet;
 use crate::sink::tui::Command;
 use crate::sink::writer::{Stopped, WhenFull};
@@ -126,17 +126,21 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When it cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
-        let mut events = self.table.take_events();
-        if self.has_screen() {
-            self.camera.note(&events);
-            return Ok(());
-        }
-        let (filter, stats) = (&self.interest.query.filter, self.table.stats());
-        events.retain(|event| {
-            let verdict = |peer: &PeerKey| snapshot::verdict(stats, peer, event.time_ns());
-            filter.matches_flow(event.flow(), event.time_ns(), &verdict)
-        });
-        self.outlet.events(&events, &self.scene)
+        let events = self.table.events();
+        let delivered = if self.has_screen() {
+            self.camera.note(events);
+            Ok(())
+        } else {
+            let (filter, stats) = (&self.interest.query.filter, self.table.stats());
+            let verdict = |peer: &PeerKey, now_ns| snapshot::verdict(stats, peer, now_ns);
+            let passes = |event: &&Event| {
+                let now_ns = event.time_ns();
+                filter.matches_flow(event.flow(), now_ns, &|peer| verdict(peer, now_ns))
+            };
+            self.outlet.events(events.iter().filter(passes), &self.scene)
+        };
+        drop(self.table.take_events());
+        delivered
     }
 
     /// Waits until the output's reader has caught up, where lines wait for it.

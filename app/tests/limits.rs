@@ -65,7 +65,8 @@ fn no_more_outcomes_are_told_than_were_asked_for() {
         table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
     }
     table.expire(at(10_000));
-    assert_eq!((table.take_events().len(), table.told(), table.is_done()), (2, 2, true));
+    let events = table.take_events().len();
+    assert_eq!((events, table.told(), table.is_done()), (2, 2, true));
 }
 
 /// Forged FINs are as cheap as forged SYNs: what nothing is known of but its end gives way first.

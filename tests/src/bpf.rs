@@ -14,7 +14,9 @@ const MAP_LOOKUP: c_int = 1;
 const MAP_UPDATE: c_int = 2;
 const PROG_LOAD: c_int = 5;
 const PROG_TEST_RUN: c_int = 10;
+const PROG_GET_FD_BY_ID: c_int = 13;
 const OBJ_GET_INFO_BY_FD: c_int = 15;
+const PROG_QUERY: c_int = 16;
 const LINK_CREATE: c_int = 28;
 const ENABLE_STATS: c_int = 32;
 const ARRAY: u32 = 2;
@@ -171,6 +173,36 @@ pub fn attach(program: &OwnedFd, interface: u32, hook: Hook) -> io::Result<Owned
         LINK_CREATE,
         &mut Attributes { program: number(program), interface, attach_type, flags: AFTER },
     ))
+}
+
+/// The first classifier that is attached by TCX to an interface of the namespace that the calling thread is in, whoever
+/// did it.
+///
+/// # Errors
+/// When there is none, or no such interface.
+pub fn first_attached(interface: u32, hook: Hook) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attributes {
+        interface: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        programs: u64,
+        count: u32,
+        _padding: u32,
+    }
+    let mut programs = [0_u32; 8];
+    let (count, programs_at) = (8, address(&raw mut programs));
+    let attach_type = hook as u32;
+    bpf(
+        PROG_QUERY,
+        &mut Attributes { interface, attach_type, count, programs: programs_at, ..Attributes::default() },
+    )?;
+    match std::hint::black_box(programs)[0] {
+        0 => Err(io::Error::new(io::ErrorKind::NotFound, "no program is attached")),
+        program => owned(bpf(PROG_GET_FD_BY_ID, &mut { program })),
+    }
 }
 
 /// Runs a classifier on a frame, so many times in a row, and gives how long one run took on average, in nanoseconds.

@@ -11,6 +11,7 @@
 //! | [`tcptop`] | the program under test as a child process |
 //! | [`bpf`] | kernel programs made by hand, and what the kernel measures of any |
 //! | [`processor`] | which processors a thread or a child process runs on, and before whom |
+//! | [`churn`] | connections without end, as segments: what benchmarks feed to the probe or the table |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
@@ -35,6 +36,7 @@
 
 pub mod bpf;
 pub mod capture;
+pub mod churn;
 mod counts;
 mod frame;
 mod judge;
@@ -53,6 +55,7 @@ pub mod traffic;
 pub mod wire;
 mod worker;
 
+pub use churn::Churn;
 pub use counts::{SocketCounts, settled};
 pub use link::{Cable, FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};

@@ -8,7 +8,9 @@ mod host;
 mod probe;
 mod program;
 mod replay;
+mod ring;
 mod stats;
+mod table;
 mod traffic;
 mod tui;
 
@@ -28,6 +30,10 @@ enum Bench {
     Replay(replay::Args),
     /// Take and draw the screen's pictures while a million flows are known
     Tui(tui::Args),
+    /// Let the kernel programs make records as fast as limits ask, and see what tcptop makes of them, as root
+    Ring(ring::Args),
+    /// Hand records to the table, with few, many and very many flows
+    Table(table::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -36,5 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
         Bench::Tui(args) => tui::run(args),
+        Bench::Ring(args) => ring::run(args),
+        Bench::Table(args) => table::run(args),
     }
 }

@@ -32,6 +32,13 @@ const STEPS: &[(&str, Step)] = &[
     ("bench probe", |this| {
         shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
     }),
+    ("bench ring", |this| {
+        let once = ["bench", "ring", "--rounds", "1", "--seconds", "1", "--no-limits"];
+        shell::call(Command::new(this).args(once))
+    }),
+    ("bench table", |this| {
+        shell::call(Command::new(this).args(["bench", "table", "--rounds", "1", "--no-limits"]))
+    }),
     ("bench tui", |this| {
         let few = ["--flows", "100000", "--rounds", "1", "--frames", "20", "--no-limits"];
         shell::call(Command::new(this).args(["bench", "tui"]).args(few))

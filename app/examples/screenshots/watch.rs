@@ -95,7 +95,7 @@ impl Watch {
                 self.table.take_volumes(&flow, self.now_ns);
             }
         }
-        self.camera.note(&self.table.take_events());
+        self.camera.note(self.table.take_events().as_slice());
         self.intake.counters = *source.counters();
         let interest = Interest { rows: 500, ..Interest::totals(Span::Window) };
         // The picture itself is not shown, but what changes from one to the next is remembered.

@@ -32,6 +32,14 @@ impl Alarms {
         }
     }
 
+    /// Takes back what was asked for. An alarm that goes off in vain costs a look at a flow that has long left the
+    /// caches.
+    pub fn cancel(&mut self, slot: u32) {
+        if let Some(due_ns) = self.due.get_mut(slot as usize) {
+            *due_ns = OFF;
+        }
+    }
+
     /// The next slot whose alarm is due at `now_ns`, and when it was due; its alarm is off then.
     pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         loop {
@@ -64,6 +72,17 @@ mod tests {
         assert_eq!(alarms.next(100), Some((3, 20)));
         assert_eq!(alarms.next(100), Some((1, 30)));
         assert_eq!(alarms.next(100), None);
+    }
+
+    #[test]
+    fn what_was_taken_back_does_not_go_off() {
+        let mut alarms = Alarms::default();
+        alarms.set(1, 20);
+        alarms.cancel(1);
+        alarms.cancel(7);
+        assert_eq!(alarms.next(100), None);
+        alarms.set(1, 120);
+        assert_eq!(alarms.next(200), Some((1, 120)));
     }
 
     #[test]

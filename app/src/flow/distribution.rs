@@ -114,17 +114,26 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Adds one latency, in nanoseconds.
-    pub fn record(&mut self, latency_ns: u64) {
+    /// Adds one latency, in nanoseconds. Gives true when it takes another room on the heap from now on.
+    pub fn record(&mut self, latency_ns: u64) -> bool {
         match self {
-            Self::Few(samples) if samples.len() < FEW => samples.push(latency_ns),
+            Self::Few(samples) if samples.len() < FEW => {
+                let room = samples.capacity();
+                samples.push(latency_ns);
+                samples.capacity() != room
+            }
             Self::Few(samples) => {
                 let mut many = Latencies::growing();
                 samples.iter().for_each(|&sample| many.record(sample));
                 many.record(latency_ns);
                 *self = Self::Many(Box::new(many));
+                true
             }
-            Self::Many(many) => many.record(latency_ns),
+            Self::Many(many) => {
+                let room = many.histogram.distinct_values();
+                many.record(latency_ns);
+                many.histogram.distinct_values() != room
+            }
         }
     }
 
@@ -198,7 +207,7 @@ mod tests {
     fn a_figure_is_off_by_less_than_one_percent() {
         for sample in [10_000_u64, 210_000, 40_123_456, 3_000_000_000, 127_000_000_000] {
             let mut distribution = Distribution::default();
-            (0..1_000).for_each(|_| distribution.record(sample));
+            (0..1_000).for_each(|_| _ = distribution.record(sample));
             distribution.record(2 * sample);
             let shown = merged(&distribution).quantile_ns(0.5);
             assert!(shown.abs_diff(sample) * 100 < sample, "{sample} is shown as {shown}");
@@ -218,8 +227,14 @@ mod tests {
     #[test]
     fn memory_stays_within_what_the_budget_counts_on() {
         let mut distribution = Distribution::default();
-        (0..100_000_u64).for_each(|sample| distribution.record(sample * 1_370_000));
-        distribution.record(u64::MAX);
+        let mut charged = 0;
+        let samples = (0..100_000_u64).map(|sample| sample * 1_370_000).chain([u64::MAX]);
+        for sample in samples {
+            if distribution.record(sample) {
+                charged = distribution.heap_bytes();
+            }
+            assert_eq!(charged, distribution.heap_bytes());
+        }
         assert!(distribution.heap_bytes() < 16 << 10, "{} bytes", distribution.heap_bytes());
     }
 }

@@ -59,8 +59,10 @@ pub fn slot(now_ns: u64) -> u32 {
 }
 
 impl History {
-    /// Counts something that happened so many times by `now_ns`.
-    pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64) {
+    /// Counts something that happened so many times by `now_ns`. Gives true when it takes another room on the heap from
+    /// now on.
+    pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64) -> bool {
+        let room = self.heap_bytes();
         match happening {
             Happening::Opened => {
                 self.add(count, now_ns, |moment| &mut moment.opened);
@@ -78,10 +80,12 @@ impl History {
             Happening::Resent => self.add(count, now_ns, |moment| &mut moment.retransmits),
             Happening::Established | Happening::Reset | Happening::OneSided => {}
         }
+        self.heap_bytes() != room
     }
 
-    /// Adds a latency.
-    pub fn record(&mut self, latency_ns: u64, now_ns: u64) {
+    /// Adds a latency. Gives true when it takes another room on the heap from now on.
+    pub fn record(&mut self, latency_ns: u64, now_ns: u64) -> bool {
+        let room = self.heap_bytes();
         let (slot, step) = (self.reach(now_ns), step(latency_ns));
         let same_slot = self.cells.iter_mut().rev().take_while(|cell| cell.slot == slot);
         let known = same_slot.into_iter().find(|cell| cell.step == step && cell.count < u16::MAX);
@@ -89,6 +93,7 @@ impl History {
             Some(cell) => cell.count += 1,
             None => self.cells.push_back(Cell { slot, step, count: 1 }),
         }
+        self.heap_bytes() != room
     }
 
     /// What happened in those of the last slots in which something did, with their numbers, the oldest first.
@@ -208,7 +213,7 @@ mod tests {
     #[test]
     fn what_is_full_is_followed_by_another() {
         let mut history = History::default();
-        (0..70_000).for_each(|_| history.record(1_000_000, START));
+        (0..70_000).for_each(|_| _ = history.record(1_000_000, START));
         assert_eq!(history.cells(START).map(|(_, cell)| u32::from(cell.count)).sum::<u32>(), 70_000);
         assert_eq!(history.cells(START).count(), 2);
         history.count(Happening::Resent, 200_000, START);

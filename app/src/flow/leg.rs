@@ -64,36 +64,49 @@ struct Stamp {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     first: Stamp,
-    /// Those after the first, as far as they are remembered.
-    repeats: Vec<Stamp>,
-    /// The latest one, remembered or not.
-    last: Stamp,
     /// How often it was seen.
     pub(super) count: u32,
+    /// Apart, for nearly all are sent once.
+    again: Option<Box<Again>>,
+}
+
+/// The repetitions of a segment.
+#[derive(Clone, Debug)]
+struct Again {
+    /// As far as they are remembered.
+    stamps: Vec<Stamp>,
+    /// The latest one, remembered or not; the first segment, where that came last.
+    last: Stamp,
     last_gap_ns: u64,
 }
 
 impl Sent {
     pub(super) fn new(record: &Record) -> Self {
-        let first = Stamp::of(record);
-        Self { first, repeats: Vec::new(), last: first, count: 1, last_gap_ns: 0 }
+        Self { first: Stamp::of(record), count: 1, again: None }
     }
 
     pub(super) fn repeat(&mut self, record: &Record) {
-        let stamp = Stamp::of(record);
+        let (stamp, last) = (Stamp::of(record), self.last());
         self.count = self.count.saturating_add(1);
-        self.last_gap_ns = stamp.time_ns.saturating_sub(self.last.time_ns);
-        if stamp.time_ns >= self.last.time_ns {
-            self.last = stamp;
+        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0 });
+        let again = self.again.get_or_insert_with(again);
+        again.last_gap_ns = stamp.time_ns.saturating_sub(last.time_ns);
+        if stamp.time_ns >= last.time_ns {
+            again.last = stamp;
         }
-        if self.repeats.len() + 1 < REMEMBERED {
-            self.repeats.push(stamp);
+        if again.stamps.len() + 1 < REMEMBERED {
+            again.stamps.push(stamp);
         }
+    }
+
+    fn last(&self) -> Stamp {
+        self.again.as_ref().map_or(self.first, |again| again.last)
     }
 
     /// In the order of their arrival; the last may appear twice.
     fn stamps(&self) -> impl Iterator<Item = &Stamp> {
-        core::iter::once(&self.first).chain(&self.repeats).chain(core::iter::once(&self.last))
+        let again = self.again.iter().flat_map(|again| again.stamps.iter().chain([&again.last]));
+        core::iter::once(&self.first).chain(again)
     }
 
     /// Initial sequence numbers of those that are remembered, some more than once.
@@ -114,7 +127,7 @@ impl Sent {
         let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| stamps.map(|stamp| stamp.time_ns).min();
         let echoed = earliest(&mut candidates().filter(|stamp| echo.is_some() && stamp.value == echo));
         let first_ns = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.time_ns);
-        let last_ns = candidates().map(|stamp| stamp.time_ns).max().unwrap_or(self.last.time_ns);
+        let last_ns = candidates().map(|stamp| stamp.time_ns).max().unwrap_or_else(|| self.last_ns());
         let since = |earlier_ns: u64| time_ns.saturating_sub(earlier_ns);
         if first_ns == last_ns {
             Leg::Exact(since(last_ns))
@@ -129,19 +142,19 @@ impl Sent {
     }
 
     /// How long after the one before the latest came.
-    pub(super) const fn last_gap_ns(&self) -> u64 {
-        self.last_gap_ns
+    pub(super) fn last_gap_ns(&self) -> u64 {
+        self.again.as_ref().map_or(0, |again| again.last_gap_ns)
     }
 
     /// When it was seen last.
-    pub(super) const fn last_ns(&self) -> u64 {
-        self.last.time_ns
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last().time_ns
     }
 
     /// When the sender must have given up, if it does not speak again.
     pub(super) fn given_up_ns(&self) -> u64 {
-        let wait_ns = self.last_gap_ns.saturating_mul(2).max(FIRST_RETRY_NS);
-        self.last.time_ns.saturating_add(wait_ns).saturating_add(SLACK_NS)
+        let wait_ns = self.last_gap_ns().saturating_mul(2).max(FIRST_RETRY_NS);
+        self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
     }
 }
 
@@ -181,7 +194,7 @@ mod tests {
             syn.time_ns += 1;
             sent.repeat(&syn);
         }
-        assert_eq!((sent.count, sent.repeats.len()), (1_001, REMEMBERED - 1));
+        assert_eq!((sent.count, sent.again.as_ref().unwrap().stamps.len()), (1_001, REMEMBERED - 1));
         assert_eq!(sent.leg(1_005, 1, None), Leg::Between { min_ns: 5, max_ns: 1_005 });
     }
 }

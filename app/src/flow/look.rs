@@ -10,6 +10,18 @@ use super::report::{FlowName, FlowReport, crossing_leg, repeats, telling_port};
 use super::table::{FlowTable, QUEUES};
 
 impl FlowTable {
+    /// How many flows are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Is none known?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
     /// What is known of each flow at `now_ns`, in no useful order.
     pub fn flows(&self, now_ns: u64) -> impl Iterator<Item = FlowReport> {
         self.flows.iter().map(move |(_, flow)| flow.report(now_ns))

@@ -134,18 +134,19 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts something that happened so many times by `now_ns`, with window slots `slot_ns` long.
-    pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64, slot_ns: u64) {
+    /// Counts something that happened so many times by `now_ns`, with window slots `slot_ns` long. Gives true when it takes
+    /// another room on the heap from now on.
+    pub fn count(&mut self, happening: Happening, count: u64, now_ns: u64, slot_ns: u64) -> bool {
         self.since_start.add(happening, count);
         self.window.at(now_ns, slot_ns).counts.add(happening, count);
-        self.history.count(happening, count, now_ns);
+        self.history.count(happening, count, now_ns)
     }
 
-    /// Adds a round-trip time.
-    pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) {
-        self.rtt_since_start.record(rtt_ns);
-        self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
-        self.history.record(rtt_ns, now_ns);
+    /// Adds a round-trip time. Gives true when it takes another room on the heap from now on.
+    pub fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) -> bool {
+        let since_start = self.rtt_since_start.record(rtt_ns);
+        let window = self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+        self.history.record(rtt_ns, now_ns) || window || since_start
     }
 
     /// Counts within the window that ends at `now_ns`.

@@ -5,10 +5,9 @@ use core::ops::Range;
 /// The end of a queue, and a slot that is in none.
 const NONE: u32 = u32::MAX;
 
-/// A slot: a value, its queue, and its neighbours there.
-#[derive(Debug)]
-struct Slot<T> {
-    value: Option<T>,
+/// The queue of a slot, and its neighbours there.
+#[derive(Clone, Copy, Debug)]
+struct Place {
     queue: usize,
     previous: u32,
     next: u32,
@@ -25,7 +24,9 @@ struct Queue {
 /// oldest of a class is found at once. All operations take constant time.
 #[derive(Debug)]
 pub struct Slab<T, const QUEUES: usize> {
-    slots: Vec<Slot<T>>,
+    values: Vec<Option<T>>,
+    /// Apart from the values: whoever moves in a queue touches neighbours, whose values are of no interest then.
+    places: Vec<Place>,
     free: Vec<u32>,
     queues: [Queue; QUEUES],
 }
@@ -35,7 +36,7 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     #[must_use]
     pub fn new() -> Self {
         let queue = Queue { first: NONE, last: NONE, len: 0 };
-        Self { slots: Vec::new(), free: Vec::new(), queues: [queue; QUEUES] }
+        Self { values: Vec::new(), places: Vec::new(), free: Vec::new(), queues: [queue; QUEUES] }
     }
 
     /// How many values there are.
@@ -66,66 +67,74 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     /// The value in a slot.
     #[must_use]
     pub fn get(&self, slot: u32) -> Option<&T> {
-        self.slots.get(slot as usize)?.value.as_ref()
+        self.values.get(slot as usize)?.as_ref()
     }
 
     /// The value in a slot, to be changed.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.slots.get_mut(slot as usize)?.value.as_mut()
+        self.values.get_mut(slot as usize)?.as_mut()
     }
 
     /// Every value, in no useful order, with its slot.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.value.as_ref()?)))
+        (0..).zip(&self.values).filter_map(|(number, value)| Some((number, value.as_ref()?)))
     }
 
     /// How many slots there are, with a value or without.
     #[must_use]
     pub const fn slots(&self) -> usize {
-        self.slots.len()
+        self.values.len()
     }
 
     /// The values in some of the slots.
     pub fn range(&self, slots: Range<usize>) -> impl Iterator<Item = &T> {
-        let end = slots.end.min(self.slots.len());
-        self.slots[slots.start.min(end)..end].iter().filter_map(|slot| slot.value.as_ref())
+        let end = slots.end.min(self.values.len());
+        self.values[slots.start.min(end)..end].iter().flatten()
     }
 
     /// The slots of the values in `queue`, the one that came last first.
     pub fn newest(&self, queue: usize) -> impl Iterator<Item = u32> {
         let linked = |number: u32| Some(number).filter(|number| *number != NONE);
         core::iter::successors(linked(self.queues[queue].last), move |number| {
-            linked(self.slots[*number as usize].previous)
+            linked(self.places[*number as usize].previous)
         })
     }
 
     /// Every value, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
+        self.values.iter_mut().flatten()
     }
 
     /// Puts a value at the end of `queue` and says in which slot.
     pub fn insert(&mut self, value: T, queue: usize) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { value: None, queue, previous: NONE, next: NONE });
-            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 flows are allowed")
+            self.values.push(None);
+            self.places.push(Place { queue, previous: NONE, next: NONE });
+            u32::try_from(self.values.len() - 1).expect("fewer than 2^32 flows are allowed")
         });
-        self.slots[number as usize].value = Some(value);
+        self.values[number as usize] = Some(value);
         self.append(number, queue);
         number
     }
 
     /// Takes a value out.
     pub fn remove(&mut self, number: u32) -> Option<T> {
-        let value = self.slots.get_mut(number as usize)?.value.take()?;
-        self.unlink(number);
-        self.free.push(number);
+        let value = self.values.get_mut(number as usize)?.take()?;
+        self.vacate(number);
         Some(value)
+    }
+
+    /// Takes a value out that nobody wants.
+    pub fn discard(&mut self, number: u32) {
+        if let Some(value @ Some(_)) = self.values.get_mut(number as usize) {
+            *value = None;
+            self.vacate(number);
+        }
     }
 
     /// Puts the value of a slot at the end of `queue`, unless it stands there already.
     pub fn requeue(&mut self, number: u32, queue: usize) {
-        if self.slots[number as usize].queue != queue {
+        if self.places[number as usize].queue != queue {
             self.unlink(number);
             self.append(number, queue);
         }
@@ -137,11 +146,15 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
         self.append(number, queue);
     }
 
+    fn vacate(&mut self, number: u32) {
+        self.unlink(number);
+        self.free.push(number);
+    }
+
     fn append(&mut self, number: u32, queue: usize) {
         let last = self.queues[queue].last;
-        let slot = &mut self.slots[number as usize];
-        (slot.queue, slot.previous, slot.next) = (queue, last, NONE);
-        match self.slots.get_mut(last as usize) {
+        self.places[number as usize] = Place { queue, previous: last, next: NONE };
+        match self.places.get_mut(last as usize) {
             Some(before) => before.next = number,
             None => self.queues[queue].first = number,
         }
@@ -150,13 +163,12 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     }
 
     fn unlink(&mut self, number: u32) {
-        let slot = &self.slots[number as usize];
-        let (queue, previous, next) = (slot.queue, slot.previous, slot.next);
-        match self.slots.get_mut(previous as usize) {
+        let Place { queue, previous, next } = self.places[number as usize];
+        match self.places.get_mut(previous as usize) {
             Some(before) => before.next = next,
             None => self.queues[queue].first = next,
         }
-        match self.slots.get_mut(next as usize) {
+        match self.places.get_mut(next as usize) {
             Some(behind) => behind.previous = previous,
             None => self.queues[queue].last = previous,
         }

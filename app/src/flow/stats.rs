@@ -1,6 +1,6 @@
 //! Counts and latencies per peer and over all, within a bound on memory.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::peer::{Happening, Peer, PeerKey, Tally};
 use super::slab::Slab;
@@ -174,7 +174,7 @@ impl Stats {
         self.total.count(happening, count, now_ns, slot_ns);
         let window_ns = self.config.window_ns;
         self.with_peer(key, now_ns, |peer| {
-            peer.tally.count(happening, count, now_ns, slot_ns);
+            let has_grown = peer.tally.count(happening, count, now_ns, slot_ns);
             let problem = match happening {
                 Happening::Refused => Some(Verdict::Refuses),
                 Happening::Unanswered | Happening::HalfOpen => Some(Verdict::NoAnswer),
@@ -189,6 +189,7 @@ impl Stats {
                 let ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;
                 peer.streaks[verdict as usize].extend(now_ns, window_ns, ongoing);
             }
+            has_grown
         });
     }
 
@@ -198,13 +199,14 @@ impl Stats {
         self.total.record(rtt_ns, now_ns, slot_ns);
         let StatsConfig { window_ns, thresholds, .. } = self.config;
         self.with_peer(key, now_ns, |peer| {
-            peer.tally.record(rtt_ns, now_ns, slot_ns);
+            let has_grown = peer.tally.record(rtt_ns, now_ns, slot_ns);
             if let Slow::Usual(_) = thresholds.slow {
                 peer.learn_usual();
             }
             if thresholds.slow.from_ns(peer.usual_ns).is_some_and(|slow_ns| rtt_ns >= slow_ns) {
                 peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
             }
+            has_grown
         });
     }
 
@@ -219,10 +221,13 @@ impl Stats {
                 peer.streaks[Verdict::NoAnswer as usize].extend(now_ns, window_ns, ongoing);
             }
             peer.tally.waiting = change(peer.tally.waiting);
+            false
         });
     }
 
-    fn with_peer(&mut self, key: PeerKey, now_ns: u64, change: impl FnOnce(&mut Peer)) {
+    /// Changes what is known of a peer. `change` says whether that takes another room on the heap from then on: to add it
+    /// all up is dear. What the window gives back is noticed when something grows.
+    fn with_peer(&mut self, key: PeerKey, now_ns: u64, change: impl FnOnce(&mut Peer) -> bool) {
         let slot = match self.index.get(&key) {
             Some(&slot) => slot,
             None => {
@@ -233,11 +238,12 @@ impl Stats {
             }
         };
         let peer = self.peers.get_mut(slot).expect("the index names live slots only");
-        change(peer);
+        if change(peer) {
+            let bytes = peer.tally.heap_bytes();
+            self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
+            peer.charged_bytes = bytes;
+        }
         peer.last_ns = peer.last_ns.max(now_ns);
-        let bytes = peer.tally.heap_bytes();
-        self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
-        peer.charged_bytes = bytes;
         let known = peer.tally.counts_since_start().of(Happening::Established) > 0;
         self.peers.touch(slot, if known { ACQUAINTED } else { STRANGERS });
         self.stamp(slot);

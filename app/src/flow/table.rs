@@ -1,5 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
+use std::vec::Drain;
+
 use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
@@ -86,7 +88,7 @@ impl FlowTable {
 
     /// Takes one record.
     pub fn handle(&mut self, record: &Record) {
-        let tuple = FlowTuple::new(record.interface, record.source, record.destination);
+        let tuple = FlowTuple::of(record);
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
@@ -128,9 +130,15 @@ impl FlowTable {
         }
     }
 
-    /// What was decided since the last call, in order.
-    pub fn take_events(&mut self) -> Vec<Event> {
-        core::mem::take(&mut self.events)
+    /// What was decided since it was taken last, in order.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Takes what was decided since the last time, in order. The room for it stays: there will be as much again.
+    pub fn take_events(&mut self) -> Drain<'_, Event> {
+        self.events.drain(..)
     }
 
     /// How many handshakes' outcomes were told since the start.
@@ -165,18 +173,6 @@ impl FlowTable {
     #[must_use]
     pub const fn losses(&self) -> TableLosses {
         self.losses
-    }
-
-    /// How many flows are known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.flows.len()
-    }
-
-    /// Is none known?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
     }
 
     pub(super) fn find(&self, tuple: &FlowTuple) -> Option<u32> {
@@ -316,11 +312,11 @@ impl FlowTable {
             self.tell(slot, now_ns);
         }
         self.unchain(slot);
-        if let Some(flow) = self.flows.remove(slot)
-            && let Ok(entry) = self.index.find_entry(flow.tuple.hash(), |&other| other == slot)
-        {
+        let Some(hash) = self.flows.get(slot).map(|flow| flow.tuple.hash()) else { return };
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
+        self.flows.discard(slot);
     }
 
     /// Tells the outcome of a handshake as it is at `now_ns`, unless there is none or that was done.
@@ -330,6 +326,7 @@ impl FlowTable {
             return;
         }
         self.told += 1;
+        self.alarms.cancel(slot);
         if flow.is_open() {
             flow.changed_ns = now_ns;
         }

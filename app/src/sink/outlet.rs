@@ -51,7 +51,11 @@ impl Outlet {
     ///
     /// # Errors
     /// When it can no longer be written.
-    pub fn events(&mut self, events: &[Event], scene: &Scene) -> Result<(), Stopped> {
+    pub fn events<'e>(
+        &mut self,
+        events: impl Iterator<Item = &'e Event>,
+        scene: &Scene,
+    ) -> Result<(), Stopped> {
         let text = |event: &Event| match event {
             Event::Handshake(flow) => Some(text::handshake(flow, scene)),
             Event::Close(_) | Event::Retransmit(_) => None,
@@ -62,8 +66,8 @@ impl Outlet {
             Event::Retransmit(resent) => json::retransmit(resent, scene),
         };
         match self {
-            Self::Text(lines) => lines.lines(events.iter().filter_map(text).collect()),
-            Self::Json(lines) => lines.lines(events.iter().map(json).collect()),
+            Self::Text(lines) => lines.lines(events.filter_map(text).collect()),
+            Self::Json(lines) => lines.lines(events.map(json).collect()),
             Self::Screen(_) | Self::Quiet(_) => Ok(()),
         }
     }

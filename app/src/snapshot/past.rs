@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn histories_add_up_slot_by_slot() {
         let [mut one, mut other] = [History::default(), History::default()];
-        (0..90).for_each(|_| one.record(1_000_000, START));
+        (0..90).for_each(|_| _ = one.record(1_000_000, START));
         for slot in 0..3 {
             one.count(Happening::Opened, 2, START + slot * SLOT_NS);
         }
-        (0..10).for_each(|_| other.record(210_000_000, START));
+        (0..10).for_each(|_| _ = other.record(210_000_000, START));
         other.count(Happening::Opened, 5, START + SLOT_NS);
         let past = Past::of([&one, &other].into_iter(), START, START + 3 * SLOT_NS);
         let opened: Vec<u64> = past.moments.iter().map(|moment| moment.opened).collect();

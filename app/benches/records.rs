@@ -1,0 +1,94 @@
+//! What a record costs on its way from the ring buffer to the figures, step by step and as a whole, with few, many and
+//! very many flows.
+//!
+//! `--rounds N` measures the whole so many times instead, and prints for each number of flows how many records a second
+//! that is: `cargo xtask bench table` holds them against the limit.
+
+use std::cell::{LazyCell, RefCell};
+use std::env;
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use probe_common::RawRecord;
+use tcptop::flow::Stats;
+
+use work::{READY, Work, stats, timed};
+
+mod work;
+
+/// Flows that the table knows.
+const FLOWS: [u32; 3] = [1_000, 65_536, 1_000_000];
+/// How often records are got ready in a round.
+const TIMES: u64 = 2;
+
+fn main() {
+    let mut words = env::args().skip_while(|word| word != "--rounds").skip(1);
+    match words.next() {
+        Some(rounds) => print_rounds(rounds.parse().expect("--rounds is followed by a number")),
+        None => {
+            all();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}
+
+/// One line a round and number of flows, in turns: the flows, and records in a second of processor time.
+fn print_rounds(rounds: u32) {
+    let mut works = FLOWS.map(|flows| (flows, RefCell::new(Work::new(flows))));
+    for _ in 0..rounds {
+        for (flows, work) in &mut works {
+            let refill = || work.borrow_mut().refill();
+            let taken = timed(TIMES, refill, |()| work.borrow_mut().take());
+            println!("{flows} {:.0}", TIMES as f64 * READY as f64 / taken.as_secs_f64());
+        }
+    }
+}
+
+fn records(criterion: &mut Criterion) {
+    for flows in FLOWS {
+        let work = LazyCell::new(|| RefCell::new(Work::new(flows)));
+        let mut bench = |name: &str, run: &dyn Fn(&RefCell<Work>, u64) -> Duration| {
+            let mut group = criterion.benchmark_group(name);
+            group.throughput(Throughput::Elements(READY as u64));
+            group.bench_function(BenchmarkId::from_parameter(flows), |bencher| {
+                // Not within the time that is measured, nor at all for a benchmark that was not asked for.
+                let work = LazyCell::force(&work);
+                bencher.iter_custom(|times| run(work, times));
+            });
+            group.finish();
+        };
+        bench("decode", &|work, times| {
+            let work = work.borrow();
+            let decode = |bytes| _ = black_box(RawRecord::decode(bytes));
+            timed(times, || (), |()| work.ready.iter().for_each(|bytes| decode(bytes)))
+        });
+        bench("table", &|work, times| {
+            let next = || {
+                let work = &mut *work.borrow_mut();
+                work.refill();
+                work.decoded()
+            };
+            timed(times, next, |records| work.borrow_mut().take_decoded(&records))
+        });
+        bench("histogram", &|work, times| {
+            let work = work.borrow();
+            let mut stats = Stats::new(stats());
+            let samples = || work.samples.iter().cycle().take(READY);
+            timed(times, samples, |samples| {
+                samples.for_each(|&(peer, rtt_ns, now_ns)| stats.record(peer, rtt_ns, now_ns));
+            })
+        });
+        bench("record", &|work, times| {
+            timed(times, || work.borrow_mut().refill(), |()| work.borrow_mut().take())
+        });
+    }
+}
+
+fn config() -> Criterion {
+    // What is not timed takes three times as long as what is.
+    let (warm_up, measure) = (Duration::from_millis(500), Duration::from_secs(2));
+    Criterion::default().sample_size(20).warm_up_time(warm_up).measurement_time(measure)
+}
+
+criterion_group! { name = all; config = config(); targets = records }

@@ -1,0 +1,124 @@
+//! A table in the midst of its work, fed as the pipeline feeds it.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use probe_common::{RawRecord, Record};
+use tcptop::flow::stats::StatsConfig;
+use tcptop::flow::{Event, FlowTable, Leg, Limits, PeerKey, Thresholds};
+
+use feed::{Bytes, Feed};
+
+mod feed;
+
+/// Records that are taken before the pipeline looks around.
+pub(crate) const BATCH: usize = 1_024;
+/// Records that are got ready at a time, for making them takes caches, too.
+pub(crate) const READY: usize = 256 * BATCH;
+/// Records of more than a second, after which the first SYNs would count as unanswered.
+const SETTLED: usize = 2_500_000;
+/// How often the pipeline lets time pass.
+const REFRESH_NS: u64 = 250_000_000;
+/// What tcptop does when it is not asked for anything else.
+pub(crate) fn stats() -> StatsConfig {
+    StatsConfig { window_ns: 10_000_000_000, thresholds: Thresholds::default(), peer_bytes: 40 << 20 }
+}
+
+/// A round-trip time: whose, how long, and when it was known.
+pub(crate) type Sample = (PeerKey, u64, u64);
+
+/// A table and what comes for it.
+pub(crate) struct Work {
+    feed: Feed,
+    pub(crate) ready: Vec<Bytes>,
+    table: FlowTable,
+    refreshed_ns: u64,
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl Work {
+    /// A full table, in which it has been so for long enough that all which follows from that does: seven of eight flows
+    /// are connections that are open, the others have ended.
+    pub(crate) fn new(flows: u32) -> Self {
+        let mut this = Self {
+            feed: Feed::new(flows - flows / 8),
+            ready: vec![[0; size_of::<Bytes>()]; READY],
+            table: FlowTable::new(&Limits { flows: flows as usize, handshakes: None, stats: stats() }),
+            refreshed_ns: 0,
+            samples: Vec::new(),
+        };
+        let mut taken = 0;
+        while this.table.len() < flows as usize || taken < SETTLED {
+            this.refill();
+            this.take();
+            taken += READY;
+        }
+        this
+    }
+
+    /// Gets the next records ready.
+    pub(crate) fn refill(&mut self) {
+        self.feed.fill(&mut self.ready);
+    }
+
+    /// Those that are ready.
+    pub(crate) fn decoded(&self) -> Vec<Record> {
+        self.ready.iter().map(|bytes| RawRecord::decode(bytes).expect("a record")).collect()
+    }
+
+    /// Takes what is ready, as the pipeline does.
+    pub(crate) fn take(&mut self) {
+        for batch in 0..READY / BATCH {
+            let mut latest_ns = 0;
+            for bytes in &self.ready[batch * BATCH..][..BATCH] {
+                let record = RawRecord::decode(bytes).expect("a record");
+                latest_ns = record.time_ns;
+                self.table.handle(&record);
+            }
+            self.look_around(latest_ns);
+        }
+    }
+
+    /// Takes records that were decoded before.
+    pub(crate) fn take_decoded(&mut self, records: &[Record]) {
+        for batch in records.chunks(BATCH) {
+            batch.iter().for_each(|record| self.table.handle(record));
+            self.look_around(batch.last().map_or(0, |record| record.time_ns));
+        }
+    }
+
+    fn look_around(&mut self, now_ns: u64) {
+        if now_ns >= self.refreshed_ns + REFRESH_NS {
+            self.table.expire(now_ns);
+            self.refreshed_ns = now_ns;
+        }
+        let events = self.table.take_events();
+        if self.samples.len() < BATCH {
+            self.samples.extend(events.as_slice().iter().filter_map(sample));
+        }
+        black_box(events.as_slice());
+    }
+}
+
+fn sample(event: &Event) -> Option<Sample> {
+    let Event::Handshake(flow) = event else { return None };
+    Some((flow.peer, flow.rtt().and_then(Leg::exact)?, flow.changed_ns))
+}
+
+/// The processor time that `work` takes, done so many times; not that of `prepare`. What else the machine does
+/// meanwhile is not counted.
+pub(crate) fn timed<T>(times: u64, mut prepare: impl FnMut() -> T, mut work: impl FnMut(T)) -> Duration {
+    let mut sum = Duration::ZERO;
+    for _ in 0..times {
+        let prepared = prepare();
+        let began = processor_time();
+        work(prepared);
+        sum += processor_time() - began;
+    }
+    sum
+}
+
+fn processor_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has this clock").into()
+}
