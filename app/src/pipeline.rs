@@ -128,7 +128,7 @@ impl<'a> Pipeline<'a> {
     /// Takes records out of the ring, but no more than one batch and not past the count.
     fn drain(&mut self) -> usize {
         let session = &mut self.session;
-        self.source.drain(BATCH, |record| session.take(record))
+        self.source.drain(BATCH, |records| session.take_all(records))
     }
 
     /// Lets time pass in the table and gives the screen a new picture.

@@ -14,6 +14,8 @@ mod feed;
 
 /// Records that are taken before the pipeline looks around.
 pub(crate) const BATCH: usize = 1_024;
+/// Records that are decoded before they are handed on.
+const AT_A_TIME: usize = 64;
 /// Records that are got ready at a time, for making them takes caches, too.
 pub(crate) const READY: usize = 256 * BATCH;
 /// Records of more than a second, after which the first SYNs would count as unanswered.
@@ -33,6 +35,7 @@ pub(crate) struct Work {
     feed: Feed,
     pub(crate) ready: Vec<Bytes>,
     table: FlowTable,
+    decoded: Vec<Record>,
     refreshed_ns: u64,
     pub(crate) samples: Vec<Sample>,
 }
@@ -45,6 +48,7 @@ impl Work {
             feed: Feed::new(flows - flows / 8),
             ready: vec![[0; size_of::<Bytes>()]; READY],
             table: FlowTable::new(&Limits { flows: flows as usize, handshakes: None, stats: stats() }),
+            decoded: Vec::with_capacity(AT_A_TIME),
             refreshed_ns: 0,
             samples: Vec::new(),
         };
@@ -71,10 +75,11 @@ impl Work {
     pub(crate) fn take(&mut self) {
         for batch in 0..READY / BATCH {
             let mut latest_ns = 0;
-            for bytes in &self.ready[batch * BATCH..][..BATCH] {
-                let record = RawRecord::decode(bytes).expect("a record");
-                latest_ns = record.time_ns;
-                self.table.handle(&record);
+            for some in self.ready[batch * BATCH..][..BATCH].chunks(AT_A_TIME) {
+                self.decoded.clear();
+                self.decoded.extend(some.iter().map(|bytes| RawRecord::decode(bytes).expect("a record")));
+                latest_ns = self.decoded.last().map_or(0, |record| record.time_ns);
+                self.table.handle_all(&self.decoded);
             }
             self.look_around(latest_ns);
         }
@@ -83,7 +88,7 @@ impl Work {
     /// Takes records that were decoded before.
     pub(crate) fn take_decoded(&mut self, records: &[Record]) {
         for batch in records.chunks(BATCH) {
-            batch.iter().for_each(|record| self.table.handle(record));
+            self.table.handle_all(batch);
             self.look_around(batch.last().map_or(0, |record| record.time_ns));
         }
     }

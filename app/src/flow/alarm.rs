@@ -1,7 +1,7 @@
 //! When to look at a slot again.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// No alarm is set.
 const OFF: u64 = u64::MAX;
@@ -9,8 +9,11 @@ const OFF: u64 = u64::MAX;
 /// One alarm per slot: the earliest that was asked for since the last one went off.
 #[derive(Debug, Default)]
 pub struct Alarms {
-    queue: BinaryHeap<Reverse<(u64, u32)>>,
-    /// What counts for each slot; an entry of the queue that says otherwise is stale.
+    /// Those that were asked for in the order in which they are due, as nearly all are: each handshake may take as long
+    /// as the others.
+    row: VecDeque<(u64, u32)>,
+    others: BinaryHeap<Reverse<(u64, u32)>>,
+    /// What counts for each slot; an entry that says otherwise is stale.
     due: Vec<u64>,
 }
 
@@ -22,13 +25,19 @@ impl Alarms {
         if self.due.len() <= index {
             self.due.resize(index + 1, OFF);
         }
-        if due_ns < self.due[index] {
-            self.due[index] = due_ns;
-            self.queue.push(Reverse((due_ns, slot)));
-            if self.queue.len() > 4 * self.due.len() {
-                let due = &self.due;
-                self.queue.retain(|&Reverse((due_ns, slot))| due[slot as usize] == due_ns);
-            }
+        if due_ns >= self.due[index] {
+            return;
+        }
+        self.due[index] = due_ns;
+        if self.row.back().is_none_or(|&(last_ns, _)| last_ns <= due_ns) {
+            self.row.push_back((due_ns, slot));
+        } else {
+            self.others.push(Reverse((due_ns, slot)));
+        }
+        if self.row.len() + self.others.len() > 4 * self.due.len() {
+            let due = &self.due;
+            self.row.retain(|&(due_ns, slot)| due[slot as usize] == due_ns);
+            self.others.retain(|&Reverse((due_ns, slot))| due[slot as usize] == due_ns);
         }
     }
 
@@ -43,11 +52,17 @@ impl Alarms {
     /// The next slot whose alarm is due at `now_ns`, and when it was due; its alarm is off then.
     pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         loop {
-            let &Reverse((due_ns, slot)) = self.queue.peek()?;
+            let in_row = self.row.front().copied();
+            let other = self.others.peek().map(|&Reverse(other)| other);
+            let (due_ns, slot) = in_row.into_iter().chain(other).min()?;
             if due_ns > now_ns {
                 return None;
             }
-            self.queue.pop();
+            if in_row == Some((due_ns, slot)) {
+                self.row.pop_front();
+            } else {
+                self.others.pop();
+            }
             let due = &mut self.due[slot as usize];
             if *due == due_ns {
                 *due = OFF;
@@ -91,7 +106,7 @@ mod tests {
         for due_ns in (1..100_000).rev() {
             alarms.set(0, due_ns);
         }
-        assert!(alarms.queue.len() <= 5);
+        assert!((alarms.row.len() + alarms.others.len()) <= 5);
         assert_eq!(alarms.next(1), Some((0, 1)));
     }
 }

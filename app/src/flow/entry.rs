@@ -5,7 +5,6 @@ use probe_common::{Direction, Endpoint, Record, TcpFlags, Volume};
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
 use super::outcome::{Outcome, Role};
-use super::peer::PeerKey;
 use super::report::{Closer, FlowReport, Resent, RetransmitReport};
 
 /// What a SYN on the ports of a known flow means.
@@ -51,8 +50,10 @@ pub enum Ack {
     Strays,
 }
 
-/// One connection attempt and what follows it.
+/// One connection attempt and what follows it. Many are in no cache when they are looked for, so each
+/// begins where a line of it does, and takes five.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Flow {
     /// Number of the flow, in the order of their appearance.
     pub id: u64,
@@ -60,12 +61,8 @@ pub struct Flow {
     pub tuple: FlowTuple,
     /// Who opened it, where that was seen.
     pub role: Option<Role>,
-    /// This host's end.
-    pub local: Endpoint,
-    /// The other end.
-    pub remote: Endpoint,
-    /// The peer it belongs to.
-    pub peer: PeerKey,
+    /// Which of the tuple's ends is this host's.
+    pub(super) is_low_local: bool,
     /// `None` when it was not seen.
     pub handshake: Option<Handshake>,
     /// The outcome of the handshake was told.
@@ -128,14 +125,12 @@ impl Flow {
         handshake: Option<Handshake>,
         first_ns: u64,
     ) -> Self {
-        let (local, remote) = if is_first_local { (first, second) } else { (second, first) };
+        let local = if is_first_local { first } else { second };
         Self {
             id: 0,
             tuple,
             role,
-            local,
-            remote,
-            peer: PeerKey::of(tuple.interface(), role, &local, &remote),
+            is_low_local: tuple.ends()[0] == local,
             handshake,
             told: false,
             waiting: false,
@@ -180,13 +175,13 @@ impl Flow {
 
     /// Did this end send `record`?
     fn sender(&self, record: &Record) -> Closer {
-        if record.source == self.local { Closer::Local } else { Closer::Remote }
+        if record.source == self.local() { Closer::Local } else { Closer::Remote }
     }
 
     fn is_from_opener(&self, record: &Record) -> bool {
         match self.role {
-            Some(Role::Client | Role::Local | Role::Observer) => record.source == self.local,
-            Some(Role::Server) => record.source == self.remote,
+            Some(Role::Client | Role::Local | Role::Observer) => record.source == self.local(),
+            Some(Role::Server) => record.source == self.remote(),
             None => false,
         }
     }
@@ -216,7 +211,7 @@ impl Flow {
     /// Takes a SYN-ACK, unless it answers another SYN.
     pub fn takes_syn_ack(&mut self, syn_ack: &Record) -> SynAck {
         // An end that is connected to itself is the opener, too.
-        let to_itself = self.local == self.remote;
+        let to_itself = self.local() == self.remote();
         let from_opener = self.is_from_opener(syn_ack) && !to_itself;
         let Some(handshake) = &mut self.handshake else { return SynAck::Strays };
         if from_opener {
@@ -262,7 +257,7 @@ impl Flow {
 
     /// Takes a RST while the outcome is open. Gives false when it answers another SYN.
     pub fn takes_early_rst(&mut self, rst: &Record) -> bool {
-        let from_opener = self.is_from_opener(rst) && self.local != self.remote;
+        let from_opener = self.is_from_opener(rst) && self.local() != self.remote();
         let Some(handshake) = &mut self.handshake else { return false };
         if from_opener {
             if !handshake.is_abandoned_by(rst) {
@@ -302,7 +297,7 @@ impl Flow {
     pub fn takes_last_fin(&mut self, fin: &Record) -> bool {
         let closer = self.sender(fin);
         let from_opener = self.is_from_opener(fin);
-        let both = self.local == self.remote || self.first_fin.is_some_and(|first| first != closer);
+        let both = self.local() == self.remote() || self.first_fin.is_some_and(|first| first != closer);
         // Where only the opener passes (direct server return) there is no other FIN to wait for.
         let both = both || (from_opener && self.handshake.as_ref().is_some_and(|h| !h.is_answered()));
         if self.is_open() {
@@ -376,9 +371,9 @@ impl Flow {
             id: self.id,
             interface: self.tuple.interface(),
             role: self.role,
-            local: self.local,
-            remote: self.remote,
-            peer: self.peer,
+            local: self.local(),
+            remote: self.remote(),
+            peer: self.peer(),
             outcome: self.outcome(now_ns),
             first_ns: self.first_ns,
             changed_ns: self.changed_ns,

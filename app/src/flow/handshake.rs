@@ -64,9 +64,9 @@ pub struct Handshake {
     first_missed: bool,
     crossing: Option<Crossing>,
     answers: Option<Sent>,
-    server_leg: Option<Leg>,
+    /// From the SYN that was answered to its answer: a SYN-ACK, or the RST of who refuses.
+    answer_leg: Option<Leg>,
     client_leg: Option<Leg>,
-    refusal: Option<Leg>,
     setup_ns: Option<u64>,
 }
 
@@ -82,9 +82,8 @@ impl Handshake {
             first_missed: false,
             crossing: None,
             answers: None,
-            server_leg: None,
+            answer_leg: None,
             client_leg: None,
-            refusal: None,
             setup_ns: None,
         }
     }
@@ -100,9 +99,8 @@ impl Handshake {
             first_missed: false,
             crossing: None,
             answers: Some(Sent::new(syn_ack)),
-            server_leg: None,
+            answer_leg: None,
             client_leg: None,
-            refusal: None,
             setup_ns: None,
         }
     }
@@ -164,10 +162,11 @@ impl Handshake {
         match &mut self.answers {
             Some(answers) => answers.repeat(syn_ack),
             None => {
-                self.server_leg = self
-                    .syns
-                    .as_ref()
-                    .map(|syns| syns.leg(syn_ack.time_ns, self.isn, syn_ack.timestamps.echo()));
+                // One that comes after a RST changes nothing any more.
+                if self.stage != Stage::Refused {
+                    let (time_ns, echo) = (syn_ack.time_ns, syn_ack.timestamps.echo());
+                    self.answer_leg = self.syns.as_ref().map(|syns| syns.leg(time_ns, self.isn, echo));
+                }
                 self.answers = Some(Sent::new(syn_ack));
             }
         }
@@ -228,7 +227,7 @@ impl Handshake {
         let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if self.stage == Stage::Opening {
             if acknowledges {
-                self.refusal = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, self.isn, None));
+                self.answer_leg = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, self.isn, None));
                 self.stage = Stage::Refused;
             }
             return acknowledges;
@@ -327,7 +326,7 @@ impl Handshake {
     /// From the SYN that was answered to the SYN-ACK.
     #[must_use]
     pub const fn server_leg(&self) -> Option<Leg> {
-        self.server_leg
+        if matches!(self.stage, Stage::Refused) { None } else { self.answer_leg }
     }
 
     /// From the SYN-ACK to the ACK.
@@ -339,7 +338,7 @@ impl Handshake {
     /// From the SYN to the RST that refused it.
     #[must_use]
     pub const fn refusal(&self) -> Option<Leg> {
-        self.refusal
+        if matches!(self.stage, Stage::Refused) { self.answer_leg } else { None }
     }
 
     /// From the first SYN to the ACK, in nanoseconds.

@@ -37,6 +37,12 @@ impl FlowTuple {
         self.interface
     }
 
+    /// Both ends, the lower one first.
+    #[must_use]
+    pub const fn ends(&self) -> [Endpoint; 2] {
+        [self.low, self.high]
+    }
+
     /// The commutative hash of the two endpoints. It only chooses the bucket: equality is the tuple's.
     #[must_use]
     pub const fn hash(&self) -> u64 {

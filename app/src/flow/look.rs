@@ -1,5 +1,7 @@
 //! Looking at the flows of the table.
 
+use probe_common::Endpoint;
+
 use core::ops::Range;
 
 use super::entry::Flow;
@@ -76,21 +78,22 @@ impl FlowTable {
     /// A new flow of `peer`.
     pub(super) fn chain(&mut self, slot: u32, peer: PeerKey) {
         let flows = &self.flows;
-        let peer_of = |slot: u32| flows.get(slot).map(|flow| &flow.peer);
-        let hash_of = |slot: u32| peer_of(slot).map_or(0, PeerKey::fingerprint);
-        self.chains.join(slot, peer.fingerprint(), |other| peer_of(other) == Some(&peer), hash_of);
+        let peer_of = |slot: u32| flows.get(slot).map(Flow::peer);
+        let hash_of = |slot: u32| peer_of(slot).map_or(0, |peer| peer.fingerprint());
+        self.chains.join(slot, peer.fingerprint(), |other| peer_of(other) == Some(peer), hash_of);
     }
 
     /// A flow is about to go.
     pub(super) fn unchain(&mut self, slot: u32) {
         let flows = &self.flows;
-        let Some(peer) = flows.get(slot).map(|flow| flow.peer) else { return };
-        self.chains
-            .leave(slot, peer.fingerprint(), |other| flows.get(other).is_some_and(|flow| flow.peer == peer));
+        let Some(peer) = flows.get(slot).map(Flow::peer) else { return };
+        self.chains.leave(slot, peer.fingerprint(), |other| {
+            flows.get(other).is_some_and(|flow| flow.peer() == peer)
+        });
     }
 
     fn is_of(&self, slot: u32, peer: &PeerKey) -> bool {
-        self.flows.get(slot).is_some_and(|flow| flow.peer == *peer)
+        self.flows.get(slot).is_some_and(|flow| flow.peer() == *peer)
     }
 }
 
@@ -100,6 +103,26 @@ impl Flow {
     #[must_use]
     pub const fn name(&self) -> FlowName {
         FlowName { tuple: self.tuple, id: self.id }
+    }
+
+    /// This host's end.
+    #[must_use]
+    pub const fn local(&self) -> Endpoint {
+        let [low, high] = self.tuple.ends();
+        if self.is_low_local { low } else { high }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub const fn remote(&self) -> Endpoint {
+        let [low, high] = self.tuple.ends();
+        if self.is_low_local { high } else { low }
+    }
+
+    /// The peer it belongs to.
+    #[must_use]
+    pub fn peer(&self) -> PeerKey {
+        PeerKey::of(self.tuple.interface(), self.role, &self.local(), &self.remote())
     }
 
     /// The leg that crosses the network, where it is known, in nanoseconds.
@@ -112,7 +135,7 @@ impl Flow {
     /// The port that tells this connection from the peer's others: the client's.
     #[must_use]
     pub fn port(&self) -> u16 {
-        telling_port(self.role, self.local, self.remote)
+        telling_port(self.role, self.local(), self.remote())
     }
 
     /// How many SYNs and how many SYN-ACKs were seen.

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use super::prefetch::prefetch;
+
 /// The end of a queue, and a slot that is in none.
 const NONE: u32 = u32::MAX;
 
@@ -73,6 +75,12 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     /// The value in a slot, to be changed.
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.values.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Begins to bring the value in a slot into the nearest cache.
+    pub fn prefetch(&self, slot: u32) {
+        self.values.get(slot as usize).into_iter().for_each(prefetch);
+        self.places.get(slot as usize).into_iter().for_each(prefetch);
     }
 
     /// Every value, in no useful order, with its slot.

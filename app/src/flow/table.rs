@@ -54,7 +54,7 @@ pub struct TableLosses {
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) flows: Slab<Flow, QUEUES>,
-    index: HashTable<u32>,
+    pub(super) index: HashTable<u32>,
     /// Which flows each peer has.
     pub(super) chains: Chains,
     alarms: Alarms,
@@ -86,9 +86,8 @@ impl FlowTable {
         }
     }
 
-    /// Takes one record.
-    pub fn handle(&mut self, record: &Record) {
-        let tuple = FlowTuple::of(record);
+    /// Takes a record of the flow with these ends.
+    pub(super) fn handle_of(&mut self, tuple: FlowTuple, record: &Record) {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
@@ -175,11 +174,6 @@ impl FlowTable {
         self.losses
     }
 
-    pub(super) fn find(&self, tuple: &FlowTuple) -> Option<u32> {
-        let is_it = |slot: &u32| self.flows.get(*slot).is_some_and(|flow| flow.tuple == *tuple);
-        self.index.find(tuple.hash(), is_it).copied()
-    }
-
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
         if let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match flow.takes_syn(record) {
@@ -256,7 +250,7 @@ impl FlowTable {
     fn repeated(&mut self, slot: u32, kind: Resent, record: &Record) {
         let now_ns = record.time_ns;
         let Some(flow) = self.flows.get(slot) else { return };
-        self.stats.count(flow.peer, Happening::Repeated, now_ns);
+        self.stats.count(flow.peer(), Happening::Repeated, now_ns);
         self.events.push(Event::Retransmit(flow.retransmit(kind, record)));
         self.wait(slot, now_ns, true);
         self.arm(slot);
@@ -270,10 +264,12 @@ impl FlowTable {
                 self.losses.evicted_flows += 1;
             }
             self.retire(oldest, flow.first_ns);
+            // Whose turn is next.
+            self.least_valuable().into_iter().for_each(|slot| self.flows.prefetch(slot));
         }
         flow.id = self.next_id;
         self.next_id += 1;
-        let (peer, first_ns, hash) = (flow.peer, flow.first_ns, flow.tuple.hash());
+        let (peer, first_ns, hash) = (flow.peer(), flow.first_ns, flow.tuple.hash());
         let opening = flow.handshake.is_some();
         let slot = self.flows.insert(flow, PENDING);
         let flows = &self.flows;
@@ -364,7 +360,7 @@ impl FlowTable {
         let Some(flow) = self.flows.get_mut(slot) else { return };
         let waiting = waiting && flow.stage() == Some(Stage::Opening);
         if core::mem::replace(&mut flow.waiting, waiting) != waiting {
-            self.stats.wait(flow.peer, waiting, now_ns);
+            self.stats.wait(flow.peer(), waiting, now_ns);
         }
     }
 

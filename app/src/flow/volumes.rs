@@ -33,7 +33,7 @@ impl Flow {
     /// and how many of them were sent again.
     fn takes_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, u64) {
         let [one, other] = volumes;
-        let told = if source == self.local { [one, other] } else { [other, one] };
+        let told = if source == self.local() { [one, other] } else { [other, one] };
         let (mut segments, mut retransmits) = (0, 0);
         for (known, told) in self.volumes.iter_mut().zip(told) {
             // The source began anew, for a connection that is another one to it alone.
@@ -71,7 +71,7 @@ impl FlowTable {
         if known.is_none() && !is_told {
             let mut flow = Flow::new(tuple, record, None);
             let more = flow.takes_volumes(record.source, record.volumes);
-            self.count_volumes(flow.peer, more, record.time_ns);
+            self.count_volumes(flow.peer(), more, record.time_ns);
         }
     }
 
@@ -109,7 +109,7 @@ impl FlowTable {
     pub(super) fn learn_volumes(&mut self, slot: u32, source: Endpoint, volumes: [Volume; 2], now_ns: u64) {
         let Some(flow) = self.flows.get_mut(slot) else { return };
         let more = flow.takes_volumes(source, volumes);
-        let peer = flow.peer;
+        let peer = flow.peer();
         // What this host has sent nobody can have forged: it lasts like one whose handshake was seen.
         if flow.is_up() && flow.volumes[0].segments > 0 {
             self.flows.requeue(slot, LASTING);

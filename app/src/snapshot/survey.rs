@@ -52,7 +52,7 @@ pub(super) struct Survey {
 
 impl Wanted<'_> {
     fn is_met_by(&self, flow: &Flow) -> bool {
-        self.of.is_none_or(|row| row.holds(&flow.peer))
+        self.of.is_none_or(|row| row.holds(&flow.peer()))
             && self.filter.matches_flow(flow, self.now_ns, self.verdict)
     }
 

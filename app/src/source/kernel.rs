@@ -23,11 +23,17 @@ use super::interface::Interface;
 use crate::error::Error;
 use crate::flow::FlowVolumes;
 
+/// Records that are handed on together: many enough that their flows can be asked for at once, few enough that they stay
+/// in the nearest cache.
+const AT_A_TIME: usize = 64;
+
 /// The attached probe.
 pub struct KernelSource {
     ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, [u64; COUNTERS]>,
     flows: KernelFlows,
+    /// Those that are handed on together.
+    decoded: Vec<Record>,
     undecodable: u64,
     /// Holds the programs and their links: dropping it detaches.
     _ebpf: Ebpf,
@@ -61,7 +67,8 @@ impl KernelSource {
             .map_err(|error| Error::System { what: "wait for the ring buffer", source: error.into() })?;
         let [v4, v6] = names::FLOWS.map(|name| take_flows(&mut ebpf, name));
         let flows = KernelFlows::new(v4?, v6?);
-        Ok(Self { ring, counters, flows, undecodable: 0, _ebpf: ebpf })
+        let decoded = Vec::with_capacity(AT_A_TIME);
+        Ok(Self { ring, counters, flows, decoded, undecodable: 0, _ebpf: ebpf })
     }
 
     /// Waits until the kernel says that there are records.
@@ -73,21 +80,27 @@ impl KernelSource {
         Ok(())
     }
 
-    /// Takes records until the ring is empty, `most` are taken or `take` gives false. Gives how many.
-    pub fn drain(&mut self, most: usize, mut take: impl FnMut(&Record) -> bool) -> usize {
+    /// Takes records until the ring is empty, `most` are taken or `take`, which gets some at a time, gives false. Gives how
+    /// many.
+    pub fn drain(&mut self, most: usize, mut take: impl FnMut(&[Record]) -> bool) -> usize {
         let ring = self.ring.get_mut();
         let mut taken = 0;
-        while taken < most
-            && let Some(item) = ring.next()
-        {
-            taken += 1;
-            match RawRecord::decode(&item) {
-                Ok(record) if !take(&record) => break,
-                Ok(_) => {}
-                Err(_) => self.undecodable += 1,
+        loop {
+            let (before, end) = (taken, most.min(taken + AT_A_TIME));
+            self.decoded.clear();
+            while taken < end
+                && let Some(item) = ring.next()
+            {
+                taken += 1;
+                match RawRecord::decode(&item) {
+                    Ok(record) => self.decoded.push(record),
+                    Err(_) => self.undecodable += 1,
+                }
+            }
+            if taken == before || !take(&self.decoded) {
+                return taken;
             }
         }
-        taken
     }
 
     /// Hands to `take` what every flow has sent that may have spoken since the last time.

@@ -10,7 +10,7 @@ pub trait FlowFacts {
     /// Its number.
     fn id(&self) -> u64;
     /// The peer it belongs to, and with it the interface.
-    fn peer(&self) -> &PeerKey;
+    fn peer(&self) -> PeerKey;
     /// Who opened it, where that was seen.
     fn role(&self) -> Option<Role>;
     /// This host's end.
@@ -40,8 +40,8 @@ impl FlowFacts for FlowReport {
         self.id
     }
 
-    fn peer(&self) -> &PeerKey {
-        &self.peer
+    fn peer(&self) -> PeerKey {
+        self.peer
     }
 
     fn role(&self) -> Option<Role> {
@@ -94,8 +94,8 @@ impl FlowFacts for Flow {
         self.id
     }
 
-    fn peer(&self) -> &PeerKey {
-        &self.peer
+    fn peer(&self) -> PeerKey {
+        Self::peer(self)
     }
 
     fn role(&self) -> Option<Role> {
@@ -103,11 +103,11 @@ impl FlowFacts for Flow {
     }
 
     fn local(&self) -> Endpoint {
-        self.local
+        Self::local(self)
     }
 
     fn remote(&self) -> Endpoint {
-        self.remote
+        Self::remote(self)
     }
 
     fn outcome(&self, now_ns: u64) -> Outcome {

@@ -145,8 +145,8 @@ impl Filter {
             Test::LocalPort(ports) => ports.iter().any(|ports| ports.0.contains(&flow.local().port)),
             Test::Role(roles) => flow.role().is_some_and(|role| roles.contains(&role)),
             Test::Outcome(outcomes) => outcomes.contains(&flow.outcome(now_ns)),
-            Test::Verdict(verdicts) => verdict(flow.peer()).is_some_and(|known| verdicts.contains(&known)),
-            Test::Port(_) | Test::Interface(_) => return self.asks_peer(test, flow.peer()),
+            Test::Verdict(verdicts) => verdict(&flow.peer()).is_some_and(|known| verdicts.contains(&known)),
+            Test::Port(_) | Test::Interface(_) => return self.asks_peer(test, &flow.peer()),
             Test::Figure { figure: Figure::New, .. } => return None,
             Test::Figure { figure, comparison, amount } => {
                 let known = flow_figure(*figure, flow, now_ns);
@@ -269,7 +269,7 @@ fn has(text: &str, word: &str) -> bool {
 /// What the peer has beyond the address and the port of an end is an arrow.
 fn is_in_addresses(flow: &impl FlowFacts, word: &str) -> bool {
     [flow.remote(), flow.local()].iter().any(|end| has(Short::endpoint(end).text(), word))
-        || word.contains('→') && has(Short::of(flow.peer()).text(), word)
+        || word.contains('→') && has(Short::of(&flow.peer()).text(), word)
 }
 
 /// Addresses cost more to write than all else.
