@@ -221,9 +221,11 @@ fn a_signal_ends_a_run_whose_output_is_stuck() {
         })
         .collect();
     let path = in_a_file("stuck.pcapng", &FORMAT.pcapng(&syns));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
-    command.args(["replay", path.to_str().expect("ASCII"), "--json", "--max-flows", "1"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it was built");
+    // As above.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_tcptop"), "replay"]);
+    command.args([path.to_str().expect("ASCII"), "--json", "--max-flows", "1"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("there is env");
     let stuck = child.stdout.take().expect("piped");
     await_handler(child.id(), "INT");
     // By then the pipe is full, and so is the queue behind it.

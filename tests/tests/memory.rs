@@ -90,7 +90,7 @@ fn many_flows_and_peers_stay_within_the_bound() {
         sent += BATCH;
     }
     let peak_kib = peak_kib(&child);
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let rest: Vec<_> = lines.collect();
     assert!(child.wait().unwrap().success());
     let [summary] = <[String; 1]>::try_from(rest).expect("nothing but the summary is left");

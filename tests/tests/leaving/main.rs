@@ -226,7 +226,7 @@ fn output_that_nobody_reads_does_not_stop_the_probe() {
     // Ten times what a pipe holds, and records beyond what one wake-up takes.
     let made = connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap();
     assert_eq!(made, CONNECTIONS);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let mut written = String::new();
     child.stdout.take().unwrap().read_to_string(&mut written).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
