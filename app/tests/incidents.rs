@@ -5,7 +5,11 @@ mod support;
 use support::shown::{Shown, at, intake};
 use support::{Connection, MS, v4};
 use tcptop::flow::{Outcome, Verdict};
-use tcptop::snapshot::{Intake, What};
+use tcptop::snapshot::{Incidents, Intake, Snapshot, What};
+
+fn incidents(snapshot: &Snapshot) -> &Incidents {
+    snapshot.incidents.as_ref().expect("they are asked for")
+}
 
 #[test]
 fn changes_of_verdicts_are_incidents_once() {
@@ -14,11 +18,11 @@ fn changes_of_verdicts_are_incidents_once() {
     let mut changes = Vec::new();
     for quarter in 1..100 {
         let snapshot = shown.take(at(250 * quarter));
-        changes = snapshot
-            .incidents
+        changes = incidents(&snapshot)
             .rows
-            .into_iter()
+            .iter()
             .filter(|row| matches!(row.what, What::Verdict { .. }))
+            .cloned()
             .collect();
     }
     let told: Vec<_> = changes
@@ -52,8 +56,7 @@ fn what_went_wrong_is_told_newest_first_and_with_its_port() {
     shown.establish(2, 44_000, at(60), MS);
     shown.take(at(2_000));
     let snapshot = shown.take(at(20_000));
-    let told: Vec<_> = snapshot
-        .incidents
+    let told: Vec<_> = incidents(&snapshot)
         .rows
         .iter()
         .filter_map(|incident| match &incident.what {
@@ -75,16 +78,16 @@ fn what_went_wrong_is_told_newest_first_and_with_its_port() {
             ("failed", 40_000, Outcome::Refused, 1),
         ]
     );
-    assert_eq!(snapshot.incidents.matching, snapshot.incidents.rows.len());
-    assert!(snapshot.incidents.rows.is_sorted_by_key(|row| core::cmp::Reverse(row.time_ns)));
+    assert_eq!(incidents(&snapshot).matching, incidents(&snapshot).rows.len());
+    assert!(incidents(&snapshot).rows.is_sorted_by_key(|row| core::cmp::Reverse(row.time_ns)));
 
     shown.interest.query.filter = "lport:41000".parse().expect("a filter");
     let snapshot = shown.take(at(20_000));
-    assert_eq!(snapshot.incidents.matching, 2, "{:?}", snapshot.incidents);
+    assert_eq!(incidents(&snapshot).matching, 2, "{:?}", incidents(&snapshot));
     shown.interest.query.filter = "peer:10.0.0.9 verdict:R".parse().expect("a filter");
     let snapshot = shown.take(at(20_000));
-    assert!(snapshot.incidents.rows.iter().any(|row| matches!(row.what, What::Verdict { .. })));
-    assert!(snapshot.incidents.rows.iter().all(|row| !matches!(row.what, What::Reset(_))));
+    assert!(incidents(&snapshot).rows.iter().any(|row| matches!(row.what, What::Verdict { .. })));
+    assert!(incidents(&snapshot).rows.iter().all(|row| !matches!(row.what, What::Reset(_))));
 }
 
 /// A scan brings thousands of refusals; what was lost meanwhile must not go under.
@@ -100,16 +103,16 @@ fn incidents_are_bounded_and_no_sort_displaces_another() {
     let intake = Intake { undecodable: 7, ..intake() };
     shown.take(at(1_500));
     let snapshot = shown.camera.take(&shown.watched.table, &intake, &shown.interest, at(2_000));
-    let count = |is: fn(&What) -> bool| snapshot.incidents.rows.iter().filter(|row| is(&row.what)).count();
+    let count = |is: fn(&What) -> bool| incidents(&snapshot).rows.iter().filter(|row| is(&row.what)).count();
     assert_eq!(count(|what| matches!(what, What::Failed(_))), 1_024);
     assert_eq!(count(|what| matches!(what, What::Resent { count: 4, .. })), 1, "one burst");
     assert_eq!(count(|what| matches!(what, What::Lost { kind: "undecodable", count: 7 })), 1);
     let more = Intake { undecodable: 9, ..intake };
     let snapshot = shown.camera.take(&shown.watched.table, &more, &shown.interest, at(2_500));
     let lost =
-        snapshot.incidents.rows.iter().find(|row| matches!(row.what, What::Lost { .. })).expect("told");
+        incidents(&snapshot).rows.iter().find(|row| matches!(row.what, What::Lost { .. })).expect("told");
     assert_eq!(lost.what, What::Lost { kind: "undecodable", count: 9 });
     shown.interest.query.filter = "peer:192.0.2.1".parse().expect("a filter");
     let snapshot = shown.camera.take(&shown.watched.table, &more, &shown.interest, at(2_750));
-    assert_eq!(snapshot.incidents.matching, 1, "what was lost may be what is asked for");
+    assert_eq!(incidents(&snapshot).matching, 1, "what was lost may be what is asked for");
 }

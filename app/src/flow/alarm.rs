@@ -41,6 +41,14 @@ impl Alarms {
         }
     }
 
+    /// As [`set`](Self::set), for one that is due much later than most: in the row it would stand before all that come.
+    pub fn set_apart(&mut self, slot: u32, due_ns: u64) {
+        if let Some(due) = self.due.get_mut(slot as usize).filter(|due| due_ns < **due) {
+            *due = due_ns;
+            self.others.push(Reverse((due_ns, slot)));
+        }
+    }
+
     /// Takes back what was asked for. An alarm that goes off in vain costs a look at a flow that has long left the
     /// caches.
     pub fn cancel(&mut self, slot: u32) {
@@ -87,6 +95,20 @@ mod tests {
         assert_eq!(alarms.next(100), Some((3, 20)));
         assert_eq!(alarms.next(100), Some((1, 30)));
         assert_eq!(alarms.next(100), None);
+    }
+
+    #[test]
+    fn what_is_apart_keeps_nobody_out_of_the_row() {
+        let mut alarms = Alarms::default();
+        alarms.set(1, 20);
+        assert_eq!(alarms.next(20), Some((1, 20)));
+        alarms.set_apart(1, 500);
+        alarms.set(2, 30);
+        alarms.set(3, 40);
+        assert_eq!((alarms.row.len(), alarms.others.len()), (2, 1));
+        assert_eq!(alarms.next(500), Some((2, 30)));
+        assert_eq!(alarms.next(500), Some((3, 40)));
+        assert_eq!(alarms.next(500), Some((1, 500)));
     }
 
     #[test]

@@ -25,10 +25,13 @@ impl Cidr {
         Self { network: Ipv6Addr::from(address).to_bits() & mask(bits), bits }
     }
 
-    /// Does this address lie in it?
+    /// Does this address lie in it? No IPv4 address lies in a network of IPv6, such as `::/0`, though it is written as one
+    /// of IPv6 here.
     #[must_use]
     pub fn contains(&self, address: [u8; 16]) -> bool {
-        Ipv6Addr::from(address).to_bits() & mask(self.bits) == self.network
+        let address = Ipv6Addr::from(address);
+        let is_other_family = self.bits < MAPPED_BITS && address.to_ipv4_mapped().is_some();
+        !is_other_family && address.to_bits() & mask(self.bits) == self.network
     }
 }
 
@@ -91,7 +94,7 @@ mod tests {
         assert!(holds("10.1.2.3", "10.1.2.3") && !holds("10.1.2.3", "10.1.2.4"));
         assert!(holds("2001:db8::/32", "2001:db8:ffff::1") && !holds("2001:db8::/32", "2001:db9::1"));
         assert!(holds("0.0.0.0/0", "192.0.2.1") && !holds("0.0.0.0/0", "2001:db8::1"));
-        assert!(holds("::/0", "2001:db8::1"));
+        assert!(holds("::/0", "2001:db8::1") && !holds("::/0", "192.0.2.1"));
     }
 
     #[test]

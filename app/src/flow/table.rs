@@ -377,7 +377,9 @@ impl FlowTable {
         if let Some(silent_ns) = handshake.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
             self.wait(slot, silent_ns, true);
         }
-        self.arm(slot);
+        if let Some(due_ns) = self.flows.get(slot).and_then(Flow::due_ns) {
+            self.alarms.set_apart(slot, due_ns);
+        }
     }
 
     fn arm(&mut self, slot: u32) {

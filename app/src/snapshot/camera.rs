@@ -99,10 +99,8 @@ impl Camera {
             selection,
             flows: flows(&mut self.survey, table, interest, &verdict, now_ns),
             flow: interest.flow.as_ref().and_then(|name| table.flow(name, now_ns)),
-            incidents: match interest.incidents {
-                0 => Default::default(),
-                limit => self.journal.incidents(filter, &verdict, limit),
-            },
+            incidents: (interest.incidents > 0)
+                .then(|| self.journal.incidents(filter, &verdict, interest.incidents)),
             records: intake.records - self.before.records,
             told: table.told() - self.before.told,
             stray: table.losses().stray - self.before.stray,

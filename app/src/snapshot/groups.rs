@@ -21,8 +21,10 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 #[derive(Clone, Debug)]
 struct Member {
     key: RowKey,
-    /// The slots of its peers.
+    /// The slots of its peers, of those that pass the filter.
     peers: Vec<u32>,
+    /// How many peers it has, whether they pass or not.
+    known: usize,
     /// The sum of their serial numbers: others give another, but for a chance in very many.
     serials: u64,
     /// The look that found one of them changed last.
@@ -72,8 +74,8 @@ impl Groups {
         }
         let filter = &look.query.filter;
         let asks = filter.asks_rows();
-        let matching =
-            (0..).zip(&self.rows).filter(|(_, row)| !asks || filter.matches_row(&row.row(span_ns), now_ns));
+        let passing = (0..).zip(&self.rows).filter(|(_, row)| !row.peers.is_empty());
+        let matching = passing.filter(|(_, row)| !asks || filter.matches_row(&row.row(span_ns), now_ns));
         let mut ranks: Vec<(RowRank, u32)> = matching.map(|(index, row)| (row.rank, index)).collect();
         let matching = ranks.len();
         first(&mut ranks, limit, look.query.sort, |index| self.rows[index as usize].key);
@@ -83,7 +85,8 @@ impl Groups {
 
     /// The row of this key, if there is one.
     pub(super) fn row(&self, key: &RowKey, span_ns: u64) -> Option<Row> {
-        Some(self.rows[*self.index.get(key)? as usize].row(span_ns))
+        let row = &self.rows[*self.index.get(key)? as usize];
+        (!row.peers.is_empty()).then(|| row.row(span_ns))
     }
 
     /// The slots of the peers of a row.
@@ -91,21 +94,25 @@ impl Groups {
         self.index.get(key).map_or(&[], |index| &self.rows[*index as usize].peers)
     }
 
-    /// Who belongs to which row. A row that nobody belongs to goes.
+    /// Who belongs to which row. A row goes when none of its peers is known any more, not when none passes the filter.
     fn gather(&mut self, peers: &Peers) {
         for row in &mut self.rows {
             row.peers.clear();
-            (row.serials, row.changed) = (0, 0);
+            (row.known, row.serials, row.changed) = (0, 0, 0);
         }
-        for (slot, known) in peers.passing() {
+        for (slot, known) in peers.all() {
             let index = self.row_of(slot, known);
             let row = &mut self.rows[index as usize];
+            row.known += 1;
+            if !known.passes {
+                continue;
+            }
             row.peers.push(slot);
             row.serials = row.serials.wrapping_add(known.serial.wrapping_mul(SPREAD));
             row.changed = row.changed.max(known.changed);
         }
         for index in (0..self.rows.len()).rev() {
-            if self.rows[index].peers.is_empty() {
+            if self.rows[index].known == 0 {
                 self.remove(index);
             }
         }
@@ -115,10 +122,11 @@ impl Groups {
     fn remove(&mut self, index: usize) {
         let row = self.rows.swap_remove(index);
         self.index.remove(&row.key);
+        // Of whom it said where they belong is found out anew.
+        self.row_of.clear();
         let Some(moved) = self.rows.get(index) else { return };
         let place = u32::try_from(index).expect("there are no more rows than peers");
         self.index.insert(moved.key, place);
-        moved.peers.iter().for_each(|slot| self.row_of[*slot as usize].1 = place);
     }
 
     fn row_of(&mut self, slot: u32, known: &Known) -> u32 {
@@ -146,6 +154,7 @@ impl Member {
         Self {
             key,
             peers: Vec::new(),
+            known: 0,
             serials: 0,
             changed: 0,
             added: 0,

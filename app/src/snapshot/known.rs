@@ -142,10 +142,14 @@ impl Peers {
         }
     }
 
+    /// Every peer, with its slot.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Known)> {
+        (0..).zip(&self.known).filter_map(|(slot, known)| Some((slot, known.as_ref()?)))
+    }
+
     /// Every peer that rows are made of, with its slot.
     pub(super) fn passing(&self) -> impl Iterator<Item = (u32, &Known)> {
-        let known = (0..).zip(&self.known).filter_map(|(slot, known)| Some((slot, known.as_ref()?)));
-        known.filter(|(_, known)| known.passes)
+        self.all().filter(|(_, known)| known.passes)
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Known> {

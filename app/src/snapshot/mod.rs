@@ -157,7 +157,7 @@ pub struct Snapshot {
     /// The flow that was asked for, as long as it is known: for a minute after it has ended.
     pub flow: Option<FlowReport>,
     /// What went wrong, where that was asked for.
-    pub incidents: Incidents,
+    pub incidents: Option<Incidents>,
     /// Records that were read.
     pub records: u64,
     /// Handshakes whose outcome was told.

@@ -12,6 +12,8 @@ pub(super) type Deserved = [bool; VERDICTS];
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standing {
     held: [Option<Held>; VERDICTS],
+    /// When each was not deserved last, as far as one looked; 0 when it always was.
+    healthy_ns: [u64; VERDICTS],
 }
 
 /// A verdict that is held. Times are nanoseconds of the monotonic clock.
@@ -35,7 +37,7 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
 
 impl Standing {
     /// Takes what is deserved at `now_ns`, and holds for `hold_ns` what no longer is. `since_ns` tells when the trouble
-    /// behind a verdict began.
+    /// behind a verdict began; as long as there was too little of it for a verdict, it does not count.
     pub(super) fn judge(
         &mut self,
         deserved: Deserved,
@@ -47,13 +49,19 @@ impl Standing {
             let held = &mut self.held[verdict as usize];
             *held = match (deserved[verdict as usize], held.take()) {
                 (true, Some(Held { since_ns, .. })) => Some(Held { since_ns, until_ns: None }),
-                (true, None) => Some(Held { since_ns: since_ns(verdict), until_ns: None }),
+                (true, None) => {
+                    let since_ns = since_ns(verdict).max(self.healthy_ns[verdict as usize]);
+                    Some(Held { since_ns, until_ns: None })
+                }
                 (false, Some(Held { since_ns, until_ns })) => {
                     let until_ns = until_ns.unwrap_or_else(|| now_ns.saturating_add(hold_ns));
                     Some(Held { since_ns, until_ns: Some(until_ns) }).filter(|_| until_ns > now_ns)
                 }
                 (false, None) => None,
             };
+            if !deserved[verdict as usize] {
+                self.healthy_ns[verdict as usize] = now_ns;
+            }
         }
     }
 
@@ -102,6 +110,23 @@ mod tests {
         assert_eq!(standing.worst(), Some((Verdict::NoAnswer, 100)), "since it began");
         assert!(!standing.is_due(124) && standing.is_due(125));
         assert_eq!(judged(&mut standing, NOTHING, 125), (None, false));
+    }
+
+    #[test]
+    fn too_little_of_it_does_not_count() {
+        let mut standing = Standing::default();
+        let mut judge = |deserved, now_ns| {
+            standing.judge(deserved, now_ns, 10, |_| 7);
+            standing.worst()
+        };
+        assert_eq!(judge(NOTHING, 90), None);
+        assert_eq!(judge(NOTHING, 100), None);
+        assert_eq!(judge(SLOW, 101), Some((Verdict::Slow, 100)));
+        assert_eq!(judge(NOTHING, 105), Some((Verdict::Slow, 100)));
+        assert_eq!(judge(SLOW, 106), Some((Verdict::Slow, 100)), "the same trouble still");
+        let mut new = Standing::default();
+        new.judge(SLOW, 101, 10, |_| 7);
+        assert_eq!(new.worst(), Some((Verdict::Slow, 7)), "nobody looked before");
     }
 
     #[test]

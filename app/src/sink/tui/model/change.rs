@@ -69,7 +69,11 @@ impl Model {
     }
 
     fn open_row_of(&mut self, peer: &PeerKey) {
-        self.rows.choose(self.query.group.row(peer));
+        let key = self.query.group.row(peer);
+        if !self.row_keys().contains(&key) {
+            return self.say("its row is not there: the filter leaves it out, or it was forgotten");
+        }
+        self.rows.choose(key);
         self.open(Page::Row, 0);
     }
 

@@ -223,7 +223,8 @@ impl Model {
     /// What went wrong, the newest first.
     #[must_use]
     pub fn events(&self) -> &[Incident] {
-        self.snapshot.as_ref().map_or(&[], |snapshot| &snapshot.incidents.rows)
+        let incidents = self.snapshot.as_ref().and_then(|snapshot| snapshot.incidents.as_ref());
+        incidents.map_or(&[], |incidents| &incidents.rows)
     }
 
     /// Where the selected row stands.

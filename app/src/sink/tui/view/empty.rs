@@ -43,6 +43,14 @@ pub(super) fn nothing_wrong(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapsh
     );
 }
 
+/// The picture was taken before anybody wanted to see this: the next one has it, unless the display is held.
+pub(super) fn not_there_yet(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+    if model.frozen {
+        let text = "Not held: another view was open when the display was frozen. Space goes on.";
+        frame.render_widget(Paragraph::new(text).style(style::faint()).wrap(Wrap { trim: true }), area);
+    }
+}
+
 /// The table was drawn before its rows came, or belongs to another row.
 pub(super) fn not_held(frame: &mut Frame<'_>, area: Rect) {
     let text = "Not held: another row was selected when the display was frozen. Space goes on.";

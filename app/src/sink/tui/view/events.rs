@@ -14,10 +14,12 @@ use crate::snapshot::{Incident, What};
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     let Shown { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let matching = snapshot.incidents.matching;
+    let matching = snapshot.incidents.as_ref().map_or(0, |incidents| incidents.matching);
     let title = if matching == 0 { "events".to_owned() } else { format!("events: {matching}, newest first") };
     frame.render_widget(rule::ruled(head.width, &title), head);
-    if snapshot.incidents.rows.is_empty() {
+    // The picture was taken before this view was opened.
+    let Some(incidents) = &snapshot.incidents else { return empty::not_there_yet(frame, body, model) };
+    if incidents.rows.is_empty() {
         return empty::nothing_wrong(frame, body, snapshot, model);
     }
     let is_active = model.view == View::Events;

@@ -30,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selecti
 
 /// Draws those of all.
 pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, context, .. } = shown;
+    let Shown { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let title = match &snapshot.flows {
         // The picture was taken before this view was opened.
@@ -49,8 +49,10 @@ pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
         Some(_) => format!("flows: {}", snapshot.flow_count),
     };
     frame.render_widget(rule::ruled(head.width, &title), head);
-    if snapshot.flows.as_ref().is_some_and(|flows| flows.rows.is_empty()) {
-        return empty::nothing_matches(frame, body, "flow");
+    match &snapshot.flows {
+        None if model.frozen => return empty::not_there_yet(frame, body, model),
+        Some(flows) if flows.rows.is_empty() => return empty::nothing_matches(frame, body, "flow"),
+        None | Some(_) => {}
     }
     table(frame, body, shown, &wanted(true, context.scene.interfaces.len()), true);
 }

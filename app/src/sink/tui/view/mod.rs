@@ -97,7 +97,7 @@ impl Shown<'_> {
 }
 
 fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    if shown.snapshot.row_count == 0 && shown.model.view != View::Events {
+    if shown.snapshot.peer_count == 0 && shown.model.view != View::Events {
         return empty::nothing_yet(frame, area, &shown.context);
     }
     match shown.model.view {
