@@ -169,6 +169,18 @@ fn a_frozen_screen_stands_still_and_says_for_how_long() {
     assert_eq!(stage.model.snapshot.as_ref().unwrap().taken_ns, NOW + 12 * S);
 }
 
+/// What was not asked for when the picture was taken is not told as nothing.
+#[test]
+fn a_view_that_is_opened_while_frozen_says_so() {
+    for view in ["2", "4"] {
+        let stage = Stage::new(trouble()).keys(&["Space", view]);
+        let frame = stage.frame();
+        assert!(frame.contains("Not held: another view") && !frame.contains("Nothing went"), "{frame}");
+        let stage = stage.keys(&["Space"]);
+        assert!(!stage.frame().contains("Not held"), "{}", stage.frame());
+    }
+}
+
 #[test]
 fn counting_begins_anew_and_says_since_when() {
     let stage = Stage::new(trouble()).sized(120, 24).keys(&["Ctrl-R"]);
