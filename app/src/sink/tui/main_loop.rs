@@ -48,6 +48,12 @@ impl MainLoop {
     /// Runs until the person quits or nobody feeds it any more.
     pub(super) fn run(mut self) -> io::Result<()> {
         let hangup = Hangup::watch()?;
+        let goes_on = self.take_keys(&hangup)?;
+        terminal::ask_for_sizes_alone()?;
+        if !goes_on {
+            self.tell(Command::Quit);
+            return self.leave();
+        }
         loop {
             self.take_feed()?;
             self.draw()?;

@@ -15,6 +15,7 @@ use crossterm::terminal::{
 };
 use crossterm::{execute, queue};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use ratatui::backend::{CrosstermBackend, IntoCrossterm};
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Rect, Size};
@@ -187,6 +188,15 @@ fn within_reason(told: Size) -> Size {
         return UNTOLD;
     }
     Size { width: told.width.min(LARGEST.width), height: told.height.min(LARGEST.height) }
+}
+
+/// Undoes that keys are waited for together with SIGWINCH, which begins with the first look for keys: when both come at
+/// once, crossterm tells of the new size and forgets that there is a key, until the next one (it waits for edges). What
+/// size the terminal has is asked often enough.
+pub(super) fn ask_for_sizes_alone() -> io::Result<()> {
+    // SAFETY: the default, which is to ignore it, is no handler.
+    unsafe { signal(Signal::SIGWINCH, SigHandler::SigDfl) }?;
+    Ok(())
 }
 
 /// Standard output, until the terminal is given back: a thread that still draws when another panics must not
