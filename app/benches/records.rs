@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use probe_common::RawRecord;
-use tcptop::flow::Stats;
+use tcptop_core::table::Stats;
 
 use work::{READY, Work, stats, timed};
 

@@ -1,7 +1,7 @@
-//! What a picture costs: many flows are known, some come, and four times a second a snapshot is taken and drawn.
+//! What a snapshot costs: many flows are known, some come, and four times a second a snapshot is taken and drawn.
 //!
-//! Prints one line of names and numbers: processor time of each part for each picture in microseconds, and how many
-//! bytes a picture sent to the terminal. `cargo xtask bench tui` runs this and holds it against the limits.
+//! Prints one line of names and numbers: processor time of each part for each snapshot in microseconds, and how many
+//! bytes a snapshot sent to the terminal. `cargo xtask bench tui` runs this and holds it against the limits.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,22 +12,24 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use tcptop::clock::Anchor;
-use tcptop::flow::stats::StatsConfig;
-use tcptop::flow::{FlowTable, Limits, Thresholds};
-use tcptop::sink::Scene;
+use tcptop::sink::RenderContext;
 use tcptop::sink::tui::model::{Action, Model, View};
 use tcptop::sink::tui::view;
-use tcptop::snapshot::{Camera, Filter, FlowOrder, Group, Intake, Interest, Query, Sort, Span};
+use tcptop_core::snapshot::{
+    Filter, FlowOrder, Group, Query, RunCounters, SnapshotRequest, Snapshotter, Sort, Span,
+};
+use tcptop_core::table::stats::StatsConfig;
+use tcptop_core::table::{FlowTable, Limits, Thresholds};
 
 const S: u64 = 1_000_000_000;
 const FRAME_NS: u64 = S / 4;
 const START: u64 = 1_000 * S;
-/// Pictures until the window is full and slides.
+/// Snapshots until the window is full and slides.
 const WARM_UP: u64 = 60;
 const INTERFACE: u32 = 2;
 
@@ -55,7 +57,7 @@ struct Plan {
     new_per_s: u64,
     frames: u64,
     size: (u16, u16),
-    interest: Interest,
+    request: SnapshotRequest,
 }
 
 fn main() {
@@ -72,7 +74,7 @@ fn main() {
             frames.forget();
             host.cpu_ns = 0;
         }
-        frames.take(&mut host, &plan.interest);
+        frames.take(&mut host, &plan.request);
     }
     println!("{}", frames.report(&host, plan.frames));
 }
@@ -91,26 +93,26 @@ impl Plan {
             new_per_s: number(new_per_s)?,
             frames: number(frames)?.max(1),
             size: (side(width)?, side(height)?),
-            interest: interest(look)?,
+            request: request(look)?,
         })
     }
 }
 
-fn interest(look: &str) -> Result<Interest, String> {
+fn request(look: &str) -> Result<SnapshotRequest, String> {
     let known = LOOKS.iter().find(|(name, ..)| *name == look);
     let names = || LOOKS.map(|(name, ..)| name).join(", ");
     let &(_, group, filter, by, all_flows) = known.ok_or_else(|| format!("{look} is none of {}", names()))?;
     let mut filter: Filter = filter.parse().map_err(|error| format!("{filter}: {error}"))?;
     filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
     let query = Query { filter, group, flow_sort: Sort { by, reversed: false }, ..Query::default() };
-    Ok(Interest {
+    Ok(SnapshotRequest {
         query,
         rows: ROWS,
         selected_flows: ROWS,
         flows: if all_flows { ROWS } else { 0 },
-        incidents: ROWS,
+        log: ROWS,
         past: true,
-        ..Interest::totals(Span::Window)
+        ..SnapshotRequest::totals(Span::Window)
     })
 }
 
@@ -122,7 +124,7 @@ struct Host {
     peers: u64,
     random: fastrand::Rng,
     cpu_ns: u64,
-    camera: Camera,
+    snapshotter: Snapshotter,
 }
 
 impl Host {
@@ -138,7 +140,7 @@ impl Host {
             peers: plan.peers,
             random: fastrand::Rng::with_seed(1),
             cpu_ns: 0,
-            camera: Camera::default(),
+            snapshotter: Snapshotter::default(),
         };
         // They were opened within the last minutes, and last.
         for _ in 0..100 {
@@ -156,7 +158,7 @@ impl Host {
         self.now_ns += by_ns;
         self.table.expire(self.now_ns);
         let events = self.table.take_events();
-        self.camera.note(events.as_slice());
+        self.snapshotter.note(events.as_slice());
         self.cpu_ns += cpu_ns() - began_ns;
     }
 
@@ -238,18 +240,18 @@ fn segment(
         payload_len: 0,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: Arrival::NEW,
+        arrival: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }
 
-/// Takes pictures and draws them.
+/// Takes snapshots and draws them.
 struct Frames {
     terminal: Terminal<CrosstermBackend<Counted>>,
     /// Bytes that were written to it.
     written: Rc<Cell<u64>>,
     model: Model,
-    scene: Scene,
+    context: RenderContext,
     snapshot_ns: Vec<u64>,
     draw_ns: Vec<u64>,
     sent: Vec<u64>,
@@ -262,37 +264,37 @@ impl Frames {
         let written = Rc::default();
         let backend = CrosstermBackend::new(Counted(Rc::clone(&written)));
         let terminal = Terminal::with_options(backend, options).expect("its size is given");
-        let scene = Scene {
+        let context = RenderContext {
             interfaces: BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]),
             how: "tcx",
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,
         };
-        let mut model = Model::new(plan.interest.query.clone());
-        if plan.interest.flows > 0 {
+        let mut model = Model::new(plan.request.query.clone());
+        if plan.request.flows > 0 {
             model.update(Action::Show(View::Flows));
         }
         Self {
             terminal,
             written,
             model,
-            scene,
+            context,
             snapshot_ns: Vec::new(),
             draw_ns: Vec::new(),
             sent: Vec::new(),
         }
     }
 
-    fn take(&mut self, host: &mut Host, interest: &Interest) {
-        let intake = Intake { started_ns: START, records: host.opened, ..Intake::default() };
+    fn take(&mut self, host: &mut Host, request: &SnapshotRequest) {
+        let run_counters = RunCounters { started_ns: START, records: host.opened, ..RunCounters::default() };
         let began_ns = cpu_ns();
-        let snapshot = host.camera.take(&host.table, &intake, interest, host.now_ns);
+        let snapshot = host.snapshotter.take(&host.table, &run_counters, request, host.now_ns);
         let taken_ns = cpu_ns();
         let sent_before = self.written.get();
         self.model.refresh(Arc::new(snapshot));
-        let (model, scene) = (&self.model, &self.scene);
+        let (model, context) = (&self.model, &self.context);
         let draw = |frame: &mut ratatui::Frame<'_>| {
-            view::draw(frame, model, scene);
+            view::draw(frame, model, context);
         };
         self.terminal.draw(draw).expect("a counter takes all");
         self.draw_ns.push(cpu_ns() - taken_ns);

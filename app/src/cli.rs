@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::flow::units::Share;
-use crate::flow::{Cidr, Slow};
+use crate::sink::tui::capabilities::ColorChoice;
 use crate::sink::tui::columns::named;
 use crate::sink::tui::columns::rows::COLUMNS;
-use crate::sink::tui::look::ColorChoice;
-use crate::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
+use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
+use tcptop_core::table::units::Share;
+use tcptop_core::table::{Cidr, Slow};
 
 const AFTER_HELP: &str = "\
 Output: the screen on a terminal, text lines otherwise; messages go to standard error.

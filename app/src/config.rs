@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::{Cli, Command};
-use crate::flow::stats::StatsConfig;
-use crate::flow::{Cidr, Limits, Thresholds};
 use crate::sink::tui::Setup;
-use crate::sink::tui::look::Look;
-use crate::snapshot::Query;
+use crate::sink::tui::capabilities::Look;
+use tcptop_core::snapshot::Query;
+use tcptop_core::table::stats::StatsConfig;
+use tcptop_core::table::{Cidr, Limits, Thresholds};
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.

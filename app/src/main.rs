@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tcptop::cli::Cli;
 use tcptop::config::{Config, Source};
-use tcptop::pipeline;
+use tcptop::live;
 use tcptop::sink::tui::guard;
 
 fn main() -> ExitCode {
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = Config::new(&cli, can_show_screen(), |name| std::env::var_os(name));
     let run = match Source::new(&cli) {
-        Source::Interfaces(names) => pipeline::run(&config, &names),
+        Source::Interfaces(names) => live::run(&config, &names),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
     };
     match run {

@@ -14,19 +14,19 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::clock::Anchor;
 use crate::config::{Config, Output, Replay};
 use crate::error::Error;
-use crate::flow::FlowVolumes;
 use crate::session::{self, End, Session};
-use crate::sink::Scene;
+use crate::sink::RenderContext;
 use crate::sink::writer::{FAREWELL, WhenFull, unread};
 use crate::source::capture::{Capture, CaptureError, Locals, Next};
 use crate::source::replay::{ReplaySource, Step};
 use crate::stop::Stop;
+use tcptop_core::table::FlowVolumes;
 
 /// Records that travel together.
 const BATCH: usize = 1_024;
 /// Batches that wait for the table at the most.
 const WAITING: usize = 16;
-/// How often the screen gets a new picture.
+/// How often the screen gets a new snapshot.
 const REFRESH: Duration = Duration::from_millis(250);
 /// What flows have sent is told this often, in the capture's time.
 const SWEEP_NS: u64 = 1_000_000_000;
@@ -73,8 +73,8 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         };
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
         let names = first.as_mut().and_then(|batch| batch.names.take()).unwrap_or_default();
-        let scene = scene(&replay.path, &names);
-        let mut session = Session::open(config, scene, started_ns, WhenFull::Wait)?;
+        let context = context(&replay.path, &names);
+        let mut session = Session::open(config, context, started_ns, WhenFull::Wait)?;
         follower.now_ns = started_ns;
         let end = match follower.follow(&mut session, first).await {
             Left::AtTheEnd if stopped => End::Done,
@@ -91,14 +91,14 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
 }
 
 /// The capture's interfaces under their names, or that of the file.
-fn scene(path: &str, names: &[String]) -> Scene {
+fn context(path: &str, names: &[String]) -> RenderContext {
     let file = Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy());
     let file = if path == "-" { "standard input".into() } else { file };
     let name =
         |name: &String| if name.is_empty() { file.escape_debug() } else { name.escape_debug() }.to_string();
     let mut interfaces: BTreeMap<u32, String> = (1..).zip(names.iter().map(name)).collect();
     interfaces.entry(1).or_insert_with(|| file.escape_debug().to_string());
-    Scene::new(interfaces, "replay", Anchor::new(0, Timestamp::UNIX_EPOCH))
+    RenderContext::new(interfaces, "replay", Anchor::new(0, Timestamp::UNIX_EPOCH))
 }
 
 /// Why the capture is no longer followed.
@@ -167,7 +167,7 @@ impl<'a> Follower<'a> {
 
     fn take(&mut self, session: &mut Session<'_>, batch: &Batch) {
         if let Some(names) = &batch.names {
-            session.change_scene(scene(self.path, names));
+            session.change_context(context(self.path, names));
         }
         for record in &batch.records {
             self.now_ns = self.now_ns.max(record.time_ns);
@@ -187,7 +187,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// The last picture stays until the person has seen enough of it.
+    /// The last snapshot stays until the person has seen enough of it.
     async fn browse(&mut self, session: &mut Session<'_>) -> End {
         while session.has_screen() {
             session.show(self.now_ns);

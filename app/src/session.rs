@@ -8,12 +8,12 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
-use crate::flow::{Event, FlowTable, FlowVolumes, PeerKey};
-use crate::sink::outlet::Outlet;
+use crate::sink::outputs::Outputs;
 use crate::sink::tui::Command;
 use crate::sink::writer::{Stopped, WhenFull};
-use crate::sink::{Scene, report};
-use crate::snapshot::{self, Camera, Intake, Interest, Query, Snapshot, Span};
+use crate::sink::{RenderContext, report};
+use tcptop_core::snapshot::{self, Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
+use tcptop_core::table::{Event, FlowTable, FlowVolumes, PeerKey};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -57,12 +57,12 @@ pub fn event_loop() -> Result<Runtime, Error> {
 pub struct Session<'a> {
     config: &'a Config,
     table: FlowTable,
-    intake: Intake,
-    interest: Interest,
-    camera: Camera,
+    run_counters: RunCounters,
+    request: SnapshotRequest,
+    snapshotter: Snapshotter,
     latest_ns: u64,
-    scene: Arc<Scene>,
-    outlet: Outlet,
+    context: Arc<RenderContext>,
+    outputs: Outputs,
 }
 
 impl<'a> Session<'a> {
@@ -72,28 +72,29 @@ impl<'a> Session<'a> {
     /// When the terminal cannot be used.
     pub fn open(
         config: &'a Config,
-        scene: Scene,
+        context: RenderContext,
         started_ns: u64,
         when_full: WhenFull,
     ) -> Result<Self, Error> {
-        let scene = Arc::new(scene);
-        let mut interest = Interest { query: config.query.clone(), ..Interest::totals(Span::Window) };
-        interest.query.filter.bind(&scene.interfaces);
+        let context = Arc::new(context);
+        let mut request =
+            SnapshotRequest { query: config.query.clone(), ..SnapshotRequest::totals(Span::Window) };
+        request.query.filter.bind(&context.interfaces);
         Ok(Self {
             config,
             table: FlowTable::new(&config.limits),
-            intake: Intake { started_ns, ..Intake::default() },
-            interest,
-            camera: Camera::default(),
+            run_counters: RunCounters { started_ns, ..RunCounters::default() },
+            request,
+            snapshotter: Snapshotter::default(),
             latest_ns: started_ns,
-            outlet: Outlet::open(config, &scene, when_full)?,
-            scene,
+            outputs: Outputs::open(config, &context, when_full)?,
+            context,
         })
     }
 
     /// Takes a record. Gives false when enough handshakes were told.
     pub fn take(&mut self, record: &Record) -> bool {
-        self.intake.records += 1;
+        self.run_counters.records += 1;
         self.latest_ns = self.latest_ns.max(record.time_ns);
         self.table.handle(record);
         !self.is_counted_out()
@@ -102,7 +103,7 @@ impl<'a> Session<'a> {
     /// Takes some records, which is quicker than one after the other. Gives false when enough handshakes were told.
     pub fn take_all(&mut self, records: &[Record]) -> bool {
         let taken = &records[..self.table.handle_all(records)];
-        self.intake.records += taken.len() as u64;
+        self.run_counters.records += taken.len() as u64;
         self.latest_ns = taken.iter().map(|record| record.time_ns).fold(self.latest_ns, u64::max);
         !self.is_counted_out()
     }
@@ -136,16 +137,16 @@ impl<'a> Session<'a> {
     pub fn deliver(&mut self) -> Result<(), Stopped> {
         let events = self.table.events();
         let delivered = if self.has_screen() {
-            self.camera.note(events);
+            self.snapshotter.note(events);
             Ok(())
         } else {
-            let (filter, stats) = (&self.interest.query.filter, self.table.stats());
+            let (filter, stats) = (&self.request.query.filter, self.table.stats());
             let verdict = |peer: &PeerKey, now_ns| snapshot::verdict(stats, peer, now_ns);
             let passes = |event: &&Event| {
                 let now_ns = event.time_ns();
                 filter.matches_flow(event.flow(), now_ns, &|peer| verdict(peer, now_ns))
             };
-            self.outlet.events(events.iter().filter(passes), &self.scene)
+            self.outputs.events(events.iter().filter(passes), &self.context)
         };
         drop(self.table.take_events());
         delivered
@@ -153,29 +154,29 @@ impl<'a> Session<'a> {
 
     /// Waits until the output's reader has caught up, where lines wait for it.
     pub fn room(&self) -> impl Future<Output = ()> + use<> {
-        self.outlet.room()
+        self.outputs.room()
     }
 
     /// What the probe has counted.
     pub fn count(&mut self, counters: Counters) {
-        self.intake.counters = counters;
+        self.run_counters.counters = counters;
     }
 
     /// How many records could not be decoded.
     pub fn count_undecodable(&mut self, records: u64) {
-        self.intake.undecodable = records;
+        self.run_counters.undecodable = records;
     }
 
     /// How many packets of a capture could not be read.
     pub fn count_unreadable(&mut self, packets: u64) {
-        self.intake.unreadable = packets;
+        self.run_counters.unreadable = packets;
     }
 
-    /// Shows everything in another scene from now on.
-    pub fn change_scene(&mut self, scene: Scene) {
-        self.scene = Arc::new(scene);
-        self.interest.query.filter.bind(&self.scene.interfaces);
-        self.outlet.change_scene(&self.scene);
+    /// Shows everything in another context from now on.
+    pub fn change_context(&mut self, context: RenderContext) {
+        self.context = Arc::new(context);
+        self.request.query.filter.bind(&self.context.interfaces);
+        self.outputs.change_context(&self.context);
     }
 
     /// Is there a screen?
@@ -184,36 +185,36 @@ impl<'a> Session<'a> {
         self.config.output == Output::Screen
     }
 
-    /// Gives the screen, if there is one, a new picture.
+    /// Gives the screen, if there is one, a new snapshot.
     pub fn show(&mut self, now_ns: u64) {
         if self.has_screen() {
-            let snapshot = self.snapshot(now_ns, &self.interest.clone());
-            self.outlet.show(snapshot);
+            let snapshot = self.snapshot(now_ns, &self.request.clone());
+            self.outputs.show(snapshot);
         }
     }
 
     /// Says something to people while the run goes on.
     pub fn notice(&self, message: &str) {
-        self.outlet.notice(message);
+        self.outputs.notice(message);
     }
 
     /// The next wish of the person at the screen; `None` when the screen is gone.
     pub async fn command(&mut self) -> Option<Command> {
-        self.outlet.command().await
+        self.outputs.command().await
     }
 
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Look(mut interest)) => {
-                interest.query.filter.bind(&self.scene.interfaces);
-                self.interest = *interest;
+            Some(Command::Look(mut request)) => {
+                request.query.filter.bind(&self.context.interfaces);
+                self.request = *request;
                 // Whoever asks is looking.
                 self.show(now_ns);
             }
             Some(Command::Reset) => {
                 self.table.reset(now_ns);
-                self.camera.reset(&self.table, &self.intake, now_ns);
+                self.snapshotter.reset(&self.table, &self.run_counters, now_ns);
             }
             Some(Command::Window(window_ns)) => self.table.set_window(window_ns, now_ns),
             Some(Command::Quit) | None => return false,
@@ -235,15 +236,16 @@ impl<'a> Session<'a> {
         }
         let delivered = self.deliver();
         // What was chosen at the screen was for the screen.
-        let query = if self.has_screen() { Query::default() } else { self.interest.query.clone() };
-        let interest = Interest { query, rows: REPORT_PEERS, ..Interest::totals(Span::SinceStart) };
-        let snapshot = self.snapshot(now_ns, &interest);
+        let query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        let request =
+            SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) };
+        let snapshot = self.snapshot(now_ns, &request);
         let closing = match self.config.ending {
-            Ending::Summary => report::summary(&snapshot, &self.scene),
-            Ending::Report => report::report(&snapshot, &self.scene),
+            Ending::Summary => report::summary(&snapshot, &self.context),
+            Ending::Report => report::report(&snapshot, &self.context),
         };
         let closed = match delivered {
-            Ok(()) => self.outlet.close(&snapshot, &closing, &self.scene).await,
+            Ok(()) => self.outputs.close(&snapshot, &closing, &self.context).await,
             Err(stopped) => Err(stopped),
         };
         match (end, closed.map_err(End::from)) {
@@ -252,8 +254,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn snapshot(&mut self, now_ns: u64, interest: &Interest) -> Snapshot {
-        self.intake.unwritten = self.outlet.unwritten();
-        self.camera.take(&self.table, &self.intake, interest, now_ns)
+    fn snapshot(&mut self, now_ns: u64, request: &SnapshotRequest) -> Snapshot {
+        self.run_counters.unwritten = self.outputs.unwritten();
+        self.snapshotter.take(&self.table, &self.run_counters, request, now_ns)
     }
 }

@@ -9,9 +9,9 @@ use flate2::write::GzEncoder;
 use lab::capture::Format;
 use probe_common::{Direction, Record};
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop::flow::{Leg, Role};
 use tcptop::source::capture::{Capture, CaptureError, Locals, Next};
 use tcptop::source::replay::ReplaySource;
+use tcptop_core::table::{Leg, Role};
 
 const START: u64 = 1_767_362_551 * S;
 

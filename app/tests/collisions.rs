@@ -90,7 +90,7 @@ struct Summary<'a> {
     handshakes: usize,
     established: usize,
     lost: u64,
-    stray: u64,
+    unmatched: u64,
 }
 
 impl Handshake<'_> {
@@ -137,7 +137,7 @@ fn flows_that_differ_in_ports_only_are_never_mixed_up() {
     lines.read_line(&mut line).unwrap();
     let summary: Summary<'_> = serde_json::from_str(&line).unwrap();
     assert_eq!((summary.r#type, summary.handshakes, summary.established), ("summary", FLOWS, FLOWS));
-    assert_eq!((summary.lost, summary.stray), (0, 0), "{line}");
+    assert_eq!((summary.lost, summary.unmatched), (0, 0), "{line}");
     writer.join().unwrap().unwrap();
     assert!(child.wait().unwrap().success());
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
-use support::stage::{Stage, scene};
+use support::stage::{Stage, context};
 use support::{Connection, MS, Watched, v4, v6};
 use tcptop::sink::tui::view;
 
@@ -77,7 +77,7 @@ fn average(keys: &[&str]) -> usize {
     for frame in 0..=FRAMES {
         go_on(&mut stage, &mut port);
         let draw = |frame: &mut ratatui::Frame<'_>| {
-            view::draw(frame, &stage.model, &scene());
+            view::draw(frame, &stage.model, &context());
         };
         terminal.draw(draw).expect("a counter takes all");
         if frame == 0 {

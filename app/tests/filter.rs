@@ -8,8 +8,8 @@ use proptest::prelude::{
     ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
-use tcptop::flow::Verdict;
-use tcptop::snapshot::{Filter, Intake, Interest, Query, Snapshot, Span};
+use tcptop_core::snapshot::{Filter, Query, RunCounters, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::Verdict;
 
 const START: u64 = 1_000 * S;
 const NOW: u64 = START + 8 * S;
@@ -109,10 +109,15 @@ fn watched() -> Watched {
 
 fn snapshot(text: &str) -> Snapshot {
     let query = Query { filter: filter(text), ..Query::default() };
-    let interest =
-        Interest { query, rows: 100, flows: 100, selected_flows: 100, ..Interest::totals(Span::Window) };
-    let intake = Intake { started_ns: START, ..Intake::default() };
-    Snapshot::take(&watched().table, &intake, &interest, NOW)
+    let request = SnapshotRequest {
+        query,
+        rows: 100,
+        flows: 100,
+        selected_flows: 100,
+        ..SnapshotRequest::totals(Span::Window)
+    };
+    let run_counters = RunCounters { started_ns: START, ..RunCounters::default() };
+    Snapshot::take(&watched().table, &run_counters, &request, NOW)
 }
 
 const SLOW: &str = "10.20.3.14:5432";

@@ -3,7 +3,7 @@
 mod support;
 
 use support::{Connection, MS, S, Watched, v4};
-use tcptop::flow::{Leg, Outcome};
+use tcptop_core::table::{Leg, Outcome};
 
 const START: u64 = 100 * S;
 
@@ -60,7 +60,7 @@ fn a_table_full_of_established_flows_still_sees_handshakes() {
 fn no_more_outcomes_are_told_than_were_asked_for() {
     let mut limits = support::limits(100);
     limits.handshakes = Some(2);
-    let mut table = tcptop::flow::FlowTable::new(&limits);
+    let mut table = tcptop_core::table::FlowTable::new(&limits);
     for port in 0..8 {
         table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
     }

@@ -10,9 +10,9 @@ use probe_common::counter::{Counter, Counters};
 use probe_common::{Kind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
-use tcptop::flow::Event;
-use tcptop::sink::{Scene, json, report, text};
-use tcptop::snapshot::{Intake, Interest, Snapshot, Span};
+use tcptop::sink::{RenderContext, json, report, text};
+use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::Event;
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -46,25 +46,25 @@ fn watched() -> Watched {
     watched
 }
 
-fn scene() -> Scene {
+fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    Scene { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
+    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
 }
 
 fn snapshot(watched: &Watched) -> Snapshot {
     let mut counters = Counters::default();
     counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
-    let intake = Intake { started_ns: START, counters, records: 31, ..Intake::default() };
-    let interest = Interest { rows: 100, ..Interest::totals(Span::SinceStart) };
-    Snapshot::take(&watched.table, &intake, &interest, END)
+    let run_counters = RunCounters { started_ns: START, counters, records: 31, ..RunCounters::default() };
+    let request = SnapshotRequest { rows: 100, ..SnapshotRequest::totals(Span::SinceStart) };
+    Snapshot::take(&watched.table, &run_counters, &request, END)
 }
 
 #[test]
 fn text_lines() {
     let watched = watched();
-    let lines: Vec<_> = watched.handshakes().iter().map(|flow| text::handshake(flow, &scene())).collect();
+    let lines: Vec<_> = watched.handshakes().iter().map(|flow| text::handshake(flow, &context())).collect();
     insta::assert_snapshot!(lines.join("\n"));
 }
 
@@ -72,20 +72,20 @@ fn text_lines() {
 fn json_objects() {
     let watched = watched();
     let objects = watched.events.iter().map(|event| match event {
-        Event::Handshake(flow) => json::handshake(flow, &scene()),
-        Event::Close(flow) => json::close(flow, &scene()),
-        Event::Retransmit(flow) => json::retransmit(flow, &scene()),
+        Event::Handshake(flow) => json::handshake(flow, &context()),
+        Event::Close(flow) => json::close(flow, &context()),
+        Event::Retransmit(flow) => json::retransmit(flow, &context()),
     });
-    let objects: Vec<_> = objects.chain([json::summary(&snapshot(&watched), &scene())]).collect();
+    let objects: Vec<_> = objects.chain([json::summary(&snapshot(&watched), &context())]).collect();
     insta::assert_snapshot!(objects.join("\n"));
 }
 
 #[test]
 fn summary_like_that_of_ping() {
-    insta::assert_snapshot!(report::summary(&snapshot(&watched()), &scene()));
+    insta::assert_snapshot!(report::summary(&snapshot(&watched()), &context()));
 }
 
 #[test]
 fn report_to_paste() {
-    insta::assert_snapshot!(report::report(&snapshot(&watched()), &scene()));
+    insta::assert_snapshot!(report::report(&snapshot(&watched()), &context()));
 }

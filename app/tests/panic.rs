@@ -4,7 +4,7 @@ use std::io::Read;
 use std::thread;
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
-use tcptop::sink::tui::terminal::Screenful;
+use tcptop::sink::tui::terminal::TerminalSession;
 
 /// Tells this program, started again on a terminal, to panic.
 const INNER: &str = "TCPTOP_TEST_PANICS";
@@ -43,8 +43,8 @@ fn a_panic_is_told_on_the_screen_of_before() {
 
 /// One thread draws all the time, as the real one does, and another panics.
 fn panic_on_the_screen() -> ! {
-    let mut screenful = Screenful::enter(false).expect("a terminal");
-    let draw = |screenful: &mut Screenful, number: u32| {
+    let mut screenful = TerminalSession::enter(false).expect("a terminal");
+    let draw = |screenful: &mut TerminalSession, number: u32| {
         let text = format!("drawn {number}");
         screenful.draw(|frame| frame.render_widget(text, frame.area())).expect("it is open");
     };

@@ -5,15 +5,15 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Arrival, Direction, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use proptest::test_runner::TestCaseError;
 use support::{INTERFACE, MS, S, limits, v4};
-use tcptop::flow::peer::Happening;
-use tcptop::flow::{Event, FlowReport, FlowTable, Leg, Outcome};
+use tcptop_core::table::peer::PeerEvent;
+use tcptop_core::table::{Event, FlowReport, FlowTable, Leg, Outcome};
 
 const START: u64 = 1_000 * S;
 /// Small, so that flows have to give way.
@@ -104,7 +104,7 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
         payload_len: step.payload_len,
         timestamps: Timestamps { value, echo, present: step.timestamps.is_some() },
         segments: 1,
-        arrival: Arrival::NEW,
+        arrival: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }
@@ -229,14 +229,14 @@ impl Run {
         let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id).collect();
         prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
         let counts = self.table.stats().total().counts_since_start();
-        prop_assert_eq!(counts.of(Happening::Opened), attempts.len() as u64);
+        prop_assert_eq!(counts.of(PeerEvent::Opened), attempts.len() as u64);
         for (outcome, happening) in [
-            (Outcome::Established, Happening::Established),
-            (Outcome::Refused, Happening::Refused),
-            (Outcome::Unanswered, Happening::Unanswered),
-            (Outcome::HalfOpen, Happening::HalfOpen),
-            (Outcome::Reset, Happening::Reset),
-            (Outcome::Unknown, Happening::OneSided),
+            (Outcome::Established, PeerEvent::Established),
+            (Outcome::Refused, PeerEvent::Refused),
+            (Outcome::Unanswered, PeerEvent::Unanswered),
+            (Outcome::HalfOpen, PeerEvent::HalfOpen),
+            (Outcome::Reset, PeerEvent::Reset),
+            (Outcome::Unknown, PeerEvent::OneSided),
         ] {
             let told = self.told.iter().filter(|flow| flow.outcome == outcome).count() as u64;
             prop_assert_eq!(counts.of(happening), told, "{:?}", outcome);

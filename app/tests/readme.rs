@@ -2,8 +2,8 @@
 
 use clap::CommandFactory;
 use tcptop::cli::Cli;
-use tcptop::flow::{Thresholds, Verdict};
-use tcptop::snapshot::{Filter, Group, RowOrder};
+use tcptop_core::snapshot::{Filter, Group, RowOrder};
+use tcptop_core::table::{Thresholds, Verdict};
 
 const README: &str = include_str!("../../README.md");
 

@@ -9,13 +9,13 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Clock, Hook, LinkLayer, Record, Size, Told, Tools, observe};
+use probe_common::{Clock, Hook, LinkLayer, Record, Size, Told, Tools, process};
 use serde_json::Value;
 use tcptop::clock::Anchor;
-use tcptop::flow::{Event, FlowTable};
-use tcptop::sink::{Scene, json};
-use tcptop::snapshot::{Intake, Interest, Snapshot, Span};
+use tcptop::sink::{RenderContext, json};
 use tcptop::source::states::HostStates;
+use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::{Event, FlowTable};
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
@@ -46,7 +46,7 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
         let (size, mut told) = (Size { bytes: length, segments: 1 }, Told::default());
         let clock = At(segment.time_ns);
         let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
-        observe(bytes.as_slice(), size, &hook, &mut tools).expect("well-formed");
+        process(bytes.as_slice(), size, &hook, &mut tools).expect("well-formed");
         if let Some(record) = told.0 {
             table.handle(&record);
         }
@@ -56,16 +56,16 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
     states.volumes().for_each(|flow| table.take_volumes(&flow, last.time_ns));
     table.finish(last.time_ns);
     events.extend(table.take_events());
-    let intake = Intake { started_ns: first.time_ns, ..Intake::default() };
-    let interest = Interest::totals(Span::SinceStart);
-    let snapshot = Snapshot::take(&table, &intake, &interest, last.time_ns);
-    let scene = Scene::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
+    let run_counters = RunCounters { started_ns: first.time_ns, ..RunCounters::default() };
+    let request = SnapshotRequest::totals(Span::SinceStart);
+    let snapshot = Snapshot::take(&table, &run_counters, &request, last.time_ns);
+    let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
     let told = events.iter().map(|event| match event {
-        Event::Handshake(report) => json::handshake(report, &scene),
-        Event::Close(report) => json::close(report, &scene),
-        Event::Retransmit(report) => json::retransmit(report, &scene),
+        Event::Handshake(report) => json::handshake(report, &context),
+        Event::Close(report) => json::close(report, &context),
+        Event::Retransmit(report) => json::retransmit(report, &context),
     });
-    let lines = told.chain([json::summary(&snapshot, &scene)]);
+    let lines = told.chain([json::summary(&snapshot, &context)]);
     lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
 }
 

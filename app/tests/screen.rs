@@ -169,7 +169,7 @@ fn a_frozen_screen_stands_still_and_says_for_how_long() {
     assert_eq!(stage.model.snapshot.as_ref().unwrap().taken_ns, NOW + 12 * S);
 }
 
-/// What was not asked for when the picture was taken is not told as nothing.
+/// What was not asked for when the snapshot was taken is not told as nothing.
 #[test]
 fn a_view_that_is_opened_while_frozen_says_so() {
     for view in ["2", "4"] {

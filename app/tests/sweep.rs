@@ -5,14 +5,14 @@ use std::os::fd::AsFd;
 
 use aya::maps::{Array, Map, MapData};
 use aya::{EbpfLoader, Pod};
+use probe_common::buckets::{self, Bucket};
 use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
 use probe_common::segment::mapped_words;
-use probe_common::slots::{self, Bucket};
 use probe_common::state::Phase;
 use probe_common::{Direction, Family, FlowState, Segment, Side, Volume};
 use probe_ebpf::{OBJECT, names};
-use tcptop::flow::FlowVolumes;
 use tcptop::source::flows::KernelFlows;
+use tcptop_core::table::FlowVolumes;
 
 /// More than one system call reads.
 const BUCKETS: u32 = 600;
@@ -60,7 +60,7 @@ fn state(number: u32, epoch: u32) -> FlowState {
     let mut state = FlowState {
         phase: Phase::OPEN,
         epoch,
-        facts: FlowState::learned_from(Direction::Egress, Side::Low),
+        flags: FlowState::learned_from(Direction::Egress, Side::Low),
         ..FlowState::FREE
     };
     state.halves[0].volume = Volume { segments: number.into(), bytes: 0, retransmits: 0 };
@@ -87,7 +87,7 @@ where
     let mut buckets: Array<_, InMap<K>> = (&mut map).try_into().expect("an array of buckets");
     let mut bucket = Bucket::EMPTY;
     // Wherever it would be looked for: who reads all does not ask.
-    *slots::find_or_claim(&mut bucket, || None, key, 0, |_, _| {}) = state(number, epoch);
+    *buckets::find_or_claim(&mut bucket, || None, key, 0, |_, _| {}) = state(number, epoch);
     buckets.set(number % BUCKETS, InMap(bucket), 0).expect("there are more");
 }
 

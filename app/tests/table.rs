@@ -4,7 +4,7 @@ mod support;
 
 use probe_common::Record;
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop::flow::{Leg, Outcome, Role};
+use tcptop_core::table::{Leg, Outcome, Role};
 
 const START: u64 = 100 * S;
 
@@ -100,8 +100,12 @@ fn silence_becomes_an_outcome_in_time() {
     assert!(watched.table.is_empty());
 }
 
-fn support_peer() -> tcptop::flow::PeerKey {
-    tcptop::flow::PeerKey { interface: support::INTERFACE, service: v4(10, 0, 0, 2, 443), inbound: false }
+fn support_peer() -> tcptop_core::table::PeerKey {
+    tcptop_core::table::PeerKey {
+        interface: support::INTERFACE,
+        service: v4(10, 0, 0, 2, 443),
+        inbound: false,
+    }
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn an_ack_of_the_responder_completes_nothing() {
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0)), connection.syn_ack(at(40)), of_responder]);
     assert!(watched.handshakes().is_empty());
-    assert_eq!(watched.table.losses().stray, 1);
+    assert_eq!(watched.table.losses().unmatched, 1);
 }
 
 /// What waits and is then given up is one trouble, that began when it began.
@@ -156,5 +160,5 @@ fn trouble_does_not_begin_anew_when_an_attempt_is_given_up() {
     watched.see([0, 1_000, 3_000, 7_000, 15_000].map(|ms| silent.syn(at(ms))));
     watched.expire(at(40_000));
     let peer = watched.table.stats().peer(&support_peer()).expect("known");
-    assert_eq!(peer.streaks[tcptop::flow::Verdict::NoAnswer as usize].since_ns(), at(1_000));
+    assert_eq!(peer.streaks[tcptop_core::table::Verdict::NoAnswer as usize].since_ns(), at(1_000));
 }

@@ -8,9 +8,9 @@ use lab::capture::Format;
 use probe_common::counter::Counter;
 use probe_common::{Record, Unparsed};
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop::flow::Leg;
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::ReplaySource;
+use tcptop_core::table::Leg;
 
 const START: u64 = 1_767_362_551 * S;
 const FORMAT: Format = Format::USUAL;

@@ -80,7 +80,7 @@ impl FlowState {
             self.phase = Phase::ANSWERED;
         } else {
             // The answer or its ACK was lost: the wait for another one is no round trip.
-            self.facts |= Self::SYN_UNSEEN;
+            self.flags |= Self::SYN_UNSEEN;
             if !self.half(sender).began_with(segment.seq) {
                 self.phase = Phase::ANSWERED_TWICE;
             }
@@ -114,7 +114,7 @@ impl FlowState {
             self.half(side.other()).lose_track();
         }
         self.phase = Phase::OPEN;
-        let is_known = self.facts & Self::SYN_UNSEEN == 0;
+        let is_known = self.flags & Self::SYN_UNSEEN == 0;
         self.rtt_us = if is_known { now_us.wrapping_sub(self.opened_us) } else { 0 };
     }
 

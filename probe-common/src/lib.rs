@@ -1,7 +1,7 @@
 //! What the kernel programs and user space share, so that both mean the same thing.
 //!
 //! A packet becomes a [`Segment`] ([`mod@parse`]), the segment and the state of its flow become a verdict
-//! ([`mod@observe`]), and a segment worth telling becomes a [`Record`] ([`record`]). The code is generic over how
+//! ([`mod@process`]), and a segment worth telling becomes a [`Record`] ([`record`]). The code is generic over how
 //! bytes are loaded and where state is kept, so the very same lines run in the kernel, on captured
 //! frames and in tests. Nothing here reads a clock, allocates or does I/O.
 //!
@@ -10,28 +10,28 @@
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+pub mod buckets;
 pub mod counter;
-pub mod half;
 pub mod handshake;
 pub mod key;
 pub mod load;
-pub mod observe;
 pub mod options;
 pub mod parse;
-pub mod passage;
+pub mod parsed;
+pub mod process;
 pub mod record;
 pub mod segment;
-pub mod slots;
+pub mod sequence;
 pub mod state;
 pub mod verifier;
 
 pub use counter::Counter;
-pub use half::{Arrival, Volume};
 pub use key::Side;
 pub use load::{Load, Window};
-pub use observe::{Records, Tools, glance, observe};
 pub use parse::{LinkLayer, Unparsed, parse};
-pub use passage::{Hook, Passage, Size};
+pub use parsed::{Hook, ParsedPacket, Size};
+pub use process::{Records, Tools, fast_path, process};
 pub use record::{Direction, Kind, RawRecord, Record, Told};
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
+pub use sequence::{SegmentClass, Volume};
 pub use state::{Clock, FlowState, FlowStates};

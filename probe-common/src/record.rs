@@ -1,10 +1,10 @@
 //! What the kernel tells user space about one segment.
 
-use crate::half::{Arrival, Volume};
 use crate::key::{Ends, Side};
-use crate::observe::Records;
-use crate::passage::Passage;
+use crate::parsed::ParsedPacket;
+use crate::process::Records;
 use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
+use crate::sequence::{SegmentClass, Volume};
 use crate::state::FlowState;
 use crate::verifier::assign_words;
 
@@ -23,7 +23,7 @@ pub enum Kind {
     /// FIN: one side is done sending.
     Fin = 4,
     /// Data that was sent before.
-    Data = 5,
+    Retransmit = 5,
     /// Not a segment: the probe had to forget a flow that had not ended, for another one.
     Evicted = 6,
 }
@@ -33,7 +33,7 @@ impl Kind {
     pub const COUNT: usize = Self::ALL.len();
     /// Every kind, in the order of its number.
     pub const ALL: [Self; 7] =
-        [Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Data, Self::Evicted];
+        [Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Retransmit, Self::Evicted];
 
     /// The word for it, as in `lost` of the JSON output.
     #[must_use]
@@ -44,7 +44,7 @@ impl Kind {
             Self::Ack => "ack",
             Self::Rst => "rst",
             Self::Fin => "fin",
-            Self::Data => "data",
+            Self::Retransmit => "data",
             Self::Evicted => "evicted",
         }
     }
@@ -92,7 +92,7 @@ pub struct Record {
     /// How many segments it stands for (GSO, GRO).
     pub segments: u32,
     /// Was it sent before?
-    pub arrival: Arrival,
+    pub arrival: SegmentClass,
     /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
     /// connection: what was sent in the one before.
     pub volumes: [Volume; 2],
@@ -122,7 +122,7 @@ pub struct RawRecord {
     direction: u8,
     flags: u8,
     /// [`HAS_TIMESTAMPS`] and [`IS_RETRANSMIT`].
-    facts: u8,
+    marks: u8,
 }
 
 const HAS_TIMESTAMPS: u8 = 1;
@@ -161,7 +161,7 @@ impl RawRecord {
         kind: 0,
         direction: 0,
         flags: 0,
-        facts: 0,
+        marks: 0,
     };
 
     /// Becomes what is told of a segment that passed at `time_ns`. `kind` is the number of a [`Kind`], because the
@@ -171,10 +171,10 @@ impl RawRecord {
     #[inline(always)]
     pub fn set(
         &mut self,
-        passage: &Passage,
+        passage: &ParsedPacket,
         kind: u32,
         time_ns: u64,
-        arrival: Arrival,
+        arrival: SegmentClass,
         state: Option<&FlowState>,
     ) {
         let segment = &passage.segment;
@@ -193,10 +193,10 @@ impl RawRecord {
         self.direction = (passage.direction & 0xff) as u8;
         self.flags = segment.flags.0;
         // Whether data was sent before, its options do not tell.
-        let is_stamped = passage.options == Passage::WITH_TIMESTAMPS && kind != Kind::Data as u32;
+        let is_stamped = passage.options == ParsedPacket::WITH_TIMESTAMPS && kind != Kind::Retransmit as u32;
         self.ts_value = if is_stamped { passage.ts_value } else { 0 };
         self.ts_echo = if is_stamped { passage.ts_echo } else { 0 };
-        self.facts =
+        self.marks =
             (u8::from(is_stamped) * HAS_TIMESTAMPS) | (u8::from(arrival.is_retransmit()) * IS_RETRANSMIT);
         match state {
             Some(state) => self.set_volumes(state, passage.side()),
@@ -276,12 +276,12 @@ impl RawRecord {
             timestamps: Timestamps {
                 value: self.ts_value,
                 echo: self.ts_echo,
-                present: self.facts & HAS_TIMESTAMPS != 0,
+                present: self.marks & HAS_TIMESTAMPS != 0,
             },
             segments: self.segments,
-            arrival: match self.facts & IS_RETRANSMIT {
-                0 => Arrival::NEW,
-                _ => Arrival::retransmit(self.hole_age_us),
+            arrival: match self.marks & IS_RETRANSMIT {
+                0 => SegmentClass::NEW,
+                _ => SegmentClass::retransmit(self.hole_age_us),
             },
             volumes: self.volumes,
         })
@@ -295,10 +295,10 @@ pub struct Told(pub Option<Record>);
 impl Records for Told {
     fn tell(
         &mut self,
-        passage: &Passage,
+        passage: &ParsedPacket,
         kind: Kind,
         time_ns: u64,
-        arrival: Arrival,
+        arrival: SegmentClass,
         state: Option<&FlowState>,
     ) {
         let mut record = RawRecord::NOTHING;

@@ -1,8 +1,8 @@
 //! What the probe remembers of a flow between packets, and where.
 
-use crate::half::{Arrival, Extent, Half, Volume};
 use crate::key::{Key, Side};
 use crate::record::Direction;
+use crate::sequence::{SegmentClass, SequenceRange, SequenceTracker, Volume};
 use crate::verifier;
 
 /// How far a flow has come. An integer in the kernel's map, hence not an enum. The numbers are in the order of what a
@@ -50,9 +50,9 @@ pub struct FlowState {
     pub epoch: u32,
     /// Ends that sent a FIN, as bits by [`Side`], [`SYN_UNSEEN`](Self::SYN_UNSEEN), and what
     /// [`learned`](Self::learned) tells.
-    pub facts: u32,
+    pub flags: u32,
     /// Both directions, by [`Side`].
-    pub halves: [Half; 2],
+    pub halves: [SequenceTracker; 2],
 }
 
 const _: () = assert!(size_of::<FlowState>() == 168, "a padding byte would be uninitialised in the map");
@@ -65,21 +65,21 @@ impl FlowState {
         opened_us: 0,
         rtt_us: 0,
         epoch: 0,
-        facts: 0,
-        halves: [Half::UNKNOWN; 2],
+        flags: 0,
+        halves: [SequenceTracker::UNKNOWN; 2],
     };
     /// What a flow is worth that has ended, at the most.
-    pub const WORTH_ENDED: u32 = (Phase::ENDED.0 << Self::EPOCH_BITS) | Self::EPOCH_MASK;
+    pub const RANK_ENDED: u32 = (Phase::ENDED.0 << Self::EPOCH_BITS) | Self::EPOCH_MASK;
     const EPOCH_BITS: u32 = 28;
     const EPOCH_MASK: u32 = (1 << Self::EPOCH_BITS) - 1;
 
-    /// A bit of `facts`: when the SYN passed is not known, or what followed it had to be repeated.
+    /// A bit of `flags`: when the SYN passed is not known, or what followed it had to be repeated.
     pub const SYN_UNSEEN: u32 = 4;
-    /// Where in `facts` it is which way the low end sends, as one more than the number of a [`Direction`]; 0 when
+    /// Where in `flags` it is which way the low end sends, as one more than the number of a [`Direction`]; 0 when
     /// a SYN or a SYN-ACK was the first that was seen.
     const LOW_SENDS_SHIFT: u32 = 3;
 
-    /// The facts of a flow that is learned from its data, which `side` has sent in this direction.
+    /// The flags of a flow that is learned from its data, which `side` has sent in this direction.
     #[inline(always)]
     #[must_use]
     pub const fn learned_from(direction: Direction, side: Side) -> u32 {
@@ -99,7 +99,7 @@ impl FlowState {
         if self.phase == Phase::ENDED {
             return None;
         }
-        match self.facts >> Self::LOW_SENDS_SHIFT {
+        match self.flags >> Self::LOW_SENDS_SHIFT {
             1 => Some(Direction::Ingress),
             2 => Some(Direction::Egress),
             3 => Some(Direction::Local),
@@ -112,7 +112,7 @@ impl FlowState {
     /// which a flood brings thousands within one epoch, the one that began first gives way first.
     #[inline(always)]
     #[must_use]
-    pub const fn worth(&self) -> u32 {
+    pub const fn eviction_rank(&self) -> u32 {
         if self.phase.is_opening() {
             return Phase::OPENING.0 << Self::EPOCH_BITS | self.opened_us >> (32 - Self::EPOCH_BITS);
         }
@@ -127,7 +127,7 @@ impl FlowState {
 
     /// The half of an end.
     #[inline(always)]
-    pub fn half(&mut self, side: Side) -> &mut Half {
+    pub fn half(&mut self, side: Side) -> &mut SequenceTracker {
         &mut self.halves[side as usize]
     }
 
@@ -148,11 +148,16 @@ pub trait FlowStates<K: Key> {
     /// way; who does is told and counted here.
     fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState>;
 
-    /// [`Half::takes_elsewhere`], by a call that the kernel's verifier checks once, and not for every way that leads
+    /// [`SequenceTracker::accept_out_of_order`], by a call that the kernel's verifier checks once, and not for every way that leads
     /// to it.
     #[inline(always)]
-    fn takes_elsewhere(half: &mut Half, extent: &Extent, now_us: u32, rtt_us: u32) -> Arrival {
-        half.takes_elsewhere(extent, now_us, rtt_us)
+    fn accept_out_of_order(
+        half: &mut SequenceTracker,
+        extent: &SequenceRange,
+        now_us: u32,
+        rtt_us: u32,
+    ) -> SegmentClass {
+        half.accept_out_of_order(extent, now_us, rtt_us)
     }
 }
 

@@ -20,8 +20,8 @@ use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use probe_common::key::{FlowKey4, FlowKey6};
-use probe_common::observe::{glance, segment_passes};
-use probe_common::{Counter, Direction, Family, Hook, LinkLayer, Passage, Tools, Unparsed};
+use probe_common::process::{fast_path, segment_passes};
+use probe_common::{Counter, Direction, Family, Hook, LinkLayer, ParsedPacket, Tools, Unparsed};
 
 use crate::maps::{KernelClock, Ring, States};
 
@@ -76,7 +76,7 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
     let mut tools = Tools { states: &mut States, clock: &KernelClock, records: &mut Ring };
-    if glance(&packet, packet.size(), &hook, &mut tools, maps::passage) {
+    if fast_path(&packet, packet.size(), &hook, &mut tools, maps::passage) {
         return TCX_NEXT;
     }
     let skb = context.skb.skb;
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn read_in_place(skb: *mut __sk_buff, direction: u32, link
     let context = TcContext::new(skb);
     let packet = Packet::new(&context);
     let hook = hook(&packet, direction, link);
-    match Passage::read(&packet, packet.size(), &hook) {
+    match ParsedPacket::read(&packet, packet.size(), &hook) {
         Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
         read => keep(read),
     }
@@ -141,13 +141,13 @@ pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: 
     let packet = Packet::new(&context);
     let hook = hook(&packet, direction, link);
     match maps::headers().and_then(|room| Copied::new(&packet, room)) {
-        Some(copied) => keep(Passage::read(&copied, packet.size(), &hook)),
+        Some(copied) => keep(ParsedPacket::read(&copied, packet.size(), &hook)),
         None => keep(Err(Unparsed::Truncated)),
     }
 }
 
 #[inline(always)]
-fn keep(read: Result<Passage, Unparsed>) -> i32 {
+fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
     match read {
         Ok(passage) => {
             let Some(room) = maps::passage() else { return READ_NOTHING };
@@ -172,7 +172,7 @@ macro_rules! passes {
         /// `passage` must be null or valid.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub unsafe extern "C" fn $name(passage: *const Passage) -> i32 {
+        pub unsafe extern "C" fn $name(passage: *const ParsedPacket) -> i32 {
             // SAFETY: see above.
             let Some(passage) = (unsafe { passage.as_ref() }) else { return 0 };
             let mut tools = Tools { states: &mut States, clock: &KernelClock, records: &mut Ring };

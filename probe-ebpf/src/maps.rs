@@ -6,11 +6,13 @@ use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use core::cell::UnsafeCell;
+use probe_common::buckets::{self, Bucket};
 use probe_common::counter::COUNTERS as CELLS;
-use probe_common::half::{Extent, Half};
 use probe_common::key::{FlowKey4, FlowKey6, Key};
-use probe_common::slots::{self, Bucket};
-use probe_common::{Arrival, Clock, Counter, FlowState, FlowStates, Kind, Passage, RawRecord, Records};
+use probe_common::sequence::{SequenceRange, SequenceTracker};
+use probe_common::{
+    Clock, Counter, FlowState, FlowStates, Kind, ParsedPacket, RawRecord, Records, SegmentClass,
+};
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
 const FLOWS: u32 = 65_536;
@@ -27,10 +29,10 @@ const WAKE_INTERVAL_NS: u64 = 200_000_000;
 const EPOCH_SHIFT: u64 = 6;
 
 #[map]
-static FLOWS_V4: Array<Bucket<FlowKey4>> = Array::with_max_entries(slots::buckets(FLOWS), 0);
+static FLOWS_V4: Array<Bucket<FlowKey4>> = Array::with_max_entries(buckets::buckets(FLOWS), 0);
 
 #[map]
-static FLOWS_V6: Array<Bucket<FlowKey6>> = Array::with_max_entries(slots::buckets(FLOWS), 0);
+static FLOWS_V6: Array<Bucket<FlowKey6>> = Array::with_max_entries(buckets::buckets(FLOWS), 0);
 
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
@@ -40,14 +42,14 @@ static COUNTERS: PerCpuArray<[u64; CELLS]> = PerCpuArray::with_max_entries(1, 0)
 
 /// Buckets in each of the two arrays; set by the loader together with their sizes.
 #[unsafe(no_mangle)]
-static BUCKETS: Constant<u32> = Constant(slots::buckets(FLOWS));
+static BUCKETS: Constant<u32> = Constant(buckets::buckets(FLOWS));
 /// What keys are hashed with; set by the loader to something that nobody can guess.
 #[unsafe(no_mangle)]
 static HASH_SEED: Constant<u64> = Constant(0);
 
 /// Where each processor keeps what it has read of a packet, to spare the stack.
 #[map]
-static PASSAGE: PerCpuArray<Passage> = PerCpuArray::with_max_entries(1, 0);
+static PASSAGE: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where each processor copies headers to that do not lie in the linear area of a packet.
 #[map]
@@ -144,15 +146,15 @@ impl<K: Table> FlowStates<K> for States {
     #[inline(always)]
     fn find(&mut self, key: &K) -> Option<&mut FlowState> {
         let hash = key.hash(HASH_SEED.get());
-        let [first, second] = slots::buckets_of(hash, BUCKETS.get());
-        slots::find(K::bucket(first)?, || K::bucket(second), key, hash)
+        let [first, second] = buckets::buckets_of(hash, BUCKETS.get());
+        buckets::find(K::bucket(first)?, || K::bucket(second), key, hash)
     }
 
     #[inline(always)]
     fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState> {
         let hash = key.hash(HASH_SEED.get());
-        let [first, second] = slots::buckets_of(hash, BUCKETS.get());
-        Some(slots::find_or_claim(
+        let [first, second] = buckets::buckets_of(hash, BUCKETS.get());
+        Some(buckets::find_or_claim(
             K::bucket(first)?,
             || K::bucket(second),
             key,
@@ -165,19 +167,29 @@ impl<K: Table> FlowStates<K> for States {
     }
 
     #[inline(always)]
-    fn takes_elsewhere(half: &mut Half, extent: &Extent, now_us: u32, rtt_us: u32) -> Arrival {
-        Arrival::of(takes_elsewhere(half, extent, now_us, rtt_us))
+    fn accept_out_of_order(
+        half: &mut SequenceTracker,
+        extent: &SequenceRange,
+        now_us: u32,
+        rtt_us: u32,
+    ) -> SegmentClass {
+        SegmentClass::of(accept_out_of_order(half, extent, now_us, rtt_us))
     }
 }
 
 /// A global function, for the same reason as `find_timestamps`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn takes_elsewhere(half: *mut Half, extent: *const Extent, now_us: u32, rtt_us: u32) -> u64 {
+pub extern "C" fn accept_out_of_order(
+    half: *mut SequenceTracker,
+    extent: *const SequenceRange,
+    now_us: u32,
+    rtt_us: u32,
+) -> u64 {
     // SAFETY: null, or what the verifier has checked to be as large as these are.
     match unsafe { (half.as_mut(), extent.as_ref()) } {
-        (Some(half), Some(extent)) => half.takes_elsewhere(extent, now_us, rtt_us).word(),
-        _ => Arrival::NEW.word(),
+        (Some(half), Some(extent)) => half.accept_out_of_order(extent, now_us, rtt_us).word(),
+        _ => SegmentClass::NEW.word(),
     }
 }
 
@@ -189,7 +201,7 @@ fn tell_evicted<K: Key>(now_ns: u64, key: &K, state: &FlowState) {
 /// Room for what was read of a packet, this processor's own for the run of the program: programs of one hook are not
 /// interrupted by each other.
 #[inline(always)]
-pub(crate) fn passage() -> Option<&'static mut Passage> {
+pub(crate) fn passage() -> Option<&'static mut ParsedPacket> {
     // SAFETY: the look-up gives a valid value, which nobody else has.
     Some(unsafe { &mut *PASSAGE.get_ptr_mut(0)? })
 }
@@ -208,10 +220,10 @@ impl Records for Ring {
     #[inline(always)]
     fn tell(
         &mut self,
-        passage: &Passage,
+        passage: &ParsedPacket,
         kind: Kind,
         time_ns: u64,
-        arrival: Arrival,
+        arrival: SegmentClass,
         state: Option<&FlowState>,
     ) {
         let state = state.map_or(core::ptr::null(), core::ptr::from_ref);
@@ -223,7 +235,7 @@ impl Records for Ring {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn tell(
-    passage: *const Passage,
+    passage: *const ParsedPacket,
     kind: u32,
     time_ns: u64,
     arrival: u64,
@@ -233,7 +245,7 @@ pub extern "C" fn tell(
     if let (Some(passage), state) = unsafe { (passage.as_ref(), state.as_ref()) } {
         // Fewer than eight: the verifier has no other bound.
         let kind = kind & 7;
-        submit(kind, time_ns, |record| record.set(passage, kind, time_ns, Arrival::of(arrival), state));
+        submit(kind, time_ns, |record| record.set(passage, kind, time_ns, SegmentClass::of(arrival), state));
     }
     0
 }

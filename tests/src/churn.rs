@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 
 /// Connections that each peer has at the same time.
 const CONNECTIONS_EACH: u32 = 64;
@@ -187,7 +187,7 @@ impl Connection {
                 Timestamps::default()
             },
             segments: 1,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 use serde::Deserialize;
 use toml::Table;
 
@@ -232,7 +232,7 @@ impl Scenario {
             payload_len: packet.payload,
             timestamps: Timestamps { value, echo, present: packet.ts.is_some() },
             segments: 1,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

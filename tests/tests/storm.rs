@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lab::{Medium, Mode, Namespace, Port, Server, Signal, Tcptop, capture, connect_many};
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Five records each: more than twice the 30,840 that the ring holds.
@@ -24,7 +24,7 @@ fn data() -> Vec<u8> {
     let segment = Record {
         time_ns: 0,
         interface: 0,
-        kind: Kind::Data,
+        kind: Kind::Retransmit,
         direction: Direction::Ingress,
         source: end(2, 443),
         destination: end(1, 40_000),
@@ -34,7 +34,7 @@ fn data() -> Vec<u8> {
         payload_len: 100,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: Arrival::NEW,
+        arrival: SegmentClass::NEW,
         volumes: Default::default(),
     };
     capture::packet(&segment, 1)

@@ -3,7 +3,8 @@
 use lab::Churn;
 use lab::capture::packet;
 use probe_common::{
-    Arrival, Clock, FlowState, Hook, Kind, LinkLayer, Passage, RawRecord, Records, Size, Tools, observe,
+    Clock, FlowState, Hook, Kind, LinkLayer, ParsedPacket, RawRecord, Records, SegmentClass, Size, Tools,
+    process,
 };
 use tcptop::source::states::HostStates;
 
@@ -41,10 +42,10 @@ struct Raw(Option<RawRecord>);
 impl Records for Raw {
     fn tell(
         &mut self,
-        passage: &Passage,
+        passage: &ParsedPacket,
         kind: Kind,
         time_ns: u64,
-        arrival: Arrival,
+        arrival: SegmentClass,
         state: Option<&FlowState>,
     ) {
         self.0.insert(RawRecord::NOTHING).set(passage, kind as u32, time_ns, arrival, state);
@@ -72,7 +73,7 @@ impl Feed {
             let mut raw = Raw(None);
             let mut tools =
                 Tools { states: &mut self.states, clock: &At(segment.time_ns), records: &mut raw };
-            observe(&bytes[..], size, &hook, &mut tools).expect("well-formed");
+            process(&bytes[..], size, &hook, &mut tools).expect("well-formed");
             if let Some(record) = raw.0 {
                 // SAFETY: a record is made of integers without padding, and as long as its bytes.
                 return unsafe { std::mem::transmute::<RawRecord, Bytes>(record) };

@@ -1,18 +1,18 @@
-//! A table in the midst of its work, fed as the pipeline feeds it.
+//! A table in the midst of its work, fed as the live feeds it.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use probe_common::{RawRecord, Record};
-use tcptop::flow::stats::StatsConfig;
-use tcptop::flow::{Event, FlowTable, Leg, Limits, PeerKey, Thresholds};
+use tcptop_core::table::stats::StatsConfig;
+use tcptop_core::table::{Event, FlowTable, Leg, Limits, PeerKey, Thresholds};
 
 use feed::{Bytes, Feed};
 
 mod feed;
 
-/// Records that are taken before the pipeline looks around.
+/// Records that are taken before the live looks around.
 pub(crate) const BATCH: usize = 1_024;
 /// Records that are decoded before they are handed on.
 const AT_A_TIME: usize = 64;
@@ -20,7 +20,7 @@ const AT_A_TIME: usize = 64;
 pub(crate) const READY: usize = 256 * BATCH;
 /// Records of more than a second, after which the first SYNs would count as unanswered.
 const SETTLED: usize = 2_500_000;
-/// How often the pipeline lets time pass.
+/// How often the live lets time pass.
 const REFRESH_NS: u64 = 250_000_000;
 /// What tcptop does when it is not asked for anything else.
 pub(crate) fn stats() -> StatsConfig {
@@ -71,7 +71,7 @@ impl Work {
         self.ready.iter().map(|bytes| RawRecord::decode(bytes).expect("a record")).collect()
     }
 
-    /// Takes what is ready, as the pipeline does.
+    /// Takes what is ready, as the live does.
     pub(crate) fn take(&mut self) {
         for batch in 0..READY / BATCH {
             let mut latest_ns = 0;

@@ -1,6 +1,6 @@
-//! Draws pictures of the screen: a capture is watched as if it were live, and its last moment shown in every view.
+//! Draws snapshots of the screen: a capture is watched as if it were live, and its last moment shown in every view.
 //!
-//! `cargo xtask screenshots` runs it. Time is the capture's alone, so that the same capture gives the same pictures.
+//! `cargo xtask screenshots` runs it. Time is the capture's alone, so that the same capture gives the same snapshots.
 
 mod svg;
 mod watch;
@@ -13,10 +13,10 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use tcptop::sink::tui::look::Look;
+use tcptop::sink::tui::capabilities::Look;
 use tcptop::sink::tui::model::Model;
 use tcptop::sink::tui::{keys, view};
-use tcptop::snapshot::Query;
+use tcptop_core::snapshot::Query;
 
 use watch::Watch;
 
@@ -25,7 +25,7 @@ const LARGE: (u16, u16) = (160, 50);
 const MONOCHROME: Look = Look { colour: false, ascii: false };
 const ASCII: Look = Look { colour: true, ascii: true };
 
-/// A picture: its name, its size, what the terminal can show, and the keys that lead to it.
+/// A snapshot: its name, its size, what the terminal can show, and the keys that lead to it.
 struct Shot(&'static str, (u16, u16), Look, &'static [KeyCode]);
 
 const DOWN: KeyCode = KeyCode::Down;
@@ -65,16 +65,16 @@ fn draw(watch: &Watch, Shot(_, (width, height), look, keys): &Shot) -> Result<St
     let mut model = Model::new(Query::default());
     model.size = Size { width: *width, height: *height };
     model.own_session = Some(watch::own_session());
-    model.refresh(watch.picture(&model));
+    model.refresh(watch.snapshot(&model));
     for key in *keys {
         let action = keys::action(&KeyEvent::new(*key, KeyModifiers::NONE), model.place());
         model.update(action.ok_or("a key that does nothing here")?);
-        model.refresh(watch.picture(&model));
+        model.refresh(watch.snapshot(&model));
     }
     let mut terminal = Terminal::new(TestBackend::new(*width, *height))?;
     let drawn = terminal.draw(|frame| {
-        view::draw(frame, &model, &watch.scene);
+        view::draw(frame, &model, &watch.context);
         look.reduce(frame.buffer_mut());
     })?;
-    Ok(svg::picture(drawn.buffer))
+    Ok(svg::snapshot(drawn.buffer))
 }

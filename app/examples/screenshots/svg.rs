@@ -1,4 +1,4 @@
-//! A frame of the screen as a picture that scales.
+//! A frame of the screen as a snapshot that scales.
 
 use std::fmt::Write;
 
@@ -27,8 +27,8 @@ fn colour(colour: Color) -> &'static str {
     }
 }
 
-/// The whole picture.
-pub(crate) fn picture(frame: &Buffer) -> String {
+/// The whole snapshot.
+pub(crate) fn snapshot(frame: &Buffer) -> String {
     let (columns, rows) = (f64::from(frame.area.width), f64::from(frame.area.height));
     let (width, height) = (columns * CELL.0 + 2.0 * MARGIN, rows * CELL.1 + 2.0 * MARGIN);
     let mut svg = format!(

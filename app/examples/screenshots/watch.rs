@@ -9,16 +9,16 @@ use jiff::tz::TimeZone;
 use probe_common::Endpoint;
 use probe_common::segment::mapped;
 use tcptop::clock::Anchor;
-use tcptop::flow::stats::StatsConfig;
-use tcptop::flow::{FlowTable, Limits, Thresholds};
-use tcptop::sink::Scene;
+use tcptop::sink::RenderContext;
 use tcptop::sink::tui::model::Model;
-use tcptop::snapshot::{Camera, Intake, Interest, Snapshot, Span};
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::ReplaySource;
+use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
+use tcptop_core::table::stats::StatsConfig;
+use tcptop_core::table::{FlowTable, Limits, Thresholds};
 
 const S: u64 = 1_000_000_000;
-/// How often there is a new picture.
+/// How often there is a new snapshot.
 const REFRESH_NS: u64 = S / 4;
 /// How often it is seen what flows have sent.
 const SWEEP_NS: u64 = S;
@@ -34,10 +34,10 @@ pub(crate) fn own_session() -> [Endpoint; 2] {
 
 /// What is known at the end of the capture.
 pub(crate) struct Watch {
-    pub(crate) scene: Scene,
+    pub(crate) context: RenderContext,
     table: FlowTable,
-    camera: Camera,
-    intake: Intake,
+    snapshotter: Snapshotter,
+    run_counters: RunCounters,
     now_ns: u64,
 }
 
@@ -48,22 +48,22 @@ impl Watch {
         let stats =
             StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
         let mut watch = Self {
-            scene: Scene {
+            context: RenderContext {
                 interfaces: BTreeMap::from([(1, "enp0s1".to_owned())]),
                 how: "replay",
                 anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
                 zone: TimeZone::UTC,
             },
             table: FlowTable::new(&Limits { flows: FLOWS, handshakes: None, stats }),
-            camera: Camera::default(),
-            intake: Intake::default(),
+            snapshotter: Snapshotter::default(),
+            run_counters: RunCounters::default(),
             now_ns: 0,
         };
         loop {
             match source.step()? {
                 Next::Packet(step) => {
                     watch.wait_until(step.time_ns, &source);
-                    watch.intake.records += u64::from(step.record.is_some());
+                    watch.run_counters.records += u64::from(step.record.is_some());
                     step.record.iter().for_each(|record| watch.table.handle(record));
                 }
                 Next::Starved => source.refill()?,
@@ -78,7 +78,7 @@ impl Watch {
     /// Lets time pass, with all the looks that fall into it.
     fn wait_until(&mut self, time_ns: u64, source: &ReplaySource) {
         if self.now_ns == 0 {
-            (self.now_ns, self.intake.started_ns) = (time_ns, time_ns);
+            (self.now_ns, self.run_counters.started_ns) = (time_ns, time_ns);
         }
         while (self.now_ns / REFRESH_NS + 1) * REFRESH_NS <= time_ns {
             self.now_ns = (self.now_ns / REFRESH_NS + 1) * REFRESH_NS;
@@ -95,16 +95,16 @@ impl Watch {
                 self.table.take_volumes(&flow, self.now_ns);
             }
         }
-        self.camera.note(self.table.take_events().as_slice());
-        self.intake.counters = *source.counters();
-        let interest = Interest { rows: 500, ..Interest::totals(Span::Window) };
-        // The picture itself is not shown, but what changes from one to the next is remembered.
-        let _ = self.camera.take(&self.table, &self.intake, &interest, self.now_ns);
+        self.snapshotter.note(self.table.take_events().as_slice());
+        self.run_counters.counters = *source.counters();
+        let request = SnapshotRequest { rows: 500, ..SnapshotRequest::totals(Span::Window) };
+        // The snapshot itself is not shown, but what changes from one to the next is remembered.
+        let _ = self.snapshotter.take(&self.table, &self.run_counters, &request, self.now_ns);
     }
 
     /// What the screen wants to see.
-    pub(crate) fn picture(&self, model: &Model) -> Arc<Snapshot> {
-        let mut camera = self.camera.clone();
-        Arc::new(camera.take(&self.table, &self.intake, &model.interest(), self.now_ns))
+    pub(crate) fn snapshot(&self, model: &Model) -> Arc<Snapshot> {
+        let mut snapshotter = self.snapshotter.clone();
+        Arc::new(snapshotter.take(&self.table, &self.run_counters, &model.request(), self.now_ns))
     }
 }

@@ -7,16 +7,16 @@ use jiff::tz::TimeZone;
 use probe_common::Endpoint;
 
 use crate::clock::Anchor;
-use crate::flow::PeerKey;
-use crate::flow::key::Shown;
-use crate::snapshot::RowKey;
+use tcptop_core::snapshot::RowKey;
+use tcptop_core::table::PeerKey;
+use tcptop_core::table::key::Shown;
 
 /// What stands where a value is not known.
 pub const UNKNOWN: &str = "-";
 
 /// What the sinks need beside the figures: names of interfaces, and the wall clock.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct RenderContext {
     /// The interfaces that are watched, by index. The names are escaped.
     pub interfaces: BTreeMap<u32, String>,
     /// How packets are had from them: `tcx`, or `replay`.
@@ -27,8 +27,8 @@ pub struct Scene {
     pub zone: TimeZone,
 }
 
-impl Scene {
-    /// A scene in the time zone of this machine.
+impl RenderContext {
+    /// A context in the time zone of this machine.
     #[must_use]
     pub fn new(interfaces: BTreeMap<u32, String>, how: &'static str, anchor: Anchor) -> Self {
         Self { interfaces, how, anchor, zone: TimeZone::system() }
@@ -213,9 +213,9 @@ pub fn peer(key: &PeerKey) -> String {
 
 /// A row of the first table: a peer, or what several have in common.
 #[must_use]
-pub fn row(key: &RowKey, scene: &Scene) -> String {
+pub fn row(key: &RowKey, context: &RenderContext) -> String {
     match key {
-        RowKey::Interface(index) => scene.interface(*index),
+        RowKey::Interface(index) => context.interface(*index),
         RowKey::Peer(_)
         | RowKey::Host { .. }
         | RowKey::Service { .. }

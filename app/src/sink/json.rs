@@ -5,10 +5,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Scene;
+use super::RenderContext;
 use super::format::address;
-use crate::flow::{Closer, FlowReport, Leg, RetransmitReport, Role};
-use crate::snapshot::{Figures, Snapshot};
+use tcptop_core::snapshot::{Figures, Snapshot};
+use tcptop_core::table::{FlowReport, Leg, Party, RetransmitReport, Role};
 
 const SCHEMA: u32 = 1;
 
@@ -99,7 +99,7 @@ struct Summary {
     rtt_p99_ns: Option<u64>,
     rtt_max_ns: Option<u64>,
     records: u64,
-    stray: u64,
+    unmatched: u64,
     lost: u64,
     #[serde(flatten)]
     lost_by_kind: Map<String, Value>,
@@ -107,13 +107,13 @@ struct Summary {
 
 /// The outcome of one handshake.
 #[must_use]
-pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
+pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg);
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal);
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
     line(&Handshake {
-        head: head("handshake", flow, flow.changed_ns, scene),
+        head: head("handshake", flow, flow.changed_ns, context),
         tries: flow.tries,
         syn_acks: flow.syn_acks,
         server_leg_ns: exact(flow.server_leg),
@@ -134,12 +134,12 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
 
 /// The end of a connection.
 #[must_use]
-pub fn close(flow: &FlowReport, scene: &Scene) -> String {
+pub fn close(flow: &FlowReport, context: &RenderContext) -> String {
     let [sent, received] = flow.volumes;
     line(&Close {
-        head: head("close", flow, flow.changed_ns, scene),
+        head: head("close", flow, flow.changed_ns, context),
         lifetime_ns: flow.lifetime_ns,
-        closed_by: flow.closed_by.map(Closer::name),
+        closed_by: flow.closed_by.map(Party::name),
         sent_segments: sent.segments,
         sent_bytes: sent.bytes,
         sent_retransmits: sent.retransmits,
@@ -151,9 +151,9 @@ pub fn close(flow: &FlowReport, scene: &Scene) -> String {
 
 /// Something that was sent again.
 #[must_use]
-pub fn retransmit(resent: &RetransmitReport, scene: &Scene) -> String {
+pub fn retransmit(resent: &RetransmitReport, context: &RenderContext) -> String {
     line(&Retransmit {
-        head: head("retransmit", &resent.flow, resent.time_ns, scene),
+        head: head("retransmit", &resent.flow, resent.time_ns, context),
         kind: resent.kind.name(),
         sent_by: resent.by.name(),
         seq: resent.seq,
@@ -165,14 +165,14 @@ pub fn retransmit(resent: &RetransmitReport, scene: &Scene) -> String {
 
 /// The last object: totals, and what is missing from them.
 #[must_use]
-pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
+pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     let Figures { outcomes, rtt } = &snapshot.total;
     let lost = snapshot.losses.iter();
     line(&Summary {
         schema: SCHEMA,
         r#type: "summary",
-        time: rfc3339(snapshot.taken_ns, scene),
-        interfaces: scene.all_interfaces(),
+        time: rfc3339(snapshot.taken_ns, context),
+        interfaces: context.all_interfaces(),
         duration_ns: snapshot.taken_ns.saturating_sub(snapshot.counted_ns),
         filter: Some(&snapshot.query.filter).filter(|filter| !filter.is_empty()).map(ToString::to_string),
         handshakes: snapshot.told,
@@ -192,18 +192,18 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
         rtt_p99_ns: rtt.map(|rtt| rtt.p99_ns),
         rtt_max_ns: rtt.map(|rtt| rtt.max_ns),
         records: snapshot.records,
-        stray: snapshot.stray,
+        unmatched: snapshot.unmatched,
         lost: snapshot.losses.total(),
         lost_by_kind: lost.map(|(kind, count)| (format!("lost_{kind}"), count.into())).collect(),
     })
 }
 
-fn head(kind: &'static str, flow: &FlowReport, time_ns: u64, scene: &Scene) -> Head {
+fn head(kind: &'static str, flow: &FlowReport, time_ns: u64, context: &RenderContext) -> Head {
     Head {
         schema: SCHEMA,
         r#type: kind,
-        time: rfc3339(time_ns, scene),
-        interface: scene.interface(flow.interface),
+        time: rfc3339(time_ns, context),
+        interface: context.interface(flow.interface),
         role: flow.role.map(Role::name),
         local_ip: address(&flow.local.address),
         local_port: flow.local.port,
@@ -221,8 +221,8 @@ fn bounds(leg: Option<Leg>) -> (Option<u64>, Option<u64>) {
 }
 
 /// UTC with nanoseconds: `2026-01-02T03:04:05.000000006Z` (RFC 3339).
-fn rfc3339(monotonic_ns: u64, scene: &Scene) -> String {
-    format!("{:.9}", scene.anchor.wall(monotonic_ns))
+fn rfc3339(monotonic_ns: u64, context: &RenderContext) -> String {
+    format!("{:.9}", context.anchor.wall(monotonic_ns))
 }
 
 fn line(object: &impl Serialize) -> String {

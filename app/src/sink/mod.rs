@@ -3,11 +3,11 @@
 
 pub mod format;
 pub mod json;
-pub mod outlet;
+pub mod outputs;
 mod queue;
 pub mod report;
 pub mod text;
 pub mod tui;
 pub mod writer;
 
-pub use format::Scene;
+pub use format::RenderContext;

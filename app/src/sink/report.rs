@@ -1,9 +1,9 @@
 //! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
 
-use super::Scene;
+use super::RenderContext;
 use super::format::{self, age, counted, duration, maybe_duration, percent};
-use crate::flow::Verdict;
-use crate::snapshot::{Figures, Percentiles, Query, Row, Snapshot};
+use tcptop_core::snapshot::{Figures, Percentiles, Query, Row, Snapshot};
+use tcptop_core::table::Verdict;
 
 /// As many of the worst peers are named in a summary.
 const WORST: usize = 3;
@@ -12,11 +12,11 @@ const LISTED: usize = 20;
 
 /// A few lines: time watched, handshakes, latencies, worst peers, losses.
 #[must_use]
-pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
-    let mut lines = vec![format!("--- tcptop {} ---", scene.all_interfaces())];
+pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
+    let mut lines = vec![format!("--- tcptop {} ---", context.all_interfaces())];
     lines.extend(totals(snapshot));
     lines.extend(filtered(snapshot));
-    lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, scene)));
+    lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, context)));
     lines.push(losses(snapshot));
     lines.join("\n")
 }
@@ -24,11 +24,11 @@ pub fn summary(snapshot: &Snapshot, scene: &Scene) -> String {
 /// The same at more length, with a table of peers: to be pasted into a ticket. `snapshot` was taken with
 /// peers since the start.
 #[must_use]
-pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
-    let began = scene.anchor.wall(snapshot.counted_ns);
-    let ended = scene.anchor.wall(snapshot.taken_ns);
+pub fn report(snapshot: &Snapshot, context: &RenderContext) -> String {
+    let began = context.anchor.wall(snapshot.counted_ns);
+    let ended = context.anchor.wall(snapshot.taken_ns);
     let mut lines = vec![
-        format!("tcptop {} on {}", env!("CARGO_PKG_VERSION"), scene.all_interfaces()),
+        format!("tcptop {} on {}", env!("CARGO_PKG_VERSION"), context.all_interfaces()),
         format!("{began:.0} to {ended:.0}"),
         String::new(),
     ];
@@ -37,7 +37,7 @@ pub fn report(snapshot: &Snapshot, scene: &Scene) -> String {
     lines.extend(filtered(snapshot));
     if !snapshot.rows.is_empty() {
         lines.push(String::new());
-        lines.extend(table(snapshot, scene));
+        lines.extend(table(snapshot, context));
     }
     lines.join("\n")
 }
@@ -99,7 +99,7 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &Row> {
     snapshot.rows.iter().filter(|row| row.verdict.is_some())
 }
 
-fn problem(row: &Row, scene: &Scene) -> String {
+fn problem(row: &Row, context: &RenderContext) -> String {
     let outcomes = &row.figures.outcomes;
     let what = match row.verdict {
         Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.silent(), outcomes.opened),
@@ -113,14 +113,14 @@ fn problem(row: &Row, scene: &Scene) -> String {
         None => "nothing wrong".to_owned(),
     };
     let letter = row.verdict.map_or(' ', Verdict::letter);
-    format!("{letter} {} {what}", format::row(&row.key, scene))
+    format!("{letter} {} {what}", format::row(&row.key, context))
 }
 
 const TITLES: [&str; 10] = ["", "", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
 
 /// The peers in columns, each as wide as its widest cell; the first two are aligned to the left.
-fn table(snapshot: &Snapshot, scene: &Scene) -> Vec<String> {
-    let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, scene));
+fn table(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, context));
     let mut titles = TITLES.map(str::to_owned);
     titles[1] = snapshot.query.group.name().to_uppercase();
     let cells: Vec<[String; 10]> = std::iter::once(titles).chain(rows).collect();
@@ -140,11 +140,11 @@ fn table(snapshot: &Snapshot, scene: &Scene) -> Vec<String> {
     lines
 }
 
-fn cells(row: &Row, scene: &Scene) -> [String; 10] {
+fn cells(row: &Row, context: &RenderContext) -> [String; 10] {
     let Figures { outcomes, rtt } = &row.figures;
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
-        format::row(&row.key, scene),
+        format::row(&row.key, context),
         outcomes.opened.to_string(),
         outcomes.established.to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),

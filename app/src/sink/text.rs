@@ -1,18 +1,18 @@
 //! Lines for people, one per decided handshake.
 
-use super::Scene;
+use super::RenderContext;
 use super::format::{UNKNOWN, duration, maybe_duration, peer};
-use crate::flow::{FlowReport, Leg, Role};
+use tcptop_core::table::{FlowReport, Leg, Role};
 
 /// One handshake: when, who, what came of it, how long it took.
 ///
 /// `14:02:31.123 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
 #[must_use]
-pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
+pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
     let role = flow.role.map_or(UNKNOWN, Role::name);
     let mut line = format!(
         "{} {role:<6} {:<24} {:<11}",
-        scene.time_of_day(flow.changed_ns),
+        context.time_of_day(flow.changed_ns),
         peer(&flow.peer),
         flow.outcome.name(),
     );
@@ -25,7 +25,7 @@ pub fn handshake(flow: &FlowReport, scene: &Scene) -> String {
         line.push_str(&format!(" tries {tries}"));
     }
     let port = if flow.role == Some(Role::Server) { flow.remote.port } else { flow.local.port };
-    line.push_str(&format!(" port {port} {}", scene.interface(flow.interface)));
+    line.push_str(&format!(" port {port} {}", context.interface(flow.interface)));
     line
 }
 

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use aya::maps::MapData;
 use nix::libc;
+use probe_common::buckets::Bucket;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
-use probe_common::slots::Bucket;
 
-use crate::flow::FlowVolumes;
+use tcptop_core::table::FlowVolumes;
 
 /// Buckets that one system call reads.
 const BATCH: usize = 256;

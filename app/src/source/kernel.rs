@@ -13,7 +13,7 @@ use aya::{Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::counter::{COUNTERS, Counters};
 use probe_common::record::RawRecord;
-use probe_common::{Direction, Record, slots};
+use probe_common::{Direction, Record, buckets};
 use probe_ebpf::{OBJECT, names};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -21,7 +21,7 @@ use tokio::io::unix::AsyncFd;
 use super::flows::KernelFlows;
 use super::interface::Interface;
 use crate::error::Error;
-use crate::flow::FlowVolumes;
+use tcptop_core::table::FlowVolumes;
 
 /// Records that are handed on together: many enough that their flows can be asked for at once, few enough that they stay
 /// in the nearest cache.
@@ -46,7 +46,7 @@ impl KernelSource {
     /// # Errors
     /// When the kernel has no TCX hooks or refuses the probe, or an interface cannot be read.
     pub fn attach(interfaces: &[Interface], flows: u32) -> Result<Self, Error> {
-        let (buckets, seed) = (slots::buckets(flows), RandomState::new().hash_one(flows));
+        let (buckets, seed) = (buckets::buckets(flows), RandomState::new().hash_one(flows));
         let mut loader = EbpfLoader::new();
         loader.override_global(names::BUCKETS, &buckets, true);
         loader.override_global(names::HASH_SEED, &seed, true);

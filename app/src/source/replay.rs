@@ -1,11 +1,11 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Clock, Direction, Hook, Passage, Record, Size, Told, Tools, glance, observe};
+use probe_common::{Clock, Direction, Hook, ParsedPacket, Record, Size, Told, Tools, fast_path, process};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
 use super::states::HostStates;
-use crate::flow::FlowVolumes;
+use tcptop_core::table::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {
@@ -13,7 +13,7 @@ pub struct ReplaySource {
     states: HostStates,
     locals: Locals,
     counters: Counters,
-    room: Passage,
+    room: ParsedPacket,
 }
 
 /// What one packet came to.
@@ -53,7 +53,7 @@ impl ReplaySource {
             states: HostStates::new(flows),
             locals,
             counters: Counters::default(),
-            room: Passage::NOTHING,
+            room: ParsedPacket::NOTHING,
         }
     }
 
@@ -70,8 +70,8 @@ impl ReplaySource {
             let time = PacketTime(packet.time_ns);
             let mut told = Told::default();
             let mut tools = Tools { states: &mut *states, clock: &time, records: &mut told };
-            if !glance(packet.bytes, size, &hook, &mut tools, || Some(room))
-                && let Err(unparsed) = observe(packet.bytes, size, &hook, &mut tools)
+            if !fast_path(packet.bytes, size, &hook, &mut tools, || Some(room))
+                && let Err(unparsed) = process(packet.bytes, size, &hook, &mut tools)
             {
                 count(counters, Counter::Unparsed(unparsed));
             }

@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use probe_common::buckets::{self, Bucket};
 use probe_common::key::{FlowKey4, FlowKey6, Key};
-use probe_common::slots::{self, Bucket};
 use probe_common::{FlowState, FlowStates, RawRecord, Record};
 
-use crate::flow::FlowVolumes;
+use tcptop_core::table::FlowVolumes;
 
 /// Buckets of one address family, made as they are needed.
 type Buckets<K> = Vec<Place<K>>;
@@ -24,7 +24,7 @@ impl HostStates {
     /// Room for `flows` of each address family, at least 1.
     #[must_use]
     pub fn new(flows: usize) -> Self {
-        let buckets = slots::buckets(u32::try_from(flows).unwrap_or(u32::MAX)) as usize;
+        let buckets = buckets::buckets(u32::try_from(flows).unwrap_or(u32::MAX)) as usize;
         Self {
             v4: vec![None; buckets],
             v6: vec![None; buckets],
@@ -52,7 +52,7 @@ fn volumes_of<K: Key>(buckets: &Buckets<K>) -> impl Iterator<Item = FlowVolumes>
 /// The two buckets that a flow can be in, or the one.
 fn places<K>(buckets: &mut Buckets<K>, hash: u64) -> (&mut Place<K>, Option<&mut Place<K>>) {
     let count = u32::try_from(buckets.len()).unwrap_or(u32::MAX);
-    let [first, second] = slots::buckets_of(hash, count).map(|number| number as usize);
+    let [first, second] = buckets::buckets_of(hash, count).map(|number| number as usize);
     if first == second {
         return (&mut buckets[first], None);
     }
@@ -64,7 +64,7 @@ fn places<K>(buckets: &mut Buckets<K>, hash: u64) -> (&mut Place<K>, Option<&mut
 fn find<'a, K: Key>(buckets: &'a mut Buckets<K>, seed: u64, key: &K) -> Option<&'a mut FlowState> {
     let hash = key.hash(seed);
     let (first, second) = places(buckets, hash);
-    slots::find(first.as_deref_mut()?, || second?.as_deref_mut(), key, hash)
+    buckets::find(first.as_deref_mut()?, || second?.as_deref_mut(), key, hash)
 }
 
 fn find_or_claim<'a, K: Key>(
@@ -79,7 +79,7 @@ fn find_or_claim<'a, K: Key>(
     }
     let hash = key.hash(seed);
     let (first, second) = places(buckets, hash);
-    slots::find_or_claim(
+    buckets::find_or_claim(
         made(first),
         || second.map(made),
         key,

@@ -5,9 +5,9 @@ pub mod shown;
 pub mod stage;
 
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
-use tcptop::flow::stats::StatsConfig;
-use tcptop::flow::{Event, FlowReport, FlowTable, Limits, Thresholds};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use tcptop_core::table::stats::StatsConfig;
+use tcptop_core::table::{Event, FlowReport, FlowTable, Limits, Thresholds};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
@@ -73,7 +73,7 @@ impl Connection {
         let flags = match kind {
             Kind::Syn => TcpFlags::SYN,
             Kind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
-            Kind::Ack | Kind::Data | Kind::Evicted => TcpFlags::ACK,
+            Kind::Ack | Kind::Retransmit | Kind::Evicted => TcpFlags::ACK,
             Kind::Rst => TcpFlags::RST.with(TcpFlags::ACK),
             Kind::Fin => TcpFlags::FIN.with(TcpFlags::ACK),
         };
@@ -101,7 +101,7 @@ impl Connection {
             payload_len: 0,
             timestamps,
             segments: 1,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

@@ -1,7 +1,7 @@
-//! A table and the camera that looks at it.
+//! A table and the snapshotter that looks at it.
 
-use tcptop::flow::{FlowTable, Thresholds};
-use tcptop::snapshot::{Camera, Intake, Interest, Query, Snapshot, Span};
+use tcptop_core::snapshot::{Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
+use tcptop_core::table::{FlowTable, Thresholds};
 
 use super::{Connection, MS, S, Watched, v4};
 
@@ -11,30 +11,30 @@ pub fn at(ms: u64) -> u64 {
     START + ms * MS
 }
 
-fn interest(query: Query) -> Interest {
-    Interest {
+fn request(query: Query) -> SnapshotRequest {
+    SnapshotRequest {
         query,
         rows: 100,
         selected_flows: 10,
         flows: 10,
-        incidents: 100,
+        log: 100,
         past: true,
-        ..Interest::totals(Span::Window)
+        ..SnapshotRequest::totals(Span::Window)
     }
 }
 
-/// A table, and the camera that looks at it.
+/// A table, and the snapshotter that looks at it.
 pub struct Shown {
     pub watched: Watched,
-    pub camera: Camera,
+    pub snapshotter: Snapshotter,
     noted: usize,
-    pub interest: Interest,
+    pub request: SnapshotRequest,
 }
 
 impl Shown {
     pub fn new() -> Self {
-        let interest = interest(Query::default());
-        Self { watched: Watched::new(), camera: Camera::default(), noted: 0, interest }
+        let request = request(Query::default());
+        Self { watched: Watched::new(), snapshotter: Snapshotter::default(), noted: 0, request }
     }
 
     pub fn with(thresholds: Thresholds) -> Self {
@@ -46,9 +46,9 @@ impl Shown {
 
     pub fn take(&mut self, now_ns: u64) -> Snapshot {
         self.watched.expire(now_ns);
-        self.camera.note(&self.watched.events[self.noted..]);
+        self.snapshotter.note(&self.watched.events[self.noted..]);
         self.noted = self.watched.events.len();
-        self.camera.take(&self.watched.table, &intake(), &self.interest, now_ns)
+        self.snapshotter.take(&self.watched.table, &run_counters(), &self.request, now_ns)
     }
 
     pub fn refuse(&mut self, port: u16, began_ns: u64) {
@@ -67,6 +67,6 @@ impl Shown {
     }
 }
 
-pub fn intake() -> Intake {
-    Intake { started_ns: START, ..Intake::default() }
+pub fn run_counters() -> RunCounters {
+    RunCounters { started_ns: START, ..RunCounters::default() }
 }

@@ -11,11 +11,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 use tcptop::clock::Anchor;
-use tcptop::sink::Scene;
+use tcptop::sink::RenderContext;
 use tcptop::sink::tui::Command;
 use tcptop::sink::tui::model::{Action, Effect, Model};
 use tcptop::sink::tui::{keys, view};
-use tcptop::snapshot::{Camera, Intake, Query};
+use tcptop_core::snapshot::{Query, RunCounters, Snapshotter};
 
 use super::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 
@@ -27,8 +27,8 @@ pub struct Stage {
     pub watched: Watched,
     pub model: Model,
     pub now_ns: u64,
-    pub camera: Camera,
-    /// Events that the camera took note of.
+    pub snapshotter: Snapshotter,
+    /// Events that the snapshotter took note of.
     pub noted: usize,
 }
 
@@ -38,7 +38,7 @@ impl Stage {
             watched,
             model: Model::new(Query::default()),
             now_ns: NOW,
-            camera: Camera::default(),
+            snapshotter: Snapshotter::default(),
             noted: 0,
         };
         stage.refresh();
@@ -51,12 +51,12 @@ impl Stage {
         self
     }
 
-    /// Takes a picture of what is wanted now.
+    /// Takes a snapshot of what is wanted now.
     pub fn refresh(&mut self) {
-        self.camera.note(&self.watched.events[self.noted..]);
+        self.snapshotter.note(&self.watched.events[self.noted..]);
         self.noted = self.watched.events.len();
-        let interest = self.model.interest();
-        let snapshot = self.camera.take(&self.watched.table, &intake(), &interest, self.now_ns);
+        let request = self.model.request();
+        let snapshot = self.snapshotter.take(&self.watched.table, &run_counters(), &request, self.now_ns);
         self.model.refresh(Arc::new(snapshot));
     }
 
@@ -69,7 +69,7 @@ impl Stage {
             }
             Effect::Tell(Command::Reset) => {
                 self.watched.table.reset(self.now_ns);
-                self.camera.reset(&self.watched.table, &intake(), self.now_ns);
+                self.snapshotter.reset(&self.watched.table, &run_counters(), self.now_ns);
             }
             _ => {}
         }
@@ -99,7 +99,7 @@ impl Stage {
         let Size { width, height } = self.model.size;
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
         let draw = |frame: &mut ratatui::Frame<'_>| {
-            view::draw(frame, &self.model, &scene());
+            view::draw(frame, &self.model, &context());
         };
         terminal.draw(draw).expect("memory takes all");
         let text = terminal.backend().to_string();
@@ -109,8 +109,8 @@ impl Stage {
 }
 
 /// What the source says that it has seen.
-fn intake() -> Intake {
-    Intake { started_ns: START, counters: Counters::default(), records: 900, ..Intake::default() }
+fn run_counters() -> RunCounters {
+    RunCounters { started_ns: START, counters: Counters::default(), records: 900, ..RunCounters::default() }
 }
 
 fn named(name: &str) -> Vec<(KeyModifiers, KeyCode)> {
@@ -145,10 +145,10 @@ fn named(name: &str) -> Vec<(KeyModifiers, KeyCode)> {
     vec![(none, code)]
 }
 
-pub fn scene() -> Scene {
+pub fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    Scene { interfaces, how: "tcx", anchor: Anchor::new(NOW, wall), zone: TimeZone::UTC }
+    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(NOW, wall), zone: TimeZone::UTC }
 }
 
 /// A healthy peer, a slow one, one that refuses, one that is silent, one that loses SYNs and one that calls.

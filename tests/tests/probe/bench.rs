@@ -9,10 +9,10 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TestRun, TestRu
 use aya::{Ebpf, EbpfLoader, Pod};
 use lab::Namespace;
 use nix::time::{ClockId, clock_gettime};
+use probe_common::buckets::Bucket;
 use probe_common::counter::{COUNTERS, Counters};
 use probe_common::key::{FlowKey4, FlowKey6};
-use probe_common::slots::Bucket;
-use probe_common::{Arrival, Counter, Direction, FlowState, Hook, LinkLayer, RawRecord, Record, parse};
+use probe_common::{Counter, Direction, FlowState, Hook, LinkLayer, RawRecord, Record, SegmentClass, parse};
 use probe_ebpf::{OBJECT, names};
 
 use crate::host::{Flows, Host, SEED};
@@ -67,7 +67,7 @@ impl Seen {
         for record in &mut self.records {
             record.time_ns = 0;
             if record.arrival.hole_age_us() > 0 {
-                record.arrival = Arrival::retransmit(1);
+                record.arrival = SegmentClass::retransmit(1);
             }
         }
         self

@@ -77,7 +77,7 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&bulk),
             silent(&open.data(3_001, 1_000)),
             silent(&open.back(1, 2_000).segments(2)),
-            Step::again(&bulk, Kind::Data).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            Step::again(&bulk, Kind::Retransmit).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
             told(&open.fin(4_001), Kind::Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
         ],
     );
@@ -103,9 +103,9 @@ fn again(open: &Open) -> Vec<Case> {
         &[
             silent(&open.data(1, 90)),
             silent(&open.back(1, 5)),
-            Step::again(&open.data(1, 90), Kind::Data).volumes(volume(2, 180, 1), volume(1, 5, 0)),
-            Step::again(&open.data(1, 90), Kind::Data).volumes(volume(3, 270, 2), volume(1, 5, 0)),
-            Step::again(&open.back(1, 5), Kind::Data).volumes(volume(2, 10, 1), volume(3, 270, 2)),
+            Step::again(&open.data(1, 90), Kind::Retransmit).volumes(volume(2, 180, 1), volume(1, 5, 0)),
+            Step::again(&open.data(1, 90), Kind::Retransmit).volumes(volume(3, 270, 2), volume(1, 5, 0)),
+            Step::again(&open.back(1, 5), Kind::Retransmit).volumes(volume(2, 10, 1), volume(3, 270, 2)),
             silent(&open.data(91, 5)),
             told(&open.fin(96), Kind::Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
         ],
@@ -114,10 +114,10 @@ fn again(open: &Open) -> Vec<Case> {
         "old bytes and new ones in one segment",
         &[
             silent(&open.data(1, 60)),
-            Step::again(&open.data(31, 60), Kind::Data).volumes(volume(2, 120, 1), NONE),
+            Step::again(&open.data(31, 60), Kind::Retransmit).volumes(volume(2, 120, 1), NONE),
             silent(&open.data(91, 5)),
-            Step::again(&open.data(91, 5), Kind::Data).volumes(volume(4, 130, 2), NONE),
-            Step::again(&open.data(11, 5), Kind::Data).volumes(volume(5, 135, 3), NONE),
+            Step::again(&open.data(91, 5), Kind::Retransmit).volumes(volume(4, 130, 2), NONE),
+            Step::again(&open.data(11, 5), Kind::Retransmit).volumes(volume(5, 135, 3), NONE),
         ],
     );
     case(
@@ -126,9 +126,9 @@ fn again(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 80)),
             silent(&open.data(81, 40)),
             silent(&open.data(121, 40)),
-            Step::again(&open.data(1, 80), Kind::Data).volumes(volume(4, 240, 1), NONE),
-            Step::again(&open.data(81, 40), Kind::Data).volumes(volume(5, 280, 2), NONE),
-            Step::again(&open.data(91, 80), Kind::Data).volumes(volume(6, 360, 3), NONE),
+            Step::again(&open.data(1, 80), Kind::Retransmit).volumes(volume(4, 240, 1), NONE),
+            Step::again(&open.data(81, 40), Kind::Retransmit).volumes(volume(5, 280, 2), NONE),
+            Step::again(&open.data(91, 80), Kind::Retransmit).volumes(volume(6, 360, 3), NONE),
             silent(&open.data(171, 9)),
         ],
     );
@@ -139,7 +139,7 @@ fn again(open: &Open) -> Vec<Case> {
         told.timestamps = Timestamps { value: 7, echo: 8, present: true };
     }
     let data = open.data(1, 10).options(&stamps);
-    let again = Step::again(&data, Kind::Data).volumes(volume(2, 20, 1), NONE);
+    let again = Step::again(&data, Kind::Retransmit).volumes(volume(2, 20, 1), NONE);
     let steps = [open.0.syn(), open.0.syn_ack(), ack, silent(&data), again];
     cases.extend(packets("timestamps are not read from data", &steps));
     cases
@@ -179,9 +179,9 @@ fn probes(open: &Open) -> Vec<Case> {
         "hardly more than a keep-alive",
         &[
             silent(&open.data(1, 100)),
-            Step::again(&open.data(99, 2), Kind::Data).volumes(volume(2, 102, 1), NONE),
-            Step::again(&open.data(99, 1), Kind::Data).volumes(volume(3, 103, 2), NONE),
-            Step::again(&open.data(100, 2), Kind::Data).volumes(volume(4, 105, 3), NONE),
+            Step::again(&open.data(99, 2), Kind::Retransmit).volumes(volume(2, 102, 1), NONE),
+            Step::again(&open.data(99, 1), Kind::Retransmit).volumes(volume(3, 103, 2), NONE),
+            Step::again(&open.data(100, 2), Kind::Retransmit).volumes(volume(4, 105, 3), NONE),
             silent(&open.data(102, 1)),
         ],
     );
@@ -215,7 +215,7 @@ fn ends(open: &Open) -> Vec<Case> {
         &[
             told(&last, Kind::Fin).volumes(volume(2, 110, 0), back),
             Step::again(&last, Kind::Fin).volumes(volume(3, 120, 1), back),
-            Step::again(&open.data(101, 10), Kind::Data).volumes(volume(4, 130, 2), back),
+            Step::again(&open.data(101, 10), Kind::Retransmit).volumes(volume(4, 130, 2), back),
         ],
     );
     case("a RST of the opener", &[told(&open.0.out(RST, 101, 0), Kind::Rst).volumes(out, back)]);
@@ -244,7 +244,7 @@ fn next(open: &Open) -> Vec<Case> {
         let before = [
             silent(&open.data(1, 100)),
             silent(&open.back(1, 30)),
-            Step::again(&open.data(1, 100), Kind::Data).volumes(out, back),
+            Step::again(&open.data(1, 100), Kind::Retransmit).volumes(out, back),
         ];
         cases.extend(packets(name, &open.then(&[&before, steps].concat())));
     };
@@ -290,7 +290,7 @@ fn handshake_later(open: &Open) -> [Step; 5] {
         told(&flow.back(SYN | ACK, LATER, LATER + 1), Kind::SynAck),
         told(&flow.out(ACK, LATER + 1, LATER + 1), Kind::Ack),
         silent(&data),
-        Step::again(&data, Kind::Data).volumes(volume(2, 20, 1), NONE),
+        Step::again(&data, Kind::Retransmit).volumes(volume(2, 20, 1), NONE),
     ]
 }
 
@@ -303,10 +303,10 @@ fn midway(open: &Open) -> Vec<Case> {
         "data of an unknown flow, and again",
         &[
             silent(&data),
-            Step::again(&data, Kind::Data).volumes(volume(2, 200, 1), NONE),
+            Step::again(&data, Kind::Retransmit).volumes(volume(2, 200, 1), NONE),
             silent(&open.data(101, 100)),
             silent(&open.back(1, 30)),
-            Step::again(&open.back(1, 30), Kind::Data).volumes(volume(2, 60, 1), volume(3, 300, 1)),
+            Step::again(&open.back(1, 30), Kind::Retransmit).volumes(volume(2, 60, 1), volume(3, 300, 1)),
             told(&open.fin(201), Kind::Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
         ],
     );
@@ -328,7 +328,7 @@ fn midway(open: &Open) -> Vec<Case> {
         silent(&data),
         silent(&behind(1, 100)),
         silent(&behind(101, 100)),
-        Step::again(&behind(1, 100), Kind::Data).volumes(volume(4, 400, 1), NONE),
+        Step::again(&behind(1, 100), Kind::Retransmit).volumes(volume(4, 400, 1), NONE),
         // Back where it was: nothing is known of that any more.
         silent(&open.data(101, 100)),
         silent(&open.data(201, 100)),
@@ -343,7 +343,7 @@ fn midway(open: &Open) -> Vec<Case> {
         other,
         told(&open.0.out(ACK, 1, 5_000_001), Kind::Ack),
         silent(&open.back(5_000_001, 40)),
-        Step::again(&open.back(5_000_001, 40), Kind::Data).volumes(volume(2, 80, 1), NONE),
+        Step::again(&open.back(5_000_001, 40), Kind::Retransmit).volumes(volume(2, 80, 1), NONE),
     ];
     case("data behind two answers", &twice);
     cases

@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use probe_common::slots::WAYS;
+use probe_common::buckets::WAYS;
 use probe_common::state::Phase;
 use probe_common::{
-    Arrival, Counter, Direction, Endpoint, Family, FlowState, Hook, Kind, LinkLayer, Record, TcpFlags,
+    Counter, Direction, Endpoint, Family, FlowState, Hook, Kind, LinkLayer, Record, SegmentClass, TcpFlags,
     Timestamps, Volume,
 };
 
@@ -116,7 +116,7 @@ impl Full<'_> {
             payload_len: 0,
             timestamps: Timestamps::default(),
             segments: 0,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes,
         }
     }
@@ -197,7 +197,7 @@ fn the_ended_give_way_first_and_then_the_half_open() {
         full.expect(12, open.data(1, 70), &[]);
         full.expect(13, open.data(1, 80), &[(11, [NONE, NONE])]);
         full.expect(14, open.data(1, 90), &[(1, volumes(1))]);
-        // Half closed is open still.
+        // SequenceTracker closed is open still.
         full.run(2, open.fin(21));
         full.silence(2, 2);
         full.expect(15, open.data(1, 90), &[(2, volumes(2))]);

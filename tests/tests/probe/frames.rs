@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probe_common::{Arrival, Family, Kind, TcpFlags, Timestamps, Unparsed, Volume};
+use probe_common::{Family, Kind, SegmentClass, TcpFlags, Timestamps, Unparsed, Volume};
 
 pub(crate) const SYN: u8 = TcpFlags::SYN.0;
 pub(crate) const ACK: u8 = TcpFlags::ACK.0;
@@ -53,7 +53,7 @@ pub(crate) struct Told {
     pub(crate) spec: Spec,
     pub(crate) timestamps: Timestamps,
     /// The age of a hole is 1 where there must be one, whatever it is.
-    pub(crate) arrival: Arrival,
+    pub(crate) arrival: SegmentClass,
     pub(crate) volumes: [Volume; 2],
 }
 
@@ -92,15 +92,15 @@ impl Step {
 
     /// Sent again, and passed before.
     pub(crate) fn again(spec: &Spec, kind: Kind) -> Self {
-        Self::told(spec, kind).arrives(Arrival::retransmit(0))
+        Self::told(spec, kind).arrives(SegmentClass::retransmit(0))
     }
 
     /// Sent again, into a hole that was there for too long.
     pub(crate) fn filling(spec: &Spec, kind: Kind) -> Self {
-        Self::told(spec, kind).arrives(Arrival::retransmit(1))
+        Self::told(spec, kind).arrives(SegmentClass::retransmit(1))
     }
 
-    fn arrives(mut self, arrival: Arrival) -> Self {
+    fn arrives(mut self, arrival: SegmentClass) -> Self {
         if let Want::Told(told) = &mut self.want {
             told.arrival = arrival;
         }
@@ -171,7 +171,7 @@ impl Spec {
 
     fn want(&self, kind: Kind, timestamps: Timestamps) -> Want {
         let volumes = [Volume::default(); 2];
-        Want::Told(Told { kind, spec: self.clone(), timestamps, arrival: Arrival::NEW, volumes })
+        Want::Told(Told { kind, spec: self.clone(), timestamps, arrival: SegmentClass::NEW, volumes })
     }
 
     /// The address of a host, as a record has it.

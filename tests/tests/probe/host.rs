@@ -2,11 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use probe_common::buckets::{self, Bucket};
 use probe_common::key::{FlowKey4, FlowKey6, Key};
-use probe_common::slots::{self, Bucket};
 use probe_common::{
     Clock, Counter, Family, FlowState, FlowStates, Hook, RawRecord, Record, Segment, Size, Told, Tools,
-    observe,
+    process,
 };
 
 use crate::bench::{Frame, Seen};
@@ -68,7 +68,7 @@ impl Flows {
 /// The two buckets that a flow may be in, or the one.
 fn places<K>(buckets: &mut [Bucket<K>], hash: u64) -> (&mut Bucket<K>, Option<&mut Bucket<K>>) {
     let count = u32::try_from(buckets.len()).expect("few");
-    let [first, second] = slots::buckets_of(hash, count).map(|number| number as usize);
+    let [first, second] = buckets::buckets_of(hash, count).map(|number| number as usize);
     if first == second {
         return (&mut buckets[first], None);
     }
@@ -79,7 +79,7 @@ fn places<K>(buckets: &mut [Bucket<K>], hash: u64) -> (&mut Bucket<K>, Option<&m
 fn find<'a, K: Key>(buckets: &'a mut [Bucket<K>], key: &K) -> Option<&'a mut FlowState> {
     let hash = key.hash(SEED);
     let (first, second) = places(buckets, hash);
-    slots::find(first, || second, key, hash)
+    buckets::find(first, || second, key, hash)
 }
 
 fn find_or_claim<'a, K: Key>(
@@ -90,7 +90,7 @@ fn find_or_claim<'a, K: Key>(
 ) -> &'a mut FlowState {
     let hash = key.hash(SEED);
     let (first, second) = places(buckets, hash);
-    slots::find_or_claim(
+    buckets::find_or_claim(
         first,
         || second,
         key,
@@ -138,7 +138,7 @@ impl Host {
         let clock = Stopped { now_ns };
         let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
         let mut seen = Seen::default();
-        if let Err(unparsed) = observe(frame.bytes, size, hook, &mut tools) {
+        if let Err(unparsed) = process(frame.bytes, size, hook, &mut tools) {
             seen.count(Counter::Unparsed(unparsed));
         }
         if let Some(record) = evicted {

@@ -87,9 +87,9 @@ fn data_outside_the_linear_area() {
                 assert_eq!(show(&answer, 0), told(Step::told(&answer, Kind::SynAck)), "{place}");
                 let first = Step::told(&data, Kind::Ack).volumes(volume(1, bytes, 0), NONE);
                 assert_eq!(show(&data, linear), told(first), "{place}");
-                let again = Step::again(&data, Kind::Data).volumes(volume(2, 2 * bytes, 1), NONE);
+                let again = Step::again(&data, Kind::Retransmit).volumes(volume(2, 2 * bytes, 1), NONE);
                 assert_eq!(show(&data, linear), told(again), "{place}");
-                let again = Step::again(&data, Kind::Data).volumes(volume(3, 3 * bytes, 2), NONE);
+                let again = Step::again(&data, Kind::Retransmit).volumes(volume(3, 3 * bytes, 2), NONE);
                 assert_eq!(show(&data, 0), told(again), "{place}");
                 let next = open.data(1 + u32::try_from(PAYLOAD).expect("short"), PAYLOAD);
                 assert_eq!(show(&next, linear), Seen::default(), "{place}");

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 
 const MS: u64 = 1_000_000;
 /// What fits into a segment on Ethernet beside the timestamp option.
@@ -140,7 +140,7 @@ impl Conversation {
             payload_len,
             timestamps: Timestamps { value, echo, present: self.clocks.is_some() },
             segments: 1,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes: Default::default(),
         };
         let flag = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));

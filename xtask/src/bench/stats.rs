@@ -10,7 +10,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing. Half-way between the two in the middle of an even number.
+    /// `None` of nothing. SequenceTracker-way between the two in the middle of an even number.
     pub(crate) fn of(measured: &[f64]) -> Option<Self> {
         let mut sorted = measured.to_vec();
         sorted.sort_by(f64::total_cmp);

@@ -1,6 +1,6 @@
 //! One connection, as a capture at one of its ends has it.
 
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 
 use super::story::{MS, S};
 
@@ -107,7 +107,7 @@ impl Talk {
             payload_len,
             timestamps: Timestamps::default(),
             segments: 1,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes: Default::default(),
         };
         let counted = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));

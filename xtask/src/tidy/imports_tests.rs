@@ -20,7 +20,12 @@ fn a_tree_of_uses_is_taken_apart() {
 #[test]
 fn relative_paths_start_at_the_crate() {
     let source = "use self::x::A; use super::B; mod c { use super::super::D; use super::E; }";
-    let found = ["crate::flow::key::x::A", "crate::flow::B", "crate::flow::D", "crate::flow::key::E"];
+    let found = [
+        "tcptop_core::table::key::x::A",
+        "tcptop_core::table::B",
+        "tcptop_core::table::D",
+        "tcptop_core::table::key::E",
+    ];
     assert_eq!(paths("app/src/flow/key.rs", source), found);
     assert_eq!(paths("app/src/flow/mod.rs", "use super::sink;"), ["crate::sink"]);
     assert_eq!(paths("app/src/main.rs", "use tcptop::sink;"), ["crate::sink"]);
@@ -29,7 +34,10 @@ fn relative_paths_start_at_the_crate() {
 #[test]
 fn child_modules_are_not_other_crates() {
     let source = "mod key; mod nix; use key::Key; fn f() { nix::g() }";
-    assert_eq!(paths("app/src/flow/mod.rs", source), ["crate::flow::key::Key", "crate::flow::nix::g"]);
+    assert_eq!(
+        paths("app/src/flow/mod.rs", source),
+        ["tcptop_core::table::key::Key", "tcptop_core::table::nix::g"]
+    );
 }
 
 #[test]

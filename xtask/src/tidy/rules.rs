@@ -219,10 +219,20 @@ mod tests {
             "fn f(x: fnv::FnvHasher) {}",
             "use super::c::D;",
         ),
-        ("flow's modules", "app/src/flow/a.rs", "use crate::snapshot::Row;", "use crate::flow::b::C;"),
+        (
+            "flow's modules",
+            "app/src/flow/a.rs",
+            "use tcptop_core::snapshot::Row;",
+            "use tcptop_core::table::b::C;",
+        ),
         ("flow's modules", "app/src/flow/a.rs", "use super::super::config;", "use super::b::C;"),
         ("flow's modules", "app/src/flow.rs", "use super::*;", "use self::a::*;"),
-        ("flow's modules", "app/src/flow/a.rs", "fn f() { crate::sink::x() }", "fn f() { crate::flow::x() }"),
+        (
+            "flow's modules",
+            "app/src/flow/a.rs",
+            "fn f() { crate::sink::x() }",
+            "fn f() { tcptop_core::table::x() }",
+        ),
         ("flow's crates", "app/src/flow/a.rs", "use serde::Serialize;", "use hashbrown::HashTable;"),
         (
             "flow's crates",
@@ -231,7 +241,7 @@ mod tests {
             "#[derive(Clone)] struct A;",
         ),
         ("flow's crates", "app/src/flow/a.rs", "use serde::X;", "#[cfg(test)] mod tests { use insta::X; }"),
-        ("snapshot's modules", "app/src/snapshot/a.rs", "use crate::sink;", "use crate::flow::Flow;"),
+        ("snapshot's modules", "app/src/snapshot/a.rs", "use crate::sink;", "use tcptop_core::table::Flow;"),
         ("purity", "app/src/flow/a.rs", "use std::time::{Duration, Instant};", "use std::time::Duration;"),
         (
             "purity",

@@ -1,4 +1,4 @@
-//! The screen's thread: takes pictures and keys, asks the model, draws what the view makes of it.
+//! The screen's thread: takes snapshots and keys, asks the model, draws what the view makes of it.
 
 use std::io;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crossterm::event::{self, Event, MouseEventKind};
 use tokio::sync::{mpsc, watch};
 
-use super::look::Look;
+use super::capabilities::Look;
 use super::model::{Action, Effect, Leaving, Model};
-use super::names::Resolver;
-use super::terminal::{Hangup, Screenful};
-use super::{Command, Feed, job, keys, terminal, view};
-use crate::snapshot::Interest;
+use super::resolver::Resolver;
+use super::terminal::{Hangup, TerminalSession};
+use super::{Command, Feed, job_control, keys, terminal, view};
+use tcptop_core::snapshot::SnapshotRequest;
 
-/// How long the thread waits for a key before it looks for a new picture.
+/// How long the thread waits for a key before it looks for a new snapshot.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Other rows are asked for this often at the most, however fast keys repeat.
 const PATIENCE: Duration = Duration::from_millis(80);
@@ -24,11 +24,11 @@ const WHEEL: isize = 3;
 pub(super) struct MainLoop {
     shown: watch::Receiver<Feed>,
     wishes: mpsc::UnboundedSender<Command>,
-    screenful: Screenful,
+    screenful: TerminalSession,
     model: Model,
     look: Look,
     /// What was asked for last, and when.
-    asked: Option<(Interest, Instant)>,
+    asked: Option<(SnapshotRequest, Instant)>,
     resolver: Option<Resolver>,
     /// Stops and resumes that were obeyed.
     obeyed: (u64, u64),
@@ -38,7 +38,7 @@ impl MainLoop {
     pub(super) const fn new(
         shown: watch::Receiver<Feed>,
         wishes: mpsc::UnboundedSender<Command>,
-        screenful: Screenful,
+        screenful: TerminalSession,
         model: Model,
         look: Look,
     ) -> Self {
@@ -84,7 +84,7 @@ impl MainLoop {
         }
         let (stops, resumes) = std::mem::replace(&mut self.obeyed, (feed.stops, feed.resumes));
         if feed.stops > stops {
-            self.screenful.lend(job::stop_this)?;
+            self.screenful.lend(job_control::stop_this)?;
         } else if feed.resumes > resumes {
             self.screenful.resume()?;
         }
@@ -94,10 +94,10 @@ impl MainLoop {
     fn draw(&mut self) -> io::Result<()> {
         self.model.size = self.screenful.size()?;
         let (model, look) = (&self.model, self.look);
-        let scene = Arc::clone(&self.shown.borrow().scene);
+        let context = Arc::clone(&self.shown.borrow().context);
         let mut out_of_sight = 0;
         self.screenful.draw(|frame| {
-            out_of_sight = view::draw(frame, model, &scene);
+            out_of_sight = view::draw(frame, model, &context);
             look.reduce(frame.buffer_mut());
         })?;
         self.model.limit(out_of_sight);
@@ -129,14 +129,14 @@ impl MainLoop {
         match effect {
             Effect::None => Ok(()),
             Effect::Redraw => self.screenful.repaint(),
-            Effect::Pause => job::stop_all(),
+            Effect::Pause => job_control::stop_all(),
             Effect::Tell(command) => {
                 self.tell(command);
                 Ok(())
             }
             Effect::Copy => {
-                let scene = Arc::clone(&self.shown.borrow().scene);
-                let Some(text) = view::row_as_text(&self.model, &scene) else { return Ok(()) };
+                let context = Arc::clone(&self.shown.borrow().context);
+                let Some(text) = view::row_as_text(&self.model, &context) else { return Ok(()) };
                 self.model.say("the row was sent to the clipboard, if the terminal has one");
                 self.screenful.copy(&text)
             }
@@ -145,12 +145,12 @@ impl MainLoop {
 
     /// Asks for what is to be seen now, when that is not what was asked for last.
     fn ask(&mut self) {
-        let interest = self.model.interest();
+        let request = self.model.request();
         let is_due =
-            self.asked.as_ref().is_none_or(|(asked, when)| *asked != interest && when.elapsed() >= PATIENCE);
+            self.asked.as_ref().is_none_or(|(asked, when)| *asked != request && when.elapsed() >= PATIENCE);
         if is_due {
-            self.tell(Command::Look(Box::new(interest.clone())));
-            self.asked = Some((interest, Instant::now()));
+            self.tell(Command::Look(Box::new(request.clone())));
+            self.asked = Some((request, Instant::now()));
         }
     }
 

@@ -1,18 +1,18 @@
 //! The screen: a thread of its own, so that a slow terminal never stalls the probe's reader.
 //!
-//! Pictures come in through a channel that keeps the newest only; wishes go out through another. What a
+//! Snapshots come in through a channel that keeps the newest only; wishes go out through another. What a
 //! key does is decided in [`model`], what is drawn in [`view`]; both are pure.
 
+pub mod capabilities;
 pub mod columns;
 pub mod guard;
-mod job;
+mod job_control;
 pub mod keys;
-pub mod look;
+pub mod layout;
 mod main_loop;
 pub mod model;
-pub mod names;
 mod own_session;
-pub mod room;
+pub mod resolver;
 pub mod terminal;
 pub mod view;
 
@@ -24,13 +24,13 @@ use std::time::{Duration, Instant};
 use crossterm::style::force_color_output;
 use tokio::sync::{mpsc, watch};
 
-use self::job::{Job, Jobs};
-use self::look::Look;
+use self::capabilities::Look;
+use self::job_control::{Job, Jobs};
 use self::main_loop::MainLoop;
 use self::model::Model;
-use self::terminal::Screenful;
-use super::Scene;
-use crate::snapshot::{Interest, Snapshot};
+use self::terminal::TerminalSession;
+use super::RenderContext;
+use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
 
 /// How long the terminal may take to be restored when tcptop ends.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -50,7 +50,7 @@ pub struct Setup {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Other rows are wanted.
-    Look(Box<Interest>),
+    Look(Box<SnapshotRequest>),
     /// Another window, in nanoseconds.
     Window(u64),
     /// Counters begin anew.
@@ -62,7 +62,7 @@ pub enum Command {
 /// What is to be shown.
 #[derive(Clone, Debug)]
 struct Feed {
-    scene: Arc<Scene>,
+    context: Arc<RenderContext>,
     snapshot: Option<Arc<Snapshot>>,
     notice: Option<String>,
     /// How often the process was told to stop, and to go on.
@@ -84,29 +84,29 @@ impl Screen {
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn open(scene: Arc<Scene>, setup: &Setup, mut model: Model) -> io::Result<Self> {
+    pub fn open(context: Arc<RenderContext>, setup: &Setup, mut model: Model) -> io::Result<Self> {
         let (feed, shown) =
-            watch::channel(Feed { scene, snapshot: None, notice: None, stops: 0, resumes: 0 });
+            watch::channel(Feed { context, snapshot: None, notice: None, stops: 0, resumes: 0 });
         let (wishes, commands) = mpsc::unbounded_channel();
         let jobs = Jobs::listen()?;
         model.columns.clone_from(&setup.columns);
         model.own_session = own_session::find();
         // The library would take NO_COLOR's word before `--color always`.
         force_color_output(setup.look.colour);
-        let screenful = Screenful::enter(setup.mouse)?;
+        let screenful = TerminalSession::enter(setup.mouse)?;
         let main_loop = MainLoop::new(shown, wishes, screenful, model, setup.look);
         let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || main_loop.run())?;
         Ok(Self { feed, commands, jobs, thread })
     }
 
-    /// Shows this picture from now on.
+    /// Shows this snapshot from now on.
     pub fn show(&self, snapshot: Snapshot) {
         self.feed.send_modify(|feed| feed.snapshot = Some(Arc::new(snapshot)));
     }
 
-    /// Shows everything in this scene from now on.
-    pub fn change_scene(&self, scene: Arc<Scene>) {
-        self.feed.send_modify(|feed| feed.scene = scene);
+    /// Shows everything in this context from now on.
+    pub fn change_context(&self, context: Arc<RenderContext>) {
+        self.feed.send_modify(|feed| feed.context = context);
     }
 
     /// Shows this message from now on.

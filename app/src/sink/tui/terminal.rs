@@ -35,7 +35,7 @@ const FRAME_BYTES: usize = 16 << 10;
 static IS_GIVEN_BACK: AtomicBool = AtomicBool::new(false);
 
 /// The alternate screen in raw mode, for as long as this lives: panics included.
-pub struct Screenful {
+pub struct TerminalSession {
     terminal: Terminal<CrosstermBackend<Output>>,
     guard: Option<Guard>,
     has_mouse: bool,
@@ -43,7 +43,7 @@ pub struct Screenful {
     last: Buffer,
 }
 
-impl Screenful {
+impl TerminalSession {
     /// Takes the terminal over, with the mouse if that is asked for.
     ///
     /// # Errors
@@ -168,7 +168,7 @@ pub fn print(screen: &Buffer) -> io::Result<()> {
     output.flush()
 }
 
-impl Drop for Screenful {
+impl Drop for TerminalSession {
     fn drop(&mut self) {
         restore();
         if let Some(guard) = &mut self.guard {

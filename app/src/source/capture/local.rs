@@ -2,7 +2,7 @@
 
 use probe_common::Direction;
 
-use crate::flow::Cidr;
+use tcptop_core::table::Cidr;
 
 /// The addresses of this host.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use anyhow::{Result, ensure};
 use lab::{bpf, capture};
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 
 use super::programs::{PROGRAM, Programs, Step};
 
@@ -192,7 +192,7 @@ fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Record
         payload_len,
         timestamps: Timestamps { value: 7, echo: 3, present: flow.timestamps },
         segments: 1,
-        arrival: Arrival::NEW,
+        arrival: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }

@@ -10,8 +10,8 @@ use aya::programs::tc::TcAttachOptions;
 use aya::programs::{ProgramFd, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use lab::bpf;
+use probe_common::buckets::{self, Bucket};
 use probe_common::key::FlowKey4;
-use probe_common::slots::{self, Bucket};
 use probe_ebpf::{OBJECT, names};
 
 /// What a program that only looks answers (`linux/bpf.h`).
@@ -57,7 +57,7 @@ pub(super) struct Programs {
 impl Programs {
     /// With room for so many flows of each family.
     pub(super) fn load(flows: u32) -> Result<Self> {
-        let (seed, buckets) = (RandomState::new().hash_one(0), slots::buckets(flows));
+        let (seed, buckets) = (RandomState::new().hash_one(0), buckets::buckets(flows));
         let mut loader = EbpfLoader::new();
         loader.override_global(names::HASH_SEED, &seed, true);
         loader.override_global(names::BUCKETS, &buckets, true);

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use lab::bpf::{self, Hook};
 use lab::{Namespace, capture};
 use probe_common::segment::mapped;
-use probe_common::{Arrival, Direction, Endpoint, Kind, Record, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
 
 const ETHERNET: u16 = 1;
 /// Where the addresses are in an IPv4 packet behind an Ethernet header: the source's, the destination's.
@@ -134,7 +134,7 @@ impl Maker {
             payload_len,
             timestamps: Timestamps::default(),
             segments: 1,
-            arrival: Arrival::NEW,
+            arrival: SegmentClass::NEW,
             volumes: Default::default(),
         };
         capture::packet(&segment, ETHERNET)

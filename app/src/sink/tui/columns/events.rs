@@ -1,9 +1,9 @@
 //! The columns of what went wrong.
 
 use super::{Column, Context, Side, Value};
-use crate::flow::{FlowReport, Leg, Outcome, PeerKey, Verdict};
 use crate::sink::format::{UNKNOWN, duration};
-use crate::snapshot::{Incident, What};
+use tcptop_core::snapshot::{LogEntry, What};
+use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, Verdict};
 
 /// An IPv4 address with a port takes 21 columns at the most.
 pub const LEAST_PEER: u16 = 21;
@@ -14,7 +14,7 @@ pub const LONGEST_PEER: u16 = 47;
 pub type Never = std::convert::Infallible;
 
 /// Every column, in the order in which they stand.
-pub static COLUMNS: [Column<Incident, Never>; 6] = [
+pub static COLUMNS: [Column<LogEntry, Never>; 6] = [
     Column {
         name: "time",
         title: "TIME",
@@ -22,7 +22,7 @@ pub static COLUMNS: [Column<Incident, Never>; 6] = [
         priority: 0,
         side: Side::Left,
         meaning: "when, by the clock of this host",
-        value: |event, context| Value::Text(context.scene.time_of_day(event.time_ns)),
+        value: |event, context| Value::Text(context.context.time_of_day(event.time_ns)),
         order: None,
     },
     Column {
@@ -78,7 +78,7 @@ pub static COLUMNS: [Column<Incident, Never>; 6] = [
         meaning: "the interface that it was seen at",
         value: |event, context| {
             let index = peer(&event.what).map(|key| key.interface);
-            Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.scene.interface(index)))
+            Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.context.interface(index)))
         },
         order: None,
     },
@@ -86,7 +86,7 @@ pub static COLUMNS: [Column<Incident, Never>; 6] = [
 
 /// The columns that make sense: the interface only where there are several.
 #[must_use]
-pub fn wanted(interfaces: usize) -> Vec<&'static Column<Incident, Never>> {
+pub fn wanted(interfaces: usize) -> Vec<&'static Column<LogEntry, Never>> {
     COLUMNS.iter().filter(|column| column.name != "interface" || interfaces > 1).collect()
 }
 
@@ -94,7 +94,7 @@ pub fn wanted(interfaces: usize) -> Vec<&'static Column<Incident, Never>> {
 #[must_use]
 pub const fn flow(what: &What) -> Option<&FlowReport> {
     match what {
-        What::Failed(flow) | What::Reset(flow) | What::Resent { flow, .. } => Some(flow),
+        What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow),
         What::Verdict { .. } | What::Lost { .. } => None,
     }
 }
@@ -103,7 +103,7 @@ pub const fn flow(what: &What) -> Option<&FlowReport> {
 #[must_use]
 pub const fn peer(what: &What) -> Option<PeerKey> {
     match what {
-        What::Failed(flow) | What::Reset(flow) | What::Resent { flow, .. } => Some(flow.peer),
+        What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow.peer),
         What::Verdict { peer, .. } => Some(*peer),
         What::Lost { .. } => None,
     }
@@ -123,7 +123,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
             | Outcome::Unknown => Some(Verdict::NoAnswer),
         },
         What::Reset(_) => Some(Verdict::Refuses),
-        What::Resent { .. } => Some(Verdict::Loses),
+        What::RetransmitKind { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
         What::Lost { .. } => None,
     }
@@ -133,7 +133,7 @@ fn what(what: &What) -> &'static str {
     match what {
         What::Failed(flow) => flow.outcome.name(),
         What::Reset(_) => "reset",
-        What::Resent { .. } => "sent again",
+        What::RetransmitKind { .. } => "sent again",
         What::Verdict { after, .. } => after.map_or("healthy", Verdict::name),
         What::Lost { .. } => "lost",
     }
@@ -143,8 +143,8 @@ fn how(what: &What) -> String {
     match what {
         What::Failed(flow) => failure(flow),
         What::Reset(flow) => by(flow),
-        What::Resent { kind, count, .. } if *count == 1 => kind.name().to_owned(),
-        What::Resent { kind, count, .. } => format!("{count} times, {}", kind.name()),
+        What::RetransmitKind { kind, count, .. } if *count == 1 => kind.name().to_owned(),
+        What::RetransmitKind { kind, count, .. } => format!("{count} times, {}", kind.name()),
         What::Verdict { before, .. } => format!("verdict; was {}", before.map_or("healthy", Verdict::name)),
         What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
     }
@@ -168,6 +168,6 @@ fn by(flow: &FlowReport) -> String {
 
 /// An event at full length, to be pasted somewhere.
 #[must_use]
-pub fn as_text(event: &Incident, context: &Context<'_>) -> String {
+pub fn as_text(event: &LogEntry, context: &Context<'_>) -> String {
     COLUMNS.iter().map(|column| (column.value)(event, context).text()).collect::<Vec<_>>().join(" ")
 }

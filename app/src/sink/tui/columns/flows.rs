@@ -1,9 +1,9 @@
 //! The columns of the tables of flows: those of one row, and those of all.
 
 use super::{Column, Context, Side, Value};
-use crate::flow::{FlowReport, Leg, Role};
 use crate::sink::format::UNKNOWN;
-use crate::snapshot::{FlowOrder, Group};
+use tcptop_core::snapshot::{FlowOrder, Group};
+use tcptop_core::table::{FlowReport, Leg, Role};
 
 /// An IPv4 address with a port takes 21 columns at the most.
 pub const LEAST_PEER: u16 = 21;
@@ -92,11 +92,11 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     })
     .words(),
     figure("closed", "CLOSED", 6, 12, "who ended it", |flow, _| {
-        Value::Text(flow.closed_by.map_or(UNKNOWN, crate::flow::Closer::name).to_owned())
+        Value::Text(flow.closed_by.map_or(UNKNOWN, tcptop_core::table::Party::name).to_owned())
     })
     .words(),
     figure("interface", "IFACE", 9, 13, "the interface that it is seen at", |flow, context| {
-        Value::Text(context.scene.interface(flow.interface))
+        Value::Text(context.context.interface(flow.interface))
     })
     .words(),
 ];

@@ -9,13 +9,13 @@ use std::net::Ipv6Addr;
 
 use probe_common::Endpoint;
 
-use super::names::Names;
-use crate::flow::PeerKey;
-use crate::sink::Scene;
+use super::resolver::Names;
+use crate::sink::RenderContext;
 use crate::sink::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
-use crate::snapshot::RowKey;
+use tcptop_core::snapshot::RowKey;
+use tcptop_core::table::PeerKey;
 
 /// A column of rows of type `Row` that can be sorted by an `Order`.
 #[derive(Debug)]
@@ -50,10 +50,10 @@ pub enum Side {
 /// What the cells need beside the row.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// When the picture was taken, in nanoseconds of the monotonic clock.
+    /// When the snapshot was taken, in nanoseconds of the monotonic clock.
     pub now_ns: u64,
     /// Names of interfaces and the wall clock.
-    pub scene: &'a Scene,
+    pub context: &'a RenderContext,
     /// Names of addresses, where they are wanted.
     pub names: &'a Names,
     /// This host's end of the SSH session that carries the screen, and the other end.
@@ -108,10 +108,10 @@ impl Context<'_> {
         match key {
             RowKey::Peer(key) => self.peer(key),
             RowKey::Host { address, .. } => {
-                self.names.of(address).map_or_else(|| row_name(key, self.scene), str::to_owned)
+                self.names.of(address).map_or_else(|| row_name(key, self.context), str::to_owned)
             }
             RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
-                row_name(key, self.scene)
+                row_name(key, self.context)
             }
         }
     }

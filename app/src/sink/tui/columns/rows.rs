@@ -1,8 +1,8 @@
 //! The columns of the first table: peers, or what several peers have in common.
 
 use super::{Column, Context, Side, Value};
-use crate::flow::Verdict;
-use crate::snapshot::{Group, Percentiles, Row, RowKey, RowOrder};
+use tcptop_core::snapshot::{Group, Percentiles, Row, RowKey, RowOrder};
+use tcptop_core::table::Verdict;
 
 /// An IPv4 address with a port takes 21 columns at the most.
 pub const LEAST_NAME: u16 = 21;
@@ -54,7 +54,7 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
         order: Some(RowOrder::Peer),
     },
     figure("interface", "IFACE", 9, 15, "the interface that it is seen at", |row, context| {
-        Value::Text(context.scene.interface(row.key.interface()))
+        Value::Text(context.context.interface(row.key.interface()))
     }),
     figure("peers", "PEERS", 5, 14, "how many peers are taken together in the row", |row, _| {
         Value::Count(row.peers as u64)

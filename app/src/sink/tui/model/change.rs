@@ -1,9 +1,9 @@
 //! What the actions do to the model.
 
 use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, Prompt, View, mark};
-use crate::flow::PeerKey;
 use crate::sink::tui::{Command, columns};
-use crate::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
+use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
+use tcptop_core::table::PeerKey;
 
 impl Model {
     pub(super) fn help(&mut self) {

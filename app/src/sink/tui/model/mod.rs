@@ -16,10 +16,10 @@ pub use prompt::Prompt;
 
 use super::Command;
 use super::columns;
-use super::names::{Address, Names};
-use super::room::Room;
-use crate::flow::FlowReport;
-use crate::snapshot::{Incident, Interest, Query, Row, RowKey, Snapshot, Span};
+use super::layout::Room;
+use super::resolver::{Address, Names};
+use tcptop_core::snapshot::{LogEntry, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::FlowReport;
 
 /// Rows of a table that are asked for: more than any terminal shows, few enough to be copied often.
 const ROWS: usize = 500;
@@ -70,9 +70,9 @@ struct Held {
 /// The state of the screen.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// The picture that is shown.
+    /// The snapshot that is shown.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// The newest picture, when the one that is shown is held.
+    /// The newest snapshot, when the one that is shown is held.
     held_back: Option<Arc<Snapshot>>,
     /// Is the display held?
     pub frozen: bool,
@@ -102,7 +102,7 @@ pub struct Model {
     window_s: Option<u64>,
     /// A message from the rest of the program.
     pub notice: Option<String>,
-    /// What the last key did, where that cannot be seen otherwise; and when, in nanoseconds of the picture.
+    /// What the last key did, where that cannot be seen otherwise; and when, in nanoseconds of the snapshot.
     said: Option<(String, u64)>,
     /// The terminal's.
     pub size: Size,
@@ -119,11 +119,11 @@ impl Model {
 
     /// What this screen wants to see.
     #[must_use]
-    pub fn interest(&self) -> Interest {
+    pub fn request(&self) -> SnapshotRequest {
         let room = Room::of(self.size);
         let reads_row = self.levels.iter().any(|level| level.page == Page::Row);
         let on_first_screen = self.view == View::Peers;
-        Interest {
+        SnapshotRequest {
             span: Span::Window,
             query: self.query.clone(),
             rows: ROWS,
@@ -134,7 +134,7 @@ impl Model {
                 Page::Flow(name) => Some(name),
                 Page::Help(_) | Page::Row | Page::Order => None,
             }),
-            incidents: match self.view {
+            log: match self.view {
                 View::Events => ROWS,
                 View::Peers if room.log => LOG_ROWS,
                 View::Peers | View::Flows | View::Latency => 0,
@@ -143,7 +143,7 @@ impl Model {
         }
     }
 
-    /// Takes a new picture.
+    /// Takes a new snapshot.
     pub fn refresh(&mut self, snapshot: Arc<Snapshot>) {
         if self.frozen {
             self.held_back = Some(snapshot);
@@ -153,7 +153,7 @@ impl Model {
         self.settle();
     }
 
-    /// Finds again in the new picture what was selected in the one before.
+    /// Finds again in the new snapshot what was selected in the one before.
     fn settle(&mut self) {
         let (rows, flows, events) = (self.row_keys(), self.flow_ids(), self.event_ids());
         self.rows.settle(&rows);
@@ -184,7 +184,7 @@ impl Model {
         (self.now_ns().saturating_sub(*when_ns) < NEWS_NS).then_some(text)
     }
 
-    /// The time of the newest picture.
+    /// The time of the newest snapshot.
     fn now_ns(&self) -> u64 {
         let newest = self.held_back.as_ref().or(self.snapshot.as_ref());
         newest.map_or(0, |snapshot| snapshot.taken_ns)
@@ -222,9 +222,9 @@ impl Model {
 
     /// What went wrong, the newest first.
     #[must_use]
-    pub fn events(&self) -> &[Incident] {
-        let incidents = self.snapshot.as_ref().and_then(|snapshot| snapshot.incidents.as_ref());
-        incidents.map_or(&[], |incidents| &incidents.rows)
+    pub fn events(&self) -> &[LogEntry] {
+        let log = self.snapshot.as_ref().and_then(|snapshot| snapshot.log.as_ref());
+        log.map_or(&[], |log| &log.rows)
     }
 
     /// Where the selected row stands.

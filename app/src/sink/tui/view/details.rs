@@ -3,10 +3,10 @@
 use ratatui::text::Line;
 
 use super::{Shown, style};
-use crate::flow::{FlowReport, Leg, Outcome, Role, Thresholds};
 use crate::sink::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
 use crate::sink::tui::columns::Context;
-use crate::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
+use tcptop_core::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
+use tcptop_core::table::{FlowReport, Leg, Outcome, Role, Thresholds};
 
 /// Width of what stands before a fact.
 const LABEL: usize = 13;
@@ -55,7 +55,7 @@ pub(super) fn row(shown: &Shown<'_>) -> Story {
 }
 
 fn who(row: &Row, context: &Context<'_>) -> String {
-    let interface = context.scene.interface(row.key.interface());
+    let interface = context.context.interface(row.key.interface());
     let peers = counted(row.peers as u64, "peer");
     let what = match row.key {
         RowKey::Peer(peer) if peer.inbound => {
@@ -76,7 +76,7 @@ fn who(row: &Row, context: &Context<'_>) -> String {
 fn verdict(row: &Row, thresholds: &Thresholds, context: &Context<'_>) -> String {
     let Some(verdict) = row.verdict else { return "nothing wrong within the window".to_owned() };
     let since = row.since_ns.map(|since_ns| {
-        let time = context.scene.time_of_day(since_ns);
+        let time = context.context.time_of_day(since_ns);
         format!(", since {} ({})", age(context.now_ns.saturating_sub(since_ns)), time)
     });
     let state = if row.recovering { "; healthy again, but not yet for a whole window" } else { "" };
@@ -120,9 +120,9 @@ fn segments(outcomes: &Outcomes) -> String {
 /// What is known of the row beyond what its line says.
 fn at_length(selection: &Selection, shown: &Shown<'_>) -> Vec<Fact> {
     let Shown { snapshot, model, context } = shown;
-    let since = format!("since {}: ", context.scene.time_of_day(snapshot.counted_ns));
+    let since = format!("since {}: ", context.context.time_of_day(snapshot.counted_ns));
     let mut facts = figures("in all", &since, &selection.total);
-    let matching = if model.query.filter.is_empty() || model.interest().selected_flows == 0 {
+    let matching = if model.query.filter.is_empty() || model.request().selected_flows == 0 {
         String::new()
     } else {
         format!(", {} of them match the filter", selection.matching)
@@ -168,7 +168,7 @@ pub(super) fn flow(shown: &Shown<'_>) -> Story {
 }
 
 fn clock(ns: u64, context: &Context<'_>) -> String {
-    format!("{}, {} ago", context.scene.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
+    format!("{}, {} ago", context.context.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
 }
 
 fn opener(flow: &FlowReport, context: &Context<'_>) -> String {
@@ -179,7 +179,7 @@ fn opener(flow: &FlowReport, context: &Context<'_>) -> String {
         Some(Role::Observer) => "observer: seen from elsewhere, the left end opened it",
         None => "nobody saw who opened it",
     };
-    format!("{who}; seen at {}", context.scene.interface(flow.interface))
+    format!("{who}; seen at {}", context.context.interface(flow.interface))
 }
 
 fn outcome(flow: &FlowReport) -> String {

@@ -8,11 +8,11 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::style;
 use crate::sink::tui::columns::Context;
 use crate::sink::tui::model::Model;
-use crate::snapshot::Snapshot;
+use tcptop_core::snapshot::Snapshot;
 
 /// No connection was seen so far.
 pub(super) fn nothing_yet(frame: &mut Frame<'_>, area: Rect, context: &Context<'_>) {
-    let waiting = format!("Waiting for connections to be opened on {}.", context.scene.all_interfaces());
+    let waiting = format!("Waiting for connections to be opened on {}.", context.context.all_interfaces());
     words(
         frame,
         area,
@@ -43,7 +43,7 @@ pub(super) fn nothing_wrong(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapsh
     );
 }
 
-/// The picture was taken before anybody wanted to see this: the next one has it, unless the display is held.
+/// The snapshot was taken before anybody wanted to see this: the next one has it, unless the display is held.
 pub(super) fn not_there_yet(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     if model.frozen {
         let text = "Not held: another view was open when the display was frozen. Space goes on.";

@@ -8,23 +8,23 @@ use super::table::Grid;
 use super::{Shown, empty, rule, style};
 use crate::sink::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
 use crate::sink::tui::model::View;
-use crate::snapshot::{Incident, What};
+use tcptop_core::snapshot::{LogEntry, What};
 
 /// Draws a rule and as many events as fit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     let Shown { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let matching = snapshot.incidents.as_ref().map_or(0, |incidents| incidents.matching);
+    let matching = snapshot.log.as_ref().map_or(0, |log| log.matching);
     let title = if matching == 0 { "events".to_owned() } else { format!("events: {matching}, newest first") };
     frame.render_widget(rule::ruled(head.width, &title), head);
-    // The picture was taken before this view was opened.
-    let Some(incidents) = &snapshot.incidents else { return empty::not_there_yet(frame, body, model) };
-    if incidents.rows.is_empty() {
+    // The snapshot was taken before this view was opened.
+    let Some(log) = &snapshot.log else { return empty::not_there_yet(frame, body, model) };
+    if log.rows.is_empty() {
         return empty::nothing_wrong(frame, body, snapshot, model);
     }
     let is_active = model.view == View::Events;
     let grid = Grid {
-        columns: &wanted(context.scene.interfaces.len()),
+        columns: &wanted(context.context.interfaces.len()),
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: None,
@@ -37,19 +37,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     grid.draw(frame, body, &model.events().iter().collect::<Vec<_>>(), context);
 }
 
-fn letter(event: &Incident) -> char {
+fn letter(event: &LogEntry) -> char {
     match &event.what {
         What::Lost { .. } => '!',
-        What::Failed(_) | What::Reset(_) | What::Resent { .. } | What::Verdict { .. } => {
+        What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
             verdict(&event.what).map_or(' ', |verdict| verdict.letter())
         }
     }
 }
 
-fn look(event: &Incident) -> Style {
+fn look(event: &LogEntry) -> Style {
     match &event.what {
         What::Lost { .. } => style::alarm(),
-        What::Failed(_) | What::Reset(_) | What::Resent { .. } | What::Verdict { .. } => {
+        What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
             style::verdict(verdict(&event.what))
         }
     }

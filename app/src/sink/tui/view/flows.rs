@@ -5,11 +5,11 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::table::Grid;
 use super::{Shown, empty, rule, style};
-use crate::flow::{FlowReport, Outcome};
 use crate::sink::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
 use crate::sink::tui::columns::{Column, Context};
 use crate::sink::tui::model::Pane;
-use crate::snapshot::{FlowOrder, Selection};
+use tcptop_core::snapshot::{FlowOrder, Selection};
+use tcptop_core::table::{FlowReport, Outcome};
 
 /// What stands above the flows of the selected row: whose, and how many.
 pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
@@ -33,7 +33,7 @@ pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     let Shown { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let title = match &snapshot.flows {
-        // The picture was taken before this view was opened.
+        // The snapshot was taken before this view was opened.
         None => "flows".to_owned(),
         Some(flows) if flows.searched < 1.0 => {
             format!(
@@ -54,7 +54,7 @@ pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
         Some(flows) if flows.rows.is_empty() => return empty::nothing_matches(frame, body, "flow"),
         None | Some(_) => {}
     }
-    table(frame, body, shown, &wanted(true, context.scene.interfaces.len()), true);
+    table(frame, body, shown, &wanted(true, context.context.interfaces.len()), true);
 }
 
 fn table(

@@ -8,7 +8,7 @@ use super::style;
 use crate::sink::tui::columns::shorten;
 use crate::sink::tui::keys::BINDINGS;
 use crate::sink::tui::model::{Model, Place, Prompt};
-use crate::snapshot::Filter;
+use tcptop_core::snapshot::Filter;
 
 /// What can be typed, where nothing is wrong with it.
 const GRAMMAR: &str = "peer:10.0.0.0/8 port:443 p99>50ms outcome:unanswered !role:server words";

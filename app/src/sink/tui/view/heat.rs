@@ -5,10 +5,10 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::histogram::{percentiles, scale};
-use super::{past, style};
-use crate::flow::scale::{STEPS, begin_ns, step};
+use super::{style, timeline};
 use crate::sink::format::count;
-use crate::snapshot::{Bar, Past};
+use tcptop_core::snapshot::{Bar, Timeline};
+use tcptop_core::table::scale::{STEPS, begin_ns, step};
 
 /// From few to many.
 const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
@@ -31,7 +31,7 @@ impl Band {
 }
 
 /// Draws the longest latencies at the top; those from `slow_ns` on in the colour of slow ones.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Past, slow_ns: Option<u64>) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, slow_ns: Option<u64>) {
     let bands = bands(past, usize::from(area.height));
     let marks = marks(&bands);
     let most = bands.iter().flat_map(|band| band.counts.iter().flatten()).copied().max().unwrap_or(0);
@@ -39,8 +39,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Past, slow_ns: Opti
     let tall = (usize::from(area.height) / bands.len().max(1)).clamp(1, TALLEST);
     let lines: Vec<Rect> = area.rows().rev().collect();
     for ((band, mark), lines) in bands.iter().zip(marks).zip(lines.chunks(tall)) {
-        let [label, cells, total] = past::columns(lines[0]);
-        let shown = past::stretched(&band.counts, cells.width);
+        let [label, cells, total] = timeline::columns(lines[0]);
+        let shown = timeline::stretched(&band.counts, cells.width);
         let text: String = shown.iter().map(|count| shade(count.unwrap_or(0), most)).collect();
         for line in lines {
             let row = Rect { y: line.y, ..cells };
@@ -57,7 +57,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Past, slow_ns: Opti
 }
 
 /// As many bands as there are lines at the most, from the shortest latency to the longest, none left out.
-fn bands(past: &Past, lines: usize) -> Vec<Band> {
+fn bands(past: &Timeline, lines: usize) -> Vec<Band> {
     let all = || past.moments.iter().flat_map(|moment| &moment.bars).map(|bar| bar.from_ns);
     let (Some(shortest), Some(longest)) = (all().min(), all().max()) else { return Vec::new() };
     let steps: Vec<u64> = scale_from(shortest).take_while(|&from_ns| from_ns <= longest).collect();
@@ -108,7 +108,7 @@ fn shade(count: u64, most: u64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Moment;
+    use tcptop_core::snapshot::Moment;
 
     #[test]
     fn one_is_seen_beside_many() {
@@ -123,7 +123,7 @@ mod tests {
             Moment { bars: bars(&[10_000, 12_000]), ..Moment::default() },
             Moment { bars: bars(&[18_000]), ..Moment::default() },
         ];
-        let past = Past { moments };
+        let past = Timeline { moments };
         let shown = |lines| bands(&past, lines).iter().map(|band| band.from_ns).collect::<Vec<_>>();
         assert_eq!(shown(9), [10_000, 12_000, 15_000, 18_000], "none is left out");
         assert_eq!(shown(2), [10_000, 15_000]);

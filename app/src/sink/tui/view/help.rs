@@ -4,10 +4,10 @@
 use ratatui::text::Line;
 
 use super::{place_name, style};
-use crate::flow::{Thresholds, Verdict};
 use crate::sink::tui::columns::{Column, events, flows, rows};
 use crate::sink::tui::keys::BINDINGS;
 use crate::sink::tui::model::{Action, Place};
+use tcptop_core::table::{Thresholds, Verdict};
 
 const WORDS: [(&str, &str); 5] = [
     ("window", "the time that the figures speak of; + and - change it"),
@@ -82,7 +82,7 @@ fn row(left: &str, right: &str) -> Line<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Filter;
+    use tcptop_core::snapshot::Filter;
 
     #[test]
     fn filters_of_the_help_are_filters() {

@@ -4,8 +4,8 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use super::{Shown, empty, heat, past, rule, style};
-use crate::snapshot::{Selection, Snapshot};
+use super::{Shown, empty, heat, rule, style, timeline};
+use tcptop_core::snapshot::{Selection, Snapshot};
 
 /// Below this height the heat map says nothing.
 const LEAST_MAP: u16 = 3;
@@ -18,20 +18,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
         return empty::nothing_matches(frame, body, "row");
     };
     let name = context.row(&selection.row.key);
-    let title = format!("round-trip times of {name}, last {} min", past::minutes());
+    let title = format!("round-trip times of {name}, last {} min", timeline::minutes());
     frame.render_widget(rule::ruled(head.width, &title), head);
     if !shown.is_held(selection) {
         return empty::not_held(frame, body);
     }
-    // The picture was taken before this view was opened.
+    // The snapshot was taken before this view was opened.
     let Some(past) = &selection.past else { return };
-    let series = u16::try_from(past::ALL.len()).unwrap_or(u16::MAX);
+    let series = u16::try_from(timeline::ALL.len()).unwrap_or(u16::MAX);
     let lines = series.min(body.height.saturating_sub(LEAST_MAP + 1).max(3));
     let sizes = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lines)];
     let [map, axis, below] = Layout::vertical(sizes).areas(body);
     heat::draw(frame, map, past, slow_from(snapshot, selection));
     draw_axis(frame, axis);
-    past::draw(frame, below, past, &past::ALL);
+    timeline::draw(frame, below, past, &timeline::ALL);
 }
 
 /// From where on a round-trip time of the row is slow.
@@ -41,9 +41,9 @@ pub(super) fn slow_from(snapshot: &Snapshot, selection: &Selection) -> Option<u6
 
 /// `-5m … now` below the slots.
 fn draw_axis(frame: &mut Frame<'_>, area: Rect) {
-    let [_, bars, _] = past::columns(area);
-    let minute = bars.width / past::minutes();
-    for ago in 1..=past::minutes() {
+    let [_, bars, _] = timeline::columns(area);
+    let minute = bars.width / timeline::minutes();
+    for ago in 1..=timeline::minutes() {
         let left = bars.width.saturating_sub(minute * ago);
         let label = Rect { x: bars.x + left, width: minute.min(bars.width), ..bars };
         frame.render_widget(Line::styled(format!("-{ago}m"), style::faint()), label);

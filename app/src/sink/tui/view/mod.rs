@@ -3,34 +3,34 @@
 mod details;
 mod empty;
 mod events;
-mod first;
 mod flows;
 mod footer;
+mod header;
 mod heat;
 mod help;
 mod histogram;
 mod latency;
 mod order;
+mod overview;
 mod page;
-mod past;
 mod rows;
 mod rule;
 mod style;
 mod table;
-mod vitals;
+mod timeline;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::columns::{self, Context};
+use super::layout::{Room, SMALLEST};
 use super::model::{Level, Model, Page, Place, View};
-use super::room::{Room, SMALLEST};
-use crate::flow::Thresholds;
-use crate::sink::Scene;
-use crate::snapshot::{Selection, Snapshot};
+use crate::sink::RenderContext;
+use tcptop_core::snapshot::{Selection, Snapshot};
+use tcptop_core::table::Thresholds;
 
 /// Draws everything. Gives how many lines of the uppermost page there is no room for.
-pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) -> usize {
+pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usize {
     let area = frame.area();
     if !Room::of(area.as_size()).enough {
         frame.render_widget(format!("tcptop needs {}x{}; q quits", SMALLEST.width, SMALLEST.height), area);
@@ -41,20 +41,20 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, scene: &Scene) -> usize {
         Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(foot)]).areas(area);
     footer::draw(frame, bottom, model);
     let Some(snapshot) = &model.snapshot else {
-        frame.render_widget(format!("tcptop {}: starting", scene.all_interfaces()), top);
+        frame.render_widget(format!("tcptop {}: starting", render.all_interfaces()), top);
         return levels(frame, middle, model, None);
     };
-    let shown = Shown { snapshot, model, context: context(model, snapshot, scene) };
-    vitals::draw(frame, top, &shown);
+    let shown = Shown { snapshot, model, context: context(model, snapshot, render) };
+    header::draw(frame, top, &shown);
     body(frame, middle, &shown);
     levels(frame, middle, model, Some(&shown))
 }
 
 /// The selected row, flow or event as a line of text, to be pasted somewhere.
 #[must_use]
-pub fn row_as_text(model: &Model, scene: &Scene) -> Option<String> {
+pub fn row_as_text(model: &Model, render: &RenderContext) -> Option<String> {
     let snapshot = model.snapshot.as_ref()?;
-    let context = context(model, snapshot, scene);
+    let context = context(model, snapshot, render);
     if let Some(Level { page: Page::Flow(_), .. }) = model.levels.last() {
         return model.read.as_ref().map(|flow| columns::flows::as_text(flow, &context));
     }
@@ -74,8 +74,8 @@ fn flow_as_text(model: &Model, context: &Context<'_>) -> Option<String> {
     model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, context))
 }
 
-fn context<'a>(model: &'a Model, snapshot: &Snapshot, scene: &'a Scene) -> Context<'a> {
-    Context { now_ns: snapshot.taken_ns, scene, names: &model.names, own_session: model.own_session }
+fn context<'a>(model: &'a Model, snapshot: &Snapshot, context: &'a RenderContext) -> Context<'a> {
+    Context { now_ns: snapshot.taken_ns, context, names: &model.names, own_session: model.own_session }
 }
 
 /// What the views draw.
@@ -101,7 +101,7 @@ fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
         return empty::nothing_yet(frame, area, &shown.context);
     }
     match shown.model.view {
-        View::Peers => first::draw(frame, area, shown),
+        View::Peers => overview::draw(frame, area, shown),
         View::Flows => flows::draw_all(frame, area, shown),
         View::Latency => latency::draw(frame, area, shown),
         View::Events => events::draw(frame, area, shown),

@@ -8,12 +8,12 @@ use super::{Shown, style};
 use crate::sink::tui::columns::Column;
 use crate::sink::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
 use crate::sink::tui::model::Pane;
-use crate::snapshot::{Row, RowOrder};
+use tcptop_core::snapshot::{Row, RowOrder};
 
 /// Draws titles and rows.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     let Shown { snapshot, model, context } = shown;
-    let columns = wanted(model.columns.as_deref(), snapshot.query.group, context.scene.interfaces.len());
+    let columns = wanted(model.columns.as_deref(), snapshot.query.group, context.context.interfaces.len());
     let rows = model.rows();
     let all = snapshot.matching == snapshot.row_count && rows.len() < usize::from(area.height);
     let title = title(snapshot.query.group).to_owned();

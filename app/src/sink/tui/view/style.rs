@@ -3,7 +3,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::flow::{Outcome, Verdict};
+use tcptop_core::table::{Outcome, Verdict};
 
 /// Titles and keys.
 pub(super) const fn strong() -> Style {

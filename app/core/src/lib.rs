@@ -1,0 +1,7 @@
+//! The pure core of tcptop: records in, flows, figures and snapshots out.
+//!
+//! Deterministic: time is passed in. No clock, no I/O, no threads, no locks; `clippy.toml` beside this crate's
+//! manifest disallows the types and methods that would bring them in.
+
+pub mod snapshot;
+pub mod table;

@@ -1,0 +1,170 @@
+//! What the rows of the first table are: peers, or what several peers have in common.
+
+use core::fmt;
+use core::str::FromStr;
+use std::net::Ipv6Addr;
+
+use crate::table::{Cidr, PeerKey};
+
+/// Length of the prefix that is taken for one subnet.
+const V4_SUBNET_BITS: u32 = 24;
+const V6_SUBNET_BITS: u32 = 64;
+
+/// What peers are taken together by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Group {
+    /// Not at all: remote address, service port and who connects to whom.
+    #[default]
+    Peer,
+    /// Remote address.
+    Host,
+    /// Service port, and who connects to whom.
+    Service,
+    /// The remote address's network: 24 bits of IPv4, 64 of IPv6.
+    Subnet,
+    /// Who connects to whom.
+    Role,
+    /// Interface.
+    Interface,
+}
+
+/// One row of the first table. Interfaces are never added up: a packet that passes two of them would count twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowKey {
+    /// One peer.
+    Peer(PeerKey),
+    /// One remote address.
+    Host {
+        /// Index of the interface.
+        interface: u32,
+        /// IPv4 mapped into IPv6, in network order.
+        address: [u8; 16],
+    },
+    /// One service.
+    Service {
+        /// Index of the interface.
+        interface: u32,
+        /// Remote port for a service that this host connects to, local port for one of its own.
+        port: u16,
+        /// Do the peers connect to this host?
+        inbound: bool,
+    },
+    /// One network.
+    Subnet {
+        /// Index of the interface.
+        interface: u32,
+        /// Which one.
+        network: Cidr,
+    },
+    /// All that connect in one direction.
+    Role {
+        /// Index of the interface.
+        interface: u32,
+        /// Do the peers connect to this host?
+        inbound: bool,
+    },
+    /// All of one interface.
+    Interface(u32),
+}
+
+impl Group {
+    /// Every way to group, in the order in which one key goes through them.
+    pub const ALL: [Self; 6] =
+        [Self::Peer, Self::Host, Self::Service, Self::Subnet, Self::Role, Self::Interface];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Host => "host",
+            Self::Service => "service",
+            Self::Subnet => "subnet",
+            Self::Role => "role",
+            Self::Interface => "interface",
+        }
+    }
+
+    /// The one after it; after the last, the first.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self::ALL[(self as usize + 1) % Self::ALL.len()]
+    }
+
+    /// The row that a peer belongs to.
+    #[must_use]
+    pub fn row(self, peer: &PeerKey) -> RowKey {
+        let PeerKey { interface, service, inbound } = *peer;
+        match self {
+            Self::Peer => RowKey::Peer(*peer),
+            Self::Host => RowKey::Host { interface, address: service.address },
+            Self::Service => RowKey::Service { interface, port: service.port, inbound },
+            Self::Subnet => {
+                let network = Cidr::around(service.address, V4_SUBNET_BITS, V6_SUBNET_BITS);
+                RowKey::Subnet { interface, network }
+            }
+            Self::Role => RowKey::Role { interface, inbound },
+            Self::Interface => RowKey::Interface(interface),
+        }
+    }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|group| group.name() == text);
+        known.ok_or_else(|| format!("must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+impl RowKey {
+    /// What kind of row it is.
+    #[must_use]
+    pub const fn group(&self) -> Group {
+        match self {
+            Self::Peer(_) => Group::Peer,
+            Self::Host { .. } => Group::Host,
+            Self::Service { .. } => Group::Service,
+            Self::Subnet { .. } => Group::Subnet,
+            Self::Role { .. } => Group::Role,
+            Self::Interface(_) => Group::Interface,
+        }
+    }
+
+    /// Index of the interface.
+    #[must_use]
+    pub const fn interface(&self) -> u32 {
+        match self {
+            Self::Peer(peer) => peer.interface,
+            Self::Host { interface, .. }
+            | Self::Service { interface, .. }
+            | Self::Subnet { interface, .. }
+            | Self::Role { interface, .. }
+            | Self::Interface(interface) => *interface,
+        }
+    }
+
+    /// Is this peer one of the row's?
+    #[must_use]
+    pub fn holds(&self, peer: &PeerKey) -> bool {
+        self.group().row(peer) == *self
+    }
+}
+
+/// As people write it: `10.20.3.14:5432`, `10.20.3.14→:443`, `10.20.3.0/24`. An interface stands as `#` and its
+/// index: names are not known here.
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(peer) => write!(f, "{peer}"),
+            Self::Host { address, .. } => write!(f, "{}", Ipv6Addr::from(*address).to_canonical()),
+            Self::Service { port, inbound: false, .. } => write!(f, "*:{port}"),
+            Self::Service { port, inbound: true, .. } => write!(f, "*→:{port}"),
+            Self::Subnet { network, .. } => write!(f, "{network}"),
+            Self::Role { inbound: false, .. } => write!(f, "client"),
+            Self::Role { inbound: true, .. } => write!(f, "server"),
+            Self::Interface(index) => write!(f, "#{index}"),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Peers taken together.
+
+use std::collections::HashMap;
+
+use super::figures::Figures;
+use super::group::{Group, RowKey};
+use super::held_verdict::{HeldVerdict, deserved};
+use super::latency::Scratch;
+use super::peer_cache::{Known, Look, Peers};
+use super::rank::{Ranked, RowRank};
+use super::rows::{Parts, Row, Rows, first};
+use crate::table::{Slow, Verdict};
+
+/// With so many peers in the rows their round-trip times are put together once a second, not for each snapshot.
+const MANY: usize = 1_000;
+const SECOND_NS: u64 = 1_000_000_000;
+/// Odd, with as many bits set as not: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One row of several peers.
+#[derive(Clone, Debug)]
+struct Member {
+    key: RowKey,
+    /// The slots of its peers, of those that pass the filter.
+    peers: Vec<u32>,
+    /// How many peers it has, whether they pass or not.
+    known: usize,
+    /// The sum of their serial numbers: others give another, but for a chance in very many.
+    serials: u64,
+    /// The look that found one of them changed last.
+    changed: u64,
+    /// The serials when they were added up.
+    added: u64,
+    first_ns: u64,
+    rank: RowRank,
+    held_verdict: HeldVerdict,
+    figures: Figures,
+}
+
+/// The rows of one way to group.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Groups {
+    group: Group,
+    rows: Vec<Member>,
+    index: HashMap<RowKey, u32>,
+    /// By the slot of a peer: its serial number, and the row that it belongs to.
+    row_of: Vec<(u64, u32)>,
+    /// When the round-trip times were put together.
+    timed_ns: u64,
+}
+
+impl Groups {
+    /// The rows. `peers` were looked at before.
+    pub(super) fn rows(
+        &mut self,
+        peers: &Peers,
+        look: &Look<'_>,
+        scratch: &mut Scratch,
+        limit: usize,
+        span_ns: u64,
+    ) -> Rows {
+        if core::mem::replace(&mut self.group, look.query.group) != look.query.group {
+            *self = Self { group: look.query.group, ..Self::default() };
+        }
+        self.gather(peers);
+        let now_ns = look.period.now_ns;
+        let members: usize = self.rows.iter().map(|row| row.peers.len()).sum();
+        let is_due = members <= MANY || now_ns.saturating_sub(self.timed_ns) >= SECOND_NS;
+        if is_due {
+            self.timed_ns = now_ns;
+        }
+        for row in &mut self.rows {
+            row.add_up(peers, look, is_due.then_some(&mut *scratch));
+        }
+        let filter = &look.query.filter;
+        let asks = filter.asks_rows();
+        let passing = (0..).zip(&self.rows).filter(|(_, row)| !row.peers.is_empty());
+        let matching = passing.filter(|(_, row)| !asks || filter.matches_row(&row.row(span_ns), now_ns));
+        let mut ranks: Vec<(RowRank, u32)> = matching.map(|(index, row)| (row.rank, index)).collect();
+        let matching = ranks.len();
+        first(&mut ranks, limit, look.query.sort, |index| self.rows[index as usize].key);
+        let rows = ranks.iter().map(|(_, index)| self.rows[*index as usize].row(span_ns)).collect();
+        Rows { rows, matching, count: self.rows.len() }
+    }
+
+    /// The row of this key, if there is one.
+    pub(super) fn row(&self, key: &RowKey, span_ns: u64) -> Option<Row> {
+        let row = &self.rows[*self.index.get(key)? as usize];
+        (!row.peers.is_empty()).then(|| row.row(span_ns))
+    }
+
+    /// The slots of the peers of a row.
+    pub(super) fn members(&self, key: &RowKey) -> &[u32] {
+        self.index.get(key).map_or(&[], |index| &self.rows[*index as usize].peers)
+    }
+
+    /// Who belongs to which row. A row goes when none of its peers is known any more, not when none passes the filter.
+    fn gather(&mut self, peers: &Peers) {
+        for row in &mut self.rows {
+            row.peers.clear();
+            (row.known, row.serials, row.changed) = (0, 0, 0);
+        }
+        for (slot, known) in peers.all() {
+            let index = self.row_of(slot, known);
+            let row = &mut self.rows[index as usize];
+            row.known += 1;
+            if !known.passes {
+                continue;
+            }
+            row.peers.push(slot);
+            row.serials = row.serials.wrapping_add(known.serial.wrapping_mul(SPREAD));
+            row.changed = row.changed.max(known.changed);
+        }
+        for index in (0..self.rows.len()).rev() {
+            if self.rows[index].known == 0 {
+                self.remove(index);
+            }
+        }
+    }
+
+    /// Takes a row out that nobody belongs to; the last row takes its place.
+    fn remove(&mut self, index: usize) {
+        let row = self.rows.swap_remove(index);
+        self.index.remove(&row.key);
+        // Of whom it said where they belong is found out anew.
+        self.row_of.clear();
+        let Some(moved) = self.rows.get(index) else { return };
+        let place = u32::try_from(index).expect("there are no more rows than peers");
+        self.index.insert(moved.key, place);
+    }
+
+    fn row_of(&mut self, slot: u32, known: &Known) -> u32 {
+        let place = slot as usize;
+        if let Some((serial, index)) = self.row_of.get(place)
+            && *serial == known.serial
+        {
+            return *index;
+        }
+        let key = self.group.row(&known.key);
+        let index = *self.index.entry(key).or_insert_with(|| {
+            self.rows.push(Member::new(key));
+            u32::try_from(self.rows.len() - 1).expect("there are no more rows than peers")
+        });
+        if self.row_of.len() <= place {
+            self.row_of.resize(place + 1, (0, 0));
+        }
+        self.row_of[place] = (known.serial, index);
+        index
+    }
+}
+
+impl Member {
+    fn new(key: RowKey) -> Self {
+        Self {
+            key,
+            peers: Vec::new(),
+            known: 0,
+            serials: 0,
+            changed: 0,
+            added: 0,
+            first_ns: 0,
+            rank: RowRank::default(),
+            held_verdict: HeldVerdict::default(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// Adds the peers up, and their round-trip times if it is time for them.
+    fn add_up(&mut self, peers: &Peers, look: &Look<'_>, scratch: Option<&mut Scratch>) {
+        let has_others = core::mem::replace(&mut self.added, self.serials) != self.serials;
+        let is_due = scratch.is_some() || self.held_verdict.is_due(look.period.now_ns);
+        if !has_others && !is_due && self.changed < peers.looks {
+            return;
+        }
+        let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
+        let mut figures = Figures { rtt: self.figures.rtt, ..Figures::default() };
+        known().for_each(|known| figures.outcomes += known.figures.outcomes);
+        if let [only] = self.peers[..] {
+            figures.rtt = peers.get(only).and_then(|known| known.figures.rtt);
+        } else if let Some(scratch) = scratch {
+            for slot in self
+                .peers
+                .iter()
+                .filter(|slot| peers.get(**slot).is_some_and(|known| known.figures.rtt.is_some()))
+            {
+                let tally = look.stats.peer_in(*slot).map(|peer| &peer.tally);
+                tally.into_iter().for_each(|tally| look.period.rtts(tally, scratch));
+            }
+            figures.rtt = scratch.take();
+        }
+        self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
+        self.figures = figures;
+        self.judge(peers, look);
+        let ranked = Ranked { figures: &self.figures, verdict: self.held_verdict.worst() };
+        self.rank = RowRank::of(&ranked, look.query.sort);
+    }
+
+    fn judge(&mut self, peers: &Peers, look: &Look<'_>) {
+        let thresholds = look.stats.thresholds();
+        let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
+        let mut deserved = deserved(&self.figures, thresholds, thresholds.slow.from_ns(None));
+        if let Slow::Usual(_) = thresholds.slow {
+            // What is usual is each peer's own: here a tenth of the handshakes must be with those that are slow.
+            let samples = |known: &Known| known.figures.rtt.map_or(0, |rtt| rtt.samples);
+            let slow: u64 =
+                known().filter(|known| known.held_verdict.deserves(Verdict::Slow)).map(samples).sum();
+            let all: u64 = known().map(samples).sum();
+            deserved[Verdict::Slow as usize] = slow > 0 && slow * 10 >= all;
+        }
+        let now_ns = look.period.now_ns;
+        let since_ns = |verdict: Verdict| {
+            let failing = known().filter_map(|known| known.held_verdict.worst());
+            let since = failing.filter(|(worst, _)| *worst == verdict).map(|(_, since_ns)| since_ns);
+            since.min().unwrap_or(now_ns)
+        };
+        let mut held_verdict = self.held_verdict;
+        held_verdict.judge(deserved, now_ns, look.hold_ns(), since_ns);
+        self.held_verdict = held_verdict;
+    }
+
+    fn row(&self, span_ns: u64) -> Row {
+        let Self { key, first_ns, held_verdict, figures, .. } = self;
+        Parts { key: *key, peers: self.peers.len(), first_ns: *first_ns, held_verdict, figures, span_ns }
+            .row()
+    }
+}

@@ -1,0 +1,141 @@
+//! What is wrong with a row, and for how long it stays so: a verdict goes once it was not deserved for a whole window.
+
+use super::Figures;
+use crate::table::{Thresholds, Verdict};
+
+const VERDICTS: usize = Verdict::ALL.len();
+
+/// Which verdicts a row deserves at one moment, by [`Verdict`].
+pub(super) type Deserved = [bool; VERDICTS];
+
+/// The verdicts on one row over time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HeldVerdict {
+    held: [Option<Held>; VERDICTS],
+    /// When each was not deserved last, as far as one looked; 0 when it always was.
+    healthy_ns: [u64; VERDICTS],
+}
+
+/// A verdict that is held. Times are nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    since_ns: u64,
+    /// Until when; not known while it is deserved.
+    until_ns: Option<u64>,
+}
+
+/// Which verdicts these figures deserve, when what is slow is slow from `slow_ns` on.
+pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Option<u64>) -> Deserved {
+    let outcomes = &figures.outcomes;
+    Verdict::ALL.map(|verdict| match verdict {
+        Verdict::NoAnswer => thresholds.unanswered.is_reached_by(outcomes.silent(), outcomes.opened),
+        Verdict::Refuses => thresholds.refused.is_reached_by(outcomes.refused, outcomes.opened),
+        Verdict::Slow => figures.rtt.zip(slow_ns).is_some_and(|(rtt, slow_ns)| rtt.p90_ns >= slow_ns),
+        Verdict::Loses => thresholds.loss.is_reached_by(outcomes.retransmits(), outcomes.segments()),
+    })
+}
+
+impl HeldVerdict {
+    /// Takes what is deserved at `now_ns`, and holds for `hold_ns` what no longer is. `since_ns` tells when the trouble
+    /// behind a verdict began; as long as there was too little of it for a verdict, it does not count.
+    pub(super) fn judge(
+        &mut self,
+        deserved: Deserved,
+        now_ns: u64,
+        hold_ns: u64,
+        since_ns: impl Fn(Verdict) -> u64,
+    ) {
+        for verdict in Verdict::ALL {
+            let held = &mut self.held[verdict as usize];
+            *held = match (deserved[verdict as usize], held.take()) {
+                (true, Some(Held { since_ns, .. })) => Some(Held { since_ns, until_ns: None }),
+                (true, None) => {
+                    let since_ns = since_ns(verdict).max(self.healthy_ns[verdict as usize]);
+                    Some(Held { since_ns, until_ns: None })
+                }
+                (false, Some(Held { since_ns, until_ns })) => {
+                    let until_ns = until_ns.unwrap_or_else(|| now_ns.saturating_add(hold_ns));
+                    Some(Held { since_ns, until_ns: Some(until_ns) }).filter(|_| until_ns > now_ns)
+                }
+                (false, None) => None,
+            };
+            if !deserved[verdict as usize] {
+                self.healthy_ns[verdict as usize] = now_ns;
+            }
+        }
+    }
+
+    /// The worst one, and since when it has been.
+    pub(super) fn worst(&self) -> Option<(Verdict, u64)> {
+        Verdict::ALL.into_iter().find_map(|verdict| Some((verdict, self.held[verdict as usize]?.since_ns)))
+    }
+
+    /// Is the worst one held, but no longer deserved?
+    pub(super) fn is_recovering(&self) -> bool {
+        self.worst().is_some_and(|(verdict, _)| !self.deserves(verdict))
+    }
+
+    pub(super) fn deserves(&self, verdict: Verdict) -> bool {
+        self.held[verdict as usize].is_some_and(|held| held.until_ns.is_none())
+    }
+
+    /// Does one go by now, even if nothing has changed?
+    pub(super) fn is_due(&self, now_ns: u64) -> bool {
+        self.held.iter().flatten().any(|held| held.until_ns.is_some_and(|until_ns| until_ns <= now_ns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Deserved = [false; VERDICTS];
+    const SILENT: Deserved = [true, false, false, false];
+    const SLOW: Deserved = [false, false, true, false];
+
+    fn judged(held_verdict: &mut HeldVerdict, deserved: Deserved, now_ns: u64) -> (Option<Verdict>, bool) {
+        held_verdict.judge(deserved, now_ns, 10, |_| now_ns - 1);
+        (held_verdict.worst().map(|(verdict, _)| verdict), held_verdict.is_recovering())
+    }
+
+    #[test]
+    fn a_verdict_stays_until_it_was_not_deserved_for_a_whole_window() {
+        let mut held_verdict = HeldVerdict::default();
+        assert_eq!(judged(&mut held_verdict, NOTHING, 100), (None, false));
+        assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::NoAnswer), false));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 105), (Some(Verdict::NoAnswer), true));
+        assert_eq!(judged(&mut held_verdict, SILENT, 106), (Some(Verdict::NoAnswer), false));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 115), (Some(Verdict::NoAnswer), true));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 124), (Some(Verdict::NoAnswer), true));
+        assert_eq!(held_verdict.worst(), Some((Verdict::NoAnswer, 100)), "since it began");
+        assert!(!held_verdict.is_due(124) && held_verdict.is_due(125));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 125), (None, false));
+    }
+
+    #[test]
+    fn too_little_of_it_does_not_count() {
+        let mut held_verdict = HeldVerdict::default();
+        let mut judge = |deserved, now_ns| {
+            held_verdict.judge(deserved, now_ns, 10, |_| 7);
+            held_verdict.worst()
+        };
+        assert_eq!(judge(NOTHING, 90), None);
+        assert_eq!(judge(NOTHING, 100), None);
+        assert_eq!(judge(SLOW, 101), Some((Verdict::Slow, 100)));
+        assert_eq!(judge(NOTHING, 105), Some((Verdict::Slow, 100)));
+        assert_eq!(judge(SLOW, 106), Some((Verdict::Slow, 100)), "the same trouble still");
+        let mut new = HeldVerdict::default();
+        new.judge(SLOW, 101, 10, |_| 7);
+        assert_eq!(new.worst(), Some((Verdict::Slow, 7)), "nobody looked before");
+    }
+
+    #[test]
+    fn the_worse_one_is_shown_while_it_is_held() {
+        let mut held_verdict = HeldVerdict::default();
+        assert_eq!(judged(&mut held_verdict, SLOW, 100), (Some(Verdict::Slow), false));
+        assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::NoAnswer), false));
+        assert_eq!(judged(&mut held_verdict, SLOW, 102), (Some(Verdict::NoAnswer), true));
+        assert_eq!(judged(&mut held_verdict, SLOW, 112), (Some(Verdict::Slow), false));
+        assert_eq!(held_verdict.worst(), Some((Verdict::Slow, 99)));
+    }
+}

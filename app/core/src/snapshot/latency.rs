@@ -1,0 +1,178 @@
+//! Distributions as figures: percentiles, and bars on a logarithmic scale.
+
+use crate::table::distribution::{Distribution, Latencies};
+use crate::table::scale::{STEPS, begin_ns, step};
+
+/// The figures that are shown of a distribution, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percentiles {
+    /// SequenceTracker of the samples are no longer.
+    pub p50_ns: u64,
+    /// Nine of ten are no longer.
+    pub p90_ns: u64,
+    /// 99 of 100 are no longer.
+    pub p99_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// How many samples there are: at least 1.
+    pub samples: u64,
+}
+
+impl Percentiles {
+    /// The figures of a distribution, or `None` when it has no samples.
+    #[must_use]
+    pub fn of(latencies: &Latencies) -> Option<Self> {
+        (!latencies.is_empty()).then(|| Self {
+            p50_ns: latencies.quantile_ns(0.50),
+            p90_ns: latencies.quantile_ns(0.90),
+            p99_ns: latencies.quantile_ns(0.99),
+            max_ns: latencies.max_ns(),
+            samples: latencies.len(),
+        })
+    }
+}
+
+/// Up to so many samples are sorted; more are counted in buckets.
+const SORTED: usize = 1_024;
+
+/// Room to put latencies together in, used again and again: making it anew costs more than all else.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch {
+    few: Vec<u64>,
+    many: Latencies,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { few: Vec::new(), many: Latencies::spanning() }
+    }
+}
+
+impl Scratch {
+    pub(super) fn add(&mut self, latencies: &Distribution) {
+        match latencies {
+            Distribution::Few(samples) if self.few.len() < SORTED => self.few.extend(samples),
+            Distribution::Few(samples) => samples.iter().for_each(|&sample| self.many.record(sample)),
+            Distribution::Many(many) => self.many.add(many),
+        }
+    }
+
+    /// The figures of what was added, which is forgotten.
+    pub(super) fn take(&mut self) -> Option<Percentiles> {
+        if self.many.is_empty() && self.few.len() <= SORTED {
+            return self.take_few();
+        }
+        self.take_all(Percentiles::of)
+    }
+
+    /// The figures and the bars of what was added, which is forgotten.
+    pub(super) fn take_shape(&mut self) -> (Option<Percentiles>, Vec<Bar>) {
+        self.take_all(|all| (Percentiles::of(all), bars(all)))
+    }
+
+    fn take_all<T>(&mut self, look: impl FnOnce(&Latencies) -> T) -> T {
+        self.few.drain(..).for_each(|sample| self.many.record(sample));
+        let seen = look(&self.many);
+        if !self.many.is_empty() {
+            self.many.reset();
+        }
+        seen
+    }
+
+    /// The same figures as those of buckets: a sample is told as the highest of its bucket, but for the longest.
+    fn take_few(&mut self) -> Option<Percentiles> {
+        self.few.sort_unstable();
+        let max_ns = *self.few.last()?;
+        let samples = self.few.len();
+        let ranked = |hundredths: usize| {
+            let rank = (samples * hundredths).div_ceil(100).max(1);
+            self.many.told_ns(self.few[rank - 1]).min(max_ns)
+        };
+        let (p50_ns, p90_ns, p99_ns) = (ranked(50), ranked(90), ranked(99));
+        self.few.clear();
+        Some(Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples: samples as u64 })
+    }
+}
+
+/// One bar of a histogram: how many samples were in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// The range begins here, in nanoseconds; it ends where the next begins.
+    pub from_ns: u64,
+    /// Samples in it.
+    pub count: u64,
+}
+
+/// A bar is two steps of the scale wide: a sixth to a quarter.
+const BARS: usize = STEPS / 2;
+
+/// The bars from the first to the last that has samples.
+#[must_use]
+pub fn bars(latencies: &Latencies) -> Vec<Bar> {
+    let mut counts = [0_u64; BARS];
+    for (latency_ns, count) in latencies.buckets() {
+        counts[usize::from(step(latency_ns)) / 2] += count;
+    }
+    let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };
+    let last = counts.iter().rposition(|&count| count > 0).unwrap_or(first);
+    (first..=last).map(|index| Bar { from_ns: begin_ns(2 * index), count: counts[index] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::distribution::Distribution;
+
+    #[test]
+    fn bars_cover_the_samples_and_nothing_else() {
+        let mut samples = Distribution::default();
+        for sample in [151_000, 179_000, 900_000, 40_000_000] {
+            samples.record(sample);
+        }
+        let mut sum = Latencies::spanning();
+        samples.merge_into(&mut sum);
+        let bars = bars(&sum);
+        assert_eq!(bars.first(), Some(&Bar { from_ns: 150_000, count: 2 }));
+        assert_eq!(bars.last(), Some(&Bar { from_ns: 39_000_000, count: 1 }));
+        assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), 4);
+    }
+
+    #[test]
+    fn few_samples_and_many_give_the_same_figures() {
+        let mut scratch = Scratch::default();
+        for samples in [1_u64, 2, 9, 10, 99, 100, 101, 255] {
+            let mut few = Distribution::default();
+            let mut all = Latencies::spanning();
+            for sample in (1..=samples).rev().map(|sample| sample * 777_777) {
+                few.record(sample);
+                all.record(sample);
+            }
+            scratch.add(&few);
+            assert_eq!(scratch.take(), Percentiles::of(&all), "{samples} samples");
+            scratch.add(&few);
+            assert_eq!(scratch.take_shape(), (Percentiles::of(&all), bars(&all)), "{samples} samples");
+            assert_eq!(scratch.take(), None, "it is empty again");
+        }
+    }
+
+    #[test]
+    fn many_samples_are_all_in_the_figures() {
+        let (mut scratch, mut all) = (Scratch::default(), Latencies::spanning());
+        for part in 0..10_u64 {
+            let mut distribution = Distribution::default();
+            for sample in 0..(if part == 3 { 3_000 } else { 200 }) {
+                distribution.record((sample + 1) * (part + 1) * 10_000);
+                all.record((sample + 1) * (part + 1) * 10_000);
+            }
+            scratch.add(&distribution);
+        }
+        assert_eq!(scratch.take(), Percentiles::of(&all));
+        assert_eq!(scratch.take(), None, "it is empty again");
+    }
+
+    #[test]
+    fn no_samples_give_no_figures() {
+        assert_eq!(Percentiles::of(&Latencies::spanning()), None);
+        assert_eq!(bars(&Latencies::spanning()), []);
+    }
+}

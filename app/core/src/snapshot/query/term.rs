@@ -1,0 +1,232 @@
+//! What a term of a filter asks for, and how it is written.
+
+use core::fmt::{self, Write};
+use core::ops::RangeInclusive;
+
+use crate::table::units::Time;
+use crate::table::{Cidr, Outcome, Role, Verdict};
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Term {
+    /// It must not hold.
+    pub(super) negated: bool,
+    pub(super) test: Test,
+}
+
+/// What can be asked. Of several values one is enough.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Test {
+    /// Text that is shown; in lower case.
+    Word(String),
+    /// The remote end.
+    Peer(Vec<Ends>),
+    /// The service port.
+    Port(Vec<Ports>),
+    /// This host's end.
+    Local(Vec<Ends>),
+    /// This host's port.
+    LocalPort(Vec<Ports>),
+    Interface(Vec<String>),
+    Role(Vec<Role>),
+    Outcome(Vec<Outcome>),
+    Verdict(Vec<Verdict>),
+    Figure {
+        figure: Figure,
+        comparison: Comparison,
+        /// In the smallest part of the figure's [`Unit`].
+        amount: u64,
+    },
+}
+
+/// Addresses, and one of their ports where it was named.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ends {
+    pub(super) block: Cidr,
+    pub(super) port: Option<u16>,
+}
+
+/// A port, or some that follow one another.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ports(pub(super) RangeInclusive<u16>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Figure {
+    P50,
+    P90,
+    P99,
+    Max,
+    Rtt,
+    Setup,
+    Age,
+    New,
+    Unanswered,
+    Refused,
+    Share,
+    Retransmits,
+    Tries,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Less,
+    AtMost,
+    Equal,
+    AtLeast,
+    More,
+}
+
+/// What a figure is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Nanoseconds.
+    Time,
+    /// Thousandths of one per second.
+    Rate,
+    /// Thousandths of one in a hundred.
+    Percent,
+    Count,
+}
+
+impl Figure {
+    pub(super) const ALL: [Self; 13] = [
+        Self::P50,
+        Self::P90,
+        Self::P99,
+        Self::Max,
+        Self::Rtt,
+        Self::Setup,
+        Self::Age,
+        Self::New,
+        Self::Unanswered,
+        Self::Refused,
+        Self::Share,
+        Self::Retransmits,
+        Self::Tries,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::Max => "max",
+            Self::Rtt => "rtt",
+            Self::Setup => "setup",
+            Self::Age => "age",
+            Self::New => "new",
+            Self::Unanswered => "unanswered",
+            Self::Refused => "refused",
+            Self::Share => "retr",
+            Self::Retransmits => "retransmits",
+            Self::Tries => "tries",
+        }
+    }
+
+    pub(super) const fn unit(self) -> Unit {
+        match self {
+            Self::P50 | Self::P90 | Self::P99 | Self::Max | Self::Rtt | Self::Setup | Self::Age => Unit::Time,
+            Self::New => Unit::Rate,
+            Self::Share => Unit::Percent,
+            Self::Unanswered | Self::Refused | Self::Retransmits | Self::Tries => Unit::Count,
+        }
+    }
+}
+
+impl Comparison {
+    /// The longer of two that begin alike comes first.
+    pub(super) const ALL: [Self; 5] = [Self::AtLeast, Self::AtMost, Self::More, Self::Less, Self::Equal];
+
+    pub(super) const fn sign(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Equal => "=",
+            Self::AtLeast => ">=",
+            Self::More => ">",
+        }
+    }
+
+    /// Times, rates and shares are equal when they look so: to three digits.
+    pub(super) fn holds(self, figure: f64, amount: f64, unit: Unit) -> bool {
+        match self {
+            Self::Less => figure < amount,
+            Self::AtMost => figure <= amount,
+            Self::AtLeast => figure >= amount,
+            Self::More => figure > amount,
+            Self::Equal => {
+                let tolerance = if unit == Unit::Count { 0.0 } else { 0.005 };
+                (figure - amount).abs() <= amount * tolerance
+            }
+        }
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.negated {
+            f.write_char('!')?;
+        }
+        match &self.test {
+            Test::Word(word) => f.write_str(&quoted(word)),
+            Test::Peer(ends) => listed(f, "peer", ends.iter().map(ToString::to_string)),
+            Test::Port(ports) => listed(f, "port", ports.iter().map(ToString::to_string)),
+            Test::Local(ends) => listed(f, "local", ends.iter().map(ToString::to_string)),
+            Test::LocalPort(ports) => listed(f, "lport", ports.iter().map(ToString::to_string)),
+            Test::Interface(names) => listed(f, "iface", names.iter().map(|name| quoted(name))),
+            Test::Role(roles) => listed(f, "role", roles.iter().map(|role| role.name().to_owned())),
+            Test::Outcome(outcomes) => {
+                listed(f, "outcome", outcomes.iter().map(|outcome| outcome.name().to_owned()))
+            }
+            Test::Verdict(verdicts) => {
+                listed(f, "verdict", verdicts.iter().map(|verdict| verdict.letter().to_string()))
+            }
+            Test::Figure { figure, comparison, amount } => {
+                write!(f, "{}{}", figure.name(), comparison.sign())?;
+                match figure.unit() {
+                    Unit::Time => write!(f, "{}", Time(*amount)),
+                    Unit::Rate => write!(f, "{}/s", thousandths(*amount)),
+                    Unit::Percent => write!(f, "{}%", thousandths(*amount)),
+                    Unit::Count => write!(f, "{amount}"),
+                }
+            }
+        }
+    }
+}
+
+fn listed(f: &mut fmt::Formatter<'_>, key: &str, values: impl Iterator<Item = String>) -> fmt::Result {
+    write!(f, "{key}:{}", values.collect::<Vec<_>>().join(","))
+}
+
+fn thousandths(amount: u64) -> String {
+    let text = format!("{}.{:03}", amount / 1_000, amount % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// In quotes, where without them it would be read as something else.
+fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "._-/".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let block = self.block.to_string();
+        match self.port {
+            None => f.write_str(&block),
+            Some(port) if block.contains(':') => write!(f, "[{block}]:{port}"),
+            Some(port) => write!(f, "{block}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = (self.0.start(), self.0.end());
+        if first == last { write!(f, "{first}") } else { write!(f, "{first}-{last}") }
+    }
+}

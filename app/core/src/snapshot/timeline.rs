@@ -1,0 +1,144 @@
+//! The last minutes, slot by slot.
+
+use super::{Bar, Percentiles};
+use crate::table::history::{History, SLOT_NS, SLOTS, slot};
+use crate::table::scale::{STEPS, begin_ns, end_ns};
+
+/// The last five minutes, or as much of them as was watched.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// Slots of five seconds, the oldest first, none left out; the newest is under way. At most 60.
+    pub moments: Vec<Moment>,
+}
+
+/// One slot of the past.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moment {
+    /// When it began, in nanoseconds of the monotonic clock.
+    pub from_ns: u64,
+    /// Attempts.
+    pub opened: u64,
+    /// Attempts without an answer, to the SYN or the SYN-ACK, dated to when they were given up.
+    pub unanswered: u64,
+    /// Attempts that were refused.
+    pub refused: u64,
+    /// Segments that were sent again.
+    pub retransmits: u64,
+    /// All segments that could have been.
+    pub segments: u64,
+    /// Round-trip times, where there are any: the ends of the steps that they fall on, which are a tenth wide.
+    pub rtt: Option<Percentiles>,
+    /// How many round-trip times were how long, those steps left out that none fell on. The steps are those of all bars
+    /// in all snapshots.
+    pub bars: Vec<Bar>,
+}
+
+impl Timeline {
+    /// The length of a slot, in nanoseconds.
+    pub const SLOT_NS: u64 = SLOT_NS;
+
+    /// The sum of histories at `now_ns`, as far back as `started_ns`.
+    pub(super) fn of<'a>(histories: impl Iterator<Item = &'a History>, started_ns: u64, now_ns: u64) -> Self {
+        let now = slot(now_ns);
+        let first =
+            slot(started_ns).max(now.saturating_sub(u32::try_from(SLOTS).unwrap_or(0).saturating_sub(1)));
+        let mut sums: Vec<Sum> = (first..=now).map(|_| Sum::default()).collect();
+        let at = |slot: u32| slot.checked_sub(first).map_or(usize::MAX, |index| index as usize);
+        for history in histories {
+            for (slot, moment) in history.moments(now_ns) {
+                let Some(sum) = sums.get_mut(at(slot)) else { continue };
+                sum.counts.opened += u64::from(moment.opened);
+                sum.counts.unanswered += u64::from(moment.unanswered);
+                sum.counts.refused += u64::from(moment.refused);
+                sum.counts.retransmits += u64::from(moment.retransmits);
+                sum.counts.segments += u64::from(moment.segments);
+            }
+            for (slot, cell) in history.cells(now_ns) {
+                let Some(sum) = sums.get_mut(at(slot)) else { continue };
+                let steps = sum.steps.get_or_insert_with(|| Box::new([0; STEPS]));
+                steps[usize::from(cell.step)] += u64::from(cell.count);
+            }
+        }
+        let moments = (first..=now).zip(sums).map(|(slot, sum)| sum.moment(slot)).collect();
+        Self { moments }
+    }
+}
+
+/// What adds up to a moment.
+#[derive(Default)]
+struct Sum {
+    counts: Moment,
+    steps: Option<Box<[u64; STEPS]>>,
+}
+
+impl Sum {
+    fn moment(self, slot: u32) -> Moment {
+        let from_ns = u64::from(slot) * SLOT_NS;
+        let Some(steps) = self.steps else { return Moment { from_ns, ..self.counts } };
+        // A bar is two steps wide.
+        let bars = steps
+            .chunks(2)
+            .enumerate()
+            .map(|(pair, counts)| Bar { from_ns: begin_ns(2 * pair), count: counts.iter().sum() });
+        let bars = bars.filter(|bar| bar.count > 0).collect();
+        Moment { from_ns, rtt: percentiles(&steps[..]), bars, ..self.counts }
+    }
+}
+
+fn percentiles(steps: &[u64]) -> Option<Percentiles> {
+    let samples: u64 = steps.iter().sum();
+    let reached = |hundredths: u64| {
+        let wanted = (samples * hundredths).div_ceil(100).max(1);
+        let mut sum = 0;
+        let step = steps.iter().position(|count| {
+            sum += count;
+            sum >= wanted
+        });
+        end_ns(step.unwrap_or(STEPS - 1))
+    };
+    (samples > 0).then(|| Percentiles {
+        p50_ns: reached(50),
+        p90_ns: reached(90),
+        p99_ns: reached(99),
+        max_ns: reached(100),
+        samples,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::peer::PeerEvent;
+
+    const START: u64 = 1_000 * SLOT_NS + 1;
+
+    #[test]
+    fn histories_add_up_slot_by_slot() {
+        let [mut one, mut other] = [History::default(), History::default()];
+        (0..90).for_each(|_| _ = one.record(1_000_000, START));
+        for slot in 0..3 {
+            one.count(PeerEvent::Opened, 2, START + slot * SLOT_NS);
+        }
+        (0..10).for_each(|_| _ = other.record(210_000_000, START));
+        other.count(PeerEvent::Opened, 5, START + SLOT_NS);
+        let past = Timeline::of([&one, &other].into_iter(), START, START + 3 * SLOT_NS);
+        let opened: Vec<u64> = past.moments.iter().map(|moment| moment.opened).collect();
+        assert_eq!(opened, [2, 7, 2, 0]);
+        let first = &past.moments[0];
+        let rtt = first.rtt.expect("there are some");
+        assert_eq!((rtt.p50_ns, rtt.p90_ns, rtt.p99_ns), (1_099_999, 1_099_999, 219_999_999));
+        assert_eq!(
+            first.bars,
+            [Bar { from_ns: 1_000_000, count: 90 }, Bar { from_ns: 180_000_000, count: 10 }]
+        );
+        assert_eq!(past.moments[1].rtt, None);
+    }
+
+    #[test]
+    fn what_was_not_watched_is_not_there() {
+        let none = || core::iter::empty::<&History>();
+        assert_eq!(Timeline::of(none(), START, START).moments.len(), 1);
+        assert_eq!(Timeline::of(none(), START, START + 7 * SLOT_NS).moments.len(), 8);
+        assert_eq!(Timeline::of(none(), START, START + 700 * SLOT_NS).moments.len(), 60);
+    }
+}

@@ -1,0 +1,200 @@
+//! One leg of a handshake: which of several segments was answered, and when.
+
+use probe_common::Record;
+
+/// As many SYNs or SYN-ACKs of one handshake are told apart. Linux sends 7 SYNs by default, and 11 with
+/// linear timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
+const REMEMBERED: usize = 16;
+
+/// A sender that was silent for twice its last interval has given up, but not before this: Windows waits
+/// 3 s before it repeats its first SYN.
+const FIRST_RETRY_NS: u64 = 3_000_000_000;
+/// What a timer and a queue may add to an interval.
+const SLACK_NS: u64 = 1_000_000_000;
+
+/// One leg of a handshake, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// As it was.
+    Exact(u64),
+    /// Nothing tells which of several segments was answered (Karn's problem): the bounds.
+    Between {
+        /// From the last of them.
+        min_ns: u64,
+        /// From the first of them.
+        max_ns: u64,
+    },
+}
+
+impl Leg {
+    /// The leg where it is known, in nanoseconds.
+    #[must_use]
+    pub const fn exact(self) -> Option<u64> {
+        match self {
+            Self::Exact(ns) => Some(ns),
+            Self::Between { .. } => None,
+        }
+    }
+
+    /// This leg and another after it.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        let ((min_ns, max_ns), (other_min_ns, other_max_ns)) = (self.bounds(), other.bounds());
+        let (min_ns, max_ns) = (min_ns.saturating_add(other_min_ns), max_ns.saturating_add(other_max_ns));
+        if min_ns == max_ns { Self::Exact(min_ns) } else { Self::Between { min_ns, max_ns } }
+    }
+
+    const fn bounds(self) -> (u64, u64) {
+        match self {
+            Self::Exact(ns) => (ns, ns),
+            Self::Between { min_ns, max_ns } => (min_ns, max_ns),
+        }
+    }
+}
+
+/// When a segment passed, and what its sender put into it.
+#[derive(Clone, Copy, Debug)]
+struct Stamp {
+    time_ns: u64,
+    isn: u32,
+    value: Option<u32>,
+}
+
+/// A segment and its repetitions.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    first: Stamp,
+    /// How often it was seen.
+    pub(super) count: u32,
+    /// Apart, for nearly all are sent once.
+    again: Option<Box<Again>>,
+}
+
+/// The repetitions of a segment.
+#[derive(Clone, Debug)]
+struct Again {
+    /// As far as they are remembered.
+    stamps: Vec<Stamp>,
+    /// The latest one, remembered or not; the first segment, where that came last.
+    last: Stamp,
+    last_gap_ns: u64,
+}
+
+impl Sent {
+    pub(super) fn new(record: &Record) -> Self {
+        Self { first: Stamp::of(record), count: 1, again: None }
+    }
+
+    pub(super) fn repeat(&mut self, record: &Record) {
+        let (stamp, last) = (Stamp::of(record), self.last());
+        self.count = self.count.saturating_add(1);
+        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0 });
+        let again = self.again.get_or_insert_with(again);
+        again.last_gap_ns = stamp.time_ns.saturating_sub(last.time_ns);
+        if stamp.time_ns >= last.time_ns {
+            again.last = stamp;
+        }
+        if again.stamps.len() + 1 < REMEMBERED {
+            again.stamps.push(stamp);
+        }
+    }
+
+    fn last(&self) -> Stamp {
+        self.again.as_ref().map_or(self.first, |again| again.last)
+    }
+
+    /// In the order of their arrival; the last may appear twice.
+    fn stamps(&self) -> impl Iterator<Item = &Stamp> {
+        let again = self.again.iter().flat_map(|again| again.stamps.iter().chain([&again.last]));
+        core::iter::once(&self.first).chain(again)
+    }
+
+    /// Initial sequence numbers of those that are remembered, some more than once.
+    pub(super) fn isns(&self) -> impl Iterator<Item = u32> {
+        self.stamps().map(|stamp| stamp.isn)
+    }
+
+    /// The leg to an answer at `time_ns` that acknowledges `isn`, and whose timestamp echo may tell which one was
+    /// answered.
+    ///
+    /// Only an echo of the last one and no other tells. Linux echoes the first SYN that it took, also when
+    /// its SYN-ACK is lost and the next one answers a repeated SYN (`tcp_check_req` keeps `ts_recent`), and a
+    /// client does the same with SYN-ACKs: an echo of an earlier one is a late answer, or not.
+    pub(super) fn leg(&self, time_ns: u64, isn: u32, echo: Option<u32>) -> Leg {
+        // An answer to the data behind it has a number of its own, which names none.
+        let is_named = self.isns().any(|known| known == isn);
+        let candidates = || self.stamps().filter(|stamp| !is_named || stamp.isn == isn);
+        let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| stamps.map(|stamp| stamp.time_ns).min();
+        let echoed = earliest(&mut candidates().filter(|stamp| echo.is_some() && stamp.value == echo));
+        let first_ns = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.time_ns);
+        let last_ns = candidates().map(|stamp| stamp.time_ns).max().unwrap_or_else(|| self.last_ns());
+        let since = |earlier_ns: u64| time_ns.saturating_sub(earlier_ns);
+        if first_ns == last_ns {
+            Leg::Exact(since(last_ns))
+        } else {
+            Leg::Between { min_ns: since(last_ns), max_ns: since(first_ns) }
+        }
+    }
+
+    /// When it was seen first.
+    pub(super) const fn first_ns(&self) -> u64 {
+        self.first.time_ns
+    }
+
+    /// How long after the one before the latest came.
+    pub(super) fn last_gap_ns(&self) -> u64 {
+        self.again.as_ref().map_or(0, |again| again.last_gap_ns)
+    }
+
+    /// When it was seen last.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.last().time_ns
+    }
+
+    /// When the sender must have given up, if it does not speak again.
+    pub(super) fn given_up_ns(&self) -> u64 {
+        let wait_ns = self.last_gap_ns().saturating_mul(2).max(FIRST_RETRY_NS);
+        self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
+    }
+}
+
+impl Stamp {
+    fn of(record: &Record) -> Self {
+        Self { time_ns: record.time_ns, isn: record.seq, value: record.timestamps.value() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::{Direction, Endpoint, Kind, SegmentClass, TcpFlags, Timestamps};
+
+    use super::*;
+
+    #[test]
+    fn repeats_do_not_pile_up() {
+        let end = Endpoint { address: [0; 16], port: 1 };
+        let mut syn = Record {
+            time_ns: 0,
+            interface: 1,
+            kind: Kind::Syn,
+            direction: Direction::Egress,
+            source: end,
+            destination: end,
+            seq: 1,
+            ack: 0,
+            flags: TcpFlags::SYN,
+            payload_len: 0,
+            timestamps: Timestamps::default(),
+            segments: 1,
+            arrival: SegmentClass::NEW,
+            volumes: Default::default(),
+        };
+        let mut sent = Sent::new(&syn);
+        for _ in 0..1_000 {
+            syn.time_ns += 1;
+            sent.repeat(&syn);
+        }
+        assert_eq!((sent.count, sent.again.as_ref().unwrap().stamps.len()), (1_001, REMEMBERED - 1));
+        assert_eq!(sent.leg(1_005, 1, None), Leg::Between { min_ns: 5, max_ns: 1_005 });
+    }
+}

@@ -1,0 +1,208 @@
+//! A live run: records from the kernel, the passing of time, signals and keys, in one task.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use crate::clock::{Anchor, monotonic_ns};
+use crate::config::{Config, Output};
+use crate::error::Error;
+use crate::session::{self, End, Session};
+use crate::sink::RenderContext;
+use crate::sink::writer::WhenFull;
+use crate::source::interface::{self, Interface};
+use crate::source::kernel::KernelSource;
+use crate::source::privilege;
+use crate::stop::Stop;
+
+/// Records that are taken before the loop looks around: few enough that what they decide stays in the processor's caches
+/// until it is delivered.
+const BATCH: usize = 1_024;
+/// While records come, the ring is looked at this often: the probe does not wake us for each one.
+const BUSY: Duration = Duration::from_millis(20);
+/// They may come for this long after the last one. Longer than the 200 ms in which the probe wakes us
+/// once, so that either it wakes us or we look.
+const ALERT: Duration = Duration::from_millis(400);
+/// When none come, the ring is looked at this often all the same, should a wake-up have been missed.
+const IDLE: Duration = Duration::from_millis(250);
+/// How often figures are made new.
+const REFRESH: Duration = Duration::from_millis(250);
+/// In every so many refreshes, once a second, it is seen whether the interfaces are still there, and what flows have
+/// sent.
+const INTERFACE_CHECK: u64 = 4;
+/// In a storm figures are this late at the most.
+const LATE: Duration = Duration::from_secs(1);
+/// More batches than the ring buffer holds.
+const RING_BATCHES: usize = 32;
+
+/// Watches until told to stop.
+///
+/// # Errors
+/// When the interfaces, the privileges, the kernel or the output are not what is needed.
+pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
+    let interfaces = interface::choose(names)?;
+    for interface in &interfaces {
+        interface.link_layer()?;
+    }
+    privilege::check()?;
+    let runtime = session::event_loop()?;
+    runtime.block_on(async {
+        let mut stop = Stop::new()?;
+        let mut live = Live::new(config, interfaces, names.is_empty())?;
+        stop.within(config.duration);
+        let end = live.watch(&mut stop).await;
+        live.end(end).await
+    })
+}
+
+struct Live<'a> {
+    interfaces: Vec<Interface>,
+    source: KernelSource,
+    session: Session<'a>,
+    refreshed: u64,
+}
+
+impl<'a> Live<'a> {
+    fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
+        let source =
+            KernelSource::attach(&interfaces, u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
+        let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
+        let context = RenderContext::new(names, "tcx", Anchor::now());
+        announce(config, &interfaces, &context, by_default);
+        let session = Session::open(config, context, monotonic_ns(), WhenFull::Count)?;
+        Ok(Self { interfaces, source, session, refreshed: 0 })
+    }
+
+    async fn watch(&mut self, stop: &mut Stop) -> End {
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rest = IDLE;
+        let mut alert_until = Instant::now();
+        let mut due: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                ready = self.source.readable() => {
+                    if let Err(source) = ready {
+                        return End::Failed(Error::System { what: "wait for the ring buffer", source });
+                    }
+                }
+                () = sleep(rest) => {}
+                _ = refresh.tick() => due = due.or_else(|| Some(Instant::now())),
+                command = self.session.command() => {
+                    if !self.session.obey(command, monotonic_ns()) {
+                        return End::Done;
+                    }
+                }
+                () = stop.wanted() => return End::Done,
+            }
+            let now_ns = monotonic_ns();
+            let taken = self.drain();
+            // Time passes only when all records of that time were taken: what they tell comes first. In a storm
+            // there are always more, and it passes up to the last one.
+            let late = due.is_some_and(|since| since.elapsed() > LATE);
+            if due.is_some() && (taken < BATCH || late) {
+                due = None;
+                let now_ns = if taken < BATCH { now_ns } else { self.session.latest_ns() };
+                if let Err(error) = self.refresh(now_ns) {
+                    return error.into();
+                }
+            }
+            if let Err(stopped) = self.session.deliver() {
+                return stopped.into();
+            }
+            if self.session.is_counted_out() {
+                return End::Done;
+            }
+            if taken > 0 {
+                alert_until = Instant::now() + ALERT;
+            }
+            rest = match taken {
+                BATCH => Duration::ZERO,
+                _ if Instant::now() < alert_until => BUSY,
+                _ => IDLE,
+            };
+        }
+    }
+
+    /// Takes records out of the ring, but no more than one batch and not past the count.
+    fn drain(&mut self) -> usize {
+        let session = &mut self.session;
+        self.source.drain(BATCH, |records| session.take_all(records))
+    }
+
+    /// Lets time pass in the table and gives the screen a new snapshot.
+    fn refresh(&mut self, now_ns: u64) -> Result<(), Error> {
+        self.session.expire(now_ns);
+        self.refreshed += 1;
+        if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
+            self.check_interfaces()?;
+            // Nobody else looks before the end, and reading it all takes 16 ms.
+            if self.session.has_screen() {
+                self.sweep(now_ns)?;
+            }
+        }
+        self.count()?;
+        self.session.show(now_ns);
+        Ok(())
+    }
+
+    /// What flows have sent since they were last heard of.
+    fn sweep(&mut self, now_ns: u64) -> Result<(), Error> {
+        let session = &mut self.session;
+        self.source.sweep(|flow| session.take_volumes(flow, now_ns))
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        self.session.count(self.source.counters()?);
+        self.session.count_undecodable(self.source.undecodable());
+        Ok(())
+    }
+
+    /// Says which interfaces went away; an error when none is left. A new one of the same name has another
+    /// index: it was never attached to.
+    fn check_interfaces(&mut self) -> Result<(), Error> {
+        // A kernel that does not tell right now will the next time.
+        let Ok(present) = interface::all() else { return Ok(()) };
+        let (left, gone): (Vec<_>, Vec<_>) =
+            self.interfaces.drain(..).partition(|watched| present.iter().any(|i| i.index == watched.index));
+        self.interfaces = left;
+        let names: Vec<String> = gone.iter().map(|i| i.name.escape_debug().to_string()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        if self.interfaces.is_empty() {
+            return Err(Error::InterfaceGone { names });
+        }
+        self.session.notice(&format!("the interface is gone: {}", names.join(", ")));
+        Ok(())
+    }
+
+    /// Takes what is still in the ring, and ends. Under a storm the ring is never empty: what was in it
+    /// when the end was called for is enough.
+    async fn end(mut self, end: End) -> Result<(), Error> {
+        for _ in 0..RING_BATCHES {
+            if self.session.is_counted_out() || self.drain() < BATCH {
+                break;
+            }
+        }
+        let now_ns = monotonic_ns();
+        self.sweep(now_ns)?;
+        self.count()?;
+        self.session.end(end, now_ns).await
+    }
+}
+
+/// Messages for people, before anything else.
+fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
+    let say = |line: String| {
+        // Standard error may be closed; that is no reason to stop.
+        let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
+    };
+    for interface in interfaces.iter().filter(|interface| !interface.up) {
+        say(format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
+    }
+    let why = if by_default { ", which has the default route" } else { "" };
+    let how = if config.output == Output::Screen { "" } else { "; Ctrl-C stops" };
+    say(format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+}

@@ -1,0 +1,145 @@
+//! Two lines that are always there: can this be trusted, and how is it going?
+
+use ratatui::Frame;
+use ratatui::layout::{Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::{Shown, style};
+use crate::sink::RenderContext;
+use crate::sink::format::{age, brief, brief_rate, clock, maybe_duration, percent};
+use crate::sink::tui::columns::{Context, shorten};
+use crate::sink::tui::model::Model;
+use tcptop_core::snapshot::{Group, Snapshot};
+
+/// A filter is never left out: at least this much of it is shown.
+const LEAST_FILTER: usize = 16;
+
+/// Draws both.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+    let Shown { snapshot, model, context: Context { context, .. } } = shown;
+    let [first, second] = area.layout(&Layout::vertical([1, 1]));
+    let right = right(snapshot, context);
+    let room = usize::from(first.width).saturating_sub(right.width() + 2);
+    frame.render_widget(left(snapshot, model, context, room), first);
+    frame.render_widget(right.right_aligned(), first);
+    frame.render_widget(figures(snapshot, second.width.into()), second);
+}
+
+/// Losses come first where there is no room for more: they never go.
+fn right(snapshot: &Snapshot, context: &RenderContext) -> Line<'static> {
+    let lost = snapshot.losses.total();
+    let look = if lost > 0 { style::alarm() } else { Style::new() };
+    let time = to_the_second(snapshot.taken_ns, context);
+    Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {time}"))])
+}
+
+fn to_the_second(ns: u64, context: &RenderContext) -> String {
+    context.time_of_day(ns).split('.').next().unwrap_or_default().to_owned()
+}
+
+/// A fact of the first line. Those of a lower rank are left out, whole, where there is no room.
+struct Fact {
+    rank: u8,
+    text: String,
+    look: Style,
+}
+
+fn left(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usize) -> Line<'static> {
+    let mut facts = facts(snapshot, model, context, room);
+    let length = |facts: &[Fact]| facts.iter().map(|fact| fact.text.chars().count() + 2).sum::<usize>();
+    while length(&facts) > room + 2 && facts.len() > 1 {
+        let least = facts.iter().map(|fact| fact.rank).max().unwrap_or(0);
+        facts.retain(|fact| fact.rank < least);
+    }
+    let spans = facts.into_iter().enumerate().map(|(index, fact)| {
+        let gap = if index == 0 { "" } else { "  " };
+        Span::styled(format!("{gap}{}", fact.text), fact.look)
+    });
+    Line::from(spans.collect::<Vec<_>>())
+}
+
+fn facts(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usize) -> Vec<Fact> {
+    let fact = |rank, text| Some(Fact { rank, text, look: Style::new() });
+    let alarm = |rank, text| Some(Fact { rank, text, look: style::alarm() });
+    let strong = |rank, text| Some(Fact { rank, text, look: style::strong() });
+    let sort = if model.sorts_flows() {
+        (model.query.flow_sort.by.name(), model.query.flow_sort.reversed)
+    } else {
+        (model.query.sort.by.name(), model.query.sort.reversed)
+    };
+    let filter = model.query.filter.to_string();
+    let facts = [
+        model.frozen_for_ns().and_then(|ns| alarm(1, format!("FROZEN {}", age(ns)))),
+        model.notice.as_ref().and_then(|notice| alarm(2, notice.clone())),
+        fact(3, format!("tcptop {} {}", shorten(&context.all_interfaces(), (room / 3).max(9)), context.how)),
+        (!filter.is_empty())
+            .then(|| shorten(&format!("filter:{filter}"), (room / 3).max(LEAST_FILTER)))
+            .and_then(|text| strong(0, text)),
+        fact(8, format!("up {}", clock(snapshot.taken_ns.saturating_sub(snapshot.started_ns)))),
+        (snapshot.counted_ns > snapshot.started_ns)
+            .then(|| format!("since {}", to_the_second(snapshot.counted_ns, context)))
+            .and_then(|text| strong(4, text)),
+        fact(6, format!("window {}", age(snapshot.window_ns))),
+        (model.query.group != Group::Peer)
+            .then(|| model.query.group.name())
+            .and_then(|by| fact(5, format!("by:{by}"))),
+        fact(7, format!("sort:{}{}", if sort.1 { "-" } else { "" }, sort.0)),
+        model.is_held().then(|| "HELD".to_owned()).and_then(|text| strong(4, text)),
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+/// How the second line is written: the widest that fits.
+struct Wording {
+    gap: &'static str,
+    rtt: &'static str,
+    unanswered: &'static str,
+    shown: &'static [&'static str],
+}
+
+const ALL: &[&str] = &["new", "p50", "p90", "p99", "unans", "refused", "retr"];
+
+const WORDINGS: [Wording; 5] = [
+    Wording { gap: "  ", rtt: "rtt ", unanswered: "unanswered", shown: ALL },
+    Wording { gap: " ", rtt: "", unanswered: "unans", shown: ALL },
+    Wording {
+        gap: " ",
+        rtt: "",
+        unanswered: "unans",
+        shown: &["new", "p50", "p99", "unans", "refused", "retr"],
+    },
+    Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["new", "p99", "unans", "refused", "retr"] },
+    Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["p99", "unans", "refused"] },
+];
+
+/// Every figure has a width of its own, so that none moves when another changes.
+fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
+    let lines = WORDINGS.iter().map(|wording| figures_in(snapshot, wording));
+    let narrowest = figures_in(snapshot, &WORDINGS[WORDINGS.len() - 1]);
+    lines.into_iter().find(|line| line.width() <= width).unwrap_or(narrowest)
+}
+
+fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
+    let outcomes = &snapshot.recent.outcomes;
+    let rtt = snapshot.recent.rtt;
+    let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
+    let Wording { gap, unanswered, .. } = wording;
+    let facts = [
+        ("new", format!("new {:>4}/s{gap}{}", brief_rate(snapshot.new_per_s), wording.rtt), false),
+        ("p50", format!("p50 {}{gap}", latency(rtt.map(|rtt| rtt.p50_ns))), false),
+        ("p90", format!("p90 {}{gap}", latency(rtt.map(|rtt| rtt.p90_ns))), false),
+        ("p99", format!("p99 {}{gap}", latency(rtt.map(|rtt| rtt.p99_ns))), false),
+        ("unans", format!("│{gap}{unanswered} {:>4}", brief(outcomes.silent())), outcomes.silent() > 0),
+        ("refused", format!("{gap}refused {:>4}", brief(outcomes.refused)), outcomes.refused > 0),
+        (
+            "retr",
+            format!("{gap}retr {:>4}%", percent(outcomes.retransmit_share())),
+            outcomes.retransmits() > 0,
+        ),
+    ];
+    let shown = facts.into_iter().filter(|(name, ..)| wording.shown.contains(name));
+    let spans = shown
+        .map(|(_, text, matters)| Span::styled(text, if matters { style::strong() } else { Style::new() }));
+    Line::from(spans.collect::<Vec<_>>())
+}

@@ -1,0 +1,200 @@
+//! Connections that were open before: the table learns of them by what they have sent, out of the source's states.
+
+mod support;
+
+use probe_common::key::Ends;
+use probe_common::{Direction, Endpoint, Kind, Record, Volume};
+use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
+use tcptop_core::table::peer::PeerEvent;
+use tcptop_core::table::{FlowReport, FlowVolumes, Outcome};
+
+const START: u64 = 100 * S;
+
+fn at(ms: u64) -> u64 {
+    START + ms * MS
+}
+
+fn volume(segments: u64, retransmits: u64) -> Volume {
+    Volume { segments, bytes: segments * 1_000, retransmits }
+}
+
+const NONE: Volume = Volume { segments: 0, bytes: 0, retransmits: 0 };
+
+/// What a source tells of a connection that it learned from data: which way the low end sends, and how much each has.
+fn learned(low: Endpoint, high: Endpoint, low_sends: Direction, volumes: [Volume; 2]) -> FlowVolumes {
+    assert!(low <= high);
+    let words = |end: Endpoint| {
+        let (high, low) = end.address.split_at(8);
+        [high, low].map(|half| u64::from_be_bytes(half.try_into().expect("8 bytes")))
+    };
+    let ends = Ends { addresses: [low, high].map(words), ports: [low.port, high.port], interface: INTERFACE };
+    FlowVolumes { ends, volumes, learned: Some(low_sends) }
+}
+
+/// One that this host has with a server: this host's address is the lower one.
+fn with_server(port: u16, volumes: [Volume; 2]) -> FlowVolumes {
+    learned(v4(10, 0, 0, 1, port), v4(10, 0, 0, 2, 443), Direction::Egress, volumes)
+}
+
+/// The connection that these are the volumes of.
+fn connection(port: u16) -> Connection {
+    Connection::to(v4(10, 0, 0, 2, 443), port)
+}
+
+fn counted(watched: &Watched) -> (u64, u64) {
+    let counts = watched.table.stats().total().counts_since_start();
+    (counts.of(PeerEvent::Sent), counts.of(PeerEvent::Retransmitted))
+}
+
+fn only(watched: &Watched) -> FlowReport {
+    let flows: Vec<_> = watched.table.flows(at(1_000)).collect();
+    let [flow] = &flows[..] else { panic!("{flows:?}") };
+    flow.clone()
+}
+
+/// Hard case 15: whoever sent first, it is told which end is this host's.
+#[test]
+fn it_is_known_with_its_ends_and_without_a_latency() {
+    let (here, there) = (v6("2001:db8::1", 443), v6("2001:db8::9", 51_000));
+    for (low_sends, local, remote) in [(Direction::Egress, here, there), (Direction::Ingress, there, here)] {
+        let mut watched = Watched::new();
+        let (low, high) = (volume(5, 1), volume(700, 20));
+        watched.table.take_volumes(&learned(here, there, low_sends, [low, high]), at(0));
+        let flow = only(&watched);
+        assert_eq!((flow.local, flow.remote, flow.role), (local, remote, None));
+        assert_eq!((flow.outcome, flow.rtt(), flow.setup_ns), (Outcome::Unknown, None, None));
+        assert_eq!(flow.volumes, if local == here { [low, high] } else { [high, low] });
+        assert_eq!(flow.peer.service.port, 443, "the lower port is taken for the service");
+        assert_eq!(flow.peer.inbound, local == here);
+        assert_eq!(counted(&watched), (705, 21));
+        let peer = watched.table.stats().peer(&flow.peer).expect("known");
+        assert_eq!(peer.tally.counts(at(0), S).of(PeerEvent::Retransmitted), 21, "it counts to the peer");
+        assert!(watched.expire(at(1_000)).finish(at(1_000)).events.is_empty(), "nothing is told of it");
+    }
+}
+
+/// Where both ends are this host, or nobody knows, the higher port is taken for the one that asks: the local one.
+#[test]
+fn the_higher_port_is_here_where_nothing_tells() {
+    for direction in [Direction::Local, Direction::Unknown] {
+        for ports in [[443, 51_000], [51_000, 443]] {
+            let mut watched = Watched::new();
+            let [low, high] = [v4(10, 0, 0, 1, ports[0]), v4(10, 0, 0, 2, ports[1])];
+            watched.table.take_volumes(&learned(low, high, direction, [volume(1, 0), NONE]), at(0));
+            assert_eq!((only(&watched).local.port, only(&watched).remote.port), (51_000, 443));
+        }
+    }
+}
+
+#[test]
+fn it_is_the_same_flow_to_its_records() {
+    let mut watched = Watched::new();
+    watched.table.take_volumes(&with_server(40_000, [volume(10, 0), volume(20, 0)]), at(0));
+    watched.table.take_volumes(&with_server(40_000, [volume(15, 2), volume(20, 0)]), at(1_000));
+    assert_eq!(counted(&watched), (35, 2));
+    let of = |record: Record, volumes| Record { volumes, ..record };
+    let (sent, received) = (volume(16, 2), volume(30, 0));
+    watched.see([
+        of(connection(40_000).fin_of_opener(at(1_100)), [sent, received]),
+        of(connection(40_000).fin_of_responder(at(1_110)), [received, sent]),
+    ]);
+    let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
+    assert_eq!((close.volumes, close.lifetime_ns), ([sent, received], None));
+    assert_eq!(counted(&watched), (46, 2));
+}
+
+/// What it has sent is told of it though the end is the first that is heard of it.
+#[test]
+fn a_reset_tells_what_was_sent() {
+    let mut watched = Watched::new();
+    let (sent, received) = (volume(16, 2), volume(30, 0));
+    watched.see([Record { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
+    let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
+    assert_eq!((close.outcome, close.volumes), (Outcome::Reset, [sent, received]));
+    assert_eq!(counted(&watched), (46, 2));
+}
+
+#[test]
+fn of_flows_that_records_have_told_of_none_begins_again() {
+    let mut watched = Watched::new();
+    let told = FlowVolumes { learned: None, ..with_server(40_000, [volume(9, 0), NONE]) };
+    watched.table.take_volumes(&told, at(0));
+    assert!(watched.table.is_empty());
+    assert_eq!(counted(&watched), (0, 0));
+}
+
+/// However many connections a host has, those that it opens now are what is looked for.
+#[test]
+fn connections_of_before_take_the_place_of_none() {
+    let mut watched = Watched::with_room(10);
+    let young: Vec<_> = (0..6).map(|n| Connection::to(v4(10, 0, 0, 3, 443), 41_000 + n)).collect();
+    watched.see(young.iter().map(|connection| connection.syn(at(0))));
+    for port in 30_000..31_000 {
+        watched.table.take_volumes(&with_server(port, [volume(3, 0), NONE]), at(1));
+    }
+    assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
+    watched.see(young.iter().map(|connection| connection.rst_of_responder(at(2))));
+    assert_eq!(watched.handshakes().len(), 6, "each was there to be told");
+    // What has ended makes room for what lasts.
+    for port in 30_000..31_000 {
+        watched.table.take_volumes(&with_server(port, [volume(3, 0), NONE]), at(3));
+    }
+    assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
+    assert_eq!(counted(&watched), (30, 0), "each that has room is counted once");
+}
+
+/// Hard case 16: what this host has sent data in outlasts a flood; what only came from outside may be forged itself.
+#[test]
+fn a_flood_leaves_those_alone_that_this_host_sends_in() {
+    let mut watched = Watched::with_room(100);
+    for port in 0..50 {
+        let volumes = if port % 2 == 0 { [volume(1, 0), volume(1, 0)] } else { [NONE, volume(1, 0)] };
+        watched.table.take_volumes(&with_server(30_000 + port, volumes), at(0));
+    }
+    for port in 0..1_000 {
+        watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).syn(at(20))]);
+    }
+    let left: Vec<u16> = watched.table.flows(at(30)).map(|flow| flow.local.port).collect();
+    assert_eq!(left.iter().filter(|&&port| port >= 30_000).count(), 25, "{left:?}");
+    assert!((0..50).step_by(2).all(|port| left.contains(&(30_000 + port))), "{left:?}");
+}
+
+/// Once flows had to give way, one that is found again may be one of them: what it has sent is not counted twice.
+#[test]
+fn what_gave_way_is_not_counted_again() {
+    let mut watched = Watched::with_room(10);
+    for port in 0..10 {
+        watched.table.take_volumes(&with_server(30_000 + port, [volume(100, 1), NONE]), at(0));
+    }
+    let young = Connection::to(v4(10, 0, 0, 3, 443), 41_000);
+    watched.see([young.syn(at(10)), young.rst_of_responder(at(11))]);
+    assert_eq!(watched.table.losses().evicted_flows, 1);
+    for port in 0..10 {
+        watched.table.take_volumes(&with_server(30_000 + port, [volume(101, 1), NONE]), at(1_000));
+    }
+    assert_eq!((watched.table.len(), counted(&watched)), (10, (1_009, 10)), "one is known from here on");
+    watched.table.take_volumes(&with_server(30_000, [volume(103, 1), NONE]), at(2_000));
+    assert_eq!(counted(&watched), (1_011, 10));
+}
+
+/// The last figures of a flow are not lost when the source has to forget it, known or not.
+#[test]
+fn what_the_source_forgets_is_counted() {
+    let evicted = |direction, volumes| Record {
+        kind: Kind::Evicted,
+        direction,
+        volumes,
+        ..connection(40_000).fin_of_opener(at(0))
+    };
+    let mut watched = Watched::new();
+    watched.see([evicted(Direction::Egress, [volume(7, 1), volume(3, 0)])]);
+    assert_eq!((watched.table.len(), counted(&watched)), (0, (10, 1)));
+    // Another time it is a flow that is known.
+    watched.table.take_volumes(&with_server(40_000, [volume(2, 0), NONE]), at(1_000));
+    watched.see([evicted(Direction::Egress, [volume(5, 0), NONE])]);
+    assert_eq!((watched.table.len(), counted(&watched)), (1, (15, 1)));
+    // One whose handshake was seen there was told here, or gave way here.
+    let mut watched = Watched::new();
+    watched.see([evicted(Direction::Unknown, [volume(7, 1), volume(3, 0)])]);
+    assert_eq!(counted(&watched), (0, 0));
+}

@@ -1,0 +1,143 @@
+//! What is known of a segment that passes, before the state of its flow is looked at.
+
+use crate::key::{FlowKey4, FlowKey6, Key, Side};
+use crate::load::Load;
+use crate::options::timestamps;
+use crate::parse::{LinkLayer, Unparsed, parse};
+use crate::record::Direction;
+use crate::segment::{Family, Segment, Timestamps};
+use crate::sequence::SequenceRange;
+use crate::verifier::zero;
+
+/// Where a packet was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Index of the interface: not 0.
+    pub interface: u32,
+    /// Which way packets pass here.
+    pub direction: Direction,
+    /// What stands before the IP header.
+    pub link: LinkLayer,
+}
+
+/// How much a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Its length in bytes, at its interface.
+    pub bytes: u32,
+    /// How many segments it stands for (GSO, GRO): at least 1.
+    pub segments: u32,
+}
+
+/// A segment that passes, and where. Integers without padding: the kernel's verifier wants to see every byte written
+/// of what is handed to a function.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ParsedPacket {
+    pub(crate) segment: Segment,
+    /// How many segments it stands for.
+    pub(crate) segments: u32,
+    pub(crate) interface: u32,
+    pub(crate) direction: u16,
+    /// Which end sent it.
+    side: u16,
+    /// What its options came to: one of the words below.
+    pub(crate) options: u32,
+    pub(crate) ts_value: u32,
+    pub(crate) ts_echo: u32,
+}
+
+const _: () = assert!(size_of::<ParsedPacket>() == 80, "a padding byte would not be written");
+
+impl ParsedPacket {
+    /// Room for one.
+    pub const NOTHING: Self = Self {
+        segment: Segment::NOTHING,
+        segments: 0,
+        interface: 0,
+        direction: 0,
+        side: 0,
+        options: 0,
+        ts_value: 0,
+        ts_echo: 0,
+    };
+
+    /// Reads a packet. The options of one that turns out to tell nothing may be malformed.
+    ///
+    /// # Errors
+    /// As [`process`](crate::process()).
+    #[inline(always)]
+    pub fn read<P: Load + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
+        let segment = parse(packet, hook.link, size.bytes)?;
+        let (ts_value, ts_echo, options) = match timestamps(packet, &segment) {
+            Ok(Timestamps { present: false, .. }) => (0, 0, Self::WITHOUT_TIMESTAMPS),
+            Ok(Timestamps { value, echo, .. }) => (value, echo, Self::WITH_TIMESTAMPS),
+            Err(_) => (0, 0, Self::MALFORMED),
+        };
+        let interface = hook.interface;
+        let side = match segment.family {
+            Family::V4 => FlowKey4::of(&segment, interface).1,
+            Family::V6 => FlowKey6::of(&segment, interface).1,
+        };
+        let (direction, side) = (hook.direction as u16, side as u16);
+        Ok(Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo })
+    }
+
+    /// Becomes one of data, whose options nobody needs.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, segment: &Segment, segments: u32, hook: &Hook, side: Side) {
+        let (direction, side, none) = (hook.direction as u16, side as u16, zero());
+        *self = Self {
+            segment: *segment,
+            segments,
+            interface: hook.interface,
+            direction,
+            side,
+            options: none,
+            ts_value: none,
+            ts_echo: none,
+        };
+    }
+
+    /// The IP version that carried it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.segment.family
+    }
+
+    const WITHOUT_TIMESTAMPS: u32 = 0;
+    pub(crate) const WITH_TIMESTAMPS: u32 = 1;
+    const MALFORMED: u32 = 2;
+
+    /// What has options that contradict themselves tells nothing about a handshake.
+    #[inline(always)]
+    pub(crate) const fn needs_options(&self) -> Result<(), Unparsed> {
+        if self.options == Self::MALFORMED { Err(Unparsed::Malformed) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn direction(&self) -> Direction {
+        match self.direction {
+            0 => Direction::Ingress,
+            1 => Direction::Egress,
+            2 => Direction::Local,
+            _ => Direction::Unknown,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn side(&self) -> Side {
+        if self.side == Side::Low as u16 { Side::Low } else { Side::High }
+    }
+
+    #[inline(always)]
+    pub(crate) fn key<K: Key>(&self) -> (K, Side) {
+        K::of(&self.segment, self.interface)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn extent(&self) -> SequenceRange {
+        SequenceRange::of(&self.segment, self.segments)
+    }
+}

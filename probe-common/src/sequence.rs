@@ -1,0 +1,291 @@
+//! One direction of a flow: which bytes have passed, and which are missing.
+//!
+//! A segment that begins where the last one ended is the rule, and costs a comparison and three additions. What
+//! does not is looked at more closely: it opens a hole, fills one, or repeats what has passed.
+
+use crate::segment::{Segment, TcpFlags};
+use crate::verifier::assign_words;
+
+/// As many holes are remembered. When another opens, the oldest is forgotten: what comes to fill it later than a
+/// round trip is a retransmit with or without it.
+const HOLES: usize = 3;
+/// Sequence numbers this far from the expected one belong to nothing that is known: the flow went another way for a
+/// while, or the segment is of another connection. Windows are smaller in practice (64 MiB).
+const FAR: u32 = 1 << 26;
+/// A hole that is filled this soon was no loss but a segment overtaken by another, while no round-trip time is
+/// known: 3 ms, in microseconds.
+const UNKNOWN_RTT_US: u32 = 3_000;
+
+/// Sequence numbers that were passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Hole {
+    start: u32,
+    /// The first number behind it; equal to `start` when there is no hole.
+    end: u32,
+    /// When it opened, in microseconds of the monotonic clock; wraps after 71 minutes.
+    opened_us: u32,
+}
+
+impl Hole {
+    const NONE: Self = Self { start: 0, end: 0, opened_us: 0 };
+}
+
+/// One direction of a flow. Lies in a kernel map: integers, no padding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SequenceTracker {
+    /// The sequence number that follows all that has passed, once anything has.
+    pub next_seq: u32,
+    /// The initial sequence number, once a SYN has passed.
+    pub isn: u32,
+    /// What is known of the two, as the bits below.
+    known: u32,
+    holes: [Hole; HOLES],
+    /// What was sent.
+    pub volume: Volume,
+}
+
+const NEXT: u32 = 1;
+const ISN: u32 = 2;
+
+/// How much was sent in one direction. A super-packet (GSO, GRO) counts as the segments that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Volume {
+    /// Segments with data.
+    pub segments: u64,
+    /// Bytes of data, those that were sent again included.
+    pub bytes: u64,
+    /// Segments of them that were sent again.
+    pub retransmits: u64,
+}
+
+impl Volume {
+    /// Nothing.
+    pub const NONE: Self = Self { segments: 0, bytes: 0, retransmits: 0 };
+}
+
+const _: () = assert!(size_of::<SequenceTracker>() == 72, "a padding byte would be uninitialised in the map");
+
+/// Is a segment a retransmit, and how old is the hole that it fills? A word, because a function of the kernel's
+/// byte code can return no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct SegmentClass(u64);
+
+impl SegmentClass {
+    /// It was not, or not as far as is known.
+    pub const NEW: Self = Self(0);
+    const RETRANSMIT: u64 = 1 << 32;
+
+    /// What a word stands for, and the word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// See [`of`](Self::of).
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// A retransmit, `hole_age_us` after the hole opened that it fills; 0 when it fills none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn retransmit(hole_age_us: u32) -> Self {
+        Self(Self::RETRANSMIT | hole_age_us as u64)
+    }
+
+    /// Is it sequence space that was sent before?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_retransmit(self) -> bool {
+        self.0 & Self::RETRANSMIT != 0
+    }
+
+    /// How long ago the hole opened that it fills, in microseconds; 0 when it fills none: then what it repeats has
+    /// passed here.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hole_age_us(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+}
+
+/// One segment's place in sequence space.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SequenceRange {
+    /// Its first number.
+    pub seq: u32,
+    /// How many numbers it takes: its payload, and one for a FIN.
+    pub len: u32,
+    /// Bytes of payload.
+    pub payload_len: u32,
+    /// How many segments it stands for.
+    pub segments: u32,
+}
+
+impl SequenceRange {
+    /// That of a segment which stands for so many.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(segment: &Segment, segments: u32) -> Self {
+        let fin = segment.flags.has(TcpFlags::FIN) as u32;
+        let payload_len = segment.payload_len;
+        Self { seq: segment.seq, len: payload_len.wrapping_add(fin), payload_len, segments }
+    }
+}
+
+impl SequenceTracker {
+    /// One of which nothing is known.
+    pub const UNKNOWN: Self =
+        Self { next_seq: 0, isn: 0, known: 0, volume: Volume::NONE, holes: [Hole::NONE; HOLES] };
+
+    /// Begins behind a SYN.
+    #[inline(always)]
+    pub fn begin(&mut self, isn: u32) {
+        self.isn = isn;
+        self.next_seq = isn.wrapping_add(1);
+        self.known = NEXT | ISN;
+    }
+
+    /// Has a SYN with this initial sequence number passed?
+    #[inline(always)]
+    #[must_use]
+    pub const fn began_with(&self, isn: u32) -> bool {
+        self.known & ISN != 0 && self.isn == isn
+    }
+
+    /// Forgets where it is: the next data tells.
+    #[inline(always)]
+    pub fn lose_track(&mut self) {
+        self.known = 0;
+    }
+
+    /// Is the next sequence number known?
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.known & NEXT != 0
+    }
+
+    /// Takes a segment that begins where the last one ended. Gives false, and takes nothing, when it does not.
+    #[inline(always)]
+    pub fn takes_in_order(&mut self, extent: &SequenceRange) -> bool {
+        let in_order = extent.seq == self.next_seq && self.is_known();
+        if in_order {
+            self.next_seq = extent.seq.wrapping_add(extent.len);
+            self.count(extent);
+        }
+        in_order
+    }
+
+    /// As [`takes_in_order`](Self::takes_in_order), and takes what has neither data nor news: a pure ACK has the number
+    /// that follows all that its sender has sent, and only one ahead of what has passed shows that some is missing.
+    #[inline(always)]
+    pub fn accept_in_order(&mut self, extent: &SequenceRange) -> bool {
+        self.takes_in_order(extent)
+            || (extent.len == 0 && !(self.is_known() && extent.seq.wrapping_sub(self.next_seq) < FAR))
+    }
+
+    /// Takes a segment that does not, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
+    pub fn accept_out_of_order(&mut self, extent: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
+        let end = extent.seq.wrapping_add(extent.len);
+        let ahead = extent.seq.wrapping_sub(self.next_seq);
+        let behind = self.next_seq.wrapping_sub(extent.seq);
+        if !self.is_known() || (ahead >= FAR && behind >= FAR) {
+            self.learn(extent, now_us);
+            return SegmentClass::NEW;
+        }
+        if ahead < FAR {
+            self.open(Hole { start: self.next_seq, end: extent.seq, opened_us: now_us });
+            self.next_seq = end;
+            self.count(extent);
+            return SegmentClass::NEW;
+        }
+        let opened_us = self.fill(extent.seq, end);
+        // A keep-alive or a window probe: nothing, or a byte that is known, just below the next number
+        // (RFC 9293, 3.8.4 and 3.8.6.1). A FIN takes a number, too, but no payload.
+        if behind == 1 && extent.len <= 1 && extent.payload_len == extent.len && opened_us.is_none() {
+            return SegmentClass::NEW;
+        }
+        // Just before the last number there is, only an ACK can have overtaken it. Nothing asks for that to be sent
+        // again: a timer does it, perhaps within the round trip.
+        let is_last = end == self.next_seq;
+        if behind < extent.len {
+            self.next_seq = end;
+        }
+        self.count(extent);
+        let hole_age_us = opened_us.map_or(0, |opened_us| now_us.wrapping_sub(opened_us));
+        let patience_us =
+            if rtt_us == 0 || (is_last && rtt_us > UNKNOWN_RTT_US) { UNKNOWN_RTT_US } else { rtt_us };
+        if opened_us.is_some() && hole_age_us <= patience_us {
+            return SegmentClass::NEW;
+        }
+        if extent.payload_len > 0 {
+            self.volume.retransmits += u64::from(extent.segments);
+        }
+        SegmentClass::retransmit(hole_age_us)
+    }
+
+    #[inline(always)]
+    fn count(&mut self, extent: &SequenceRange) {
+        if extent.payload_len > 0 {
+            self.volume.segments += u64::from(extent.segments);
+            self.volume.bytes += u64::from(extent.payload_len);
+        }
+    }
+
+    /// The first segment of a flow that was open before, or that was forgotten. What is before it may still be on
+    /// its way, overtaken by it.
+    #[inline(always)]
+    pub fn learn(&mut self, extent: &SequenceRange, now_us: u32) {
+        self.known |= NEXT;
+        self.next_seq = extent.seq.wrapping_add(extent.len);
+        assign_words(&mut self.holes, &[Hole::NONE; HOLES]);
+        self.open(Hole { start: extent.seq.wrapping_sub(FAR), end: extent.seq, opened_us: now_us });
+        self.count(extent);
+    }
+
+    #[inline(always)]
+    fn open(&mut self, hole: Hole) {
+        let [first, second, third] = &mut self.holes;
+        assign_words(third, second);
+        assign_words(second, first);
+        assign_words(first, &hole);
+    }
+
+    /// Takes these numbers out of the hole that has any of them; gives when it opened.
+    #[inline(always)]
+    fn fill(&mut self, start: u32, end: u32) -> Option<u32> {
+        let mut rest = None;
+        let mut found = None;
+        for hole in &mut self.holes {
+            let before = start.wrapping_sub(hole.start) < FAR && start != hole.start;
+            let overlaps = start.wrapping_sub(hole.end) >= FAR && hole.start.wrapping_sub(end) >= FAR;
+            if hole.start == hole.end || !overlaps || found.is_some() {
+                continue;
+            }
+            found = Some(hole.opened_us);
+            let behind = hole.end.wrapping_sub(end) < FAR && end != hole.end;
+            match (before, behind) {
+                (false, false) => assign_words(hole, &Hole::NONE),
+                (false, true) => hole.start = end,
+                (true, false) => hole.end = start,
+                (true, true) => {
+                    rest = Some(Hole { start: end, ..*hole });
+                    hole.end = start;
+                }
+            }
+        }
+        if let Some(rest) = rest {
+            self.open(rest);
+        }
+        found
+    }
+}
