@@ -17,9 +17,9 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use tcptop::clock::Anchor;
-use tcptop::sink::RenderContext;
-use tcptop::sink::tui::model::{Action, Model, View};
-use tcptop::sink::tui::view;
+use tcptop::output::RenderContext;
+use tcptop::tui::model::{Action, Model, View};
+use tcptop::tui::view;
 use tcptop_core::snapshot::{
     Filter, FlowOrder, Group, Query, RunCounters, SnapshotRequest, Snapshotter, Sort, Span,
 };

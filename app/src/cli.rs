@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::sink::tui::capabilities::ColorChoice;
-use crate::sink::tui::columns::named;
-use crate::sink::tui::columns::rows::COLUMNS;
+use crate::tui::capabilities::ColorChoice;
+use crate::tui::columns::named;
+use crate::tui::columns::rows::COLUMNS;
 use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
 use tcptop_core::table::units::Share;
 use tcptop_core::table::{Cidr, Slow};

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::cli::{Cli, Command};
-use crate::sink::tui::Setup;
-use crate::sink::tui::capabilities::Look;
+use crate::tui::Setup;
+use crate::tui::capabilities::Look;
 use tcptop_core::snapshot::Query;
 use tcptop_core::table::stats::StatsConfig;
 use tcptop_core::table::{Cidr, Limits, Thresholds};

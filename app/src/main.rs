@@ -7,7 +7,7 @@ use clap::Parser;
 use tcptop::cli::Cli;
 use tcptop::config::{Config, Source};
 use tcptop::live;
-use tcptop::sink::tui::guard;
+use tcptop::tui::guard;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == guard::ARGUMENT) {

@@ -8,10 +8,10 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
 use crate::error::Error;
-use crate::sink::outputs::Outputs;
-use crate::sink::tui::Command;
-use crate::sink::writer::{Stopped, WhenFull};
-use crate::sink::{RenderContext, report};
+use crate::output::outputs::Outputs;
+use crate::output::writer::{Stopped, WhenFull};
+use crate::output::{RenderContext, report};
+use crate::tui::Command;
 use tcptop_core::snapshot::{self, Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
 use tcptop_core::table::{Event, FlowTable, FlowVolumes, PeerKey};
 

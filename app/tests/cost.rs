@@ -10,7 +10,7 @@ use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 use support::stage::{Stage, context};
 use support::{Connection, MS, Watched, v4, v6};
-use tcptop::sink::tui::view;
+use tcptop::tui::view;
 
 /// What a frame may take on average, in bytes.
 const LIMIT: usize = 4 << 10;

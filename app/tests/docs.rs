@@ -1,6 +1,6 @@
 //! What the README says of tables that the program has itself.
 
-use tcptop::sink::tui::columns::rows::COLUMNS;
+use tcptop::tui::columns::rows::COLUMNS;
 use tcptop_core::table::Verdict;
 
 const README: &str = include_str!("../../README.md");

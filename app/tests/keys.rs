@@ -3,9 +3,9 @@
 mod support;
 
 use support::stage::{Stage, trouble};
-use tcptop::sink::tui::Command;
-use tcptop::sink::tui::keys::BINDINGS;
-use tcptop::sink::tui::model::{Action, Edit, Effect, Leaving, Page, Pane, Place, View};
+use tcptop::tui::Command;
+use tcptop::tui::keys::BINDINGS;
+use tcptop::tui::model::{Action, Edit, Effect, Leaving, Page, Pane, Place, View};
 use tcptop_core::snapshot::{FlowOrder, Group, RowOrder};
 
 fn stage(keys: &[&str]) -> Stage {
@@ -230,7 +230,7 @@ fn the_help_has_every_key_of_its_view() {
 fn rows_are_copied_with_all_that_stands_in_them() {
     let copied = |keys: &[&str]| {
         let stage = stage(keys);
-        tcptop::sink::tui::view::row_as_text(&stage.model, &support::stage::context()).unwrap()
+        tcptop::tui::view::row_as_text(&stage.model, &support::stage::context()).unwrap()
     };
     let row = copied(&["Down", "Down"]);
     assert!(row.starts_with("S 10.20.3.14:5432 interface enp0s1") && row.contains(" p99 392ms "), "{row}");

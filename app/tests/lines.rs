@@ -10,7 +10,7 @@ use probe_common::counter::{Counter, Counters};
 use probe_common::{Kind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
-use tcptop::sink::{RenderContext, json, report, text};
+use tcptop::output::{RenderContext, json, report, text};
 use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::Event;
 

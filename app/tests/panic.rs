@@ -4,7 +4,7 @@ use std::io::Read;
 use std::thread;
 
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
-use tcptop::sink::tui::terminal::TerminalSession;
+use tcptop::tui::terminal::TerminalSession;
 
 /// Tells this program, started again on a terminal, to panic.
 const INNER: &str = "TCPTOP_TEST_PANICS";

@@ -12,7 +12,7 @@ use lab::scenario::{self, Place, Scenario, Variant};
 use probe_common::{Clock, Hook, LinkLayer, Record, Size, Told, Tools, process};
 use serde_json::Value;
 use tcptop::clock::Anchor;
-use tcptop::sink::{RenderContext, json};
+use tcptop::output::{RenderContext, json};
 use tcptop::source::states::HostStates;
 use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::{Event, FlowTable};

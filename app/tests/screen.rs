@@ -4,7 +4,7 @@ mod support;
 
 use support::stage::{NOW, Stage, trouble};
 use support::{Connection, S, Watched, v4, v6};
-use tcptop::sink::tui::model::Model;
+use tcptop::tui::model::Model;
 
 /// The sizes that people have: a pane, a terminal, a big pane.
 const SIZES: [(u16, u16); 3] = [(60, 20), (80, 24), (160, 50)];

@@ -60,7 +60,7 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
     assert_eq!(summary.kind(), "summary");
     assert_eq!(of_kind(&objects, "summary").len(), 1);
     for (field, count) in
-        [("handshakes", CONNECTIONS), ("established", CONNECTIONS), ("lost", 0), ("stray", 0)]
+        [("handshakes", CONNECTIONS), ("established", CONNECTIONS), ("lost", 0), ("unmatched", 0)]
     {
         assert_eq!(summary.number(field), Some(count as u64), "{field}: {summary:?}");
     }

@@ -13,9 +13,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use tcptop::sink::tui::capabilities::Look;
-use tcptop::sink::tui::model::Model;
-use tcptop::sink::tui::{keys, view};
+use tcptop::tui::capabilities::Look;
+use tcptop::tui::model::Model;
+use tcptop::tui::{keys, view};
 use tcptop_core::snapshot::Query;
 
 use watch::Watch;

@@ -11,10 +11,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
 use tcptop::clock::Anchor;
-use tcptop::sink::RenderContext;
-use tcptop::sink::tui::Command;
-use tcptop::sink::tui::model::{Action, Effect, Model};
-use tcptop::sink::tui::{keys, view};
+use tcptop::output::RenderContext;
+use tcptop::tui::Command;
+use tcptop::tui::model::{Action, Effect, Model};
+use tcptop::tui::{keys, view};
 use tcptop_core::snapshot::{Query, RunCounters, Snapshotter};
 
 use super::{Connection, INTERFACE, MS, S, Watched, v4, v6};

@@ -63,7 +63,8 @@ impl Scenario {
     }
 
     fn summary_differences(&self, summary: &Value) -> Vec<String> {
-        let mut expected = Map::from_iter([("lost".to_owned(), json!(0)), ("stray".to_owned(), json!(0))]);
+        let mut expected =
+            Map::from_iter([("lost".to_owned(), json!(0)), ("unmatched".to_owned(), json!(0))]);
         expected.extend(json_fields(&self.summary));
         let wrong = expected.iter().filter(|(field, value)| summary[field.as_str()] != **value);
         wrong.map(|(field, value)| format!("summary: {field} is {}, not {value}", summary[field])).collect()

@@ -27,8 +27,8 @@ fn relative_paths_start_at_the_crate() {
         "tcptop_core::table::key::E",
     ];
     assert_eq!(paths("app/src/flow/key.rs", source), found);
-    assert_eq!(paths("app/src/flow/mod.rs", "use super::sink;"), ["crate::sink"]);
-    assert_eq!(paths("app/src/main.rs", "use tcptop::sink;"), ["crate::sink"]);
+    assert_eq!(paths("app/src/flow/mod.rs", "use super::sink;"), ["crate::output"]);
+    assert_eq!(paths("app/src/main.rs", "use tcptop::output;"), ["crate::output"]);
 }
 
 #[test]

@@ -60,14 +60,14 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "source's modules",
         files: &["app/src/source"],
-        limit: Limit::Not(&["crate::pipeline", "crate::replay", "crate::session", "crate::sink"]),
+        limit: Limit::Not(&["crate::pipeline", "crate::replay", "crate::session", "crate::output"]),
         tests_too: true,
         why: "imports point to the left: a source hands out records, whoever shows them",
     },
     Rule {
         name: "wiring",
         files: &["app/src"],
-        limit: Limit::NotTogether(&["crate::source", "crate::sink"]),
+        limit: Limit::NotTogether(&["crate::source", "crate::output"]),
         tests_too: true,
         why: "sources and sinks meet only in main.rs, lib.rs, pipeline.rs and replay.rs",
     },
@@ -230,7 +230,7 @@ mod tests {
         (
             "flow's modules",
             "app/src/flow/a.rs",
-            "fn f() { crate::sink::x() }",
+            "fn f() { crate::output::x() }",
             "fn f() { tcptop_core::table::x() }",
         ),
         ("flow's crates", "app/src/flow/a.rs", "use serde::Serialize;", "use hashbrown::HashTable;"),
@@ -241,7 +241,12 @@ mod tests {
             "#[derive(Clone)] struct A;",
         ),
         ("flow's crates", "app/src/flow/a.rs", "use serde::X;", "#[cfg(test)] mod tests { use insta::X; }"),
-        ("snapshot's modules", "app/src/snapshot/a.rs", "use crate::sink;", "use tcptop_core::table::Flow;"),
+        (
+            "snapshot's modules",
+            "app/src/snapshot/a.rs",
+            "use crate::output;",
+            "use tcptop_core::table::Flow;",
+        ),
         ("purity", "app/src/flow/a.rs", "use std::time::{Duration, Instant};", "use std::time::Duration;"),
         (
             "purity",
@@ -272,11 +277,11 @@ mod tests {
             "use crate::{flow, source::X};",
             "use crate::{flow, snapshot};",
         ),
-        ("source's modules", "app/src/source/a.rs", "use crate::sink::X;", "use probe_common::Record;"),
+        ("source's modules", "app/src/source/a.rs", "use crate::output::X;", "use probe_common::Record;"),
         ("sink's modules", "app/src/sink/tui/a.rs", "use crate::pipeline::X;", "use crate::config::Output;"),
         ("source's modules", "app/src/source/a.rs", "use crate::pipeline::X;", "use crate::error::Error;"),
-        ("wiring", "app/src/cli.rs", "use crate::{sink::A, source::B};", "use crate::sink::A;"),
-        ("wiring", "app/src/cli.rs", "use crate::sink; use tcptop::source;", "use crate::source::{A, B};"),
+        ("wiring", "app/src/cli.rs", "use crate::{sink::A, source::B};", "use crate::output::A;"),
+        ("wiring", "app/src/cli.rs", "use crate::output; use tcptop::source;", "use crate::source::{A, B};"),
     ];
 
     fn scan(file: &Path, source: &str) -> Vec<Import> {
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn layers_hold_in_tests_too() {
-        let source = "#[cfg(test)] mod tests { use crate::sink::X; }";
+        let source = "#[cfg(test)] mod tests { use crate::output::X; }";
         assert_eq!(broken_rules("app/src/flow/a.rs", source), ["flow's modules"]);
     }
 

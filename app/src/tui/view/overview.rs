@@ -7,7 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::latency::slow_from;
 use super::{Shown, empty, events, flows, histogram, rows, rule, timeline};
-use crate::sink::tui::layout::Room;
+use crate::tui::layout::Room;
 use tcptop_core::snapshot::Selection;
 
 /// Width of the flows where the histogram stands beside them.

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::style;
-use crate::sink::format::{count, duration};
+use crate::output::format::{count, duration};
 use tcptop_core::snapshot::{Bar, Percentiles, Selection};
 
 /// Eighths of a column.

@@ -6,8 +6,8 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::style;
-use crate::sink::tui::columns::Context;
-use crate::sink::tui::model::Model;
+use crate::tui::columns::Context;
+use crate::tui::model::Model;
 use tcptop_core::snapshot::Snapshot;
 
 /// No connection was seen so far.

@@ -5,9 +5,9 @@ use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::{Line, Span};
 
 use super::style;
-use crate::sink::tui::columns::shorten;
-use crate::sink::tui::keys::BINDINGS;
-use crate::sink::tui::model::{Model, Place, Prompt};
+use crate::tui::columns::shorten;
+use crate::tui::keys::BINDINGS;
+use crate::tui::model::{Model, Place, Prompt};
 use tcptop_core::snapshot::Filter;
 
 /// What can be typed, where nothing is wrong with it.

@@ -4,9 +4,9 @@
 use ratatui::text::Line;
 
 use super::{place_name, style};
-use crate::sink::tui::columns::{Column, events, flows, rows};
-use crate::sink::tui::keys::BINDINGS;
-use crate::sink::tui::model::{Action, Place};
+use crate::tui::columns::{Column, events, flows, rows};
+use crate::tui::keys::BINDINGS;
+use crate::tui::model::{Action, Place};
 use tcptop_core::table::{Thresholds, Verdict};
 
 const WORDS: [(&str, &str); 5] = [

@@ -1,6 +1,6 @@
 //! Lines with titles in them, between the parts of the screen.
 
-use crate::sink::tui::columns::shorten;
+use crate::tui::columns::shorten;
 
 /// `── title ─────────`.
 pub(super) fn ruled(width: u16, title: &str) -> String {

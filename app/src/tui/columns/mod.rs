@@ -10,8 +10,8 @@ use std::net::Ipv6Addr;
 use probe_common::Endpoint;
 
 use super::resolver::Names;
-use crate::sink::RenderContext;
-use crate::sink::format::{
+use crate::output::RenderContext;
+use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
 use tcptop_core::snapshot::RowKey;

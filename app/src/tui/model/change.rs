@@ -1,7 +1,7 @@
 //! What the actions do to the model.
 
 use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, Prompt, View, mark};
-use crate::sink::tui::{Command, columns};
+use crate::tui::{Command, columns};
 use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
 use tcptop_core::table::PeerKey;
 

@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, List, ListState};
 
 use super::style;
-use crate::sink::tui::model::Model;
+use crate::tui::model::Model;
 use tcptop_core::snapshot::{FlowOrder, RowOrder};
 
 /// Wide enough for the longest name and the title.

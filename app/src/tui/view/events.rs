@@ -6,8 +6,8 @@ use ratatui::style::Style;
 
 use super::table::Grid;
 use super::{Shown, empty, rule, style};
-use crate::sink::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
-use crate::sink::tui::model::View;
+use crate::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
+use crate::tui::model::View;
 use tcptop_core::snapshot::{LogEntry, What};
 
 /// Draws a rule and as many events as fit.

@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use super::tui::model::Model;
-use super::tui::{Command, Screen};
 use super::writer::{LineWriter, Stopped, WhenFull};
 use super::{RenderContext, json, text};
 use crate::config::{Config, Output};
 use crate::error::Error;
+use crate::tui::model::Model;
+use crate::tui::{Command, Screen};
 use tcptop_core::snapshot::Snapshot;
 use tcptop_core::table::Event;
 

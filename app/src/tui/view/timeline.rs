@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Sparkline;
 
 use super::{rule, style};
-use crate::sink::format::{UNKNOWN, age, count, duration};
+use crate::output::format::{UNKNOWN, age, count, duration};
 use tcptop_core::snapshot::{Moment, Percentiles, Timeline};
 use tcptop_core::table::Verdict;
 use tcptop_core::table::history::SLOTS;

@@ -3,8 +3,8 @@
 use ratatui::text::Line;
 
 use super::{Shown, style};
-use crate::sink::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
-use crate::sink::tui::columns::Context;
+use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
+use crate::tui::columns::Context;
 use tcptop_core::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
 use tcptop_core::table::{FlowReport, Leg, Outcome, Role, Thresholds};
 

@@ -1,7 +1,7 @@
 //! The columns of the tables of flows: those of one row, and those of all.
 
 use super::{Column, Context, Side, Value};
-use crate::sink::format::UNKNOWN;
+use crate::output::format::UNKNOWN;
 use tcptop_core::snapshot::{FlowOrder, Group};
 use tcptop_core::table::{FlowReport, Leg, Role};
 

@@ -6,10 +6,10 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{Shown, style};
-use crate::sink::RenderContext;
-use crate::sink::format::{age, brief, brief_rate, clock, maybe_duration, percent};
-use crate::sink::tui::columns::{Context, shorten};
-use crate::sink::tui::model::Model;
+use crate::output::RenderContext;
+use crate::output::format::{age, brief, brief_rate, clock, maybe_duration, percent};
+use crate::tui::columns::{Context, shorten};
+use crate::tui::model::Model;
 use tcptop_core::snapshot::{Group, Snapshot};
 
 /// A filter is never left out: at least this much of it is shown.

@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Row as Cells, Table};
 
 use super::style;
-use crate::sink::tui::columns::{self, Column, Context, Side};
+use crate::tui::columns::{self, Column, Context, Side};
 
 /// A letter and the mark of the selected row; a space follows.
 const MARGIN: u16 = 2;

@@ -25,7 +25,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use super::columns::{self, Context};
 use super::layout::{Room, SMALLEST};
 use super::model::{Level, Model, Page, Place, View};
-use crate::sink::RenderContext;
+use crate::output::RenderContext;
 use tcptop_core::snapshot::{Selection, Snapshot};
 use tcptop_core::table::Thresholds;
 

@@ -5,9 +5,9 @@ use ratatui::layout::Rect;
 
 use super::table::Grid;
 use super::{Shown, style};
-use crate::sink::tui::columns::Column;
-use crate::sink::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
-use crate::sink::tui::model::Pane;
+use crate::tui::columns::Column;
+use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
+use crate::tui::model::Pane;
 use tcptop_core::snapshot::{Row, RowOrder};
 
 /// Draws titles and rows.

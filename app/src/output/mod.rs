@@ -7,7 +7,6 @@ pub mod outputs;
 mod queue;
 pub mod report;
 pub mod text;
-pub mod tui;
 pub mod writer;
 
 pub use format::RenderContext;

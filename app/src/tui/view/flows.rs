@@ -5,9 +5,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::table::Grid;
 use super::{Shown, empty, rule, style};
-use crate::sink::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
-use crate::sink::tui::columns::{Column, Context};
-use crate::sink::tui::model::Pane;
+use crate::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
+use crate::tui::columns::{Column, Context};
+use crate::tui::model::Pane;
 use tcptop_core::snapshot::{FlowOrder, Selection};
 use tcptop_core::table::{FlowReport, Outcome};
 

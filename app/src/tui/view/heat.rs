@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::histogram::{percentiles, scale};
 use super::{style, timeline};
-use crate::sink::format::count;
+use crate::output::format::count;
 use tcptop_core::snapshot::{Bar, Timeline};
 use tcptop_core::table::scale::{STEPS, begin_ns, step};
 

@@ -29,7 +29,7 @@ use self::job_control::{Job, Jobs};
 use self::main_loop::MainLoop;
 use self::model::Model;
 use self::terminal::TerminalSession;
-use super::RenderContext;
+use crate::output::RenderContext;
 use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
 
 /// How long the terminal may take to be restored when tcptop ends.

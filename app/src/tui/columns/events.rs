@@ -1,7 +1,7 @@
 //! The columns of what went wrong.
 
 use super::{Column, Context, Side, Value};
-use crate::sink::format::{UNKNOWN, duration};
+use crate::output::format::{UNKNOWN, duration};
 use tcptop_core::snapshot::{LogEntry, What};
 use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, Verdict};
 
