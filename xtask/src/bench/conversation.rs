@@ -140,7 +140,7 @@ impl Conversation {
             payload_len,
             timestamps: Timestamps { value, echo, present: self.clocks.is_some() },
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         };
         let flag = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));

@@ -107,7 +107,7 @@ impl Talk {
             payload_len,
             timestamps: Timestamps::default(),
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         };
         let counted = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));

@@ -192,7 +192,7 @@ fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Record
         payload_len,
         timestamps: Timestamps { value: 7, echo: 3, present: flow.timestamps },
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }

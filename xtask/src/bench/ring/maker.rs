@@ -134,7 +134,7 @@ impl Maker {
             payload_len,
             timestamps: Timestamps::default(),
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         };
         capture::packet(&segment, ETHERNET)
