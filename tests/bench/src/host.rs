@@ -4,7 +4,6 @@
 //! watched, for an instant over the one that is not, and so on. What else this machine and its neighbours do slows both
 //! alike: it has been seen to take a third away, for seconds.
 
-use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::thread;
@@ -17,7 +16,6 @@ use lab::{Cable, Place};
 use self::load::{Load, Run};
 use self::table::{Measured, Turn};
 use self::watcher::{Running, Told, Watcher};
-use crate::shell;
 
 mod load;
 mod table;
@@ -41,40 +39,10 @@ pub(crate) struct Args {
     /// Only measure: a ratio below its limit is no failure
     #[arg(long)]
     no_limits: bool,
-
-    /// Run what was built before: how this starts itself again as root
-    #[arg(long, hide = true)]
-    built: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.built {
-        // Here the parent is sudo. Should it be killed, nobody could end this from outside.
-        nix::sys::prctl::set_pdeathsig(lab::Signal::SIGTERM)?;
-        return measure(args);
-    }
-    if shell::on_path("tcpdump").is_empty() {
-        bail!(
-            "there is no tcpdump to compare with; get it by: apt-get install --no-install-recommends tcpdump"
-        );
-    }
-    let root = shell::is_root();
-    if !root {
-        shell::need_sudo("measuring in network namespaces")?;
-    }
-    shell::call(&mut shell::cargo(["build", "--release", "--package", "tcptop"]))?;
-    if root { measure(args) } else { shell::again_as_root("bench", &built_arguments(args)) }
-}
-
-fn built_arguments(args: &Args) -> Vec<OsString> {
-    let mut words: Vec<OsString> = ["bench", "host", "--built"].map(Into::into).into();
-    words.extend(["--rounds".into(), args.rounds.to_string().into()]);
-    words.extend(["--seconds".into(), args.seconds.to_string().into()]);
-    words.extend(args.no_limits.then(|| "--no-limits".into()));
-    words
-}
-
-fn measure(args: &Args) -> Result<()> {
+    lab::program::require(&["tcpdump"])?;
     let bench = Bench::new(args)?;
     let mut missed = Vec::new();
     for load in Load::ALL {
@@ -127,7 +95,7 @@ impl Bench {
             }
             Err(panic) => resume_unwind(panic),
         }
-        let tcptop = shell::target_dir()?.join("release/tcptop");
+        let tcptop = lab::tcptop::binary()?;
         Ok(Self { tcptop, time: Duration::from_secs_f64(args.seconds), load, watcher, apart })
     }
 
@@ -167,30 +135,6 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    fn parse(words: &[OsString]) -> Args {
-        let words = [&["host".into()], words].concat();
-        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).args
-    }
-
-    #[test]
-    fn root_gets_all_arguments() {
-        let words = ["--rounds", "3", "--seconds", "0.25", "--no-limits"].map(Into::into);
-        for words in [&words[..], &words[..2], &[]] {
-            let args = parse(words);
-            let again = parse(&built_arguments(&args)[2..]);
-            assert!(again.built && !args.built);
-            assert_eq!((again.rounds, again.seconds), (args.rounds, args.seconds));
-            assert_eq!(again.no_limits, args.no_limits);
-        }
-    }
 
     #[test]
     fn a_watcher_that_is_not_attached_is_found_out() {

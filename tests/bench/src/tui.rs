@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::program;
 use super::stats::{Spread, count};
-use crate::shell;
+use crate::cargo;
 
 /// Pictures a second.
 const RATE: f64 = 4.0;
@@ -55,8 +55,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    shell::call(&mut shell::cargo(["build", "--release", "--package", "tcptop", "--example", "frames"]))?;
-    let example = shell::target_dir()?.join("release/examples/frames");
+    let build = ["build", "--release", "--package", "tcptop", "--example", "frames"];
+    let status = cargo(&build).status().context("cannot start cargo")?;
+    ensure!(status.success(), "`cargo build` ended with {status}");
+    let example = lab::tcptop::binary()?.with_file_name("examples").join("frames");
     let mut measured: Vec<Vec<Run>> = vec![Vec::new(); LOOKS.len()];
     for round in 1..=args.rounds {
         eprintln!("bench: round {round} of {}", args.rounds);

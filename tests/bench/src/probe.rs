@@ -4,15 +4,12 @@ mod cases;
 mod chain;
 mod programs;
 
-use std::env;
-
 use anyhow::{Result, bail};
 
 use self::cases::{Case, SMALL};
 use self::chain::Chain;
 use self::programs::Programs;
 use super::stats::Spread;
-use crate::shell;
 
 /// As many flows as tcptop remembers when it is not asked for another number.
 const FLOWS: u32 = 65_536;
@@ -54,10 +51,6 @@ impl Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !shell::is_root() {
-        shell::need_sudo("loading kernel programs")?;
-        return shell::again_as_root("bench", &env::args_os().skip(1).collect::<Vec<_>>());
-    }
     let (mut programs, mut small) = (Programs::load(FLOWS)?, Programs::load(SMALL)?);
     let mut cases = Case::all();
     cases.retain(|case| case.name.contains(&args.only));

@@ -1,7 +1,6 @@
 //! `cargo xtask bench ring`: what becomes of records from the kernel, in a running tcptop: whether all arrive, how often
 //! it is woken for them, and how late they are when hardly any come.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +13,6 @@ use lab::{Namespace, Place, Tcptop};
 
 use self::maker::Maker;
 use super::stats::{Spread, count};
-use crate::shell;
 
 mod maker;
 
@@ -48,21 +46,9 @@ pub(crate) struct Args {
     /// Only measure: a limit that is missed is no failure
     #[arg(long)]
     no_limits: bool,
-
-    /// Run what was built before: how this starts itself again as root
-    #[arg(long, hide = true)]
-    built: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if !args.built {
-        shell::call(&mut shell::cargo(["build", "--release", "--package", "tcptop"]))?;
-        if !shell::is_root() {
-            shell::need_sudo("loading kernel programs")?;
-            let words = env::args_os().skip(1).chain(["--built".into()]);
-            return shell::again_as_root("bench", &words.collect::<Vec<_>>());
-        }
-    }
     let bench = Bench::new(Duration::from_secs(args.seconds))?;
     let mut table = Table::default();
     for round in 1..=args.rounds {
@@ -92,7 +78,7 @@ struct Storm {
 
 impl Bench {
     fn new(time: Duration) -> Result<Self> {
-        let tcptop = shell::target_dir()?.join("release/tcptop");
+        let tcptop = lab::tcptop::binary()?;
         let processors = allowed().context("cannot tell on which processors this may run")?;
         let (last, others) = processors.split_last().context("this runs on some processor")?;
         let readers = if others.is_empty() { &processors } else { others };

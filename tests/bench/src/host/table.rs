@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::load::{Load, Run};
 use super::watcher::{Told, Watcher};
-use crate::bench::stats::{Spread, count};
+use crate::stats::{Spread, count};
 
 pub(super) const LEGEND: &str = "\
 ratio: of the rate without; its median is held against the limit

@@ -1,7 +1,10 @@
 //! `cargo xtask bench`: tcptop measured against its limits.
 
-use anyhow::Result;
-use clap::Subcommand;
+use std::env;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
 
 mod conversation;
 mod host;
@@ -14,8 +17,10 @@ mod table;
 mod traffic;
 mod tui;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
+/// Measure tcptop, and fail where it misses its limits
+#[derive(Parser)]
+#[command(name = "bench", bin_name = "cargo xtask bench", disable_help_subcommand = true)]
+struct Args {
     #[command(subcommand)]
     bench: Bench,
 }
@@ -36,13 +41,21 @@ enum Bench {
     Table(table::Args),
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    match &args.bench {
+fn main() -> ExitCode {
+    let args = Args::parse();
+    lab::program::run(|| match &args.bench {
         Bench::Host(args) => host::run(args),
         Bench::Probe(args) => probe::run(args),
         Bench::Replay(args) => replay::run(args),
         Bench::Tui(args) => tui::run(args),
         Bench::Ring(args) => ring::run(args),
         Bench::Table(args) => table::run(args),
-    }
+    })
+}
+
+/// The cargo that built this, in the caller's folder, which is in the workspace.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.args(arguments);
+    command
 }

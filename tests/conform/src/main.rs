@@ -5,17 +5,16 @@
 //! [`reason::Reason`] says why, and its condition is checked on the packets.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
 
-use crate::shell;
 use bench::Bench;
 use capture::Capture;
 use compare::{Ledger, View};
@@ -53,8 +52,10 @@ const LEAST_RETRANSMITS: u64 = 3_000;
 /// Of what either tells, the other tells this share at the least, whatever the reason for the rest.
 const LEAST_SHARE: f64 = 0.99;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
+/// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
+#[derive(Parser)]
+#[command(name = "conform", bin_name = "cargo xtask conform")]
+struct Args {
     /// Keep the captures in this folder; they are removed else, unless something disagrees
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -70,42 +71,14 @@ pub(crate) struct Args {
     /// Instead: watch an interface by tcptop and tcpdump at once, and compare their times; wants an idle machine
     #[arg(long)]
     live: bool,
-
-    /// Run what was built before: how this starts itself again as root
-    #[arg(long, hide = true)]
-    built: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.built {
-        // Here the parent is sudo. Should it be killed, nobody could end this from outside.
-        nix::sys::prctl::set_pdeathsig(lab::Signal::SIGTERM)?;
-        return compare_all(args);
-    }
-    let missing = ["tshark", "tcpdump"].into_iter().filter(|tool| shell::on_path(tool).is_empty());
-    let missing: Vec<&str> = missing.collect();
-    if !missing.is_empty() {
-        let names = missing.join(" ");
-        bail!("missing: {names}; get it by: apt-get install --no-install-recommends {names}");
-    }
-    let root = shell::is_root();
-    if !root {
-        shell::need_sudo("capturing in network namespaces")?;
-    }
-    shell::call(&mut shell::cargo(["build", "--package", "tcptop"]))?;
-    if root { compare_all(args) } else { shell::again_as_root("conform", &built_arguments(args)) }
-}
-
-fn built_arguments(args: &Args) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec!["conform".into(), "--built".into()];
-    words.extend(["--seed".into(), args.seed.to_string().into()]);
-    words.extend(args.live.then(|| "--live".into()));
-    for (option, value) in
-        [("--keep", args.keep.as_ref().map(Into::into)), ("--only", args.only.as_ref().map(Into::into))]
-    {
-        words.extend(value.map(|value: OsString| [option.into(), value]).into_iter().flatten());
-    }
-    words
+fn main() -> ExitCode {
+    let args = Args::parse();
+    lab::program::run(|| {
+        lab::program::require(&["tshark", "tcpdump"])?;
+        compare_all(&args)
+    })
 }
 
 fn compare_all(args: &Args) -> Result<()> {
@@ -246,26 +219,8 @@ fn shortfalls(scene: &Scene, seen: &BTreeMap<tally::Seen, u64>, ledger: &Ledger)
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, Scene, built_arguments, reason::Reason, scenes};
-    use clap::Parser;
+    use super::{Scene, reason::Reason, scenes};
     use std::collections::BTreeSet;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    #[test]
-    fn root_gets_all_arguments() {
-        let words = ["conform", "--keep", "some where", "--only", "lost", "--seed", "7"];
-        let args = Line::try_parse_from(words).unwrap().args;
-        let again = Line::try_parse_from(built_arguments(&args)).unwrap().args;
-        assert!(again.built && !args.built);
-        assert_eq!((again.keep, again.only, again.seed), (args.keep, args.only, args.seed));
-        let live = Line::try_parse_from(["conform", "--live"]).unwrap().args;
-        assert!(Line::try_parse_from(built_arguments(&live)).unwrap().args.live);
-    }
 
     /// A reason that no scene has to show could be there for nothing.
     #[test]

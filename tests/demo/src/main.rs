@@ -8,18 +8,18 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use lab::{Link, NEAR, Signal};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::signal::unix::{Signal as Told, SignalKind, signal};
 
-use crate::shell;
 use traffic::Traffic;
 
 mod peers;
@@ -32,8 +32,10 @@ const UNATTENDED: &str = "10s";
 /// How long tcptop may take to end when it was told to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
+/// Show tcptop at work on a network of its own, as root
+#[derive(Parser)]
+#[command(name = "demo", bin_name = "cargo xtask demo")]
+struct Args {
     /// Stop after this time, such as 30s; without a terminal 10s are the default
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<String>,
@@ -42,43 +44,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Run what was built before: how the demo starts itself again as root
-    #[arg(long, hide = true)]
-    built: bool,
-
     /// Further arguments for tcptop
     #[arg(last = true, value_name = "TCPTOP")]
     tcptop: Vec<OsString>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.built {
-        // Here the parent is sudo. Should it be killed, nobody could end this from outside.
-        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?;
-        return show(args);
-    }
-    let root = shell::is_root();
-    if !root {
-        shell::need_sudo("making a network for the demo")?;
-    }
-    eprintln!("demo: building tcptop (release; the first time takes a minute or two)");
-    shell::call(&mut shell::cargo(["build", "--release", "--package", "tcptop"]))?;
-    if root { show(args) } else { shell::again_as_root("demo", &built_arguments(args)) }
-}
-
-fn built_arguments(args: &Args) -> Vec<OsString> {
-    let mut words: Vec<OsString> = ["demo", "--built", "--seed"].map(Into::into).into();
-    words.push(args.seed.to_string().into());
-    if let Some(duration) = &args.duration {
-        words.extend(["--duration".into(), duration.into()]);
-    }
-    words.push("--".into());
-    words.extend(args.tcptop.iter().cloned());
-    words
+fn main() -> ExitCode {
+    let args = Args::parse();
+    lab::program::run(|| show(&args))
 }
 
 fn show(args: &Args) -> Result<()> {
-    let tcptop = shell::target_dir()?.join("release/tcptop");
+    let tcptop = lab::tcptop::binary()?;
     let watched = io::stdout().is_terminal() && !is_dumb(env::var_os("TERM"));
     let arguments = tcptop_arguments(args, watched);
     let link = Link::new(peers::script(args.seed)).context("cannot make the demo's network")?;
@@ -191,16 +168,9 @@ fn duration(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
 
     fn parse(words: &[&str]) -> Args {
-        Line::try_parse_from([&["demo"], words].concat()).unwrap_or_else(|error| panic!("{error}")).args
+        Args::try_parse_from([&["demo"], words].concat()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn tcptop(words: &[&str], watched: bool) -> String {
@@ -221,15 +191,6 @@ mod tests {
         assert_eq!(tcptop(&["--", "--duration=2s"], false), "near0 --text --report --duration=2s");
         assert_eq!(tcptop(&["--", "--json", "--count", "5"], false), "near0 --json --count 5");
         assert_eq!(tcptop(&["--", "--slow", "5ms"], true), "near0 --slow 5ms");
-    }
-
-    #[test]
-    fn root_gets_all_arguments() {
-        let args = parse(&["--seed", "7", "--duration", "3s", "--", "--json", "--", "lo"]);
-        let again =
-            parse(&built_arguments(&args)[1..].iter().map(|w| w.to_str().unwrap()).collect::<Vec<_>>());
-        assert!(again.built && !args.built);
-        assert_eq!((again.seed, again.duration, again.tcptop), (args.seed, args.duration, args.tcptop));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::stats::{Spread, count};
-use crate::shell;
+use crate::cargo;
 
 /// At so many flows there is a limit: the least records in a second of one processor's time.
 const LIMIT: (u64, f64) = (65_536, 2_000_000.0);
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let rounds = args.rounds.to_string();
     let words = ["bench", "--package", "tcptop", "--bench", "records", "--", "--rounds", &rounds];
-    let mut child = shell::cargo(words).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut child = cargo(&words).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("the output is piped")?;
     let mut measured: Vec<(u64, Vec<f64>)> = Vec::new();
     for line in BufReader::new(output).lines() {

@@ -11,7 +11,6 @@ use lab::Object;
 use super::program::{self, Observed};
 use super::stats::{Spread, count, seconds};
 use super::traffic::{self, Contents};
-use crate::shell;
 
 /// How many times faster than tshark tcptop is to be at the least.
 const LIMIT: f64 = 20.0;
@@ -36,13 +35,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if shell::on_path("tshark").is_empty() {
-        bail!(
-            "there is no tshark to compare with; it is Debian's package `tshark`, elsewhere often `wireshark-cli`"
-        );
-    }
-    shell::call(&mut shell::cargo(["build", "--release", "--package", "tcptop"]))?;
-    let tcptop = shell::target_dir()?.join("release/tcptop");
+    lab::program::require(&["tshark"])?;
+    let tcptop = lab::tcptop::binary()?;
     eprintln!("bench: writing a capture of {} packets", count(args.packets));
     let (capture, contents) = Capture::write(args)?;
 
@@ -105,9 +99,7 @@ struct Capture {
 
 impl Capture {
     fn write(args: &Args) -> Result<(Self, Contents)> {
-        let folder = shell::target_dir()?.join("bench");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let path = folder.join(format!("replay-{}.pcap", std::process::id()));
+        let path = lab::tcptop::binary()?.with_file_name(format!("bench-{}.pcap", std::process::id()));
         let this = Self { path };
         let written = || format!("cannot write {}", this.path.display());
         let mut file = BufWriter::new(File::create(&this.path).with_context(written)?);
