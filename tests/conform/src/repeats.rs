@@ -9,7 +9,7 @@ use super::reason::Reason;
 use super::story::Story;
 use super::tshark::{ACK, Capture, FIN, Frame, SYN, Verdict};
 
-/// A hole that is filled this soon was no loss where the round-trip time is not known (hard case 25).
+/// A hole that is filled this soon was no loss where the round-trip time is not known (hard case `reordering`).
 const UNKNOWN_RTT_US: u64 = 3_000;
 /// What tshark takes for the first round trip where it has not seen one.
 const TSHARK_UNKNOWN_RTT_NS: u64 = 3_000_000;
