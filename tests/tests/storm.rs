@@ -54,8 +54,8 @@ fn settle(namespace: &Namespace) {
     }
 }
 
-/// Hard cases 28 and 29: the reader is stopped, the ring overflows, and afterwards what was read and what
-/// was lost are together what happened.
+/// Hard cases `full-ring` and `stalled-reader`: the reader is stopped, the ring overflows, and afterwards what was
+/// read and what was lost are together what happened.
 #[test]
 fn what_the_ring_cannot_hold_is_counted_by_kind() {
     if !lab::require_root() {

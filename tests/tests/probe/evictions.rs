@@ -204,7 +204,7 @@ fn the_ended_give_way_first_and_then_the_half_open() {
     });
 }
 
-/// Hard case 23: in a flood of SYNs each takes the slot of one before, and no connection that is open gives way.
+/// Hard case `syn-flood`: each SYN of a flood evicts an earlier one of it, and no open connection is evicted.
 #[test]
 fn a_flood_takes_the_places_of_its_own() {
     when_full(|full| {
