@@ -111,8 +111,8 @@ impl Handshake<'_> {
     }
 }
 
-/// Hard case 20: 16 services of one address and every port of one client. The sums of such ports' hashes collide
-/// by structure, not by chance; whatever the hash, no flow may get the time of another.
+/// Hard case `hash-collisions`: 16 services of one address and every port of one client. The sums of such ports'
+/// hashes collide by structure, not by chance; whatever the hash, no flow may get the time of another.
 #[test]
 fn flows_that_differ_in_ports_only_are_never_mixed_up() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));

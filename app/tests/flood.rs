@@ -49,8 +49,8 @@ fn packets() -> Vec<Record> {
     packets
 }
 
-/// Hard case 16: established flows are untouched, handshakes between the forged SYNs are timed as ever, and what
-/// gives way is told and counted.
+/// Hard case `syn-flood`: established flows are untouched, handshakes between the forged SYNs are timed as ever, and
+/// what gives way is told and counted.
 #[test]
 fn real_connections_go_through_a_flood() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("flood.pcapng");

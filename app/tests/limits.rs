@@ -17,7 +17,7 @@ fn establish(watched: &mut Watched, port: u16) {
     watched.see([connection.syn(at(0)), connection.syn_ack(at(10)), connection.ack(at(11))]);
 }
 
-/// Hard case 16, as far as the table goes: pending flows give way before those that are up.
+/// Hard case `syn-flood`, as far as the table goes: pending flows give way before those that are up.
 #[test]
 fn a_flood_of_syns_leaves_established_flows_alone() {
     let mut watched = Watched::with_room(100);

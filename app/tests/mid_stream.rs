@@ -52,7 +52,7 @@ fn only(watched: &mut Watched) -> FlowReport {
     flow.clone()
 }
 
-/// Hard case 15: whoever sent first, it is told which end is this host's.
+/// Hard case `mid-stream`: whoever sent first, it is told which end is this host's.
 #[test]
 fn it_is_known_with_its_ends_and_without_a_latency() {
     let (here, there) = (v6("2001:db8::1", 443), v6("2001:db8::9", 51_000));
@@ -147,7 +147,8 @@ fn connections_of_before_take_the_place_of_none() {
     assert_eq!(counted(&mut watched), (30, 0), "each that has room is counted once");
 }
 
-/// Hard case 16: what this host has sent data in outlasts a flood; what only came from outside may be forged itself.
+/// Hard case `syn-flood`: what this host has sent data in outlasts a flood; what only came from outside may be forged
+/// itself.
 #[test]
 fn a_flood_leaves_those_alone_that_this_host_sends_in() {
     let mut watched = Watched::with_room(100);

@@ -48,7 +48,7 @@ fn a_server_waits_for_the_client_leg() {
     assert_eq!(report.peer.service, v6("2001:db8::9", 8_080));
 }
 
-/// Hard case 15.
+/// Hard case `mid-stream`.
 #[test]
 fn a_connection_from_before_has_no_latency() {
     let connection = client();
@@ -62,7 +62,7 @@ fn a_connection_from_before_has_no_latency() {
     assert_eq!(close.peer.service, v4(10, 0, 0, 2, 443), "the lower port is taken for the service");
 }
 
-/// Hard case 19.
+/// Hard case `port-reuse`.
 #[test]
 fn a_new_isn_on_the_same_ports_is_another_connection() {
     let first = client();

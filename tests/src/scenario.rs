@@ -1,13 +1,13 @@
 //! Handshakes in data files: the packets that pass, and the objects that must come of them.
 //!
-//! Each file in `tests/scenarios/` is one scenario (TOML). What the fields mean is said at [`Scenario`],
-//! [`Packet`] and [`Expected`].
+//! Each file in `tests/scenarios/` is one scenario (TOML). Its folder is named after the hard case that it is about
+//! (`docs/hard-cases.md`). The fields are explained at [`Scenario`], [`Packet`] and [`Expected`].
 
 mod expect;
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use probe_common::segment::mapped;
@@ -29,11 +29,12 @@ const ELSEWHERE: u16 = 49_999;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// The file's name, without its ending.
+    /// Folder and file name, such as `port-reuse/stale-fin`.
     #[serde(skip)]
     pub name: String,
-    /// Numbers of the hard cases that it is about.
-    pub hard_cases: Vec<u32>,
+    /// Names of other hard cases that it is about, beside that of its folder.
+    #[serde(default)]
+    pub also: Vec<String>,
     /// What it shows, in a sentence.
     pub shows: String,
     /// Where the packets are seen.
@@ -142,25 +143,41 @@ impl Variant {
 /// Every scenario, by name.
 ///
 /// # Errors
-/// When a file cannot be read, or says what no scenario says.
+/// When a file cannot be read, is not a scenario, or is in no folder named after a hard case.
 pub fn all() -> Result<Vec<Scenario>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let mut scenarios = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry?.path();
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut scenario: Scenario = toml::from_str(&text).with_context(|| path.display().to_string())?;
-        scenario.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        for packet in &scenario.packets {
-            flags(&packet.is).with_context(|| path.display().to_string())?;
+    for folder in list(&root)? {
+        for path in list(&folder)? {
+            let name = path.strip_prefix(&root).expect("it is listed there").with_extension("");
+            let mut scenario = read(&path).with_context(|| path.display().to_string())?;
+            scenario.name = name.to_string_lossy().into_owned();
+            scenarios.push(scenario);
         }
-        scenarios.push(scenario);
     }
     scenarios.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(scenarios)
 }
 
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn read(path: &Path) -> Result<Scenario> {
+    let scenario: Scenario = toml::from_str(&fs::read_to_string(path)?)?;
+    for packet in &scenario.packets {
+        flags(&packet.is)?;
+    }
+    Ok(scenario)
+}
+
 impl Scenario {
+    /// Names of the hard cases that it is about, that of its folder first.
+    pub fn hard_cases(&self) -> impl Iterator<Item = &str> {
+        self.name.split('/').take(1).chain(self.also.iter().map(String::as_str))
+    }
+
     /// The packets, as segments on their way; what is neither SYN, RST nor FIN is called an ACK.
     #[must_use]
     pub fn records(&self, variant: Variant) -> Vec<Record> {
@@ -232,7 +249,7 @@ impl Scenario {
             payload_len: packet.payload,
             timestamps: Timestamps { value, echo, present: packet.ts.is_some() },
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

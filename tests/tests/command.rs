@@ -47,7 +47,7 @@ fn an_unknown_interface_lists_those_there_are() {
     let output = tcptop(&here, &["eth7"]);
     assert_failed(&output, 4, &["no interface `eth7`", "lo", "uplink0"]);
     assert!(!output.stderr.contains("interval"), "{}", output.stderr);
-    // Hard case 33: a name on the command line comes from anywhere.
+    // Hard case `escape-sequences`: a name on the command line comes from anywhere.
     let output = tcptop(&here, &["\u{1b}[31m"]);
     assert_failed(&output, 4, &["\\u{1b}[31m"]);
     assert!(!output.stderr.contains('\u{1b}'), "{:?}", output.stderr);
@@ -106,8 +106,8 @@ fn help_and_version() {
     }
 }
 
-/// Hard case 34, for somebody who is not root. The binary is copied, because the folder that it was built into may
-/// be closed to others.
+/// Hard case `missing-privileges`, for somebody who is not root. The binary is copied, because the folder that it was
+/// built into may be closed to others.
 #[test]
 fn without_root_the_capabilities_and_the_command_are_named() {
     if !lab::require_root() {
@@ -151,7 +151,8 @@ fn without(namespace: &Namespace, capabilities: &'static [u8]) -> Tcptop {
     Tcptop::spawn_command(namespace, command).expect("it starts")
 }
 
-/// Hard case 34: of several capabilities, the missing one is named; and what tcptop asks for is enough.
+/// Hard case `missing-privileges`: of several capabilities, the missing one is named; and what tcptop asks for is
+/// enough.
 #[test]
 fn the_missing_capability_is_named() {
     if !lab::require_root() {
@@ -209,7 +210,7 @@ fn no_default_route_lists_what_could_be_named() {
     assert_failed(&output, 4, &["no default route", "name one", "lo"]);
 }
 
-/// Hard case 9: connections are told apart by interface.
+/// Hard case `several-interfaces`: connections are told apart by interface.
 #[test]
 fn several_interfaces() {
     if !lab::require_root() {
@@ -233,7 +234,7 @@ fn several_interfaces() {
     }
 }
 
-/// Hard case 30.
+/// Hard case `interface-changes`.
 #[test]
 fn an_interface_that_goes_away_ends_the_run_with_its_summary() {
     if !lab::require_root() {
@@ -254,7 +255,7 @@ fn an_interface_that_goes_away_ends_the_run_with_its_summary() {
     assert_eq!((summary.kind(), summary.number("established")), ("summary", Some(5)), "{summary:?}");
 }
 
-/// Hard case 30: of several, the others are still watched.
+/// Hard case `interface-changes`: of several, the others are still watched.
 #[test]
 fn one_of_several_interfaces_goes_away() {
     if !lab::require_root() {

@@ -28,7 +28,7 @@ fn of_kind<'o>(objects: &'o [Object], kind: &str) -> Vec<&'o Object> {
     objects.iter().filter(|object| object.kind() == kind).collect()
 }
 
-/// Hard cases 8 (loopback shows each packet twice) and 28 (what is lost is counted: nothing).
+/// Hard cases `loopback` (each packet passes twice) and `full-ring` (no record is missed).
 #[test]
 fn two_thousand_connections_are_two_thousand_handshakes() {
     if !lab::require_root() {
@@ -72,7 +72,7 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
     assert!(summary.number("records") >= Some(3 * CONNECTIONS as u64), "{summary:?}");
 }
 
-/// Hard case 18: a socket connected to itself opens at once from both ends, which are one.
+/// Hard case `self-connect`: a socket connected to itself opens at once from both ends, which are one.
 #[test]
 fn a_socket_connected_to_itself_is_one_handshake() {
     if !lab::require_root() {

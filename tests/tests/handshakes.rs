@@ -121,7 +121,7 @@ fn both_roles_and_families_over_ethernet() {
     }
 }
 
-/// Hard case 7.
+/// Hard case `no-link-layer`.
 #[test]
 fn both_roles_and_families_without_a_link_layer() {
     if lab::require_root() {
@@ -129,7 +129,7 @@ fn both_roles_and_families_without_a_link_layer() {
     }
 }
 
-/// Hard case 21.
+/// Hard case `resets`.
 #[test]
 fn refused_by_a_peer_and_by_this_host() {
     if !lab::require_root() {
@@ -206,7 +206,7 @@ fn an_attempt_that_is_pending_at_the_end() {
     assert_eq!((pending.number("tries"), pending.number("rtt_ns")), (Some(1), None), "{pending:?}");
 }
 
-/// Hard case 23: this host answers, and what completes the handshake never comes.
+/// Hard case `half-open`: this host answers, and what completes the handshake never comes.
 #[test]
 fn half_open() {
     if !lab::require_root() {
@@ -247,7 +247,7 @@ fn with_a_loss(lost: Match, timestamps: &str) -> Object {
     handshake
 }
 
-/// Hard case 11.
+/// Hard case `answered-syn`.
 #[test]
 fn timestamps_tell_which_syn_was_answered() {
     if !lab::require_root() {
@@ -271,7 +271,7 @@ fn assert_bounds(ambiguous: &Object, least_ns: u64) {
     assert!((RETRY_NS + ROUND_TRIP_NS..RETRY_NS + WORST_NS).contains(&most), "{ambiguous:?}");
 }
 
-/// Hard case 12.
+/// Hard case `ambiguous-handshake`.
 #[test]
 fn without_timestamps_only_bounds_are_known() {
     if lab::require_root() {
@@ -279,9 +279,9 @@ fn without_timestamps_only_bounds_are_known() {
     }
 }
 
-/// Hard case 12: with timestamps, Linux echoes the first SYN that it took, also when it answers the second.
-/// Its own timer repeats the SYN-ACK at about that time, too: then the last SYN is no lower bound of a round
-/// trip.
+/// Hard case `ambiguous-handshake`: with timestamps, Linux echoes the first SYN that it took, also when it answers
+/// the second. Its own timer repeats the SYN-ACK at about that time, too: then the last SYN is no lower bound of a
+/// round trip.
 #[test]
 fn a_lost_syn_ack_leaves_only_bounds() {
     if lab::require_root() {
@@ -289,7 +289,7 @@ fn a_lost_syn_ack_leaves_only_bounds() {
     }
 }
 
-/// Hard case 15.
+/// Hard case `mid-stream`.
 #[test]
 fn a_connection_that_was_there_before_has_no_latency() {
     if !lab::require_root() {
@@ -315,7 +315,7 @@ fn exchange(stream: &mut TcpStream) {
     stream.read_exact(&mut [0; 5]).expect("the echo");
 }
 
-/// Hard case 19: the second connection has the ports of the first.
+/// Hard case `port-reuse`: the second connection has the ports of the first.
 #[test]
 fn a_port_used_again_is_a_new_flow() {
     if !lab::require_root() {

@@ -69,7 +69,7 @@ fn peak_kib(child: &Child) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Hard case 16 bounds what attackers can cost; this is what a busy server costs.
+/// Hard case `syn-flood` bounds what attackers can cost; this is what a busy server costs.
 #[test]
 fn many_flows_and_peers_stay_within_the_bound() {
     if !lab::require_root() {

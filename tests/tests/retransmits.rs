@@ -206,7 +206,7 @@ fn assert_received(told: &Told<'_>, Counted { near, far, .. }: &Counted) {
     assert!(bytes.contains(&number(close, "received_bytes")), "{close:?} {near:?} {far:?}");
 }
 
-/// Hard case 27, and what this host sends again: the wire loses it behind the hook.
+/// Hard case `tail-loss-probes`, and what this host sends again: the wire loses it behind the hook.
 fn sent_again(sack: bool, offloads: bool) {
     if !lab::require_root() {
         return;
@@ -248,8 +248,9 @@ fn what_this_host_sends_again_without_sack_and_offloads() {
     sent_again(false, false);
 }
 
-/// Hard case 25: what the far side sends again fills a hole that opened here, more than a round trip before. What comes
-/// sooner than the handshake's round-trip time is taken for overtaken, so there may be less of it; never more.
+/// Hard case `reordering`: what the far side sends again fills a hole that opened here, more than a round trip
+/// before. What comes sooner than the handshake's round-trip time is taken for overtaken, so there may be less of it;
+/// never more.
 fn sent_again_to_this_host(sack: bool) {
     if !lab::require_root() {
         return;
@@ -286,7 +287,8 @@ fn what_is_sent_again_to_this_host_without_sack() {
     sent_again_to_this_host(false);
 }
 
-/// Hard case 10: a pair of interfaces hands packets of many segments over as they are, on any processor.
+/// Hard case `segmentation-offload`: a pair of interfaces hands packets of many segments over as they are, on any
+/// processor.
 fn over_a_pair(offloads: bool) {
     if !lab::require_root() {
         return;
@@ -319,8 +321,8 @@ fn what_passes_in_small_packets() {
     over_a_pair(false);
 }
 
-/// Hard case 15: of connections that were open before, what they send since is told when they are closed, and counted
-/// when they are not.
+/// Hard case `mid-stream`: of connections that were open before, what they send since is told when they are closed,
+/// and counted when they are not.
 #[test]
 fn what_connections_from_before_send() {
     if !lab::require_root() {

@@ -34,7 +34,7 @@ fn data() -> Vec<u8> {
         payload_len: 100,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     };
     capture::packet(&segment, 1)
@@ -54,8 +54,8 @@ fn settle(namespace: &Namespace) {
     }
 }
 
-/// Hard cases 28 and 29: the reader is stopped, the ring overflows, and afterwards what was read and what
-/// was lost are together what happened.
+/// Hard cases `full-ring` and `stalled-reader`: the reader is stopped, the ring overflows, and afterwards what was
+/// read and what was lost are together what happened.
 #[test]
 fn what_the_ring_cannot_hold_is_counted_by_kind() {
     if !lab::require_root() {

@@ -1,4 +1,4 @@
-//! Hard case 32: other programs in the TCX chain, before and behind ours, see every packet; and so do we.
+//! Hard case `tcx-chain`: other programs in the TCX chain, before and behind ours, see every packet; and so do we.
 
 mod tally;
 

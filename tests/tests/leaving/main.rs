@@ -1,5 +1,5 @@
-//! Hard case 31: however tcptop ends, nothing stays attached, the terminal is as it was, and the exit code says
-//! what happened.
+//! Hard case `clean-exit`: however tcptop ends, nothing stays attached, the terminal is as it was, and the exit code
+//! says what happened.
 
 mod terminal;
 
@@ -211,7 +211,8 @@ fn a_full_disk_is_told() {
     assert_nothing_attached(&namespace, "lo");
 }
 
-/// Hard case 29: nobody reads what is written, and yet every handshake is counted; and told, once somebody does.
+/// Hard case `stalled-reader`: nobody reads what is written, and yet every handshake is counted; and told, once
+/// somebody does.
 #[test]
 fn output_that_nobody_reads_does_not_stop_the_probe() {
     if !lab::require_root() {

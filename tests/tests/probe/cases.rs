@@ -74,7 +74,7 @@ fn kinds(family: Family) -> Vec<Case> {
     all.flat_map(|(name, packet, want)| packets(name, &[(packet, want)])).collect()
 }
 
-/// Hard case 5, and where the timestamps are found.
+/// Hard case `malformed-packets`, and where the timestamps are found.
 fn tcp_options(family: Family) -> Vec<Case> {
     let stamps = timestamps(0xdead_beef, 0x0102_0304);
     let linux = [&[2, 4, 5, 0xb4, 4, 2][..], &stamps, &[1, 3, 3, 7]].concat();
@@ -121,7 +121,7 @@ fn tcp_options(family: Family) -> Vec<Case> {
     cases
 }
 
-/// Hard case 5: lengths that lie.
+/// Hard case `malformed-packets`: lengths that lie.
 fn lengths(family: Family) -> Vec<Case> {
     let mut cases = Vec::new();
     let malformed = || Want::Unparsed(Unparsed::Malformed);
@@ -141,7 +141,7 @@ fn lengths(family: Family) -> Vec<Case> {
     let mut long = syn(family).packet();
     long[at + 1] += 1;
     cases.extend(packets("longer than the frame", &[(long, Want::Unparsed(Unparsed::Truncated))]));
-    // Hard case 10: a super-packet that the length field has no room for.
+    // Hard case `segmentation-offload`: a super-packet that the length field has no room for.
     let mut unlimited = syn(family).payload(10).packet();
     unlimited[at..at + 2].fill(0);
     let want = syn(family).payload(10).record(Kind::Syn);
@@ -149,7 +149,7 @@ fn lengths(family: Family) -> Vec<Case> {
     cases
 }
 
-/// Hard case 6: tags in the packet itself.
+/// Hard case `vlan-tags`: tags in the packet itself.
 fn vlan(family: Family) -> Vec<Case> {
     let spec = syn(family).options(&timestamps(1, 2)[..]).payload(1);
     let spec = Spec { options: [&spec.options[..], &[1, 1]].concat(), ..spec };
@@ -163,7 +163,7 @@ fn vlan(family: Family) -> Vec<Case> {
     ]
 }
 
-/// Hard cases 1 and 2.
+/// Hard cases `ipv4-options` and `fragments`.
 fn ipv4_headers() -> Vec<Case> {
     let spec = syn(Family::V4).options(&[2, 4, 5, 0xb4]).payload(7);
     let mut cases = Vec::new();
@@ -191,7 +191,7 @@ fn ipv4_headers() -> Vec<Case> {
     cases
 }
 
-/// Hard case 3, and 2 for IPv6.
+/// Hard cases `ipv6-extension-headers` and `fragments`.
 fn ipv6_headers() -> Vec<Case> {
     let spec = syn(Family::V6).options(&[2, 4, 5, 0xb4]).payload(7);
     let [hop, routing, destination] =

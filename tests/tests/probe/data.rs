@@ -69,7 +69,7 @@ fn counted(open: &Open) -> Vec<Case> {
             told(&open.back(58, 3).flags(FIN | ACK), Kind::Fin).volumes(volume(3, 60, 0), volume(2, 300, 0)),
         ],
     );
-    // Hard case 10.
+    // Hard case `segmentation-offload`.
     let bulk = open.data(1, 3_000).segments(3);
     case(
         "a super-packet counts as its segments",
@@ -94,7 +94,7 @@ fn counted(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case 24: what has passed and passes again.
+/// Hard case `keep-alives-and-window-probes`: what has passed and passes again.
 fn again(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
@@ -145,7 +145,7 @@ fn again(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case 26: what looks like data sent again, and is none.
+/// Hard case `sequence-space`: what looks like data sent again, and is none.
 fn probes(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
@@ -188,7 +188,7 @@ fn probes(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case 27: both volumes are told at the end, and a FIN that is repeated is known as such.
+/// Hard case `tail-loss-probes`: both volumes are told at the end, and a FIN that is repeated is known as such.
 fn ends(open: &Open) -> Vec<Case> {
     let (out, back) = (volume(1, 100, 0), volume(1, 30, 0));
     let mut cases = Vec::new();
@@ -235,7 +235,7 @@ fn ends(open: &Open) -> Vec<Case> {
 /// Two seconds of a clock that counts up by one in 64 ns.
 const LATER: u32 = 1 << 25;
 
-/// Hard case 19: the ports are used again, and what was sent until then is told.
+/// Hard case `port-reuse`: the ports are used again, and what was sent until then is told.
 fn next(open: &Open) -> Vec<Case> {
     let flow = &open.0;
     let (out, back) = (volume(2, 200, 1), volume(1, 30, 0));
@@ -294,7 +294,7 @@ fn handshake_later(open: &Open) -> [Step; 5] {
     ]
 }
 
-/// Hard case 25: connections that were open before, and those that went another way for a while.
+/// Hard case `reordering`: connections that were open before, and those that went another way for a while.
 fn midway(open: &Open) -> Vec<Case> {
     let data = open.data(1, 100);
     let mut cases = Vec::new();

@@ -40,7 +40,7 @@ fn slow(open: &Open, steps: &[Step]) -> Vec<Step> {
     [&[open.0.syn(), open.0.syn_ack(), open.0.completing().after(SLOW)], steps].concat()
 }
 
-/// Hard case 25: overtaken is not lost, and what comes later than a round trip was.
+/// Hard case `reordering`: overtaken is not lost, and what comes later than a round trip was.
 fn filled(open: &Open) -> Vec<Case> {
     let (first, second, third) = (open.data(1, 80), open.data(81, 40), open.data(121, 80));
     let mut cases = Vec::new();
@@ -145,7 +145,7 @@ fn in_parts(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case 25: three holes are remembered.
+/// Hard case `reordering`: three holes are remembered.
 fn many(open: &Open) -> Vec<Case> {
     let every_other = |count: u32| (0..count).map(|at| silent(&open.data(1 + 20 * at, 10)));
     let mut steps: Vec<Step> = every_other(5).collect();
@@ -200,7 +200,7 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard cases 17 and 22: the first flight, where the handshake is not complete in sight.
+/// Hard cases `fast-open` and `asymmetric-routing`: the first flight, where the handshake is not complete in sight.
 fn handshakes(open: &Open) -> Vec<Case> {
     let flow = &open.0;
     let (first, second) = (open.data(1, 50), open.data(51, 50));
@@ -237,8 +237,8 @@ fn handshakes(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case 25: where no round-trip time is known, what comes within 3 ms was overtaken. Nobody can promise that a
-/// busy machine is as fast, so a run that was not is not judged.
+/// Hard case `reordering`: where no round-trip time is known, what comes within 3 ms was overtaken. Nobody can
+/// promise that a busy machine is as fast, so a run that was not is not judged.
 #[test]
 fn holes_that_are_filled_at_once() {
     const AT_ONCE_NS: u64 = 3_000_000;

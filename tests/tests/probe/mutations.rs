@@ -11,7 +11,7 @@ const SEED: u64 = 0x7c97_0901;
 /// So few that flows often have to give way to others.
 const BUCKETS: u32 = 4;
 
-/// Hard case 5: whatever the bytes are, both read the same from them, and both remember the same.
+/// Hard case `malformed-packets`: whatever the bytes are, both read the same from them, and both remember the same.
 #[test]
 fn ten_thousand_mutations() {
     if !lab::require_root() {

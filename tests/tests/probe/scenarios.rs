@@ -6,7 +6,7 @@ use probe_common::LinkLayer;
 
 use crate::bench::{Both, Frame, programs};
 
-/// Hard cases 11 to 19 and 21 to 23, as far as the kernel has a part in them.
+/// As far as the kernel has a part in them.
 #[test]
 fn kernel_and_host_agree_on_every_scenario() {
     if !lab::require_root() {

@@ -90,24 +90,24 @@ fn completions(flow: &Flow) -> Vec<Case> {
         "the first data completes, too",
         &[flow.syn(), flow.syn_ack(), told(&data, Kind::Ack).volumes(volume(1, 50, 0), NONE)],
     );
-    // Hard case 10: several segments as one (GSO, GRO), longer than the MTU.
+    // Hard case `segmentation-offload`: several segments as one (GSO, GRO), longer than the MTU.
     let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000).segments(3);
     let completing = told(&bulk, Kind::Ack).volumes(volume(3, 3_000, 0), NONE);
     case("a super-packet completes, too", &[flow.syn(), flow.syn_ack(), completing]);
     case("no SYN in sight", &[flow.syn_ack(), flow.completing()]);
-    // Hard case 22.
+    // Hard case `asymmetric-routing`.
     case("no SYN-ACK in sight", &[flow.syn(), flow.completing(), silent(&flow.out(ACK, 1, 1))]);
-    // Hard cases 12 and 13.
+    // Hard cases `ambiguous-handshake` and `duplicate-syn-ack`.
     case(
         "SYN and SYN-ACK sent again",
         &[flow.syn(), flow.syn(), flow.syn_ack(), flow.syn_ack(), flow.completing()],
     );
-    // Hard case 17.
+    // Hard case `fast-open`.
     case(
         "data in the SYN (Fast Open)",
         &[told(&fast, Kind::Syn), told(&answer, Kind::SynAck), told(&flow.out(ACK, 21, 1), Kind::Ack)],
     );
-    // Hard case 19: the kernel's state of the old connection must not swallow the new one's ACK.
+    // Hard case `port-reuse`: the kernel's state of the old connection must not swallow the new one's ACK.
     let (syn, syn_ack) = (flow.out(SYN, 90_000, 0), flow.back(SYN | ACK, 0, 90_001));
     case(
         "a 4-tuple used again",
@@ -131,7 +131,7 @@ fn detours(flow: &Flow) -> Vec<Case> {
     let (crossing, answering) = (flow.back(SYN, 0, 0), flow.out(SYN | ACK, 0, 1));
     let mut cases = Vec::new();
     let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
-    // Hard case 14: the client rejects what does not answer its SYN, and waits for what does.
+    // Hard case `answer-to-another-syn`: the client rejects what does not answer its SYN, and waits for what does.
     case(
         "a RST for a stale SYN-ACK",
         &[
@@ -142,7 +142,7 @@ fn detours(flow: &Flow) -> Vec<Case> {
             flow.completing(),
         ],
     );
-    // Hard case 18.
+    // Hard case `simultaneous-open`.
     case(
         "both ends open at once",
         &[
@@ -160,7 +160,7 @@ fn detours(flow: &Flow) -> Vec<Case> {
 fn strays(flow: &Flow) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
-    // Hard case 15.
+    // Hard case `mid-stream`.
     case("an ACK of an unknown flow", &[silent(&flow.out(ACK, 1, 1)), silent(&flow.back(ACK, 1, 1))]);
     case(
         "ACKs with wrong numbers",
@@ -174,7 +174,7 @@ fn strays(flow: &Flow) -> Vec<Case> {
             flow.completing(),
         ],
     );
-    // Hard case 14: told, so that user space can count it, but it is no answer to this SYN.
+    // Hard case `answer-to-another-syn`: told, so that user space can count it, but it is no answer to this SYN.
     case(
         "a SYN-ACK that answers another SYN",
         &[
@@ -189,7 +189,7 @@ fn strays(flow: &Flow) -> Vec<Case> {
     cases
 }
 
-/// Hard case 18: one address and port at both ends, so that both directions look alike.
+/// Hard case `self-connect`: one address and port at both ends, so that both directions look alike.
 fn to_itself(flow: &Flow) -> Vec<Case> {
     let segment = |flags, seq, ack| Spec {
         source: (1, 40_000),

@@ -27,8 +27,8 @@ fn with_devices(test: impl Fn(&mut Kernel, &Port, &Hook)) {
     }
 }
 
-/// Hard case 4: of a frame through a TAP only so many bytes lie in the linear area of the packet buffer; the
-/// headers behind them are loaded by copy. `BPF_PROG_TEST_RUN` lays every packet out in one piece on this
+/// Hard case `nonlinear-headers`: of a frame through a TAP only so many bytes lie in the linear area of the packet
+/// buffer; the headers behind them are loaded by copy. `BPF_PROG_TEST_RUN` lays every packet out in one piece on this
 /// kernel (6.18) and takes none above a page, hence real packets.
 #[test]
 fn headers_outside_the_linear_area() {
@@ -98,8 +98,8 @@ fn data_outside_the_linear_area() {
     });
 }
 
-/// Hard case 5, for the lengths that `BPF_PROG_TEST_RUN` refuses; those below the device's own least length are
-/// no packets.
+/// Hard case `malformed-packets`, for the lengths that `BPF_PROG_TEST_RUN` refuses; those below the device's own
+/// least length are no packets.
 #[test]
 fn short_frames_through_a_device() {
     if !lab::require_root() {

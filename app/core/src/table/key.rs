@@ -134,7 +134,7 @@ mod tests {
         assert_ne!(FlowTuple::new(1, a, b), FlowTuple::new(2, a, b));
     }
 
-    /// Hard case 20: one client address, one server address, 16 service ports, all client ports.
+    /// Hard case `hash-collisions`: one client address, one server address, 16 service ports, all client ports.
     #[test]
     fn the_sum_of_endpoint_hashes_does_not_collide_structurally() {
         let mut sums = HashSet::new();
