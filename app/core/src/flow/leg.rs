@@ -2,12 +2,12 @@
 
 use probe_common::Record;
 
-/// As many SYNs or SYN-ACKs of one handshake are told apart. Linux sends 7 SYNs by default, and 11 with
-/// linear timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
+/// How many SYNs or SYN-ACKs of one handshake are remembered one by one. Linux sends 7 SYNs by default, and 11 with linear
+/// timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
 const REMEMBERED: usize = 16;
 
-/// A sender that was silent for twice its last interval has given up, but not before this: Windows waits
-/// 3 s before it repeats its first SYN.
+/// A sender that is silent for twice its last interval has given up, but not before this: Windows waits 3 s before it
+/// retransmits its first SYN.
 const FIRST_RETRY_NS: u64 = 3_000_000_000;
 /// What a timer and a queue may add to an interval.
 const SLACK_NS: u64 = 1_000_000_000;
@@ -15,9 +15,9 @@ const SLACK_NS: u64 = 1_000_000_000;
 /// One leg of a handshake, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
-    /// As it was.
+    /// Measured.
     Exact(u64),
-    /// Nothing tells which of several segments was answered (Karn's problem): the bounds.
+    /// One of several transmissions was answered, and it is not known which (Karn's problem): the bounds.
     Between {
         /// From the last of them.
         min_ns: u64,
@@ -27,7 +27,7 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// The leg where it is known, in nanoseconds.
+    /// The leg in nanoseconds, if it is not ambiguous.
     #[must_use]
     pub const fn exact(self) -> Option<u64> {
         match self {
@@ -52,28 +52,27 @@ impl Leg {
     }
 }
 
-/// When a segment passed, and what its sender put into it.
+/// One transmission of a SYN or SYN-ACK.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
     time_ns: u64,
     isn: u32,
+    /// Its TSval.
     value: Option<u32>,
 }
 
-/// A segment and its repetitions.
+/// A SYN or SYN-ACK and its retransmissions.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     first: Stamp,
-    /// How often it was seen.
-    pub(super) count: u32,
-    /// Apart, for nearly all are sent once.
+    /// Apart, because nearly all are sent once.
     again: Option<Box<Again>>,
 }
 
-/// The repetitions of a segment.
+/// The retransmissions of a segment.
 #[derive(Clone, Debug)]
 struct Again {
-    /// As far as they are remembered.
+    /// Those that are remembered.
     stamps: Vec<Stamp>,
     /// The latest one, remembered or not; the first segment, where that came last.
     last: Stamp,
@@ -82,12 +81,11 @@ struct Again {
 
 impl Sent {
     pub(super) fn new(record: &Record) -> Self {
-        Self { first: Stamp::of(record), count: 1, again: None }
+        Self { first: Stamp::of(record), again: None }
     }
 
-    pub(super) fn repeat(&mut self, record: &Record) {
+    pub(super) fn retransmitted(&mut self, record: &Record) {
         let (stamp, last) = (Stamp::of(record), self.last());
-        self.count = self.count.saturating_add(1);
         let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0 });
         let again = self.again.get_or_insert_with(again);
         again.last_gap_ns = stamp.time_ns.saturating_sub(last.time_ns);
@@ -114,14 +112,13 @@ impl Sent {
         self.stamps().map(|stamp| stamp.isn)
     }
 
-    /// The leg to an answer at `time_ns` that acknowledges `isn`, and whose timestamp echo may tell which one was
-    /// answered.
+    /// The leg to an answer at `time_ns` that acknowledges `isn` and carries this timestamp echo.
     ///
-    /// Only an echo of the last one and no other tells. Linux echoes the first SYN that it took, also when
-    /// its SYN-ACK is lost and the next one answers a repeated SYN (`tcp_check_req` keeps `ts_recent`), and a
-    /// client does the same with SYN-ACKs: an echo of an earlier one is a late answer, or not.
+    /// Only an echo of the last transmission and of no other says which one was answered. Linux echoes the first SYN that
+    /// it accepted, even when its SYN-ACK is lost and the next one answers a retransmitted SYN (`tcp_check_req` keeps
+    /// `ts_recent`), and a client does the same with SYN-ACKs: an echo of an earlier one may be a late answer or not.
     pub(super) fn leg(&self, time_ns: u64, isn: u32, echo: Option<u32>) -> Leg {
-        // An answer to the data behind it has a number of its own, which names none.
+        // An answer that acknowledges data, too, has a number that belongs to none of them.
         let is_named = self.isns().any(|known| known == isn);
         let candidates = || self.stamps().filter(|stamp| !is_named || stamp.isn == isn);
         let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| stamps.map(|stamp| stamp.time_ns).min();
@@ -151,7 +148,7 @@ impl Sent {
         self.last().time_ns
     }
 
-    /// When the sender must have given up, if it does not speak again.
+    /// When the sender must have given up if it is silent until then.
     pub(super) fn given_up_ns(&self) -> u64 {
         let wait_ns = self.last_gap_ns().saturating_mul(2).max(FIRST_RETRY_NS);
         self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
@@ -171,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeats_do_not_pile_up() {
+    fn retransmissions_take_bounded_memory() {
         let end = Endpoint { address: [0; 16], port: 1 };
         let mut syn = Record {
             time_ns: 0,
@@ -192,9 +189,9 @@ mod tests {
         let mut sent = Sent::new(&syn);
         for _ in 0..1_000 {
             syn.time_ns += 1;
-            sent.repeat(&syn);
+            sent.retransmitted(&syn);
         }
-        assert_eq!((sent.count, sent.again.as_ref().unwrap().stamps.len()), (1_001, REMEMBERED - 1));
+        assert_eq!(sent.again.as_ref().unwrap().stamps.len(), REMEMBERED - 1);
         assert_eq!(sent.leg(1_005, 1, None), Leg::Between { min_ns: 5, max_ns: 1_005 });
     }
 }
