@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use probe_common::RawRecord;
+use probe_common::Record;
 use tcptop_core::table::Stats;
 
 use work::{READY, Work, stats, timed};
@@ -60,7 +60,7 @@ fn records(criterion: &mut Criterion) {
         };
         bench("decode", &|work, times| {
             let work = work.borrow();
-            let decode = |bytes| _ = black_box(RawRecord::decode(bytes));
+            let decode = |bytes| _ = black_box(Record::decode(bytes));
             timed(times, || (), |()| work.ready.iter().for_each(|bytes| decode(bytes)))
         });
         bench("table", &|work, times| {

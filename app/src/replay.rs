@@ -170,7 +170,7 @@ impl<'a> Follower<'a> {
             session.change_context(context(self.path, names));
         }
         for record in &batch.records {
-            self.now_ns = self.now_ns.max(record.time_ns);
+            self.now_ns = self.now_ns.max(record.time_ns());
             session.expire(self.now_ns);
             if !session.take(record) {
                 break;

@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
     /// Takes a record. Gives false when enough handshakes were told.
     pub fn take(&mut self, record: &Record) -> bool {
         self.run_counters.records += 1;
-        self.latest_ns = self.latest_ns.max(record.time_ns);
+        self.latest_ns = self.latest_ns.max(record.time_ns());
         self.table.handle(record);
         !self.is_counted_out()
     }
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
     pub fn take_all(&mut self, records: &[Record]) -> bool {
         let taken = &records[..self.table.handle_all(records)];
         self.run_counters.records += taken.len() as u64;
-        self.latest_ns = taken.iter().map(|record| record.time_ns).fold(self.latest_ns, u64::max);
+        self.latest_ns = taken.iter().map(|record| record.time_ns()).fold(self.latest_ns, u64::max);
         !self.is_counted_out()
     }
 

@@ -62,7 +62,7 @@ fn no_more_outcomes_are_told_than_were_asked_for() {
     limits.handshakes = Some(2);
     let mut table = tcptop_core::table::FlowTable::new(&limits);
     for port in 0..8 {
-        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
+        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)).into());
     }
     table.expire(at(10_000));
     let events = table.take_events().len();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Kind, Unparsed};
+use probe_common::{RecordKind, SegmentKind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
@@ -54,7 +54,7 @@ fn context() -> RenderContext {
 
 fn snapshot(watched: &Watched) -> Snapshot {
     let mut counters = Counters::default();
-    counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
+    counters.0[Counter::Missed(RecordKind::Segment(SegmentKind::Syn)).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
     let run_counters = RunCounters { started_ns: START, counters, records: 31, ..RunCounters::default() };
     let request = SnapshotRequest { rows: 100, ..SnapshotRequest::totals(Span::SinceStart) };

@@ -269,9 +269,9 @@ fn very_many_flows_are_looked_through_part_by_part() {
         let port = u16::try_from(1_024 + n % 60_000).expect("a port");
         let peer = v4(10, 9, u8::try_from(n / 60_000).expect("few"), 1, 443);
         let connection = Connection::to(peer, port);
-        table.handle(&connection.syn(START + u64::from(n)));
+        table.handle(&connection.syn(START + u64::from(n)).into());
         if n % 1_000 == 7 {
-            table.handle(&connection.rst_of_responder(START + u64::from(n) + u64::from(n % 977)));
+            table.handle(&connection.rst_of_responder(START + u64::from(n) + u64::from(n % 977)).into());
         }
     }
     let query = Query {
@@ -298,8 +298,8 @@ fn very_many_flows_are_looked_through_part_by_part() {
     fresh.query.flow_sort.reversed = false;
     (0..12).for_each(|frame| drop(snapshotter.take(&table, &run_counters(), &fresh, at(600 + frame))));
     let connection = Connection::to(v4(10, 10, 0, 1, 443), 5);
-    table.handle(&connection.syn(at(700)));
-    table.handle(&connection.rst_of_responder(at(701)));
+    table.handle(&connection.syn(at(700)).into());
+    table.handle(&connection.rst_of_responder(at(701)).into());
     let flows = snapshotter.take(&table, &run_counters(), &fresh, at(702)).flows.expect("asked for");
     assert_eq!(flows.rows[0].id, u64::from(FLOWS));
 }
