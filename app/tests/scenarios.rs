@@ -12,39 +12,34 @@ use lab::scenario::{self, Place, Scenario, Variant};
 use probe_common::{Hook, LinkLayer, Record, SegmentRecord};
 use probe_host::{HostProbe, Packet, PacketTime};
 use serde_json::Value;
+use support::Watched;
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
-use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::{Event, FlowTable, FlowVolumes};
+use tcptop_core::Input;
+use tcptop_core::snapshot::Span;
+use tcptop_core::table::{Event, FlowVolumes};
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
 
 /// What the table tells when it is given the records of these packets, as JSON objects.
 fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
-    let mut table = FlowTable::new(&support::limits(FLOWS));
+    let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
+    let mut watched = Watched::with(&support::limits(FLOWS), first.time_ns);
     let mut probe = HostProbe::new(u32::try_from(FLOWS).expect("few"));
-    let mut events = Vec::new();
     for segment in packets {
-        table.expire(segment.time_ns);
+        watched.expire(segment.time_ns);
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
         probe.process(&Packet::whole(&bytes, hook), &PacketTime(segment.time_ns), |bytes| {
-            table.handle(&Record::decode(bytes).expect("a record"));
+            watched.see([Record::decode(bytes).expect("a record")]);
         });
-        events.extend(table.take_events());
     }
-    let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
-    for (ends, state) in probe.flows() {
-        table.take_volumes(&FlowVolumes::of(ends, state), last.time_ns);
-    }
-    table.finish(last.time_ns);
-    events.extend(table.take_events());
-    let run_counters = RunCounters { started_ns: first.time_ns, ..RunCounters::default() };
-    let request = SnapshotRequest::totals(Span::SinceStart);
-    let snapshot = Snapshot::take(&table, &run_counters, &request, last.time_ns);
+    let volumes: Vec<_> = probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).collect();
+    watched.handle(Input::Volumes { flows: &volumes, now_ns: last.time_ns }).finish(last.time_ns);
+    let snapshot = watched.snapshot(Span::SinceStart, last.time_ns);
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
-    let told = events.iter().map(|event| match event {
+    let told = watched.events.iter().map(|event| match event {
         Event::Handshake(report) => json::handshake(report, &context),
         Event::Close(report) => json::close(report, &context),
         Event::Retransmit(report) => json::retransmit(report, &context),

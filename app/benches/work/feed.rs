@@ -9,7 +9,7 @@ use probe_host::{HostProbe, Packet, PacketTime};
 const RAW_IP: u16 = 101;
 /// Times are as if so many came: at least as many must be borne.
 const RECORDS_PER_S: f64 = 2_000_000.0;
-const START_NS: u64 = 1 << 50;
+pub(super) const START_NS: u64 = 1 << 50;
 
 /// The bytes of a segment's record.
 pub(crate) type Bytes = [u8; size_of::<RawSegment>()];
