@@ -1,6 +1,6 @@
 //! The state machine of one handshake: which SYN was answered when, and what that says about the flow.
 
-use probe_common::{Record, TcpFlags};
+use probe_common::{SegmentRecord, TcpFlags};
 
 use super::event::RetransmitKind;
 use super::flow::{Flow, SILENCE_NS};
@@ -36,7 +36,7 @@ pub(crate) struct Handshake {
 
 impl Handshake {
     /// A handshake that begins with this SYN.
-    pub(crate) fn opened_by(syn: &Record) -> Self {
+    pub(crate) fn opened_by(syn: &SegmentRecord) -> Self {
         Self {
             isn: syn.seq,
             syn_payload: syn.payload_len,
@@ -48,7 +48,7 @@ impl Handshake {
     }
 
     /// A handshake of which the SYN was not seen.
-    pub(crate) fn answered_by(syn_ack: &Record) -> Self {
+    pub(crate) fn answered_by(syn_ack: &SegmentRecord) -> Self {
         Self {
             isn: syn_ack.ack.wrapping_sub(1),
             syn_payload: 0,
@@ -74,41 +74,41 @@ impl Handshake {
     }
 
     /// Whether this SYN of the opener repeats its first.
-    pub(super) const fn is_repeated_by(&self, syn: &Record) -> bool {
+    pub(super) const fn is_repeated_by(&self, syn: &SegmentRecord) -> bool {
         self.isn == syn.seq
     }
 
     /// Whether this SYN follows the last one so closely that it was not retransmitted, but duplicated on the way.
-    pub(super) fn is_copied_by(&self, syn: &Record) -> bool {
+    pub(super) fn is_copied_by(&self, syn: &SegmentRecord) -> bool {
         self.syns.as_ref().is_some_and(|syns| syn.time_ns.saturating_sub(syns.last_ns()) < COPY_NS)
     }
 
     /// Whether this SYN of the other end belongs to it, because both open at once.
-    pub(super) fn is_crossed_by(&self, syn: &Record, flow: &Flow) -> bool {
+    pub(super) fn is_crossed_by(&self, syn: &SegmentRecord, flow: &Flow) -> bool {
         let may_cross = flow.outcome == Outcome::Pending && !self.is_answered();
         self.crossing.map_or(may_cross, |crossing| crossing.isn == syn.seq)
     }
 
     /// Handles a SYN of the other end.
-    pub(super) fn cross(&mut self, syn: &Record, flow: &mut Flow) {
+    pub(super) fn cross(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
         self.crossing.get_or_insert(Crossing { isn: syn.seq });
         flow.tries = flow.tries.saturating_add(1);
     }
 
     /// Whether this SYN-ACK is the opener's, in answer to the SYN that crossed its own.
-    pub(super) fn is_crossing_answered_by(&self, syn_ack: &Record) -> bool {
+    pub(super) fn is_crossing_answered_by(&self, syn_ack: &SegmentRecord) -> bool {
         self.crossing.is_some_and(|crossing| crossing.isn.wrapping_add(1) == syn_ack.ack)
     }
 
     /// Whether this RST of the opener can be meant for it. A client answers a stale SYN-ACK by a RST with the number that it
     /// was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
-    pub(super) const fn is_abandoned_by(&self, rst: &Record) -> bool {
+    pub(super) const fn is_abandoned_by(&self, rst: &SegmentRecord) -> bool {
         let most = if self.is_answered() { FLIGHT } else { self.syn_payload };
         rst.seq.wrapping_sub(self.isn.wrapping_add(1)) <= most
     }
 
     /// Handles the opener's SYN when it is seen again.
-    pub(super) fn repeat(&mut self, syn: &Record, flow: &mut Flow) {
+    pub(super) fn repeat(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
         match &mut self.syns {
             Some(syns) => syns.retransmitted(syn),
             // An earlier SYN was answered, which was not seen.
@@ -119,7 +119,7 @@ impl Handshake {
     }
 
     /// Handles a SYN-ACK of the other end. Returns false when it answers another SYN than this handshake's.
-    pub(super) fn answer(&mut self, syn_ack: &Record, flow: &mut Flow) -> bool {
+    pub(super) fn answer(&mut self, syn_ack: &SegmentRecord, flow: &mut Flow) -> bool {
         if !self.is_acknowledged_by(syn_ack.ack) {
             return false;
         }
@@ -149,7 +149,7 @@ impl Handshake {
     }
 
     /// Handles an ACK of the opener. Only the first one says how long it took.
-    pub(super) fn complete(&mut self, ack: &Record, flow: &mut Flow) {
+    pub(super) fn complete(&mut self, ack: &SegmentRecord, flow: &mut Flow) {
         self.complete_unseen(flow);
         if !self.is_first_of_opener(ack) {
             return;
@@ -164,7 +164,7 @@ impl Handshake {
 
     /// Whether no ACK of the opener came before this one, as far as its numbers tell. When it is preceded by data, or
     /// acknowledges data, another ACK came before; not so with Fast Open, where the other end may send at once.
-    fn is_first_of_opener(&self, ack: &Record) -> bool {
+    fn is_first_of_opener(&self, ack: &SegmentRecord) -> bool {
         let answered = ack.ack.wrapping_sub(1);
         let answers = self.answers.as_ref().filter(|_| self.syn_payload == 0);
         self.is_acknowledged_by(ack.seq)
@@ -172,7 +172,7 @@ impl Handshake {
     }
 
     /// Whether a FIN belongs to it, as far as its numbers tell.
-    pub(super) fn is_followed_by(&self, fin: &Record, from_opener: bool) -> bool {
+    pub(super) fn is_followed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
         let (sent, received) = if from_opener { (fin.seq, fin.ack) } else { (fin.ack, fin.seq) };
         fin.flags.has(TcpFlags::ACK)
             && sent.wrapping_sub(self.isn.wrapping_add(1)) <= TRANSFER
@@ -181,13 +181,13 @@ impl Handshake {
 
     /// Whether a FIN shows that it was completed. One of the other end does, except with Fast Open, where it may come
     /// before the ACK.
-    pub(super) fn is_completed_by(&self, fin: &Record, from_opener: bool) -> bool {
+    pub(super) fn is_completed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
         (from_opener || self.syn_payload == 0) && self.is_followed_by(fin, from_opener)
     }
 
     /// Handles a RST of the other end while the outcome is open. Returns false when it answers another SYN than this
     /// handshake's.
-    pub(super) fn reject(&mut self, rst: &Record, flow: &mut Flow) -> bool {
+    pub(super) fn reject(&mut self, rst: &SegmentRecord, flow: &mut Flow) -> bool {
         let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if !self.is_answered() {
             if acknowledges {

@@ -28,7 +28,11 @@ impl FlowTuple {
 
     /// The tuple of a record's flow.
     pub(crate) fn of(hasher: &EndpointHasher, record: &Record) -> Self {
-        Self::new(hasher, record.interface, record.source, record.destination)
+        let (interface, a, b) = match record {
+            Record::Segment(segment) => (segment.interface, segment.source, segment.destination),
+            Record::EvictedFlow(flow) => (flow.interface, flow.ends[0], flow.ends[1]),
+        };
+        Self::new(hasher, interface, a, b)
     }
 
     /// Index of the interface.

@@ -1,6 +1,6 @@
 //! A flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, Record, TcpFlags, Volume};
+use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
 
 use super::event::{Retransmit, RetransmitKind};
 use super::flow::{Flow, is_local};
@@ -62,7 +62,7 @@ const _: () = assert!(size_of::<Tracked>() <= 5 * 64, "five lines of the cache")
 impl Tracked {
     /// The flow that begins with `record`. Its direction says who opened it: a SYN comes from the opener, a SYN-ACK goes
     /// to it.
-    pub(crate) fn new(tuple: FlowTuple, record: &Record, handshake: Option<Handshake>) -> Self {
+    pub(crate) fn new(tuple: FlowTuple, record: &SegmentRecord, handshake: Option<Handshake>) -> Self {
         let from_opener = !record.flags.has(TcpFlags::ACK);
         let role = handshake.as_ref().map(|_| match (record.direction, from_opener) {
             (Direction::Egress, true) | (Direction::Ingress, false) => Role::Client,
@@ -128,11 +128,11 @@ impl Tracked {
         self.is_over() || !self.has_handshake()
     }
 
-    fn sender(&self, record: &Record) -> Party {
+    fn sender(&self, record: &SegmentRecord) -> Party {
         if record.source == self.flow.local() { Party::Local } else { Party::Remote }
     }
 
-    fn is_from_opener(&self, record: &Record) -> bool {
+    fn is_from_opener(&self, record: &SegmentRecord) -> bool {
         match self.flow.role {
             Some(Role::Client | Role::Local | Role::Observer) => record.source == self.flow.local(),
             Some(Role::Server) => record.source == self.flow.remote(),
@@ -147,7 +147,7 @@ impl Tracked {
     }
 
     /// Handles a SYN, unless it opens another connection.
-    pub(crate) fn syn(&mut self, syn: &Record) -> Syn {
+    pub(crate) fn syn(&mut self, syn: &SegmentRecord) -> Syn {
         let from_opener = self.is_from_opener(syn);
         let is_over = self.is_over();
         let Some(handshake) = &mut self.handshake else { return Syn::Opens };
@@ -169,7 +169,7 @@ impl Tracked {
     }
 
     /// Handles a SYN-ACK, unless it answers another SYN.
-    pub(crate) fn syn_ack(&mut self, syn_ack: &Record) -> SynAck {
+    pub(crate) fn syn_ack(&mut self, syn_ack: &SegmentRecord) -> SynAck {
         // An end that is connected to itself is the opener, too.
         let from_opener = self.is_from_opener(syn_ack) && !self.is_to_itself();
         let Some(handshake) = &mut self.handshake else { return SynAck::Unmatched };
@@ -186,7 +186,7 @@ impl Tracked {
     }
 
     /// Handles an ACK whose numbers fit the handshake: the source compared them.
-    pub(crate) fn ack(&mut self, ack: &Record) -> Ack {
+    pub(crate) fn ack(&mut self, ack: &SegmentRecord) -> Ack {
         let (from_opener, is_open) = (self.is_from_opener(ack), self.is_open());
         match &mut self.handshake {
             Some(handshake) if from_opener && is_open => {
@@ -200,7 +200,7 @@ impl Tracked {
     }
 
     /// Handles a FIN that completes the handshake instead of an ACK that was not seen. Returns whether it does.
-    pub(crate) fn fin_completes(&mut self, fin: &Record) -> bool {
+    pub(crate) fn fin_completes(&mut self, fin: &SegmentRecord) -> bool {
         let (from_opener, is_open) = (self.is_from_opener(fin), self.is_open());
         let handshake = self.handshake.as_mut().filter(|_| is_open);
         let Some(handshake) = handshake.filter(|handshake| handshake.is_completed_by(fin, from_opener)) else {
@@ -212,7 +212,7 @@ impl Tracked {
     }
 
     /// Handles a RST while the outcome is open. Returns false when it answers another SYN.
-    pub(crate) fn early_rst(&mut self, rst: &Record) -> bool {
+    pub(crate) fn early_rst(&mut self, rst: &SegmentRecord) -> bool {
         let from_opener = self.is_from_opener(rst) && !self.is_to_itself();
         let Some(handshake) = &mut self.handshake else { return false };
         let is_meant = if from_opener {
@@ -231,7 +231,7 @@ impl Tracked {
     }
 
     /// Handles the RST that ends a connection.
-    pub(crate) fn reset(&mut self, rst: &Record) {
+    pub(crate) fn reset(&mut self, rst: &SegmentRecord) {
         self.flow.outcome = Outcome::Reset;
         self.flow.closed_by = Some(self.sender(rst));
         (self.flow.ended_ns, self.flow.changed_ns) = (rst.time_ns, rst.time_ns);
@@ -260,7 +260,7 @@ impl Tracked {
     }
 
     /// Handles a FIN. Returns whether both ends have sent one now, which ends a connection.
-    pub(crate) fn last_fin(&mut self, fin: &Record) -> bool {
+    pub(crate) fn last_fin(&mut self, fin: &SegmentRecord) -> bool {
         let closer = self.sender(fin);
         let from_opener = self.is_from_opener(fin);
         let both = self.is_to_itself() || self.first_fin.is_some_and(|first| first != closer);
@@ -304,8 +304,8 @@ impl Tracked {
     }
 
     /// The report of a retransmitted segment.
-    pub(crate) fn retransmit(&self, kind: RetransmitKind, record: &Record) -> Retransmit {
-        let hole_age_us = Some(record.arrival.hole_age_us()).filter(|&age_us| age_us > 0);
+    pub(crate) fn retransmit(&self, kind: RetransmitKind, record: &SegmentRecord) -> Retransmit {
+        let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
         let hole_age_ns = hole_age_us.map(|age_us| u64::from(age_us) * 1_000);
         Retransmit {
             flow: self.at(record.time_ns),

@@ -7,7 +7,9 @@ use core::ops::Range;
 
 use hashbrown::HashTable;
 use probe_common::key::Ends;
-use probe_common::{Direction, Endpoint, FlowState, Kind, Record, Side, Volume};
+use probe_common::{
+    Direction, Endpoint, EvictedFlowRecord, FlowState, Record, SegmentKind, SegmentRecord, Side, Volume,
+};
 
 use crate::engine::EngineConfig;
 use crate::flow::{
@@ -123,18 +125,9 @@ impl FlowTable {
     }
 
     fn handle_one(&mut self, tuple: FlowTuple, record: &Record) {
-        let slot = self.find(&tuple);
-        if let Some(slot) = slot {
-            self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
-        }
-        match record.kind {
-            Kind::Retransmit => self.data_retransmitted(slot, tuple, record),
-            Kind::Evicted => self.evicted(slot, tuple, record),
-            Kind::Syn => self.syn(slot, tuple, record),
-            Kind::SynAck => self.syn_ack(slot, tuple, record),
-            Kind::Ack => self.ack(slot, record),
-            Kind::Rst => self.rst(slot, tuple, record),
-            Kind::Fin => self.fin(slot, tuple, record),
+        match record {
+            Record::Segment(segment) => self.segment(tuple, segment),
+            Record::EvictedFlow(flow) => self.evicted(tuple, flow),
         }
     }
 
@@ -207,7 +200,22 @@ impl FlowTable {
 
 /// What each kind of record does.
 impl FlowTable {
-    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn segment(&mut self, tuple: FlowTuple, record: &SegmentRecord) {
+        let slot = self.find(&tuple);
+        if let Some(slot) = slot {
+            self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+        }
+        match record.kind {
+            SegmentKind::Retransmit => self.data_retransmitted(slot, tuple, record),
+            SegmentKind::Syn => self.syn(slot, tuple, record),
+            SegmentKind::SynAck => self.syn_ack(slot, tuple, record),
+            SegmentKind::Ack => self.ack(slot, record),
+            SegmentKind::Rst => self.rst(slot, tuple, record),
+            SegmentKind::Fin => self.fin(slot, tuple, record),
+        }
+    }
+
+    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         if let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, record),
@@ -218,7 +226,7 @@ impl FlowTable {
         self.open(Tracked::new(tuple, record, Some(Handshake::opened_by(record))));
     }
 
-    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) else {
             self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
@@ -238,7 +246,7 @@ impl FlowTable {
         }
     }
 
-    fn ack(&mut self, slot: Option<u32>, record: &Record) {
+    fn ack(&mut self, slot: Option<u32>, record: &SegmentRecord) {
         let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.ack(record))));
         match known {
             Some((slot, Ack::Completes)) => self.report(slot, record.time_ns),
@@ -247,7 +255,7 @@ impl FlowTable {
         }
     }
 
-    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if tracked.is_up() {
@@ -262,13 +270,13 @@ impl FlowTable {
         }
     }
 
-    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         if self.flows.get_mut(slot).is_some_and(|tracked| tracked.fin_completes(record)) {
             self.report(slot, record.time_ns);
         }
         let Some(tracked) = self.flows.get_mut(slot) else { return };
-        if record.arrival.is_retransmit() {
+        if record.class.is_retransmit() {
             self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, record)));
         }
         if tracked.last_fin(record) {
@@ -277,7 +285,7 @@ impl FlowTable {
     }
 
     /// A SYN or SYN-ACK was retransmitted.
-    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &Record) {
+    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &SegmentRecord) {
         let now_ns = record.time_ns;
         let Some(tracked) = self.flows.get(slot) else { return };
         self.views.count(tracked.flow.peer(), PeerEvent::Repeated, now_ns);
@@ -286,20 +294,24 @@ impl FlowTable {
         self.arm(slot);
     }
 
-    fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(tracked) = self.flows.get(slot) else { return };
         self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, record)));
     }
 
-    /// The source evicted a flow. All that there is to say is what it had sent, and for one that is not known that was not
-    /// counted yet; unless flows were evicted here, and it is one of them.
-    fn evicted(&mut self, known: Option<u32>, tuple: FlowTuple, record: &Record) {
-        let is_counted = record.direction == Direction::Unknown || self.losses.evicted_flows > 0;
-        if known.is_none() && !is_counted {
-            let mut tracked = Tracked::new(tuple, record, None);
-            let new = tracked.learn_volumes(record.source, record.volumes);
-            self.count_volumes(tracked.flow.peer(), new, record.time_ns);
+    /// The source evicted a flow. What it had sent is all that there is to count. Of a flow that is not known here, it was
+    /// not counted yet, unless flows were evicted here and it is one of them.
+    fn evicted(&mut self, tuple: FlowTuple, record: &EvictedFlowRecord) {
+        let [low, high] = record.ends;
+        match (self.find(&tuple), record.learned) {
+            (Some(slot), _) => self.learn_volumes(slot, low, record.volumes, record.time_ns),
+            (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
+                let mut tracked = Tracked::mid_stream(tuple, low_sends, [low, high], record.time_ns);
+                let new = tracked.learn_volumes(low, record.volumes);
+                self.count_volumes(tracked.flow.peer(), new, record.time_ns);
+            }
+            (None, _) => {}
         }
     }
 }
@@ -333,7 +345,7 @@ impl FlowTable {
     }
 
     /// The flow of a record that reports a connection which was open before, if it reports one.
-    fn known_or_mid_stream(&mut self, known: Option<u32>, tuple: FlowTuple, record: &Record) -> u32 {
+    fn known_or_mid_stream(&mut self, known: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) -> u32 {
         let mid_stream = || Tracked::new(tuple, record, None);
         known.unwrap_or_else(|| self.open_mid_stream(mid_stream(), record.source, record.volumes))
     }
