@@ -7,9 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::tui::capabilities::ColorChoice;
 use crate::tui::columns::named;
 use crate::tui::columns::rows::COLUMNS;
-use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
-use tcptop_core::table::units::{Share, Time};
-use tcptop_core::table::{Cidr, Slow};
+use tcptop_core::units::{Share, Time};
+use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
 const AFTER_HELP: &str = "\
 Output: the screen on a terminal, text lines otherwise; messages go to standard error.

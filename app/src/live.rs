@@ -68,7 +68,7 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
         let source =
-            KernelSource::attach(&interfaces, u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
+            KernelSource::attach(&interfaces, u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX))?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, "tcx", Anchor::now());
         announce(config, &interfaces, &context, by_default);

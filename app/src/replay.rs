@@ -21,8 +21,7 @@ use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError, Locals, Next};
 use crate::source::replay::{ReplaySource, Step};
 use crate::stop::Stop;
-use tcptop_core::Input;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::{FlowVolumes, Input};
 
 /// Records that travel together.
 const BATCH: usize = 1_024;
@@ -57,7 +56,7 @@ type Told = Result<Batch, CaptureError>;
 pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
     let capture = Capture::open(&replay.path).map_err(failed)?;
-    let source = ReplaySource::new(capture, config.limits.flows, Locals(replay.locals.clone()));
+    let source = ReplaySource::new(capture, config.engine.max_flows, Locals(replay.locals.clone()));
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
     let is_watched = config.output == Output::Screen;

@@ -10,8 +10,7 @@ use crate::output::outputs::Outputs;
 use crate::output::writer::{Stopped, WhenFull};
 use crate::output::{RenderContext, report};
 use crate::tui::Command;
-use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{Engine, Input, Query, ReaderConfig, ReaderId, Snapshot, SnapshotRequest, Span};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -72,7 +71,7 @@ impl<'a> Session<'a> {
         started_ns: u64,
         when_full: WhenFull,
     ) -> Result<Self, Error> {
-        let mut engine = Engine::new(&config.limits, started_ns);
+        let mut engine = Engine::new(&config.engine, started_ns);
         engine.handle(Input::Interfaces(&context.interfaces));
         let writes_events = matches!(config.output, Output::Text | Output::Json);
         let reader = engine.add_reader(ReaderConfig {

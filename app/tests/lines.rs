@@ -11,9 +11,7 @@ use probe_common::{RecordKind, SegmentKind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
-use tcptop_core::Input;
-use tcptop_core::snapshot::{Snapshot, Span};
-use tcptop_core::table::Event;
+use tcptop_core::{Event, Input, Snapshot, Span};
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -29,7 +27,7 @@ fn watched() -> Watched {
     let half = Connection::from(v4(198, 51, 100, 7, 6_000), 80);
     let before = Connection::to(v4(10, 20, 7, 7, 22), 40_005);
     let late = Connection::to(v4(10, 20, 1, 10, 8080), 40_006);
-    let mut watched = Watched::with(&support::limits(65_536), START);
+    let mut watched = Watched::with(&support::config(65_536), START);
     watched
         .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
         .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])

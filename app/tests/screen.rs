@@ -186,7 +186,7 @@ fn counting_begins_anew_and_says_since_when() {
     let stage = Stage::new(trouble()).sized(120, 24).keys(&["Ctrl-R"]);
     let frame = stage.frame();
     assert!(frame.contains("since 14:02:31") && frame.contains("counting from now on"), "{frame}");
-    assert_eq!(stage.model.snapshot.as_ref().unwrap().total.outcomes.opened, 0);
+    assert_eq!(stage.model.snapshot.as_ref().unwrap().total.counts.opened, 0);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use ratatui::layout::Size;
 use tcptop::tui::capabilities::Look;
 use tcptop::tui::model::Model;
 use tcptop::tui::{keys, view};
-use tcptop_core::snapshot::Query;
+use tcptop_core::Query;
 
 use watch::Watch;
 

@@ -7,8 +7,7 @@ use serde_json::{Map, Value};
 
 use super::RenderContext;
 use super::format::address;
-use tcptop_core::snapshot::{Figures, Snapshot};
-use tcptop_core::table::{FlowReport, Leg, Party, RetransmitReport, Role};
+use tcptop_core::{Figures, Flow, Leg, Outcome, Party, Role, Snapshot};
 
 const SCHEMA: u32 = 1;
 
@@ -107,21 +106,21 @@ struct Summary {
 
 /// The outcome of one handshake.
 #[must_use]
-pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
+pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
-    let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg);
-    let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal);
-    let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
+    let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
+    let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
+    let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg());
     line(&Handshake {
-        head: head("handshake", flow, flow.changed_ns, context),
-        tries: flow.tries,
-        syn_acks: flow.syn_acks,
-        server_leg_ns: exact(flow.server_leg),
-        client_leg_ns: exact(flow.client_leg),
+        head: head("handshake", flow, flow.changed_ns(), context),
+        tries: flow.tries(),
+        syn_acks: flow.syn_acks(),
+        server_leg_ns: exact(flow.server_leg()),
+        client_leg_ns: exact(flow.client_leg()),
         rtt_ns: exact(flow.rtt()),
         turnaround_ns: exact(flow.turnaround()),
-        setup_ns: flow.setup_ns,
-        refusal_ns: exact(flow.refusal),
+        setup_ns: flow.setup_ns(),
+        refusal_ns: exact(flow.refusal()),
         ambiguous: flow.is_ambiguous(),
         refusal_min_ns,
         refusal_max_ns,
@@ -134,12 +133,12 @@ pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
 
 /// The end of a connection.
 #[must_use]
-pub fn close(flow: &FlowReport, context: &RenderContext) -> String {
-    let [sent, received] = flow.volumes;
+pub fn close(flow: &Flow, context: &RenderContext) -> String {
+    let [sent, received] = flow.volumes();
     line(&Close {
-        head: head("close", flow, flow.changed_ns, context),
-        lifetime_ns: flow.lifetime_ns,
-        closed_by: flow.closed_by.map(Party::name),
+        head: head("close", flow, flow.changed_ns(), context),
+        lifetime_ns: flow.lifetime_ns(),
+        closed_by: flow.closed_by().map(Party::name),
         sent_segments: sent.segments,
         sent_bytes: sent.bytes,
         sent_retransmits: sent.retransmits,
@@ -151,7 +150,7 @@ pub fn close(flow: &FlowReport, context: &RenderContext) -> String {
 
 /// Something that was sent again.
 #[must_use]
-pub fn retransmit(resent: &RetransmitReport, context: &RenderContext) -> String {
+pub fn retransmit(resent: &tcptop_core::Retransmit, context: &RenderContext) -> String {
     line(&Retransmit {
         head: head("retransmit", &resent.flow, resent.time_ns, context),
         kind: resent.kind.name(),
@@ -166,7 +165,7 @@ pub fn retransmit(resent: &RetransmitReport, context: &RenderContext) -> String 
 /// The last object: totals, and what is missing from them.
 #[must_use]
 pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
-    let Figures { outcomes, rtt } = &snapshot.total;
+    let Figures { counts, rtt } = &snapshot.total;
     let lost = snapshot.losses.iter();
     line(&Summary {
         schema: SCHEMA,
@@ -175,17 +174,17 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         interfaces: context.all_interfaces(),
         duration_ns: snapshot.taken_ns.saturating_sub(snapshot.counted_ns),
         filter: Some(&snapshot.query.filter).filter(|filter| !filter.is_empty()).map(ToString::to_string),
-        handshakes: snapshot.told,
-        pending: snapshot.told.saturating_sub(outcomes.decided()),
-        established: outcomes.established,
-        refused: outcomes.refused,
-        unanswered: outcomes.unanswered,
-        half_open: outcomes.half_open,
-        reset: outcomes.reset,
-        unknown: outcomes.unknown,
-        repeated_syns: outcomes.repeated,
-        data_segments: outcomes.sent,
-        data_retransmits: outcomes.resent,
+        handshakes: snapshot.reported,
+        pending: snapshot.reported.saturating_sub(counts.decided()),
+        established: counts.of(Outcome::Established),
+        refused: counts.of(Outcome::Refused),
+        unanswered: counts.of(Outcome::Unanswered),
+        half_open: counts.of(Outcome::HalfOpen),
+        reset: counts.of(Outcome::Reset),
+        unknown: counts.of(Outcome::Unknown),
+        repeated_syns: counts.repeated,
+        data_segments: counts.sent,
+        data_retransmits: counts.retransmitted,
         rtt_samples: rtt.map_or(0, |rtt| rtt.samples),
         rtt_p50_ns: rtt.map(|rtt| rtt.p50_ns),
         rtt_p90_ns: rtt.map(|rtt| rtt.p90_ns),
@@ -198,18 +197,18 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     })
 }
 
-fn head(kind: &'static str, flow: &FlowReport, time_ns: u64, context: &RenderContext) -> Head {
+fn head(kind: &'static str, flow: &Flow, time_ns: u64, context: &RenderContext) -> Head {
     Head {
         schema: SCHEMA,
         r#type: kind,
         time: rfc3339(time_ns, context),
-        interface: context.interface(flow.interface),
-        role: flow.role.map(Role::name),
-        local_ip: address(&flow.local.address),
-        local_port: flow.local.port,
-        remote_ip: address(&flow.remote.address),
-        remote_port: flow.remote.port,
-        outcome: flow.outcome.name(),
+        interface: context.interface(flow.interface()),
+        role: flow.role().map(Role::name),
+        local_ip: address(&flow.local().address),
+        local_port: flow.local().port,
+        remote_ip: address(&flow.remote().address),
+        remote_port: flow.remote().port,
+        outcome: flow.outcome().name(),
     }
 }
 

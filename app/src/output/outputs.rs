@@ -9,8 +9,7 @@ use crate::config::{Config, Output};
 use crate::error::Error;
 use crate::tui::model::Model;
 use crate::tui::{Command, Screen};
-use tcptop_core::snapshot::Snapshot;
-use tcptop_core::table::Event;
+use tcptop_core::{Event, Snapshot};
 
 /// The one sink of a run.
 #[derive(Debug)]

@@ -2,8 +2,7 @@
 
 use super::RenderContext;
 use super::format::{self, age, counted, duration, maybe_duration, percent};
-use tcptop_core::snapshot::{Figures, Percentiles, Query, Row, Snapshot};
-use tcptop_core::table::Verdict;
+use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, Verdict};
 
 /// As many of the worst peers are named in a summary.
 const WORST: usize = 3;
@@ -43,31 +42,24 @@ pub fn report(snapshot: &Snapshot, context: &RenderContext) -> String {
 }
 
 fn totals(snapshot: &Snapshot) -> Vec<String> {
-    let Figures { outcomes, rtt } = &snapshot.total;
+    let Figures { counts, rtt } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
-    let pending = snapshot.told.saturating_sub(outcomes.decided());
-    let counts = [
-        (outcomes.established, "established"),
-        (outcomes.refused, "refused"),
-        (outcomes.unanswered, "unanswered"),
-        (outcomes.half_open, "half-open"),
-        (outcomes.reset, "reset"),
-        (outcomes.unknown, "unknown"),
-        (pending, "pending"),
-    ];
-    let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
-    let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
+    let pending = snapshot.reported.saturating_sub(counts.decided());
+    let decided = Outcome::DECIDED.map(|outcome| (counts.of(outcome), outcome));
+    let all = decided.into_iter().chain([(pending, Outcome::Pending)]);
+    let named = all.filter(|(count, outcome)| *count > 0 || *outcome == Outcome::Established);
+    let named: Vec<String> = named.map(|(count, outcome)| format!("{count} {}", outcome.name())).collect();
     let mut lines = vec![format!(
         "watched {}: {} ({}), {}",
         if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
-        counted(snapshot.told, "handshake"),
+        counted(snapshot.reported, "handshake"),
         named.join(", "),
-        counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
+        counted(counts.repeated, "SYN or SYN-ACK repeat"),
     )];
-    if outcomes.sent > 0 {
-        let share = percent(outcomes.retransmit_share());
-        let data = counted(outcomes.sent, "data segment");
-        lines.push(format!("{data}, {} of them sent again ({share}% of all segments)", outcomes.resent));
+    if counts.sent > 0 {
+        let share = percent(counts.retransmit_share());
+        let data = counted(counts.sent, "data segment");
+        lines.push(format!("{data}, {} of them sent again ({share}% of all segments)", counts.retransmitted));
     }
     if let Some(rtt) = rtt {
         let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
@@ -100,15 +92,15 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &Row> {
 }
 
 fn problem(row: &Row, context: &RenderContext) -> String {
-    let outcomes = &row.figures.outcomes;
+    let counts = &row.figures.counts;
     let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.silent(), outcomes.opened),
-        Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
+        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", counts.unanswered(), counts.opened),
+        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.opened),
         Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
         Some(Verdict::Loses) => format!(
             "loses, {} of {} retransmitted",
-            outcomes.retransmits(),
-            counted(outcomes.segments(), "segment")
+            counts.retransmits(),
+            counted(counts.segments(), "segment")
         ),
         None => "nothing wrong".to_owned(),
     };
@@ -141,17 +133,17 @@ fn table(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
 }
 
 fn cells(row: &Row, context: &RenderContext) -> [String; 10] {
-    let Figures { outcomes, rtt } = &row.figures;
+    let Figures { counts, rtt } = &row.figures;
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
-        outcomes.opened.to_string(),
-        outcomes.established.to_string(),
+        counts.opened.to_string(),
+        counts.of(Outcome::Established).to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
-        outcomes.silent().to_string(),
-        outcomes.refused.to_string(),
-        percent(outcomes.retransmit_share()),
+        counts.unanswered().to_string(),
+        counts.of(Outcome::Refused).to_string(),
+        percent(counts.retransmit_share()),
     ]
 }

@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 use super::flows::KernelFlows;
 use super::interface::Interface;
 use crate::error::Error;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// Records that are handed on together: many enough that their flows can be asked for at once, few enough that they stay
 /// in the nearest cache.

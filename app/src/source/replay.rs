@@ -5,7 +5,7 @@ use probe_common::{Direction, Hook, Record, Size};
 use probe_host::{HostProbe, Packet, PacketTime};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {

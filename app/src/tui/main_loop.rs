@@ -12,7 +12,7 @@ use super::model::{Action, Effect, Leaving, Model};
 use super::resolver::Resolver;
 use super::terminal::{Hangup, TerminalSession};
 use super::{Command, Feed, job_control, keys, terminal, view};
-use tcptop_core::snapshot::SnapshotRequest;
+use tcptop_core::SnapshotRequest;
 
 /// How long the thread waits for a key before it looks for a new snapshot.
 const GLANCE: Duration = Duration::from_millis(100);

@@ -30,7 +30,7 @@ use self::main_loop::MainLoop;
 use self::model::Model;
 use self::terminal::TerminalSession;
 use crate::output::RenderContext;
-use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
+use tcptop_core::{Snapshot, SnapshotRequest};
 
 /// How long the terminal may take to be restored when tcptop ends.
 const FAREWELL: Duration = Duration::from_secs(2);

@@ -10,10 +10,10 @@ use probe_common::segment::mapped;
 use probe_common::{
     Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
 };
-use tcptop_core::snapshot::{Filter, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Event, FlowReport, FlowVolumes, Limits, Thresholds};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{
+    Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, ReaderConfig, ReaderId, Snapshot,
+    SnapshotRequest, Span,
+};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
@@ -29,9 +29,9 @@ pub fn v6(text: &str, port: u16) -> Endpoint {
     Endpoint { address: text.parse::<std::net::Ipv6Addr>().expect("an address").octets(), port }
 }
 
-pub fn limits(flows: usize) -> Limits {
-    let stats = StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 64 << 20 };
-    Limits { flows, handshakes: None, stats }
+/// An engine with room for so many flows.
+pub fn config(max_flows: usize) -> EngineConfig {
+    EngineConfig { max_flows, peer_bytes: 64 << 20, ..EngineConfig::default() }
 }
 
 /// Both ends of one connection, seen from this host.
@@ -157,11 +157,11 @@ impl Watched {
     }
 
     pub fn with_room(flows: usize) -> Self {
-        Self::with(&limits(flows), START)
+        Self::with(&config(flows), START)
     }
 
-    pub fn with(limits: &Limits, started_ns: u64) -> Self {
-        let mut engine = Engine::new(limits, started_ns);
+    pub fn with(config: &EngineConfig, started_ns: u64) -> Self {
+        let mut engine = Engine::new(config, started_ns);
         engine.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())])));
         let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
         Self { engine, reader, events: Vec::new() }
@@ -203,19 +203,17 @@ impl Watched {
     }
 
     /// Every flow that is known, the newest first.
-    pub fn flows(&mut self, now_ns: u64) -> Vec<FlowReport> {
+    pub fn flows(&mut self, now_ns: u64) -> Vec<Flow> {
         self.snapshot(Span::SinceStart, now_ns).flows.expect("asked for").rows
     }
 
     /// How many flows are known, and how many were evicted before they had ended.
     pub fn kept_and_evicted(&mut self) -> (usize, u64) {
         let snapshot = self.snapshot(Span::SinceStart, START);
-        let evicted =
-            snapshot.losses.iter().find(|(kind, _)| *kind == "evicted_flows").expect("always there");
-        (snapshot.flow_count, evicted.1)
+        (snapshot.flow_count, snapshot.losses.of_kind("evicted_flows").expect("always there"))
     }
 
-    pub fn handshakes(&self) -> Vec<&FlowReport> {
+    pub fn handshakes(&self) -> Vec<&Flow> {
         let told = self.events.iter().filter_map(|event| match event {
             Event::Handshake(report) => Some(report),
             Event::Close(_) | Event::Retransmit(_) => None,
@@ -223,7 +221,7 @@ impl Watched {
         told.collect()
     }
 
-    pub fn closes(&self) -> Vec<&FlowReport> {
+    pub fn closes(&self) -> Vec<&Flow> {
         let told = self.events.iter().filter_map(|event| match event {
             Event::Close(report) => Some(report),
             Event::Handshake(_) | Event::Retransmit(_) => None,
@@ -232,7 +230,7 @@ impl Watched {
     }
 
     /// The one handshake that was told.
-    pub fn only(&self) -> &FlowReport {
+    pub fn only(&self) -> &Flow {
         let [report] = self.handshakes()[..] else { panic!("{:?}", self.events) };
         report
     }

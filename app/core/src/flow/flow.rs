@@ -44,7 +44,7 @@ pub struct Flow {
     pub(super) role: Option<Role>,
     pub(super) closed_by: Option<Party>,
     /// Which of the tuple's ends is this host's.
-    is_low_local: bool,
+    pub(super) is_low_local: bool,
     /// Whether it begins with a SYN that was seen.
     pub(super) has_syn: bool,
     /// Whether the segment that waits for an answer was retransmitted: the SYN, or the SYN-ACK once there is one.
@@ -252,8 +252,8 @@ impl Flow {
 
     /// What this host sent, and what the other end sent, as far as it was seen.
     #[must_use]
-    pub const fn volumes(&self) -> &[Volume; 2] {
-        &self.volumes
+    pub const fn volumes(&self) -> [Volume; 2] {
+        self.volumes
     }
 
     /// Retransmitted segments in both directions: SYNs, SYN-ACKs and data.

@@ -15,12 +15,6 @@ const FLIGHT: u32 = 1 << 16;
 /// Bytes of data that an end may send before its FIN, unseen: a quarter of the sequence space, less one.
 const TRANSFER: u32 = (1 << 30) - 1;
 
-/// The SYN of the other end, when both open at once (RFC 9293, 3.5).
-#[derive(Clone, Copy, Debug)]
-struct Crossing {
-    isn: u32,
-}
-
 /// What the next segments of a handshake are compared with. What they say is kept in the [`Flow`].
 #[derive(Clone, Debug)]
 pub(crate) struct Handshake {
@@ -28,7 +22,8 @@ pub(crate) struct Handshake {
     /// Bytes of data in the SYN (Fast Open), which its answer may acknowledge.
     syn_payload: u32,
     syns: Option<Sent>,
-    crossing: Option<Crossing>,
+    /// Number of the other end's SYN, when both open at once (RFC 9293, 3.5).
+    crossing_isn: Option<u32>,
     answers: Option<Sent>,
     /// Whether it was completed, whatever came of the connection since.
     pub(super) is_completed: bool,
@@ -41,7 +36,7 @@ impl Handshake {
             isn: syn.seq,
             syn_payload: syn.payload_len,
             syns: Some(Sent::new(syn)),
-            crossing: None,
+            crossing_isn: None,
             answers: None,
             is_completed: false,
         }
@@ -53,7 +48,7 @@ impl Handshake {
             isn: syn_ack.ack.wrapping_sub(1),
             syn_payload: 0,
             syns: None,
-            crossing: None,
+            crossing_isn: None,
             answers: Some(Sent::new(syn_ack)),
             is_completed: false,
         }
@@ -86,18 +81,18 @@ impl Handshake {
     /// Whether this SYN of the other end belongs to it, because both open at once.
     pub(super) fn is_crossed_by(&self, syn: &SegmentRecord, flow: &Flow) -> bool {
         let may_cross = flow.outcome == Outcome::Pending && !self.is_answered();
-        self.crossing.map_or(may_cross, |crossing| crossing.isn == syn.seq)
+        self.crossing_isn.map_or(may_cross, |isn| isn == syn.seq)
     }
 
     /// Handles a SYN of the other end.
     pub(super) fn cross(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
-        self.crossing.get_or_insert(Crossing { isn: syn.seq });
+        self.crossing_isn.get_or_insert(syn.seq);
         flow.tries = flow.tries.saturating_add(1);
     }
 
     /// Whether this SYN-ACK is the opener's, in answer to the SYN that crossed its own.
     pub(super) fn is_crossing_answered_by(&self, syn_ack: &SegmentRecord) -> bool {
-        self.crossing.is_some_and(|crossing| crossing.isn.wrapping_add(1) == syn_ack.ack)
+        self.crossing_isn.is_some_and(|isn| isn.wrapping_add(1) == syn_ack.ack)
     }
 
     /// Whether this RST of the opener can be meant for it. A client answers a stale SYN-ACK by a RST with the number that it

@@ -133,12 +133,7 @@ impl Sent {
         }
     }
 
-    /// When it was seen first.
-    pub(super) const fn first_ns(&self) -> u64 {
-        self.first.time_ns
-    }
-
-    /// How long after the one before the latest came.
+    /// The time between the latest transmission and the one before.
     pub(super) fn last_gap_ns(&self) -> u64 {
         self.again.as_ref().map_or(0, |again| again.last_gap_ns)
     }

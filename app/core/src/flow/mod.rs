@@ -11,9 +11,9 @@ mod tracked;
 
 pub use event::{Event, Retransmit, RetransmitKind};
 pub use flow::{Flow, FlowName};
-pub use key::{PeerKey, ShownEndpoint};
-pub(crate) use key::{EndpointHasher, FlowTuple};
 pub(crate) use handshake::Handshake;
+pub(crate) use key::{EndpointHasher, FlowTuple};
+pub use key::{PeerKey, ShownEndpoint};
 pub use leg::Leg;
 pub use outcome::{Outcome, Party, Role};
 pub(crate) use tracked::{Ack, Syn, SynAck, Tracked};

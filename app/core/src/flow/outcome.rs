@@ -85,8 +85,9 @@ impl Outcome {
         Self::Closed,
         Self::Unknown,
     ];
-    /// How many of them a handshake can end with: those before `Pending`.
-    pub const FINAL: usize = Self::Pending as usize;
+    /// Every outcome that a handshake can end with: those before `Pending`.
+    pub const DECIDED: [Self; Self::Pending as usize] =
+        [Self::Established, Self::Refused, Self::Unanswered, Self::HalfOpen, Self::Reset, Self::Unknown];
 
     /// Its name in filters and on the screen.
     #[must_use]
@@ -105,8 +106,8 @@ impl Outcome {
 
     /// Whether a handshake can end with it.
     #[must_use]
-    pub const fn is_final(self) -> bool {
-        (self as usize) < Self::FINAL
+    pub const fn is_decided(self) -> bool {
+        (self as usize) < Self::DECIDED.len()
     }
 
     /// Whether the attempt failed: a connection was wanted and there is none.

@@ -203,7 +203,8 @@ impl Tracked {
     pub(crate) fn fin_completes(&mut self, fin: &SegmentRecord) -> bool {
         let (from_opener, is_open) = (self.is_from_opener(fin), self.is_open());
         let handshake = self.handshake.as_mut().filter(|_| is_open);
-        let Some(handshake) = handshake.filter(|handshake| handshake.is_completed_by(fin, from_opener)) else {
+        let Some(handshake) = handshake.filter(|handshake| handshake.is_completed_by(fin, from_opener))
+        else {
             return false;
         };
         handshake.complete_unseen(&mut self.flow);

@@ -9,7 +9,7 @@ use crate::flow::Outcome;
 pub(crate) enum PeerEvent {
     /// The first segment of a handshake was seen.
     Opened,
-    /// A handshake ended with a [final](Outcome::is_final) outcome.
+    /// A handshake ended with this outcome.
     Decided(Outcome),
     /// A SYN or SYN-ACK was retransmitted.
     Repeated,
@@ -25,7 +25,7 @@ pub struct Counts {
     /// Connection attempts that were seen.
     pub opened: u64,
     /// How they ended, by [`Outcome`].
-    decided: [u64; Outcome::FINAL],
+    decided: [u64; Outcome::DECIDED.len()],
     /// SYNs and SYN-ACKs that were retransmitted.
     pub repeated: u64,
     /// Segments with data, in both directions.

@@ -410,7 +410,7 @@ impl FlowTable {
         self.alarms.cancel(slot);
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
-        if outcome.is_final() {
+        if outcome.is_decided() {
             self.views.count(peer, PeerEvent::Decided(outcome), now_ns);
         }
         let is_up = outcome == Outcome::Established;

@@ -2,8 +2,7 @@
 
 use super::{Column, Context, Side, Value};
 use crate::output::format::{UNKNOWN, duration};
-use tcptop_core::snapshot::{LogEntry, What};
-use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, Verdict};
+use tcptop_core::{Flow, Leg, LogEntry, Outcome, PeerKey, Verdict, What};
 
 /// An IPv4 address with a port takes 21 columns at the most.
 pub const LEAST_PEER: u16 = 21;
@@ -92,18 +91,18 @@ pub fn wanted(interfaces: usize) -> Vec<&'static Column<LogEntry, Never>> {
 
 /// The flow that it happened to, if it happened to one.
 #[must_use]
-pub const fn flow(what: &What) -> Option<&FlowReport> {
+pub const fn flow(what: &What) -> Option<&Flow> {
     match what {
-        What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow),
+        What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => Some(flow),
         What::Verdict { .. } | What::Lost { .. } => None,
     }
 }
 
 /// The peer that it happened with.
 #[must_use]
-pub const fn peer(what: &What) -> Option<PeerKey> {
+pub fn peer(what: &What) -> Option<PeerKey> {
     match what {
-        What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow.peer),
+        What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => Some(flow.peer()),
         What::Verdict { peer, .. } => Some(*peer),
         What::Lost { .. } => None,
     }
@@ -113,7 +112,7 @@ pub const fn peer(what: &What) -> Option<PeerKey> {
 #[must_use]
 pub const fn verdict(what: &What) -> Option<Verdict> {
     match what {
-        What::Failed(flow) => match flow.outcome {
+        What::Failed(flow) => match flow.outcome() {
             Outcome::Refused | Outcome::Reset => Some(Verdict::Refuses),
             Outcome::Pending
             | Outcome::Established
@@ -123,7 +122,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
             | Outcome::Unknown => Some(Verdict::NoAnswer),
         },
         What::Reset(_) => Some(Verdict::Refuses),
-        What::RetransmitKind { .. } => Some(Verdict::Loses),
+        What::Retransmits { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
         What::Lost { .. } => None,
     }
@@ -131,9 +130,9 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
 
 fn what(what: &What) -> &'static str {
     match what {
-        What::Failed(flow) => flow.outcome.name(),
+        What::Failed(flow) => flow.outcome().name(),
         What::Reset(_) => "reset",
-        What::RetransmitKind { .. } => "sent again",
+        What::Retransmits { .. } => "sent again",
         What::Verdict { after, .. } => after.map_or("healthy", Verdict::name),
         What::Lost { .. } => "lost",
     }
@@ -143,26 +142,26 @@ fn how(what: &What) -> String {
     match what {
         What::Failed(flow) => failure(flow),
         What::Reset(flow) => by(flow),
-        What::RetransmitKind { kind, count, .. } if *count == 1 => kind.name().to_owned(),
-        What::RetransmitKind { kind, count, .. } => format!("{count} times, {}", kind.name()),
+        What::Retransmits { kind, count, .. } if *count == 1 => kind.name().to_owned(),
+        What::Retransmits { kind, count, .. } => format!("{count} times, {}", kind.name()),
         What::Verdict { before, .. } => format!("verdict; was {}", before.map_or("healthy", Verdict::name)),
         What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
     }
 }
 
-fn failure(flow: &FlowReport) -> String {
-    let after = flow.refusal.map(|refusal| match refusal {
+fn failure(flow: &Flow) -> String {
+    let after = flow.refusal().map(|refusal| match refusal {
         Leg::Exact(ns) => format!("after {}", duration(ns)),
         Leg::Between { max_ns, .. } => format!("after <{}", duration(max_ns)),
     });
     let tries =
-        flow.tries.map(|tries| if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") });
+        flow.tries().map(|tries| if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") });
     after.or(tries).unwrap_or_default()
 }
 
-fn by(flow: &FlowReport) -> String {
-    let by = flow.closed_by.map(|closer| format!("by {}", closer.name()));
-    let after = flow.lifetime_ns.map(|ns| format!("after {}", duration(ns)));
+fn by(flow: &Flow) -> String {
+    let by = flow.closed_by().map(|closer| format!("by {}", closer.name()));
+    let after = flow.lifetime_ns().map(|ns| format!("after {}", duration(ns)));
     by.into_iter().chain(after).collect::<Vec<_>>().join(" ")
 }
 

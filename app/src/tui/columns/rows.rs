@@ -1,8 +1,7 @@
 //! The columns of the first table: peers, or what several peers have in common.
 
 use super::{Column, Context, Side, Value};
-use tcptop_core::snapshot::{Group, Percentiles, Row, RowKey, RowOrder};
-use tcptop_core::table::Verdict;
+use tcptop_core::{Group, Outcome, Percentiles, Row, RowKey, RowOrder, Verdict};
 
 /// An IPv4 address with a port takes 21 columns at the most.
 pub const LEAST_NAME: u16 = 21;
@@ -61,9 +60,9 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
     }),
     figure("new", "NEW/s", 5, 3, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
         .by(RowOrder::New),
-    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.outcomes.opened)),
+    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.counts.opened)),
     figure("ok", "OK", 6, 8, "handshakes that were completed", |row, _| {
-        Value::Count(row.figures.outcomes.established)
+        Value::Count(row.figures.counts.of(Outcome::Established))
     }),
     figure("p50", "P50", 6, 2, "half of the handshakes' round-trip times are no longer", |row, _| {
         rtt(row, |rtt| rtt.p50_ns)
@@ -80,21 +79,21 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
         5,
         0,
         "attempts without a reply: to the SYN, or to the SYN-ACK",
-        |row, _| Value::Count(row.figures.outcomes.silent()),
+        |row, _| Value::Count(row.figures.counts.unanswered()),
     )
     .by(RowOrder::Unanswered),
     figure("refused", "REFUSED", 7, 0, "attempts that a RST answered", |row, _| {
-        Value::Count(row.figures.outcomes.refused)
+        Value::Count(row.figures.counts.of(Outcome::Refused))
     })
     .by(RowOrder::Refused),
     figure("reset", "RESET", 5, 10, "handshakes that a RST ended after the SYN-ACK", |row, _| {
-        Value::Count(row.figures.outcomes.reset)
+        Value::Count(row.figures.counts.of(Outcome::Reset))
     }),
     figure("segments", "SEGS", 6, 11, "segments: SYNs, SYN-ACKs that were sent again, and data", |row, _| {
-        Value::Count(row.figures.outcomes.segments())
+        Value::Count(row.figures.counts.segments())
     }),
     figure("retr", "RETR%", 5, 6, "share of the segments that had to be sent again", |row, _| {
-        Value::Share(row.figures.outcomes.retransmit_share())
+        Value::Share(row.figures.counts.retransmit_share())
     })
     .by(RowOrder::Retransmits),
     figure("since", "SINCE", 6, 4, "for how long something has been wrong with it", |row, context| {

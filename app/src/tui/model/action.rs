@@ -1,7 +1,7 @@
 //! The words of the model: what keys do, and where.
 
 use super::super::Command;
-use tcptop_core::table::FlowName;
+use tcptop_core::FlowName;
 
 /// Something a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,7 @@
 
 use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, Prompt, View, mark};
 use crate::tui::{Command, columns};
-use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
-use tcptop_core::table::PeerKey;
+use tcptop_core::{Filter, FlowOrder, PeerKey, Query, RowOrder, Sort};
 
 impl Model {
     pub(super) fn help(&mut self) {

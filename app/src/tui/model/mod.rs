@@ -18,8 +18,7 @@ use super::Command;
 use super::columns;
 use super::layout::Room;
 use super::resolver::{Address, Names};
-use tcptop_core::snapshot::{LogEntry, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::FlowReport;
+use tcptop_core::{Flow, LogEntry, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
 
 /// Rows of a table that are asked for: more than any terminal shows, few enough to be copied often.
 const ROWS: usize = 500;
@@ -89,7 +88,7 @@ pub struct Model {
     /// What lies over the view, the uppermost last.
     pub levels: Vec<Level>,
     /// The flow that is read about, as it was known last.
-    pub read: Option<FlowReport>,
+    pub read: Option<Flow>,
     rows: Mark<RowKey>,
     flows: Mark<u64>,
     events: Mark<u64>,
@@ -139,7 +138,7 @@ impl Model {
                 View::Peers if room.log => LOG_ROWS,
                 View::Peers | View::Flows | View::Latency => 0,
             },
-            past: reads_row || self.view == View::Latency || (on_first_screen && room.past),
+            timeline: reads_row || self.view == View::Latency || (on_first_screen && room.past),
         }
     }
 
@@ -207,7 +206,7 @@ impl Model {
 
     /// The flows that this view shows, in the order in which they are shown.
     #[must_use]
-    pub fn flows(&self) -> Vec<&FlowReport> {
+    pub fn flows(&self) -> Vec<&Flow> {
         let flows = self.snapshot.as_ref().and_then(|snapshot| match self.view {
             View::Flows => snapshot.flows.as_ref().map(|flows| &flows.rows),
             View::Peers | View::Latency | View::Events => {
@@ -215,7 +214,7 @@ impl Model {
             }
         });
         let flows = flows.map_or(&[][..], |flows| flows);
-        let ids: Vec<u64> = flows.iter().map(|flow| flow.id).collect();
+        let ids: Vec<u64> = flows.iter().map(|flow| flow.id()).collect();
         let held = self.held.as_ref().map(|held| &held.flows[..]);
         mark::arranged(&ids, held).into_iter().map(|index| &flows[index]).collect()
     }
@@ -250,7 +249,7 @@ impl Model {
     }
 
     fn flow_ids(&self) -> Vec<u64> {
-        self.flows().iter().map(|flow| flow.id).collect()
+        self.flows().iter().map(|flow| flow.id()).collect()
     }
 
     fn event_ids(&self) -> Vec<u64> {
@@ -295,7 +294,7 @@ impl Model {
             return Vec::new();
         }
         let rows = self.rows().into_iter().filter_map(|row| columns::rows::address(&row.key));
-        let flows = self.flows().into_iter().map(|flow| flow.remote.address);
+        let flows = self.flows().into_iter().map(|flow| flow.remote().address);
         let events = self.events().iter().filter_map(|event| columns::events::peer(&event.what));
         let all = rows.chain(flows).chain(events.map(|peer| peer.service.address));
         let mut new: Vec<Address> = all.filter(|address| self.names.is_new(address)).collect();

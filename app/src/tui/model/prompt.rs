@@ -1,7 +1,7 @@
 //! The line in which a filter is typed.
 
 use super::Edit;
-use tcptop_core::snapshot::{Filter, FilterError};
+use tcptop_core::{Filter, FilterError};
 
 /// Longer filters make no sense, and could not be seen.
 const LONGEST: usize = 500;

@@ -5,8 +5,7 @@ use ratatui::text::Line;
 use super::{Shown, style};
 use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
 use crate::tui::columns::Context;
-use tcptop_core::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
-use tcptop_core::table::{FlowReport, Leg, Outcome, Role, Thresholds};
+use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, Role, Row, RowKey, Selection, Thresholds};
 
 /// Width of what stands before a fact.
 const LABEL: usize = 13;
@@ -86,7 +85,7 @@ fn verdict(row: &Row, thresholds: &Thresholds, context: &Context<'_>) -> String 
 
 /// Counts and latencies of a span of time, under one label.
 fn figures(label: &'static str, before: &str, figures: &Figures) -> Vec<Fact> {
-    let Figures { outcomes, rtt } = figures;
+    let Figures { counts, rtt } = figures;
     let latencies = rtt.as_ref().map_or_else(
         || "no handshake was completed, so that there is no round-trip time".to_owned(),
         |rtt| {
@@ -94,27 +93,27 @@ fn figures(label: &'static str, before: &str, figures: &Figures) -> Vec<Fact> {
             format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, of {}", rtt.samples)
         },
     );
-    vec![(label, format!("{before}{}", counts(outcomes))), ("", segments(outcomes)), ("", latencies)]
+    vec![(label, format!("{before}{}", outcomes(counts))), ("", segments(counts)), ("", latencies)]
 }
 
-fn counts(outcomes: &Outcomes) -> String {
+fn outcomes(counts: &Counts) -> String {
     let all = [
-        (outcomes.established, "established"),
-        (outcomes.unanswered, "unanswered"),
-        (outcomes.half_open, "half-open"),
-        (outcomes.refused, "refused"),
-        (outcomes.reset, "reset"),
-        (outcomes.unknown, "unknown"),
+        (counts.of(Outcome::Established), "established"),
+        (counts.of(Outcome::Unanswered), "unanswered"),
+        (counts.of(Outcome::HalfOpen), "half-open"),
+        (counts.of(Outcome::Refused), "refused"),
+        (counts.of(Outcome::Reset), "reset"),
+        (counts.of(Outcome::Unknown), "unknown"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
-    format!("{} tried, {}", outcomes.opened, named.join(", "))
+    format!("{} tried, {}", counts.opened, named.join(", "))
 }
 
-fn segments(outcomes: &Outcomes) -> String {
-    let share = percent(outcomes.retransmit_share());
-    let Outcomes { sent, resent, repeated, .. } = outcomes;
-    format!("sent again: {resent} of {sent} data segments, {repeated} SYNs or SYN-ACKs ({share} %)")
+fn segments(counts: &Counts) -> String {
+    let share = percent(counts.retransmit_share());
+    let Counts { sent, retransmitted, repeated, .. } = counts;
+    format!("sent again: {retransmitted} of {sent} data segments, {repeated} SYNs or SYN-ACKs ({share} %)")
 }
 
 /// What is known of the row beyond what its line says.
@@ -148,17 +147,17 @@ pub(super) fn flow(shown: &Shown<'_>) -> Story {
     let Some(flow) = &model.read else {
         return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
     };
-    let title = format!("{} - {}", context.endpoint(&flow.local), context.endpoint(&flow.remote));
+    let title = format!("{} - {}", context.endpoint(&flow.local()), context.endpoint(&flow.remote()));
     let mut facts = vec![
         ("who", opener(flow, context)),
         ("outcome", outcome(flow)),
-        ("first seen", clock(flow.first_ns, context)),
-        ("last change", clock(flow.changed_ns, context)),
+        ("first seen", clock(flow.first_ns(), context)),
+        ("last change", clock(flow.changed_ns(), context)),
         ("tries", tries(flow)),
     ];
     facts.extend(latencies(flow));
     facts.extend(volumes(flow));
-    if context.is_own_session(&flow.local, &flow.remote) {
+    if context.is_own_session(&flow.local(), &flow.remote()) {
         facts.push(("@", "the SSH session that you look through".to_owned()));
     }
     if snapshot.flow.is_none() {
@@ -171,19 +170,19 @@ fn clock(ns: u64, context: &Context<'_>) -> String {
     format!("{}, {} ago", context.context.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
 }
 
-fn opener(flow: &FlowReport, context: &Context<'_>) -> String {
-    let who = match flow.role {
+fn opener(flow: &Flow, context: &Context<'_>) -> String {
+    let who = match flow.role() {
         Some(Role::Client) => "client: this host opened it",
         Some(Role::Server) => "server: the other end opened it",
         Some(Role::Local) => "local: both ends are this host",
         Some(Role::Observer) => "observer: seen from elsewhere, the left end opened it",
         None => "nobody saw who opened it",
     };
-    format!("{who}; seen at {}", context.context.interface(flow.interface))
+    format!("{who}; seen at {}", context.context.interface(flow.interface()))
 }
 
-fn outcome(flow: &FlowReport) -> String {
-    let words = match flow.outcome {
+fn outcome(flow: &Flow) -> String {
+    let words = match flow.outcome() {
         Outcome::Pending => "too early to say",
         Outcome::Established => "the handshake was completed",
         Outcome::Refused => "a RST answered the SYN",
@@ -193,19 +192,19 @@ fn outcome(flow: &FlowReport) -> String {
         Outcome::Closed => "it came to an end",
         Outcome::Unknown => "the handshake was not seen, or one answer alone of it",
     };
-    let by = flow.closed_by.map(|closer| format!(", by the {} end", closer.name())).unwrap_or_default();
-    let life = flow.lifetime_ns.map(|ns| format!(", after {}", duration(ns))).unwrap_or_default();
-    format!("{}: {words}{by}{life}", flow.outcome.name())
+    let by = flow.closed_by().map(|closer| format!(", by the {} end", closer.name())).unwrap_or_default();
+    let life = flow.lifetime_ns().map(|ns| format!(", after {}", duration(ns))).unwrap_or_default();
+    format!("{}: {words}{by}{life}", flow.outcome().name())
 }
 
-fn tries(flow: &FlowReport) -> String {
+fn tries(flow: &Flow) -> String {
     let seen = |count: Option<u32>, what: &str| {
         count.map_or_else(|| format!("no {what} was seen"), |count| counted(count.into(), what))
     };
-    format!("{}, {}", seen(flow.tries, "SYN"), seen(flow.syn_acks, "SYN-ACK"))
+    format!("{}, {}", seen(flow.tries(), "SYN"), seen(flow.syn_acks(), "SYN-ACK"))
 }
 
-fn latencies(flow: &FlowReport) -> Vec<Fact> {
+fn latencies(flow: &Flow) -> Vec<Fact> {
     let ambiguous = "nothing tells which of several was answered";
     let words = |leg: Option<Leg>| match leg {
         None => UNKNOWN.to_owned(),
@@ -216,23 +215,23 @@ fn latencies(flow: &FlowReport) -> Vec<Fact> {
     };
     let mut facts = vec![
         ("rtt", words(flow.rtt())),
-        ("server leg", format!("{}, from the SYN to the SYN-ACK", words(flow.server_leg))),
-        ("client leg", format!("{}, from the SYN-ACK to the ACK", words(flow.client_leg))),
-        ("setup", format!("{}, from the first SYN to the ACK", maybe_duration(flow.setup_ns))),
+        ("server leg", format!("{}, from the SYN to the SYN-ACK", words(flow.server_leg()))),
+        ("client leg", format!("{}, from the SYN-ACK to the ACK", words(flow.client_leg()))),
+        ("setup", format!("{}, from the first SYN to the ACK", maybe_duration(flow.setup_ns()))),
     ];
-    if flow.role == Some(Role::Server) {
+    if flow.role() == Some(Role::Server) {
         facts
             .push(("turnaround", format!("{}, how long this host took to answer", words(flow.turnaround()))));
     }
-    if let Some(refusal) = flow.refusal {
+    if let Some(refusal) = flow.refusal() {
         facts.push(("refusal", format!("{}, from the SYN to the RST", words(Some(refusal)))));
     }
     facts
 }
 
-fn volumes(flow: &FlowReport) -> Vec<Fact> {
+fn volumes(flow: &Flow) -> Vec<Fact> {
     let words = |index: usize| {
-        let volume = &flow.volumes[index];
+        let volume = &flow.volumes()[index];
         let segments = counted(volume.segments, "segment");
         format!("{} in {segments}, {} sent again", bytes(volume.bytes), volume.retransmits)
     };

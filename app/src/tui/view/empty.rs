@@ -8,7 +8,7 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::style;
 use crate::tui::columns::Context;
 use crate::tui::model::Model;
-use tcptop_core::snapshot::Snapshot;
+use tcptop_core::Snapshot;
 
 /// No connection was seen so far.
 pub(super) fn nothing_yet(frame: &mut Frame<'_>, area: Rect, context: &Context<'_>) {
@@ -35,7 +35,7 @@ pub(super) fn nothing_wrong(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapsh
     if !model.query.filter.is_empty() {
         return nothing_matches(frame, area, "event");
     }
-    let handshakes = format!("Nothing went wrong so far, in {} handshakes.", snapshot.told);
+    let handshakes = format!("Nothing went wrong so far, in {} handshakes.", snapshot.reported);
     words(
         frame,
         area,

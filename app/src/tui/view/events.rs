@@ -8,7 +8,7 @@ use super::table::Grid;
 use super::{Shown, empty, rule, style};
 use crate::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
 use crate::tui::model::View;
-use tcptop_core::snapshot::{LogEntry, What};
+use tcptop_core::{LogEntry, What};
 
 /// Draws a rule and as many events as fit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
@@ -40,7 +40,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
 fn letter(event: &LogEntry) -> char {
     match &event.what {
         What::Lost { .. } => '!',
-        What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
+        What::Failed(_) | What::Reset(_) | What::Retransmits { .. } | What::Verdict { .. } => {
             verdict(&event.what).map_or(' ', |verdict| verdict.letter())
         }
     }
@@ -49,7 +49,7 @@ fn letter(event: &LogEntry) -> char {
 fn look(event: &LogEntry) -> Style {
     match &event.what {
         What::Lost { .. } => style::alarm(),
-        What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
+        What::Failed(_) | What::Reset(_) | What::Retransmits { .. } | What::Verdict { .. } => {
             style::verdict(verdict(&event.what))
         }
     }

@@ -8,8 +8,7 @@ use super::{Shown, empty, rule, style};
 use crate::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
 use crate::tui::columns::{Column, Context};
 use crate::tui::model::Pane;
-use tcptop_core::snapshot::{FlowOrder, Selection};
-use tcptop_core::table::{FlowReport, Outcome};
+use tcptop_core::{Flow, FlowOrder, Outcome, Selection};
 
 /// What stands above the flows of the selected row: whose, and how many.
 pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
@@ -61,7 +60,7 @@ fn table(
     frame: &mut Frame<'_>,
     area: Rect,
     shown: &Shown<'_>,
-    columns: &[&'static Column<FlowReport, FlowOrder>],
+    columns: &[&'static Column<Flow, FlowOrder>],
     is_active: bool,
 ) {
     let Shown { model, context, .. } = shown;
@@ -70,9 +69,9 @@ fn table(
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: Some(model.query.flow_sort.by),
-        letter: |flow, context| if context.is_own_session(&flow.local, &flow.remote) { '@' } else { ' ' },
-        look: |flow| style::outcome(flow.outcome),
-        is_to_blame: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
+        letter: |flow, context| if context.is_own_session(&flow.local(), &flow.remote()) { '@' } else { ' ' },
+        look: |flow| style::outcome(flow.outcome()),
+        is_to_blame: |column, flow| column.name == "outcome" && is_failure(flow.outcome()),
         selected: is_active.then(|| model.selected_flow()),
         is_active,
     };

@@ -8,7 +8,7 @@ use super::style;
 use crate::tui::columns::shorten;
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Model, Place, Prompt};
-use tcptop_core::snapshot::Filter;
+use tcptop_core::Filter;
 
 /// What can be typed, where nothing is wrong with it.
 const GRAMMAR: &str = "peer:10.0.0.0/8 port:443 p99>50ms outcome:unanswered !role:server words";

@@ -26,8 +26,7 @@ use super::columns::{self, Context};
 use super::layout::{Room, SMALLEST};
 use super::model::{Level, Model, Page, Place, View};
 use crate::output::RenderContext;
-use tcptop_core::snapshot::{Selection, Snapshot};
-use tcptop_core::table::Thresholds;
+use tcptop_core::{Selection, Snapshot, Thresholds};
 
 /// Draws everything. Gives how many lines of the uppermost page there is no room for.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usize {

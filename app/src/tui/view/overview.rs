@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use super::latency::slow_from;
 use super::{Shown, empty, events, flows, histogram, rows, rule, timeline};
 use crate::tui::layout::Room;
-use tcptop_core::snapshot::Selection;
+use tcptop_core::Selection;
 
 /// Width of the flows where the histogram stands beside them.
 const FLOWS_WIDTH: u16 = 52;
@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     rows::draw(frame, upper, shown);
     below(frame, lower, shown, selection);
     if room.past {
-        timeline::strip(frame, past_area, selection.past.as_ref(), &context.row(&selection.row.key));
+        timeline::strip(frame, past_area, selection.timeline.as_ref(), &context.row(&selection.row.key));
     }
     if room.log {
         events::draw(frame, log, shown);

@@ -3,7 +3,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use tcptop_core::table::{Outcome, Verdict};
+use tcptop_core::{Outcome, Verdict};
 
 /// Titles and keys.
 pub(super) const fn strong() -> Style {

@@ -7,9 +7,7 @@ use ratatui::widgets::Sparkline;
 
 use super::{rule, style};
 use crate::output::format::{UNKNOWN, age, count, duration};
-use tcptop_core::snapshot::{Moment, Percentiles, Timeline};
-use tcptop_core::table::Verdict;
-use tcptop_core::table::history::SLOTS;
+use tcptop_core::{Moment, Percentiles, Timeline, Verdict};
 
 /// Lines of the strip on the first screen, without its rule.
 pub(super) const STRIP_HEIGHT: u16 = 3;
@@ -100,12 +98,12 @@ pub(super) fn slot_width(width: u16) -> u16 {
 
 /// How many slots there are.
 pub(super) fn slots() -> u16 {
-    u16::try_from(SLOTS).unwrap_or(u16::MAX)
+    u16::try_from(Timeline::SLOTS).unwrap_or(u16::MAX)
 }
 
 /// How long they are together.
 pub(super) fn minutes() -> u16 {
-    u16::try_from(SLOTS * Timeline::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
+    u16::try_from(Timeline::SLOTS * Timeline::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
 }
 
 /// The newest values at the right end of so many columns, each as wide as fits.
