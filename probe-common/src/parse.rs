@@ -59,7 +59,7 @@ impl Unparsed {
     /// Those that are counted, in the order of their cells.
     pub const COUNTED: [Self; 4] = [Self::Fragment, Self::TooDeep, Self::Truncated, Self::Malformed];
 
-    /// The word for it, as in `lost` of the JSON output.
+    /// The word for it, as in `missed_packets` of the JSON output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -35,7 +35,7 @@ impl Kind {
     pub const ALL: [Self; 7] =
         [Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Retransmit, Self::Evicted];
 
-    /// The word for it, as in `lost` of the JSON output.
+    /// The word for it, as in `missed_records` of the JSON output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,8 +44,8 @@ impl Kind {
             Self::Ack => "ack",
             Self::Rst => "rst",
             Self::Fin => "fin",
-            Self::Retransmit => "data",
-            Self::Evicted => "evicted",
+            Self::Retransmit => "retransmit",
+            Self::Evicted => "eviction",
         }
     }
 }

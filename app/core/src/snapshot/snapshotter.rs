@@ -9,7 +9,7 @@ use super::peer_cache::{Look, Peers};
 use super::rows::{Row, Rows};
 use super::selection::{Chosen, Selection, View};
 use super::timeline::Timeline;
-use super::{Bar, Figures, Flows, Group, Losses, RowKey, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{Bar, Figures, Flows, Group, MissedCounts, RowKey, RunCounters, Snapshot, SnapshotRequest, Span};
 use crate::table::peer::Peer;
 use crate::table::stats::Stats;
 use crate::table::{Event, FlowTable, PeerKey};
@@ -35,7 +35,7 @@ struct Before {
     records: u64,
     told: u64,
     unmatched: u64,
-    losses: Losses,
+    missed: MissedCounts,
 }
 
 impl Snapshotter {
@@ -51,7 +51,7 @@ impl Snapshotter {
             records: run_counters.records,
             told: table.told(),
             unmatched: table.losses().unmatched,
-            losses: Losses::of(table, run_counters),
+            missed: MissedCounts::of(table, run_counters),
         };
     }
 
@@ -74,9 +74,9 @@ impl Snapshotter {
             Span::SinceStart => now_ns.saturating_sub(counted_ns).max(1),
         };
         let rows = self.rows(&look, request, span_ns);
-        let losses = Losses::of(table, run_counters);
+        let missed = MissedCounts::of(table, run_counters);
         self.event_log.changed(&self.peers.changes, now_ns);
-        self.event_log.lost(&losses, now_ns);
+        self.event_log.missed(&missed, now_ns);
         let selection = self.selection(table, &look, &rows, request, run_counters.started_ns, span_ns);
         let (recent, total, bars) = self.totals(stats, period);
         let peers = &self.peers;
@@ -109,7 +109,7 @@ impl Snapshotter {
             records: run_counters.records - self.before.records,
             told: table.told() - self.before.told,
             unmatched: table.losses().unmatched - self.before.unmatched,
-            losses: losses.since(&self.before.losses),
+            missed: missed.since(&self.before.missed),
         }
     }
 

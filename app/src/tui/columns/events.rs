@@ -1,7 +1,7 @@
 //! The columns of what went wrong.
 
 use super::{Column, Context, Side, Value};
-use crate::output::format::{UNKNOWN, duration};
+use crate::output::format::{UNKNOWN, counted, duration};
 use tcptop_core::snapshot::{LogEntry, What};
 use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, Verdict};
 
@@ -95,7 +95,7 @@ pub fn wanted(interfaces: usize) -> Vec<&'static Column<LogEntry, Never>> {
 pub const fn flow(what: &What) -> Option<&FlowReport> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow),
-        What::Verdict { .. } | What::Lost { .. } => None,
+        What::Verdict { .. } | What::Missed { .. } => None,
     }
 }
 
@@ -105,7 +105,7 @@ pub const fn peer(what: &What) -> Option<PeerKey> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow.peer),
         What::Verdict { peer, .. } => Some(*peer),
-        What::Lost { .. } => None,
+        What::Missed { .. } => None,
     }
 }
 
@@ -125,7 +125,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
         What::Reset(_) => Some(Verdict::Refuses),
         What::RetransmitKind { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
-        What::Lost { .. } => None,
+        What::Missed { .. } => None,
     }
 }
 
@@ -135,7 +135,7 @@ fn what(what: &What) -> &'static str {
         What::Reset(_) => "reset",
         What::RetransmitKind { .. } => "sent again",
         What::Verdict { after, .. } => after.map_or("healthy", Verdict::name),
-        What::Lost { .. } => "lost",
+        What::Missed { .. } => "lost",
     }
 }
 
@@ -146,7 +146,7 @@ fn how(what: &What) -> String {
         What::RetransmitKind { kind, count, .. } if *count == 1 => kind.name().to_owned(),
         What::RetransmitKind { kind, count, .. } => format!("{count} times, {}", kind.name()),
         What::Verdict { before, .. } => format!("verdict; was {}", before.map_or("healthy", Verdict::name)),
-        What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
+        What::Missed { kind, count } => counted(*count, kind.noun()),
     }
 }
 

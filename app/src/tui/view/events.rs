@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
 
 fn letter(event: &LogEntry) -> char {
     match &event.what {
-        What::Lost { .. } => '!',
+        What::Missed { .. } => '!',
         What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
             verdict(&event.what).map_or(' ', |verdict| verdict.letter())
         }
@@ -48,7 +48,7 @@ fn letter(event: &LogEntry) -> char {
 
 fn look(event: &LogEntry) -> Style {
     match &event.what {
-        What::Lost { .. } => style::alarm(),
+        What::Missed { .. } => style::alarm(),
         What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
             style::verdict(verdict(&event.what))
         }

@@ -26,12 +26,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     frame.render_widget(figures(snapshot, second.width.into()), second);
 }
 
-/// Losses come first where there is no room for more: they never go.
+/// What was missed comes first where there is no room for more: it never goes.
 fn right(snapshot: &Snapshot, context: &RenderContext) -> Line<'static> {
-    let lost = snapshot.losses.total();
-    let look = if lost > 0 { style::alarm() } else { Style::new() };
+    let missed = snapshot.missed.total();
+    let look = if missed > 0 { style::alarm() } else { Style::new() };
     let time = to_the_second(snapshot.taken_ns, context);
-    Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {time}"))])
+    Line::from(vec![Span::styled(format!("lost {missed}"), look), Span::raw(format!("  {time}"))])
 }
 
 fn to_the_second(ns: u64, context: &RenderContext) -> String {

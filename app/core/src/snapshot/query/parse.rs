@@ -162,7 +162,8 @@ fn role(piece: Piece<'_>) -> Result<Role, FilterError> {
 }
 
 fn outcome(piece: Piece<'_>) -> Result<Outcome, FilterError> {
-    let known = Outcome::ALL.into_iter().find(|outcome| outcome.name() == piece.text);
+    let known =
+        Outcome::ALL.into_iter().find(|outcome| [outcome.name(), outcome.label()].contains(&piece.text));
     known.ok_or_else(|| piece.expected(format!("one of {}", Outcome::ALL.map(Outcome::name).join(", "))))
 }
 
