@@ -8,7 +8,7 @@ use crate::tui::capabilities::ColorChoice;
 use crate::tui::columns::named;
 use crate::tui::columns::rows::COLUMNS;
 use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
-use tcptop_core::table::units::Share;
+use tcptop_core::table::units::{Share, Time};
 use tcptop_core::table::{Cidr, Slow};
 
 const AFTER_HELP: &str = "\
@@ -157,8 +157,8 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}, such as 30s or 5m"))?;
-    if duration.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(duration) }
+    let Time(ns) = text.parse()?;
+    if ns == 0 { Err("must be longer than 0".to_owned()) } else { Ok(Duration::from_nanos(ns)) }
 }
 
 fn window(text: &str) -> Result<Duration, String> {
@@ -187,7 +187,7 @@ mod tests {
     fn times_need_a_unit() {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(window("500ms"), Err("must be 1s to 1h".to_owned()));
-        assert!(duration("30").unwrap_err().contains("such as 30s"));
+        assert!(duration("30").unwrap_err().contains("such as 50ms or 1m30s"));
         assert!(duration("0s").is_err());
     }
 }

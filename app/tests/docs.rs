@@ -1,24 +1,353 @@
-//! What the README says of tables that the program has itself.
+//! The documents say what the program does: texts that code has are generated from it, and links and command lines are
+//! checked.
+//!
+//! After a change of such a text, `UPDATE_DOCS=1 cargo test --package tcptop --test docs` writes it into the documents.
 
-use tcptop::tui::columns::rows::COLUMNS;
-use tcptop_core::table::Verdict;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-const README: &str = include_str!("../../README.md");
+use clap::{Arg, CommandFactory, Parser};
+use tcptop::cli::Cli;
+use tcptop::tui::columns::{Column, events, flows, rows};
+use tcptop::tui::keys::BINDINGS;
+use tcptop::tui::model::Place;
+use tcptop_core::snapshot::{Filter, Group, RowOrder};
+use tcptop_core::table::{Thresholds, Verdict};
 
-#[test]
-fn every_column_is_in_the_readme() {
-    let rows: Vec<String> = COLUMNS
-        .iter()
-        .map(|column| format!("| `{}` | {} | {} |", column.name, column.title, column.meaning))
-        .collect();
-    let table = rows.join("\n");
-    assert!(README.contains(&table), "the README's table of columns should be\n{table}");
+/// What a first page may ask of its reader.
+const MOST_WORDS: usize = 1_000;
+
+/// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
+type Generated = (&'static str, &'static str, fn() -> String);
+
+const GENERATED: [Generated; 10] = [
+    ("README.md", "verdicts", verdicts),
+    ("docs/columns.md", "verdicts", verdicts),
+    ("docs/columns.md", "peer-columns", || columns(&rows::COLUMNS)),
+    ("docs/columns.md", "flow-columns", || columns(&flows::COLUMNS)),
+    ("docs/columns.md", "event-columns", || columns(&events::COLUMNS)),
+    ("docs/usage.md", "orders", orders),
+    ("docs/usage.md", "keys", keys),
+    ("docs/usage.md", "exit-codes", exit_codes),
+    ("docs/usage.md", "options", options),
+    ("docs/usage.md", "replay-options", replay_options),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(root().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
+}
+
+/// Every page of the repository, by its path.
+fn pages() -> Vec<String> {
+    let in_folder = |folder: &str| {
+        let files = fs::read_dir(root().join(folder)).expect("a folder of the repository");
+        let names = files.map(|file| file.expect("an entry").file_name().to_string_lossy().into_owned());
+        let pages = names.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}"));
+        pages.collect::<Vec<_>>()
+    };
+    ["", "docs/"].into_iter().flat_map(in_folder).collect()
+}
+
+fn verdicts() -> String {
+    let row = |verdict: Verdict| {
+        let definition = verdict.definition(&Thresholds::default());
+        format!("| `{}` | {} | {definition} |\n", verdict.letter(), verdict.name())
+    };
+    table(["letter", "verdict", "raised when"], Verdict::ALL.map(row))
+}
+
+fn columns<Row, Order>(columns: &[Column<Row, Order>]) -> String {
+    let rows = columns.iter().map(|column| {
+        format!("| `{}` | {} | {} |\n", column.name, column.title, column.meaning.replace('|', "\\|"))
+    });
+    table(["name", "title", "meaning"], rows)
+}
+
+/// A table for each kind of place: its keys, each once.
+fn keys() -> String {
+    use Place::{Details, Events, FlowPane, Flows, Help, Latency, Order, Prompt, Rows};
+    let kinds: [(&str, &[Place]); 3] = [
+        ("In a view", &[Rows, FlowPane, Flows, Latency, Events]),
+        ("In details, help and the choice of an order", &[Details, Help, Order]),
+        ("While a filter is typed", &[Prompt]),
+    ];
+    let tables = kinds.map(|(title, places)| {
+        let mut rows: Vec<String> = Vec::new();
+        for binding in BINDINGS.iter().filter(|one| one.places.iter().any(|place| places.contains(place))) {
+            let keys: Vec<String> = binding.label.split(' ').map(|key| format!("`{key}`")).collect();
+            let row = format!("| {} | {} |\n", keys.join(", "), binding.help);
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+        format!("{title}:\n\n{}", table(["key", "does"], rows))
+    });
+    tables.join("\n")
+}
+
+fn table<const N: usize>(titles: [&str; N], rows: impl IntoIterator<Item = String>) -> String {
+    let head = format!("| {} |\n|{}\n", titles.join(" | "), " --- |".repeat(N));
+    rows.into_iter().fold(head, |table, row| table + &row)
+}
+
+fn orders() -> String {
+    let quoted =
+        |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    format!(
+        "- `--sort` takes {}; a `-` in front reverses the order, as in `--sort=-peer`.\n- `--group` takes {}.\n",
+        quoted(RowOrder::ALL.map(RowOrder::name).to_vec()),
+        quoted(Group::ALL.map(Group::name).to_vec()),
+    )
+}
+
+fn exit_codes() -> String {
+    let help = Cli::command().get_after_help().expect("it says the exit codes").to_string();
+    let codes = help.split_once("Exit codes: ").expect("they are there").1.lines().next().expect("a line");
+    let rows = codes.trim_end_matches('.').split(", ").map(|code| {
+        let (code, meaning) = code.split_once(' ').expect("a code and its meaning");
+        format!("| {code} | {meaning} |\n")
+    });
+    table(["code", "meaning"], rows)
+}
+
+fn options() -> String {
+    let command = Cli::command();
+    arguments(command.get_arguments())
+}
+
+/// Those that only `replay` has.
+fn replay_options() -> String {
+    let command = Cli::command();
+    let replay = command.find_subcommand("replay").expect("there is one");
+    let is_new = |one: &&Arg| command.get_arguments().all(|other| other.get_id() != one.get_id());
+    arguments(replay.get_arguments().filter(is_new))
+}
+
+fn arguments<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
+    let rows = arguments.filter(|one| !one.is_hide_set()).map(|one| {
+        let values: Vec<&str> =
+            one.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+        let takes = if takes_value(one) { values.join(" ") } else { String::new() };
+        let name = match (one.get_short(), one.get_long()) {
+            (Some(short), Some(long)) => format!("-{short}, --{long} {takes}"),
+            (None, Some(long)) => format!("--{long} {takes}"),
+            (Some(short), None) => format!("-{short} {takes}"),
+            (None, None) => takes,
+        };
+        let defaults: Vec<_> = one.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let help = one.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = if takes_value(one) { defaults.join(" ") } else { String::new() };
+        let cells = [format!("`{}`", name.trim()), default, help].map(|cell| cell.replace('|', "\\|"));
+        format!("| {} |\n", cells.join(" | "))
+    });
+    table(["option", "default", "does"], rows)
+}
+
+fn takes_value(argument: &Arg) -> bool {
+    argument.get_action().takes_values()
 }
 
 #[test]
-fn every_verdict_is_in_the_readme() {
-    for verdict in Verdict::ALL {
-        let row = format!("| `{}` | ", verdict.letter());
-        assert!(README.contains(&row), "{row}");
+fn generated_texts_are_up_to_date() {
+    for (page, name, text) in GENERATED {
+        let old = read(page);
+        let begin = format!("<!-- generated: {name} -->\n");
+        let (before, rest) = old.split_once(&begin).unwrap_or_else(|| panic!("{page} has no {begin}"));
+        let (is, after) =
+            rest.split_once("<!-- end -->").unwrap_or_else(|| panic!("{page}: {name} has no end"));
+        let should_be = format!("\n{}\n", text());
+        if is != should_be && std::env::var_os("UPDATE_DOCS").is_some() {
+            let new = format!("{before}{begin}{should_be}<!-- end -->{after}");
+            // In one step, because the other tests read it meanwhile.
+            let unfinished = root().join(format!("{page}.new"));
+            fs::write(&unfinished, new).expect("the page can be written");
+            fs::rename(unfinished, root().join(page)).expect("and take the place of the old one");
+        } else {
+            assert_eq!(is, should_be, "{page}: `{name}` is out of date; UPDATE_DOCS=1 writes it");
+        }
     }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= MOST_WORDS, "{words} words");
+}
+
+/// Every term of the table of filters is one, and every key of the grammar is in it.
+#[test]
+fn terms_of_filters_are_terms() {
+    let usage = read("docs/usage.md");
+    let rows = usage.lines().skip_while(|line| !line.starts_with("| term |")).skip(2);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let mut known = BTreeSet::new();
+    for row in rows {
+        for term in row.split('|').nth(1).expect("a first column").split(", `") {
+            let term = term.trim().trim_matches('`');
+            let name: String = term.chars().take_while(char::is_ascii_alphanumeric).collect();
+            let text = if name == term && name != "web" {
+                format!("{term}>1{}", unit(term))
+            } else {
+                term.to_owned()
+            };
+            assert!(text.parse::<Filter>().is_ok(), "{text}");
+            known.insert(name);
+        }
+    }
+    for wrong in ["nonsense:1", "nonsense>1"] {
+        let expected = wrong.parse::<Filter>().unwrap_err().expected;
+        let names =
+            expected.split_once('(').and_then(|(_, rest)| rest.split_once(')')).expect("it lists them").0;
+        for name in names.split(", ") {
+            assert!(known.contains(name), "{name} is not in the table");
+        }
+    }
+}
+
+fn unit(figure: &str) -> &'static str {
+    match figure {
+        "p50" | "p90" | "p99" | "max" | "rtt" => "ms",
+        _ => "",
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let folder = Path::new(&page).parent().expect("pages are in the repository");
+            let path = if path.is_empty() { root().join(&page) } else { root().join(folder).join(path) };
+            assert!(path.exists(), "{page}: {target}");
+            if !anchor.is_empty() {
+                let linked = fs::read_to_string(&path).expect("a page");
+                assert!(
+                    headings(&linked).any(|heading| heading == anchor),
+                    "{page}: no heading for {target}"
+                );
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 20, "{links}");
+}
+
+/// As GitHub makes anchors of them.
+fn headings(page: &str) -> impl Iterator<Item = String> {
+    let titles =
+        page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    titles.map(|title| {
+        let kept = title.chars().filter(|&letter| letter.is_alphanumeric() || " -_".contains(letter));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    })
+}
+
+#[test]
+fn command_lines_are_understood() {
+    let mut seen = 0;
+    for page in pages() {
+        for line in commands(&read(&page)) {
+            for words in tcptop_commands(&line) {
+                let parsed = Cli::try_parse_from(&words);
+                let is_fine = match &parsed {
+                    Ok(_) => true,
+                    Err(error) => !error.use_stderr(),
+                };
+                assert!(is_fine, "{page}: {line}\n{}", parsed.unwrap_err());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+/// The lines of blocks of shell commands, continued ones as one, and what is quoted in the text.
+fn commands(page: &str) -> Vec<String> {
+    let mut commands = Vec::new();
+    for (number, part) in page.split("```").enumerate() {
+        if number % 2 == 0 {
+            let quoted = part.split('`').skip(1).step_by(2).map(|code| code.replace('\n', " "));
+            // A subcommand by itself is mentioned, not run.
+            commands.extend(quoted.filter(|code| code.contains("tcptop ") && code != "tcptop replay"));
+        } else if let Some(("" | "sh" | "console", lines)) = part.split_once('\n') {
+            commands.extend(lines.replace("\\\n", " ").lines().map(str::to_owned));
+        }
+    }
+    commands
+}
+
+/// The arguments of each call of tcptop within a line, that is, of each word `tcptop` that runs something.
+fn tcptop_commands(line: &str) -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    for words in pipeline(line) {
+        let runs = |word: &String| word == "tcptop" || word.ends_with("/tcptop");
+        let is_prefix = |word: &String| {
+            ["sudo", "nsenter", "ssh", "ip", "cargo", "setcap", "install", "docker"].contains(&word.as_str())
+        };
+        let Some(at) = words.iter().position(runs) else { continue };
+        let is_argument =
+            ["setcap", "install", "cargo"].iter().any(|tool| words[..at].iter().any(|word| word == tool));
+        if (at == 0 || is_prefix(&words[0])) && !is_argument {
+            let command = words[at..].iter().take_while(|word| !word.starts_with('>')).cloned();
+            // What stands for names in a synopsis is none.
+            let command: Vec<String> =
+                command.filter(|word| !word.starts_with('[') && word != "...").collect();
+            commands.push(command);
+        }
+    }
+    commands
+}
+
+/// The words of the commands of a line, as a shell splits them, as far as documents need it.
+fn pipeline(line: &str) -> Vec<Vec<String>> {
+    let (mut commands, mut words, mut word, mut quote) = (Vec::new(), Vec::new(), None::<String>, None);
+    for letter in line.chars() {
+        match (letter, quote) {
+            ('\'' | '"', None) => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (letter, Some(open)) if letter == open => quote = None,
+            ('#', None) if word.is_none() => break,
+            ('|' | ';' | '&', None) => {
+                words.extend(word.take());
+                commands.push(std::mem::take(&mut words));
+            }
+            (letter, None) if letter.is_whitespace() => words.extend(word.take()),
+            (letter, _) => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    commands.push(words);
+    commands
+}
+
+/// Paths of files that pages name in backticks exist.
+#[test]
+fn files_that_are_named_exist() {
+    let mut named = 0;
+    for page in
+        pages().into_iter().filter(|page| !["CHANGELOG.md", "ARCHITECTURE.md"].contains(&page.as_str()))
+    {
+        for code in read(&page).split('`').skip(1).step_by(2) {
+            let path = code.split_once(": ").map_or(code, |(path, _)| path);
+            let is_file = [".rs", ".toml", ".md"].iter().any(|end| path.ends_with(end)) && path.contains('/');
+            if is_file && !path.contains([' ', '*', '<', '{']) {
+                assert!(root().join(path).exists(), "{page}: {path}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
 }

@@ -89,6 +89,120 @@ fn a_wrong_filter_is_shown_with_a_mark() {
     assert!(missing.starts_with("p99>\n    ^\n"), "{missing}");
 }
 
+/// Forms that can be meant in one way only are accepted, and written as they are documented.
+#[test]
+fn forms_that_are_unambiguous_are_accepted() {
+    for (text, written) in [
+        ("p99 > 50ms", "p99>50ms"),
+        ("p99> 50ms port:80", "p99>50ms port:80"),
+        ("web p99 >=50ms", "web p99>=50ms"),
+        ("!p99 < 1m30s", "!p99<90s"),
+        ("port: 443 web", "port:443 web"),
+        ("iface: \"my if\"", "iface:\"my if\""),
+        ("port=443 role = server", "port:443 role:server"),
+        ("port==443 tries==3", "port:443 tries=3"),
+        ("P99>50ms Port:443 OUTCOME:Refused", "p99>50ms port:443 outcome:refused"),
+        ("outcome:half_open", "outcome:half-open"),
+        ("verdict:slow,N", "verdict:S,N"),
+        ("refused !server slow", "outcome:refused !role:server verdict:S"),
+        ("10.0.0.0/8 !2001:db8::/32", "peer:10.0.0.0/8 !peer:2001:db8::/32"),
+        ("\"p99\" \"and\" \"refused\" \"host\"", "\"p99\" \"and\" \"refused\" \"host\""),
+    ] {
+        let read = filter(text);
+        assert_eq!(read.to_string(), written, "{text}");
+        assert_eq!(filter(written), read, "{written}");
+    }
+}
+
+/// What could be meant as a term is none of the words that let nothing pass: it is an error that names the valid
+/// expression that comes closest.
+#[test]
+fn a_wrong_term_names_the_nearest_valid_one() {
+    for (text, wrong, nearest) in [
+        // Keys and figures of other tools.
+        ("loss>1%", "loss", "retr>1%"),
+        ("lost>0", "lost", "retr>0"),
+        ("dport:443", "dport", "port:443"),
+        ("!sport:40000", "sport", "!lport:40000"),
+        ("interface:eth0", "interface", "iface:eth0"),
+        ("state=refused", "state", "outcome=refused"),
+        ("latency > 5ms", "latency", "rtt> 5ms"),
+        ("UNANS>3", "UNANS", "unanswered>3"),
+        ("RETR%>1", "RETR%", "retr>1"),
+        ("host:10.0.0.1:80", "host", "peer:10.0.0.1:80"),
+        ("loss>a", "loss", "retr>1%"),
+        // Spelt wrong.
+        ("prot:80", "prot", "port:80"),
+        ("outcme:reset", "outcme", "outcome:reset"),
+        ("role:servr", "servr", "role:server"),
+        ("p95>5ms", "p95", "p90>5ms"),
+        // The wrong sign, or none.
+        ("p99:50ms", "p99", "p99>50ms"),
+        ("tries:3", "tries", "tries=3"),
+        ("p99", "p99", "p99>50ms"),
+        ("p99 50ms", "p99", "p99>50ms"),
+        ("tcp port 443", "port", "port:443"),
+        ("local 10.0.0.1", "local", "local:10.0.0.1"),
+        ("host 10.0.0.1", "host", "peer:10.0.0.1"),
+        ("p99=>5ms", ">5ms", "p99>=5ms"),
+        ("p99≥5ms", "p99≥5ms", "p99>=5ms"),
+        ("rtt~5ms", "rtt~5ms", "rtt>5ms"),
+        // Negation.
+        ("port!=443", "port!", "!port:443"),
+        ("tries!=3", "tries!", "!tries=3"),
+        ("-role:server", "-role", "!role:server"),
+        ("not port:80", "not", "!port:80"),
+        // All of several, one of several.
+        ("a && b", "&&", "a b"),
+        ("port:80&&web", "80&&web", "port:80 web"),
+        ("port:80 AND web", "AND", "port:80 web"),
+        ("port:80 || port:443", "||", "port:80,443"),
+        ("port:80||port:443", "80||port:443", "port:80,443"),
+        ("port:80 or port:443", "or", "port:80,443"),
+        ("outcome:refused|reset", "refused|reset", "outcome:refused,reset"),
+        ("p99>5ms,p50>1ms", "5ms,p50>1ms", "p99>5ms p50>1ms"),
+        ("80,443", "80,443", "port:80,443"),
+        ("(port:80)", "(port", "port:80"),
+        ("10.20.*", "10.20.*", "10.20."),
+    ] {
+        let error = text.parse::<Filter>().expect_err(text);
+        assert_eq!(&text[error.at.clone()], wrong, "{text}: {error:?}");
+        assert_eq!(error.nearest.as_deref(), Some(nearest), "{text}: {error}");
+        assert!(error.to_string().contains(&format!("did you mean {nearest}?")), "{error}");
+        assert!(nearest.parse::<Filter>().is_ok(), "{nearest}");
+    }
+}
+
+/// Where nothing comes close, it is an error all the same, with all that could stand there.
+#[test]
+fn a_wrong_term_is_never_a_word() {
+    for text in [
+        "foo:bar",
+        "speed>3",
+        "a || b",
+        "a or b",
+        "web:x",
+        "x=5",
+        ">50ms",
+        "!!x",
+        "10.0.0.0/33",
+        "web|db",
+        "a*b",
+    ] {
+        let error = text.parse::<Filter>().expect_err(text);
+        assert!(!error.expected.is_empty(), "{text}: {error:?}");
+    }
+    let error = "foo:bar".parse::<Filter>().unwrap_err().to_string();
+    assert!(error.contains("peer, port, local, lport, iface, role, outcome, verdict"), "{error}");
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let text = "port:\u{1b}[31mx";
+    let shown = text.parse::<Filter>().unwrap_err().shown_in(text);
+    assert!(shown.starts_with("port:?[31mx\n     ^^^^^^\n"), "{shown:?}");
+}
+
 /// A slow peer, one that refuses, one that is silent, and one that connects to this host.
 fn watched() -> Watched {
     let mut watched = Watched::new();
@@ -213,8 +327,9 @@ fn bits() -> impl Strategy<Value = String> {
     let bit = prop_oneof![
         prop::sample::select(vec![
             "peer", "port", "lport", "iface", "verdict", "outcome", "role", "p99", "retr", "new", "tries",
-            ":", ":", ":", ">", "<=", "=", "!", " ", " ", " ", "\"", "\\", ",", "-", "/", "10.0.0.1", "::1",
-            "[", "]", "443", "8", "50ms", "1.5s", "%", "/s", "refused", "server", "NR", "web", "ü",
+            "host", "and", "or", "||", "loss", ":", ":", ":", ">", "<=", "=", "!", " ", " ", " ", "\"", "\\",
+            ",", "-", "/", "10.0.0.1", "::1", "[", "]", "443", "8", "50ms", "1.5s", "%", "/s", "refused",
+            "server", "NR", "web", "ü",
         ])
         .prop_map(str::to_owned),
         any::<char>().prop_map(String::from),
@@ -236,6 +351,9 @@ proptest! {
             Err(error) => {
                 prop_assert!(text.get(error.at.clone()).is_some(), "{:?} at {:?}", text, error.at);
                 prop_assert!(error.shown_in(&text).contains('^'));
+                if let Some(nearest) = error.nearest {
+                    prop_assert!(nearest.parse::<Filter>().is_ok(), "{:?}: {:?}", text, nearest);
+                }
             }
         }
     }

@@ -7,8 +7,8 @@ use std::net::Ipv6Addr;
 use crate::table::{Cidr, PeerKey};
 
 /// Length of the prefix that is taken for one subnet.
-const V4_SUBNET_BITS: u32 = 24;
-const V6_SUBNET_BITS: u32 = 64;
+const V4_SUBNET_BITS: u8 = 24;
+const V6_SUBNET_BITS: u8 = 64;
 
 /// What peers are taken together by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,74 +2,67 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 /// How many of the 128 bits come before an IPv4 address that is mapped into IPv6.
-const MAPPED_BITS: u32 = 96;
+const MAPPED_BITS: u8 = 96;
 
-/// A block of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
+/// A block of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address alone. Bits behind the prefix are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Cidr {
-    /// IPv4 mapped into IPv6.
-    network: u128,
-    /// How many of its 128 bits count.
-    bits: u32,
-}
+pub struct Cidr(IpNet);
 
 impl Cidr {
-    /// The network that an address lies in: `v4_bits` long for IPv4, `v6_bits` for IPv6.
+    /// The network that an address lies in: `v4_bits` long for IPv4 (at most 32), `v6_bits` for IPv6 (at most 128).
     #[must_use]
-    pub fn around(address: [u8; 16], v4_bits: u32, v6_bits: u32) -> Self {
-        let is_v4 = Ipv6Addr::from(address).to_ipv4_mapped().is_some();
-        let bits = if is_v4 { MAPPED_BITS + v4_bits.min(32) } else { v6_bits.min(128) };
-        Self { network: Ipv6Addr::from(address).to_bits() & mask(bits), bits }
+    pub fn around(address: [u8; 16], v4_bits: u8, v6_bits: u8) -> Self {
+        let address = Ipv6Addr::from(address).to_canonical();
+        let bits = if address.is_ipv4() { v4_bits.min(32) } else { v6_bits.min(128) };
+        Self(IpNet::new(address, bits).unwrap_or(address.into()).trunc())
     }
 
-    /// Does this address lie in it? No IPv4 address lies in a network of IPv6, such as `::/0`, though it is written as one
-    /// of IPv6 here.
+    /// Returns whether this address lies in the block. An IPv4 address lies in no block of IPv6, such as `::/0`, though
+    /// it is passed as one of IPv6 here.
     #[must_use]
     pub fn contains(&self, address: [u8; 16]) -> bool {
-        let address = Ipv6Addr::from(address);
-        let is_other_family = self.bits < MAPPED_BITS && address.to_ipv4_mapped().is_some();
-        !is_other_family && address.to_bits() & mask(self.bits) == self.network
+        self.0.contains(&Ipv6Addr::from(address).to_canonical())
     }
 }
 
+/// An IPv4 address that is mapped into IPv6 is that IPv4 address: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
 impl FromStr for Cidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
-        let (mapped, most) = match address {
-            IpAddr::V4(v4) => (v4.to_ipv6_mapped(), 32),
-            IpAddr::V6(v6) => (v6, 128),
+        let parsed: IpAddr = address.parse().map_err(|_| format!("`{address}` is no IP address"))?;
+        let net = match prefix {
+            None => IpNet::from(parsed),
+            Some(prefix) => {
+                prefix.parse().ok().and_then(|bits| IpNet::new(parsed, bits).ok()).ok_or_else(|| {
+                    format!("a prefix is 0 to {}, not `{prefix}`", IpNet::from(parsed).max_prefix_len())
+                })?
+            }
         };
-        let prefix: u32 = prefix.map_or(Ok(most), |prefix| {
-            prefix
-                .parse()
-                .ok()
-                .filter(|p| *p <= most)
-                .ok_or(format!("a prefix is 0 to {most}, not `{prefix}`"))
-        })?;
-        let bits = 128 - most + prefix;
-        Ok(Self { network: mapped.to_bits() & mask(bits), bits })
+        let unmapped = match (net.addr().to_canonical(), net.prefix_len().checked_sub(MAPPED_BITS)) {
+            (v4 @ IpAddr::V4(_), Some(bits)) if net.addr().is_ipv6() => IpNet::new(v4, bits).unwrap_or(net),
+            _ => net,
+        };
+        Ok(Self(unmapped.trunc()))
     }
 }
 
+/// A block of one address is written without its prefix.
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = Ipv6Addr::from_bits(self.network);
-        let (address, bits, most): (IpAddr, _, _) = match address.to_ipv4_mapped() {
-            Some(v4) if self.bits >= MAPPED_BITS => (Ipv4Addr::into(v4), self.bits - MAPPED_BITS, 32),
-            Some(_) | None => (Ipv6Addr::into(address), self.bits, 128),
-        };
-        if bits == most { write!(f, "{address}") } else { write!(f, "{address}/{bits}") }
+        let Self(net) = self;
+        if net.prefix_len() == net.max_prefix_len() {
+            write!(f, "{}", net.addr())
+        } else {
+            write!(f, "{net}")
+        }
     }
-}
-
-fn mask(bits: u32) -> u128 {
-    u128::MAX.checked_shl(128 - bits).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -99,6 +92,7 @@ mod tests {
 
     #[test]
     fn blocks_are_written_as_they_are_read() {
+        assert_eq!("::ffff:10.9.0.0/104".parse::<Cidr>().unwrap().to_string(), "10.0.0.0/8");
         for text in ["10.0.0.0/8", "10.1.2.3", "0.0.0.0/0", "2001:db8::/32", "::1", "::/0"] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
         }
@@ -109,6 +103,7 @@ mod tests {
     #[test]
     fn nonsense_is_named() {
         assert_eq!("10.0.0.0/33".parse::<Cidr>().unwrap_err(), "a prefix is 0 to 32, not `33`");
+        assert_eq!("10.0.0.0/-1".parse::<Cidr>().unwrap_err(), "a prefix is 0 to 32, not `-1`");
         assert_eq!("eth0".parse::<Cidr>().unwrap_err(), "`eth0` is no IP address");
     }
 }

@@ -3,18 +3,18 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// A span of time in nanoseconds: `200ns`, `50us` or `50µs`, `1.5ms`, `30s`, `5m`, `2h`.
+/// A span of time in nanoseconds: `200ns`, `50us` or `50µs`, `1.5ms`, `30s`, `5m`, `1m30s`, `2h`, `1d`. Every time that
+/// is typed, as an option or in a filter, is read by this one parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
 
-/// Units of time in nanoseconds, the largest first; of two names for one the first is written.
-const UNITS: [(&str, u64); 7] = [
+/// Units of time in nanoseconds in which times are written, the largest first.
+const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
     ("s", 1_000_000_000),
     ("ms", 1_000_000),
     ("us", 1_000),
-    ("µs", 1_000),
     ("ns", 1),
 ];
 
@@ -22,11 +22,14 @@ impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let known = UNITS.iter().find(|(name, _)| *name == unit);
-        let time = known.and_then(|(_, unit_ns)| decimal(number, *unit_ns)).map(Self);
-        time.ok_or_else(|| "must be a time such as 50ms, with a unit: ns, us, ms, s, m, h".to_owned())
+        // humantime reads `5M` as five months, and a bare 0.
+        let is_plain = |letter: char| letter.is_ascii_digit() || letter.is_lowercase() || letter == '.';
+        let has_unit = text.chars().all(is_plain) && text.chars().next_back().is_some_and(char::is_lowercase);
+        let time = Some(text).filter(|_| has_unit).and_then(|text| humantime::parse_duration(text).ok());
+        let ns = time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        ns.map(Self).ok_or_else(|| {
+            "must be a time with a unit (ns, us, ms, s, m, h, d), such as 50ms or 1m30s".to_owned()
+        })
     }
 }
 
@@ -113,11 +116,13 @@ mod tests {
         assert_eq!("1.5ms".parse(), Ok(Time(1_500_000)));
         assert_eq!("50µs".parse(), Ok(Time(50_000)));
         assert_eq!("0.25h".parse(), Ok(Time(900_000_000_000)));
+        assert_eq!("1m30s".parse(), Ok(Time(90_000_000_000)));
+        assert_eq!("1d".parse(), Ok(Time(86_400_000_000_000)));
         assert_eq!(
             (Time(900_000_000_000).to_string(), Time(0).to_string()),
             ("15m".to_owned(), "0s".to_owned())
         );
-        for nonsense in ["", "5", "ms", "1.2.3s", "-1s", "5 ms", "99999999999h", ".s"] {
+        for nonsense in ["", "5", "ms", "1.2.3s", "-1s", "5 ms", "99999999999h", ".s", "5M", "0", "1m30"] {
             assert!(nonsense.parse::<Time>().is_err(), "{nonsense}");
         }
     }

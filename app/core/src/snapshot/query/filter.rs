@@ -34,6 +34,8 @@ pub struct FilterError {
     pub at: Range<usize>,
     /// What was expected there, to be read by a person.
     pub expected: String,
+    /// A valid expression that may have been meant.
+    pub nearest: Option<String>,
 }
 
 /// The verdict on a peer, for those terms of flows that ask for it.
@@ -44,13 +46,10 @@ type Answer = Option<bool>;
 
 impl Filter {
     /// The part of an expression that a person who is still typing it has finished: without a last word that may become
-    /// a key, such as the `p9` of `p99>50ms`. As a word it would let nothing pass.
+    /// a term, such as the `p9` of `p99>50ms`. As a word it would let nothing pass.
     #[must_use]
     pub fn finished(text: &str) -> &str {
-        let last = text.rsplit(char::is_whitespace).next().unwrap_or(text);
-        let word = last.strip_prefix('!').unwrap_or(last);
-        let may_become_key = !word.is_empty() && parse::names().any(|name| name.starts_with(word));
-        if may_become_key { &text[..text.len() - last.len()] } else { text }
+        parse::finished(text)
     }
 
     /// Does everything pass?
@@ -330,18 +329,28 @@ impl fmt::Display for Filter {
 }
 
 impl FilterError {
-    /// The expression with a mark below what makes no sense, and what was expected there, in three lines.
+    pub(super) fn new(at: Range<usize>, expected: impl Into<String>) -> Self {
+        Self { at, expected: expected.into(), nearest: None }
+    }
+
+    /// The expression with a mark below what makes no sense, and what was expected there, in three lines. Control
+    /// characters are shown as `?`.
     #[must_use]
     pub fn shown_in(&self, expression: &str) -> String {
         let before = expression[..self.at.start].chars().count();
         let marks = expression[self.at.clone()].chars().count().max(1);
-        format!("{expression}\n{}{}\n{self}", " ".repeat(before), "^".repeat(marks))
+        let shown = expression.replace(char::is_control, "?");
+        format!("{shown}\n{}{}\n{self}", " ".repeat(before), "^".repeat(marks))
     }
 }
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}", self.expected)
+        let Self { expected, nearest, .. } = self;
+        match nearest {
+            Some(nearest) => write!(f, "did you mean {}? Expected {expected}", nearest.escape_debug()),
+            None => write!(f, "expected {expected}"),
+        }
     }
 }
 

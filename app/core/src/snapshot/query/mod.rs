@@ -3,6 +3,7 @@
 
 pub mod facts;
 pub mod filter;
+mod nearest;
 pub mod order;
 mod parse;
 mod short;

@@ -1,32 +1,86 @@
 //! From an expression to terms, and to the place where it makes no sense.
+//!
+//! Nothing is read as a word that could be meant as a term: such a word matches nothing, and an empty table looks like
+//! good news. Quotes make a word of anything.
 
 use core::ops::Range;
 
-use super::FilterError;
 use super::term::{Comparison, Ends, Figure, Ports, Term, Test, Unit};
+use super::{FilterError, nearest};
 use crate::table::units::{Time, decimal};
 use crate::table::{Outcome, Role, Verdict};
 
-const KEYS: [&str; 8] = ["peer", "port", "local", "lport", "iface", "role", "outcome", "verdict"];
+/// What stands before a `:`.
+pub(super) const KEYS: [&str; 8] = ["peer", "port", "local", "lport", "iface", "role", "outcome", "verdict"];
+/// What a comparison begins with.
+pub(super) const SIGNS: [char; 3] = ['<', '>', '='];
 
 /// Part of an expression, and where it stands.
 #[derive(Clone, Copy, Debug)]
-struct Piece<'a> {
-    text: &'a str,
+pub(super) struct Piece<'a> {
+    pub(super) text: &'a str,
     at: usize,
-}
-
-/// What stands before a `:` or a comparison.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    KEYS.into_iter().chain(Figure::ALL.map(Figure::name))
 }
 
 /// The terms of an expression.
 pub(super) fn terms(text: &str) -> Result<Vec<Term>, FilterError> {
-    pieces(text)?.into_iter().map(term).collect()
+    let pieces = joined(text, &pieces(text)?);
+    let parsed = pieces.iter().enumerate().map(|(index, piece)| {
+        let after = pieces.get(index + 1).copied();
+        term(*piece, after).map_err(|error| {
+            let before = index.checked_sub(1).map(|before| pieces[before]);
+            FilterError { nearest: nearest::to(piece.text, before, after), ..error }
+        })
+    });
+    parsed.collect()
 }
 
-/// What stands between spaces, but for those within quotes.
+/// Returns whether an expression makes sense.
+pub(super) fn is_valid(text: &str) -> bool {
+    let all_terms = |pieces: Vec<Piece<'_>>| {
+        let each = |(index, piece): (usize, &Piece<'_>)| term(*piece, pieces.get(index + 1).copied()).is_ok();
+        !pieces.is_empty() && pieces.iter().enumerate().all(each)
+    };
+    pieces(text).is_ok_and(|pieces| all_terms(joined(text, &pieces)))
+}
+
+/// Returns whether a word needs quotes: without them it is read as something else, or not at all.
+pub(super) fn needs_quotes(word: &str) -> bool {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "._-".contains(letter);
+    let lower = word.to_lowercase();
+    !word.chars().all(is_plain)
+        || word.is_empty()
+        || is_connective(&lower)
+        || nearest::is_alias(&lower)
+        || is_name(&lower)
+        || shorthand(&lower).is_some()
+}
+
+/// The part of an expression that a person who is still typing it has finished: without a last word that may become a
+/// term, such as the `p9` of `p99>50ms`, or is still without its value.
+pub(super) fn finished(text: &str) -> &str {
+    let typed = text.trim_end();
+    let last = typed.rsplit(char::is_whitespace).next().unwrap_or(typed);
+    let word = last.strip_prefix('!').unwrap_or(last).to_lowercase();
+    let may_become = |name: &str| name == word || name.starts_with(&word) && typed.len() == text.len();
+    let is_unfinished = !word.is_empty() && names().any(may_become);
+    if is_unfinished { &text[..typed.len() - last.len()] } else { text }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(Figure::ALL.map(Figure::name))
+}
+
+fn is_name(word: &str) -> bool {
+    names().any(|name| name == word)
+}
+
+/// Words and signs that join terms in other grammars.
+fn is_connective(word: &str) -> bool {
+    ["and", "or", "not", "&&", "||", "&", "|"].contains(&word)
+}
+
+/// What stands between blanks, but for those within quotes.
 fn pieces(text: &str) -> Result<Vec<Piece<'_>>, FilterError> {
     let (mut pieces, mut begin, mut quote) = (Vec::new(), None, None);
     let mut letters = text.char_indices();
@@ -45,13 +99,27 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, FilterError> {
         }
     }
     if let Some(at) = quote {
-        return Err(FilterError { at: at..text.len(), expected: "a closing quote".to_owned() });
+        return Err(FilterError::new(at..text.len(), "a closing quote"));
     }
     pieces.extend(begin.map(|from| Piece { text: &text[from..], at: from }));
     Ok(pieces)
 }
 
-fn term(piece: Piece<'_>) -> Result<Term, FilterError> {
+/// Pieces with blanks around a comparison, or behind the colon of a key, are one.
+fn joined<'a>(text: &'a str, pieces: &[Piece<'a>]) -> Vec<Piece<'a>> {
+    let mut joined: Vec<Piece<'a>> = Vec::new();
+    for piece in pieces {
+        match joined.last_mut() {
+            Some(last) if last.wants_more() || piece.text.starts_with(SIGNS) => {
+                last.text = &text[last.at..piece.at + piece.text.len()];
+            }
+            _ => joined.push(*piece),
+        }
+    }
+    joined
+}
+
+fn term(piece: Piece<'_>, after: Option<Piece<'_>>) -> Result<Term, FilterError> {
     let (negated, piece) = match piece.text.strip_prefix('!') {
         Some(_) => (true, piece.from(1)),
         None => (false, piece),
@@ -59,32 +127,79 @@ fn term(piece: Piece<'_>) -> Result<Term, FilterError> {
     if piece.text.is_empty() {
         return Err(piece.expected("a term behind the !, without a space"));
     }
-    Ok(Term { negated, test: test(piece)? })
+    Ok(Term { negated, test: test(piece, after)? })
 }
 
-fn test(piece: Piece<'_>) -> Result<Test, FilterError> {
-    let is_sign = |letter: char| ":<>=\"".contains(letter);
-    let Some(end) = piece.text.find(is_sign).filter(|&end| end > 0) else { return word(piece) };
-    let (key, rest) = (piece.to(end), piece.from(end));
-    if rest.text.starts_with('"') {
+fn test(piece: Piece<'_>, after: Option<Piece<'_>>) -> Result<Test, FilterError> {
+    if piece.is_block() {
+        return Ok(Test::Peer(vec![ends(piece)?]));
+    }
+    let is_sign = |letter: char| letter == ':' || letter == '"' || SIGNS.contains(&letter);
+    let Some(end) = piece.text.find(is_sign) else { return bare(piece, after) };
+    let (key, rest) = (piece.to(end).trimmed(), piece.from(end));
+    let name = key.text.to_lowercase();
+    if rest.text.starts_with('"') || piece.is_address() {
         return word(piece);
     }
-    if let Some(values) = rest.text.strip_prefix(':') {
-        // An IPv6 address has colons, too, and so has an address with a port.
-        let is_key = key.text.chars().all(|letter| letter.is_ascii_alphabetic());
-        if !is_key || key.text.chars().all(|letter| letter.is_ascii_hexdigit()) {
-            return word(piece);
-        }
-        return listed(key, Piece { text: values, at: rest.at + 1 });
+    let value = rest.text.strip_prefix(':').or_else(|| {
+        // `port=443` cannot be meant in another way.
+        let value = rest.text.strip_prefix("==").or_else(|| rest.text.strip_prefix('='));
+        value.filter(|_| KEYS.contains(&name.as_str()))
+    });
+    if let Some(value) = value {
+        return listed(key, rest.from(rest.text.len() - value.len()).trimmed());
     }
-    let comparison = Comparison::ALL.into_iter().find(|sign| rest.text.starts_with(sign.sign()));
-    let comparison = comparison.ok_or_else(|| rest.expected("one of <, <=, =, >=, >"))?;
-    let figure = Figure::ALL.into_iter().find(|figure| figure.name() == key.text);
+    let (comparison, sign) =
+        Comparison::begins(rest.text).ok_or_else(|| rest.expected("one of <, <=, =, >=, >"))?;
+    let figure = Figure::ALL.into_iter().find(|figure| figure.name() == name);
     let names = || Figure::ALL.map(Figure::name).join(", ");
     let figure =
         figure.ok_or_else(|| key.expected(format!("a figure ({}), or quotes around it", names())))?;
-    let amount = amount(figure.unit(), rest.from(comparison.sign().len()))?;
+    let amount = amount(figure.unit(), rest.from(sign.len()).trimmed())?;
     Ok(Test::Figure { figure, comparison, amount })
+}
+
+/// What has no sign in it: a word to look for, unless it can mean more.
+fn bare(piece: Piece<'_>, after: Option<Piece<'_>>) -> Result<Test, FilterError> {
+    let lower = piece.text.to_lowercase();
+    if after.is_some_and(|after| nearest::takes(&lower, after)) {
+        return Err(piece.expected("a key with its value, or quotes around it to look for the word"));
+    }
+    if let Some(test) = shorthand(&lower) {
+        return Ok(test);
+    }
+    if is_connective(&lower) {
+        return Err(piece.expected(match lower.as_str() {
+            "not" => "a ! before the term",
+            "or" | "||" | "|" => {
+                "terms alone: all must hold, and of several values one is enough (port:80,443)"
+            }
+            _ => "terms alone, without a word between them: all must hold",
+        }));
+    }
+    if is_name(&lower) {
+        return Err(piece.expected("a value behind it, or quotes around it to look for the word"));
+    }
+    let is_text = |letter: char| letter.is_alphanumeric() || "._-[]→".contains(letter);
+    match piece.text.find(|letter| !is_text(letter)) {
+        None => word(piece),
+        Some(_) => Err(piece.expected("a term, or quotes around it: words are letters, digits and ._-")),
+    }
+}
+
+/// Outcomes, roles and verdicts need no key. What is both an outcome and a verdict is taken for the outcome.
+fn shorthand(word: &str) -> Option<Test> {
+    let outcome = Outcome::ALL.into_iter().find(|outcome| is_called(outcome.name(), word));
+    let role = || Role::ALL.into_iter().find(|role| is_called(role.name(), word));
+    let verdict = || Verdict::ALL.into_iter().find(|verdict| is_called(verdict.name(), word));
+    let outcome = outcome.map(|outcome| Test::Outcome(vec![outcome]));
+    let role = || role().map(|role| Test::Role(vec![role]));
+    outcome.or_else(role).or_else(|| verdict().map(|verdict| Test::Verdict(vec![verdict])))
+}
+
+/// Names have a hyphen for people and an underscore in JSON.
+fn is_called(name: &str, text: &str) -> bool {
+    text.replace('_', "-").eq_ignore_ascii_case(name)
 }
 
 fn word(piece: Piece<'_>) -> Result<Test, FilterError> {
@@ -93,7 +208,7 @@ fn word(piece: Piece<'_>) -> Result<Test, FilterError> {
 
 /// `key:value,value`.
 fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
-    Ok(match key.text {
+    Ok(match key.text.to_lowercase().as_str() {
         "peer" => Test::Peer(each(values, ends)?),
         "port" => Test::Port(each(values, ports)?),
         "local" => Test::Local(each(values, ends)?),
@@ -102,6 +217,7 @@ fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
         "role" => Test::Role(each(values, role)?),
         "outcome" => Test::Outcome(each(values, outcome)?),
         "verdict" => Test::Verdict(each(values, verdicts)?.concat()),
+        name if is_figure(name) => return Err(key.expected("a comparison behind it, such as > or =")),
         "proc" => return Err(key.expected("another key: processes are not known to this version")),
         _ => return Err(key.expected(format!("a key ({}), or quotes around it", KEYS.join(", ")))),
     })
@@ -156,24 +272,29 @@ fn name(piece: Piece<'_>) -> Result<String, FilterError> {
     if piece.text.is_empty() { Err(piece.expected("the name of an interface")) } else { plain(piece) }
 }
 
+fn is_figure(name: &str) -> bool {
+    Figure::ALL.into_iter().any(|figure| figure.name() == name)
+}
+
 fn role(piece: Piece<'_>) -> Result<Role, FilterError> {
-    let known = Role::ALL.into_iter().find(|role| role.name() == piece.text);
+    let known = Role::ALL.into_iter().find(|role| is_called(role.name(), piece.text));
     known.ok_or_else(|| piece.expected(format!("one of {}", Role::ALL.map(Role::name).join(", "))))
 }
 
 fn outcome(piece: Piece<'_>) -> Result<Outcome, FilterError> {
-    let known =
-        Outcome::ALL.into_iter().find(|outcome| [outcome.name(), outcome.label()].contains(&piece.text));
+    let known = Outcome::ALL.into_iter().find(|outcome| is_called(outcome.name(), piece.text));
     known.ok_or_else(|| piece.expected(format!("one of {}", Outcome::ALL.map(Outcome::name).join(", "))))
 }
 
-/// Letters, as many as are meant.
+/// Letters, as many as are meant, or a name.
 fn verdicts(piece: Piece<'_>) -> Result<Vec<Verdict>, FilterError> {
     let of = |letter: char| {
         Verdict::ALL.into_iter().find(|verdict| verdict.letter() == letter.to_ascii_uppercase())
     };
-    let verdicts: Option<Vec<Verdict>> = piece.text.chars().map(of).collect();
-    let verdicts = verdicts.filter(|verdicts| !verdicts.is_empty());
+    let named = Verdict::ALL.into_iter().find(|verdict| is_called(verdict.name(), piece.text));
+    let letters = || piece.text.chars().map(of).collect::<Option<Vec<Verdict>>>();
+    let verdicts =
+        named.map(|verdict| vec![verdict]).or_else(letters).filter(|verdicts| !verdicts.is_empty());
     verdicts.ok_or_else(|| piece.expected("letters of verdicts: N, R, S, L"))
 }
 
@@ -215,11 +336,33 @@ impl<'a> Piece<'a> {
         Self { text: &self.text[..end], ..self }
     }
 
+    fn trimmed(self) -> Self {
+        let text = self.text.trim_start();
+        Self { text: text.trim_end(), at: self.at + self.text.len() - text.len() }
+    }
+
+    /// Part of an address with colons, or of one with a port.
+    fn is_address(self) -> bool {
+        self.text.chars().all(|letter| letter.is_ascii_hexdigit() || ".:[]→".contains(letter))
+    }
+
+    /// A block of addresses, such as `10.0.0.0/8`.
+    fn is_block(self) -> bool {
+        self.text.split_once('/').is_some_and(|(address, prefix)| {
+            !address.is_empty() && self.to(address.len()).is_address() && !prefix.contains('/')
+        })
+    }
+
+    /// Ends with a comparison or with the colon of a key.
+    fn wants_more(self) -> bool {
+        self.text.ends_with(SIGNS) || self.text.ends_with(':') && !self.is_address()
+    }
+
     fn range(self) -> Range<usize> {
         self.at..self.at + self.text.len()
     }
 
     fn expected(self, what: impl Into<String>) -> FilterError {
-        FilterError { at: self.range(), expected: what.into() }
+        FilterError::new(self.range(), what)
     }
 }

@@ -134,8 +134,21 @@ impl Figure {
 }
 
 impl Comparison {
-    /// The longer of two that begin alike comes first.
-    pub(super) const ALL: [Self; 5] = [Self::AtLeast, Self::AtMost, Self::More, Self::Less, Self::Equal];
+    /// How each is typed; the longer of two that begin alike comes first.
+    const SIGNS: [(&str, Self); 6] = [
+        (">=", Self::AtLeast),
+        ("<=", Self::AtMost),
+        ("==", Self::Equal),
+        (">", Self::More),
+        ("<", Self::Less),
+        ("=", Self::Equal),
+    ];
+
+    /// The comparison that a text begins with, and its sign.
+    pub(super) fn begins(text: &str) -> Option<(Self, &'static str)> {
+        let found = Self::SIGNS.into_iter().find(|(sign, _)| text.starts_with(sign));
+        found.map(|(sign, comparison)| (comparison, sign))
+    }
 
     pub(super) const fn sign(self) -> &'static str {
         match self {
@@ -205,8 +218,7 @@ fn thousandths(amount: u64) -> String {
 
 /// In quotes, where without them it would be read as something else.
 fn quoted(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "._-/".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
+    if !super::parse::needs_quotes(text) {
         return text.to_owned();
     }
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
