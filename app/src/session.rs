@@ -12,7 +12,7 @@ use crate::output::outputs::Outputs;
 use crate::output::writer::{Stopped, WhenFull};
 use crate::output::{RenderContext, report};
 use crate::tui::Command;
-use tcptop_core::snapshot::{self, Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
+use tcptop_core::snapshot::{self, Group, Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
 use tcptop_core::table::{Event, FlowTable, FlowVolumes, PeerKey};
 
 /// Peers in a report, and in the choice of the worst.
@@ -236,7 +236,10 @@ impl<'a> Session<'a> {
         }
         let delivered = self.deliver();
         // What was chosen at the screen was for the screen.
-        let query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        let mut query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        if self.config.output == Output::Json {
+            query.group = Group::Peer;
+        }
         let request =
             SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) };
         let snapshot = self.snapshot(now_ns, &request);

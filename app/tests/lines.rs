@@ -12,7 +12,6 @@ use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
 use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::Event;
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -49,7 +48,13 @@ fn watched() -> Watched {
 fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
+    RenderContext {
+        interfaces,
+        source: "tcx",
+        host: None,
+        anchor: Anchor::new(START, wall),
+        zone: TimeZone::UTC,
+    }
 }
 
 fn snapshot(watched: &Watched) -> Snapshot {
@@ -71,12 +76,10 @@ fn text_lines() {
 #[test]
 fn json_objects() {
     let watched = watched();
-    let objects = watched.events.iter().map(|event| match event {
-        Event::Handshake(flow) => json::handshake(flow, &context()),
-        Event::Close(flow) => json::close(flow, &context()),
-        Event::Retransmit(flow) => json::retransmit(flow, &context()),
-    });
-    let objects: Vec<_> = objects.chain([json::summary(&snapshot(&watched), &context())]).collect();
+    let (context, snapshot) = (context(), snapshot(&watched));
+    let events = watched.events.iter().map(|event| json::event(event, &context));
+    let objects: Vec<String> =
+        events.chain(json::closing(&snapshot, &context)).map(|object| json::line(&object)).collect();
     insta::assert_snapshot!(objects.join("\n"));
 }
 

@@ -15,7 +15,7 @@ use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
 use tcptop::source::states::HostStates;
 use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::{Event, FlowTable};
+use tcptop_core::table::FlowTable;
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
@@ -60,13 +60,9 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
     let request = SnapshotRequest::totals(Span::SinceStart);
     let snapshot = Snapshot::take(&table, &run_counters, &request, last.time_ns);
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
-    let told = events.iter().map(|event| match event {
-        Event::Handshake(report) => json::handshake(report, &context),
-        Event::Close(report) => json::close(report, &context),
-        Event::Retransmit(report) => json::retransmit(report, &context),
-    });
-    let lines = told.chain([json::summary(&snapshot, &context)]);
-    lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
+    let told = events.iter().map(|event| json::event(event, &context));
+    let objects = told.chain(json::closing(&snapshot, &context));
+    objects.map(|object| serde_json::from_str(&json::line(&object)).expect("JSON")).collect()
 }
 
 /// What `tcptop replay` tells of a capture of these packets. Where the capture says which way each went, that is

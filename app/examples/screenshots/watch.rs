@@ -50,7 +50,8 @@ impl Watch {
         let mut watch = Self {
             context: RenderContext {
                 interfaces: BTreeMap::from([(1, "enp0s1".to_owned())]),
-                how: "replay",
+                source: "replay",
+                host: None,
                 anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
                 zone: TimeZone::UTC,
             },

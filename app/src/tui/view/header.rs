@@ -72,7 +72,10 @@ fn facts(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usiz
     let facts = [
         model.frozen_for_ns().and_then(|ns| alarm(1, format!("FROZEN {}", age(ns)))),
         model.notice.as_ref().and_then(|notice| alarm(2, notice.clone())),
-        fact(3, format!("tcptop {} {}", shorten(&context.all_interfaces(), (room / 3).max(9)), context.how)),
+        fact(
+            3,
+            format!("tcptop {} {}", shorten(&context.all_interfaces(), (room / 3).max(9)), context.source),
+        ),
         (!filter.is_empty())
             .then(|| shorten(&format!("filter:{filter}"), (room / 3).max(LEAST_FILTER)))
             .and_then(|text| strong(0, text)),
