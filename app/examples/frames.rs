@@ -240,7 +240,7 @@ fn segment(
         payload_len: 0,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }

@@ -104,7 +104,7 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
         payload_len: step.payload_len,
         timestamps: Timestamps { value, echo, present: step.timestamps.is_some() },
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }

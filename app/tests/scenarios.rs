@@ -9,51 +9,35 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Clock, Hook, LinkLayer, Record, Size, Told, Tools, process};
+use probe_common::{Hook, LinkLayer, RawRecord, Record};
+use probe_host::{HostProbe, Packet, PacketTime};
 use serde_json::Value;
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
-use tcptop::source::states::HostStates;
 use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::FlowTable;
+use tcptop_core::table::{FlowTable, FlowVolumes};
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
 
-/// The time of a packet.
-struct At(u64);
-
-impl Clock for At {
-    fn now_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn epoch(&self) -> u32 {
-        0
-    }
-}
-
 /// What the table tells when it is given the records of these packets, as JSON objects.
 fn through_the_table(packets: &[Record]) -> Vec<Value> {
     let mut table = FlowTable::new(&support::limits(FLOWS));
-    let mut states = HostStates::new(FLOWS);
+    let mut probe = HostProbe::new(u32::try_from(FLOWS).expect("few"));
     let mut events = Vec::new();
     for segment in packets {
         table.expire(segment.time_ns);
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
-        let length = u32::try_from(bytes.len()).expect("short");
-        let (size, mut told) = (Size { bytes: length, segments: 1 }, Told::default());
-        let clock = At(segment.time_ns);
-        let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
-        process(bytes.as_slice(), size, &hook, &mut tools).expect("well-formed");
-        if let Some(record) = told.0 {
-            table.handle(&record);
-        }
+        probe.process(&Packet::whole(&bytes, hook), &PacketTime(segment.time_ns), |bytes| {
+            table.handle(&RawRecord::decode(bytes).expect("a record"));
+        });
         events.extend(table.take_events());
     }
     let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
-    states.volumes().for_each(|flow| table.take_volumes(&flow, last.time_ns));
+    for (ends, state) in probe.flows() {
+        table.take_volumes(&FlowVolumes::of(ends, state), last.time_ns);
+    }
     table.finish(last.time_ns);
     events.extend(table.take_events());
     let run_counters = RunCounters { started_ns: first.time_ns, ..RunCounters::default() };

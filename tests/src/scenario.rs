@@ -53,7 +53,7 @@ pub struct Scenario {
     /// passed over, and there must be none of data.
     #[serde(default)]
     pub retransmits: Vec<Expected>,
-    /// Fields of the summary; `lost` and `unmatched` are 0 unless they are here.
+    /// Fields of the summary; `missed` and `unmatched` are 0 unless they are here.
     #[serde(default)]
     pub summary: Table,
 }
@@ -249,7 +249,7 @@ impl Scenario {
             payload_len: packet.payload,
             timestamps: Timestamps { value, echo, present: packet.ts.is_some() },
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

@@ -34,7 +34,7 @@ fn data() -> Vec<u8> {
         payload_len: 100,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     };
     capture::packet(&segment, 1)

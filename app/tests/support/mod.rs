@@ -101,7 +101,7 @@ impl Connection {
             payload_len: 0,
             timestamps,
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

@@ -236,7 +236,7 @@ impl FlowTable {
             flow.complete_unseen(record);
             self.tell(slot, record.time_ns);
         }
-        if record.arrival.is_retransmit()
+        if record.class.is_retransmit()
             && let Some(flow) = self.flows.get(slot)
         {
             self.events.push(Event::Retransmit(flow.retransmit(RetransmitKind::Fin, record)));

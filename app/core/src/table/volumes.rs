@@ -1,6 +1,6 @@
 //! What flows send, and send again: the table's part in it.
 
-use probe_common::key::{Ends, Key};
+use probe_common::key::Ends;
 use probe_common::{Direction, Endpoint, FlowState, Record, Side, Volume};
 
 use super::flow::Flow;
@@ -21,10 +21,10 @@ pub struct FlowVolumes {
 }
 
 impl FlowVolumes {
-    /// Those of the flow with this key.
+    /// Those of the flow with these ends.
     #[must_use]
-    pub fn of(key: &impl Key, state: &FlowState) -> Self {
-        Self { ends: key.ends(), volumes: state.volumes(Side::Low), learned: state.learned() }
+    pub fn of(ends: Ends, state: &FlowState) -> Self {
+        Self { ends, volumes: state.volumes(Side::Low), learned: state.learned() }
     }
 }
 
