@@ -157,7 +157,7 @@ impl<'a> Told<'a> {
 }
 
 /// All that an end sends again but its FIN, which it sends when its counts were taken.
-const BEFORE_THE_END: [&str; 3] = ["syn", "syn-ack", "data"];
+const BEFORE_THE_END: [&str; 3] = ["syn", "syn_ack", "data"];
 
 fn settings(host: &Namespace, interface: &str, sack: bool, offloads: bool) {
     host.set_sysctl("net/ipv4/tcp_sack", if sack { "1" } else { "0" }).expect("a setting");
@@ -183,12 +183,12 @@ fn lossy(direction: Direction, sack: bool, offloads: bool) -> Link {
 /// own can drop it. The socket is locked meanwhile, so it is one at a time. Gives how much was sent again.
 fn assert_sent(told: &Told<'_>, near: &SocketCounts) -> u64 {
     let close = told.close;
-    assert_eq!(number(close, "sent_segments"), near.sent_segments, "{close:?}");
+    assert_eq!(number(close, "sent_data_segments"), near.sent_segments, "{close:?}");
     assert_eq!(number(close, "sent_bytes"), near.sent_bytes, "{close:?}");
     let resent = told.sum("local", &BEFORE_THE_END, "segments");
     assert_eq!(resent, near.resent_segments, "{close:?}");
-    assert_eq!(told.sum("local", &BEFORE_THE_END, "length"), near.resent_bytes, "{close:?}");
-    assert_eq!(told.sum("local", &["data"], "segments"), number(close, "sent_retransmits"), "{close:?}");
+    assert_eq!(told.sum("local", &BEFORE_THE_END, "payload_bytes"), near.resent_bytes, "{close:?}");
+    assert_eq!(told.sum("local", &["data"], "segments"), number(close, "sent_data_retransmits"), "{close:?}");
     resent
 }
 
@@ -201,7 +201,7 @@ fn assert_nearly(ours: u64, theirs: u64) {
 /// bytes the socket counts each once, and the other end knows how many were sent.
 fn assert_received(told: &Told<'_>, Counted { near, far, .. }: &Counted) {
     let close = told.close;
-    assert_nearly(number(close, "received_segments"), near.received_segments);
+    assert_nearly(number(close, "received_data_segments"), near.received_segments);
     let bytes = near.received_bytes - near.received_bytes / 100..=far.sent_bytes;
     assert!(bytes.contains(&number(close, "received_bytes")), "{close:?} {near:?} {far:?}");
 }
@@ -266,7 +266,7 @@ fn sent_again_to_this_host(sack: bool) {
             assert!(after_ns.is_none_or(|after_ns| after_ns >= 10_000_000), "sooner than the wire: {data:?}");
         }
         let (segments, close) = (told.sum("remote", &["data"], "segments"), told.close);
-        assert_eq!(segments, number(close, "received_retransmits"), "{close:?}");
+        assert_eq!(segments, number(close, "received_data_retransmits"), "{close:?}");
         assert!(segments <= one.far.resent_segments, "{segments} of {:?}", one.far);
         assert_sent(&told, &one.near);
         assert_received(&told, one);
@@ -358,9 +358,9 @@ fn what_connections_from_before_send() {
     assert_eq!(closes.len(), closed.len(), "{told:?}");
     for (close, (local, sent, received)) in closes.into_iter().zip(closed) {
         assert_eq!((close.local(), close.text("role"), close.number("lifetime_ns")), (local, None, None));
-        assert_eq!(number(close, "sent_segments"), sent, "{close:?}");
-        assert_nearly(number(close, "received_segments"), received);
+        assert_eq!(number(close, "sent_data_segments"), sent, "{close:?}");
+        assert_nearly(number(close, "received_data_segments"), received);
     }
-    assert_eq!((summary.number("handshakes"), summary.number("lost")), (Some(0), Some(0)), "{summary:?}");
+    assert_eq!((summary.number("handshakes"), summary.number("missed")), (Some(0), Some(0)), "{summary:?}");
     assert_nearly(number(summary, "data_segments"), segments);
 }
