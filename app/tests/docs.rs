@@ -8,7 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, CommandFactory, Parser};
+use serde_json::Value;
 use tcptop::cli::Cli;
+use tcptop::output::json::objects::{Connection, Figures, Head, Object};
+use tcptop::output::json::schema::{schema, types};
 use tcptop::tui::columns::{Column, events, flows, rows};
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::Place;
@@ -21,7 +24,7 @@ const MOST_WORDS: usize = 1_000;
 /// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
 type Generated = (&'static str, &'static str, fn() -> String);
 
-const GENERATED: [Generated; 10] = [
+const GENERATED: [Generated; 12] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
     ("docs/columns.md", "peer-columns", || columns(&rows::COLUMNS)),
@@ -32,6 +35,8 @@ const GENERATED: [Generated; 10] = [
     ("docs/usage.md", "exit-codes", exit_codes),
     ("docs/usage.md", "options", options),
     ("docs/usage.md", "replay-options", replay_options),
+    ("docs/json.md", "objects", json_objects),
+    ("docs/json.md", "fields", json_fields),
 ];
 
 fn root() -> PathBuf {
@@ -146,6 +151,71 @@ fn arguments<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
         format!("| {} |\n", cells.join(" | "))
     });
     table(["option", "default", "does"], rows)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The objects of the JSON output, by their types.
+fn json_objects() -> String {
+    let schema = schema().to_value();
+    let rows = schema["oneOf"].as_array().into_iter().flatten().map(|object| {
+        format!("| `{}` | {} |\n", text(&object["properties"]["type"]["const"]), text(&object["description"]))
+    });
+    table(["type", "what it is"], rows)
+}
+
+/// The fields of the JSON output. What several objects have stands once.
+fn json_fields() -> String {
+    let parts = [
+        ("Every object", vec!["Head"]),
+        ("`handshake`, `retransmit` and `close`", vec!["Connection", "Head"]),
+        ("`handshake`", vec!["Handshake", "Connection"]),
+        ("`retransmit`", vec!["Retransmit", "Connection"]),
+        ("`close`", vec!["Close", "Connection"]),
+        ("`peer` and `summary`", vec!["Figures"]),
+        ("`peer`", vec!["Peer", "Head", "Figures"]),
+        ("Each of `verdicts`", vec!["PeerVerdict"]),
+        ("`summary`", vec!["Summary", "Head", "Figures"]),
+        ("`thresholds`", vec!["Thresholds"]),
+        ("`missed_records`", vec!["missed_records"]),
+        ("`missed_packets`", vec!["missed_packets"]),
+        ("`report`", vec!["Report"]),
+    ];
+    let schema = types::<(Object<'_>, Connection<'_>, Head<'_>, Figures)>();
+    let fields = |part: &str| schema[part]["properties"].as_object().expect("an object").clone();
+    let tables = parts.map(|(title, of)| {
+        let (of, besides) = of.split_first().expect("one at the least");
+        let besides: Vec<_> = besides.iter().map(|part| fields(part)).collect();
+        let own =
+            fields(of).into_iter().filter(|(name, _)| besides.iter().all(|part| !part.contains_key(name)));
+        let rows = own.map(|(name, field)| {
+            format!("| `{name}` | {} | {} |\n", words(&field, &schema), text(&field["description"]))
+        });
+        format!("### {title}\n\n{}", table(["field", "type", "meaning"], rows))
+    });
+    tables.join("\n")
+}
+
+/// What a field can be.
+fn words(field: &Value, types: &Value) -> String {
+    if let Some(name) = field["$ref"].as_str() {
+        return words(&types[name.trim_start_matches("#/$defs/")], types);
+    }
+    if let Some(value) = field.get("const") {
+        return format!("`{}`", value.to_string().trim_matches('"'));
+    }
+    if let Some(values) = field["enum"].as_array() {
+        return values.iter().map(|value| format!("`{}`", text(value))).collect::<Vec<_>>().join(", ");
+    }
+    let choice = field["anyOf"].as_array().or_else(|| field["oneOf"].as_array());
+    match (&field["type"], choice) {
+        (Value::String(one), _) => one.clone(),
+        (Value::Array(several), _) => several.iter().map(text).collect::<Vec<_>>().join(" or "),
+        (_, Some(several)) => several.iter().map(|one| words(one, types)).collect::<Vec<_>>().join(" or "),
+        _ => panic!("a field without a type: {field}"),
+    }
 }
 
 fn takes_value(argument: &Arg) -> bool {
@@ -333,21 +403,71 @@ fn pipeline(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// Paths of files that pages name in backticks exist.
+/// What pages say in backticks about the source is true: files (by path, or by name alone) and functions exist.
 #[test]
-fn files_that_are_named_exist() {
-    let mut named = 0;
-    for page in
-        pages().into_iter().filter(|page| !["CHANGELOG.md", "ARCHITECTURE.md"].contains(&page.as_str()))
-    {
+fn files_and_functions_that_are_named_exist() {
+    let files = source_files(&root());
+    let sources: Vec<String> =
+        files.iter().filter(|file| file.ends_with(".rs")).map(|file| read(file)).collect();
+    let is_there = |named: &str| match named {
+        _ if named.contains('/') => files.iter().any(|file| file == named),
+        _ => files.iter().any(|file| file.rsplit('/').next() == Some(named)),
+    };
+    let (mut paths, mut functions) = (0, 0);
+    for page in pages().into_iter().filter(|page| page != "CHANGELOG.md") {
         for code in read(&page).split('`').skip(1).step_by(2) {
             let path = code.split_once(": ").map_or(code, |(path, _)| path);
-            let is_file = [".rs", ".toml", ".md"].iter().any(|end| path.ends_with(end)) && path.contains('/');
-            if is_file && !path.contains([' ', '*', '<', '{']) {
-                assert!(root().join(path).exists(), "{page}: {path}");
-                named += 1;
+            if [".rs", ".toml"].iter().any(|end| path.ends_with(end)) && !path.contains([' ', '*', '<', '{'])
+            {
+                assert!(is_there(path), "{page}: there is no {path}");
+                paths += 1;
+            }
+            if let Some(path) = code.strip_suffix("()") {
+                let name = path.rsplit("::").next().expect("one part at least");
+                let definition = format!("fn {name}");
+                let is_defined = |source: &String| {
+                    source
+                        .match_indices(&definition)
+                        .any(|(at, _)| source[at + definition.len()..].starts_with(['(', '<']))
+                };
+                assert!(sources.iter().any(is_defined), "{page}: there is no function {name}");
+                functions += 1;
             }
         }
     }
-    assert!(named > 20, "{named}");
+    assert!(paths > 50 && functions > 20, "{paths} {functions}");
+}
+
+/// Paths of all source files, from the root of the repository.
+fn source_files(root: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root.join(&folder)).expect("a folder of the repository") {
+            let entry = entry.expect("an entry");
+            let path = folder.join(entry.file_name());
+            let is_folder = entry.file_type().expect("it has one").is_dir();
+            if is_folder
+                && entry.file_name() != "target"
+                && !entry.file_name().as_encoded_bytes().starts_with(b".")
+            {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs" || end == "toml") {
+                files.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    files
+}
+
+/// The two walks through the code stay as short as they are meant to be.
+#[test]
+fn ways_through_the_code_have_ten_lines_at_most() {
+    let page = read("ARCHITECTURE.md");
+    for way in ["## One packet's way", "## One key's way"] {
+        let section =
+            page.split(way).nth(1).and_then(|rest| rest.split("\n## ").next()).expect("it is there");
+        let lines = section.lines().skip(1).filter(|line| !line.is_empty()).count();
+        assert!((5..=10).contains(&lines), "{way}: {lines} lines");
+    }
 }

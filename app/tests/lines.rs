@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Kind, Unparsed};
+use probe_common::{RecordKind, SegmentKind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
-use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
+use tcptop_core::Input;
+use tcptop_core::snapshot::{Snapshot, Span};
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -27,11 +28,13 @@ fn watched() -> Watched {
     let half = Connection::from(v4(198, 51, 100, 7, 6_000), 80);
     let before = Connection::to(v4(10, 20, 7, 7, 22), 40_005);
     let late = Connection::to(v4(10, 20, 1, 10, 8080), 40_006);
-    let mut watched = Watched::new();
+    let mut watched = Watched::with(&support::limits(65_536), START);
     watched
         .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
         .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])
         .see([refused.syn(at(50)), refused.rst_of_responder(at(50) + 398_000)])
+        // Of these nothing comes.
+        .see([refused.rst_of_responder(at(51)); 8])
         .see([silent.syn(at(60)), silent.syn(at(1_060)), silent.syn(at(3_060))])
         .see([lossy.syn(at(70)), lossy.syn(at(1_070)), lossy.syn_ack(at(1_072)), lossy.ack(at(1_072))])
         .see([half.syn(at(80)), half.syn_ack(at(80) + 40_000)])
@@ -57,13 +60,11 @@ fn context() -> RenderContext {
     }
 }
 
-fn snapshot(watched: &Watched) -> Snapshot {
+fn snapshot(mut watched: Watched) -> Snapshot {
     let mut counters = Counters::default();
-    counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
+    counters.0[Counter::Missed(RecordKind::Segment(SegmentKind::Syn)).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
-    let run_counters = RunCounters { started_ns: START, counters, records: 31, ..RunCounters::default() };
-    let request = SnapshotRequest { rows: 100, ..SnapshotRequest::totals(Span::SinceStart) };
-    Snapshot::take(&watched.table, &run_counters, &request, END)
+    watched.handle(Input::Counters(&counters)).snapshot(Span::SinceStart, END)
 }
 
 #[test]
@@ -75,20 +76,19 @@ fn text_lines() {
 
 #[test]
 fn json_objects() {
-    let watched = watched();
-    let (context, snapshot) = (context(), snapshot(&watched));
-    let events = watched.events.iter().map(|event| json::event(event, &context));
-    let objects: Vec<String> =
-        events.chain(json::closing(&snapshot, &context)).map(|object| json::line(&object)).collect();
-    insta::assert_snapshot!(objects.join("\n"));
+    let (watched, context) = (watched(), context());
+    let events = watched.events.iter().map(|event| json::line(&json::event(event, &context)));
+    let mut lines: Vec<String> = events.collect();
+    lines.extend(json::closing(&snapshot(watched), &context).map(|object| json::line(&object)));
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]
 fn summary_like_that_of_ping() {
-    insta::assert_snapshot!(report::summary(&snapshot(&watched()), &context()));
+    insta::assert_snapshot!(report::summary(&snapshot(watched()), &context()));
 }
 
 #[test]
 fn report_to_paste() {
-    insta::assert_snapshot!(report::report(&snapshot(&watched()), &context()));
+    insta::assert_snapshot!(report::report(&snapshot(watched()), &context()));
 }

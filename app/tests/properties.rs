@@ -5,15 +5,16 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Direction, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use proptest::test_runner::TestCaseError;
-use support::{INTERFACE, MS, S, limits, v4};
-use tcptop_core::table::peer::PeerEvent;
-use tcptop_core::table::{Event, FlowReport, FlowTable, Leg, Outcome};
+use support::{INTERFACE, MS, S, Watched, v4};
+use tcptop_core::snapshot::{RowKey, Selection, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::{Event, FlowReport, Leg, Outcome, PeerKey};
+use tcptop_core::{Engine, Input, ReaderId};
 
 const START: u64 = 1_000 * S;
 /// Small, so that flows have to give way.
@@ -76,18 +77,18 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
+fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
     let (client, server) = (v4(10, 0, 0, 1, 40_000 + step.client), v4(10, 0, 0, 2, 443));
     let (source, destination) = if step.from_client { (client, server) } else { (server, client) };
     let (value, echo) = step.timestamps.unwrap_or_default();
     let kind = match step.flags {
-        flags if flags.has(TcpFlags::RST) => Kind::Rst,
-        flags if flags.has(TcpFlags::FIN) => Kind::Fin,
-        TcpFlags::SYN => Kind::Syn,
-        TcpFlags::ACK => Kind::Ack,
-        _ => Kind::SynAck,
+        flags if flags.has(TcpFlags::RST) => SegmentKind::Rst,
+        flags if flags.has(TcpFlags::FIN) => SegmentKind::Fin,
+        TcpFlags::SYN => SegmentKind::Syn,
+        TcpFlags::ACK => SegmentKind::Ack,
+        _ => SegmentKind::SynAck,
     };
-    Record {
+    SegmentRecord {
         time_ns,
         interface: INTERFACE,
         kind,
@@ -111,8 +112,9 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
 
 /// A table, what it was given, and what it told.
 struct Run {
-    table: FlowTable,
-    given: Vec<Record>,
+    engine: Engine,
+    reader: ReaderId,
+    given: Vec<SegmentRecord>,
     told: Vec<FlowReport>,
     closed: Vec<FlowReport>,
     /// Every flow that was ever seen in the table, as it was seen last.
@@ -121,8 +123,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let table = FlowTable::new(&limits(ROOM));
-        Self { table, given: Vec::new(), told: Vec::new(), closed: Vec::new(), flows: BTreeMap::new() }
+        let Watched { engine, reader, .. } = Watched::with_room(ROOM);
+        let (given, told, closed, flows) = Default::default();
+        Self { engine, reader, given, told, closed, flows }
     }
 
     fn give(&mut self, steps: &[Step], direction: Direction) -> Result<u64, TestCaseError> {
@@ -130,12 +133,12 @@ impl Run {
         for step in steps {
             now_ns += step.gap_ns;
             if step.expire {
-                self.table.expire(now_ns);
+                self.engine.handle(Input::Time { now_ns });
                 self.look(now_ns)?;
             }
             for _ in 0..step.copies {
                 let record = record(step, now_ns, direction);
-                self.table.handle(&record);
+                self.engine.handle(Input::Records(&[record.into()]));
                 self.given.push(record);
                 self.look(now_ns)?;
             }
@@ -144,39 +147,60 @@ impl Run {
     }
 
     fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
-        for event in self.table.take_events() {
+        for event in self.engine.poll_events(self.reader) {
             match event {
-                Event::Handshake(report) => self.told.push(report),
-                Event::Close(report) => self.closed.push(report),
+                Event::Handshake(report) => self.told.push(report.clone()),
+                Event::Close(report) => self.closed.push(report.clone()),
                 Event::Retransmit(_) => {}
             }
         }
-        prop_assert!(self.table.len() <= ROOM, "{} flows", self.table.len());
-        self.check_chains(now_ns)?;
-        self.flows.extend(self.table.flows(now_ns).map(|flow| (flow.id, flow)));
+        let all = self.snapshot(None, now_ns);
+        prop_assert!(all.flow_count <= ROOM, "{} flows", all.flow_count);
+        let flows = all.flows.expect("asked for").rows;
+        prop_assert_eq!(flows.len(), all.flow_count);
+        self.check_chains(&flows, now_ns)?;
+        self.flows.extend(flows.into_iter().map(|flow| (flow.id, flow)));
         Ok(())
     }
 
+    fn snapshot(&mut self, selected: Option<RowKey>, now_ns: u64) -> Snapshot {
+        let totals = SnapshotRequest::totals(Span::SinceStart);
+        let request = SnapshotRequest { selected, selected_flows: ROOM, rows: 1, flows: ROOM, ..totals };
+        self.engine.snapshot(self.reader, &request, now_ns)
+    }
+
+    /// A peer of which something was counted.
+    fn selection(&mut self, peer: PeerKey, now_ns: u64) -> Option<Selection> {
+        let key = RowKey::Peer(peer);
+        self.snapshot(Some(key), now_ns).selection.filter(|selection| selection.row.key == key)
+    }
+
     /// The flows of a peer are those that are its, the newest first.
-    fn check_chains(&self, now_ns: u64) -> Result<(), TestCaseError> {
-        for peer in self.table.flows(now_ns).map(|flow| flow.peer) {
+    fn check_chains(&mut self, flows: &[FlowReport], now_ns: u64) -> Result<(), TestCaseError> {
+        let peers: BTreeSet<PeerKey> = flows.iter().map(|flow| flow.peer).collect();
+        for peer in peers {
             let mut all: Vec<u64> =
-                self.table.flows(now_ns).filter(|flow| flow.peer == peer).map(|flow| flow.id).collect();
+                flows.iter().filter(|flow| flow.peer == peer).map(|flow| flow.id).collect();
             all.sort_unstable_by_key(|&id| core::cmp::Reverse(id));
-            let chained: Vec<u64> = self.table.flows_of(peer, now_ns).map(|flow| flow.id).collect();
-            prop_assert_eq!(self.table.count_of(&peer), all.len());
+            let Some(selection) = self.selection(peer, now_ns) else {
+                let has_handshake = |flow: &&FlowReport| flow.tries.is_some() || flow.syn_acks.is_some();
+                prop_assert!(!flows.iter().filter(|flow| flow.peer == peer).any(|flow| has_handshake(&flow)));
+                continue;
+            };
+            let chained: Vec<u64> = selection.flows.iter().map(|flow| flow.id).collect();
+            prop_assert_eq!(selection.flow_count, all.len());
             prop_assert_eq!(chained, all);
         }
         Ok(())
     }
 
     /// Is there a pair of segments, one of `first` and one of `second`, this far apart?
-    fn lie_apart(&self, flow: &FlowReport, ns: u64, first: Kind, second: &[Kind]) -> bool {
-        let of_flow = |record: &&Record| {
+    fn lie_apart(&self, flow: &FlowReport, ns: u64, first: SegmentKind, second: &[SegmentKind]) -> bool {
+        let of_flow = |record: &&SegmentRecord| {
             let ends = [record.source, record.destination];
             ends == [flow.local, flow.remote] || ends == [flow.remote, flow.local]
         };
-        let of_kind = |kinds: &[Kind]| -> Vec<u64> {
+        let of_kind = |kinds: &[SegmentKind]| -> Vec<u64> {
             let fits = self.given.iter().filter(|record| kinds.contains(&record.kind)).filter(of_flow);
             fits.map(|record| record.time_ns).collect()
         };
@@ -188,8 +212,8 @@ impl Run {
         &self,
         flow: &FlowReport,
         leg: Option<Leg>,
-        first: Kind,
-        second: &[Kind],
+        first: SegmentKind,
+        second: &[SegmentKind],
     ) -> Result<(), TestCaseError> {
         match leg {
             Some(Leg::Exact(ns)) => prop_assert!(self.lie_apart(flow, ns, first, second), "{flow:?}"),
@@ -206,19 +230,24 @@ impl Run {
     /// Each latency is the distance of two segments that were seen, and belongs to what came of the flow.
     fn check_latencies(&self) -> Result<(), TestCaseError> {
         for flow in self.told.iter().chain(&self.closed) {
-            self.check_leg(flow, flow.server_leg, Kind::Syn, &[Kind::SynAck])?;
-            self.check_leg(flow, flow.client_leg, Kind::SynAck, &[Kind::Ack])?;
-            self.check_leg(flow, flow.refusal, Kind::Syn, &[Kind::Rst])?;
-            self.check_leg(flow, flow.setup_ns.map(Leg::Exact), Kind::Syn, &[Kind::Ack])?;
-            self.check_leg(flow, flow.lifetime_ns.map(Leg::Exact), Kind::Syn, &[Kind::Fin, Kind::Rst])?;
+            self.check_leg(flow, flow.server_leg, SegmentKind::Syn, &[SegmentKind::SynAck])?;
+            self.check_leg(flow, flow.client_leg, SegmentKind::SynAck, &[SegmentKind::Ack])?;
+            self.check_leg(flow, flow.refusal, SegmentKind::Syn, &[SegmentKind::Rst])?;
+            self.check_leg(flow, flow.setup_ns.map(Leg::Exact), SegmentKind::Syn, &[SegmentKind::Ack])?;
+            self.check_leg(
+                flow,
+                flow.lifetime_ns.map(Leg::Exact),
+                SegmentKind::Syn,
+                &[SegmentKind::Fin, SegmentKind::Rst],
+            )?;
             prop_assert_eq!(flow.refusal.is_some(), flow.outcome == Outcome::Refused, "{:?}", flow);
         }
         Ok(())
     }
 
     /// Every SYN is in one flow's tries, every flow with a handshake is told once, and the counts are theirs.
-    fn check_counts(&self) -> Result<(), TestCaseError> {
-        let syns = self.given.iter().filter(|record| record.kind == Kind::Syn).count() as u64;
+    fn check_counts(&mut self, end_ns: u64) -> Result<(), TestCaseError> {
+        let syns = self.given.iter().filter(|record| record.kind == SegmentKind::Syn).count() as u64;
         let tries: u64 = self.flows.values().filter_map(|flow| flow.tries).map(u64::from).sum();
         prop_assert_eq!(tries, syns, "{:#?}", self.flows);
         let told: BTreeSet<u64> = self.told.iter().map(|flow| flow.id).collect();
@@ -228,20 +257,26 @@ impl Run {
         prop_assert_eq!(&told, &attempts);
         let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id).collect();
         prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
-        let counts = self.table.stats().total().counts_since_start();
-        prop_assert_eq!(counts.of(PeerEvent::Opened), attempts.len() as u64);
-        for (outcome, happening) in [
-            (Outcome::Established, PeerEvent::Established),
-            (Outcome::Refused, PeerEvent::Refused),
-            (Outcome::Unanswered, PeerEvent::Unanswered),
-            (Outcome::HalfOpen, PeerEvent::HalfOpen),
-            (Outcome::Reset, PeerEvent::Reset),
-            (Outcome::Unknown, PeerEvent::OneSided),
+        let opened = attempts.len() as u64;
+        let end = self.snapshot(None, end_ns);
+        let counts = end.total.outcomes;
+        prop_assert_eq!(counts.opened, opened);
+        for (outcome, count) in [
+            (Outcome::Established, counts.established),
+            (Outcome::Refused, counts.refused),
+            (Outcome::Unanswered, counts.unanswered),
+            (Outcome::HalfOpen, counts.half_open),
+            (Outcome::Reset, counts.reset),
+            (Outcome::Unknown, counts.unknown),
         ] {
             let told = self.told.iter().filter(|flow| flow.outcome == outcome).count() as u64;
-            prop_assert_eq!(counts.of(happening), told, "{:?}", outcome);
+            prop_assert_eq!(count, told, "{:?}", outcome);
         }
-        prop_assert_eq!(self.table.stats().total().waiting, 0, "nothing waits at the end");
+        let peers: BTreeSet<PeerKey> = self.flows.values().map(|flow| flow.peer).collect();
+        for peer in peers {
+            let waiting = self.selection(peer, end_ns).map_or(0, |selection| selection.waiting);
+            prop_assert_eq!(waiting, 0, "nothing waits at the end");
+        }
         Ok(())
     }
 }
@@ -249,10 +284,10 @@ impl Run {
 fn hold(steps: &[Step], direction: Direction) -> Result<(), TestCaseError> {
     let mut run = Run::new();
     let end_ns = run.give(steps, direction)?;
-    run.table.finish(end_ns);
+    run.engine.handle(Input::End { now_ns: end_ns });
     run.look(end_ns)?;
     run.check_latencies()?;
-    run.check_counts()
+    run.check_counts(end_ns)
 }
 
 proptest! {

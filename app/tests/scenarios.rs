@@ -9,49 +9,44 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Hook, LinkLayer, RawRecord, Record};
+use probe_common::{Hook, LinkLayer, Record, SegmentRecord};
 use probe_host::{HostProbe, Packet, PacketTime};
 use serde_json::Value;
+use support::Watched;
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
-use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::{FlowTable, FlowVolumes};
+use tcptop_core::Input;
+use tcptop_core::snapshot::Span;
+use tcptop_core::table::FlowVolumes;
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
 
 /// What the table tells when it is given the records of these packets, as JSON objects.
-fn through_the_table(packets: &[Record]) -> Vec<Value> {
-    let mut table = FlowTable::new(&support::limits(FLOWS));
+fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
+    let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
+    let mut watched = Watched::with(&support::limits(FLOWS), first.time_ns);
     let mut probe = HostProbe::new(u32::try_from(FLOWS).expect("few"));
-    let mut events = Vec::new();
     for segment in packets {
-        table.expire(segment.time_ns);
+        watched.expire(segment.time_ns);
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
         probe.process(&Packet::whole(&bytes, hook), &PacketTime(segment.time_ns), |bytes| {
-            table.handle(&RawRecord::decode(bytes).expect("a record"));
+            watched.see([Record::decode(bytes).expect("a record")]);
         });
-        events.extend(table.take_events());
     }
-    let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
-    for (ends, state) in probe.flows() {
-        table.take_volumes(&FlowVolumes::of(ends, state), last.time_ns);
-    }
-    table.finish(last.time_ns);
-    events.extend(table.take_events());
-    let run_counters = RunCounters { started_ns: first.time_ns, ..RunCounters::default() };
-    let request = SnapshotRequest::totals(Span::SinceStart);
-    let snapshot = Snapshot::take(&table, &run_counters, &request, last.time_ns);
+    let volumes: Vec<_> = probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).collect();
+    watched.handle(Input::Volumes { flows: &volumes, now_ns: last.time_ns }).finish(last.time_ns);
+    let snapshot = watched.snapshot(Span::SinceStart, last.time_ns);
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
-    let told = events.iter().map(|event| json::event(event, &context));
+    let told = watched.events.iter().map(|event| json::event(event, &context));
     let objects = told.chain(json::closing(&snapshot, &context));
     objects.map(|object| serde_json::from_str(&json::line(&object)).expect("JSON")).collect()
 }
 
 /// What `tcptop replay` tells of a capture of these packets. Where the capture says which way each went, that is
 /// enough; on loopback none does.
-fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[Record]) -> Vec<Value> {
+fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[SegmentRecord]) -> Vec<Value> {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path =
         folder.join(format!("{}-{}{}", scenario.name.replace('/', "-"), variant.v6, variant.opener_is_high));
@@ -74,7 +69,7 @@ fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[Record]) 
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn check(told: impl Fn(&Scenario, Variant, &[Record]) -> Vec<Value>) {
+fn check(told: impl Fn(&Scenario, Variant, &[SegmentRecord]) -> Vec<Value>) {
     let mut wrong = Vec::new();
     let scenarios = scenario::all().expect("well-formed");
     for scenario in &scenarios {

@@ -1,13 +1,19 @@
-//! Records made by hand, for the tests of the pure core.
+//! Records made by hand, and an engine that takes them.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 pub mod shown;
 pub mod stage;
 
+use std::collections::BTreeMap;
+
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
+};
+use tcptop_core::snapshot::{Filter, Missed, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Event, FlowReport, FlowTable, Limits, Thresholds};
+use tcptop_core::table::{Event, FlowReport, FlowVolumes, Limits, Thresholds};
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
@@ -59,7 +65,7 @@ impl Connection {
         connection
     }
 
-    fn record(&self, time_ns: u64, kind: Kind, from_opener: bool) -> Record {
+    fn record(&self, time_ns: u64, kind: SegmentKind, from_opener: bool) -> SegmentRecord {
         let back = match self.out {
             Direction::Egress => Direction::Ingress,
             Direction::Ingress => Direction::Egress,
@@ -71,24 +77,24 @@ impl Connection {
             (self.responder, self.opener, back)
         };
         let flags = match kind {
-            Kind::Syn => TcpFlags::SYN,
-            Kind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
-            Kind::Ack | Kind::Retransmit | Kind::Evicted => TcpFlags::ACK,
-            Kind::Rst => TcpFlags::RST.with(TcpFlags::ACK),
-            Kind::Fin => TcpFlags::FIN.with(TcpFlags::ACK),
+            SegmentKind::Syn => TcpFlags::SYN,
+            SegmentKind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
+            SegmentKind::Ack | SegmentKind::Retransmit => TcpFlags::ACK,
+            SegmentKind::Rst => TcpFlags::RST.with(TcpFlags::ACK),
+            SegmentKind::Fin => TcpFlags::FIN.with(TcpFlags::ACK),
         };
         let (opener_next, responder_next) = (self.isn.wrapping_add(1), self.answer_isn.wrapping_add(1));
         let (seq, ack) = match (kind, from_opener) {
-            (Kind::Syn, _) => (self.isn, 0),
-            (Kind::SynAck, _) => (self.answer_isn, opener_next),
+            (SegmentKind::Syn, _) => (self.isn, 0),
+            (SegmentKind::SynAck, _) => (self.answer_isn, opener_next),
             (_, true) => (opener_next, responder_next),
             (_, false) => (responder_next, opener_next),
         };
         let timestamps = self.timestamps.map_or_else(Timestamps::default, |(opener, responder)| {
             let (value, echo) = if from_opener { (opener, responder) } else { (responder, opener) };
-            Timestamps { value, echo: if kind == Kind::Syn { 0 } else { echo }, present: true }
+            Timestamps { value, echo: if kind == SegmentKind::Syn { 0 } else { echo }, present: true }
         });
-        Record {
+        SegmentRecord {
             time_ns,
             interface: INTERFACE,
             kind,
@@ -106,38 +112,42 @@ impl Connection {
         }
     }
 
-    pub fn syn(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Syn, true)
+    pub fn syn(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Syn, true)
     }
 
-    pub fn syn_ack(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::SynAck, false)
+    pub fn syn_ack(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::SynAck, false)
     }
 
-    pub fn ack(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Ack, true)
+    pub fn ack(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Ack, true)
     }
 
-    pub fn rst_of_opener(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Rst, true)
+    pub fn rst_of_opener(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Rst, true)
     }
 
-    pub fn rst_of_responder(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Rst, false)
+    pub fn rst_of_responder(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Rst, false)
     }
 
-    pub fn fin_of_opener(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Fin, true)
+    pub fn fin_of_opener(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Fin, true)
     }
 
-    pub fn fin_of_responder(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Fin, false)
+    pub fn fin_of_responder(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Fin, false)
     }
 }
 
-/// A table with room, and everything that it told.
+/// When the engines of these tests are started, unless they say otherwise.
+pub const START: u64 = 1_000 * S;
+
+/// An engine, a reader that takes all of it, and every event so far.
 pub struct Watched {
-    pub table: FlowTable,
+    pub engine: Engine,
+    pub reader: ReaderId,
     pub events: Vec<Event>,
 }
 
@@ -147,27 +157,60 @@ impl Watched {
     }
 
     pub fn with_room(flows: usize) -> Self {
-        Self { table: FlowTable::new(&limits(flows)), events: Vec::new() }
+        Self::with(&limits(flows), START)
     }
 
-    pub fn see(&mut self, records: impl IntoIterator<Item = Record>) -> &mut Self {
-        for record in records {
-            self.table.handle(&record);
-        }
-        self.events.extend(self.table.take_events());
+    pub fn with(limits: &Limits, started_ns: u64) -> Self {
+        let mut engine = Engine::new(limits, started_ns);
+        engine.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())])));
+        let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
+        Self { engine, reader, events: Vec::new() }
+    }
+
+    pub fn handle(&mut self, input: Input<'_>) -> &mut Self {
+        self.engine.handle(input);
+        self.events.extend(self.engine.poll_events(self.reader).cloned());
         self
+    }
+
+    pub fn see(&mut self, records: impl IntoIterator<Item = impl Into<Record>>) -> &mut Self {
+        let records: Vec<Record> = records.into_iter().map(Into::into).collect();
+        self.handle(Input::Records(&records))
+    }
+
+    pub fn sent(&mut self, flow: FlowVolumes, now_ns: u64) -> &mut Self {
+        self.handle(Input::Volumes { flows: &[flow], now_ns })
     }
 
     pub fn expire(&mut self, now_ns: u64) -> &mut Self {
-        self.table.expire(now_ns);
-        self.events.extend(self.table.take_events());
-        self
+        self.handle(Input::Time { now_ns })
     }
 
     pub fn finish(&mut self, now_ns: u64) -> &mut Self {
-        self.table.finish(now_ns);
-        self.events.extend(self.table.take_events());
-        self
+        self.handle(Input::End { now_ns })
+    }
+
+    /// Everything that a snapshot can have, whatever was shown before.
+    pub fn snapshot(&mut self, span: Span, now_ns: u64) -> Snapshot {
+        let request = SnapshotRequest {
+            rows: 10_000,
+            selected_flows: 10_000,
+            flows: 10_000,
+            ..SnapshotRequest::totals(span)
+        };
+        let fresh = self.engine.add_reader(ReaderConfig::default());
+        self.engine.snapshot(fresh, &request, now_ns)
+    }
+
+    /// Every flow that is known, the newest first.
+    pub fn flows(&mut self, now_ns: u64) -> Vec<FlowReport> {
+        self.snapshot(Span::SinceStart, now_ns).flows.expect("asked for").rows
+    }
+
+    /// How many flows are known, and how many were evicted before they had ended.
+    pub fn kept_and_evicted(&mut self) -> (usize, u64) {
+        let snapshot = self.snapshot(Span::SinceStart, START);
+        (snapshot.flow_count, snapshot.missed.of_kind(Missed::Flow))
     }
 
     pub fn handshakes(&self) -> Vec<&FlowReport> {

@@ -131,6 +131,7 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
                 summaries += 1;
             }
             "retransmit" => run.resent.push(resent(&object)?),
+            "peer" => {}
             other => bail!("an object of the unknown kind {other}"),
         }
     }

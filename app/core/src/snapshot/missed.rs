@@ -1,16 +1,16 @@
 //! What the figures lack because it could not be read or kept: always counted, always shown.
 
 use probe_common::counter::Counter;
-use probe_common::{Kind, Unparsed};
+use probe_common::{RecordKind, SegmentKind, Unparsed};
 
 use super::RunCounters;
-use crate::table::FlowTable;
+use crate::table::{FlowTable, Stats};
 
 /// Something that the figures lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// A record that found the ring buffer full.
-    Record(Kind),
+    Record(RecordKind),
     /// A record that could not be decoded.
     Undecodable,
     /// A packet that could be TCP and could not be parsed.
@@ -27,7 +27,7 @@ pub enum Missed {
     Line,
 }
 
-const RECORDS: usize = Kind::COUNT;
+const RECORDS: usize = RecordKind::COUNT;
 const PACKETS: usize = Unparsed::COUNTED.len();
 const OTHERS: [Missed; 6] =
     [Missed::Undecodable, Missed::Unreadable, Missed::KernelFlow, Missed::Flow, Missed::Peer, Missed::Line];
@@ -36,20 +36,20 @@ const COUNT: usize = RECORDS + PACKETS + OTHERS.len();
 impl Missed {
     /// Everything that can be missed.
     pub fn all() -> impl Iterator<Item = Self> {
-        Kind::ALL.map(Self::Record).into_iter().chain(Unparsed::COUNTED.map(Self::Packet)).chain(OTHERS)
+        RecordKind::ALL.map(Self::Record).into_iter().chain(Unparsed::COUNTED.map(Self::Packet)).chain(OTHERS)
     }
 
     /// What one of them is called; more of them with an `s`.
     #[must_use]
     pub const fn noun(self) -> &'static str {
         match self {
-            Self::Record(Kind::Syn) => "SYN record",
-            Self::Record(Kind::SynAck) => "SYN-ACK record",
-            Self::Record(Kind::Ack) => "ACK record",
-            Self::Record(Kind::Rst) => "RST record",
-            Self::Record(Kind::Fin) => "FIN record",
-            Self::Record(Kind::Retransmit) => "retransmit record",
-            Self::Record(Kind::Evicted) => "eviction record",
+            Self::Record(RecordKind::Segment(SegmentKind::Syn)) => "SYN record",
+            Self::Record(RecordKind::Segment(SegmentKind::SynAck)) => "SYN-ACK record",
+            Self::Record(RecordKind::Segment(SegmentKind::Ack)) => "ACK record",
+            Self::Record(RecordKind::Segment(SegmentKind::Rst)) => "RST record",
+            Self::Record(RecordKind::Segment(SegmentKind::Fin)) => "FIN record",
+            Self::Record(RecordKind::Segment(SegmentKind::Retransmit)) => "retransmit record",
+            Self::Record(RecordKind::EvictedFlow) => "eviction record",
             Self::Undecodable => "undecodable record",
             Self::Packet(Unparsed::NotTcp) => "packet of another protocol",
             Self::Packet(Unparsed::Fragment) => "fragment",
@@ -70,15 +70,15 @@ impl Missed {
 pub struct MissedCounts([u64; COUNT]);
 
 impl MissedCounts {
-    pub(super) fn of(table: &FlowTable, run_counters: &RunCounters) -> Self {
+    pub(crate) fn of(table: &FlowTable, stats: &Stats, run_counters: &RunCounters) -> Self {
         let count = |missed: Missed| match missed {
             Missed::Record(kind) => run_counters.missed(kind),
             Missed::Undecodable => run_counters.undecodable,
             Missed::Packet(why) => run_counters.counters.of(Counter::Unparsed(why)),
             Missed::Unreadable => run_counters.unreadable,
-            Missed::KernelFlow => run_counters.counters.of(Counter::Evicted),
+            Missed::KernelFlow => run_counters.counters.of(Counter::EvictedFlow),
             Missed::Flow => table.losses().evicted_flows,
-            Missed::Peer => table.stats().forgotten_peers(),
+            Missed::Peer => stats.forgotten_peers(),
             Missed::Line => run_counters.unwritten,
         };
         let mut counts = Self::default();

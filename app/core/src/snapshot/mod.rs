@@ -16,13 +16,13 @@ pub mod query;
 mod rank;
 pub mod rows;
 pub mod selection;
-pub mod snapshotter;
+mod snapshotter;
 pub mod timeline;
 
-use probe_common::Kind;
+use probe_common::RecordKind;
 use probe_common::counter::{Counter, Counters};
 
-use crate::table::{FlowName, FlowReport, FlowTable, Thresholds};
+use crate::table::{FlowName, FlowReport, Thresholds};
 
 pub use figures::{Figures, Outcomes};
 pub use group::{Group, RowKey};
@@ -30,11 +30,11 @@ pub use held_verdict::Present;
 pub use latency::{Bar, Percentiles};
 pub use log_entry::{LogEntry, LogPage, What};
 pub use missed::{Missed, MissedCounts};
-pub use peer_cache::verdict;
+pub(crate) use peer_cache::verdict;
 pub use query::{Filter, FilterError, FlowOrder, Query, RowOrder, Sort};
 pub use rows::Row;
 pub use selection::Selection;
-pub use snapshotter::Snapshotter;
+pub(crate) use snapshotter::Snapshotter;
 pub use timeline::{Moment, Timeline};
 
 /// The time that the rows of peers speak of.
@@ -169,23 +169,10 @@ pub struct Snapshot {
     pub missed: MissedCounts,
 }
 
-impl Snapshot {
-    /// Takes one snapshot without any before it. Whoever takes many has a [`Snapshotter`].
-    #[must_use]
-    pub fn take(
-        table: &FlowTable,
-        run_counters: &RunCounters,
-        request: &SnapshotRequest,
-        now_ns: u64,
-    ) -> Self {
-        Snapshotter::default().take(table, run_counters, request, now_ns)
-    }
-}
-
 impl RunCounters {
     /// Records of `kind` that found the ring buffer full.
     #[must_use]
-    pub fn missed(&self, kind: Kind) -> u64 {
-        self.counters.of(Counter::Lost(kind))
+    pub fn missed(&self, kind: RecordKind) -> u64 {
+        self.counters.of(Counter::Missed(kind))
     }
 }

@@ -1,9 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
-use std::vec::Drain;
-
 use hashbrown::HashTable;
-use probe_common::{Kind, Record};
+use probe_common::{Record, SegmentKind, SegmentRecord};
 
 use super::alarm::Alarms;
 use super::chains::Chains;
@@ -16,6 +14,8 @@ use super::peer::PeerEvent;
 use super::report::{Event, RetransmitKind};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
+use super::views::{Baseline, Views};
+use crate::snapshot::{MissedCounts, RunCounters};
 
 /// Queues of the slab.
 pub(super) const FINISHED: usize = 0;
@@ -52,14 +52,15 @@ pub struct TableLosses {
 
 /// Every flow that is known, and the statistics over them.
 #[derive(Debug)]
-pub struct FlowTable {
+pub(crate) struct FlowTable {
     pub(super) flows: Slab<Flow, QUEUES>,
     pub(super) index: HashTable<u32>,
     /// Which flows each peer has.
     pub(super) chains: Chains,
     alarms: Alarms,
-    pub(super) stats: Stats,
-    pub(super) events: Vec<Event>,
+    pub(crate) views: Views,
+    /// What was decided and not discarded, in order.
+    pub(crate) events: Vec<Event>,
     pub(super) limit: usize,
     handshakes: Option<u64>,
     next_id: u64,
@@ -70,13 +71,13 @@ pub struct FlowTable {
 impl FlowTable {
     /// An empty table.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             flows: Slab::new(),
             index: HashTable::new(),
             chains: Chains::default(),
             alarms: Alarms::default(),
-            stats: Stats::new(limits.stats),
+            views: Views::new(Stats::new(limits.stats)),
             events: Vec::new(),
             limit: limits.flows.max(1),
             handshakes: limits.handshakes,
@@ -88,23 +89,29 @@ impl FlowTable {
 
     /// Takes a record of the flow with these ends.
     pub(super) fn handle_of(&mut self, tuple: FlowTuple, record: &Record) {
+        match record {
+            Record::Segment(segment) => self.segment(tuple, segment),
+            Record::EvictedFlow(flow) => self.evicted(tuple, flow),
+        }
+    }
+
+    fn segment(&mut self, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
         }
         match record.kind {
-            Kind::Retransmit => self.resent(slot, tuple, record),
-            Kind::Evicted => self.evicted(slot, tuple, record),
-            Kind::Syn => self.syn(slot, tuple, record),
-            Kind::SynAck => self.syn_ack(slot, tuple, record),
-            Kind::Ack => self.ack(slot, record),
-            Kind::Rst => self.rst(slot, tuple, record),
-            Kind::Fin => self.fin(slot, tuple, record),
+            SegmentKind::Retransmit => self.resent(slot, tuple, record),
+            SegmentKind::Syn => self.syn(slot, tuple, record),
+            SegmentKind::SynAck => self.syn_ack(slot, tuple, record),
+            SegmentKind::Ack => self.ack(slot, record),
+            SegmentKind::Rst => self.rst(slot, tuple, record),
+            SegmentKind::Fin => self.fin(slot, tuple, record),
         }
     }
 
     /// Lets time pass: what was silent for too long is decided, what ended long ago is forgotten.
-    pub fn expire(&mut self, now_ns: u64) {
+    pub(crate) fn expire(&mut self, now_ns: u64) {
         while !self.is_done()
             && let Some((slot, due_ns)) = self.alarms.next(now_ns)
         {
@@ -120,7 +127,7 @@ impl FlowTable {
     }
 
     /// The run ends: handshakes that are open are told as they are.
-    pub fn finish(&mut self, now_ns: u64) {
+    pub(crate) fn finish(&mut self, now_ns: u64) {
         let open = self.flows.iter().filter(|(_, flow)| flow.is_open());
         let mut open: Vec<(u64, u32)> = open.map(|(slot, flow)| (flow.id, slot)).collect();
         open.sort_unstable();
@@ -129,52 +136,49 @@ impl FlowTable {
         }
     }
 
-    /// What was decided since it was taken last, in order.
-    #[must_use]
-    pub fn events(&self) -> &[Event] {
-        &self.events
-    }
-
-    /// Takes what was decided since the last time, in order. The room for it stays: there will be as much again.
-    pub fn take_events(&mut self) -> Drain<'_, Event> {
-        self.events.drain(..)
-    }
-
     /// How many handshakes' outcomes were told since the start.
     #[must_use]
-    pub const fn told(&self) -> u64 {
+    pub(crate) const fn told(&self) -> u64 {
         self.told
     }
 
     /// Were as many outcomes told as were asked for?
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.handshakes.is_some_and(|handshakes| self.told >= handshakes)
     }
 
-    /// The statistics.
-    #[must_use]
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
+    /// When [`expire`](Self::expire) has something to do, or before.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        if self.is_done() {
+            return None;
+        }
+        let oldest = self.flows.oldest(FINISHED).and_then(|slot| self.flows.get(slot));
+        let forgotten_ns = oldest.map(|flow| flow.changed_ns.saturating_add(RETENTION_NS));
+        self.alarms.due_ns().into_iter().chain(forgotten_ns).min()
     }
 
-    /// Changes the length of the sliding window, in nanoseconds. It begins anew at `now_ns`.
-    pub fn set_window(&mut self, window_ns: u64, now_ns: u64) {
-        self.stats.set_window(window_ns, now_ns);
-    }
-
-    /// Begins to count anew at `now_ns`. Flows stay known.
-    pub fn reset(&mut self, now_ns: u64) {
-        self.stats.reset(now_ns);
+    /// Restarts the counts of a view at `now_ns`. Flows stay known.
+    pub(crate) fn reset(&mut self, view: usize, run: &RunCounters, now_ns: u64) {
+        let baseline = Baseline {
+            counted_ns: Some(now_ns),
+            records: run.records,
+            reported: self.told,
+            unmatched: self.losses.unmatched,
+            missed: MissedCounts::of(self, &self.views.get(view).stats, run),
+        };
+        let view = self.views.get_mut(view);
+        view.baseline = baseline;
+        view.stats.reset(now_ns);
     }
 
     /// What was lost here.
     #[must_use]
-    pub const fn losses(&self) -> TableLosses {
+    pub(crate) const fn losses(&self) -> TableLosses {
         self.losses
     }
 
-    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         if let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match flow.takes_syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, record),
@@ -185,7 +189,7 @@ impl FlowTable {
         self.open(Flow::new(tuple, record, Some(Handshake::opened_by(record))));
     }
 
-    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) else {
             self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
@@ -205,7 +209,7 @@ impl FlowTable {
         }
     }
 
-    fn ack(&mut self, slot: Option<u32>, record: &Record) {
+    fn ack(&mut self, slot: Option<u32>, record: &SegmentRecord) {
         let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.takes_ack(record))));
         match known {
             Some((slot, Ack::Completes)) => self.tell(slot, record.time_ns),
@@ -214,7 +218,7 @@ impl FlowTable {
         }
     }
 
-    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_up() {
@@ -229,7 +233,7 @@ impl FlowTable {
         }
     }
 
-    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_completed_by_fin(record) {
@@ -247,10 +251,10 @@ impl FlowTable {
     }
 
     /// A SYN or SYN-ACK was seen once more.
-    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &Record) {
+    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &SegmentRecord) {
         let now_ns = record.time_ns;
         let Some(flow) = self.flows.get(slot) else { return };
-        self.stats.count(flow.peer(), PeerEvent::Repeated, now_ns);
+        self.views.count(flow.peer(), PeerEvent::Repeated, now_ns);
         self.events.push(Event::Retransmit(flow.retransmit(kind, record)));
         self.wait(slot, now_ns, true);
         self.arm(slot);
@@ -276,7 +280,7 @@ impl FlowTable {
         self.index.insert_unique(hash, slot, |&slot| flows.get(slot).map_or(0, |flow| flow.tuple.hash()));
         self.chain(slot, peer);
         if opening {
-            self.stats.count(peer, PeerEvent::Opened, first_ns);
+            self.views.count(peer, PeerEvent::Opened, first_ns);
         }
         self.arm(slot);
         slot
@@ -337,11 +341,11 @@ impl FlowTable {
             Outcome::Pending | Outcome::Closed => None,
         };
         if let Some(event) = event {
-            self.stats.count(report.peer, event, now_ns);
+            self.views.count(report.peer, event, now_ns);
         }
         let up = report.outcome == Outcome::Established;
         if let Some(rtt_ns) = report.rtt().and_then(Leg::exact).filter(|_| up) {
-            self.stats.record(report.peer, rtt_ns, now_ns);
+            self.views.record(report.peer, rtt_ns, now_ns);
         }
         // After it was counted: what waited and what was given up is one row of trouble.
         self.wait(slot, now_ns, false);
@@ -360,7 +364,7 @@ impl FlowTable {
         let Some(flow) = self.flows.get_mut(slot) else { return };
         let waiting = waiting && flow.stage() == Some(Stage::Opening);
         if core::mem::replace(&mut flow.waiting, waiting) != waiting {
-            self.stats.wait(flow.peer(), waiting, now_ns);
+            self.views.wait(flow.peer(), waiting, now_ns);
         }
     }
 

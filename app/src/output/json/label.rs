@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use tcptop_core::snapshot::{Missed, MissedCounts};
 use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
@@ -117,7 +117,7 @@ impl JsonSchema for MissedRecords<'_> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        counts(Missed::all().filter_map(record))
+        counts(record)
     }
 }
 
@@ -127,15 +127,19 @@ impl JsonSchema for MissedPackets<'_> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        counts(Missed::all().filter_map(packet))
+        counts(packet)
     }
 }
 
-/// An object that has a count under each of these keys.
-fn counts(keys: impl Iterator<Item = &'static str>) -> Schema {
-    let count = json_schema!({ "type": "integer", "format": "uint64", "minimum": 0 });
-    let required: Vec<&str> = keys.collect();
+/// An object that has a count of everything that has a key.
+fn counts(key: impl Fn(Missed) -> Option<&'static str>) -> Schema {
+    let keys = || Missed::all().filter_map(|missed| Some((key(missed)?, missed)));
+    let count = |missed: Missed| {
+        let description = format!("{}s.", missed.noun());
+        json!({ "description": description, "type": "integer", "format": "uint64", "minimum": 0 })
+    };
     let properties: Map<String, Value> =
-        required.iter().map(|key| ((*key).to_owned(), count.clone().to_value())).collect();
+        keys().map(|(key, missed)| (key.to_owned(), count(missed))).collect();
+    let required: Vec<&str> = keys().map(|(key, _)| key).collect();
     json_schema!({ "type": "object", "properties": properties, "required": required })
 }

@@ -37,8 +37,8 @@ pub enum Object<'a> {
 /// The outcome of a connection attempt.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Handshake<'a> {
+    /// Which connection.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub connection: Connection<'a>,
     /// SYNs seen: 1 if none was retransmitted. Null if the SYN was not seen.
     pub tries: Option<u32>,
@@ -75,8 +75,8 @@ pub struct Handshake<'a> {
 /// A segment that was retransmitted.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Retransmit<'a> {
+    /// Which connection.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub connection: Connection<'a>,
     /// What was retransmitted.
     pub kind: Label<RetransmitKind>,
@@ -97,8 +97,8 @@ pub struct Retransmit<'a> {
 /// The end of a connection that was established.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Close<'a> {
+    /// Which connection.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub connection: Connection<'a>,
     /// From the first SYN to the last FIN or the RST. Null if the SYN was not seen, or if the ports were used again
     /// before the end was seen.
@@ -122,8 +122,8 @@ pub struct Close<'a> {
 /// A remote address and a service port over the whole run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Peer<'a> {
+    /// When and where.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub head: Head<'a>,
     /// Interface where the connections passed.
     pub interface: Cow<'a, str>,
@@ -138,8 +138,8 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
+    /// How much and how long.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub figures: Figures,
 }
 
@@ -155,8 +155,8 @@ pub struct PeerVerdict {
 /// All that was seen during the run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Summary<'a> {
+    /// When and where.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub head: Head<'a>,
     /// Version of tcptop.
     pub version: &'static str,
@@ -176,8 +176,8 @@ pub struct Summary<'a> {
     pub peers: u64,
     /// Peers of them for which there is no object, because there are more than 1,000.
     pub peers_omitted: u64,
+    /// How much and how long.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub figures: Figures,
     /// Records that were read: segments of interest, not packets.
     pub records: u64,
@@ -224,8 +224,8 @@ pub struct Head<'a> {
 /// The connection that something happened to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Connection<'a> {
+    /// When and where.
     #[serde(flatten)]
-    #[allow(missing_docs, reason = "its own fields are described")]
     pub head: Head<'a>,
     /// Interface where it passed; in a replay the one that the capture names, or the file.
     pub interface: Cow<'a, str>,

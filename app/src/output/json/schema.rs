@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::transform_subschemas;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use serde_json::Value;
 
 use super::objects::{Ip, Object, SCHEMA, SchemaNumber, Time};
 
@@ -11,12 +14,30 @@ use super::objects::{Ip, Object, SCHEMA, SchemaNumber, Time};
 /// `docs/tcptop.schema.json`.
 #[must_use]
 pub fn schema() -> Schema {
-    let mut schema = SchemaSettings::draft2020_12()
-        .for_serialize()
-        .into_generator()
-        .into_root_schema_for::<Object<'static>>();
+    let mut schema = generator().into_root_schema_for::<Object<'static>>();
     schema.insert("title".to_owned(), format!("JSON output of tcptop, schema {SCHEMA}").into());
+    join_lines(&mut schema);
     schema
+}
+
+/// The schemas of a type and of those within it, by name.
+#[must_use]
+pub fn types<T: JsonSchema>() -> Value {
+    let mut schema = generator().into_root_schema_for::<T>();
+    join_lines(&mut schema);
+    schema.remove("$defs").unwrap_or_default()
+}
+
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12().for_serialize().into_generator()
+}
+
+/// Where the source breaks the lines of a description means nothing.
+fn join_lines(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+    transform_subschemas(&mut join_lines, schema);
 }
 
 impl JsonSchema for SchemaNumber {
