@@ -59,7 +59,7 @@ fn every_dependency_of_the_workspace_is_used_by_a_member() {
         let tables = targets.filter_map(Value::as_table).chain([&member]);
         for table in tables {
             for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-                names(table.get(kind)).for_each(|name| drop(unused.remove(&name)));
+                unused.retain(|name| !names(table.get(kind)).any(|used| used == *name));
             }
         }
     }
