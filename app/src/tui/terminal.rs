@@ -16,6 +16,7 @@ use crossterm::terminal::{
 use crossterm::{execute, queue};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use ratatui::backend::{CrosstermBackend, IntoCrossterm};
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Rect, Size};
@@ -123,8 +124,9 @@ impl TerminalSession {
     /// When the terminal is gone.
     pub fn resume(&mut self) -> io::Result<()> {
         IS_GIVEN_BACK.store(false, Ordering::Relaxed);
-        disable_raw_mode()?;
+        // This does nothing as long as the terminal was not given back.
         enable_raw_mode()?;
+        make_raw()?;
         self.take_over()?;
         self.repaint()
     }
@@ -142,6 +144,21 @@ impl TerminalSession {
     pub const fn last(&self) -> &Buffer {
         &self.last
     }
+}
+
+/// Makes the terminal raw in one step. By way of its first settings, what is typed in between would be echoed, edited
+/// as a line, or make a signal.
+fn make_raw() -> io::Result<()> {
+    let tty = keyboard()?;
+    let mut settings = tcgetattr(&tty)?;
+    cfmakeraw(&mut settings);
+    Ok(tcsetattr(&tty, SetArg::TCSANOW, &settings)?)
+}
+
+/// The terminal that keys come from.
+fn keyboard() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
 }
 
 /// Prints a screen as lines, where the next thing would be printed.
@@ -251,13 +268,7 @@ impl Hangup {
     /// # Errors
     /// When there is none.
     pub fn watch() -> io::Result<Self> {
-        let stdin = io::stdin();
-        let tty = if stdin.is_terminal() {
-            stdin.as_fd().try_clone_to_owned()?
-        } else {
-            File::open("/dev/tty")?.into()
-        };
-        Ok(Self { tty })
+        Ok(Self { tty: keyboard()? })
     }
 
     /// Waits for a key, but not longer than `patience`. Gives whether there is one.
