@@ -143,7 +143,8 @@ fn family_by_version<P: Load + ?Sized>(packet: &P) -> Result<Family, Unparsed> {
 #[inline(always)]
 pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV4_MIN_LEN>(packet, offset)?;
-    if header.byte::<9>() != PROTOCOL_TCP {
+    let protocol = header.byte::<9>();
+    if protocol != PROTOCOL_TCP && protocol != AUTHENTICATION {
         return Err(Unparsed::NotTcp);
     }
     let version_ihl = header.byte::<0>();
@@ -152,11 +153,25 @@ pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
         return Err(Unparsed::Malformed);
     }
     if header.be16::<6>() & 0x1fff != 0 {
-        return Err(Unparsed::Fragment);
+        return Err(if protocol == PROTOCOL_TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
+    }
+    let mut transport = offset + header_len;
+    if protocol == AUTHENTICATION {
+        transport += authentication_len(packet, transport)?;
     }
     let end = end_of_ip(header.be16::<2>().into(), offset, packet_len)?;
     let addresses = (mapped_words(header.be32::<12>()), mapped_words(header.be32::<16>()));
-    tcp(packet, Family::V4, addresses, offset + header_len, end)
+    tcp(packet, Family::V4, addresses, transport, end)
+}
+
+/// The length of an authentication header (RFC 4302, 2) before TCP.
+#[inline(always)]
+fn authentication_len<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<usize, Unparsed> {
+    let header = window::<P, 4>(packet, offset)?;
+    if header.byte::<0>() != PROTOCOL_TCP {
+        return Err(Unparsed::NotTcp);
+    }
+    Ok((usize::from(header.byte::<1>()) + 2) * 4)
 }
 
 /// Reads the TCP segment behind the IPv6 header at `offset`.

@@ -1,7 +1,10 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Clock, Direction, Hook, ParsedPacket, Record, Size, Told, Tools, fast_path, process};
+use probe_common::encapsulation::{PassedOver, locate};
+use probe_common::{
+    Clock, Direction, Hook, LinkLayer, ParsedPacket, Record, Size, Told, Tools, Unparsed, fast_path, process,
+};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
 use super::states::HostStates;
@@ -64,19 +67,38 @@ impl ReplaySource {
     pub fn step(&mut self) -> Result<Next<Step>, CaptureError> {
         let Self { capture, states, locals, counters, room } = self;
         capture.next(|packet| {
-            let hook = Hook { interface: packet.interface, direction: packet.direction, link: packet.link };
+            let inner = match locate(packet.bytes, packet.first, true) {
+                Ok(inner) => inner,
+                Err(passed_over) => {
+                    if passed_over == PassedOver::Truncated {
+                        count(counters, Counter::Unparsed(Unparsed::Truncated));
+                    }
+                    return Step { time_ns: packet.time_ns, record: None, evicted: None };
+                }
+            };
+            let hook =
+                Hook { interface: packet.interface, direction: packet.direction, link: LinkLayer::None };
+            let bytes = &packet.bytes[inner.offset..];
+            let offset = u32::try_from(inner.offset).unwrap_or(u32::MAX);
             // A capture has what passed an interface: super-packets are in it as one, and counted as one.
-            let size = Size { bytes: packet.wire_len, segments: 1 };
+            let size = Size { bytes: packet.wire_len.saturating_sub(offset), segments: 1 };
             let time = PacketTime(packet.time_ns);
             let mut told = Told::default();
             let mut tools = Tools { states: &mut *states, clock: &time, records: &mut told };
-            if !fast_path(packet.bytes, size, &hook, &mut tools, || Some(room))
-                && let Err(unparsed) = process(packet.bytes, size, &hook, &mut tools)
-            {
-                count(counters, Counter::Unparsed(unparsed));
+            if !fast_path(bytes, size, &hook, &mut tools, || Some(room)) {
+                // A capture that was cut to the headers may have both lengths of its packets cut, too.
+                let processed = match process(bytes, size, &hook, &mut tools) {
+                    Err(Unparsed::Truncated) => {
+                        process(bytes, Size { bytes: u32::MAX, ..size }, &hook, &mut tools)
+                    }
+                    processed => processed,
+                };
+                if let Err(unparsed) = processed {
+                    count(counters, Counter::Unparsed(unparsed));
+                }
             }
             let record = told.0.map(|mut record| {
-                if record.direction == Direction::Unknown {
+                if record.direction == Direction::Unknown || !locals.0.is_empty() {
                     record.direction = locals.direction(record.source.address, record.destination.address);
                 }
                 record
@@ -96,7 +118,8 @@ impl ReplaySource {
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
         self.states.volumes().map(|flow| {
             let [low, high] = flow.ends.endpoints();
-            let is_unknown = flow.learned == Some(Direction::Unknown);
+            let is_said = flow.learned.is_some() && !self.locals.0.is_empty();
+            let is_unknown = is_said || flow.learned == Some(Direction::Unknown);
             let said = is_unknown.then(|| self.locals.direction(low.address, high.address));
             FlowVolumes { learned: said.or(flow.learned), ..flow }
         })

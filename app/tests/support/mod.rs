@@ -3,6 +3,7 @@
 
 pub mod shown;
 pub mod stage;
+pub mod wire;
 
 use probe_common::segment::mapped;
 use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
