@@ -187,8 +187,10 @@ impl Connection {
                 Timestamps::default()
             },
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         }
     }
 }

@@ -34,8 +34,10 @@ fn data() -> Vec<u8> {
         payload_len: 100,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
+        encapsulation: Default::default(),
+        timebase: 0,
     };
     capture::packet(&segment, 1)
 }

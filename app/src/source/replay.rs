@@ -1,22 +1,20 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
-use probe_common::counter::{Counter, Counters};
+use probe_common::counter::Counters;
 use probe_common::encapsulation::{PassedOver, locate};
 use probe_common::{
-    Clock, Direction, Hook, LinkLayer, ParsedPacket, Record, Size, Told, Tools, Unparsed, fast_path, process,
+    Counter, Direction, Hook, Kind, LinkLayer, ParsedPacket, RawRecord, Record, Size, Unparsed,
 };
+use probe_host::{HostProbe, PacketTime};
 
-use super::capture::{Capture, CaptureError, Locals, Next};
-use super::states::HostStates;
+use super::capture::{Capture, CaptureError, Locals, Next, Packet};
 use tcptop_core::table::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {
     capture: Capture,
-    states: HostStates,
+    probe: HostProbe,
     locals: Locals,
-    counters: Counters,
-    room: ParsedPacket,
 }
 
 /// What one packet came to.
@@ -30,34 +28,12 @@ pub struct Step {
     pub evicted: Option<Record>,
 }
 
-/// The time of a packet.
-struct PacketTime(u64);
-
-/// Length of an epoch: about that of the kernel's at 250 Hz.
-const EPOCH_NS: u64 = 256_000_000;
-
-impl Clock for PacketTime {
-    fn now_ns(&self) -> u64 {
-        self.0
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "epochs are compared; they wrap after 34 years")]
-    fn epoch(&self) -> u32 {
-        (self.0 / EPOCH_NS) as u32
-    }
-}
-
 impl ReplaySource {
     /// Takes a capture; `flows` is how many flows are remembered, `locals` which addresses are this host's.
     #[must_use]
     pub fn new(capture: Capture, flows: usize, locals: Locals) -> Self {
-        Self {
-            capture,
-            states: HostStates::new(flows),
-            locals,
-            counters: Counters::default(),
-            room: ParsedPacket::NOTHING,
-        }
+        let flows = u32::try_from(flows).unwrap_or(u32::MAX);
+        Self { capture, probe: HostProbe::new(flows), locals }
     }
 
     /// The next packet, without waiting for more bytes.
@@ -65,58 +41,31 @@ impl ReplaySource {
     /// # Errors
     /// When the capture cannot be read on.
     pub fn step(&mut self) -> Result<Next<Step>, CaptureError> {
-        let Self { capture, states, locals, counters, room } = self;
+        let Self { capture, probe, locals } = self;
         capture.next(|packet| {
-            let inner = match locate(packet.bytes, packet.first, true) {
-                Ok(inner) => inner,
-                Err(passed_over) => {
-                    if passed_over == PassedOver::Truncated {
-                        count(counters, Counter::Unparsed(Unparsed::Truncated));
-                    }
-                    return Step { time_ns: packet.time_ns, record: None, evicted: None };
+            let mut step = Step { time_ns: packet.time_ns, record: None, evicted: None };
+            let parsed = match read(&packet) {
+                Ok(parsed) => parsed,
+                Err(unparsed) => {
+                    probe.count(Counter::Unparsed(unparsed));
+                    return step;
                 }
             };
-            let hook =
-                Hook { interface: packet.interface, direction: packet.direction, link: LinkLayer::None };
-            let bytes = &packet.bytes[inner.offset..];
-            let offset = u32::try_from(inner.offset).unwrap_or(u32::MAX);
-            // A capture has what passed an interface: super-packets are in it as one, and counted as one.
-            let size = Size { bytes: packet.wire_len.saturating_sub(offset), segments: 1 };
-            let time = PacketTime(packet.time_ns);
-            let mut told = Told::default();
-            let mut tools = Tools { states: &mut *states, clock: &time, records: &mut told };
-            if !fast_path(bytes, size, &hook, &mut tools, || Some(room)) {
-                // A capture that was cut to the headers may have both lengths of its packets cut, too.
-                let processed = match process(bytes, size, &hook, &mut tools) {
-                    Err(Unparsed::Truncated) => {
-                        process(bytes, Size { bytes: u32::MAX, ..size }, &hook, &mut tools)
-                    }
-                    processed => processed,
-                };
-                if let Err(unparsed) = processed {
-                    count(counters, Counter::Unparsed(unparsed));
+            probe.process_parsed(&parsed, &PacketTime(packet.time_ns), |bytes| {
+                let record = RawRecord::decode(bytes).expect("made by the same version");
+                if record.kind == Kind::Evicted {
+                    step.evicted = Some(record);
+                } else {
+                    step.record = Some(located(record, locals));
                 }
-            }
-            let record = told.0.map(|mut record| {
-                if record.direction == Direction::Unknown || !locals.0.is_empty() {
-                    record.direction = locals.direction(record.source.address, record.destination.address);
-                }
-                record
             });
-            let evicted = states.take_evicted();
-            for told in record.iter().chain(&evicted) {
-                count(counters, Counter::Submitted(told.kind));
-            }
-            if evicted.is_some() {
-                count(counters, Counter::Evicted);
-            }
-            Step { time_ns: packet.time_ns, record, evicted }
+            step
         })
     }
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        self.states.volumes().map(|flow| {
+        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).map(|flow| {
             let [low, high] = flow.ends.endpoints();
             let is_said = flow.learned.is_some() && !self.locals.0.is_empty();
             let is_unknown = is_said || flow.learned == Some(Direction::Unknown);
@@ -128,7 +77,7 @@ impl ReplaySource {
     /// What was counted so far.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
-        &self.counters
+        self.probe.counters()
     }
 
     /// How many packets were passed over because they could not be read.
@@ -152,8 +101,30 @@ impl ReplaySource {
     }
 }
 
-fn count(counters: &mut Counters, counter: Counter) {
-    if let Some(cell) = counter.cell().and_then(|cell| counters.0.get_mut(cell)) {
-        *cell += 1;
+/// The segment in a packet.
+fn read(packet: &Packet<'_>) -> Result<ParsedPacket, Unparsed> {
+    let inner = locate(packet.bytes, packet.first, true).map_err(|passed_over| match passed_over {
+        PassedOver::Truncated => Unparsed::Truncated,
+        _ => Unparsed::NotTcp,
+    })?;
+    let hook = Hook { interface: packet.interface, direction: packet.direction, link: LinkLayer::None };
+    // A capture has what passed an interface: super-packets are in it as one, and counted as one.
+    let size = Size { bytes: packet.wire_len, segments: 1 };
+    match ParsedPacket::read_inner(packet.bytes, inner, size, &hook) {
+        // Tools that cut a capture to the headers may cut both lengths of its packets, too.
+        Err(Unparsed::Truncated) => {
+            ParsedPacket::read_inner(packet.bytes, inner, Size { bytes: u32::MAX, ..size }, &hook)
+        }
+        read => read,
     }
+}
+
+/// The same record, with the direction that the local addresses tell, where a person has named some or the capture tells
+/// none.
+fn located(record: Record, locals: &Locals) -> Record {
+    if record.direction != Direction::Unknown && locals.0.is_empty() {
+        return record;
+    }
+    let direction = locals.direction(record.source.address, record.destination.address);
+    Record { direction, ..record }
 }

@@ -186,8 +186,10 @@ mod tests {
             payload_len: 0,
             timestamps: Timestamps::default(),
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         };
         let mut sent = Sent::new(&syn);
         for _ in 0..1_000 {
