@@ -2,9 +2,7 @@
 
 use probe_common::counter::Counters;
 use probe_common::encapsulation::{PassedOver, locate};
-use probe_common::{
-    Counter, Direction, Hook, Kind, LinkLayer, ParsedPacket, RawRecord, Record, Size, Unparsed,
-};
+use probe_common::{Counter, Direction, Hook, LinkLayer, ParsedPacket, Record, Size, Unparsed};
 use probe_host::{HostProbe, PacketTime};
 
 use super::capture::{Capture, CaptureError, Locals, Next, Packet};
@@ -52,11 +50,10 @@ impl ReplaySource {
                 }
             };
             probe.process_parsed(&parsed, &PacketTime(packet.time_ns), |bytes| {
-                let record = RawRecord::decode(bytes).expect("made by the same version");
-                if record.kind == Kind::Evicted {
-                    step.evicted = Some(record);
-                } else {
-                    step.record = Some(located(record, locals));
+                let record = Record::decode(bytes).expect("made by the same version");
+                match located(record, locals) {
+                    record @ Record::Segment(_) => step.record = Some(record),
+                    record @ Record::EvictedFlow(_) => step.evicted = Some(record),
                 }
             });
             step
@@ -121,10 +118,20 @@ fn read(packet: &Packet<'_>) -> Result<ParsedPacket, Unparsed> {
 
 /// The same record, with the direction that the local addresses tell, where a person has named some or the capture tells
 /// none.
-fn located(record: Record, locals: &Locals) -> Record {
-    if record.direction != Direction::Unknown && locals.0.is_empty() {
-        return record;
+fn located(mut record: Record, locals: &Locals) -> Record {
+    let is_said = !locals.0.is_empty();
+    match &mut record {
+        Record::Segment(segment) if is_said || segment.direction == Direction::Unknown => {
+            segment.direction = locals.direction(segment.source.address, segment.destination.address);
+        }
+        Record::EvictedFlow(flow) => {
+            let [low, high] = flow.ends;
+            let learned = flow.learned.as_mut();
+            if let Some(learned) = learned.filter(|learned| is_said || **learned == Direction::Unknown) {
+                *learned = locals.direction(low.address, high.address);
+            }
+        }
+        Record::Segment(_) => {}
     }
-    let direction = locals.direction(record.source.address, record.destination.address);
-    Record { direction, ..record }
+    record
 }
