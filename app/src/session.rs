@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Look(mut request)) => {
+            Some(Command::Request(mut request)) => {
                 request.query.filter.bind(&self.context.interfaces);
                 self.request = *request;
                 // Whoever asks is looking.

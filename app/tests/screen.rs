@@ -201,13 +201,13 @@ fn what_a_key_did_is_news_for_a_while() {
 fn hosts_have_names_where_they_are_wanted() {
     let mut stage = Stage::new(trouble()).keys(&["n"]);
     let address = v4(10, 20, 3, 14, 0).address;
-    assert!(stage.model.nameless().contains(&address));
+    assert!(stage.model.unresolved().contains(&address));
     stage.model.names.learn(address, Some("db.example".to_owned()));
-    assert!(!stage.model.nameless().contains(&address));
+    assert!(!stage.model.unresolved().contains(&address));
     let frame = stage.frame();
     assert!(frame.contains("S  db.example:5432") && frame.contains("R  10.20.4.2:6379"), "{frame}");
     stage.key("n");
-    assert!(stage.frame().contains("S  10.20.3.14:5432") && stage.model.nameless().is_empty());
+    assert!(stage.frame().contains("S  10.20.3.14:5432") && stage.model.unresolved().is_empty());
 }
 
 #[test]

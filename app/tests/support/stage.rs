@@ -64,10 +64,10 @@ impl Stage {
     pub fn act(&mut self, action: Action) -> Effect {
         let effect = self.model.update(action);
         match &effect {
-            Effect::Tell(Command::Window(window_ns)) => {
+            Effect::Send(Command::Window(window_ns)) => {
                 self.watched.table.set_window(*window_ns, self.now_ns);
             }
-            Effect::Tell(Command::Reset) => {
+            Effect::Send(Command::Reset) => {
                 self.watched.table.reset(self.now_ns);
                 self.snapshotter.reset(&self.watched.table, &run_counters(), self.now_ns);
             }

@@ -2,9 +2,9 @@
 
 use ratatui::text::Line;
 
-use super::{Shown, style};
+use super::{ViewContext, style};
 use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
-use crate::tui::columns::Context;
+use crate::tui::columns::CellContext;
 use tcptop_core::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
 use tcptop_core::table::{FlowReport, Leg, Outcome, Role, Thresholds};
 
@@ -35,8 +35,8 @@ impl Story {
 }
 
 /// What is known of the selected row.
-pub(super) fn row(shown: &Shown<'_>) -> Story {
-    let Shown { snapshot, model, context } = shown;
+pub(super) fn row(shown: &ViewContext<'_>) -> Story {
+    let ViewContext { snapshot, model, context } = shown;
     let Some(selected) = model.rows().get(model.selected_row()).copied() else {
         return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
     };
@@ -54,8 +54,8 @@ pub(super) fn row(shown: &Shown<'_>) -> Story {
     Story { title, facts }
 }
 
-fn who(row: &Row, context: &Context<'_>) -> String {
-    let interface = context.context.interface(row.key.interface());
+fn who(row: &Row, context: &CellContext<'_>) -> String {
+    let interface = context.render.interface(row.key.interface());
     let peers = counted(row.peers as u64, "peer");
     let what = match row.key {
         RowKey::Peer(peer) if peer.inbound => {
@@ -73,10 +73,10 @@ fn who(row: &Row, context: &Context<'_>) -> String {
     format!("{what}, seen at {interface}")
 }
 
-fn verdict(row: &Row, thresholds: &Thresholds, context: &Context<'_>) -> String {
+fn verdict(row: &Row, thresholds: &Thresholds, context: &CellContext<'_>) -> String {
     let Some(verdict) = row.verdict else { return "nothing wrong within the window".to_owned() };
     let since = row.since_ns.map(|since_ns| {
-        let time = context.context.time_of_day(since_ns);
+        let time = context.render.time_of_day(since_ns);
         format!(", since {} ({})", age(context.now_ns.saturating_sub(since_ns)), time)
     });
     let state = if row.recovering { "; healthy again, but not yet for a whole window" } else { "" };
@@ -118,9 +118,9 @@ fn segments(outcomes: &Outcomes) -> String {
 }
 
 /// What is known of the row beyond what its line says.
-fn at_length(selection: &Selection, shown: &Shown<'_>) -> Vec<Fact> {
-    let Shown { snapshot, model, context } = shown;
-    let since = format!("since {}: ", context.context.time_of_day(snapshot.counted_ns));
+fn at_length(selection: &Selection, shown: &ViewContext<'_>) -> Vec<Fact> {
+    let ViewContext { snapshot, model, context } = shown;
+    let since = format!("since {}: ", context.render.time_of_day(snapshot.counted_ns));
     let mut facts = figures("in all", &since, &selection.total);
     let matching = if model.query.filter.is_empty() || model.request().selected_flows == 0 {
         String::new()
@@ -143,8 +143,8 @@ fn at_length(selection: &Selection, shown: &Shown<'_>) -> Vec<Fact> {
 }
 
 /// What is known of the flow that is read about.
-pub(super) fn flow(shown: &Shown<'_>) -> Story {
-    let Shown { snapshot, model, context } = shown;
+pub(super) fn flow(shown: &ViewContext<'_>) -> Story {
+    let ViewContext { snapshot, model, context } = shown;
     let Some(flow) = &model.read else {
         return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
     };
@@ -167,11 +167,11 @@ pub(super) fn flow(shown: &Shown<'_>) -> Story {
     Story { title, facts }
 }
 
-fn clock(ns: u64, context: &Context<'_>) -> String {
-    format!("{}, {} ago", context.context.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
+fn clock(ns: u64, context: &CellContext<'_>) -> String {
+    format!("{}, {} ago", context.render.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
 }
 
-fn opener(flow: &FlowReport, context: &Context<'_>) -> String {
+fn opener(flow: &FlowReport, context: &CellContext<'_>) -> String {
     let who = match flow.role {
         Some(Role::Client) => "client: this host opened it",
         Some(Role::Server) => "server: the other end opened it",
@@ -179,7 +179,7 @@ fn opener(flow: &FlowReport, context: &Context<'_>) -> String {
         Some(Role::Observer) => "observer: seen from elsewhere, the left end opened it",
         None => "nobody saw who opened it",
     };
-    format!("{who}; seen at {}", context.context.interface(flow.interface))
+    format!("{who}; seen at {}", context.render.interface(flow.interface))
 }
 
 fn outcome(flow: &FlowReport) -> String {

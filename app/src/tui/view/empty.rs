@@ -6,13 +6,13 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::style;
-use crate::tui::columns::Context;
+use crate::tui::columns::CellContext;
 use crate::tui::model::Model;
 use tcptop_core::snapshot::Snapshot;
 
 /// No connection was seen so far.
-pub(super) fn nothing_yet(frame: &mut Frame<'_>, area: Rect, context: &Context<'_>) {
-    let waiting = format!("Waiting for connections to be opened on {}.", context.context.all_interfaces());
+pub(super) fn nothing_yet(frame: &mut Frame<'_>, area: Rect, context: &CellContext<'_>) {
+    let waiting = format!("Waiting for connections to be opened on {}.", context.render.all_interfaces());
     words(
         frame,
         area,

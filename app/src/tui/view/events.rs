@@ -5,14 +5,14 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 
 use super::table::Grid;
-use super::{Shown, empty, rule, style};
+use super::{ViewContext, empty, rule, style};
 use crate::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
 use crate::tui::model::View;
 use tcptop_core::snapshot::{LogEntry, What};
 
 /// Draws a rule and as many events as fit.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context } = shown;
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let matching = snapshot.log.as_ref().map_or(0, |log| log.matching);
     let title = if matching == 0 { "events".to_owned() } else { format!("events: {matching}, newest first") };
@@ -24,13 +24,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     }
     let is_active = model.view == View::Events;
     let grid = Grid {
-        columns: &wanted(context.context.interfaces.len()),
+        columns: &wanted(context.render.interfaces.len()),
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: None,
         letter: |event, _| letter(event),
         look: |event| look(event),
-        is_to_blame: |_, _| false,
+        explains_verdict: |_, _| false,
         selected: is_active.then(|| model.selected_event()),
         is_active,
     };

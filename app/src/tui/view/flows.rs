@@ -4,15 +4,15 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::table::Grid;
-use super::{Shown, empty, rule, style};
+use super::{ViewContext, empty, rule, style};
 use crate::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
-use crate::tui::columns::{Column, Context};
+use crate::tui::columns::{Column, CellContext};
 use crate::tui::model::Pane;
 use tcptop_core::snapshot::{FlowOrder, Selection};
 use tcptop_core::table::{FlowReport, Outcome};
 
 /// What stands above the flows of the selected row: whose, and how many.
-pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
+pub(super) fn title(selection: &Selection, context: &CellContext<'_>) -> String {
     let name = context.row(&selection.row.key);
     let (matching, count) = (selection.matching, selection.flow_count);
     if matching == count {
@@ -23,14 +23,14 @@ pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
 }
 
 /// Draws those of the selected row.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>, selection: &Selection) {
     let columns = wanted(has_peers(selection.row.key.group()), 1);
     table(frame, area, shown, &columns, shown.model.pane == Pane::Flows);
 }
 
 /// Draws those of all.
-pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context } = shown;
+pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, context } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let title = match &snapshot.flows {
         // The snapshot was taken before this view was opened.
@@ -54,17 +54,17 @@ pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
         Some(flows) if flows.rows.is_empty() => return empty::nothing_matches(frame, body, "flow"),
         None | Some(_) => {}
     }
-    table(frame, body, shown, &wanted(true, context.context.interfaces.len()), true);
+    table(frame, body, shown, &wanted(true, context.render.interfaces.len()), true);
 }
 
 fn table(
     frame: &mut Frame<'_>,
     area: Rect,
-    shown: &Shown<'_>,
+    shown: &ViewContext<'_>,
     columns: &[&'static Column<FlowReport, FlowOrder>],
     is_active: bool,
 ) {
-    let Shown { model, context, .. } = shown;
+    let ViewContext { model, context, .. } = shown;
     let grid = Grid {
         columns,
         flexible: (LEAST_PEER, LONGEST_PEER),
@@ -72,7 +72,7 @@ fn table(
         order: Some(model.query.flow_sort.by),
         letter: |flow, context| if context.is_own_session(&flow.local, &flow.remote) { '@' } else { ' ' },
         look: |flow| style::outcome(flow.outcome),
-        is_to_blame: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
+        explains_verdict: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
         selected: is_active.then(|| model.selected_flow()),
         is_active,
     };

@@ -5,10 +5,10 @@ use ratatui::layout::{Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Shown, style};
+use super::{ViewContext, style};
 use crate::output::RenderContext;
 use crate::output::format::{age, brief, brief_rate, clock, maybe_duration, percent};
-use crate::tui::columns::{Context, shorten};
+use crate::tui::columns::{CellContext, shorten};
 use crate::tui::model::Model;
 use tcptop_core::snapshot::{Group, Snapshot};
 
@@ -16,8 +16,8 @@ use tcptop_core::snapshot::{Group, Snapshot};
 const LEAST_FILTER: usize = 16;
 
 /// Draws both.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context: Context { context, .. } } = shown;
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, context: CellContext { context, .. } } = shown;
     let [first, second] = area.layout(&Layout::vertical([1, 1]));
     let right = right(snapshot, context);
     let room = usize::from(first.width).saturating_sub(right.width() + 2);

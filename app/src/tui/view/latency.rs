@@ -4,15 +4,15 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use super::{Shown, empty, heat, rule, style, timeline};
+use super::{ViewContext, empty, heat, rule, style, timeline};
 use tcptop_core::snapshot::{Selection, Snapshot};
 
 /// Below this height the heat map says nothing.
 const LEAST_MAP: u16 = 3;
 
 /// Draws both.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, context, .. } = shown;
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>) {
+    let ViewContext { snapshot, context, .. } = shown;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let Some(selection) = &snapshot.selection else {
         return empty::nothing_matches(frame, body, "row");

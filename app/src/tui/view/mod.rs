@@ -22,9 +22,9 @@ mod timeline;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::columns::{self, Context};
-use super::layout::{Room, SMALLEST};
-use super::model::{Level, Model, Page, Place, View};
+use super::columns::{self, CellContext};
+use super::layout::{ScreenLayout, MIN_SIZE};
+use super::model::{Overlay, Model, Page, Place, View};
 use crate::output::RenderContext;
 use tcptop_core::snapshot::{Selection, Snapshot};
 use tcptop_core::table::Thresholds;
@@ -32,8 +32,8 @@ use tcptop_core::table::Thresholds;
 /// Draws everything. Gives how many lines of the uppermost page there is no room for.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usize {
     let area = frame.area();
-    if !Room::of(area.as_size()).enough {
-        frame.render_widget(format!("tcptop needs {}x{}; q quits", SMALLEST.width, SMALLEST.height), area);
+    if !ScreenLayout::of(area.as_size()).enough {
+        frame.render_widget(format!("tcptop needs {}x{}; q quits", MIN_SIZE.width, MIN_SIZE.height), area);
         return 0;
     }
     let foot = footer::height(model, area.width);
@@ -44,7 +44,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usi
         frame.render_widget(format!("tcptop {}: starting", render.all_interfaces()), top);
         return levels(frame, middle, model, None);
     };
-    let shown = Shown { snapshot, model, context: context(model, snapshot, render) };
+    let shown = ViewContext { snapshot, model, context: context(model, snapshot, render) };
     header::draw(frame, top, &shown);
     body(frame, middle, &shown);
     levels(frame, middle, model, Some(&shown))
@@ -55,7 +55,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usi
 pub fn row_as_text(model: &Model, render: &RenderContext) -> Option<String> {
     let snapshot = model.snapshot.as_ref()?;
     let context = context(model, snapshot, render);
-    if let Some(Level { page: Page::Flow(_), .. }) = model.levels.last() {
+    if let Some(Overlay { page: Page::Flow(_), .. }) = model.overlays.last() {
         return model.read.as_ref().map(|flow| columns::flows::as_text(flow, &context));
     }
     match model.view {
@@ -70,23 +70,23 @@ pub fn row_as_text(model: &Model, render: &RenderContext) -> Option<String> {
     }
 }
 
-fn flow_as_text(model: &Model, context: &Context<'_>) -> Option<String> {
+fn flow_as_text(model: &Model, context: &CellContext<'_>) -> Option<String> {
     model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, context))
 }
 
-fn context<'a>(model: &'a Model, snapshot: &Snapshot, context: &'a RenderContext) -> Context<'a> {
-    Context { now_ns: snapshot.taken_ns, context, names: &model.names, own_session: model.own_session }
+fn context<'a>(model: &'a Model, snapshot: &Snapshot, context: &'a RenderContext) -> CellContext<'a> {
+    CellContext { now_ns: snapshot.taken_ns, context, names: &model.names, own_session: model.own_session }
 }
 
 /// What the views draw.
 #[derive(Clone, Copy, Debug)]
-struct Shown<'a> {
+struct ViewContext<'a> {
     snapshot: &'a Snapshot,
     model: &'a Model,
-    context: Context<'a>,
+    context: CellContext<'a>,
 }
 
-impl Shown<'_> {
+impl ViewContext<'_> {
     /// Does this belong to the selected row? While the display is held another one can be selected, of which nothing
     /// is known but its line.
     fn is_held(&self, selection: &Selection) -> bool {
@@ -96,7 +96,7 @@ impl Shown<'_> {
     }
 }
 
-fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
+fn body(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>) {
     if shown.snapshot.peer_count == 0 && shown.model.view != View::Events {
         return empty::nothing_yet(frame, area, &shown.context);
     }
@@ -109,8 +109,8 @@ fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
 }
 
 /// Draws what lies over the view. Gives how many of its lines there is no room for.
-fn levels(frame: &mut Frame<'_>, area: Rect, model: &Model, shown: Option<&Shown<'_>>) -> usize {
-    let Some(level) = model.levels.last() else { return 0 };
+fn levels(frame: &mut Frame<'_>, area: Rect, model: &Model, shown: Option<&ViewContext<'_>>) -> usize {
+    let Some(level) = model.overlays.last() else { return 0 };
     let text = match (level.page, shown) {
         (Page::Order, _) => {
             order::draw(frame, area, model, level.line);

@@ -6,8 +6,8 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::latency::slow_from;
-use super::{Shown, empty, events, flows, histogram, rows, rule, timeline};
-use crate::tui::layout::Room;
+use super::{ViewContext, empty, events, flows, histogram, rows, rule, timeline};
+use crate::tui::layout::ScreenLayout;
 use tcptop_core::snapshot::Selection;
 
 /// Width of the flows where the histogram stands beside them.
@@ -16,12 +16,12 @@ const FLOWS_WIDTH: u16 = 52;
 const FLOWS_SHARE: (u16, u16) = (3, 5);
 
 /// Draws all parts that there is room for.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, context, .. } = shown;
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>) {
+    let ViewContext { snapshot, context, .. } = shown;
     if snapshot.rows.is_empty() {
         return empty::nothing_matches(frame, area, "row");
     }
-    let room = Room::of(shown.model.size);
+    let room = ScreenLayout::of(shown.model.size);
     let Some(selection) = snapshot.selection.as_ref().filter(|_| room.flows) else {
         return rows::draw(frame, area, shown);
     };
@@ -47,14 +47,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
 }
 
 /// The selected row's flows, beside its histogram where there is room for that.
-fn below(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
+fn below(frame: &mut Frame<'_>, area: Rect, shown: &ViewContext<'_>, selection: &Selection) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     if !shown.is_held(selection) {
         frame.render_widget(rule::ruled(head.width, "flows"), head);
         return empty::not_held(frame, body);
     }
     let title = flows::title(selection, &shown.context);
-    if !Room::of(shown.model.size).histogram {
+    if !ScreenLayout::of(shown.model.size).histogram {
         frame.render_widget(rule::ruled(head.width, &title), head);
         return flows::draw(frame, body, shown, selection);
     }

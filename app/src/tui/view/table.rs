@@ -7,7 +7,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Row as Cells, Table};
 
 use super::style;
-use crate::tui::columns::{self, Column, Context, Side};
+use crate::tui::columns::{self, Column, CellContext, Side};
 
 /// A letter and the mark of the selected row; a space follows.
 const MARGIN: u16 = 2;
@@ -23,11 +23,11 @@ pub(super) struct Grid<'a, Row: 'static, Order: 'static> {
     /// The order in use.
     pub order: Option<Order>,
     /// The letter in the margin.
-    pub letter: fn(&Row, &Context<'_>) -> char,
+    pub letter: fn(&Row, &CellContext<'_>) -> char,
     /// The look of a row.
     pub look: fn(&Row) -> Style,
     /// Does this column tell what is wrong with the row?
-    pub is_to_blame: fn(&Column<Row, Order>, &Row) -> bool,
+    pub explains_verdict: fn(&Column<Row, Order>, &Row) -> bool,
     /// The selected row, and whether keys go here.
     pub selected: Option<usize>,
     pub is_active: bool,
@@ -35,7 +35,7 @@ pub(super) struct Grid<'a, Row: 'static, Order: 'static> {
 
 impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
     /// Draws titles and as many rows as fit, the selected one among them.
-    pub(super) fn draw(&self, frame: &mut Frame<'_>, area: Rect, rows: &[&Row], context: &Context<'_>) {
+    pub(super) fn draw(&self, frame: &mut Frame<'_>, area: Rect, rows: &[&Row], context: &CellContext<'_>) {
         let (least, greatest) = self.flexible;
         let room = area.width.saturating_sub(MARGIN + 1);
         let (columns, left) = columns::fit(self.columns, room, least);
@@ -67,10 +67,10 @@ impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
         column: &Column<Row, Order>,
         width: u16,
         row: &Row,
-        context: &Context<'_>,
+        context: &CellContext<'_>,
     ) -> Line<'static> {
         let text = columns::shorten(&(column.value)(row, context).text(), width.into());
-        let look = if (self.is_to_blame)(column, row) { style::strong() } else { Style::new() };
+        let look = if (self.explains_verdict)(column, row) { style::strong() } else { Style::new() };
         aligned(text, column.side).style(look)
     }
 
