@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use probe_common::RawRecord;
-use tcptop_core::table::Stats;
 
-use work::{READY, Work, stats, timed};
+use work::{READY, Work, timed};
 
 mod work;
 
@@ -70,14 +69,6 @@ fn records(criterion: &mut Criterion) {
                 work.decoded()
             };
             timed(times, next, |records| work.borrow_mut().take_decoded(&records))
-        });
-        bench("histogram", &|work, times| {
-            let work = work.borrow();
-            let mut stats = Stats::new(stats());
-            let samples = || work.samples.iter().cycle().take(READY);
-            timed(times, samples, |samples| {
-                samples.for_each(|&(peer, rtt_ns, now_ns)| stats.record(peer, rtt_ns, now_ns));
-            })
         });
         bench("record", &|work, times| {
             timed(times, || work.borrow_mut().refill(), |()| work.borrow_mut().take())

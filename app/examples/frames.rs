@@ -20,11 +20,10 @@ use tcptop::clock::Anchor;
 use tcptop::output::RenderContext;
 use tcptop::tui::model::{Action, Model, View};
 use tcptop::tui::view;
-use tcptop_core::snapshot::{
-    Filter, FlowOrder, Group, Query, RunCounters, SnapshotRequest, Snapshotter, Sort, Span,
-};
+use tcptop_core::snapshot::{Filter, FlowOrder, Group, Query, SnapshotRequest, Sort, Span};
 use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{FlowTable, Limits, Thresholds};
+use tcptop_core::table::{Limits, Thresholds};
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 const S: u64 = 1_000_000_000;
 const FRAME_NS: u64 = S / 4;
@@ -102,8 +101,7 @@ fn request(look: &str) -> Result<SnapshotRequest, String> {
     let known = LOOKS.iter().find(|(name, ..)| *name == look);
     let names = || LOOKS.map(|(name, ..)| name).join(", ");
     let &(_, group, filter, by, all_flows) = known.ok_or_else(|| format!("{look} is none of {}", names()))?;
-    let mut filter: Filter = filter.parse().map_err(|error| format!("{filter}: {error}"))?;
-    filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
+    let filter: Filter = filter.parse().map_err(|error| format!("{filter}: {error}"))?;
     let query = Query { filter, group, flow_sort: Sort { by, reversed: false }, ..Query::default() };
     Ok(SnapshotRequest {
         query,
@@ -118,13 +116,13 @@ fn request(look: &str) -> Result<SnapshotRequest, String> {
 
 /// A host with many connections.
 struct Host {
-    table: FlowTable,
+    engine: Engine,
+    reader: ReaderId,
     now_ns: u64,
     opened: u64,
     peers: u64,
     random: fastrand::Rng,
     cpu_ns: u64,
-    snapshotter: Snapshotter,
 }
 
 impl Host {
@@ -132,15 +130,17 @@ impl Host {
         let stats =
             StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
         let flows = usize::try_from(plan.flows).unwrap_or(usize::MAX);
-        let table = FlowTable::new(&Limits { flows, handshakes: None, stats });
+        let mut engine = Engine::new(&Limits { flows, handshakes: None, stats }, START);
+        engine.handle(Input::Interfaces(&interfaces()));
+        let reader = engine.add_reader(ReaderConfig { events: None, log: true });
         let mut host = Self {
-            table,
+            engine,
+            reader,
             now_ns: START,
             opened: 0,
             peers: plan.peers,
             random: fastrand::Rng::with_seed(1),
             cpu_ns: 0,
-            snapshotter: Snapshotter::default(),
         };
         // They were opened within the last minutes, and last.
         for _ in 0..100 {
@@ -151,19 +151,19 @@ impl Host {
 
     /// Time passes, and so many connections are opened meanwhile.
     fn pass(&mut self, by_ns: u64, new: u64) {
-        let began_ns = cpu_ns();
+        let mut records = Vec::new();
         for number in 0..new {
-            self.open(self.now_ns + by_ns * number / new);
+            self.open(self.now_ns + by_ns * number / new, &mut records);
         }
         self.now_ns += by_ns;
-        self.table.expire(self.now_ns);
-        let events = self.table.take_events();
-        self.snapshotter.note(events.as_slice());
+        let began_ns = cpu_ns();
+        self.engine.handle(Input::Records(&records));
+        self.engine.handle(Input::Time { now_ns: self.now_ns });
         self.cpu_ns += cpu_ns() - began_ns;
     }
 
     /// Of a hundred connections 95 are established, of which 5 have to repeat their SYN; 3 are refused, 2 not answered.
-    fn open(&mut self, now_ns: u64) {
+    fn open(&mut self, now_ns: u64, records: &mut Vec<Record>) {
         let number = self.opened;
         self.opened += 1;
         // Some peers are much busier than others.
@@ -184,7 +184,7 @@ impl Host {
             let time_ns = now_ns + after_ns;
             segment(time_ns, kind, flags, direction, source, destination, seq, ack)
         };
-        let mut pass = |record: Record| self.table.handle(&record);
+        let mut pass = |record: Record| records.push(record);
         pass(record(0, Kind::Syn, TcpFlags::SYN, true, isn, 0));
         match number % 100 {
             0..2 => return,
@@ -197,6 +197,10 @@ impl Host {
         pass(record(rtt_ns, Kind::SynAck, TcpFlags::SYN.with(TcpFlags::ACK), false, 7, isn.wrapping_add(1)));
         pass(record(rtt_ns + 20_000, Kind::Ack, TcpFlags::ACK, true, isn.wrapping_add(1), 8));
     }
+}
+
+fn interfaces() -> BTreeMap<u32, String> {
+    BTreeMap::from([(INTERFACE, "enp0s1".to_owned())])
 }
 
 /// Every peer is an address of its own; one of three speaks IPv6.
@@ -240,7 +244,7 @@ fn segment(
         payload_len: 0,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }
@@ -265,7 +269,7 @@ impl Frames {
         let backend = CrosstermBackend::new(Counted(Rc::clone(&written)));
         let terminal = Terminal::with_options(backend, options).expect("its size is given");
         let context = RenderContext {
-            interfaces: BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]),
+            interfaces: interfaces(),
             how: "tcx",
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,
@@ -286,9 +290,8 @@ impl Frames {
     }
 
     fn take(&mut self, host: &mut Host, request: &SnapshotRequest) {
-        let run_counters = RunCounters { started_ns: START, records: host.opened, ..RunCounters::default() };
         let began_ns = cpu_ns();
-        let snapshot = host.snapshotter.take(&host.table, &run_counters, request, host.now_ns);
+        let snapshot = host.engine.snapshot(host.reader, request, host.now_ns);
         let taken_ns = cpu_ns();
         let sent_before = self.written.get();
         self.model.refresh(Arc::new(snapshot));
@@ -307,12 +310,13 @@ impl Frames {
     }
 
     fn report(&self, host: &Host, frames: u64) -> String {
+        let known = self.model.snapshot.as_ref().expect("some were taken");
         let mean = |all: &[u64]| all.iter().sum::<u64>() / frames;
         let most = |all: &[u64]| all.iter().max().copied().unwrap_or(0);
         format!(
             "flows {} peers {} table_us {} snapshot_us {} snapshot_max_us {} draw_us {} draw_max_us {} bytes {} bytes_max {}",
-            host.table.len(),
-            host.table.stats().len(),
+            known.flow_count,
+            known.peer_count,
             host.cpu_ns / frames / 1_000,
             mean(&self.snapshot_ns) / 1_000,
             most(&self.snapshot_ns) / 1_000,

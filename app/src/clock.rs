@@ -1,18 +1,18 @@
-//! The clocks: the only place that reads them, and the one anchor between the two.
+//! The monotonic and the wall clock, and the anchor that converts one into the other. Nothing else reads them.
 
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of the kernel's monotonic clock, the one that the probe's records carry
-/// (`bpf_ktime_get_ns` reads `CLOCK_MONOTONIC`: it stands still while the machine is suspended).
+/// Nanoseconds of `CLOCK_MONOTONIC`, which the probe's records carry, too (`bpf_ktime_get_ns`). It stops while the
+/// machine is suspended.
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("the monotonic clock can always be read");
     u64::try_from(now.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec()).unwrap_or(0)
 }
 
-/// Where the monotonic clock stood when the wall clock showed something: turns the one into the other.
-/// Taken once, so that a wall clock that is stepped later does not tear the times of one run apart.
+/// A time of both clocks, to convert monotonic into wall-clock time. It is taken once per run, so that a step of the wall
+/// clock does not change the distances between the times of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
     monotonic_ns: u64,
@@ -26,13 +26,13 @@ impl Anchor {
         Self { monotonic_ns: monotonic_ns(), wall: Timestamp::now() }
     }
 
-    /// An anchor between two given moments, for what is not live.
+    /// An anchor for records that are not live.
     #[must_use]
     pub const fn new(monotonic_ns: u64, wall: Timestamp) -> Self {
         Self { monotonic_ns, wall }
     }
 
-    /// The wall clock's time when the monotonic clock showed `monotonic_ns`.
+    /// The wall-clock time at `monotonic_ns`.
     #[must_use]
     pub fn wall(&self, monotonic_ns: u64) -> Timestamp {
         let since = i128::from(monotonic_ns) - i128::from(self.monotonic_ns);

@@ -1,8 +1,8 @@
 //! tcptop: which of my TCP peers is slow to connect, silent, refusing or losing packets?
 //!
-//! Records come from a [`source`], become flows and figures in the pure [`mod@flow`] table, are pictured in an
-//! immutable [`snapshot`], and shown by a [`output`]; the [`live`] is the one task that holds them
-//! together.
+//! Records come from a [`source`]. The crate `tcptop_core` turns them into flows, figures and immutable snapshots,
+//! which the [`output`]s write and the [`tui`] shows. A [`session`] connects them in one task, for a [`live`] run and for
+//! a [`replay`] alike.
 
 pub mod cli;
 pub mod clock;

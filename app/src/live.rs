@@ -1,6 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
 use std::io;
+use std::slice;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -15,6 +16,7 @@ use crate::source::interface::{self, Interface};
 use crate::source::kernel::KernelSource;
 use crate::source::privilege;
 use crate::stop::Stop;
+use tcptop_core::Input;
 
 /// Records that are taken before the loop looks around: few enough that what they decide stays in the processor's caches
 /// until it is delivered.
@@ -128,12 +130,12 @@ impl<'a> Live<'a> {
     /// Takes records out of the ring, but no more than one batch and not past the count.
     fn drain(&mut self) -> usize {
         let session = &mut self.session;
-        self.source.drain(BATCH, |records| session.take_all(records))
+        self.source.drain(BATCH, |records| session.handle(Input::Records(records)))
     }
 
     /// Lets time pass in the table and gives the screen a new snapshot.
     fn refresh(&mut self, now_ns: u64) -> Result<(), Error> {
-        self.session.expire(now_ns);
+        self.session.handle(Input::Time { now_ns });
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
             self.check_interfaces()?;
@@ -150,12 +152,14 @@ impl<'a> Live<'a> {
     /// What flows have sent since they were last heard of.
     fn sweep(&mut self, now_ns: u64) -> Result<(), Error> {
         let session = &mut self.session;
-        self.source.sweep(|flow| session.take_volumes(flow, now_ns))
+        self.source.sweep(|flow| {
+            session.handle(Input::Volumes { flows: slice::from_ref(flow), now_ns });
+        })
     }
 
     fn count(&mut self) -> Result<(), Error> {
-        self.session.count(self.source.counters()?);
-        self.session.count_undecodable(self.source.undecodable());
+        self.session.handle(Input::Counters(&self.source.counters()?));
+        self.session.handle(Input::Undecodable(self.source.undecodable()));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::slice;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError, Locals, Next};
 use crate::source::replay::{ReplaySource, Step};
 use crate::stop::Stop;
+use tcptop_core::Input;
 use tcptop_core::table::FlowVolumes;
 
 /// Records that travel together.
@@ -171,19 +173,17 @@ impl<'a> Follower<'a> {
         }
         for record in &batch.records {
             self.now_ns = self.now_ns.max(record.time_ns);
-            session.expire(self.now_ns);
-            if !session.take(record) {
+            session.handle(Input::Time { now_ns: self.now_ns });
+            if !session.handle(Input::Records(slice::from_ref(record))) {
                 break;
             }
         }
-        for flow in &batch.volumes {
-            session.take_volumes(flow, self.now_ns);
-        }
-        session.count(batch.counters);
-        session.count_unreadable(batch.unreadable);
+        session.handle(Input::Volumes { flows: &batch.volumes, now_ns: self.now_ns });
+        session.handle(Input::Counters(&batch.counters));
+        session.handle(Input::Unreadable(batch.unreadable));
         if !session.is_counted_out() {
             self.now_ns = self.now_ns.max(batch.span_ns.1);
-            session.expire(self.now_ns);
+            session.handle(Input::Time { now_ns: self.now_ns });
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use probe_common::Record;
-use probe_common::counter::Counters;
 use tokio::runtime::{self, Runtime};
 
 use crate::config::{Config, Ending, Output};
@@ -12,8 +10,8 @@ use crate::output::outputs::Outputs;
 use crate::output::writer::{Stopped, WhenFull};
 use crate::output::{RenderContext, report};
 use crate::tui::Command;
-use tcptop_core::snapshot::{self, Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
-use tcptop_core::table::{Event, FlowTable, FlowVolumes, PeerKey};
+use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -53,20 +51,18 @@ pub fn event_loop() -> Result<Runtime, Error> {
     builder.enable_all().build().map_err(|source| Error::System { what: "start the event loop", source })
 }
 
-/// The table and the sinks of one run.
+/// The engine and the outputs of one run.
 pub struct Session<'a> {
     config: &'a Config,
-    table: FlowTable,
-    run_counters: RunCounters,
+    engine: Engine,
+    reader: ReaderId,
     request: SnapshotRequest,
-    snapshotter: Snapshotter,
-    latest_ns: u64,
     context: Arc<RenderContext>,
     outputs: Outputs,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the sinks. `started_ns` is on the clock that the records carry.
+    /// Opens the outputs. `started_ns` is on the clock that the records carry.
     ///
     /// # Errors
     /// When the terminal cannot be used.
@@ -76,80 +72,50 @@ impl<'a> Session<'a> {
         started_ns: u64,
         when_full: WhenFull,
     ) -> Result<Self, Error> {
-        let context = Arc::new(context);
-        let mut request =
+        let mut engine = Engine::new(&config.limits, started_ns);
+        engine.handle(Input::Interfaces(&context.interfaces));
+        let writes_events = matches!(config.output, Output::Text | Output::Json);
+        let reader = engine.add_reader(ReaderConfig {
+            events: writes_events.then(|| config.query.filter.clone()),
+            log: config.output == Output::Screen,
+        });
+        let request =
             SnapshotRequest { query: config.query.clone(), ..SnapshotRequest::totals(Span::Window) };
-        request.query.filter.bind(&context.interfaces);
-        Ok(Self {
-            config,
-            table: FlowTable::new(&config.limits),
-            run_counters: RunCounters { started_ns, ..RunCounters::default() },
-            request,
-            snapshotter: Snapshotter::default(),
-            latest_ns: started_ns,
-            outputs: Outputs::open(config, &context, when_full)?,
-            context,
-        })
+        let context = Arc::new(context);
+        let outputs = Outputs::open(config, &context, when_full)?;
+        Ok(Self { config, engine, reader, request, context, outputs })
     }
 
-    /// Takes a record. Gives false when enough handshakes were told.
-    pub fn take(&mut self, record: &Record) -> bool {
-        self.run_counters.records += 1;
-        self.latest_ns = self.latest_ns.max(record.time_ns);
-        self.table.handle(record);
-        !self.is_counted_out()
-    }
-
-    /// Takes some records, which is quicker than one after the other. Gives false when enough handshakes were told.
-    pub fn take_all(&mut self, records: &[Record]) -> bool {
-        let taken = &records[..self.table.handle_all(records)];
-        self.run_counters.records += taken.len() as u64;
-        self.latest_ns = taken.iter().map(|record| record.time_ns).fold(self.latest_ns, u64::max);
-        !self.is_counted_out()
-    }
-
-    /// Takes what both ends of a flow have sent so far.
-    pub fn take_volumes(&mut self, flow: &FlowVolumes, now_ns: u64) {
-        self.table.take_volumes(flow, now_ns);
+    /// Hands an input to the engine. Returns false once as many handshakes were reported as were asked for.
+    pub fn handle(&mut self, input: Input<'_>) -> bool {
+        self.engine.handle(input);
+        !self.engine.is_done()
     }
 
     /// The time of the latest record, in nanoseconds.
     #[must_use]
     pub const fn latest_ns(&self) -> u64 {
-        self.latest_ns
+        self.engine.latest_ns()
     }
 
-    /// Lets time pass.
-    pub fn expire(&mut self, now_ns: u64) {
-        self.table.expire(now_ns);
+    /// When the engine wants to hear of the time again.
+    #[must_use]
+    pub fn timeout_ns(&self) -> Option<u64> {
+        self.engine.poll_timeout()
     }
 
-    /// Were as many handshakes told as were asked for?
+    /// Whether as many handshakes were reported as were asked for.
     #[must_use]
     pub fn is_counted_out(&self) -> bool {
-        self.table.is_done()
+        self.engine.is_done()
     }
 
-    /// Hands to the sink what was decided.
+    /// Writes the events since the last time.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When they cannot be written.
     pub fn deliver(&mut self) -> Result<(), Stopped> {
-        let events = self.table.events();
-        let delivered = if self.has_screen() {
-            self.snapshotter.note(events);
-            Ok(())
-        } else {
-            let (filter, stats) = (&self.request.query.filter, self.table.stats());
-            let verdict = |peer: &PeerKey, now_ns| snapshot::verdict(stats, peer, now_ns);
-            let passes = |event: &&Event| {
-                let now_ns = event.time_ns();
-                filter.matches_flow(event.flow(), now_ns, &|peer| verdict(peer, now_ns))
-            };
-            self.outputs.events(events.iter().filter(passes), &self.context)
-        };
-        drop(self.table.take_events());
-        delivered
+        self.outputs.events(self.engine.poll_events(self.reader), &self.context)
     }
 
     /// Waits until the output's reader has caught up, where lines wait for it.
@@ -157,25 +123,10 @@ impl<'a> Session<'a> {
         self.outputs.room()
     }
 
-    /// What the probe has counted.
-    pub fn count(&mut self, counters: Counters) {
-        self.run_counters.counters = counters;
-    }
-
-    /// How many records could not be decoded.
-    pub fn count_undecodable(&mut self, records: u64) {
-        self.run_counters.undecodable = records;
-    }
-
-    /// How many packets of a capture could not be read.
-    pub fn count_unreadable(&mut self, packets: u64) {
-        self.run_counters.unreadable = packets;
-    }
-
     /// Shows everything in another context from now on.
     pub fn change_context(&mut self, context: RenderContext) {
         self.context = Arc::new(context);
-        self.request.query.filter.bind(&self.context.interfaces);
+        self.engine.handle(Input::Interfaces(&self.context.interfaces));
         self.outputs.change_context(&self.context);
     }
 
@@ -206,17 +157,13 @@ impl<'a> Session<'a> {
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Request(mut request)) => {
-                request.query.filter.bind(&self.context.interfaces);
+            Some(Command::Request(request)) => {
                 self.request = *request;
                 // Whoever asks is looking.
                 self.show(now_ns);
             }
-            Some(Command::Reset) => {
-                self.table.reset(now_ns);
-                self.snapshotter.reset(&self.table, &self.run_counters, now_ns);
-            }
-            Some(Command::Window(window_ns)) => self.table.set_window(window_ns, now_ns),
+            Some(Command::Reset) => self.engine.reset(self.reader, now_ns),
+            Some(Command::Window(window_ns)) => self.engine.set_window(self.reader, window_ns, now_ns),
             Some(Command::Quit) | None => return false,
         }
         true
@@ -230,10 +177,7 @@ impl<'a> Session<'a> {
         if let End::ReaderGone = end {
             return Ok(());
         }
-        if !self.is_counted_out() {
-            self.table.expire(now_ns);
-            self.table.finish(now_ns);
-        }
+        self.engine.handle(Input::End { now_ns });
         let delivered = self.deliver();
         // What was chosen at the screen was for the screen.
         let query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
@@ -255,7 +199,7 @@ impl<'a> Session<'a> {
     }
 
     fn snapshot(&mut self, now_ns: u64, request: &SnapshotRequest) -> Snapshot {
-        self.run_counters.unwritten = self.outputs.unwritten();
-        self.snapshotter.take(&self.table, &self.run_counters, request, now_ns)
+        self.engine.handle(Input::Unwritten { reader: self.reader, lines: self.outputs.unwritten() });
+        self.engine.snapshot(self.reader, request, now_ns)
     }
 }

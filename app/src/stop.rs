@@ -1,4 +1,4 @@
-//! What ends a run from outside: signals and the time limit.
+//! What ends a run from outside: signals and `--duration`.
 
 use std::fs;
 use std::io;
@@ -9,19 +9,19 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Error;
 
-/// Signals that mean the end, and when the time is over.
+/// The signals that end a run, and its deadline.
 pub struct Stop {
-    /// Those that this process was not started to ignore, as `nohup` does with a hang-up.
+    /// Without those that were ignored when this process started, as SIGHUP is under `nohup`.
     signals: [Option<Signal>; 3],
     deadline: Option<Instant>,
     was_wanted: bool,
 }
 
 impl Stop {
-    /// Begins to listen to signals. There is time for ever.
+    /// Installs the signal handlers. There is no deadline yet.
     ///
     /// # Errors
-    /// When the system does not let signals be listened to.
+    /// When a handler cannot be installed.
     pub fn new() -> Result<Self, Error> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [interrupt, terminate, hangup] = kinds
@@ -30,13 +30,13 @@ impl Stop {
         Ok(Self { signals, deadline: None, was_wanted: false })
     }
 
-    /// There is this much time from now on.
+    /// Sets the deadline to this long from now; without a duration there is none.
     pub fn within(&mut self, duration: Option<Duration>) {
-        // An end beyond the clock's range is none.
+        // A deadline beyond the clock's range is none.
         self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
-    /// Waits until it is time to end.
+    /// Waits for a signal or the deadline.
     pub async fn wanted(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
@@ -48,7 +48,8 @@ impl Stop {
         self.was_wanted = true;
     }
 
-    /// Waits until whoever wants the end has waited for it long enough.
+    /// Waits until the end of the run can wait no longer: `patience` after it was requested by a signal or the deadline,
+    /// or, if the run ends by itself, until it is requested.
     pub async fn overdue(&mut self, patience: Duration) {
         if self.was_wanted {
             sleep(patience).await;
@@ -58,23 +59,23 @@ impl Stop {
     }
 }
 
-/// Begins to listen to a signal, unless this process was started to ignore it.
+/// Installs a handler for a signal, unless the signal was ignored when this process started.
 ///
 /// # Errors
-/// When the system does not let signals be listened to.
+/// When the handler cannot be installed.
 pub(crate) fn listen(kind: SignalKind) -> io::Result<Option<Signal>> {
     let is_ignored = ignored_signals() >> (kind.as_raw_value() - 1) & 1 == 1;
     if is_ignored { Ok(None) } else { signal(kind).map(Some) }
 }
 
-/// The signals that are ignored, as bits; none where the kernel does not say.
+/// The mask of ignored signals (`SigIgn` in `proc_pid_status(5)`); 0 if it cannot be read.
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Waits for a signal; for ever, where it is ignored.
+/// Waits for a signal; forever, if it is ignored.
 pub(crate) async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),

@@ -2,9 +2,10 @@
 
 mod support;
 
-use support::shown::{Shown, at, run_counters};
+use support::shown::{Shown, at};
 use support::{Connection, MS, v4};
-use tcptop_core::snapshot::{LogPage, RunCounters, Snapshot, What};
+use tcptop_core::Input;
+use tcptop_core::snapshot::{LogPage, Snapshot, What};
 use tcptop_core::table::{Outcome, Verdict};
 
 fn log(snapshot: &Snapshot) -> &LogPage {
@@ -100,18 +101,18 @@ fn incidents_are_bounded_and_no_sort_displaces_another() {
         shown.refuse(port, at(1_000) + u64::from(port));
     }
     shown.request.log = 10_000;
-    let run_counters = RunCounters { undecodable: 7, ..run_counters() };
     shown.take(at(1_500));
-    let snapshot = shown.snapshotter.take(&shown.watched.table, &run_counters, &shown.request, at(2_000));
+    shown.watched.handle(Input::Undecodable(7));
+    let snapshot = shown.take(at(2_000));
     let count = |is: fn(&What) -> bool| log(&snapshot).rows.iter().filter(|row| is(&row.what)).count();
     assert_eq!(count(|what| matches!(what, What::Failed(_))), 1_024);
     assert_eq!(count(|what| matches!(what, What::RetransmitKind { count: 4, .. })), 1, "one burst");
     assert_eq!(count(|what| matches!(what, What::Lost { kind: "undecodable", count: 7 })), 1);
-    let more = RunCounters { undecodable: 9, ..run_counters };
-    let snapshot = shown.snapshotter.take(&shown.watched.table, &more, &shown.request, at(2_500));
+    shown.watched.handle(Input::Undecodable(9));
+    let snapshot = shown.take(at(2_500));
     let lost = log(&snapshot).rows.iter().find(|row| matches!(row.what, What::Lost { .. })).expect("told");
     assert_eq!(lost.what, What::Lost { kind: "undecodable", count: 9 });
     shown.request.query.filter = "peer:192.0.2.1".parse().expect("a filter");
-    let snapshot = shown.snapshotter.take(&shown.watched.table, &more, &shown.request, at(2_750));
+    let snapshot = shown.take(at(2_750));
     assert_eq!(log(&snapshot).matching, 1, "what was lost may be what is asked for");
 }

@@ -2,22 +2,18 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::{
     ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
-use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
-use tcptop_core::snapshot::{Filter, Query, RunCounters, Snapshot, SnapshotRequest, Span};
+use support::{Connection, MS, S, Watched, v4, v6};
+use tcptop_core::snapshot::{Filter, Query, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::Verdict;
 
 const START: u64 = 1_000 * S;
 const NOW: u64 = START + 8 * S;
 
 fn filter(text: &str) -> Filter {
-    let mut filter: Filter = text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"));
-    filter.bind(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]));
-    filter
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error:?}"))
 }
 
 #[test]
@@ -230,8 +226,8 @@ fn snapshot(text: &str) -> Snapshot {
         selected_flows: 100,
         ..SnapshotRequest::totals(Span::Window)
     };
-    let run_counters = RunCounters { started_ns: START, ..RunCounters::default() };
-    Snapshot::take(&watched().table, &run_counters, &request, NOW)
+    let Watched { mut engine, reader, .. } = watched();
+    engine.snapshot(reader, &request, NOW)
 }
 
 const SLOW: &str = "10.20.3.14:5432";

@@ -3,6 +3,7 @@
 mod support;
 
 use support::{Connection, MS, S, Watched, v4};
+use tcptop_core::snapshot::Span;
 use tcptop_core::table::{Leg, Outcome};
 
 const START: u64 = 100 * S;
@@ -26,8 +27,7 @@ fn a_flood_of_syns_leaves_established_flows_alone() {
     for port in 0..1_000 {
         watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).syn(at(20))]);
     }
-    assert_eq!(watched.table.len(), 100);
-    assert_eq!(watched.table.losses().evicted_flows, 950);
+    assert_eq!(watched.kept_and_evicted(), (100, 950));
     let pending = watched.handshakes().iter().filter(|report| report.outcome == Outcome::Pending).count();
     assert_eq!(pending, 950, "those that gave way were told as they were");
     for port in 0..50 {
@@ -53,20 +53,18 @@ fn a_table_full_of_established_flows_still_sees_handshakes() {
     let handshakes = watched.handshakes();
     assert_eq!(handshakes.len(), 20);
     assert!(handshakes.iter().all(|report| report.rtt() == Some(Leg::Exact(10 * MS))));
-    assert_eq!(watched.table.losses().evicted_flows, 20);
+    assert_eq!(watched.kept_and_evicted().1, 20);
 }
 
 #[test]
 fn no_more_outcomes_are_told_than_were_asked_for() {
     let mut limits = support::limits(100);
     limits.handshakes = Some(2);
-    let mut table = tcptop_core::table::FlowTable::new(&limits);
-    for port in 0..8 {
-        table.handle(&Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0)));
-    }
-    table.expire(at(10_000));
-    let events = table.take_events().len();
-    assert_eq!((events, table.told(), table.is_done()), (2, 2, true));
+    let mut watched = Watched::with(&limits, START);
+    watched.see((0..8).map(|port| Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0))));
+    watched.expire(at(10_000));
+    let told = watched.snapshot(Span::SinceStart, at(10_000)).told;
+    assert_eq!((watched.events.len(), told, watched.engine.is_done()), (2, 2, true));
 }
 
 /// Forged FINs are as cheap as forged SYNs: what nothing is known of but its end gives way first.
@@ -94,5 +92,5 @@ fn flows_that_have_ended_give_way_uncounted() {
         let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
         watched.see([connection.syn(at(0)), connection.rst_of_responder(at(1))]);
     }
-    assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
+    assert_eq!(watched.kept_and_evicted(), (10, 0));
 }

@@ -11,7 +11,8 @@ use probe_common::{Kind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
-use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
+use tcptop_core::Input;
+use tcptop_core::snapshot::{Snapshot, Span};
 use tcptop_core::table::Event;
 
 const START: u64 = 100 * S;
@@ -28,11 +29,13 @@ fn watched() -> Watched {
     let half = Connection::from(v4(198, 51, 100, 7, 6_000), 80);
     let before = Connection::to(v4(10, 20, 7, 7, 22), 40_005);
     let late = Connection::to(v4(10, 20, 1, 10, 8080), 40_006);
-    let mut watched = Watched::new();
+    let mut watched = Watched::with(&support::limits(65_536), START);
     watched
         .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
         .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])
         .see([refused.syn(at(50)), refused.rst_of_responder(at(50) + 398_000)])
+        // Of these nothing comes.
+        .see([refused.rst_of_responder(at(51)); 8])
         .see([silent.syn(at(60)), silent.syn(at(1_060)), silent.syn(at(3_060))])
         .see([lossy.syn(at(70)), lossy.syn(at(1_070)), lossy.syn_ack(at(1_072)), lossy.ack(at(1_072))])
         .see([half.syn(at(80)), half.syn_ack(at(80) + 40_000)])
@@ -52,13 +55,11 @@ fn context() -> RenderContext {
     RenderContext { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
 }
 
-fn snapshot(watched: &Watched) -> Snapshot {
+fn snapshot(mut watched: Watched) -> Snapshot {
     let mut counters = Counters::default();
     counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
-    let run_counters = RunCounters { started_ns: START, counters, records: 31, ..RunCounters::default() };
-    let request = SnapshotRequest { rows: 100, ..SnapshotRequest::totals(Span::SinceStart) };
-    Snapshot::take(&watched.table, &run_counters, &request, END)
+    watched.handle(Input::Counters(&counters)).snapshot(Span::SinceStart, END)
 }
 
 #[test]
@@ -76,16 +77,17 @@ fn json_objects() {
         Event::Close(flow) => json::close(flow, &context()),
         Event::Retransmit(flow) => json::retransmit(flow, &context()),
     });
-    let objects: Vec<_> = objects.chain([json::summary(&snapshot(&watched), &context())]).collect();
+    let mut objects: Vec<_> = objects.collect();
+    objects.push(json::summary(&snapshot(watched), &context()));
     insta::assert_snapshot!(objects.join("\n"));
 }
 
 #[test]
 fn summary_like_that_of_ping() {
-    insta::assert_snapshot!(report::summary(&snapshot(&watched()), &context()));
+    insta::assert_snapshot!(report::summary(&snapshot(watched()), &context()));
 }
 
 #[test]
 fn report_to_paste() {
-    insta::assert_snapshot!(report::report(&snapshot(&watched()), &context()));
+    insta::assert_snapshot!(report::report(&snapshot(watched()), &context()));
 }

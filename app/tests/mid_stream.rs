@@ -5,7 +5,7 @@ mod support;
 use probe_common::key::Ends;
 use probe_common::{Direction, Endpoint, Kind, Record, Volume};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
-use tcptop_core::table::peer::PeerEvent;
+use tcptop_core::snapshot::{RowKey, Span};
 use tcptop_core::table::{FlowReport, FlowVolumes, Outcome};
 
 const START: u64 = 100 * S;
@@ -41,13 +41,13 @@ fn connection(port: u16) -> Connection {
     Connection::to(v4(10, 0, 0, 2, 443), port)
 }
 
-fn counted(watched: &Watched) -> (u64, u64) {
-    let counts = watched.table.stats().total().counts_since_start();
-    (counts.of(PeerEvent::Sent), counts.of(PeerEvent::Retransmitted))
+fn counted(watched: &mut Watched) -> (u64, u64) {
+    let outcomes = watched.snapshot(Span::SinceStart, at(0)).total.outcomes;
+    (outcomes.sent, outcomes.resent)
 }
 
-fn only(watched: &Watched) -> FlowReport {
-    let flows: Vec<_> = watched.table.flows(at(1_000)).collect();
+fn only(watched: &mut Watched) -> FlowReport {
+    let flows = watched.flows(at(1_000));
     let [flow] = &flows[..] else { panic!("{flows:?}") };
     flow.clone()
 }
@@ -59,16 +59,20 @@ fn it_is_known_with_its_ends_and_without_a_latency() {
     for (low_sends, local, remote) in [(Direction::Egress, here, there), (Direction::Ingress, there, here)] {
         let mut watched = Watched::new();
         let (low, high) = (volume(5, 1), volume(700, 20));
-        watched.table.take_volumes(&learned(here, there, low_sends, [low, high]), at(0));
-        let flow = only(&watched);
+        watched.sent(learned(here, there, low_sends, [low, high]), at(0));
+        let flow = only(&mut watched);
         assert_eq!((flow.local, flow.remote, flow.role), (local, remote, None));
         assert_eq!((flow.outcome, flow.rtt(), flow.setup_ns), (Outcome::Unknown, None, None));
         assert_eq!(flow.volumes, if local == here { [low, high] } else { [high, low] });
         assert_eq!(flow.peer.service.port, 443, "the lower port is taken for the service");
         assert_eq!(flow.peer.inbound, local == here);
-        assert_eq!(counted(&watched), (705, 21));
-        let peer = watched.table.stats().peer(&flow.peer).expect("known");
-        assert_eq!(peer.tally.counts(at(0), S).of(PeerEvent::Retransmitted), 21, "it counts to the peer");
+        assert_eq!(counted(&mut watched), (705, 21));
+        let rows = watched.snapshot(Span::Window, at(0)).rows;
+        assert_eq!(
+            (rows[0].key, rows[0].figures.outcomes.resent),
+            (RowKey::Peer(flow.peer), 21),
+            "to the peer"
+        );
         assert!(watched.expire(at(1_000)).finish(at(1_000)).events.is_empty(), "nothing is told of it");
     }
 }
@@ -80,8 +84,8 @@ fn the_higher_port_is_here_where_nothing_tells() {
         for ports in [[443, 51_000], [51_000, 443]] {
             let mut watched = Watched::new();
             let [low, high] = [v4(10, 0, 0, 1, ports[0]), v4(10, 0, 0, 2, ports[1])];
-            watched.table.take_volumes(&learned(low, high, direction, [volume(1, 0), NONE]), at(0));
-            assert_eq!((only(&watched).local.port, only(&watched).remote.port), (51_000, 443));
+            watched.sent(learned(low, high, direction, [volume(1, 0), NONE]), at(0));
+            assert_eq!((only(&mut watched).local.port, only(&mut watched).remote.port), (51_000, 443));
         }
     }
 }
@@ -89,9 +93,9 @@ fn the_higher_port_is_here_where_nothing_tells() {
 #[test]
 fn it_is_the_same_flow_to_its_records() {
     let mut watched = Watched::new();
-    watched.table.take_volumes(&with_server(40_000, [volume(10, 0), volume(20, 0)]), at(0));
-    watched.table.take_volumes(&with_server(40_000, [volume(15, 2), volume(20, 0)]), at(1_000));
-    assert_eq!(counted(&watched), (35, 2));
+    watched.sent(with_server(40_000, [volume(10, 0), volume(20, 0)]), at(0));
+    watched.sent(with_server(40_000, [volume(15, 2), volume(20, 0)]), at(1_000));
+    assert_eq!(counted(&mut watched), (35, 2));
     let of = |record: Record, volumes| Record { volumes, ..record };
     let (sent, received) = (volume(16, 2), volume(30, 0));
     watched.see([
@@ -100,7 +104,7 @@ fn it_is_the_same_flow_to_its_records() {
     ]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
     assert_eq!((close.volumes, close.lifetime_ns), ([sent, received], None));
-    assert_eq!(counted(&watched), (46, 2));
+    assert_eq!(counted(&mut watched), (46, 2));
 }
 
 /// What it has sent is told of it though the end is the first that is heard of it.
@@ -111,16 +115,16 @@ fn a_reset_tells_what_was_sent() {
     watched.see([Record { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
     assert_eq!((close.outcome, close.volumes), (Outcome::Reset, [sent, received]));
-    assert_eq!(counted(&watched), (46, 2));
+    assert_eq!(counted(&mut watched), (46, 2));
 }
 
 #[test]
 fn of_flows_that_records_have_told_of_none_begins_again() {
     let mut watched = Watched::new();
     let told = FlowVolumes { learned: None, ..with_server(40_000, [volume(9, 0), NONE]) };
-    watched.table.take_volumes(&told, at(0));
-    assert!(watched.table.is_empty());
-    assert_eq!(counted(&watched), (0, 0));
+    watched.sent(told, at(0));
+    assert!(watched.flows(at(0)).is_empty());
+    assert_eq!(counted(&mut watched), (0, 0));
 }
 
 /// However many connections a host has, those that it opens now are what is looked for.
@@ -130,17 +134,17 @@ fn connections_of_before_take_the_place_of_none() {
     let young: Vec<_> = (0..6).map(|n| Connection::to(v4(10, 0, 0, 3, 443), 41_000 + n)).collect();
     watched.see(young.iter().map(|connection| connection.syn(at(0))));
     for port in 30_000..31_000 {
-        watched.table.take_volumes(&with_server(port, [volume(3, 0), NONE]), at(1));
+        watched.sent(with_server(port, [volume(3, 0), NONE]), at(1));
     }
-    assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
+    assert_eq!(watched.kept_and_evicted(), (10, 0));
     watched.see(young.iter().map(|connection| connection.rst_of_responder(at(2))));
     assert_eq!(watched.handshakes().len(), 6, "each was there to be told");
     // What has ended makes room for what lasts.
     for port in 30_000..31_000 {
-        watched.table.take_volumes(&with_server(port, [volume(3, 0), NONE]), at(3));
+        watched.sent(with_server(port, [volume(3, 0), NONE]), at(3));
     }
-    assert_eq!((watched.table.len(), watched.table.losses().evicted_flows), (10, 0));
-    assert_eq!(counted(&watched), (30, 0), "each that has room is counted once");
+    assert_eq!(watched.kept_and_evicted(), (10, 0));
+    assert_eq!(counted(&mut watched), (30, 0), "each that has room is counted once");
 }
 
 /// Hard case `syn-flood`: what this host has sent data in outlasts a flood; what only came from outside may be forged
@@ -150,12 +154,12 @@ fn a_flood_leaves_those_alone_that_this_host_sends_in() {
     let mut watched = Watched::with_room(100);
     for port in 0..50 {
         let volumes = if port % 2 == 0 { [volume(1, 0), volume(1, 0)] } else { [NONE, volume(1, 0)] };
-        watched.table.take_volumes(&with_server(30_000 + port, volumes), at(0));
+        watched.sent(with_server(30_000 + port, volumes), at(0));
     }
     for port in 0..1_000 {
         watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).syn(at(20))]);
     }
-    let left: Vec<u16> = watched.table.flows(at(30)).map(|flow| flow.local.port).collect();
+    let left: Vec<u16> = watched.flows(at(30)).iter().map(|flow| flow.local.port).collect();
     assert_eq!(left.iter().filter(|&&port| port >= 30_000).count(), 25, "{left:?}");
     assert!((0..50).step_by(2).all(|port| left.contains(&(30_000 + port))), "{left:?}");
 }
@@ -165,17 +169,21 @@ fn a_flood_leaves_those_alone_that_this_host_sends_in() {
 fn what_gave_way_is_not_counted_again() {
     let mut watched = Watched::with_room(10);
     for port in 0..10 {
-        watched.table.take_volumes(&with_server(30_000 + port, [volume(100, 1), NONE]), at(0));
+        watched.sent(with_server(30_000 + port, [volume(100, 1), NONE]), at(0));
     }
     let young = Connection::to(v4(10, 0, 0, 3, 443), 41_000);
     watched.see([young.syn(at(10)), young.rst_of_responder(at(11))]);
-    assert_eq!(watched.table.losses().evicted_flows, 1);
+    assert_eq!(watched.kept_and_evicted().1, 1);
     for port in 0..10 {
-        watched.table.take_volumes(&with_server(30_000 + port, [volume(101, 1), NONE]), at(1_000));
+        watched.sent(with_server(30_000 + port, [volume(101, 1), NONE]), at(1_000));
     }
-    assert_eq!((watched.table.len(), counted(&watched)), (10, (1_009, 10)), "one is known from here on");
-    watched.table.take_volumes(&with_server(30_000, [volume(103, 1), NONE]), at(2_000));
-    assert_eq!(counted(&watched), (1_011, 10));
+    assert_eq!(
+        (watched.kept_and_evicted().0, counted(&mut watched)),
+        (10, (1_009, 10)),
+        "one is known from here on"
+    );
+    watched.sent(with_server(30_000, [volume(103, 1), NONE]), at(2_000));
+    assert_eq!(counted(&mut watched), (1_011, 10));
 }
 
 /// The last figures of a flow are not lost when the source has to forget it, known or not.
@@ -189,13 +197,13 @@ fn what_the_source_forgets_is_counted() {
     };
     let mut watched = Watched::new();
     watched.see([evicted(Direction::Egress, [volume(7, 1), volume(3, 0)])]);
-    assert_eq!((watched.table.len(), counted(&watched)), (0, (10, 1)));
+    assert_eq!((watched.kept_and_evicted().0, counted(&mut watched)), (0, (10, 1)));
     // Another time it is a flow that is known.
-    watched.table.take_volumes(&with_server(40_000, [volume(2, 0), NONE]), at(1_000));
+    watched.sent(with_server(40_000, [volume(2, 0), NONE]), at(1_000));
     watched.see([evicted(Direction::Egress, [volume(5, 0), NONE])]);
-    assert_eq!((watched.table.len(), counted(&watched)), (1, (15, 1)));
+    assert_eq!((watched.kept_and_evicted().0, counted(&mut watched)), (1, (15, 1)));
     // One whose handshake was seen there was told here, or gave way here.
     let mut watched = Watched::new();
     watched.see([evicted(Direction::Unknown, [volume(7, 1), volume(3, 0)])]);
-    assert_eq!(counted(&watched), (0, 0));
+    assert_eq!(counted(&mut watched), (0, 0));
 }

@@ -11,9 +11,10 @@ use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use proptest::test_runner::TestCaseError;
-use support::{INTERFACE, MS, S, limits, v4};
-use tcptop_core::table::peer::PeerEvent;
-use tcptop_core::table::{Event, FlowReport, FlowTable, Leg, Outcome};
+use support::{INTERFACE, MS, S, Watched, v4};
+use tcptop_core::snapshot::{RowKey, Selection, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::{Event, FlowReport, Leg, Outcome, PeerKey};
+use tcptop_core::{Engine, Input, ReaderId};
 
 const START: u64 = 1_000 * S;
 /// Small, so that flows have to give way.
@@ -104,14 +105,15 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
         payload_len: step.payload_len,
         timestamps: Timestamps { value, echo, present: step.timestamps.is_some() },
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     }
 }
 
 /// A table, what it was given, and what it told.
 struct Run {
-    table: FlowTable,
+    engine: Engine,
+    reader: ReaderId,
     given: Vec<Record>,
     told: Vec<FlowReport>,
     closed: Vec<FlowReport>,
@@ -121,8 +123,9 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        let table = FlowTable::new(&limits(ROOM));
-        Self { table, given: Vec::new(), told: Vec::new(), closed: Vec::new(), flows: BTreeMap::new() }
+        let Watched { engine, reader, .. } = Watched::with_room(ROOM);
+        let (given, told, closed, flows) = Default::default();
+        Self { engine, reader, given, told, closed, flows }
     }
 
     fn give(&mut self, steps: &[Step], direction: Direction) -> Result<u64, TestCaseError> {
@@ -130,12 +133,12 @@ impl Run {
         for step in steps {
             now_ns += step.gap_ns;
             if step.expire {
-                self.table.expire(now_ns);
+                self.engine.handle(Input::Time { now_ns });
                 self.look(now_ns)?;
             }
             for _ in 0..step.copies {
                 let record = record(step, now_ns, direction);
-                self.table.handle(&record);
+                self.engine.handle(Input::Records(&[record]));
                 self.given.push(record);
                 self.look(now_ns)?;
             }
@@ -144,27 +147,48 @@ impl Run {
     }
 
     fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
-        for event in self.table.take_events() {
+        for event in self.engine.poll_events(self.reader) {
             match event {
-                Event::Handshake(report) => self.told.push(report),
-                Event::Close(report) => self.closed.push(report),
+                Event::Handshake(report) => self.told.push(report.clone()),
+                Event::Close(report) => self.closed.push(report.clone()),
                 Event::Retransmit(_) => {}
             }
         }
-        prop_assert!(self.table.len() <= ROOM, "{} flows", self.table.len());
-        self.check_chains(now_ns)?;
-        self.flows.extend(self.table.flows(now_ns).map(|flow| (flow.id, flow)));
+        let all = self.snapshot(None, now_ns);
+        prop_assert!(all.flow_count <= ROOM, "{} flows", all.flow_count);
+        let flows = all.flows.expect("asked for").rows;
+        prop_assert_eq!(flows.len(), all.flow_count);
+        self.check_chains(&flows, now_ns)?;
+        self.flows.extend(flows.into_iter().map(|flow| (flow.id, flow)));
         Ok(())
     }
 
+    fn snapshot(&mut self, selected: Option<RowKey>, now_ns: u64) -> Snapshot {
+        let totals = SnapshotRequest::totals(Span::SinceStart);
+        let request = SnapshotRequest { selected, selected_flows: ROOM, rows: 1, flows: ROOM, ..totals };
+        self.engine.snapshot(self.reader, &request, now_ns)
+    }
+
+    /// A peer of which something was counted.
+    fn selection(&mut self, peer: PeerKey, now_ns: u64) -> Option<Selection> {
+        let key = RowKey::Peer(peer);
+        self.snapshot(Some(key), now_ns).selection.filter(|selection| selection.row.key == key)
+    }
+
     /// The flows of a peer are those that are its, the newest first.
-    fn check_chains(&self, now_ns: u64) -> Result<(), TestCaseError> {
-        for peer in self.table.flows(now_ns).map(|flow| flow.peer) {
+    fn check_chains(&mut self, flows: &[FlowReport], now_ns: u64) -> Result<(), TestCaseError> {
+        let peers: BTreeSet<PeerKey> = flows.iter().map(|flow| flow.peer).collect();
+        for peer in peers {
             let mut all: Vec<u64> =
-                self.table.flows(now_ns).filter(|flow| flow.peer == peer).map(|flow| flow.id).collect();
+                flows.iter().filter(|flow| flow.peer == peer).map(|flow| flow.id).collect();
             all.sort_unstable_by_key(|&id| core::cmp::Reverse(id));
-            let chained: Vec<u64> = self.table.flows_of(peer, now_ns).map(|flow| flow.id).collect();
-            prop_assert_eq!(self.table.count_of(&peer), all.len());
+            let Some(selection) = self.selection(peer, now_ns) else {
+                let has_handshake = |flow: &&FlowReport| flow.tries.is_some() || flow.syn_acks.is_some();
+                prop_assert!(!flows.iter().filter(|flow| flow.peer == peer).any(|flow| has_handshake(&flow)));
+                continue;
+            };
+            let chained: Vec<u64> = selection.flows.iter().map(|flow| flow.id).collect();
+            prop_assert_eq!(selection.flow_count, all.len());
             prop_assert_eq!(chained, all);
         }
         Ok(())
@@ -217,7 +241,7 @@ impl Run {
     }
 
     /// Every SYN is in one flow's tries, every flow with a handshake is told once, and the counts are theirs.
-    fn check_counts(&self) -> Result<(), TestCaseError> {
+    fn check_counts(&mut self, end_ns: u64) -> Result<(), TestCaseError> {
         let syns = self.given.iter().filter(|record| record.kind == Kind::Syn).count() as u64;
         let tries: u64 = self.flows.values().filter_map(|flow| flow.tries).map(u64::from).sum();
         prop_assert_eq!(tries, syns, "{:#?}", self.flows);
@@ -228,20 +252,26 @@ impl Run {
         prop_assert_eq!(&told, &attempts);
         let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id).collect();
         prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
-        let counts = self.table.stats().total().counts_since_start();
-        prop_assert_eq!(counts.of(PeerEvent::Opened), attempts.len() as u64);
-        for (outcome, happening) in [
-            (Outcome::Established, PeerEvent::Established),
-            (Outcome::Refused, PeerEvent::Refused),
-            (Outcome::Unanswered, PeerEvent::Unanswered),
-            (Outcome::HalfOpen, PeerEvent::HalfOpen),
-            (Outcome::Reset, PeerEvent::Reset),
-            (Outcome::Unknown, PeerEvent::OneSided),
+        let opened = attempts.len() as u64;
+        let end = self.snapshot(None, end_ns);
+        let counts = end.total.outcomes;
+        prop_assert_eq!(counts.opened, opened);
+        for (outcome, count) in [
+            (Outcome::Established, counts.established),
+            (Outcome::Refused, counts.refused),
+            (Outcome::Unanswered, counts.unanswered),
+            (Outcome::HalfOpen, counts.half_open),
+            (Outcome::Reset, counts.reset),
+            (Outcome::Unknown, counts.unknown),
         ] {
             let told = self.told.iter().filter(|flow| flow.outcome == outcome).count() as u64;
-            prop_assert_eq!(counts.of(happening), told, "{:?}", outcome);
+            prop_assert_eq!(count, told, "{:?}", outcome);
         }
-        prop_assert_eq!(self.table.stats().total().waiting, 0, "nothing waits at the end");
+        let peers: BTreeSet<PeerKey> = self.flows.values().map(|flow| flow.peer).collect();
+        for peer in peers {
+            let waiting = self.selection(peer, end_ns).map_or(0, |selection| selection.waiting);
+            prop_assert_eq!(waiting, 0, "nothing waits at the end");
+        }
         Ok(())
     }
 }
@@ -249,10 +279,10 @@ impl Run {
 fn hold(steps: &[Step], direction: Direction) -> Result<(), TestCaseError> {
     let mut run = Run::new();
     let end_ns = run.give(steps, direction)?;
-    run.table.finish(end_ns);
+    run.engine.handle(Input::End { now_ns: end_ns });
     run.look(end_ns)?;
     run.check_latencies()?;
-    run.check_counts()
+    run.check_counts(end_ns)
 }
 
 proptest! {

@@ -9,58 +9,37 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Clock, Hook, LinkLayer, Record, Size, Told, Tools, process};
+use probe_common::{Hook, LinkLayer, RawRecord, Record};
+use probe_host::{HostProbe, Packet, PacketTime};
 use serde_json::Value;
+use support::Watched;
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
-use tcptop::source::states::HostStates;
-use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::{Event, FlowTable};
+use tcptop_core::Input;
+use tcptop_core::snapshot::Span;
+use tcptop_core::table::{Event, FlowVolumes};
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
 
-/// The time of a packet.
-struct At(u64);
-
-impl Clock for At {
-    fn now_ns(&self) -> u64 {
-        self.0
-    }
-
-    fn epoch(&self) -> u32 {
-        0
-    }
-}
-
 /// What the table tells when it is given the records of these packets, as JSON objects.
 fn through_the_table(packets: &[Record]) -> Vec<Value> {
-    let mut table = FlowTable::new(&support::limits(FLOWS));
-    let mut states = HostStates::new(FLOWS);
-    let mut events = Vec::new();
+    let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
+    let mut watched = Watched::with(&support::limits(FLOWS), first.time_ns);
+    let mut probe = HostProbe::new(u32::try_from(FLOWS).expect("few"));
     for segment in packets {
-        table.expire(segment.time_ns);
+        watched.expire(segment.time_ns);
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
-        let length = u32::try_from(bytes.len()).expect("short");
-        let (size, mut told) = (Size { bytes: length, segments: 1 }, Told::default());
-        let clock = At(segment.time_ns);
-        let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
-        process(bytes.as_slice(), size, &hook, &mut tools).expect("well-formed");
-        if let Some(record) = told.0 {
-            table.handle(&record);
-        }
-        events.extend(table.take_events());
+        probe.process(&Packet::whole(&bytes, hook), &PacketTime(segment.time_ns), |bytes| {
+            watched.see([RawRecord::decode(bytes).expect("a record")]);
+        });
     }
-    let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
-    states.volumes().for_each(|flow| table.take_volumes(&flow, last.time_ns));
-    table.finish(last.time_ns);
-    events.extend(table.take_events());
-    let run_counters = RunCounters { started_ns: first.time_ns, ..RunCounters::default() };
-    let request = SnapshotRequest::totals(Span::SinceStart);
-    let snapshot = Snapshot::take(&table, &run_counters, &request, last.time_ns);
+    let volumes: Vec<_> = probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).collect();
+    watched.handle(Input::Volumes { flows: &volumes, now_ns: last.time_ns }).finish(last.time_ns);
+    let snapshot = watched.snapshot(Span::SinceStart, last.time_ns);
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
-    let told = events.iter().map(|event| match event {
+    let told = watched.events.iter().map(|event| match event {
         Event::Handshake(report) => json::handshake(report, &context),
         Event::Close(report) => json::close(report, &context),
         Event::Retransmit(report) => json::retransmit(report, &context),

@@ -4,13 +4,12 @@ mod support;
 
 use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
-use support::shown::{START, Shown, at, run_counters};
-use support::{Connection, MS, v4, v6};
-use tcptop_core::snapshot::{
-    FlowOrder, Group, Query, RowOrder, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Sort, Span,
-};
+use support::shown::{START, Shown, at};
+use support::{Connection, MS, Watched, v4, v6};
+use tcptop_core::snapshot::{FlowOrder, Group, Query, RowOrder, Snapshot, SnapshotRequest, Sort, Span};
 use tcptop_core::table::units::Share;
-use tcptop_core::table::{FlowTable, Outcome, Slow, Thresholds, Verdict};
+use tcptop_core::table::{Outcome, Slow, Thresholds, Verdict};
+use tcptop_core::{Input, ReaderConfig};
 
 /// Of the peers that rows are made of, these leave some out.
 const FILTERS: [&str; 4] = ["", "!peer:10.0.0.0/24", "!peer:10.0.1.1", "peer:10.9.9.9"];
@@ -215,7 +214,8 @@ fn rows_stand_in_the_order_that_was_asked_for() {
     let mut few = shown.request.clone();
     few.rows = 2;
     few.query.sort = Sort { by: RowOrder::New, reversed: false };
-    let snapshot = Snapshot::take(&shown.watched.table, &run_counters(), &few, at(500));
+    let fresh = shown.watched.engine.add_reader(ReaderConfig::default());
+    let snapshot = shown.watched.engine.snapshot(fresh, &few, at(500));
     assert_eq!((snapshot.rows.len(), snapshot.matching), (2, 4));
     assert_eq!(snapshot.rows[0].figures.outcomes.opened, 9);
 }
@@ -245,13 +245,14 @@ fn everything_can_be_counted_anew() {
     let mut shown = Shown::new();
     shown.refuse(40_000, at(0));
     shown.establish(2, 20_000, at(0), MS);
-    let run_counters = RunCounters { records: 5, undecodable: 2, ..run_counters() };
+    shown.watched.handle(Input::Undecodable(2));
     let before = shown.take(at(500));
-    shown.watched.table.reset(at(1_000));
-    shown.snapshotter.reset(&shown.watched.table, &run_counters, at(1_000));
+    shown.watched.engine.reset(shown.watched.reader, at(1_000));
     shown.establish(2, 20_001, at(2_000), MS);
-    let later = RunCounters { records: 9, undecodable: 3, ..run_counters };
-    let snapshot = shown.snapshotter.take(&shown.watched.table, &later, &shown.request, at(3_000));
+    // Nothing comes of a second RST, but it is a record.
+    let refused = Connection::to(v4(10, 0, 0, 9, 6379), 40_000);
+    shown.watched.see([refused.rst_of_responder(at(2_000))]).handle(Input::Undecodable(3));
+    let snapshot = shown.take(at(3_000));
     assert_eq!((before.counted_ns, snapshot.counted_ns, snapshot.started_ns), (START, at(1_000), START));
     assert_eq!((before.total.outcomes.opened, snapshot.total.outcomes.opened), (2, 1));
     assert_eq!((snapshot.records, snapshot.told, snapshot.losses.total()), (4, 1, 1));
@@ -263,15 +264,14 @@ fn everything_can_be_counted_anew() {
 #[test]
 fn very_many_flows_are_looked_through_part_by_part() {
     const FLOWS: u32 = 150_000;
-    let mut table = FlowTable::new(&support::limits(200_000));
-    let mut snapshotter = Snapshotter::default();
+    let mut watched = Watched::with_room(200_000);
     for n in 0..FLOWS {
         let port = u16::try_from(1_024 + n % 60_000).expect("a port");
         let peer = v4(10, 9, u8::try_from(n / 60_000).expect("few"), 1, 443);
         let connection = Connection::to(peer, port);
-        table.handle(&connection.syn(START + u64::from(n)));
+        watched.see([connection.syn(START + u64::from(n))]);
         if n % 1_000 == 7 {
-            table.handle(&connection.rst_of_responder(START + u64::from(n) + u64::from(n % 977)));
+            watched.see([connection.rst_of_responder(START + u64::from(n) + u64::from(n % 977))]);
         }
     }
     let query = Query {
@@ -282,8 +282,8 @@ fn very_many_flows_are_looked_through_part_by_part() {
     let request = SnapshotRequest { query, flows: 40, ..SnapshotRequest::totals(Span::Window) };
     let mut searched = Vec::new();
     for frame in 0..12 {
-        let flows =
-            snapshotter.take(&table, &run_counters(), &request, at(500 + frame)).flows.expect("asked for");
+        let snapshot = watched.engine.snapshot(watched.reader, &request, at(500 + frame));
+        let flows = snapshot.flows.expect("asked for");
         assert!(flows.rows.iter().all(|flow| flow.outcome == Outcome::Refused));
         assert!(flows.rows.is_sorted_by_key(|flow| flow.id));
         searched.push((flows.searched >= 1.0, flows.matching));
@@ -296,11 +296,10 @@ fn very_many_flows_are_looked_through_part_by_part() {
     // What changes meanwhile is seen at once.
     let mut fresh = request.clone();
     fresh.query.flow_sort.reversed = false;
-    (0..12).for_each(|frame| drop(snapshotter.take(&table, &run_counters(), &fresh, at(600 + frame))));
+    (0..12).for_each(|frame| drop(watched.engine.snapshot(watched.reader, &fresh, at(600 + frame))));
     let connection = Connection::to(v4(10, 10, 0, 1, 443), 5);
-    table.handle(&connection.syn(at(700)));
-    table.handle(&connection.rst_of_responder(at(701)));
-    let flows = snapshotter.take(&table, &run_counters(), &fresh, at(702)).flows.expect("asked for");
+    watched.see([connection.syn(at(700)), connection.rst_of_responder(at(701))]);
+    let flows = watched.engine.snapshot(watched.reader, &fresh, at(702)).flows.expect("asked for");
     assert_eq!(flows.rows[0].id, u64::from(FLOWS));
 }
 
@@ -334,7 +333,8 @@ proptest! {
                 shown.request.query.filter = FILTERS[filter].parse().unwrap();
                 shown.request.query.sort.by = RowOrder::P90;
                 let kept = shown.take(now_ns);
-                let anew = Snapshot::take(&shown.watched.table, &run_counters(), &shown.request, now_ns);
+                let fresh = shown.watched.engine.add_reader(ReaderConfig::default());
+                let anew = shown.watched.engine.snapshot(fresh, &shown.request, now_ns);
                 let figures = |snapshot: &Snapshot| -> Vec<_> {
                     let mut rows: Vec<_> =
                         snapshot.rows.iter().map(|row| (row.key, row.peers, row.figures, row.first_ns)).collect();

@@ -4,7 +4,8 @@ mod support;
 
 use probe_common::Record;
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop_core::table::{Leg, Outcome, Role};
+use tcptop_core::snapshot::Span;
+use tcptop_core::table::{Leg, Outcome, Role, Verdict};
 
 const START: u64 = 100 * S;
 
@@ -75,37 +76,34 @@ fn a_new_isn_on_the_same_ports_is_another_connection() {
     let legs: Vec<_> = watched.handshakes().iter().map(|report| report.server_leg).collect();
     assert_eq!(legs, [Some(Leg::Exact(40 * MS)), Some(Leg::Exact(10 * MS))]);
     assert!(watched.handshakes().iter().all(|report| report.tries == Some(1)));
-    assert_eq!(watched.table.len(), 1);
+    assert_eq!(watched.kept_and_evicted().0, 1);
 }
 
 #[test]
 fn silence_becomes_an_outcome_in_time() {
     let connection = client();
-    let outcome = |watched: &Watched, now_ns| {
-        watched.table.flows_of(support_peer(), now_ns).map(|report| report.outcome).next()
+    let outcome = |watched: &mut Watched, now_ns| {
+        watched.snapshot(Span::Window, now_ns).selection?.flows.first().map(|report| report.outcome)
     };
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0))]);
-    assert_eq!(outcome(&watched, at(999)), Some(Outcome::Pending));
+    assert_eq!(outcome(&mut watched, at(999)), Some(Outcome::Pending));
     watched.expire(at(1_000));
-    assert_eq!(outcome(&watched, at(1_000)), Some(Outcome::Unanswered));
-    assert_eq!(watched.table.stats().total().waiting, 1);
+    assert_eq!(outcome(&mut watched, at(1_000)), Some(Outcome::Unanswered));
+    assert_eq!(waiting(&mut watched), 1);
     watched.see([connection.syn(at(1_000)), connection.syn(at(3_000))]);
     watched.expire(at(7_500));
     assert!(watched.handshakes().is_empty(), "the next SYN is due at 7 s, and may be late");
     watched.expire(at(8_000));
     assert_eq!((watched.only().outcome, watched.only().tries), (Outcome::Unanswered, Some(3)));
-    assert_eq!(watched.table.stats().total().waiting, 0);
+    assert_eq!(waiting(&mut watched), 0);
     watched.expire(at(8_000 + 61_000));
-    assert!(watched.table.is_empty());
+    assert_eq!(watched.kept_and_evicted().0, 0);
 }
 
-fn support_peer() -> tcptop_core::table::PeerKey {
-    tcptop_core::table::PeerKey {
-        interface: support::INTERFACE,
-        service: v4(10, 0, 0, 2, 443),
-        inbound: false,
-    }
+/// Attempts that are unanswered now, of the only peer.
+fn waiting(watched: &mut Watched) -> u64 {
+    watched.snapshot(Span::Window, at(0)).selection.expect("a peer").waiting
 }
 
 #[test]
@@ -113,11 +111,11 @@ fn an_answer_after_a_long_silence_ends_the_waiting() {
     let connection = client();
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0))]).expire(at(1_500));
-    assert_eq!(watched.table.stats().total().waiting, 1);
+    assert_eq!(waiting(&mut watched), 1);
     watched.see([connection.syn_ack(at(1_600))]);
-    assert_eq!(watched.table.stats().total().waiting, 0);
+    assert_eq!(waiting(&mut watched), 0);
     watched.see([connection.ack(at(1_601))]);
-    assert_eq!(watched.table.stats().total().waiting, 0);
+    assert_eq!(waiting(&mut watched), 0);
     assert_eq!(watched.only().rtt(), Some(Leg::Exact(1_600 * MS)));
 }
 
@@ -149,7 +147,7 @@ fn an_ack_of_the_responder_completes_nothing() {
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0)), connection.syn_ack(at(40)), of_responder]);
     assert!(watched.handshakes().is_empty());
-    assert_eq!(watched.table.losses().unmatched, 1);
+    assert_eq!(watched.snapshot(Span::SinceStart, at(41)).unmatched, 1);
 }
 
 /// What waits and is then given up is one trouble, that began when it began.
@@ -159,6 +157,6 @@ fn trouble_does_not_begin_anew_when_an_attempt_is_given_up() {
     let silent = client();
     watched.see([0, 1_000, 3_000, 7_000, 15_000].map(|ms| silent.syn(at(ms))));
     watched.expire(at(40_000));
-    let peer = watched.table.stats().peer(&support_peer()).expect("known");
-    assert_eq!(peer.streaks[tcptop_core::table::Verdict::NoAnswer as usize].since_ns(), at(1_000));
+    let row = watched.snapshot(Span::Window, at(40_000)).rows[0];
+    assert_eq!((row.verdict, row.since_ns), (Some(Verdict::NoAnswer), Some(at(1_000))));
 }

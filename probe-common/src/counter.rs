@@ -70,6 +70,13 @@ impl Counters {
         counter.cell().and_then(|cell| self.0.get(cell)).copied().unwrap_or(0)
     }
 
+    /// Counts this once more.
+    pub fn count(&mut self, counter: Counter) {
+        if let Some(cell) = counter.cell().and_then(|cell| self.0.get_mut(cell)) {
+            *cell += 1;
+        }
+    }
+
     /// Adds the counters of one more processor.
     pub fn add(&mut self, other: &[u64; COUNTERS]) {
         self.0.iter_mut().zip(other).for_each(|(sum, count)| *sum = sum.wrapping_add(*count));

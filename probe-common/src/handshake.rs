@@ -24,7 +24,7 @@ pub enum Answer {
     /// It answers its SYN.
     Taken,
     /// It answers another one.
-    Stray,
+    Unmatched,
     /// The flow has ended: it is the next connection's, whose SYN passed elsewhere.
     Next,
 }
@@ -39,7 +39,7 @@ impl FlowState {
         self.phase = Phase::OPENING;
         self.opener = side as u32;
         self.opened_us = now_us;
-        self.half(side).begin(isn);
+        self.tracker(side).begin(isn);
     }
 
     /// A SYN once more, or the one that crosses it.
@@ -57,31 +57,31 @@ impl FlowState {
         let sender = opener.other();
         let fresh = self.opener == sender as u32
             && self.phase == Phase::OPENING
-            && self.halves[opener as usize].began_with(segment.ack.wrapping_sub(1))
-            && !self.halves[sender as usize].began_with(segment.seq);
+            && self.trackers[opener as usize].began_with(segment.ack.wrapping_sub(1))
+            && !self.trackers[sender as usize].began_with(segment.seq);
         if fresh {
             self.opener = opener as u32;
         }
-        let sent = segment.ack.wrapping_sub(self.halves[opener as usize].isn.wrapping_add(1));
+        let sent = segment.ack.wrapping_sub(self.trackers[opener as usize].isn.wrapping_add(1));
         // Data in the SYN (Fast Open, RFC 7413) may be acknowledged too.
         let fits = self.opener == opener as u32 && sent < COMPLETION_WINDOW;
         // After an end the numbers of the next connection may lie close by: only the very same answer is a late copy.
-        if self.phase == Phase::ENDED && !self.halves[sender as usize].began_with(segment.seq) {
+        if self.phase == Phase::ENDED && !self.trackers[sender as usize].began_with(segment.seq) {
             return Answer::Next;
         }
         if !fits || !self.phase.is_opening() {
-            return Answer::Stray;
+            return Answer::Unmatched;
         }
         if self.phase == Phase::OPENING {
-            self.half(sender).begin(segment.seq);
+            self.tracker(sender).begin(segment.seq);
             if sent > 0 {
-                self.half(opener).next_seq = segment.ack;
+                self.tracker(opener).next_seq = segment.ack;
             }
             self.phase = Phase::ANSWERED;
         } else {
             // The answer or its ACK was lost: the wait for another one is no round trip.
             self.flags |= Self::SYN_UNSEEN;
-            if !self.half(sender).began_with(segment.seq) {
+            if !self.tracker(sender).began_with(segment.seq) {
                 self.phase = Phase::ANSWERED_TWICE;
             }
         }
@@ -98,8 +98,8 @@ impl FlowState {
         if self.opener != side as u32 || !segment.flags.has(TcpFlags::ACK) {
             return false;
         }
-        let sent = segment.seq.wrapping_sub(self.halves[side as usize].isn.wrapping_add(1));
-        let received = segment.ack.wrapping_sub(self.halves[side.other() as usize].isn.wrapping_add(1));
+        let sent = segment.seq.wrapping_sub(self.trackers[side as usize].isn.wrapping_add(1));
+        let received = segment.ack.wrapping_sub(self.trackers[side.other() as usize].isn.wrapping_add(1));
         if self.phase == Phase::OPENING {
             return sent < UNANSWERED_WINDOW;
         }
@@ -111,7 +111,7 @@ impl FlowState {
     pub fn complete(&mut self, side: Side, now_us: u32) {
         if self.phase == Phase::ANSWERED_TWICE {
             // Which of its numbers counts, its data will tell.
-            self.half(side.other()).lose_track();
+            self.tracker(side.other()).lose_track();
         }
         self.phase = Phase::OPEN;
         let is_known = self.flags & Self::SYN_UNSEEN == 0;
@@ -123,7 +123,7 @@ impl FlowState {
     #[inline(always)]
     #[must_use]
     pub fn reset_by(&self, segment: &Segment, side: Side) -> bool {
-        let (own, other) = (&self.halves[side as usize], &self.halves[side.other() as usize]);
+        let (own, other) = (&self.trackers[side as usize], &self.trackers[side.other() as usize]);
         let sent = segment.seq.wrapping_sub(own.isn.wrapping_add(1));
         if self.phase == Phase::OPENING {
             let received = segment.ack.wrapping_sub(other.isn.wrapping_add(1));
@@ -144,11 +144,11 @@ impl FlowState {
         if self.phase == Phase::ENDED {
             return false;
         }
-        let again = self.half(side).began_with(segment.seq);
+        let again = self.tracker(side).began_with(segment.seq);
         let crosses =
-            self.opener != side as u32 && self.phase == Phase::OPENING && !self.half(side).is_known();
+            self.opener != side as u32 && self.phase == Phase::OPENING && !self.tracker(side).is_known();
         if crosses {
-            self.half(side).begin(segment.seq);
+            self.tracker(side).begin(segment.seq);
         }
         again || crosses
     }

@@ -112,7 +112,7 @@ impl ParsedPacket {
 
     /// What has options that contradict themselves tells nothing about a handshake.
     #[inline(always)]
-    pub(crate) const fn needs_options(&self) -> Result<(), Unparsed> {
+    pub(crate) const fn require_options(&self) -> Result<(), Unparsed> {
         if self.options == Self::MALFORMED { Err(Unparsed::Malformed) } else { Ok(()) }
     }
 
@@ -137,7 +137,7 @@ impl ParsedPacket {
     }
 
     #[inline(always)]
-    pub(crate) const fn extent(&self) -> SequenceRange {
+    pub(crate) const fn range(&self) -> SequenceRange {
         SequenceRange::of(&self.segment, self.segments)
     }
 }

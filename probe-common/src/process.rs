@@ -1,7 +1,7 @@
-//! Is this segment worth a record?
+//! Does this segment make a record?
 //!
-//! SYN, SYN-ACK, RST and FIN always are, and so is data that was sent before. Of the pure ACKs only the one that
-//! completes a handshake is. All others cost a look-up of the flow's state and a few additions: no clock, no insertion.
+//! SYN, SYN-ACK, RST and FIN always do, and so does retransmitted data. Of the pure ACKs only the one that completes a
+//! handshake does. All others cost a look-up of the flow's state and a few additions: no clock, no insertion.
 
 use crate::handshake::Answer;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
@@ -13,47 +13,49 @@ use crate::segment::{Family, Segment, TcpFlags};
 use crate::sequence::{SegmentClass, SequenceRange};
 use crate::state::{Clock, FlowState, FlowStates, Phase};
 
-/// Where records go: the ring buffer in the kernel, memory on the host.
-pub trait Records {
-    /// Takes the record of a segment, or counts it as lost. `time_ns` is when the segment passed, `state` what is known
-    /// of its flow now.
-    fn tell(
+/// Where records go: the ring buffer in the kernel, memory on the host. What it cannot take it counts as missed.
+pub trait RecordSink {
+    /// Takes the record of a segment that passed at `time_ns`; `state` is what is known of its flow.
+    fn emit_segment(
         &mut self,
-        passage: &ParsedPacket,
+        packet: &ParsedPacket,
         kind: Kind,
         time_ns: u64,
-        arrival: SegmentClass,
+        class: SegmentClass,
         state: Option<&FlowState>,
     );
+
+    /// Takes the record of a flow that has not ended and is evicted for another one at `time_ns`, and counts it.
+    fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState);
 }
 
 /// What the probe works with, beside the packet.
 #[derive(Debug)]
-pub struct Tools<'a, S, C, R> {
-    /// What is remembered of flows.
-    pub states: &'a mut S,
+pub struct Environment<'a, F, C, S> {
+    /// The states of flows.
+    pub flows: &'a mut F,
     /// What time it is.
     pub clock: &'a C,
-    /// Who is told.
-    pub records: &'a mut R,
+    /// Where records go.
+    pub sink: &'a mut S,
 }
 
-/// The usual packets: not TCP, or a segment in the midst of a connection that is known. Gives false when it is anything
-/// else, and then remembers nothing: [`process`] has to look at it. What this does, that does too, only slower. `room`
-/// lends a place for what is told.
+/// Deals with the usual packets: not TCP, or a segment within a connection that is known. Returns false, and has changed
+/// nothing, when the packet is anything else: then [`process`] has to look at it, which gives the same results for all
+/// packets, only slower. `scratch` lends room for what is read of a packet that makes a record.
 #[inline(always)]
-pub fn fast_path<'r, P, S, C, R>(
+pub fn fast_path<'r, P, F, C, S>(
     packet: &P,
     size: Size,
     hook: &Hook,
-    tools: &mut Tools<'_, S, C, R>,
-    room: impl FnOnce() -> Option<&'r mut ParsedPacket>,
+    environment: &mut Environment<'_, F, C, S>,
+    scratch: impl FnOnce() -> Option<&'r mut ParsedPacket>,
 ) -> bool
 where
     P: Load + ?Sized,
-    S: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
+    F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
     C: Clock,
-    R: Records,
+    S: RecordSink,
 {
     let network = network(packet, hook.link);
     let segment = match network {
@@ -69,88 +71,87 @@ where
         return false;
     }
     match segment.family {
-        Family::V4 => is_dealt_with::<FlowKey4, S, C, R>(&segment, size.segments, hook, tools, room),
-        Family::V6 => is_dealt_with::<FlowKey6, S, C, R>(&segment, size.segments, hook, tools, room),
+        Family::V4 => fast_segment::<FlowKey4, F, C, S>(&segment, size.segments, hook, environment, scratch),
+        Family::V6 => fast_segment::<FlowKey6, F, C, S>(&segment, size.segments, hook, environment, scratch),
     }
 }
 
 #[inline(always)]
-fn is_dealt_with<'r, K: Key, S: FlowStates<K>, C: Clock, R: Records>(
+fn fast_segment<'r, K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     segment: &Segment,
     segments: u32,
     hook: &Hook,
-    tools: &mut Tools<'_, S, C, R>,
-    room: impl FnOnce() -> Option<&'r mut ParsedPacket>,
+    environment: &mut Environment<'_, F, C, S>,
+    scratch: impl FnOnce() -> Option<&'r mut ParsedPacket>,
 ) -> bool {
     let (key, side) = K::of(segment, hook.interface);
-    let extent = SequenceRange::of(segment, segments);
-    let clock = tools.clock;
-    let Some(state) = tools.states.find(&key) else { return extent.len == 0 };
+    let range = SequenceRange::of(segment, segments);
+    let clock = environment.clock;
+    let Some(state) = environment.flows.find(&key) else { return range.len == 0 };
     if state.phase.is_opening() {
         return false;
     }
     state.epoch = clock.epoch();
-    if state.half(side).accept_in_order(&extent) {
+    if state.tracker(side).accept_in_order(&range) {
         return true;
     }
     let time_ns = clock.now_ns();
     let rtt_us = state.rtt_us;
-    let arrival = S::accept_out_of_order(state.half(side), &extent, us(time_ns), rtt_us);
-    if arrival.is_retransmit()
-        && let Some(passage) = room()
+    let class = F::accept_out_of_order(state.tracker(side), &range, us(time_ns), rtt_us);
+    if class.is_retransmit()
+        && let Some(packet) = scratch()
     {
-        passage.set(segment, segments, hook, side);
-        tools.records.tell(passage, Kind::Retransmit, time_ns, arrival, Some(state));
+        packet.set(segment, segments, hook, side);
+        environment.sink.emit_segment(packet, Kind::Retransmit, time_ns, class, Some(state));
     }
     true
 }
 
-/// Looks at one packet: the whole way from bytes to verdict. A segment that is worth it is told.
-///
-/// Nothing is remembered of a packet that gives an error.
+/// Looks at one packet: the whole way from bytes to record.
 ///
 /// # Errors
-/// Says why the packet gave no segment, or a segment worth a record had malformed options.
+/// Says why the packet gave no segment, or that the options of a segment which makes a record are malformed. Then
+/// nothing has changed.
 #[inline(always)]
-pub fn process<P: Load + ?Sized, S: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, R: Records>(
+pub fn process<P: Load + ?Sized, F: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, S: RecordSink>(
     packet: &P,
     size: Size,
     hook: &Hook,
-    tools: &mut Tools<'_, S, C, R>,
+    environment: &mut Environment<'_, F, C, S>,
 ) -> Result<(), Unparsed> {
-    let passage = ParsedPacket::read(packet, size, hook)?;
-    match passage.family() {
-        Family::V4 => segment_passes::<FlowKey4, S, C, R>(&passage, tools),
-        Family::V6 => segment_passes::<FlowKey6, S, C, R>(&passage, tools),
+    let packet = ParsedPacket::read(packet, size, hook)?;
+    match packet.family() {
+        Family::V4 => process_parsed::<FlowKey4, F, C, S>(&packet, environment),
+        Family::V6 => process_parsed::<FlowKey6, F, C, S>(&packet, environment),
     }
 }
 
-/// What a segment does to the state of its flow, and whether it is worth a record.
+/// What a segment does to the state of its flow, and whether it makes a record.
 ///
 /// # Errors
 /// As [`process`].
 #[inline(always)]
-pub fn segment_passes<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
-    passage: &ParsedPacket,
-    tools: &mut Tools<'_, S, C, R>,
+pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, F, C, S>,
 ) -> Result<(), Unparsed> {
-    let flags = passage.segment.flags;
+    let flags = packet.segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        return in_the_midst(passage, tools);
+        return data_or_ack(packet, environment);
     }
     if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
         return Err(Unparsed::Malformed);
     }
-    passage.needs_options()?;
+    packet.require_options()?;
     if flags.has(TcpFlags::RST) {
-        resetting(passage, tools);
+        rst(packet, environment);
     } else if flags.has(TcpFlags::FIN) {
-        finishing(passage, tools);
+        fin(packet, environment);
     } else if flags.has(TcpFlags::ACK) {
-        answering(passage, tools);
+        syn_ack(packet, environment);
     } else {
-        opening(passage, tools);
+        syn(packet, environment);
     }
     Ok(())
 }
@@ -162,92 +163,102 @@ const fn us(ns: u64) -> u32 {
     (ns / 1_000) as u32
 }
 
-/// A segment in the midst of a connection: data, or a pure ACK.
+/// A segment within a connection: data, or a pure ACK.
 #[inline(always)]
-fn in_the_midst<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
-    passage: &ParsedPacket,
-    tools: &mut Tools<'_, S, C, R>,
+fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, F, C, S>,
 ) -> Result<(), Unparsed> {
-    let (key, side) = passage.key();
-    let (extent, clock) = (passage.extent(), tools.clock);
-    let Some(state) = tools.states.find(&key) else {
-        if extent.len > 0 {
-            learn(passage, &key, side, tools);
+    let (key, side) = packet.key();
+    let (range, clock) = (packet.range(), environment.clock);
+    let Some(state) = environment.flows.find(&key) else {
+        if range.len > 0 {
+            learn(packet, &key, side, environment);
         }
         return Ok(());
     };
     state.epoch = clock.epoch();
-    let completes = state.phase.is_opening() && state.completed_by(&passage.segment, side);
+    let completes = state.phase.is_opening() && state.completed_by(&packet.segment, side);
     if completes {
-        passage.needs_options()?;
+        packet.require_options()?;
     }
-    let (mut arrival, mut time_ns) = (SegmentClass::NEW, 0);
-    if !state.half(side).accept_in_order(&extent) {
+    let (mut class, mut time_ns) = (SegmentClass::NEW, 0);
+    if !state.tracker(side).accept_in_order(&range) {
         time_ns = clock.now_ns();
         let rtt_us = state.rtt_us;
-        arrival = S::accept_out_of_order(state.half(side), &extent, us(time_ns), rtt_us);
+        class = F::accept_out_of_order(state.tracker(side), &range, us(time_ns), rtt_us);
     }
     if completes {
         if time_ns == 0 {
             time_ns = clock.now_ns();
         }
         state.complete(side, us(time_ns));
-        tools.records.tell(passage, Kind::Ack, time_ns, arrival, Some(state));
-    } else if arrival.is_retransmit() {
-        tools.records.tell(passage, Kind::Retransmit, time_ns, arrival, Some(state));
+        environment.sink.emit_segment(packet, Kind::Ack, time_ns, class, Some(state));
+    } else if class.is_retransmit() {
+        environment.sink.emit_segment(packet, Kind::Retransmit, time_ns, class, Some(state));
     }
     Ok(())
 }
 
-/// Data of a flow that was open before, or that was forgotten.
+/// The state of a flow that is to be remembered from now on. Another may be evicted for it.
 #[inline(always)]
-fn learn<K: Key, S: FlowStates<K>, C: Clock, R>(
-    passage: &ParsedPacket,
+fn claim<'a, K: Key, F: FlowStates<K>, S: RecordSink>(
     key: &K,
-    side: Side,
-    tools: &mut Tools<'_, S, C, R>,
-) {
-    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
-    let Some(state) = tools.states.find_or_claim(key, now_ns) else { return };
-    state.phase = Phase::OPEN;
-    state.flags = FlowState::learned_from(passage.direction(), side);
-    state.epoch = clock.epoch();
-    state.half(side).learn(&passage.extent(), us(now_ns));
+    now_ns: u64,
+    flows: &'a mut F,
+    sink: &mut S,
+) -> Option<&'a mut FlowState> {
+    flows.find_or_claim(key, |evicted, state| sink.emit_evicted_flow(now_ns, evicted, state))
 }
 
-/// A SYN.
+/// Data of a flow that was open before the probe was attached, or that was evicted.
 #[inline(always)]
-fn opening<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
-    passage: &ParsedPacket,
-    tools: &mut Tools<'_, S, C, R>,
+fn learn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    key: &K,
+    side: Side,
+    environment: &mut Environment<'_, F, C, S>,
 ) {
-    let (key, side) = passage.key();
-    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
-    let Some(state) = tools.states.find_or_claim(&key, now_ns) else { return };
-    tools.records.tell(passage, Kind::Syn, now_ns, SegmentClass::NEW, Some(state));
-    if state.includes_syn(&passage.segment, side) {
+    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
+    let Some(state) = claim(key, now_ns, environment.flows, environment.sink) else { return };
+    state.phase = Phase::OPEN;
+    state.flags = FlowState::learned_from(packet.direction(), side);
+    state.epoch = clock.epoch();
+    state.tracker(side).learn(&packet.range(), us(now_ns));
+}
+
+#[inline(always)]
+fn syn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, F, C, S>,
+) {
+    let (key, side): (K, _) = packet.key();
+    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
+    let Some(state) = claim(&key, now_ns, environment.flows, environment.sink) else { return };
+    environment.sink.emit_segment(packet, Kind::Syn, now_ns, SegmentClass::NEW, Some(state));
+    if state.includes_syn(&packet.segment, side) {
         state.reopen(side, us(now_ns));
     } else {
-        state.open(passage.segment.seq, side, us(now_ns));
+        state.open(packet.segment.seq, side, us(now_ns));
         state.epoch = clock.epoch();
     }
 }
 
-/// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was there.
+/// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was attached.
 #[inline(always)]
-fn answering<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
-    passage: &ParsedPacket,
-    tools: &mut Tools<'_, S, C, R>,
+fn syn_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, F, C, S>,
 ) {
-    let (key, side): (K, _) = passage.key();
-    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
-    let Some(state) = tools.states.find_or_claim(&key, now_ns) else { return };
-    tools.records.tell(passage, Kind::SynAck, now_ns, SegmentClass::NEW, Some(state));
+    let (key, side): (K, _) = packet.key();
+    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
+    let Some(state) = claim(&key, now_ns, environment.flows, environment.sink) else { return };
+    environment.sink.emit_segment(packet, Kind::SynAck, now_ns, SegmentClass::NEW, Some(state));
     // One end connected to itself: both sides are the low one.
     let opener = if key.is_to_itself() { side } else { side.other() };
-    let segment = &passage.segment;
+    let segment = &packet.segment;
     if state.phase != Phase::FREE
-        && let Answer::Taken | Answer::Stray = state.answer(segment, opener)
+        && let Answer::Taken | Answer::Unmatched = state.answer(segment, opener)
     {
         return;
     }
@@ -257,64 +268,62 @@ fn answering<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
     state.answer(segment, opener);
 }
 
-/// A RST.
 #[inline(always)]
-fn resetting<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
-    passage: &ParsedPacket,
-    tools: &mut Tools<'_, S, C, R>,
+fn rst<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, F, C, S>,
 ) {
-    let (key, side) = passage.key();
-    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
-    let state = tools.states.find(&key).map(|state| {
+    let (key, side) = packet.key();
+    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
+    let state = environment.flows.find(&key).map(|state| {
         state.epoch = clock.epoch();
-        if state.reset_by(&passage.segment, side) {
+        if state.reset_by(&packet.segment, side) {
             state.phase = Phase::ENDED;
         }
         &*state
     });
-    tools.records.tell(passage, Kind::Rst, now_ns, SegmentClass::NEW, state);
+    environment.sink.emit_segment(packet, Kind::Rst, now_ns, SegmentClass::NEW, state);
 }
 
-/// A FIN.
 #[inline(always)]
-fn finishing<K: Key, S: FlowStates<K>, C: Clock, R: Records>(
-    passage: &ParsedPacket,
-    tools: &mut Tools<'_, S, C, R>,
+fn fin<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, F, C, S>,
 ) {
-    let (key, side) = passage.key();
-    let (clock, now_ns) = (tools.clock, tools.clock.now_ns());
-    let mut arrival = SegmentClass::NEW;
-    let state = tools.states.find(&key).map(|state| {
+    let (key, side) = packet.key();
+    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
+    let mut class = SegmentClass::NEW;
+    let state = environment.flows.find(&key).map(|state| {
         state.epoch = clock.epoch();
-        if state.phase.is_opening() && state.completed_by(&passage.segment, side) {
-            // In the stead of an ACK that was not seen: the round-trip time is not known.
+        if state.phase.is_opening() && state.completed_by(&packet.segment, side) {
+            // It completes the handshake in place of an ACK that was not seen: the round-trip time is not known.
             state.flags |= FlowState::SYN_UNSEEN;
             state.complete(side, us(now_ns));
         }
         // After a FIN of the other end the ACK may still come (Fast Open).
         if !state.phase.is_opening() {
-            arrival = finished::<K, S>(state, &passage.extent(), side, us(now_ns));
+            class = finish::<K, F>(state, &packet.range(), side, us(now_ns));
         }
         &*state
     });
-    tools.records.tell(passage, Kind::Fin, now_ns, arrival, state);
+    environment.sink.emit_segment(packet, Kind::Fin, now_ns, class, state);
 }
 
 #[inline(always)]
-fn finished<K: Key, S: FlowStates<K>>(
+fn finish<K: Key, F: FlowStates<K>>(
     state: &mut FlowState,
-    extent: &SequenceRange,
+    range: &SequenceRange,
     side: Side,
     now_us: u32,
 ) -> SegmentClass {
     let rtt_us = state.rtt_us;
-    let mut arrival = SegmentClass::NEW;
-    if !state.half(side).takes_in_order(extent) {
-        arrival = S::accept_out_of_order(state.half(side), extent, now_us, rtt_us);
+    let mut class = SegmentClass::NEW;
+    if !state.tracker(side).accept_next(range) {
+        class = F::accept_out_of_order(state.tracker(side), range, now_us, rtt_us);
     }
     state.flags |= 1 << (side as u32);
     if state.flags & 3 == 3 {
         state.phase = Phase::ENDED;
     }
-    arrival
+    class
 }

@@ -2,7 +2,6 @@
 
 use crate::key::{Ends, Side};
 use crate::parsed::ParsedPacket;
-use crate::process::Records;
 use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};
 use crate::state::FlowState;
@@ -91,8 +90,8 @@ pub struct Record {
     pub timestamps: Timestamps,
     /// How many segments it stands for (GSO, GRO).
     pub segments: u32,
-    /// Was it sent before?
-    pub arrival: SegmentClass,
+    /// Is it a retransmit?
+    pub class: SegmentClass,
     /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
     /// connection: what was sent in the one before.
     pub volumes: [Volume; 2],
@@ -171,44 +170,44 @@ impl RawRecord {
     #[inline(always)]
     pub fn set(
         &mut self,
-        passage: &ParsedPacket,
+        packet: &ParsedPacket,
         kind: u32,
         time_ns: u64,
-        arrival: SegmentClass,
+        class: SegmentClass,
         state: Option<&FlowState>,
     ) {
-        let segment = &passage.segment;
+        let segment = &packet.segment;
         self.time_ns = time_ns;
         self.source = bytes(segment.source);
         self.destination = bytes(segment.destination);
-        self.interface = passage.interface;
+        self.interface = packet.interface;
         self.seq = segment.seq;
         self.ack = segment.ack;
         self.payload_len = segment.payload_len;
-        self.segments = passage.segments;
-        self.hole_age_us = arrival.hole_age_us();
+        self.segments = packet.segments;
+        self.hole_age_us = class.hole_age_us();
         self.source_port = segment.source_port;
         self.destination_port = segment.destination_port;
         self.kind = (kind & 0xff) as u8;
-        self.direction = (passage.direction & 0xff) as u8;
+        self.direction = (packet.direction & 0xff) as u8;
         self.flags = segment.flags.0;
         // Whether data was sent before, its options do not tell.
-        let is_stamped = passage.options == ParsedPacket::WITH_TIMESTAMPS && kind != Kind::Retransmit as u32;
-        self.ts_value = if is_stamped { passage.ts_value } else { 0 };
-        self.ts_echo = if is_stamped { passage.ts_echo } else { 0 };
+        let is_stamped = packet.options == ParsedPacket::WITH_TIMESTAMPS && kind != Kind::Retransmit as u32;
+        self.ts_value = if is_stamped { packet.ts_value } else { 0 };
+        self.ts_echo = if is_stamped { packet.ts_echo } else { 0 };
         self.marks =
-            (u8::from(is_stamped) * HAS_TIMESTAMPS) | (u8::from(arrival.is_retransmit()) * IS_RETRANSMIT);
+            (u8::from(is_stamped) * HAS_TIMESTAMPS) | (u8::from(class.is_retransmit()) * IS_RETRANSMIT);
         match state {
-            Some(state) => self.set_volumes(state, passage.side()),
+            Some(state) => self.set_volumes(state, packet.side()),
             None => assign_words(&mut self.volumes, &[Volume::NONE; 2]),
         }
     }
 
     #[inline(always)]
     fn set_volumes(&mut self, state: &FlowState, own: Side) {
-        let halves = &state.halves;
-        self.volumes[0] = halves[own as usize].volume;
-        self.volumes[1] = halves[own.other() as usize].volume;
+        let trackers = &state.trackers;
+        self.volumes[0] = trackers[own as usize].volume;
+        self.volumes[1] = trackers[own.other() as usize].volume;
     }
 
     /// Becomes what is told of a flow that had to give way at `time_ns`. Its low end is the source; its direction is that
@@ -227,12 +226,11 @@ impl RawRecord {
         self.direction = state.learned().unwrap_or(Direction::Unknown) as u8;
     }
 
-    /// The record of a flow that had to give way at `time_ns`.
+    /// The bytes that lie in the ring buffer.
     #[must_use]
-    pub fn evicted(time_ns: u64, ends: &Ends, state: &FlowState) -> Self {
-        let mut record = Self::NOTHING;
-        record.set_evicted(time_ns, ends, state);
-        record
+    pub const fn as_bytes(&self) -> &[u8; size_of::<Self>()] {
+        // SAFETY: a struct of integers without padding is as many initialised bytes, aligned for less.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
     /// Reads the fields out of ring buffer bytes.
@@ -279,30 +277,11 @@ impl RawRecord {
                 present: self.marks & HAS_TIMESTAMPS != 0,
             },
             segments: self.segments,
-            arrival: match self.marks & IS_RETRANSMIT {
+            class: match self.marks & IS_RETRANSMIT {
                 0 => SegmentClass::NEW,
                 _ => SegmentClass::retransmit(self.hole_age_us),
             },
             volumes: self.volumes,
         })
-    }
-}
-
-/// The record of the segment that is being looked at, if it is worth one: for who looks at one at a time, on the host.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Told(pub Option<Record>);
-
-impl Records for Told {
-    fn tell(
-        &mut self,
-        passage: &ParsedPacket,
-        kind: Kind,
-        time_ns: u64,
-        arrival: SegmentClass,
-        state: Option<&FlowState>,
-    ) {
-        let mut record = RawRecord::NOTHING;
-        record.set(passage, kind as u32, time_ns, arrival, state);
-        self.0 = record.typed().ok();
     }
 }

@@ -176,80 +176,80 @@ impl SequenceTracker {
 
     /// Takes a segment that begins where the last one ended. Gives false, and takes nothing, when it does not.
     #[inline(always)]
-    pub fn takes_in_order(&mut self, extent: &SequenceRange) -> bool {
-        let in_order = extent.seq == self.next_seq && self.is_known();
+    pub fn accept_next(&mut self, range: &SequenceRange) -> bool {
+        let in_order = range.seq == self.next_seq && self.is_known();
         if in_order {
-            self.next_seq = extent.seq.wrapping_add(extent.len);
-            self.count(extent);
+            self.next_seq = range.seq.wrapping_add(range.len);
+            self.count(range);
         }
         in_order
     }
 
-    /// As [`takes_in_order`](Self::takes_in_order), and takes what has neither data nor news: a pure ACK has the number
+    /// As [`accept_next`](Self::accept_next), and takes what has neither data nor news: a pure ACK has the number
     /// that follows all that its sender has sent, and only one ahead of what has passed shows that some is missing.
     #[inline(always)]
-    pub fn accept_in_order(&mut self, extent: &SequenceRange) -> bool {
-        self.takes_in_order(extent)
-            || (extent.len == 0 && !(self.is_known() && extent.seq.wrapping_sub(self.next_seq) < FAR))
+    pub fn accept_in_order(&mut self, range: &SequenceRange) -> bool {
+        self.accept_next(range)
+            || (range.len == 0 && !(self.is_known() && range.seq.wrapping_sub(self.next_seq) < FAR))
     }
 
     /// Takes a segment that does not, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
-    pub fn accept_out_of_order(&mut self, extent: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
-        let end = extent.seq.wrapping_add(extent.len);
-        let ahead = extent.seq.wrapping_sub(self.next_seq);
-        let behind = self.next_seq.wrapping_sub(extent.seq);
+    pub fn accept_out_of_order(&mut self, range: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
+        let end = range.seq.wrapping_add(range.len);
+        let ahead = range.seq.wrapping_sub(self.next_seq);
+        let behind = self.next_seq.wrapping_sub(range.seq);
         if !self.is_known() || (ahead >= FAR && behind >= FAR) {
-            self.learn(extent, now_us);
+            self.learn(range, now_us);
             return SegmentClass::NEW;
         }
         if ahead < FAR {
-            self.open(Hole { start: self.next_seq, end: extent.seq, opened_us: now_us });
+            self.open(Hole { start: self.next_seq, end: range.seq, opened_us: now_us });
             self.next_seq = end;
-            self.count(extent);
+            self.count(range);
             return SegmentClass::NEW;
         }
-        let opened_us = self.fill(extent.seq, end);
+        let opened_us = self.fill(range.seq, end);
         // A keep-alive or a window probe: nothing, or a byte that is known, just below the next number
         // (RFC 9293, 3.8.4 and 3.8.6.1). A FIN takes a number, too, but no payload.
-        if behind == 1 && extent.len <= 1 && extent.payload_len == extent.len && opened_us.is_none() {
+        if behind == 1 && range.len <= 1 && range.payload_len == range.len && opened_us.is_none() {
             return SegmentClass::NEW;
         }
         // Just before the last number there is, only an ACK can have overtaken it. Nothing asks for that to be sent
         // again: a timer does it, perhaps within the round trip.
         let is_last = end == self.next_seq;
-        if behind < extent.len {
+        if behind < range.len {
             self.next_seq = end;
         }
-        self.count(extent);
+        self.count(range);
         let hole_age_us = opened_us.map_or(0, |opened_us| now_us.wrapping_sub(opened_us));
         let patience_us =
             if rtt_us == 0 || (is_last && rtt_us > UNKNOWN_RTT_US) { UNKNOWN_RTT_US } else { rtt_us };
         if opened_us.is_some() && hole_age_us <= patience_us {
             return SegmentClass::NEW;
         }
-        if extent.payload_len > 0 {
-            self.volume.retransmits += u64::from(extent.segments);
+        if range.payload_len > 0 {
+            self.volume.retransmits += u64::from(range.segments);
         }
         SegmentClass::retransmit(hole_age_us)
     }
 
     #[inline(always)]
-    fn count(&mut self, extent: &SequenceRange) {
-        if extent.payload_len > 0 {
-            self.volume.segments += u64::from(extent.segments);
-            self.volume.bytes += u64::from(extent.payload_len);
+    fn count(&mut self, range: &SequenceRange) {
+        if range.payload_len > 0 {
+            self.volume.segments += u64::from(range.segments);
+            self.volume.bytes += u64::from(range.payload_len);
         }
     }
 
     /// The first segment of a flow that was open before, or that was forgotten. What is before it may still be on
     /// its way, overtaken by it.
     #[inline(always)]
-    pub fn learn(&mut self, extent: &SequenceRange, now_us: u32) {
+    pub fn learn(&mut self, range: &SequenceRange, now_us: u32) {
         self.known |= NEXT;
-        self.next_seq = extent.seq.wrapping_add(extent.len);
+        self.next_seq = range.seq.wrapping_add(range.len);
         assign_words(&mut self.holes, &[Hole::NONE; HOLES]);
-        self.open(Hole { start: extent.seq.wrapping_sub(FAR), end: extent.seq, opened_us: now_us });
-        self.count(extent);
+        self.open(Hole { start: range.seq.wrapping_sub(FAR), end: range.seq, opened_us: now_us });
+        self.count(range);
     }
 
     #[inline(always)]

@@ -40,7 +40,7 @@ impl Phase {
 pub struct FlowState {
     /// How far it has come.
     pub phase: Phase,
-    /// Index into `halves` of the end that sent the SYN.
+    /// Index into `trackers` of the end that sent the SYN.
     pub opener: u32,
     /// When the latest SYN passed, in microseconds of the monotonic clock; wraps after 71 minutes.
     pub opened_us: u32,
@@ -52,7 +52,7 @@ pub struct FlowState {
     /// [`learned`](Self::learned) tells.
     pub flags: u32,
     /// Both directions, by [`Side`].
-    pub halves: [SequenceTracker; 2],
+    pub trackers: [SequenceTracker; 2],
 }
 
 const _: () = assert!(size_of::<FlowState>() == 168, "a padding byte would be uninitialised in the map");
@@ -66,7 +66,7 @@ impl FlowState {
         rtt_us: 0,
         epoch: 0,
         flags: 0,
-        halves: [SequenceTracker::UNKNOWN; 2],
+        trackers: [SequenceTracker::UNKNOWN; 2],
     };
     /// What a flow is worth that has ended, at the most.
     pub const RANK_ENDED: u32 = (Phase::ENDED.0 << Self::EPOCH_BITS) | Self::EPOCH_MASK;
@@ -125,17 +125,17 @@ impl FlowState {
         verifier::assign_words(self, &Self::FREE);
     }
 
-    /// The half of an end.
+    /// The tracker of what an end sends.
     #[inline(always)]
-    pub fn half(&mut self, side: Side) -> &mut SequenceTracker {
-        &mut self.halves[side as usize]
+    pub fn tracker(&mut self, side: Side) -> &mut SequenceTracker {
+        &mut self.trackers[side as usize]
     }
 
     /// What `side` has sent, and what the other end has.
     #[inline(always)]
     #[must_use]
     pub const fn volumes(&self, side: Side) -> [Volume; 2] {
-        [self.halves[side as usize].volume, self.halves[side.other() as usize].volume]
+        [self.trackers[side as usize].volume, self.trackers[side.other() as usize].volume]
     }
 }
 
@@ -144,20 +144,20 @@ pub trait FlowStates<K: Key> {
     /// The state of a flow, to be edited in place, or `None` when the flow is not known.
     fn find(&mut self, key: &K) -> Option<&mut FlowState>;
 
-    /// The same; one that is not known is remembered from `now_ns` on, as [`FlowState::FREE`]. Another may have to give
-    /// way; who does is told and counted here.
-    fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState>;
+    /// The same; a flow that is not known is remembered from now on, as [`FlowState::FREE`]. Another may be forgotten for
+    /// it: one that has not ended is handed to `evict` first.
+    fn find_or_claim(&mut self, key: &K, evict: impl FnOnce(&K, &FlowState)) -> Option<&mut FlowState>;
 
-    /// [`SequenceTracker::accept_out_of_order`], by a call that the kernel's verifier checks once, and not for every way that leads
-    /// to it.
+    /// [`SequenceTracker::accept_out_of_order`], as a function that the kernel's verifier checks once, rather than on
+    /// every path that leads to it.
     #[inline(always)]
     fn accept_out_of_order(
-        half: &mut SequenceTracker,
-        extent: &SequenceRange,
+        tracker: &mut SequenceTracker,
+        range: &SequenceRange,
         now_us: u32,
         rtt_us: u32,
     ) -> SegmentClass {
-        half.accept_out_of_order(extent, now_us, rtt_us)
+        tracker.accept_out_of_order(range, now_us, rtt_us)
     }
 }
 

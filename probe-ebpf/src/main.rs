@@ -20,10 +20,10 @@ use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use probe_common::key::{FlowKey4, FlowKey6};
-use probe_common::process::{fast_path, segment_passes};
-use probe_common::{Counter, Direction, Family, Hook, LinkLayer, ParsedPacket, Tools, Unparsed};
+use probe_common::process::{fast_path, process_parsed};
+use probe_common::{Counter, Direction, Environment, Family, Hook, LinkLayer, ParsedPacket, Unparsed};
 
-use crate::maps::{KernelClock, Ring, States};
+use crate::maps::{Flows, KernelClock, Ring};
 
 use crate::packet::{Copied, Packet};
 
@@ -75,20 +75,20 @@ pub fn loopback(context: TcContext) -> i32 {
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
-    let mut tools = Tools { states: &mut States, clock: &KernelClock, records: &mut Ring };
-    if fast_path(&packet, packet.size(), &hook, &mut tools, maps::passage) {
+    let mut environment = Environment { flows: &mut Flows, clock: &KernelClock, sink: &mut Ring };
+    if fast_path(&packet, packet.size(), &hook, &mut environment, maps::packet_room) {
         return TCX_NEXT;
     }
     let skb = context.skb.skb;
-    // SAFETY: the context is the one that the kernel passed, and a passage is valid whatever the functions make of it.
+    // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
     unsafe {
         let mut read = read_in_place(skb, DIRECTION, LINK);
         if read == READ_AGAIN {
             read = read_copied(skb, DIRECTION, LINK);
         }
-        match (maps::passage(), read) {
-            (Some(passage), READ_V4) => passes_v4(passage),
-            (Some(passage), READ_V6) => passes_v6(passage),
+        match (maps::packet_room(), read) {
+            (Some(packet), READ_V4) => passes_v4(packet),
+            (Some(packet), READ_V6) => passes_v6(packet),
             _ => 0,
         };
     }
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: 
     let context = TcContext::new(skb);
     let packet = Packet::new(&context);
     let hook = hook(&packet, direction, link);
-    match maps::headers().and_then(|room| Copied::new(&packet, room)) {
+    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
         Some(copied) => keep(ParsedPacket::read(&copied, packet.size(), &hook)),
         None => keep(Err(Unparsed::Truncated)),
     }
@@ -149,10 +149,10 @@ pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: 
 #[inline(always)]
 fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
     match read {
-        Ok(passage) => {
-            let Some(room) = maps::passage() else { return READ_NOTHING };
-            *room = passage;
-            match passage.family() {
+        Ok(packet) => {
+            let Some(room) = maps::packet_room() else { return READ_NOTHING };
+            *room = packet;
+            match packet.family() {
                 Family::V4 => READ_V4,
                 Family::V6 => READ_V6,
             }
@@ -169,14 +169,14 @@ macro_rules! passes {
         /// What a segment does to its flow, and whether it is told.
         ///
         /// # Safety
-        /// `passage` must be null or valid.
+        /// `packet` must be null or valid.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub unsafe extern "C" fn $name(passage: *const ParsedPacket) -> i32 {
+        pub unsafe extern "C" fn $name(packet: *const ParsedPacket) -> i32 {
             // SAFETY: see above.
-            let Some(passage) = (unsafe { passage.as_ref() }) else { return 0 };
-            let mut tools = Tools { states: &mut States, clock: &KernelClock, records: &mut Ring };
-            if let Err(unparsed) = segment_passes::<$key, _, _, _>(passage, &mut tools) {
+            let Some(packet) = (unsafe { packet.as_ref() }) else { return 0 };
+            let mut environment = Environment { flows: &mut Flows, clock: &KernelClock, sink: &mut Ring };
+            if let Err(unparsed) = process_parsed::<$key, _, _, _>(packet, &mut environment) {
                 maps::count(Counter::Unparsed(unparsed));
             }
             0

@@ -11,7 +11,7 @@ use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::{
-    Clock, Counter, FlowState, FlowStates, Kind, ParsedPacket, RawRecord, Records, SegmentClass,
+    Clock, Counter, FlowState, FlowStates, Kind, ParsedPacket, RawRecord, RecordSink, SegmentClass,
 };
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
@@ -49,7 +49,7 @@ static HASH_SEED: Constant<u64> = Constant(0);
 
 /// Where each processor keeps what it has read of a packet, to spare the stack.
 #[map]
-static PASSAGE: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);
+static PARSED: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where each processor copies headers to that do not lie in the linear area of a packet.
 #[map]
@@ -111,7 +111,7 @@ impl Clock for KernelClock {
 }
 
 /// The kernel's flow states. They live in the maps, hence without fields.
-pub(crate) struct States;
+pub(crate) struct Flows;
 
 /// A map of flow states of one address family, and the functions for it.
 pub(crate) trait Table: Key {
@@ -142,7 +142,7 @@ fn bucket<K: Key>(map: &Array<Bucket<K>>, number: u32) -> Option<&'static mut Bu
     Some(unsafe { &mut *bucket })
 }
 
-impl<K: Table> FlowStates<K> for States {
+impl<K: Table> FlowStates<K> for Flows {
     #[inline(always)]
     fn find(&mut self, key: &K) -> Option<&mut FlowState> {
         let hash = key.hash(HASH_SEED.get());
@@ -151,29 +151,20 @@ impl<K: Table> FlowStates<K> for States {
     }
 
     #[inline(always)]
-    fn find_or_claim(&mut self, key: &K, now_ns: u64) -> Option<&mut FlowState> {
+    fn find_or_claim(&mut self, key: &K, evict: impl FnOnce(&K, &FlowState)) -> Option<&mut FlowState> {
         let hash = key.hash(HASH_SEED.get());
         let [first, second] = buckets::buckets_of(hash, BUCKETS.get());
-        Some(buckets::find_or_claim(
-            K::bucket(first)?,
-            || K::bucket(second),
-            key,
-            hash,
-            |missed, state| {
-                count(Counter::Evicted);
-                tell_evicted(now_ns, missed, state);
-            },
-        ))
+        Some(buckets::find_or_claim(K::bucket(first)?, || K::bucket(second), key, hash, evict))
     }
 
     #[inline(always)]
     fn accept_out_of_order(
-        half: &mut SequenceTracker,
-        extent: &SequenceRange,
+        tracker: &mut SequenceTracker,
+        range: &SequenceRange,
         now_us: u32,
         rtt_us: u32,
     ) -> SegmentClass {
-        SegmentClass::of(accept_out_of_order(half, extent, now_us, rtt_us))
+        SegmentClass::of(accept_out_of_order(tracker, range, now_us, rtt_us))
     }
 }
 
@@ -181,34 +172,29 @@ impl<K: Table> FlowStates<K> for States {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn accept_out_of_order(
-    half: *mut SequenceTracker,
-    extent: *const SequenceRange,
+    tracker: *mut SequenceTracker,
+    range: *const SequenceRange,
     now_us: u32,
     rtt_us: u32,
 ) -> u64 {
     // SAFETY: null, or what the verifier has checked to be as large as these are.
-    match unsafe { (half.as_mut(), extent.as_ref()) } {
-        (Some(half), Some(extent)) => half.accept_out_of_order(extent, now_us, rtt_us).word(),
+    match unsafe { (tracker.as_mut(), range.as_ref()) } {
+        (Some(tracker), Some(range)) => tracker.accept_out_of_order(range, now_us, rtt_us).word(),
         _ => SegmentClass::NEW.word(),
     }
-}
-
-#[inline(never)]
-fn tell_evicted<K: Key>(now_ns: u64, key: &K, state: &FlowState) {
-    submit(Kind::Evicted as u32, now_ns, |record| record.set_evicted(now_ns, &key.ends(), state));
 }
 
 /// Room for what was read of a packet, this processor's own for the run of the program: programs of one hook are not
 /// interrupted by each other.
 #[inline(always)]
-pub(crate) fn passage() -> Option<&'static mut ParsedPacket> {
+pub(crate) fn packet_room() -> Option<&'static mut ParsedPacket> {
     // SAFETY: the look-up gives a valid value, which nobody else has.
-    Some(unsafe { &mut *PASSAGE.get_ptr_mut(0)? })
+    Some(unsafe { &mut *PARSED.get_ptr_mut(0)? })
 }
 
 /// Room for headers, likewise.
 #[inline(always)]
-pub(crate) fn headers() -> Option<&'static mut [u8; COPIED]> {
+pub(crate) fn header_room() -> Option<&'static mut [u8; COPIED]> {
     // SAFETY: as above.
     Some(unsafe { &mut *HEADERS.get_ptr_mut(0)? })
 }
@@ -216,38 +202,49 @@ pub(crate) fn headers() -> Option<&'static mut [u8; COPIED]> {
 /// The way to user space. It is a map, too.
 pub(crate) struct Ring;
 
-impl Records for Ring {
+impl RecordSink for Ring {
     #[inline(always)]
-    fn tell(
+    fn emit_segment(
         &mut self,
-        passage: &ParsedPacket,
+        packet: &ParsedPacket,
         kind: Kind,
         time_ns: u64,
-        arrival: SegmentClass,
+        class: SegmentClass,
         state: Option<&FlowState>,
     ) {
         let state = state.map_or(core::ptr::null(), core::ptr::from_ref);
-        tell(passage, kind as u32, time_ns, arrival.word(), state);
+        emit_segment(packet, kind as u32, time_ns, class.word(), state);
+    }
+
+    #[inline(always)]
+    fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState) {
+        count(Counter::Evicted);
+        emit_evicted_flow(time_ns, key, state);
     }
 }
 
 /// A global function, like the others.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn tell(
-    passage: *const ParsedPacket,
+pub extern "C" fn emit_segment(
+    packet: *const ParsedPacket,
     kind: u32,
     time_ns: u64,
-    arrival: u64,
+    class: u64,
     state: *const FlowState,
 ) -> i32 {
     // SAFETY: null, or what the verifier has checked to be as large as these are.
-    if let (Some(passage), state) = unsafe { (passage.as_ref(), state.as_ref()) } {
+    if let (Some(packet), state) = unsafe { (packet.as_ref(), state.as_ref()) } {
         // Fewer than eight: the verifier has no other bound.
         let kind = kind & 7;
-        submit(kind, time_ns, |record| record.set(passage, kind, time_ns, SegmentClass::of(arrival), state));
+        submit(kind, time_ns, |record| record.set(packet, kind, time_ns, SegmentClass::of(class), state));
     }
     0
+}
+
+#[inline(never)]
+fn emit_evicted_flow<K: Key>(time_ns: u64, key: &K, state: &FlowState) {
+    submit(Kind::Evicted as u32, time_ns, |record| record.set_evicted(time_ns, &key.ends(), state));
 }
 
 #[inline(always)]

@@ -187,7 +187,7 @@ impl Connection {
                 Timestamps::default()
             },
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

@@ -13,6 +13,7 @@
 //! | [`processor`] | which processors a thread or a child process runs on, and before whom |
 //! | [`churn`] | connections without end, as segments: what benchmarks feed to the probe or the table |
 //! | [`capture`] | captures written from the segments that they are to hold |
+//! | [`program`] | what the lab's own programs have in common: `conform`, `bench` and `demo` |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
 //!
@@ -47,6 +48,7 @@ pub mod object;
 mod offload;
 pub mod port;
 pub mod processor;
+pub mod program;
 pub mod scenario;
 pub mod script;
 mod tap;

@@ -249,7 +249,7 @@ impl Scenario {
             payload_len: packet.payload,
             timestamps: Timestamps { value, echo, present: packet.ts.is_some() },
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! The command line as a user meets it: what is said, and the exit code.
+//! The command line: messages and exit codes.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use lab::{Link, Mode, NEAR, Namespace, Output, Script, Server, Tcptop, connect, connect_many, far_v4};
 use nix::libc;
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `linux/capability.h`
@@ -27,7 +27,7 @@ fn command() -> Command {
     Command::new(lab::tcptop::binary().expect("it is built"))
 }
 
-/// Ended with this code; said all of this on standard error, and nothing on standard output.
+/// Asserts the exit code, that standard error contains all of `said`, and that standard output is empty.
 fn assert_failed(output: &Output, code: i32, said: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -38,7 +38,7 @@ fn assert_failed(output: &Output, code: i32, said: &[&str]) {
 }
 
 #[test]
-fn an_unknown_interface_lists_those_there_are() {
+fn an_unknown_interface_lists_the_existing_ones() {
     if !lab::require_root() {
         return;
     }
@@ -47,7 +47,7 @@ fn an_unknown_interface_lists_those_there_are() {
     let output = tcptop(&here, &["eth7"]);
     assert_failed(&output, 4, &["no interface `eth7`", "lo", "uplink0"]);
     assert!(!output.stderr.contains("interval"), "{}", output.stderr);
-    // Hard case `escape-sequences`: a name on the command line comes from anywhere.
+    // Hard case `escape-sequences`: an argument is text from outside.
     let output = tcptop(&here, &["\u{1b}[31m"]);
     assert_failed(&output, 4, &["\\u{1b}[31m"]);
     assert!(!output.stderr.contains('\u{1b}'), "{:?}", output.stderr);
@@ -102,12 +102,12 @@ fn help_and_version() {
         for words in expected {
             assert!(shown.contains(words), "{argument}: `{words}` is not in:\n{shown}");
         }
-        assert!(!shown.contains("guard"), "not for people: {shown}");
+        assert!(!shown.contains("guard"), "internal: {shown}");
     }
 }
 
-/// Hard case `missing-privileges`, for somebody who is not root. The binary is copied, because the folder that it was
-/// built into may be closed to others.
+/// Hard case `missing-privileges`, for a user who is not root. The binary is copied, because others may not be
+/// allowed to read the folder that it was built into.
 #[test]
 fn without_root_the_capabilities_and_the_command_are_named() {
     if !lab::require_root() {
@@ -131,13 +131,13 @@ fn without_root_the_capabilities_and_the_command_are_named() {
     }
 }
 
-/// tcptop as root without some capabilities: a container's root.
+/// tcptop as root without some capabilities, as in a container.
 fn without(namespace: &Namespace, capabilities: &'static [u8]) -> Tcptop {
     let mut command = command();
     command.args(["lo", "--duration", "100ms", "--text"]);
     let drop_them = move || {
         for capability in capabilities {
-            // SAFETY: a system call on numbers; what is dropped from the bounding set is gone after exec.
+            // SAFETY: a system call on numbers; exec drops what is not in the bounding set.
             let result =
                 unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(*capability), 0, 0, 0) };
             if result < 0 {
@@ -151,8 +151,7 @@ fn without(namespace: &Namespace, capabilities: &'static [u8]) -> Tcptop {
     Tcptop::spawn_command(namespace, command).expect("it starts")
 }
 
-/// Hard case `missing-privileges`: of several capabilities, the missing one is named; and what tcptop asks for is
-/// enough.
+/// Hard case `missing-privileges`: the missing capability is named, and the capabilities that tcptop asks for suffice.
 #[test]
 fn the_missing_capability_is_named() {
     if !lab::require_root() {
@@ -169,14 +168,14 @@ fn the_missing_capability_is_named() {
         let first = output.stderr.lines().next().unwrap();
         assert!(not_named.iter().all(|other| !first.contains(other)), "{first}");
     }
-    // CAP_SYS_ADMIN stands for the others.
+    // CAP_SYS_ADMIN includes the others.
     for dropped in [&[CAP_SYS_ADMIN][..], &[CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON]] {
         let output = without(&namespace, dropped).wait(PATIENCE).unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
 }
 
-/// Two hosts on a cable with a way out.
+/// Two hosts on a cable, one of which has a default route.
 fn routed() -> [Namespace; 2] {
     let [here, there] = [(); 2].map(|()| Namespace::new().expect("a namespace"));
     here.veth_pair("eth0", &there, "eth0").expect("a cable");
@@ -187,7 +186,7 @@ fn routed() -> [Namespace; 2] {
 }
 
 #[test]
-fn the_default_route_chooses_and_is_told() {
+fn the_default_route_selects_the_interface_and_the_message_says_so() {
     if !lab::require_root() {
         return;
     }
@@ -202,7 +201,7 @@ fn the_default_route_chooses_and_is_told() {
 }
 
 #[test]
-fn no_default_route_lists_what_could_be_named() {
+fn without_a_default_route_the_interfaces_are_listed() {
     if !lab::require_root() {
         return;
     }
@@ -210,7 +209,7 @@ fn no_default_route_lists_what_could_be_named() {
     assert_failed(&output, 4, &["no default route", "name one", "lo"]);
 }
 
-/// Hard case `several-interfaces`: connections are told apart by interface.
+/// Hard case `several-interfaces`: flows of different interfaces are different flows.
 #[test]
 fn several_interfaces() {
     if !lab::require_root() {
@@ -219,7 +218,7 @@ fn several_interfaces() {
     let [here, there] = routed();
     let far = Server::bind(&there, SocketAddr::from(([10, 1, 0, 2], 80)), Mode::CloseAtOnce).unwrap();
     let own = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce).unwrap();
-    // Named twice is watched once.
+    // An interface that is named twice is watched once.
     let tcptop = Tcptop::spawn(&here, ["eth0", "lo", "eth0", "--json"]).unwrap();
     let line = tcptop.wait_stderr(PATIENCE, |line| line.starts_with("watching")).unwrap();
     assert!(line.text.contains("eth0") && line.text.contains("lo"), "{line:?}");
@@ -236,7 +235,7 @@ fn several_interfaces() {
 
 /// Hard case `interface-changes`.
 #[test]
-fn an_interface_that_goes_away_ends_the_run_with_its_summary() {
+fn the_removal_of_the_only_interface_ends_the_run_with_a_summary() {
     if !lab::require_root() {
         return;
     }
@@ -255,9 +254,9 @@ fn an_interface_that_goes_away_ends_the_run_with_its_summary() {
     assert_eq!((summary.kind(), summary.number("established")), ("summary", Some(5)), "{summary:?}");
 }
 
-/// Hard case `interface-changes`: of several, the others are still watched.
+/// Hard case `interface-changes`.
 #[test]
-fn one_of_several_interfaces_goes_away() {
+fn the_removal_of_one_interface_leaves_the_others_watched() {
     if !lab::require_root() {
         return;
     }

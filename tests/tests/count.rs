@@ -1,4 +1,4 @@
-//! Every handshake is told, once; and the run ends when it was asked to.
+//! Every handshake is reported once, and `--count` and `--duration` end the run.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Clients, Mode, Namespace, Object, Server, Tcptop, connect, connect_many};
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECTIONS: usize = 2_000;
 
@@ -39,7 +39,7 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
     let made = connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap();
     assert_eq!(made, CONNECTIONS);
     tcptop.wait_objects("handshake", CONNECTIONS, PATIENCE).unwrap();
-    // Whatever there is too many comes before the end.
+    // A handshake too many would be reported before the run ends.
     let objects = tcptop.stop(PATIENCE).unwrap();
 
     let handshakes = of_kind(&objects, "handshake");
@@ -54,7 +54,7 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
         assert_eq!(one.number("setup_ns"), Some(legs.0 + legs.1), "{one:?}");
     }
     let distinct: HashSet<_> = handshakes.iter().map(|one| (one.local(), one.text("time"))).collect();
-    assert_eq!(distinct.len(), CONNECTIONS, "told twice");
+    assert_eq!(distinct.len(), CONNECTIONS, "reported twice");
 
     let summary = objects.last().expect("a summary");
     assert_eq!(summary.kind(), "summary");
@@ -68,11 +68,11 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
         assert_eq!(summary.number(field), Some(0), "{field}: {summary:?}");
     }
     assert_eq!(summary.number("rtt_samples"), Some(CONNECTIONS as u64), "{summary:?}");
-    // SYN, SYN-ACK and ACK of each, and what closed it.
+    // SYN, SYN-ACK and ACK of each connection, and the segments that closed it.
     assert!(summary.number("records") >= Some(3 * CONNECTIONS as u64), "{summary:?}");
 }
 
-/// Hard case `self-connect`: a socket connected to itself opens at once from both ends, which are one.
+/// Hard case `self-connect`: a socket connected to itself is a simultaneous open of which both ends are one.
 #[test]
 fn a_socket_connected_to_itself_is_one_handshake() {
     if !lab::require_root() {
@@ -83,7 +83,7 @@ fn a_socket_connected_to_itself_is_one_handshake() {
     let own = SocketAddr::from(([127, 0, 0, 1], 40_000));
     let stream = connect(&namespace, Some(own), own, PATIENCE).unwrap();
     assert_eq!(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-    // It is told while the connection is open, not only when its end proves that there was one.
+    // It is reported while the connection is open, not only when the close shows that there was one.
     tcptop.wait_objects("handshake", 1, Duration::from_secs(3)).unwrap();
     drop(stream);
     let objects = tcptop.stop(PATIENCE).unwrap();
@@ -128,7 +128,7 @@ fn a_duration_ends_the_run_in_time() {
     let objects = lab::objects(&output.stdout);
     let summary = objects.last().expect("a summary");
     assert_eq!(summary.kind(), "summary");
-    // It is the time watched, without that to load and attach the probe.
+    // The time watched excludes the time to load and attach the programs.
     let watched = Duration::from_nanos(summary.number("duration_ns").expect("a time"));
     assert!(watched >= duration && watched < took, "{watched:?} of {took:?}");
     assert!(!of_kind(&objects, "handshake").is_empty());

@@ -1,4 +1,4 @@
-//! Real connections over a wire of 20 ms each way: what is said of them must be what happened to them.
+//! Real connections over a wire with a delay of 20 ms in each direction: the reported handshakes must match them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -9,14 +9,14 @@ use lab::{
     connect, far_v4, far_v6, near_v4, near_v6,
 };
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 const EACH_WAY: Duration = Duration::from_millis(20);
-/// What no leg over the wire can be below, in nanoseconds.
+/// Lower bound of a leg over the wire, in nanoseconds.
 const ROUND_TRIP_NS: u64 = 40_000_000;
-/// What half of them may not exceed: the wire is a thread that wants its turn.
+/// Upper bound of the median leg: the wire is a thread that has to be scheduled.
 const TYPICAL_NS: u64 = 60_000_000;
-/// What none may exceed: a second is Linux's first retransmission.
+/// Upper bound of every leg: Linux retransmits a SYN after one second.
 const WORST_NS: u64 = 900_000_000;
 const RETRY_NS: u64 = 1_000_000_000;
 const CONNECTIONS: usize = 15;
@@ -35,7 +35,7 @@ fn watch(namespace: &Namespace) -> Tcptop {
     tcptop
 }
 
-/// The handshakes of a run that ends now; nothing may be lost in any of these tests.
+/// Ends the run and returns its handshakes; no record may be missed in these tests.
 fn handshakes(tcptop: Tcptop) -> Vec<Object> {
     let mut objects = tcptop.stop(PATIENCE).expect("it ends well");
     let summary = objects.pop().expect("a summary");
@@ -45,7 +45,7 @@ fn handshakes(tcptop: Tcptop) -> Vec<Object> {
     objects
 }
 
-/// The only handshake of a run that ends now.
+/// Ends the run and returns its only handshake.
 fn only_handshake(tcptop: Tcptop) -> Object {
     let [handshake] = <[Object; 1]>::try_from(handshakes(tcptop)).expect("one handshake");
     handshake
@@ -59,7 +59,7 @@ fn assert_travelled(handshakes: &[Object], leg: &str) {
     assert!(legs[legs.len() - 1] < WORST_NS, "overshoot: {legs:?}");
 }
 
-/// Every one as the plan was: made at the first try, by one role, to one address.
+/// Asserts that each was established at the first try, with this role and remote address.
 fn assert_plain(handshakes: &[Object], role: &str, remote: IpAddr) {
     for one in handshakes {
         assert_eq!(one.text("outcome"), Some("established"), "{one:?}");
@@ -73,14 +73,14 @@ fn assert_plain(handshakes: &[Object], role: &str, remote: IpAddr) {
     }
 }
 
-/// `CONNECTIONS` from one side to the other, seen by the near one.
+/// Opens `CONNECTIONS` connections from one side to the other and returns the handshakes seen at the near side.
 fn seen_by_near(link: &Link, from: (&Namespace, IpAddr), to: (&Namespace, SocketAddr)) -> Vec<Object> {
     let server = Server::bind(to.0, to.1, Mode::CloseAtOnce).expect("a server");
     let tcptop = watch(&link.near);
     for _ in 0..CONNECTIONS {
         connect(from.0, Some(at(from.1, 0)), server.address(), PATIENCE).expect("a connection");
     }
-    tcptop.wait_objects("handshake", CONNECTIONS, PATIENCE).expect("all are told");
+    tcptop.wait_objects("handshake", CONNECTIONS, PATIENCE).expect("all are reported");
     let seen = handshakes(tcptop);
     assert_eq!(seen.len(), CONNECTIONS);
     seen
@@ -157,7 +157,7 @@ fn refused_by_a_peer_and_by_this_host() {
 }
 
 #[test]
-fn a_peer_that_never_answers() {
+fn an_unanswered_attempt() {
     if !lab::require_root() {
         return;
     }
@@ -172,27 +172,31 @@ fn a_peer_that_never_answers() {
     for unknown in ["rtt_ns", "setup_ns", "server_leg_ns", "client_leg_ns", "refusal_ns"] {
         assert_eq!(unanswered.number(unknown), None, "{unknown}: {unanswered:?}");
     }
-    // The wire heals, so that the attempt comes to its end.
+    // The wire stops dropping, so that the connecting thread ends.
     link.wire.set_script(Script::default());
     waiting.join().unwrap().unwrap_err();
 }
 
-/// The one who asked has given up, and nothing more is heard: that decides it, some seconds later.
+/// Hard case `patience`: the opener has given up and sends nothing more; the outcome is reported some seconds later.
 #[test]
-fn silence_decides() {
+fn an_attempt_times_out() {
     if !lab::require_root() {
         return;
     }
     let link = Link::new(wire().with(Rule::drop(Match::syn()))).unwrap();
     let tcptop = watch(&link.near);
     connect(&link.near, None, at(far_v6(11), 81), Duration::from_millis(1)).unwrap_err();
-    let told = tcptop.wait_objects("handshake", 1, PATIENCE).unwrap().remove(0);
-    assert_eq!((told.text("outcome"), told.number("tries")), (Some("unanswered"), Some(1)), "{told:?}");
-    // It is not told again at the end.
-    assert_eq!(only_handshake(tcptop), told);
+    let reported = tcptop.wait_objects("handshake", 1, PATIENCE).unwrap().remove(0);
+    assert_eq!(
+        (reported.text("outcome"), reported.number("tries")),
+        (Some("unanswered"), Some(1)),
+        "{reported:?}"
+    );
+    // It is not reported again at the end.
+    assert_eq!(only_handshake(tcptop), reported);
 }
 
-/// A SYN that is fresh when tcptop ends is neither answered nor given up.
+/// Hard case `patience`: a recent SYN is neither answered nor given up when tcptop ends.
 #[test]
 fn an_attempt_that_is_pending_at_the_end() {
     if !lab::require_root() {
@@ -206,7 +210,7 @@ fn an_attempt_that_is_pending_at_the_end() {
     assert_eq!((pending.number("tries"), pending.number("rtt_ns")), (Some(1), None), "{pending:?}");
 }
 
-/// Hard case `half-open`: this host answers, and what completes the handshake never comes.
+/// Hard case `half-open`: this host answers, and the ACK never arrives.
 #[test]
 fn half_open() {
     if !lab::require_root() {
@@ -219,7 +223,7 @@ fn half_open() {
     let link = Link::new(script).unwrap();
     let _server = Server::bind(&link.near, at(near_v4(1), 80), Mode::HoldOpen).unwrap();
     let tcptop = watch(&link.near);
-    // The far side is content with the SYN-ACK.
+    // For the far side the connection is established by the SYN-ACK.
     let _stream = connect(&link.far, None, at(near_v4(1), 80), PATIENCE).unwrap();
     // The first SYN-ACK, and the next one a second later.
     link.wire.wait_for(Direction::ToFar, PATIENCE, |counters| counters.forwarded >= 2).expect("a SYN-ACK");
@@ -232,14 +236,14 @@ fn half_open() {
     assert!(half_open.number("turnaround_ns").expect("it was answered") < WORST_NS, "{half_open:?}");
 }
 
-/// One connection to the far side, of which the wire drops what `lost` says.
+/// Opens a connection to the far side, of which the wire drops the first packet that matches `lost`.
 fn with_a_loss(lost: Match, timestamps: &str) -> Object {
     let link = Link::new(wire().with(Rule::drop(lost.first(1)))).expect("a link");
     link.near.set_sysctl("net/ipv4/tcp_timestamps", timestamps).expect("a setting");
     let _server = Server::bind(&link.far, at(far_v4(11), 80), Mode::HoldOpen).expect("a server");
     let tcptop = watch(&link.near);
     let _stream = connect(&link.near, None, at(far_v4(11), 80), PATIENCE).expect("a connection");
-    tcptop.wait_objects("handshake", 1, PATIENCE).expect("it is told");
+    tcptop.wait_objects("handshake", 1, PATIENCE).expect("it is reported");
     let handshake = only_handshake(tcptop);
     assert_eq!(handshake.text("outcome"), Some("established"), "{handshake:?}");
     assert_eq!(handshake.number("tries"), Some(2), "{handshake:?}");
@@ -249,7 +253,7 @@ fn with_a_loss(lost: Match, timestamps: &str) -> Object {
 
 /// Hard case `answered-syn`.
 #[test]
-fn timestamps_tell_which_syn_was_answered() {
+fn timestamps_say_which_syn_was_answered() {
     if !lab::require_root() {
         return;
     }
@@ -259,8 +263,8 @@ fn timestamps_tell_which_syn_was_answered() {
     assert!((ROUND_TRIP_NS..WORST_NS).contains(&rtt), "{second:?}");
 }
 
-/// Not told which SYN was answered: bounds around the truth, and no figure that could be wrong by a second.
-/// `least_ns` is what physics says of the lower bound.
+/// Asserts bounds around the true leg, and no exact value that could be wrong by a second. `least_ns` is the smallest
+/// lower bound that is possible.
 fn assert_bounds(ambiguous: &Object, least_ns: u64) {
     assert!(ambiguous.flag("ambiguous"), "{ambiguous:?}");
     assert_eq!(ambiguous.number("rtt_ns"), None, "{ambiguous:?}");
@@ -279,9 +283,9 @@ fn without_timestamps_only_bounds_are_known() {
     }
 }
 
-/// Hard case `ambiguous-handshake`: with timestamps, Linux echoes the first SYN that it took, also when it answers
-/// the second. Its own timer repeats the SYN-ACK at about that time, too: then the last SYN is no lower bound of a
-/// round trip.
+/// Hard case `ambiguous-handshake`: Linux echoes the timestamp of the first SYN that it accepted, even when it
+/// answers the second. Its own timer retransmits the SYN-ACK at about the same time, so the last SYN gives no lower
+/// bound.
 #[test]
 fn a_lost_syn_ack_leaves_only_bounds() {
     if lab::require_root() {
@@ -291,7 +295,7 @@ fn a_lost_syn_ack_leaves_only_bounds() {
 
 /// Hard case `mid-stream`.
 #[test]
-fn a_connection_that_was_there_before_has_no_latency() {
+fn a_mid_stream_connection_has_no_latency() {
     if !lab::require_root() {
         return;
     }
@@ -299,7 +303,7 @@ fn a_connection_that_was_there_before_has_no_latency() {
     let _server = Server::bind(&link.far, at(far_v4(11), 80), Mode::Echo).unwrap();
     let mut stream = connect(&link.near, None, at(far_v4(11), 80), PATIENCE).unwrap();
     let tcptop = watch(&link.near);
-    // ACKs pass before the end does: none of them may be taken for a handshake's.
+    // ACKs pass before the close: none of them may complete a handshake.
     exchange(&mut stream);
     drop(stream);
     let close = tcptop.wait_objects("close", 1, PATIENCE).unwrap().remove(0);
@@ -315,14 +319,14 @@ fn exchange(stream: &mut TcpStream) {
     stream.read_exact(&mut [0; 5]).expect("the echo");
 }
 
-/// Hard case `port-reuse`: the second connection has the ports of the first.
+/// Hard case `port-reuse`.
 #[test]
-fn a_port_used_again_is_a_new_flow() {
+fn a_reused_port_is_a_new_flow() {
     if !lab::require_root() {
         return;
     }
     let link = Link::new(wire()).unwrap();
-    // An RST leaves neither side waiting.
+    // After a RST neither side is in TIME-WAIT.
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::ResetAtOnce).unwrap();
     let tcptop = watch(&link.near);
     let local = at(near_v4(2), 45_678);
@@ -343,9 +347,9 @@ fn a_port_used_again_is_a_new_flow() {
     }
 }
 
-/// What is told the moment it is decided is worth more than what is told later.
+/// A handshake is reported when it is decided, not with the next batch of records.
 #[test]
-fn a_handshake_is_told_at_once() {
+fn a_handshake_is_reported_immediately() {
     if !lab::require_root() {
         return;
     }
@@ -354,7 +358,7 @@ fn a_handshake_is_told_at_once() {
     let tcptop = watch(&link.near);
     let _stream = connect(&link.near, None, server.address(), PATIENCE).unwrap();
     let made = Instant::now();
-    let told = tcptop.wait_stdout(PATIENCE, |line| line.contains("handshake")).unwrap();
-    let after = told.at.saturating_duration_since(made);
-    assert!(after < Duration::from_millis(500), "told {after:?} after it was made");
+    let line = tcptop.wait_stdout(PATIENCE, |line| line.contains("handshake")).unwrap();
+    let after = line.at.saturating_duration_since(made);
+    assert!(after < Duration::from_millis(500), "reported {after:?} after it was made");
 }

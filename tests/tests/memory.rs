@@ -1,4 +1,4 @@
-//! The stated bound: with 65,536 flows and 10,000 peers the process stays under 128 MiB.
+//! The documented bound: with 65,536 flows and 10,000 peers the process stays under 128 MiB.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,13 +12,13 @@ use nix::unistd::Pid;
 const FLOWS: u32 = 65_536;
 const PEERS: u32 = 10_000;
 const BOUND_KIB: u64 = 128 * 1024;
-/// Handshakes that are under way before tcptop has told the first: the ring buffer holds their records.
+/// Handshakes that are sent before tcptop has reported the first of them: the ring buffer holds their records.
 const BATCH: u32 = 4_096;
 
 /// The one address that all peers connect to, so that a peer is its address.
 const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 443);
 
-/// A TCP segment in an IPv4 packet, without payload; nobody looks at its checksums.
+/// A TCP segment in an IPv4 packet, without payload. Its checksums are not checked.
 fn packet(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), flags: u8, seq: u32, ack: u32) -> [u8; 40] {
     let mut bytes = [0; 40];
     bytes[..10].copy_from_slice(&[0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6]);
@@ -51,7 +51,7 @@ fn handshake(number: u32) -> [[u8; 54]; 3] {
     })
 }
 
-/// tcptop with its output in the hands of the test, which paces the packets by it.
+/// tcptop with its lines, which the test waits for before it sends more packets.
 fn watch(namespace: &Namespace) -> (Child, impl Iterator<Item = String>) {
     let mut command = Command::new(lab::tcptop::binary().expect("it is built"));
     command.args(["tap0", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,7 +69,7 @@ fn peak_kib(child: &Child) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Hard case `syn-flood` bounds what attackers can cost; this is what a busy server costs.
+/// Hard case `syn-flood` bounds what an attack costs; this bounds what a busy server costs.
 #[test]
 fn many_flows_and_peers_stay_within_the_bound() {
     if !lab::require_root() {
@@ -96,11 +96,11 @@ fn many_flows_and_peers_stay_within_the_bound() {
     let [summary] = <[String; 1]>::try_from(rest).expect("nothing but the summary is left");
     let summary = lab::Object::parse(&summary);
     assert_eq!(summary.number("established"), Some(FLOWS.into()), "{summary:?}");
-    // Where by chance both buckets of a flow are full, another one gives way: that is told by a record, and counted.
+    // If both buckets of a flow are full, another flow is evicted, which a record reports and a counter counts.
     let untracked = summary.number("lost_untracked").expect("a count");
     assert!(untracked <= u64::from(FLOWS) / 1_000, "{summary:?}");
     assert_eq!(summary.number("records"), Some(3 * u64::from(FLOWS) + untracked), "{summary:?}");
-    // Flows that gave way in user space count as lost as well.
+    // Flows evicted in user space are counted as well.
     assert_eq!(summary.number("lost"), Some(untracked), "{summary:?}");
     eprintln!("peak {} MiB", peak_kib / 1024);
     assert!(peak_kib < BOUND_KIB, "{peak_kib} KiB");

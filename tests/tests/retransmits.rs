@@ -1,4 +1,4 @@
-//! What tcptop counts of what is sent, and sent again, held against what the kernel counts itself.
+//! Segments, bytes and retransmits as tcptop counts them, compared with the kernel's own counters.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,10 +12,10 @@ use lab::{
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const EACH_WAY: Duration = Duration::from_millis(5);
-/// Longer than anything is under way.
+/// Longer than any packet is on its way.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// What is sent in a connection, and who opens it.
+/// How much is sent in a connection, and who opens it.
 #[derive(Clone, Copy)]
 struct Plan {
     server: SocketAddr,
@@ -30,7 +30,7 @@ struct Ends {
     far: TcpStream,
 }
 
-/// Both ends' counts of a connection from before it was closed, and its address here.
+/// The counters of both ends just before the close, and the connection's addresses.
 struct Counted {
     local: SocketAddr,
     remote: SocketAddr,
@@ -60,7 +60,7 @@ fn receive(stream: &TcpStream, bytes: usize) {
     assert_eq!(received, bytes, "it was closed early");
 }
 
-/// Sends both ways at once.
+/// Sends in both directions at the same time.
 fn exchange(ends: &Ends, plan: &Plan) {
     let Ends { near, far } = ends;
     thread::scope(|scope| {
@@ -71,23 +71,24 @@ fn exchange(ends: &Ends, plan: &Plan) {
     });
 }
 
-/// What both ends have counted once nothing is under way any more.
+/// The counters of both ends when no packet is on its way any more.
 fn settle(Ends { near, far }: &Ends) -> [SocketCounts; 2] {
     settled([near, far], QUIET, PATIENCE).expect("an end of it")
 }
 
-/// Closes a connection once nothing of it is under way any more.
+/// Closes a connection when none of its packets is on its way any more.
 fn close(ends: Ends) -> Counted {
     let counts = settle(&ends);
     let Ends { near, far } = ends;
     let (local, remote) = (near.local_addr().expect("bound"), near.peer_addr().expect("connected"));
     drop(near);
-    // The FIN has come: it is not sent again behind our back.
+    // The FIN has arrived, so it is not retransmitted after the counters were read.
     assert_eq!((&far).read(&mut [0]).expect("a FIN"), 0);
     Counted { local, remote, near: counts[0], far: counts[1] }
 }
 
-/// Opens one connection after the other, so that none waits for another's packets, and lets all of them work at once.
+/// Opens one connection after the other, so that none waits for another's packets, then uses all of them at the same
+/// time.
 fn carry_out(near: &Namespace, far: &Namespace) -> (Vec<Object>, Vec<Counted>) {
     let tcptop = Tcptop::spawn(near, [NEAR, "--json"]).expect("it starts");
     tcptop.wait_ready(PATIENCE).expect("it attaches");
@@ -128,13 +129,13 @@ fn number(object: &Object, field: &str) -> u64 {
     object.number(field).unwrap_or_else(|| panic!("{field} in {object:?}"))
 }
 
-/// What tcptop told of a connection: its end, and what was sent again.
-struct Told<'a> {
+/// What tcptop reported of a connection: its close and its retransmits.
+struct Reported<'a> {
     close: &'a Object,
     resent: Vec<&'a Object>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> Reported<'a> {
     fn of(objects: &'a [Object], counted: &Counted) -> Self {
         let ends = (counted.local, counted.remote);
         let of_kind = |kind| {
@@ -149,14 +150,14 @@ impl<'a> Told<'a> {
         self.resent.iter().copied().filter(move |one| one.text("sent_by") == Some(sender))
     }
 
-    /// The sum over what an end has sent again of these kinds.
+    /// The sum of a field over the retransmits of these kinds by one end.
     fn sum(&self, sender: &str, kinds: &[&str], field: &str) -> u64 {
         let of_kinds = |one: &&Object| one.text("kind").is_some_and(|kind| kinds.contains(&kind));
         self.of_sender(sender).filter(of_kinds).map(|one| number(one, field)).sum()
     }
 }
 
-/// All that an end sends again but its FIN, which it sends when its counts were taken.
+/// All kinds but the FIN, which is sent after the counters were read.
 const BEFORE_THE_END: [&str; 3] = ["syn", "syn-ack", "data"];
 
 fn settings(host: &Namespace, interface: &str, sack: bool, offloads: bool) {
@@ -164,7 +165,7 @@ fn settings(host: &Namespace, interface: &str, sack: bool, offloads: bool) {
     host.set_segmentation_offloads(interface, offloads).expect("a setting");
 }
 
-/// A wire that loses some of the data that travels this way; and of some connections the first SYN, or SYN-ACK.
+/// A wire that loses some of the data in this direction, and the first SYN or SYN-ACK of some connections.
 fn lossy(direction: Direction, sack: bool, offloads: bool) -> Link {
     let script = Script::seeded(7)
         .delay(EACH_WAY)
@@ -177,18 +178,18 @@ fn lossy(direction: Direction, sack: bool, offloads: bool) -> Link {
     link
 }
 
-/// What this host has sent in a connection, and sent again, is what its socket has counted. There is but one truth: the
-/// kernel counts a packet that it sends again for the segments that it holds, when it sends it
-/// (`__tcp_retransmit_skb`, `tcp_rtx_synack`), and each passes the hook before anything but a firewall of the host's
-/// own can drop it. The socket is locked meanwhile, so it is one at a time. Gives how much was sent again.
-fn assert_sent(told: &Told<'_>, near: &SocketCounts) -> u64 {
-    let close = told.close;
+/// Asserts that what this host sent and retransmitted is exactly what its socket counted, and returns the number of
+/// retransmitted segments. Both must be equal: the kernel counts the segments of a packet when it retransmits it
+/// (`__tcp_retransmit_skb`, `tcp_rtx_synack`), with the socket locked, and nothing but the host's own firewall can drop
+/// it before the hook.
+fn assert_sent(reported: &Reported<'_>, near: &SocketCounts) -> u64 {
+    let close = reported.close;
     assert_eq!(number(close, "sent_segments"), near.sent_segments, "{close:?}");
     assert_eq!(number(close, "sent_bytes"), near.sent_bytes, "{close:?}");
-    let resent = told.sum("local", &BEFORE_THE_END, "segments");
+    let resent = reported.sum("local", &BEFORE_THE_END, "segments");
     assert_eq!(resent, near.resent_segments, "{close:?}");
-    assert_eq!(told.sum("local", &BEFORE_THE_END, "length"), near.resent_bytes, "{close:?}");
-    assert_eq!(told.sum("local", &["data"], "segments"), number(close, "sent_retransmits"), "{close:?}");
+    assert_eq!(reported.sum("local", &BEFORE_THE_END, "length"), near.resent_bytes, "{close:?}");
+    assert_eq!(reported.sum("local", &["data"], "segments"), number(close, "sent_retransmits"), "{close:?}");
     resent
 }
 
@@ -196,18 +197,18 @@ fn assert_nearly(ours: u64, theirs: u64) {
     assert!(ours.abs_diff(theirs) * 100 <= theirs, "{ours} by tcptop, {theirs} by the kernel");
 }
 
-/// What came is what the socket has counted, all copies included, but for one in a hundred: two processors that handle
-/// packets of one connection at once may count one of them less, and a copy may come when the socket was asked. Of the
-/// bytes the socket counts each once, and the other end knows how many were sent.
-fn assert_received(told: &Told<'_>, Counted { near, far, .. }: &Counted) {
-    let close = told.close;
+/// Asserts that what arrived is what the socket counted, copies included, to 1%: two processors that handle packets
+/// of one connection at the same time may count one of them less, and a copy may arrive after the socket was read.
+/// The socket counts each byte once, so the bytes with copies come from the other end.
+fn assert_received(reported: &Reported<'_>, Counted { near, far, .. }: &Counted) {
+    let close = reported.close;
     assert_nearly(number(close, "received_segments"), near.received_segments);
     let bytes = near.received_bytes - near.received_bytes / 100..=far.sent_bytes;
     assert!(bytes.contains(&number(close, "received_bytes")), "{close:?} {near:?} {far:?}");
 }
 
-/// Hard case `tail-loss-probes`, and what this host sends again: the wire loses it behind the hook.
-fn sent_again(sack: bool, offloads: bool) {
+/// Hard case `tail-loss-probes`, and all other retransmits of this host: the wire loses packets after the hook.
+fn retransmitted(sack: bool, offloads: bool) {
     if !lab::require_root() {
         return;
     }
@@ -216,42 +217,41 @@ fn sent_again(sack: bool, offloads: bool) {
     let by_host = link.near.tcp_count("RetransSegs").expect("it counts");
     let (mut total, mut largest) = (0, 0);
     for one in &counted {
-        let told = Told::of(&objects, one);
-        assert_received(&told, one);
-        total += assert_sent(&told, &one.near) + told.sum("local", &["fin"], "segments");
-        largest = told.of_sender("local").map(|one| number(one, "segments")).fold(largest, u64::max);
+        let reported = Reported::of(&objects, one);
+        assert_received(&reported, one);
+        total += assert_sent(&reported, &one.near) + reported.sum("local", &["fin"], "segments");
+        largest = reported.of_sender("local").map(|one| number(one, "segments")).fold(largest, u64::max);
     }
-    eprintln!("{total} segments were sent again, up to {largest} as one");
-    assert!(total > 300, "the wire lost too little to tell: {total}");
+    eprintln!("{total} segments were retransmitted, up to {largest} in one packet");
+    assert!(total > 300, "the wire lost too few packets for the test: {total}");
     assert_eq!(total, by_host, "{:?}", objects.last());
-    // Without SACK it sends all of a window again after a timeout, in packets as large as they may be.
+    // Without SACK a timeout retransmits a whole window, in packets as large as allowed.
     assert!(if offloads { sack || largest > 1 } else { largest == 1 }, "{largest}");
 }
 
 #[test]
-fn what_this_host_sends_again() {
-    sent_again(true, true);
+fn retransmits_of_this_host() {
+    retransmitted(true, true);
 }
 
 #[test]
-fn what_this_host_sends_again_without_offloads() {
-    sent_again(true, false);
+fn retransmits_of_this_host_without_offloads() {
+    retransmitted(true, false);
 }
 
 #[test]
-fn what_this_host_sends_again_without_sack() {
-    sent_again(false, true);
+fn retransmits_of_this_host_without_sack() {
+    retransmitted(false, true);
 }
 
 #[test]
-fn what_this_host_sends_again_without_sack_and_offloads() {
-    sent_again(false, false);
+fn retransmits_of_this_host_without_sack_and_offloads() {
+    retransmitted(false, false);
 }
 
-/// Hard case `reordering`: what the far side sends again fills a hole that opened here, more than a round trip
-/// before. What comes sooner than the handshake's round-trip time is taken for overtaken, so there may be less of it;
-/// never more.
-fn sent_again_to_this_host(sack: bool) {
+/// Hard case `reordering`: a retransmit of the far side fills a hole that opened here more than a round trip before.
+/// One that arrives sooner than the handshake's RTT counts as reordering, so there may be fewer, never more.
+fn retransmitted_to_this_host(sack: bool) {
     if !lab::require_root() {
         return;
     }
@@ -259,36 +259,35 @@ fn sent_again_to_this_host(sack: bool) {
     let (objects, counted) = carry_out(&link.near, &link.far);
     let (mut ours, mut theirs) = (0, 0);
     for one in &counted {
-        let told = Told::of(&objects, one);
-        for data in told.of_sender("remote").filter(|one| one.text("kind") == Some("data")) {
+        let reported = Reported::of(&objects, one);
+        for data in reported.of_sender("remote").filter(|one| one.text("kind") == Some("data")) {
             let after_ns = data.number("after_ns");
-            // A copy of what has come already (a tail-loss probe) fills none.
+            // A copy of data that has arrived already (a tail-loss probe) fills no hole.
             assert!(after_ns.is_none_or(|after_ns| after_ns >= 10_000_000), "sooner than the wire: {data:?}");
         }
-        let (segments, close) = (told.sum("remote", &["data"], "segments"), told.close);
+        let (segments, close) = (reported.sum("remote", &["data"], "segments"), reported.close);
         assert_eq!(segments, number(close, "received_retransmits"), "{close:?}");
         assert!(segments <= one.far.resent_segments, "{segments} of {:?}", one.far);
-        assert_sent(&told, &one.near);
-        assert_received(&told, one);
+        assert_sent(&reported, &one.near);
+        assert_received(&reported, one);
         ours += segments;
         theirs += one.far.resent_segments;
     }
-    eprintln!("{ours} segments were seen to be sent again, {theirs} were");
+    eprintln!("{ours} retransmitted segments were seen, {theirs} were sent");
     assert!(ours > 100, "{ours} of {theirs}");
 }
 
 #[test]
-fn what_is_sent_again_to_this_host() {
-    sent_again_to_this_host(true);
+fn retransmits_to_this_host() {
+    retransmitted_to_this_host(true);
 }
 
 #[test]
-fn what_is_sent_again_to_this_host_without_sack() {
-    sent_again_to_this_host(false);
+fn retransmits_to_this_host_without_sack() {
+    retransmitted_to_this_host(false);
 }
 
-/// Hard case `segmentation-offload`: a pair of interfaces hands packets of many segments over as they are, on any
-/// processor.
+/// Hard case `segmentation-offload`: a veth pair passes packets of many segments as they are, on any processor.
 fn over_a_pair(offloads: bool) {
     if !lab::require_root() {
         return;
@@ -305,26 +304,26 @@ fn over_a_pair(offloads: bool) {
     }
     let (objects, counted) = carry_out(&near, &far);
     for one in &counted {
-        let told = Told::of(&objects, one);
-        assert_sent(&told, &one.near);
-        assert_received(&told, one);
+        let reported = Reported::of(&objects, one);
+        assert_sent(&reported, &one.near);
+        assert_received(&reported, one);
     }
 }
 
 #[test]
-fn what_passes_in_large_packets() {
+fn large_packets() {
     over_a_pair(true);
 }
 
 #[test]
-fn what_passes_in_small_packets() {
+fn small_packets() {
     over_a_pair(false);
 }
 
-/// Hard case `mid-stream`: of connections that were open before, what they send since is told when they are closed,
-/// and counted when they are not.
+/// Hard case `mid-stream`: the traffic of mid-stream connections is reported when they close, and counted if they do
+/// not.
 #[test]
-fn what_connections_from_before_send() {
+fn traffic_of_mid_stream_connections() {
     if !lab::require_root() {
         return;
     }
@@ -353,9 +352,9 @@ fn what_connections_from_before_send() {
     }
     tcptop.wait_objects("close", closed.len(), PATIENCE).expect("they are closed");
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
-    let (summary, told) = objects.split_last().expect("a summary");
-    let closes: Vec<_> = told.iter().filter(|object| object.kind() == "close").collect();
-    assert_eq!(closes.len(), closed.len(), "{told:?}");
+    let (summary, reported) = objects.split_last().expect("a summary");
+    let closes: Vec<_> = reported.iter().filter(|object| object.kind() == "close").collect();
+    assert_eq!(closes.len(), closed.len(), "{reported:?}");
     for (close, (local, sent, received)) in closes.into_iter().zip(closed) {
         assert_eq!((close.local(), close.text("role"), close.number("lifetime_ns")), (local, None, None));
         assert_eq!(number(close, "sent_segments"), sent, "{close:?}");

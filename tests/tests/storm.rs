@@ -1,4 +1,4 @@
-//! A storm that nobody reads: what the ring buffer cannot hold is counted, exactly.
+//! A storm of records while the reader is stopped: what the ring buffer cannot hold is counted exactly.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Ti
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Five records each: more than twice the 30,840 that the ring holds.
 const CONNECTIONS: usize = 14_000;
-/// SYN, SYN-ACK, ACK and two FINs. A RST on top, or a segment sent again, is counted by the kernel.
+/// SYN, SYN-ACK, ACK and two FINs. Additional RSTs and retransmits are read from the kernel's counters.
 const RECORDS_EACH: u64 = 5;
 
-/// An interface that is fed with the same data again and again: each time but the first is a retransmit.
+/// An interface on which the same data is sent again and again: each time but the first is a retransmit.
 const PORT: &str = "fed0";
-/// So many before the storm, which the ring holds, and so many after it.
+/// Retransmits before the storm, which the ring holds; and again as many in it, which find it full.
 const RETRANSMITS: u64 = 10_000;
 
-/// Data of a connection that was open before, as a frame of Ethernet.
+/// Data of a mid-stream connection, as an Ethernet frame.
 fn data() -> Vec<u8> {
     let end = |host, port| Endpoint { address: mapped([10, 1, 0, host]), port };
     let segment = Record {
@@ -34,18 +34,18 @@ fn data() -> Vec<u8> {
         payload_len: 100,
         timestamps: Timestamps::default(),
         segments: 1,
-        arrival: SegmentClass::NEW,
+        class: SegmentClass::NEW,
         volumes: Default::default(),
     };
     capture::packet(&segment, 1)
 }
 
-/// RSTs and repeated segments that this namespace has sent, by the kernel's own count.
+/// RSTs and retransmits that this namespace has sent, by the kernel's counters.
 fn extras(namespace: &Namespace) -> u64 {
     ["OutRsts", "RetransSegs"].map(|name| namespace.tcp_count(name).expect("it counts")).iter().sum()
 }
 
-/// The server may still have to close, or to reset: what passes after tcptop's end is counted by the kernel alone.
+/// Waits until the server has closed or reset everything: what passes after tcptop ends is counted by the kernel alone.
 fn settle(namespace: &Namespace) {
     let mut before = u64::MAX;
     while before != extras(namespace) {
@@ -54,10 +54,10 @@ fn settle(namespace: &Namespace) {
     }
 }
 
-/// Hard cases `full-ring` and `stalled-reader`: the reader is stopped, the ring overflows, and afterwards what was
-/// read and what was lost are together what happened.
+/// Hard cases `full-ring` and `stalled-reader`: the reader is stopped and the ring overflows; afterwards the records
+/// read and those missed add up to what happened.
 #[test]
-fn what_the_ring_cannot_hold_is_counted_by_kind() {
+fn missed_records_are_counted_by_kind() {
     if !lab::require_root() {
         return;
     }
@@ -69,7 +69,7 @@ fn what_the_ring_cannot_hold_is_counted_by_kind() {
     tcptop.wait_ready(PATIENCE).expect("it attaches");
     let data = data();
     port.send(&data).expect("it is up");
-    // What repeats data of a connection that was just learned is no retransmit for 3 ms.
+    // Data of a mid-stream connection that is repeated within 3 ms of its first segment is not a retransmit.
     std::thread::sleep(Duration::from_millis(10));
 
     tcptop.signal(Signal::SIGSTOP).expect("it stops");
@@ -79,7 +79,7 @@ fn what_the_ring_cannot_hold_is_counted_by_kind() {
     assert_eq!(made, CONNECTIONS);
     send_again();
     tcptop.signal(Signal::SIGCONT).expect("it goes on");
-    // The last connection's records were lost, another one's are not: when it is told, all others were.
+    // The records of the last connection were missed, those of this one are not: when it is reported, all others were.
     connect_many(&namespace, server.address(), 1, PATIENCE).unwrap();
     settle(&namespace);
 
@@ -93,6 +93,6 @@ fn what_the_ring_cannot_hold_is_counted_by_kind() {
     assert_eq!(count("lost_data"), RETRANSMITS, "those that found the ring full: {summary:?}");
     let happened = RECORDS_EACH * (CONNECTIONS as u64 + 1) + extras(&namespace) + 2 * RETRANSMITS;
     assert_eq!(count("records") + lost_records, happened, "lost by kind: {lost:?}");
-    // All lines at once may be more than a busy machine's test takes in time: those are counted, too.
+    // A busy machine may not read all lines in time: unwritten lines are counted as well.
     assert_eq!(count("lost"), lost_records + count("lost_unwritten"), "nothing else was lost: {summary:?}");
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{ebpf, screenshots, shell, test, tidy};
+use crate::{ebpf, screenshots, shell, test};
 
 /// A step with the path of this program, which building the workspace may replace while it runs.
 type Step = fn(&Path) -> Result<()>;
@@ -19,7 +19,6 @@ const STEPS: &[(&str, Step)] = &[
         let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
         shell::call(&mut shell::cargo(clippy))
     }),
-    ("tidy", |_| tidy::run()),
     ("deny", |_| deny()),
     ("ebpf --check", |_| ebpf::run(&ebpf::Args { check: true })),
     ("docs", |_| {

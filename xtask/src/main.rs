@@ -4,16 +4,15 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-mod bench;
+use tool::Tool;
+
 mod ci;
-mod conform;
-mod demo;
 mod ebpf;
 mod run;
 mod screenshots;
 mod shell;
 mod test;
-mod tidy;
+mod tool;
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -26,21 +25,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Build tcptop (release) and show it at work on a network of its own, as root
-    Demo(demo::Args),
+    Demo(tool::Args),
     /// Build tcptop and run every test, the end-to-end ones as root
     Test(test::Args),
     /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
-    Conform(conform::Args),
+    Conform(tool::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
     /// Measure tcptop, and fail where it misses its limits
-    Bench(bench::Args),
+    Bench(tool::Args),
     /// Draw pictures of the screen, from a replay of a small capture, or check that they are up to date
     Screenshots(screenshots::Args),
     /// Everything CI checks, in its order
     Ci,
-    /// Check the one-way imports, the purity of the core, file lengths and dependencies
-    Tidy,
     /// Build the kernel object that is committed, or check that it comes from the committed source
     Ebpf(ebpf::Args),
 }
@@ -48,14 +45,13 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         None => Cli::command().print_help().map_err(Into::into),
-        Some(Task::Demo(args)) => demo::run(&args),
+        Some(Task::Demo(_)) => Tool::Demo.run(),
         Some(Task::Test(args)) => test::run(&args),
-        Some(Task::Conform(args)) => conform::run(&args),
+        Some(Task::Conform(_)) => Tool::Conform.run(),
         Some(Task::Run(args)) => run::run(&args),
-        Some(Task::Bench(args)) => bench::run(&args),
+        Some(Task::Bench(_)) => Tool::Bench.run(),
         Some(Task::Screenshots(args)) => screenshots::run(&args),
         Some(Task::Ci) => ci::run(),
-        Some(Task::Tidy) => tidy::run(),
         Some(Task::Ebpf(args)) => ebpf::run(&args),
     };
     match result {

@@ -2,19 +2,13 @@
 //!
 //! The capture is committed, too: it is written anew only when it is asked for.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use flate2::{Compression, GzBuilder};
-use lab::capture::Format;
 
 use crate::shell;
-
-mod story;
-mod talk;
 
 /// The folder of the pictures, and in it the capture.
 const FOLDER: &str = "screenshots";
@@ -54,13 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     to_png(&fresh)
 }
 
-/// No time and no name in it: the same bytes each time.
 fn write_capture(path: &Path) -> Result<()> {
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    let mut gzip = GzBuilder::new().mtime(0).write(file, Compression::best());
-    gzip.write_all(&Format::USUAL.pcap(&story::packets()))?;
-    gzip.finish()?;
-    Ok(())
+    let write = ["run", "--quiet", "--package", "demo", "--bin", "screenshot-capture", "--"];
+    shell::call(shell::cargo(write).arg(path))
 }
 
 /// tcptop's own view draws them, in a program that is built with it.

@@ -4,11 +4,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 /// The workspace's root folder.
 ///
@@ -85,16 +84,6 @@ pub(crate) fn need_sudo(what: &str) -> Result<()> {
         bail!("{what} needs root, and there is no sudo here; run the same command as root");
     }
     Ok(())
-}
-
-/// Starts this program once more with `arguments`, for the part that needs root: what was built belongs to the
-/// user. Returns only if that fails.
-pub(crate) fn again_as_root(task: &str, arguments: &[OsString]) -> Result<()> {
-    let this = env::current_exe().context("cannot tell where xtask is; is /proc mounted?")?;
-    eprintln!("{task}: network namespaces need root: going on with sudo");
-    // Replaced, not waited for: the terminal and the exit code are then the other one's own.
-    let error = Command::new("sudo").arg("-E").arg(this).args(arguments).exec();
-    Err(anyhow!(error).context("cannot start sudo"))
 }
 
 /// Whether this runs in CI, where nothing may be skipped.

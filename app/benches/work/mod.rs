@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use probe_common::{RawRecord, Record};
+use tcptop_core::snapshot::{Filter, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Event, FlowTable, Leg, Limits, PeerKey, Thresholds};
+use tcptop_core::table::{Limits, Thresholds};
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
-use feed::{Bytes, Feed};
+use feed::{Bytes, Feed, START_NS};
 
 mod feed;
 
@@ -23,42 +25,47 @@ const SETTLED: usize = 2_500_000;
 /// How often the live lets time pass.
 const REFRESH_NS: u64 = 250_000_000;
 /// What tcptop does when it is not asked for anything else.
-pub(crate) fn stats() -> StatsConfig {
+fn stats() -> StatsConfig {
     StatsConfig { window_ns: 10_000_000_000, thresholds: Thresholds::default(), peer_bytes: 40 << 20 }
 }
-
-/// A round-trip time: whose, how long, and when it was known.
-pub(crate) type Sample = (PeerKey, u64, u64);
 
 /// A table and what comes for it.
 pub(crate) struct Work {
     feed: Feed,
     pub(crate) ready: Vec<Bytes>,
-    table: FlowTable,
+    engine: Engine,
+    reader: ReaderId,
     decoded: Vec<Record>,
     refreshed_ns: u64,
-    pub(crate) samples: Vec<Sample>,
 }
 
 impl Work {
     /// A full table, in which it has been so for long enough that all which follows from that does: seven of eight flows
     /// are connections that are open, the others have ended.
     pub(crate) fn new(flows: u32) -> Self {
+        let limits = Limits { flows: flows as usize, handshakes: None, stats: stats() };
+        let mut engine = Engine::new(&limits, START_NS);
+        let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: false });
         let mut this = Self {
             feed: Feed::new(flows - flows / 8),
             ready: vec![[0; size_of::<Bytes>()]; READY],
-            table: FlowTable::new(&Limits { flows: flows as usize, handshakes: None, stats: stats() }),
+            engine,
+            reader,
             decoded: Vec::with_capacity(AT_A_TIME),
             refreshed_ns: 0,
-            samples: Vec::new(),
         };
         let mut taken = 0;
-        while this.table.len() < flows as usize || taken < SETTLED {
+        while this.flow_count() < flows as usize || taken < SETTLED {
             this.refill();
             this.take();
             taken += READY;
         }
         this
+    }
+
+    fn flow_count(&mut self) -> usize {
+        let totals = SnapshotRequest::totals(Span::Window);
+        self.engine.snapshot(self.reader, &totals, self.refreshed_ns).flow_count
     }
 
     /// Gets the next records ready.
@@ -79,7 +86,7 @@ impl Work {
                 self.decoded.clear();
                 self.decoded.extend(some.iter().map(|bytes| RawRecord::decode(bytes).expect("a record")));
                 latest_ns = self.decoded.last().map_or(0, |record| record.time_ns);
-                self.table.handle_all(&self.decoded);
+                self.engine.handle(Input::Records(&self.decoded));
             }
             self.look_around(latest_ns);
         }
@@ -88,27 +95,18 @@ impl Work {
     /// Takes records that were decoded before.
     pub(crate) fn take_decoded(&mut self, records: &[Record]) {
         for batch in records.chunks(BATCH) {
-            self.table.handle_all(batch);
+            self.engine.handle(Input::Records(batch));
             self.look_around(batch.last().map_or(0, |record| record.time_ns));
         }
     }
 
     fn look_around(&mut self, now_ns: u64) {
         if now_ns >= self.refreshed_ns + REFRESH_NS {
-            self.table.expire(now_ns);
+            self.engine.handle(Input::Time { now_ns });
             self.refreshed_ns = now_ns;
         }
-        let events = self.table.take_events();
-        if self.samples.len() < BATCH {
-            self.samples.extend(events.as_slice().iter().filter_map(sample));
-        }
-        black_box(events.as_slice());
+        self.engine.poll_events(self.reader).for_each(|event| _ = black_box(event));
     }
-}
-
-fn sample(event: &Event) -> Option<Sample> {
-    let Event::Handshake(flow) = event else { return None };
-    Some((flow.peer, flow.rtt().and_then(Leg::exact)?, flow.changed_ns))
 }
 
 /// The processor time that `work` takes, done so many times; not that of `prepare`. What else the machine does

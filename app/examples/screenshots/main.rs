@@ -54,14 +54,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [_, capture, folder] = &arguments[..] else {
         return Err("usage: screenshots CAPTURE FOLDER".into());
     };
-    let watch = Watch::to_the_end(capture)?;
+    let mut watch = Watch::to_the_end(capture)?;
     for shot in SHOTS {
-        fs::write(Path::new(folder).join(format!("{}.svg", shot.0)), draw(&watch, &shot)?)?;
+        fs::write(Path::new(folder).join(format!("{}.svg", shot.0)), draw(&mut watch, &shot)?)?;
     }
     Ok(())
 }
 
-fn draw(watch: &Watch, Shot(_, (width, height), look, keys): &Shot) -> Result<String, Box<dyn Error>> {
+fn draw(watch: &mut Watch, Shot(_, (width, height), look, keys): &Shot) -> Result<String, Box<dyn Error>> {
     let mut model = Model::new(Query::default());
     model.size = Size { width: *width, height: *height };
     model.own_session = Some(watch::own_session());

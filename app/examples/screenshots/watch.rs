@@ -13,9 +13,10 @@ use tcptop::output::RenderContext;
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::ReplaySource;
 use tcptop::tui::model::Model;
-use tcptop_core::snapshot::{RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
+use tcptop_core::snapshot::{Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{FlowTable, Limits, Thresholds};
+use tcptop_core::table::{Limits, Thresholds};
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 const S: u64 = 1_000_000_000;
 /// How often there is a new snapshot.
@@ -35,9 +36,8 @@ pub(crate) fn own_session() -> [Endpoint; 2] {
 /// What is known at the end of the capture.
 pub(crate) struct Watch {
     pub(crate) context: RenderContext,
-    table: FlowTable,
-    snapshotter: Snapshotter,
-    run_counters: RunCounters,
+    engine: Engine,
+    reader: ReaderId,
     now_ns: u64,
 }
 
@@ -47,29 +47,33 @@ impl Watch {
         let mut source = ReplaySource::new(Capture::open(path)?, FLOWS, Locals(locals));
         let stats =
             StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
-        let mut watch = Self {
-            context: RenderContext {
-                interfaces: BTreeMap::from([(1, "enp0s1".to_owned())]),
+        let limits = Limits { flows: FLOWS, handshakes: None, stats };
+        let mut watch: Option<Self> = None;
+        let begin = |now_ns| {
+            let interfaces = BTreeMap::from([(1, "enp0s1".to_owned())]);
+            let mut engine = Engine::new(&limits, now_ns);
+            engine.handle(Input::Interfaces(&interfaces));
+            let reader = engine.add_reader(ReaderConfig { events: None, log: true });
+            let context = RenderContext {
+                interfaces,
                 how: "replay",
                 anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
                 zone: TimeZone::UTC,
-            },
-            table: FlowTable::new(&Limits { flows: FLOWS, handshakes: None, stats }),
-            snapshotter: Snapshotter::default(),
-            run_counters: RunCounters::default(),
-            now_ns: 0,
+            };
+            Self { context, engine, reader, now_ns }
         };
         loop {
             match source.step()? {
                 Next::Packet(step) => {
+                    let watch = watch.get_or_insert_with(|| begin(step.time_ns));
                     watch.wait_until(step.time_ns, &source);
-                    watch.run_counters.records += u64::from(step.record.is_some());
-                    step.record.iter().for_each(|record| watch.table.handle(record));
+                    watch.engine.handle(Input::Records(step.record.as_slice()));
                 }
                 Next::Starved => source.refill()?,
                 Next::End => break,
             }
         }
+        let mut watch = watch.ok_or("an empty capture")?;
         // To the next full second, as the clock in the first line shows no others.
         watch.wait_until(watch.now_ns.next_multiple_of(S), &source);
         Ok(watch)
@@ -77,34 +81,28 @@ impl Watch {
 
     /// Lets time pass, with all the looks that fall into it.
     fn wait_until(&mut self, time_ns: u64, source: &ReplaySource) {
-        if self.now_ns == 0 {
-            (self.now_ns, self.run_counters.started_ns) = (time_ns, time_ns);
-        }
         while (self.now_ns / REFRESH_NS + 1) * REFRESH_NS <= time_ns {
             self.now_ns = (self.now_ns / REFRESH_NS + 1) * REFRESH_NS;
             self.look(source);
         }
         self.now_ns = time_ns;
-        self.table.expire(time_ns);
+        self.engine.handle(Input::Time { now_ns: time_ns });
     }
 
     fn look(&mut self, source: &ReplaySource) {
-        self.table.expire(self.now_ns);
+        self.engine.handle(Input::Time { now_ns: self.now_ns });
         if self.now_ns.is_multiple_of(SWEEP_NS) {
-            for flow in source.volumes() {
-                self.table.take_volumes(&flow, self.now_ns);
-            }
+            let flows: Vec<_> = source.volumes().collect();
+            self.engine.handle(Input::Volumes { flows: &flows, now_ns: self.now_ns });
         }
-        self.snapshotter.note(self.table.take_events().as_slice());
-        self.run_counters.counters = *source.counters();
+        self.engine.handle(Input::Counters(source.counters()));
         let request = SnapshotRequest { rows: 500, ..SnapshotRequest::totals(Span::Window) };
         // The snapshot itself is not shown, but what changes from one to the next is remembered.
-        let _ = self.snapshotter.take(&self.table, &self.run_counters, &request, self.now_ns);
+        let _ = self.engine.snapshot(self.reader, &request, self.now_ns);
     }
 
     /// What the screen wants to see.
-    pub(crate) fn snapshot(&self, model: &Model) -> Arc<Snapshot> {
-        let mut snapshotter = self.snapshotter.clone();
-        Arc::new(snapshotter.take(&self.table, &self.run_counters, &model.request(), self.now_ns))
+    pub(crate) fn snapshot(&mut self, model: &Model) -> Arc<Snapshot> {
+        Arc::new(self.engine.snapshot(self.reader, &model.request(), self.now_ns))
     }
 }

@@ -78,7 +78,7 @@ impl<K: Key> Table<K> {
             for (key, state) in self.room[..read].iter().flat_map(Bucket::iter) {
                 latest = latest.max(state.epoch);
                 if state.epoch >= since {
-                    take(&FlowVolumes::of(key, state));
+                    take(&FlowVolumes::of(key.ends(), state));
                 }
             }
             match next {

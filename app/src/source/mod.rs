@@ -6,4 +6,3 @@ pub mod interface;
 pub mod kernel;
 pub mod privilege;
 pub mod replay;
-pub mod states;

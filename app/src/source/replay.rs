@@ -1,19 +1,17 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
-use probe_common::counter::{Counter, Counters};
-use probe_common::{Clock, Direction, Hook, ParsedPacket, Record, Size, Told, Tools, fast_path, process};
+use probe_common::counter::Counters;
+use probe_common::{Direction, Hook, Kind, RawRecord, Record, Size};
+use probe_host::{HostProbe, Packet, PacketTime};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
-use super::states::HostStates;
 use tcptop_core::table::FlowVolumes;
 
 /// A capture that gives records.
 pub struct ReplaySource {
     capture: Capture,
-    states: HostStates,
+    probe: HostProbe,
     locals: Locals,
-    counters: Counters,
-    room: ParsedPacket,
 }
 
 /// What one packet came to.
@@ -27,34 +25,12 @@ pub struct Step {
     pub evicted: Option<Record>,
 }
 
-/// The time of a packet.
-struct PacketTime(u64);
-
-/// Length of an epoch: about that of the kernel's at 250 Hz.
-const EPOCH_NS: u64 = 256_000_000;
-
-impl Clock for PacketTime {
-    fn now_ns(&self) -> u64 {
-        self.0
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "epochs are compared; they wrap after 34 years")]
-    fn epoch(&self) -> u32 {
-        (self.0 / EPOCH_NS) as u32
-    }
-}
-
 impl ReplaySource {
     /// Takes a capture; `flows` is how many flows are remembered, `locals` which addresses are this host's.
     #[must_use]
     pub fn new(capture: Capture, flows: usize, locals: Locals) -> Self {
-        Self {
-            capture,
-            states: HostStates::new(flows),
-            locals,
-            counters: Counters::default(),
-            room: ParsedPacket::NOTHING,
-        }
+        let flows = u32::try_from(flows).unwrap_or(u32::MAX);
+        Self { capture, probe: HostProbe::new(flows), locals }
     }
 
     /// The next packet, without waiting for more bytes.
@@ -62,39 +38,31 @@ impl ReplaySource {
     /// # Errors
     /// When the capture cannot be read on.
     pub fn step(&mut self) -> Result<Next<Step>, CaptureError> {
-        let Self { capture, states, locals, counters, room } = self;
+        let Self { capture, probe, locals } = self;
         capture.next(|packet| {
             let hook = Hook { interface: packet.interface, direction: packet.direction, link: packet.link };
             // A capture has what passed an interface: super-packets are in it as one, and counted as one.
             let size = Size { bytes: packet.wire_len, segments: 1 };
-            let time = PacketTime(packet.time_ns);
-            let mut told = Told::default();
-            let mut tools = Tools { states: &mut *states, clock: &time, records: &mut told };
-            if !fast_path(packet.bytes, size, &hook, &mut tools, || Some(room))
-                && let Err(unparsed) = process(packet.bytes, size, &hook, &mut tools)
-            {
-                count(counters, Counter::Unparsed(unparsed));
-            }
-            let record = told.0.map(|mut record| {
-                if record.direction == Direction::Unknown {
-                    record.direction = locals.direction(record.source.address, record.destination.address);
-                }
-                record
-            });
-            let evicted = states.take_evicted();
-            for told in record.iter().chain(&evicted) {
-                count(counters, Counter::Submitted(told.kind));
-            }
-            if evicted.is_some() {
-                count(counters, Counter::Evicted);
-            }
-            Step { time_ns: packet.time_ns, record, evicted }
+            let mut step = Step { time_ns: packet.time_ns, record: None, evicted: None };
+            probe.process(
+                &Packet { bytes: packet.bytes, size, hook },
+                &PacketTime(packet.time_ns),
+                |bytes| {
+                    let record = RawRecord::decode(bytes).expect("made by the same version");
+                    if record.kind == Kind::Evicted {
+                        step.evicted = Some(record);
+                    } else {
+                        step.record = Some(located(record, locals));
+                    }
+                },
+            );
+            step
         })
     }
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        self.states.volumes().map(|flow| {
+        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).map(|flow| {
             let [low, high] = flow.ends.endpoints();
             let is_unknown = flow.learned == Some(Direction::Unknown);
             let said = is_unknown.then(|| self.locals.direction(low.address, high.address));
@@ -105,7 +73,7 @@ impl ReplaySource {
     /// What was counted so far.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
-        &self.counters
+        self.probe.counters()
     }
 
     /// How many packets were passed over because they could not be read.
@@ -129,8 +97,13 @@ impl ReplaySource {
     }
 }
 
-fn count(counters: &mut Counters, counter: Counter) {
-    if let Some(cell) = counter.cell().and_then(|cell| counters.0.get_mut(cell)) {
-        *cell += 1;
+/// The same record, with the direction that the local addresses tell where the capture does not.
+fn located(record: Record, locals: &Locals) -> Record {
+    match record.direction {
+        Direction::Unknown => {
+            let direction = locals.direction(record.source.address, record.destination.address);
+            Record { direction, ..record }
+        }
+        Direction::Ingress | Direction::Egress | Direction::Local => record,
     }
 }

@@ -1,13 +1,17 @@
-//! Records made by hand, for the tests of the pure core.
+//! Records made by hand, and an engine that takes them.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 pub mod shown;
 pub mod stage;
 
+use std::collections::BTreeMap;
+
 use probe_common::segment::mapped;
 use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use tcptop_core::snapshot::{Filter, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Event, FlowReport, FlowTable, Limits, Thresholds};
+use tcptop_core::table::{Event, FlowReport, FlowVolumes, Limits, Thresholds};
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
@@ -101,7 +105,7 @@ impl Connection {
             payload_len: 0,
             timestamps,
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         }
     }
@@ -135,9 +139,13 @@ impl Connection {
     }
 }
 
-/// A table with room, and everything that it told.
+/// When the engines of these tests are started, unless they say otherwise.
+pub const START: u64 = 1_000 * S;
+
+/// An engine, a reader that takes all of it, and every event so far.
 pub struct Watched {
-    pub table: FlowTable,
+    pub engine: Engine,
+    pub reader: ReaderId,
     pub events: Vec<Event>,
 }
 
@@ -147,27 +155,62 @@ impl Watched {
     }
 
     pub fn with_room(flows: usize) -> Self {
-        Self { table: FlowTable::new(&limits(flows)), events: Vec::new() }
+        Self::with(&limits(flows), START)
+    }
+
+    pub fn with(limits: &Limits, started_ns: u64) -> Self {
+        let mut engine = Engine::new(limits, started_ns);
+        engine.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())])));
+        let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
+        Self { engine, reader, events: Vec::new() }
+    }
+
+    pub fn handle(&mut self, input: Input<'_>) -> &mut Self {
+        self.engine.handle(input);
+        self.events.extend(self.engine.poll_events(self.reader).cloned());
+        self
     }
 
     pub fn see(&mut self, records: impl IntoIterator<Item = Record>) -> &mut Self {
-        for record in records {
-            self.table.handle(&record);
-        }
-        self.events.extend(self.table.take_events());
-        self
+        let records: Vec<Record> = records.into_iter().collect();
+        self.handle(Input::Records(&records))
+    }
+
+    pub fn sent(&mut self, flow: FlowVolumes, now_ns: u64) -> &mut Self {
+        self.handle(Input::Volumes { flows: &[flow], now_ns })
     }
 
     pub fn expire(&mut self, now_ns: u64) -> &mut Self {
-        self.table.expire(now_ns);
-        self.events.extend(self.table.take_events());
-        self
+        self.handle(Input::Time { now_ns })
     }
 
     pub fn finish(&mut self, now_ns: u64) -> &mut Self {
-        self.table.finish(now_ns);
-        self.events.extend(self.table.take_events());
-        self
+        self.handle(Input::End { now_ns })
+    }
+
+    /// Everything that a snapshot can have, whatever was shown before.
+    pub fn snapshot(&mut self, span: Span, now_ns: u64) -> Snapshot {
+        let request = SnapshotRequest {
+            rows: 10_000,
+            selected_flows: 10_000,
+            flows: 10_000,
+            ..SnapshotRequest::totals(span)
+        };
+        let fresh = self.engine.add_reader(ReaderConfig::default());
+        self.engine.snapshot(fresh, &request, now_ns)
+    }
+
+    /// Every flow that is known, the newest first.
+    pub fn flows(&mut self, now_ns: u64) -> Vec<FlowReport> {
+        self.snapshot(Span::SinceStart, now_ns).flows.expect("asked for").rows
+    }
+
+    /// How many flows are known, and how many were evicted before they had ended.
+    pub fn kept_and_evicted(&mut self) -> (usize, u64) {
+        let snapshot = self.snapshot(Span::SinceStart, START);
+        let evicted =
+            snapshot.losses.iter().find(|(kind, _)| *kind == "evicted_flows").expect("always there");
+        (snapshot.flow_count, evicted.1)
     }
 
     pub fn handshakes(&self) -> Vec<&FlowReport> {

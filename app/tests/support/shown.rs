@@ -1,11 +1,10 @@
-//! A table and the snapshotter that looks at it.
+//! An engine and the snapshots of one reader.
 
-use tcptop_core::snapshot::{Query, RunCounters, Snapshot, SnapshotRequest, Snapshotter, Span};
-use tcptop_core::table::{FlowTable, Thresholds};
+use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::Thresholds;
 
-use super::{Connection, MS, S, Watched, v4};
-
-pub const START: u64 = 1_000 * S;
+pub use super::START;
+use super::{Connection, MS, Watched, v4};
 
 pub fn at(ms: u64) -> u64 {
     START + ms * MS
@@ -23,32 +22,26 @@ fn request(query: Query) -> SnapshotRequest {
     }
 }
 
-/// A table, and the snapshotter that looks at it.
+/// An engine, and the snapshots of its reader.
 pub struct Shown {
     pub watched: Watched,
-    pub snapshotter: Snapshotter,
-    noted: usize,
     pub request: SnapshotRequest,
 }
 
 impl Shown {
     pub fn new() -> Self {
-        let request = request(Query::default());
-        Self { watched: Watched::new(), snapshotter: Snapshotter::default(), noted: 0, request }
+        Self { watched: Watched::new(), request: request(Query::default()) }
     }
 
     pub fn with(thresholds: Thresholds) -> Self {
         let mut limits = super::limits(65_536);
         limits.stats.thresholds = thresholds;
-        let watched = Watched { table: FlowTable::new(&limits), events: Vec::new() };
-        Self { watched, ..Self::new() }
+        Self { watched: Watched::with(&limits, START), ..Self::new() }
     }
 
     pub fn take(&mut self, now_ns: u64) -> Snapshot {
         self.watched.expire(now_ns);
-        self.snapshotter.note(&self.watched.events[self.noted..]);
-        self.noted = self.watched.events.len();
-        self.snapshotter.take(&self.watched.table, &run_counters(), &self.request, now_ns)
+        self.watched.engine.snapshot(self.watched.reader, &self.request, now_ns)
     }
 
     pub fn refuse(&mut self, port: u16, began_ns: u64) {
@@ -65,8 +58,4 @@ impl Shown {
             connection.ack(answered_ns + 9_000),
         ]);
     }
-}
-
-pub fn run_counters() -> RunCounters {
-    RunCounters { started_ns: START, ..RunCounters::default() }
 }

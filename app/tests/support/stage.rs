@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use probe_common::counter::Counters;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
@@ -15,11 +14,11 @@ use tcptop::output::RenderContext;
 use tcptop::tui::Command;
 use tcptop::tui::model::{Action, Effect, Model};
 use tcptop::tui::{keys, view};
-use tcptop_core::snapshot::{Query, RunCounters, Snapshotter};
+use tcptop_core::snapshot::Query;
 
+pub use super::START;
 use super::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 
-pub const START: u64 = 1_000 * S;
 pub const NOW: u64 = START + 252 * S;
 
 /// The screen, and what it shows.
@@ -27,20 +26,11 @@ pub struct Stage {
     pub watched: Watched,
     pub model: Model,
     pub now_ns: u64,
-    pub snapshotter: Snapshotter,
-    /// Events that the snapshotter took note of.
-    pub noted: usize,
 }
 
 impl Stage {
     pub fn new(watched: Watched) -> Self {
-        let mut stage = Self {
-            watched,
-            model: Model::new(Query::default()),
-            now_ns: NOW,
-            snapshotter: Snapshotter::default(),
-            noted: 0,
-        };
+        let mut stage = Self { watched, model: Model::new(Query::default()), now_ns: NOW };
         stage.refresh();
         stage
     }
@@ -53,10 +43,8 @@ impl Stage {
 
     /// Takes a snapshot of what is wanted now.
     pub fn refresh(&mut self) {
-        self.snapshotter.note(&self.watched.events[self.noted..]);
-        self.noted = self.watched.events.len();
         let request = self.model.request();
-        let snapshot = self.snapshotter.take(&self.watched.table, &run_counters(), &request, self.now_ns);
+        let snapshot = self.watched.engine.snapshot(self.watched.reader, &request, self.now_ns);
         self.model.refresh(Arc::new(snapshot));
     }
 
@@ -65,11 +53,10 @@ impl Stage {
         let effect = self.model.update(action);
         match &effect {
             Effect::Send(Command::Window(window_ns)) => {
-                self.watched.table.set_window(*window_ns, self.now_ns);
+                self.watched.engine.set_window(self.watched.reader, *window_ns, self.now_ns);
             }
             Effect::Send(Command::Reset) => {
-                self.watched.table.reset(self.now_ns);
-                self.snapshotter.reset(&self.watched.table, &run_counters(), self.now_ns);
+                self.watched.engine.reset(self.watched.reader, self.now_ns);
             }
             _ => {}
         }
@@ -106,11 +93,6 @@ impl Stage {
         // A frame of text is quoted line by line.
         text.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
     }
-}
-
-/// What the source says that it has seen.
-fn run_counters() -> RunCounters {
-    RunCounters { started_ns: START, counters: Counters::default(), records: 900, ..RunCounters::default() }
 }
 
 fn named(name: &str) -> Vec<(KeyModifiers, KeyCode)> {

@@ -1,4 +1,4 @@
-//! Hard case `tcx-chain`: other programs in the TCX chain, before and behind ours, see every packet; and so do we.
+//! Hard case `tcx-chain`: other programs in the TCX chain, before and after ours, see every packet, and so does ours.
 
 mod tally;
 
@@ -10,11 +10,11 @@ use lab::{ClientPlan, Clients, Mode, Namespace, Server, Tcptop, connect_many};
 
 use crate::tally::{Tally, Verdict};
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECTIONS: usize = 100;
 
-/// Two hosts on a cable. IPv4 only, so that no packet passes that the test did not ask for.
+/// Two hosts on a cable. IPv4 only, so that no packet passes that the test did not cause.
 struct Bench {
     near: Namespace,
     far: Namespace,
@@ -39,7 +39,7 @@ impl Bench {
         Server::bind(&self.far, address, Mode::Echo).expect("a server")
     }
 
-    /// Connections that are opened and closed, and some with data.
+    /// Opens and closes connections, some with data.
     fn traffic(&self, server: &Server) {
         let made = connect_many(&self.near, server.address(), CONNECTIONS, PATIENCE).expect("sockets");
         assert_eq!(made, CONNECTIONS);
@@ -52,7 +52,7 @@ impl Bench {
         }
     }
 
-    /// What the interface itself counted: packets (in, out).
+    /// The interface's own counters: packets (in, out).
     fn counted(&self) -> [u64; 2] {
         self.near.packets(NEAR).expect("the interface")
     }
@@ -79,7 +79,7 @@ struct Tallies<'b> {
 }
 
 impl Tallies<'_> {
-    /// Both counts are the interface's own, once all is quiet.
+    /// Waits until both counts are equal to the interface's own.
     fn assert_complete(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -97,9 +97,9 @@ impl Tallies<'_> {
     }
 }
 
-/// The handshakes that tcptop saw are those that were made.
+/// Asserts that tcptop saw every handshake.
 fn assert_seen(tcptop: Tcptop) {
-    tcptop.wait_objects("handshake", CONNECTIONS + 20, PATIENCE).expect("every one is told");
+    tcptop.wait_objects("handshake", CONNECTIONS + 20, PATIENCE).expect("every one is reported");
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
     let summary = objects.last().expect("a summary");
     assert_eq!(summary.number("established"), summary.number("handshakes"), "{summary:?}");
@@ -129,7 +129,7 @@ fn a_program_ahead_that_passes_packets_does_not_blind_us() {
     }
     let bench = Bench::new();
     let server = bench.server();
-    // It ends the chain; but we attach ahead of it.
+    // It ends the chain, but tcptop attaches ahead of it.
     let tallies = bench.tallies(Verdict::Pass);
     let tcptop = bench.watch();
     bench.traffic(&server);

@@ -1,4 +1,4 @@
-//! What is sent over a wire arrives whole.
+//! Data sent over a wire arrives complete.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -22,7 +22,7 @@ fn send_and_get_back(link: &Link, len: u32) -> Result<()> {
         stream.read_to_end(&mut received)?;
         writing.join().unwrap_or_else(|panic| resume_unwind(panic))
     })?;
-    assert!(sent == received, "what came back is not what was sent");
+    assert!(sent == received, "the data that came back differs from what was sent");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The lab's own tests: what the end-to-end tests rely on, tried on real namespaces.
+//! Tests of the lab itself: what the end-to-end tests rely on, in real namespaces.
 
 mod data;
 
@@ -15,7 +15,7 @@ use lab::{
     Signal, Tcptop, Wire, connect, connect_many, far_v4, far_v6, near_v4,
 };
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 const MS: Duration = Duration::from_millis(1);
 
@@ -70,7 +70,7 @@ fn an_address_can_have_its_own_delay() {
 }
 
 #[test]
-fn a_dropped_first_syn_is_sent_again_after_a_second() {
+fn a_dropped_first_syn_is_retransmitted_after_a_second() {
     if !lab::require_root() {
         return;
     }
@@ -81,7 +81,7 @@ fn a_dropped_first_syn_is_sent_again_after_a_second() {
 }
 
 /// Which of 16 connections got through a wire that loses half of all SYNs. Each gives up well before it would
-/// send a second one.
+/// retransmit its SYN.
 fn pattern(seed: u64) -> Vec<bool> {
     let link = Link::new(Script::seeded(seed).with(Rule::lose(Match::syn(), 0.5))).expect("a lab of its own");
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::CloseAtOnce).expect("a lab of its own");
@@ -149,7 +149,7 @@ fn steady_clients_come_until_dropped() {
     link.wire.wait_for(Direction::ToFar, PATIENCE, |counters| counters.dropped > 0).expect("a SYN");
     let started = Instant::now();
     drop((clients, mute));
-    assert!(started.elapsed() < Duration::from_secs(5), "a drop must not wait for what is under way");
+    assert!(started.elapsed() < Duration::from_secs(5), "a drop must not wait for pending connections");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn many_connections_and_a_local_address() {
     assert_eq!(stream.local_addr().unwrap().ip(), local.ip());
 
     let resetting = Server::bind(&link.far, at(far_v4(11), 81), Mode::ResetAtOnce).unwrap();
-    // The RST may come before the connecting thread has looked at its connection.
+    // The RST may arrive before the connecting thread has checked its connection.
     let connected = connect(&link.near, None, resetting.address(), PATIENCE);
     let error = connected.and_then(|mut stream| stream.read(&mut [0])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -219,7 +219,7 @@ fn a_dropped_wire_leaves_nothing() {
     drop(wire);
     assert_eq!(near.interfaces().unwrap(), ["lo"]);
     assert_eq!(far.interfaces().unwrap(), ["lo"]);
-    // The kernel wakes who waits for a thread just before the thread is out of its list.
+    // The kernel wakes a joining thread just before the ended thread disappears from the list.
     let deadline = Instant::now() + PATIENCE;
     while threads().contains(&"wire gone0".to_owned()) {
         assert!(Instant::now() < deadline, "the wire's thread is left");
@@ -266,10 +266,10 @@ fn pairs_addresses_routes_and_settings() {
     connect(&one, None, loopback.address(), PATIENCE).unwrap();
 }
 
-/// Set for the children below; without it, as part of an ordinary run, they have nothing to do.
+/// Set for the child processes below; without it, in an ordinary run, these tests return immediately.
 const CHILD: &str = "LAB_CHILD";
 
-/// This very executable, told to run one of the children below.
+/// This executable, with arguments to run one of the child processes below.
 fn child(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("procfs is mounted"));
     command.args(["--exact", name, "--nocapture"]).env(CHILD, name);
@@ -317,7 +317,7 @@ fn a_child_process_is_inside_and_obeys() {
 }
 
 #[test]
-fn a_child_process_that_ends_early_is_told() {
+fn a_child_process_that_ends_early_is_an_error() {
     if !lab::require_root() {
         return;
     }

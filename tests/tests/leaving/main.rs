@@ -17,12 +17,12 @@ use vt100::Screen;
 
 use crate::terminal::Terminal;
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a terminal may stay spoiled when tcptop was killed.
+/// How long a terminal may stay in raw mode after tcptop was killed.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
-/// How many programs are attached at (ingress, egress).
+/// The number of programs attached at (ingress, egress).
 fn attached(namespace: &Namespace, interface: &str) -> (usize, usize) {
     let at = |hook| SchedClassifier::query_tcx(interface, hook).expect("the kernel has TCX").1.len();
     namespace.run(|| (at(TcAttachType::Ingress), at(TcAttachType::Egress)))
@@ -80,7 +80,7 @@ enum Leave {
     Typed(&'static str),
 }
 
-/// Ends tcptop on a terminal, which must be as it was.
+/// Ends tcptop on a terminal, and asserts that the terminal is as it was.
 fn leave(way: Leave) {
     let (namespace, _port) = bench();
     let mut terminal = Terminal::start(&namespace, &["tap0"]);
@@ -118,7 +118,7 @@ fn leave(way: Leave) {
     }
 }
 
-/// The settings that a pseudo-terminal begins with.
+/// The settings of a new pseudo-terminal.
 fn fresh_settings() -> nix::sys::termios::Termios {
     let pair = nix::pty::openpty(None, None).expect("the kernel has pseudo-terminals");
     nix::sys::termios::tcgetattr(&pair.slave).expect("it is a terminal")
@@ -131,9 +131,9 @@ fn signals_to_the_screen() {
     }
 }
 
-/// No handler runs: the guard that tcptop left behind gives the terminal back.
+/// No handler runs: the guard process that tcptop started restores the terminal.
 #[test]
-fn a_killed_screen_is_given_back() {
+fn sigkill_restores_the_terminal() {
     if lab::require_root() {
         leave(Leave::By(Signal::SIGKILL));
     }
@@ -146,7 +146,7 @@ fn keys_that_quit() {
     }
 }
 
-/// The connection drops: there is no terminal any more to restore, and tcptop neither stays nor spins.
+/// The connection drops: there is no terminal to restore any more, and tcptop ends instead of spinning.
 #[test]
 fn a_terminal_that_hangs_up() {
     if !lab::require_root() {
@@ -160,14 +160,14 @@ fn a_terminal_that_hangs_up() {
     assert_nothing_attached(&namespace, "tap0");
 }
 
-/// tcptop with its output in the hands of the test.
+/// tcptop with this as its standard output.
 fn spawn(namespace: &Namespace, arguments: &[&str], stdout: Stdio) -> Child {
     let mut command = Command::new(lab::tcptop::binary().expect("it is built"));
     command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
     namespace.enter_command(&mut command).spawn().expect("it starts")
 }
 
-/// How it ended, and all that it wrote to standard error.
+/// Waits for the end; returns its status and standard error.
 fn end(mut child: Child) -> (ExitStatus, String) {
     let mut said = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
@@ -176,7 +176,7 @@ fn end(mut child: Child) -> (ExitStatus, String) {
 
 /// `tcptop --text lo | head -1`
 #[test]
-fn a_reader_that_goes_away_is_a_quiet_end() {
+fn a_closed_pipe_ends_the_run_quietly() {
     if !lab::require_root() {
         return;
     }
@@ -196,7 +196,7 @@ fn a_reader_that_goes_away_is_a_quiet_end() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_an_error() {
     if !lab::require_root() {
         return;
     }
@@ -211,8 +211,8 @@ fn a_full_disk_is_told() {
     assert_nothing_attached(&namespace, "lo");
 }
 
-/// Hard case `stalled-reader`: nobody reads what is written, and yet every handshake is counted; and told, once
-/// somebody does.
+/// Hard case `stalled-reader`: while nobody reads the output, every handshake is counted, and reported when the reading
+/// resumes.
 #[test]
 fn output_that_nobody_reads_does_not_stop_the_probe() {
     if !lab::require_root() {
@@ -224,7 +224,7 @@ fn output_that_nobody_reads_does_not_stop_the_probe() {
     let mut child = spawn(&namespace, &["lo", "--json"], Stdio::piped());
     let mut said = BufReader::new(child.stderr.take().unwrap());
     said.read_line(&mut String::new()).unwrap();
-    // Ten times what a pipe holds, and records beyond what one wake-up takes.
+    // Ten times what a pipe holds, and more records than one wake-up reads.
     let made = connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap();
     assert_eq!(made, CONNECTIONS);
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
@@ -238,9 +238,9 @@ fn output_that_nobody_reads_does_not_stop_the_probe() {
     assert_nothing_attached(&namespace, "lo");
 }
 
-/// And who does not even read the end cannot keep tcptop from ending.
+/// A reader that never reads cannot keep tcptop from ending.
 #[test]
-fn output_that_is_never_read_does_not_hold_the_end_up() {
+fn output_that_is_never_read_does_not_delay_the_exit() {
     if !lab::require_root() {
         return;
     }

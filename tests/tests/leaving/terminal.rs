@@ -1,5 +1,5 @@
-//! tcptop on a pseudo-terminal, and what a terminal would show of it.
-#![allow(dead_code, reason = "each test takes what it needs")]
+//! tcptop on a pseudo-terminal, and an emulator that interprets what it writes.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
@@ -24,11 +24,11 @@ use crate::PATIENCE;
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
 
-/// A terminal with tcptop on it.
+/// A terminal that runs tcptop.
 pub(crate) struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     keys: Option<Box<dyn Write + Send>>,
-    // Held, so that the settings can be looked at when tcptop is gone.
+    // Kept open, so that the settings can be read after tcptop has ended.
     slave: Option<Box<dyn SlavePty + Send>>,
     master: Option<Box<dyn MasterPty + Send>>,
     reader: Option<JoinHandle<()>>,
@@ -46,7 +46,7 @@ struct Shown {
     written: Vec<u8>,
 }
 
-/// tcptop, before it is told what to do.
+/// tcptop without arguments.
 pub(crate) fn tcptop() -> CommandBuilder {
     let mut command = CommandBuilder::new(lab::tcptop::binary().expect("it is built"));
     command.env("TERM", "xterm-256color");
@@ -61,7 +61,7 @@ fn open(columns: u16, rows: u16) -> (PtyPair, PtySize) {
 }
 
 impl Terminal {
-    /// Starts tcptop inside the namespace, in a session of its own whose terminal this is.
+    /// Starts tcptop inside the namespace, in a session of its own with this as the controlling terminal.
     pub(crate) fn start(namespace: &Namespace, arguments: &[&str]) -> Self {
         let mut command = tcptop();
         command.args(arguments);
@@ -72,15 +72,15 @@ impl Terminal {
         Self::showing(child, slave, pair.master, size)
     }
 
-    /// Starts a program where this one is, on a terminal of so many columns and rows.
+    /// Starts a program in the current namespace, on a terminal of this size.
     pub(crate) fn run(command: CommandBuilder, columns: u16, rows: u16) -> Self {
         let (pair, size) = open(columns, rows);
         let child = pair.slave.spawn_command(command).expect("it starts");
         Self::showing(child, pair.slave, pair.master, size)
     }
 
-    /// Starts a program on a terminal that does not tell its size.
-    pub(crate) fn run_untold(command: CommandBuilder) -> Self {
+    /// Starts a program on a terminal whose size is 0 by 0, as on a serial line.
+    pub(crate) fn run_without_size(command: CommandBuilder) -> Self {
         let (pair, _) = open(0, 0);
         let child = pair.slave.spawn_command(command).expect("it starts");
         Self::showing(
@@ -116,7 +116,7 @@ impl Terminal {
         }
     }
 
-    /// Gives the terminal another size, which its program is told.
+    /// Changes the size of the terminal, which sends SIGWINCH.
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let master = self.master.as_deref().expect("not hung up");
         let size = [rows, columns].map(|size| NonZeroU16::new(size).expect("it has cells"));
@@ -125,7 +125,7 @@ impl Terminal {
         master.resize(PtySize { rows, cols: columns, ..PtySize::default() }).expect("it is open");
     }
 
-    /// Everything that was written to the terminal so far.
+    /// All bytes that were written to the terminal so far.
     pub(crate) fn written(&self) -> Vec<u8> {
         self.display.lock().written.clone()
     }
@@ -151,7 +151,7 @@ impl Terminal {
         kill(self.process(), signal).expect("it is not reaped");
     }
 
-    /// Waits until the screen is as wanted.
+    /// Waits until the screen satisfies `wanted`.
     pub(crate) fn wait_screen(&self, what: &str, patience: Duration, wanted: impl Fn(&Screen) -> bool) {
         let missing = |shown: &mut Shown| !wanted(shown.parser.screen());
         let waited = self.display.drawn.wait_timeout_while(self.display.lock(), patience, missing);
@@ -166,7 +166,7 @@ impl Terminal {
         );
     }
 
-    /// Closes the terminal, as a dropped connection does: every descriptor of its side.
+    /// Closes every descriptor of the master side, as a dropped connection does.
     pub(crate) fn hang_up(&mut self) {
         self.display.closed.store(true, Ordering::Relaxed);
         if let Some(reader) = self.reader.take() {
@@ -177,7 +177,7 @@ impl Terminal {
         self.master = None;
     }
 
-    /// Waits for the end of tcptop.
+    /// Waits for tcptop to end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
@@ -203,7 +203,7 @@ impl Display {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows what comes, until the terminal is closed.
+    /// Interprets the output until the terminal is closed.
     fn draw(&self, watched: &impl AsFd, mut source: impl Read) {
         let mut bytes = [0; 4096];
         while !self.closed.load(Ordering::Relaxed) {

@@ -66,8 +66,8 @@ impl Seen {
     pub(crate) fn timeless(mut self) -> Self {
         for record in &mut self.records {
             record.time_ns = 0;
-            if record.arrival.hole_age_us() > 0 {
-                record.arrival = SegmentClass::retransmit(1);
+            if record.class.hole_age_us() > 0 {
+                record.class = SegmentClass::retransmit(1);
             }
         }
         self
@@ -259,7 +259,7 @@ impl Both {
         let here = self.host.run(hook, frame, now_ns);
         assert_eq!(there, here, "the kernel (left) is not the host (right): {}", place());
         let times_ns = now_ns..=monotonic_ns();
-        if let Err(difference) = self.host.agree(self.kernel.flows(), &times_ns) {
+        if let Err(difference) = self.host.agree(&self.kernel.flows(), &times_ns) {
             panic!("they remember what differs, {difference}: {}", place());
         }
         Some(there)
@@ -273,20 +273,20 @@ impl Both {
 
     /// How many flows they remember.
     pub(crate) fn count(&self) -> usize {
-        self.host.flows.count()
+        self.host.count()
     }
 
     /// Changes what they remember of the flow of this frame.
     pub(crate) fn edit(&mut self, hook: &Hook, frame: &[u8], edit: impl FnOnce(&mut FlowState)) {
         edit(self.look(hook, frame));
-        self.kernel.remember(&self.host.flows);
+        self.kernel.remember(&self.host.flows());
     }
 
     /// What they remember of the flow of this frame.
     pub(crate) fn look(&mut self, hook: &Hook, frame: &[u8]) -> &mut FlowState {
         let length = u32::try_from(frame.len()).expect("short");
         let segment = parse(frame, hook.link, length).expect("a segment");
-        self.host.flows.of(&segment, hook.interface).expect("a flow that they remember")
+        self.host.flow_mut(&segment, hook.interface).expect("a flow that they remember")
     }
 }
 

@@ -116,7 +116,7 @@ impl Full<'_> {
             payload_len: 0,
             timestamps: Timestamps::default(),
             segments: 0,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes,
         }
     }
@@ -266,7 +266,7 @@ fn a_forgotten_flow_is_learned_again() {
         let learned = full.learned(10, [volume(1, 5, 0), NONE]);
         full.expect_records(2, open.data(21, 10), &[learned]);
         let seen = full.run(2, open.data(21, 10));
-        assert!(seen.records[0].arrival.is_retransmit(), "what is sent again from then on is known");
+        assert!(seen.records[0].class.is_retransmit(), "what is sent again from then on is known");
     });
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Told {
     pub(crate) spec: Spec,
     pub(crate) timestamps: Timestamps,
     /// The age of a hole is 1 where there must be one, whatever it is.
-    pub(crate) arrival: SegmentClass,
+    pub(crate) class: SegmentClass,
     pub(crate) volumes: [Volume; 2],
 }
 
@@ -92,17 +92,17 @@ impl Step {
 
     /// Sent again, and passed before.
     pub(crate) fn again(spec: &Spec, kind: Kind) -> Self {
-        Self::told(spec, kind).arrives(SegmentClass::retransmit(0))
+        Self::told(spec, kind).classed(SegmentClass::retransmit(0))
     }
 
     /// Sent again, into a hole that was there for too long.
     pub(crate) fn filling(spec: &Spec, kind: Kind) -> Self {
-        Self::told(spec, kind).arrives(SegmentClass::retransmit(1))
+        Self::told(spec, kind).classed(SegmentClass::retransmit(1))
     }
 
-    fn arrives(mut self, arrival: SegmentClass) -> Self {
+    fn classed(mut self, class: SegmentClass) -> Self {
         if let Want::Told(told) = &mut self.want {
-            told.arrival = arrival;
+            told.class = class;
         }
         self
     }
@@ -171,7 +171,7 @@ impl Spec {
 
     fn want(&self, kind: Kind, timestamps: Timestamps) -> Want {
         let volumes = [Volume::default(); 2];
-        Want::Told(Told { kind, spec: self.clone(), timestamps, arrival: SegmentClass::NEW, volumes })
+        Want::Told(Told { kind, spec: self.clone(), timestamps, class: SegmentClass::NEW, volumes })
     }
 
     /// The address of a host, as a record has it.

@@ -2,12 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use probe_common::buckets::{self, Bucket};
-use probe_common::key::{FlowKey4, FlowKey6, Key};
-use probe_common::{
-    Clock, Counter, Family, FlowState, FlowStates, Hook, RawRecord, Record, Segment, Size, Told, Tools,
-    process,
-};
+use probe_common::buckets::{Bucket, WAYS};
+use probe_common::key::{FlowKey4, FlowKey6};
+use probe_common::{Clock, FlowState, Hook, RawRecord, Segment, Size};
+use probe_host::{HostProbe, Packet};
 
 use crate::bench::{Frame, Seen};
 
@@ -28,20 +26,6 @@ impl Flows {
     pub(crate) fn none(buckets: u32) -> Self {
         let buckets = buckets as usize;
         Self { v4: vec![Bucket::EMPTY; buckets], v6: vec![Bucket::EMPTY; buckets] }
-    }
-
-    /// The state of the flow of a segment at an interface.
-    pub(crate) fn of(&mut self, segment: &Segment, interface: u32) -> Option<&mut FlowState> {
-        match segment.family {
-            Family::V4 => find(&mut self.v4, &FlowKey4::of(segment, interface).0),
-            Family::V6 => find(&mut self.v6, &FlowKey6::of(segment, interface).0),
-        }
-    }
-
-    /// How many flows are remembered.
-    pub(crate) fn count(&self) -> usize {
-        let v4 = self.v4.iter().map(|bucket| bucket.iter().count()).sum::<usize>();
-        v4 + self.v6.iter().map(|bucket| bucket.iter().count()).sum::<usize>()
     }
 
     /// What tells these from what `kernel` remembers, if anything does: times of this frame may be any that passed
@@ -65,42 +49,6 @@ impl Flows {
     }
 }
 
-/// The two buckets that a flow may be in, or the one.
-fn places<K>(buckets: &mut [Bucket<K>], hash: u64) -> (&mut Bucket<K>, Option<&mut Bucket<K>>) {
-    let count = u32::try_from(buckets.len()).expect("few");
-    let [first, second] = buckets::buckets_of(hash, count).map(|number| number as usize);
-    if first == second {
-        return (&mut buckets[first], None);
-    }
-    let [first, second] = buckets.get_disjoint_mut([first, second]).expect("two numbers below their count");
-    (first, Some(second))
-}
-
-fn find<'a, K: Key>(buckets: &'a mut [Bucket<K>], key: &K) -> Option<&'a mut FlowState> {
-    let hash = key.hash(SEED);
-    let (first, second) = places(buckets, hash);
-    buckets::find(first, || second, key, hash)
-}
-
-fn find_or_claim<'a, K: Key>(
-    buckets: &'a mut [Bucket<K>],
-    key: &K,
-    evicted: &mut Option<RawRecord>,
-    now_ns: u64,
-) -> &'a mut FlowState {
-    let hash = key.hash(SEED);
-    let (first, second) = places(buckets, hash);
-    buckets::find_or_claim(
-        first,
-        || second,
-        key,
-        hash,
-        |missed, state| {
-            *evicted = Some(RawRecord::evicted(now_ns, &missed.ends(), state));
-        },
-    )
-}
-
 /// A bucket as the kernel has it: nothing but integers.
 fn words<K>(bucket: &Bucket<K>) -> &[u32] {
     // SAFETY: keys and states are integers without padding, which their own assertions prove, aligned for more.
@@ -115,40 +63,50 @@ fn micros(time_ns: u64) -> u32 {
 
 /// The same code on the same bytes, in the same memory.
 pub(crate) struct Host {
-    pub(crate) flows: Flows,
+    probe: HostProbe,
     epoch: u32,
 }
 
 impl Host {
+    /// With so many buckets for each address family. Every packet takes the long way: in the kernel, the usual ones do
+    /// not, and the results must be the same.
     pub(crate) fn new(buckets: u32) -> Self {
-        Self { flows: Flows::none(buckets), epoch: 1 }
+        Self { probe: empty(buckets), epoch: 1 }
     }
 
     /// Forgets all flows.
     pub(crate) fn forget(&mut self) {
-        self.flows = Flows::none(u32::try_from(self.flows.v4.len()).expect("few"));
+        self.probe = empty(u32::try_from(self.flows().v4.len()).expect("few"));
+    }
+
+    /// All flow states.
+    pub(crate) fn flows(&self) -> Flows {
+        let (v4, v6) = self.probe.buckets();
+        Flows { v4, v6 }
+    }
+
+    /// How many flows are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.probe.flows().count()
+    }
+
+    /// The state of the flow of a segment at an interface.
+    pub(crate) fn flow_mut(&mut self, segment: &Segment, interface: u32) -> Option<&mut FlowState> {
+        self.probe.flow_mut(segment, interface)
     }
 
     /// Shows it a frame, at this time.
     pub(crate) fn run(&mut self, hook: &Hook, frame: &Frame<'_>, now_ns: u64) -> Seen {
-        let length = u32::try_from(frame.bytes.len()).expect("short");
-        let size = Size { bytes: length, segments: frame.segments };
-        let (mut told, mut evicted) = (Told::default(), None);
-        let mut states = States { flows: &mut self.flows, evicted: &mut evicted };
-        let clock = Stopped { now_ns };
-        let mut tools = Tools { states: &mut states, clock: &clock, records: &mut told };
-        let mut seen = Seen::default();
-        if let Err(unparsed) = process(frame.bytes, size, hook, &mut tools) {
-            seen.count(Counter::Unparsed(unparsed));
-        }
-        if let Some(record) = evicted {
-            seen.count(Counter::Evicted);
-            seen.tell(record.typed().expect("our own"));
-        }
-        if let Some(record) = told.0 {
-            seen.tell(record);
-        }
-        seen
+        let packet = Packet::whole(frame.bytes, *hook);
+        let packet = Packet { size: Size { segments: frame.segments, ..packet.size }, ..packet };
+        let before = *self.probe.counters();
+        let mut records = Vec::new();
+        self.probe.process(&packet, &Stopped { now_ns }, |bytes| {
+            records.push(RawRecord::decode(bytes).expect("our own"));
+        });
+        let mut counted = *self.probe.counters();
+        counted.0.iter_mut().zip(before.0).for_each(|(now, before)| *now -= before);
+        Seen { records, counted }
     }
 
     /// Takes over what the kernel remembers once a frame has passed, so that what comes next is decided by the very
@@ -156,11 +114,16 @@ impl Host {
     ///
     /// # Errors
     /// When it is something else.
-    pub(crate) fn agree(&mut self, kernel: Flows, times_ns: &RangeInclusive<u64>) -> Result<(), String> {
-        self.epoch = self.flows.differs(&kernel, times_ns, self.epoch)?;
-        self.flows = kernel;
+    pub(crate) fn agree(&mut self, kernel: &Flows, times_ns: &RangeInclusive<u64>) -> Result<(), String> {
+        self.epoch = self.flows().differs(kernel, times_ns, self.epoch)?;
+        self.probe.set_buckets(&kernel.v4, &kernel.v6);
         Ok(())
     }
+}
+
+fn empty(buckets: u32) -> HostProbe {
+    let flows = buckets * u32::try_from(WAYS / 2).expect("a few");
+    HostProbe::with_seed(flows, SEED).without_fast_path()
 }
 
 /// A clock that stands still while a frame passes.
@@ -175,37 +138,5 @@ impl Clock for Stopped {
 
     fn epoch(&self) -> u32 {
         EPOCH
-    }
-}
-
-struct States<'a> {
-    flows: &'a mut Flows,
-    evicted: &'a mut Option<RawRecord>,
-}
-
-impl Seen {
-    fn tell(&mut self, record: Record) {
-        self.count(Counter::Submitted(record.kind));
-        self.records.push(record);
-    }
-}
-
-impl FlowStates<FlowKey4> for States<'_> {
-    fn find(&mut self, key: &FlowKey4) -> Option<&mut FlowState> {
-        find(&mut self.flows.v4, key)
-    }
-
-    fn find_or_claim(&mut self, key: &FlowKey4, now_ns: u64) -> Option<&mut FlowState> {
-        Some(find_or_claim(&mut self.flows.v4, key, self.evicted, now_ns))
-    }
-}
-
-impl FlowStates<FlowKey6> for States<'_> {
-    fn find(&mut self, key: &FlowKey6) -> Option<&mut FlowState> {
-        find(&mut self.flows.v6, key)
-    }
-
-    fn find_or_claim(&mut self, key: &FlowKey6, now_ns: u64) -> Option<&mut FlowState> {
-        Some(find_or_claim(&mut self.flows.v6, key, self.evicted, now_ns))
     }
 }

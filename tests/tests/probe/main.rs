@@ -88,7 +88,7 @@ fn record(told: &Told, hook: &Hook) -> Record {
         payload_len: u32::try_from(spec.payload).expect("short"),
         timestamps: told.timestamps,
         segments: spec.segments,
-        arrival: told.arrival,
+        class: told.class,
         volumes: told.volumes,
     }
 }

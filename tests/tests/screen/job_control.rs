@@ -10,7 +10,7 @@ use portable_pty::CommandBuilder;
 use crate::terminal::Terminal;
 use crate::{PATIENCE, is_read, replay, shown};
 
-/// A shell with job control on a terminal, and tcptop in front of it.
+/// A shell with job control on a terminal, and tcptop in its foreground.
 fn shell() -> Terminal {
     let tcptop = replay(&[]);
     let words: Vec<_> = tcptop.get_argv().iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -52,9 +52,9 @@ fn go_on(terminal: &mut Terminal) {
 }
 
 #[test]
-fn the_shell_gets_its_terminal_and_gives_it_back() {
+fn the_shell_gets_the_terminal_and_returns_it() {
     let mut terminal = shell();
-    // By the key, and by the signal; the third one cannot be listened to.
+    // By the key, by SIGTSTP, and by SIGSTOP, which cannot be handled.
     terminal.keys("\u{1a}");
     assert_stopped(&terminal);
     go_on(&mut terminal);
@@ -71,7 +71,7 @@ fn the_shell_gets_its_terminal_and_gives_it_back() {
     });
 }
 
-/// Where there is no shell to go on from, Ctrl-Z must not leave a terminal that is dead.
+/// Without a shell that could resume tcptop, Ctrl-Z must not leave a dead terminal.
 #[test]
 fn without_a_shell_nothing_stops() {
     let mut terminal = shown(replay(&[]));

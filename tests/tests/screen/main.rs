@@ -1,5 +1,5 @@
-//! The screen on a real pseudo-terminal, and on terminals that can do little. It shows a capture: no rights are
-//! needed, and once that is read nothing changes by itself.
+//! The screen on real pseudo-terminals of different capabilities. It shows a capture, which needs no privileges, and
+//! nothing changes any more when the capture is read.
 
 mod job_control;
 #[path = "../leaving/terminal.rs"]
@@ -12,11 +12,11 @@ use vt100::Screen;
 
 use crate::terminal::{Terminal, tcptop};
 
-/// Far beyond what anything here takes; a test that waits this long fails.
+/// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CAPTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../screenshots/capture.pcap.gz");
 
-/// tcptop that shows the capture.
+/// tcptop that replays the capture.
 fn replay(arguments: &[&str]) -> CommandBuilder {
     let mut command = tcptop();
     command.args(["replay", CAPTURE, "--local", "10.20.0.5", "--local", "2001:db8:20::5"]);
@@ -25,7 +25,7 @@ fn replay(arguments: &[&str]) -> CommandBuilder {
     command
 }
 
-/// It is shown whole: nothing of the last packet's time is missing.
+/// Whether the screen shows the whole capture, up to the time of its last packet.
 fn is_read(screen: &Screen) -> bool {
     let shown = screen.contents();
     screen.alternate_screen() && shown.contains("14:02:3") && shown.contains("10.20.9.7:443")
@@ -42,14 +42,14 @@ fn contains(terminal: &Terminal, what: &str) -> bool {
     written.windows(what.len()).any(|bytes| bytes == what.as_bytes())
 }
 
-/// Ends tcptop by a key, which it must still hear.
+/// Ends tcptop with a key, which it must still receive.
 fn quit(mut terminal: Terminal) {
     terminal.keys("q");
     assert!(terminal.wait().success());
 }
 
 #[test]
-fn a_storm_of_sizes_is_survived() {
+fn many_resizes() {
     let mut terminal = shown(replay(&[]));
     let mut random = 1_u32;
     let mut size = |most: u32| {
@@ -83,17 +83,17 @@ fn the_smallest_terminal_starts_and_ends() {
     quit(terminal);
 }
 
-/// A serial console does not tell its size: 0 columns of 0 rows.
+/// The size of a serial console is 0 columns by 0 rows.
 #[test]
 fn a_terminal_without_a_size_gets_the_usual_one() {
-    let terminal = Terminal::run_untold(replay(&[]));
+    let terminal = Terminal::run_without_size(replay(&[]));
     terminal.wait_screen("the end of the capture", PATIENCE, is_read);
     quit(terminal);
 }
 
-/// Some terminals never answer: nothing may be asked.
+/// Some terminals never answer, so no query may be sent.
 #[test]
-fn nothing_is_asked_of_the_terminal() {
+fn no_query_is_sent_to_the_terminal() {
     let mut terminal = shown(replay(&[]));
     terminal.keys("\u{c}");
     terminal.resize(100, 30);
@@ -108,9 +108,9 @@ fn nothing_is_asked_of_the_terminal() {
     quit(terminal);
 }
 
-/// What a terminal gets that is not known to understand UTF-8: without it, or one with a font of few characters.
+/// Without a UTF-8 locale, and on the Linux console, only ASCII is written.
 #[test]
-fn ascii_alone_where_nothing_else_is_understood() {
+fn only_ascii_without_utf_8() {
     let settings: [(&[&str], &str, &str); 3] =
         [(&[], "LC_ALL", "C"), (&[], "TERM", "linux"), (&["--ascii"], "TERM", "xterm")];
     for (arguments, name, value) in settings {
@@ -127,14 +127,14 @@ fn ascii_alone_where_nothing_else_is_understood() {
 }
 
 #[test]
-fn colours_where_they_are_wanted() {
-    // The colours of the palette, as crossterm writes them.
+fn colours_on_request() {
+    // Palette colours, as crossterm writes them.
     let has_colours = |arguments: &[&str], no_color: &str| {
         let mut command = replay(arguments);
         command.env("NO_COLOR", no_color);
         let terminal = shown(command);
         let has = contains(&terminal, "\u{1b}[38;5;");
-        assert!(!contains(&terminal, "\u{1b}[48;5;"), "nothing is painted behind text");
+        assert!(!contains(&terminal, "\u{1b}[48;5;"), "no background is painted");
         quit(terminal);
         has
     };
@@ -152,7 +152,7 @@ fn a_dumb_terminal_gets_lines() {
     assert!(!terminal.written().contains(&0x1b));
 }
 
-/// Without a terminal of its own a process gets no SIGHUP when the connection drops: it has to see it by itself.
+/// A process without a controlling terminal gets no SIGHUP when the connection drops, and has to detect it.
 #[test]
 fn a_dropped_connection_is_seen_without_a_signal() {
     let tcptop = replay(&[]);
@@ -178,13 +178,13 @@ fn a_row_is_copied_by_the_terminal() {
 }
 
 #[test]
-fn the_mouse_is_the_terminals_unless_it_is_asked_for() {
+fn the_mouse_is_captured_only_on_request() {
     let terminal = shown(replay(&[]));
     assert!(!contains(&terminal, "\u{1b}[?1000h"));
     quit(terminal);
     let mut terminal = shown(replay(&["--mouse"]));
     assert!(contains(&terminal, "\u{1b}[?1000h"));
-    // Three rows down by one turn of the wheel, as SGR tells it.
+    // One step of the wheel moves three rows down (SGR mouse mode).
     terminal.keys("\u{1b}[<65;10;10M");
     terminal.wait_screen("the fourth row", PATIENCE, |screen| {
         screen.rows(0, 80).nth(6).is_some_and(|line| line.contains('▸'))
@@ -193,7 +193,7 @@ fn the_mouse_is_the_terminals_unless_it_is_asked_for() {
 }
 
 #[test]
-fn the_last_screen_stays_if_that_is_wanted() {
+fn the_last_screen_stays_on_request() {
     let mut terminal = shown(replay(&[]));
     terminal.keys("Q");
     assert!(terminal.wait().success());
@@ -206,7 +206,7 @@ fn the_last_screen_stays_if_that_is_wanted() {
 }
 
 #[test]
-fn names_that_do_not_come_hold_nothing_up() {
+fn a_slow_resolver_delays_nothing() {
     let mut terminal = shown(replay(&[]));
     terminal.keys("nj");
     terminal.wait_screen("the second row", PATIENCE, |screen| {

@@ -67,6 +67,10 @@ impl Scratch {
 
     /// The figures and the bars of what was added, which is forgotten.
     pub(super) fn take_shape(&mut self) -> (Option<Percentiles>, Vec<Bar>) {
+        if self.many.is_empty() && self.few.len() <= SORTED {
+            let bars = bars_of(self.few.iter().map(|&sample| (self.many.told_ns(sample), 1)));
+            return (self.take_few(), bars);
+        }
         self.take_all(|all| (Percentiles::of(all), bars(all)))
     }
 
@@ -109,8 +113,13 @@ const BARS: usize = STEPS / 2;
 /// The bars from the first to the last that has samples.
 #[must_use]
 pub fn bars(latencies: &Latencies) -> Vec<Bar> {
+    bars_of(latencies.buckets())
+}
+
+/// The bars of latencies in nanoseconds, each with how often it was.
+fn bars_of(latencies: impl Iterator<Item = (u64, u64)>) -> Vec<Bar> {
     let mut counts = [0_u64; BARS];
-    for (latency_ns, count) in latencies.buckets() {
+    for (latency_ns, count) in latencies {
         counts[usize::from(step(latency_ns)) / 2] += count;
     }
     let Some(first) = counts.iter().position(|&count| count > 0) else { return Vec::new() };

@@ -4,14 +4,14 @@ use probe_common::counter::Counter;
 use probe_common::{Kind, Unparsed};
 
 use super::RunCounters;
-use crate::table::FlowTable;
+use crate::table::{FlowTable, Stats};
 
 /// Counts of everything that is missing from the figures, since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses(Vec<(&'static str, u64)>);
 
 impl Losses {
-    pub(super) fn of(table: &FlowTable, run_counters: &RunCounters) -> Self {
+    pub(crate) fn of(table: &FlowTable, stats: &Stats, run_counters: &RunCounters) -> Self {
         let own = table.losses();
         let records = Kind::ALL.map(|kind| (kind.name(), run_counters.lost(kind)));
         let packets =
@@ -21,7 +21,7 @@ impl Losses {
             ("undecodable", run_counters.undecodable),
             ("unreadable", run_counters.unreadable),
             ("evicted_flows", own.evicted_flows),
-            ("forgotten_peers", table.stats().forgotten_peers()),
+            ("forgotten_peers", stats.forgotten_peers()),
             ("unwritten", run_counters.unwritten),
         ];
         Self(records.into_iter().chain(packets).chain(rest).collect())
@@ -30,7 +30,13 @@ impl Losses {
     /// What was lost since these were counted.
     pub(super) fn since(&self, before: &Self) -> Self {
         let counts = before.0.iter().map(|(_, count)| *count).chain(core::iter::repeat(0));
-        Self(self.0.iter().zip(counts).map(|((kind, count), before)| (*kind, count - before)).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(counts)
+                .map(|((kind, count), before)| (*kind, count.saturating_sub(before)))
+                .collect(),
+        )
     }
 
     /// Every kind of loss with its count, 0 included, in a fixed order.

@@ -16,24 +16,24 @@ pub mod query;
 mod rank;
 pub mod rows;
 pub mod selection;
-pub mod snapshotter;
+mod snapshotter;
 pub mod timeline;
 
 use probe_common::Kind;
 use probe_common::counter::{Counter, Counters};
 
-use crate::table::{FlowName, FlowReport, FlowTable, Thresholds};
+use crate::table::{FlowName, FlowReport, Thresholds};
 
 pub use figures::{Figures, Outcomes};
 pub use group::{Group, RowKey};
 pub use latency::{Bar, Percentiles};
 pub use log_entry::{LogEntry, LogPage, What};
 pub use losses::Losses;
-pub use peer_cache::verdict;
+pub(crate) use peer_cache::verdict;
 pub use query::{Filter, FilterError, FlowOrder, Query, RowOrder, Sort};
 pub use rows::Row;
 pub use selection::Selection;
-pub use snapshotter::Snapshotter;
+pub(crate) use snapshotter::Snapshotter;
 pub use timeline::{Moment, Timeline};
 
 /// The time that the rows of peers speak of.
@@ -166,19 +166,6 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// What is missing from all of the above.
     pub losses: Losses,
-}
-
-impl Snapshot {
-    /// Takes one snapshot without any before it. Whoever takes many has a [`Snapshotter`].
-    #[must_use]
-    pub fn take(
-        table: &FlowTable,
-        run_counters: &RunCounters,
-        request: &SnapshotRequest,
-        now_ns: u64,
-    ) -> Self {
-        Snapshotter::default().take(table, run_counters, request, now_ns)
-    }
 }
 
 impl RunCounters {

@@ -61,7 +61,7 @@ pub(super) struct Look<'a> {
 
 /// What is wrong with a peer within the window that ends at `now_ns`, whatever was before.
 #[must_use]
-pub fn verdict(stats: &Stats, peer: &PeerKey, now_ns: u64) -> Option<Verdict> {
+pub(crate) fn verdict(stats: &Stats, peer: &PeerKey, now_ns: u64) -> Option<Verdict> {
     let peer = stats.peer(peer)?;
     let period = Period { span: Span::Window, slot_ns: stats.slot_ns(), now_ns };
     let figures = period.figures(&peer.tally, &mut Scratch::default());

@@ -7,16 +7,16 @@ use super::group_cache::Groups;
 use super::latency::Scratch;
 use super::peer_cache::{Look, Peers};
 use super::rows::{Row, Rows};
-use super::selection::{Chosen, Selection, View};
+use super::selection::{self, Chosen, Selection};
 use super::timeline::Timeline;
 use super::{Bar, Figures, Flows, Group, Losses, RowKey, RunCounters, Snapshot, SnapshotRequest, Span};
 use crate::table::peer::Peer;
 use crate::table::stats::Stats;
-use crate::table::{Event, FlowTable, PeerKey};
+use crate::table::{Event, FlowTable, PeerKey, View};
 
 /// Takes one [`Snapshot`] after the other.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshotter {
+pub(crate) struct Snapshotter {
     peers: Peers,
     groups: Groups,
     chosen: Chosen,
@@ -24,57 +24,34 @@ pub struct Snapshotter {
     event_log: EventLog,
     scratch: Scratch,
     span: Option<Span>,
-    /// What was counted before everything was to be counted anew.
-    before: Before,
-}
-
-/// What had been counted when it began anew.
-#[derive(Clone, Debug, Default)]
-struct Before {
-    counted_ns: Option<u64>,
-    records: u64,
-    told: u64,
-    unmatched: u64,
-    losses: Losses,
 }
 
 impl Snapshotter {
     /// Takes note of what was decided: every event of the table, once, before the next snapshot.
-    pub fn note(&mut self, events: &[Event]) {
+    pub(crate) fn note(&mut self, events: &[Event]) {
         events.iter().for_each(|event| self.event_log.note(event));
     }
 
-    /// Everything is counted anew from now on. The table's own counts are begun anew beside this.
-    pub fn reset(&mut self, table: &FlowTable, run_counters: &RunCounters, now_ns: u64) {
-        self.before = Before {
-            counted_ns: Some(now_ns),
-            records: run_counters.records,
-            told: table.told(),
-            unmatched: table.losses().unmatched,
-            losses: Losses::of(table, run_counters),
-        };
-    }
-
     /// Takes a snapshot.
-    #[must_use]
-    pub fn take(
+    pub(crate) fn take(
         &mut self,
         table: &FlowTable,
+        view: &View,
         run_counters: &RunCounters,
         request: &SnapshotRequest,
         now_ns: u64,
     ) -> Snapshot {
-        let stats = table.stats();
+        let View { stats, baseline, .. } = view;
         let period = Period { span: request.span, slot_ns: stats.slot_ns(), now_ns };
         let look = Look { stats, query: &request.query, period };
-        let counted_ns = self.before.counted_ns.unwrap_or(run_counters.started_ns);
+        let counted_ns = baseline.counted_ns.unwrap_or(run_counters.started_ns);
         let window_ns = stats.covered_ns(run_counters.started_ns, now_ns);
         let span_ns = match request.span {
             Span::Window => window_ns,
             Span::SinceStart => now_ns.saturating_sub(counted_ns).max(1),
         };
         let rows = self.rows(&look, request, span_ns);
-        let losses = Losses::of(table, run_counters);
+        let losses = Losses::of(table, stats, run_counters);
         self.event_log.changed(&self.peers.changes, now_ns);
         self.event_log.lost(&losses, now_ns);
         let selection = self.selection(table, &look, &rows, request, run_counters.started_ns, span_ns);
@@ -106,10 +83,10 @@ impl Snapshotter {
             flows: flows(&mut self.flow_scan, table, request, &verdict, now_ns),
             flow: request.flow.as_ref().and_then(|name| table.flow(name, now_ns)),
             log: (request.log > 0).then(|| self.event_log.log(filter, &verdict, request.log)),
-            records: run_counters.records - self.before.records,
-            told: table.told() - self.before.told,
-            unmatched: table.losses().unmatched - self.before.unmatched,
-            losses: losses.since(&self.before.losses),
+            records: run_counters.records - baseline.records,
+            told: table.told() - baseline.reported,
+            unmatched: table.losses().unmatched - baseline.unmatched,
+            losses: losses.since(&baseline.losses),
         }
     }
 
@@ -156,7 +133,7 @@ impl Snapshotter {
             }
         };
         let verdict = |peer: &PeerKey| self.peers.verdict(look.stats, peer);
-        let view = View { look, verdict: &verdict, started_ns };
+        let view = selection::View { look, verdict: &verdict, started_ns };
         Some(self.chosen.selection(row, &members, table, request, &view, &mut self.scratch))
     }
 

@@ -57,6 +57,12 @@ impl Alarms {
         }
     }
 
+    /// When the next alarm is due, or one that was taken back: no later than the next.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        let in_row = self.row.front().map(|&(due_ns, _)| due_ns);
+        in_row.into_iter().chain(self.others.peek().map(|&Reverse((due_ns, _))| due_ns)).min()
+    }
+
     /// The next slot whose alarm is due at `now_ns`, and when it was due; its alarm is off then.
     pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         loop {

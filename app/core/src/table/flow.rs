@@ -322,7 +322,7 @@ impl Flow {
     /// What there is to tell of a segment that was sent before.
     #[must_use]
     pub fn retransmit(&self, kind: RetransmitKind, record: &Record) -> RetransmitReport {
-        let hole_age_us = Some(record.arrival.hole_age_us()).filter(|&age_us| age_us > 0);
+        let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
         let hole_age_ns = hole_age_us.map(|age_us| u64::from(age_us) * 1_000);
         RetransmitReport {
             flow: self.report(record.time_ns),

@@ -186,7 +186,7 @@ mod tests {
             payload_len: 0,
             timestamps: Timestamps::default(),
             segments: 1,
-            arrival: SegmentClass::NEW,
+            class: SegmentClass::NEW,
             volumes: Default::default(),
         };
         let mut sent = Sent::new(&syn);

@@ -14,64 +14,48 @@ use super::table::{FlowTable, QUEUES};
 impl FlowTable {
     /// How many flows are known.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.flows.len()
     }
 
-    /// Is none known?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
-    }
-
-    /// What is known of each flow at `now_ns`, in no useful order.
-    pub fn flows(&self, now_ns: u64) -> impl Iterator<Item = FlowReport> {
-        self.flows.iter().map(move |(_, flow)| flow.report(now_ns))
-    }
-
-    /// What is known of each flow of `peer` at `now_ns`, the newest first.
-    pub fn flows_of(&self, peer: PeerKey, now_ns: u64) -> impl Iterator<Item = FlowReport> {
-        self.chain_of(peer).map(move |flow| flow.report(now_ns))
-    }
-
     /// The flows of `peer`, the newest first.
-    pub fn chain_of(&self, peer: PeerKey) -> impl Iterator<Item = &Flow> {
+    pub(crate) fn chain_of(&self, peer: PeerKey) -> impl Iterator<Item = &Flow> {
         let slots = self.chains.of(peer.fingerprint(), move |slot| self.is_of(slot, &peer));
         slots.filter_map(|slot| self.flows.get(slot))
     }
 
     /// How many flows `peer` has.
     #[must_use]
-    pub fn count_of(&self, peer: &PeerKey) -> usize {
+    pub(crate) fn count_of(&self, peer: &PeerKey) -> usize {
         self.chains.len_of(peer.fingerprint(), |slot| self.is_of(slot, peer))
     }
 
     /// How many slots there are for flows, used or not.
     #[must_use]
-    pub fn slots(&self) -> usize {
+    pub(crate) fn slots(&self) -> usize {
         self.flows.slots()
     }
 
     /// The flows in some of the slots.
-    pub fn in_slots(&self, slots: Range<usize>) -> impl Iterator<Item = &Flow> {
+    pub(crate) fn in_slots(&self, slots: Range<usize>) -> impl Iterator<Item = &Flow> {
         self.flows.range(slots)
     }
 
     /// Of the flows that are pending, of those that last and of those that have ended, so many that became so lately.
-    pub fn latest(&self, each: usize) -> impl Iterator<Item = &Flow> {
+    pub(crate) fn latest(&self, each: usize) -> impl Iterator<Item = &Flow> {
         let queues = (0..QUEUES).flat_map(move |queue| self.flows.newest(queue).take(each));
         queues.filter_map(|slot| self.flows.get(slot))
     }
 
     /// What is known of one flow at `now_ns`, while it is.
     #[must_use]
-    pub fn flow(&self, name: &FlowName, now_ns: u64) -> Option<FlowReport> {
+    pub(crate) fn flow(&self, name: &FlowName, now_ns: u64) -> Option<FlowReport> {
         Some(self.look_up(name)?.report(now_ns))
     }
 
     /// One flow, while it is known.
     #[must_use]
-    pub fn look_up(&self, name: &FlowName) -> Option<&Flow> {
+    pub(crate) fn look_up(&self, name: &FlowName) -> Option<&Flow> {
         self.flows.get(self.find(&name.tuple)?).filter(|flow| flow.id == name.id)
     }
 

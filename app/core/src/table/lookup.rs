@@ -13,7 +13,7 @@ impl FlowTable {
     ///
     /// With many flows, what is known of one is in no near cache, and to wait for these one after the other is most of
     /// the work: so the flows of some records are asked for first, and are on their way at the same time.
-    pub fn handle_all(&mut self, records: &[Record]) -> usize {
+    pub(crate) fn handle_all(&mut self, records: &[Record]) -> usize {
         let mut taken = 0;
         for together in records.chunks(TOGETHER) {
             let mut tuples = [None; TOGETHER];
@@ -30,11 +30,6 @@ impl FlowTable {
             }
         }
         taken
-    }
-
-    /// Takes one record.
-    pub fn handle(&mut self, record: &Record) {
-        self.handle_of(FlowTuple::of(record), record);
     }
 
     pub(super) fn find(&self, tuple: &FlowTuple) -> Option<u32> {

@@ -23,6 +23,7 @@ pub mod stats;
 pub mod table;
 pub mod units;
 pub mod verdict;
+mod views;
 mod volumes;
 pub mod window;
 
@@ -32,6 +33,8 @@ pub use outcome::{Outcome, Role};
 pub use peer::PeerKey;
 pub use report::{Event, FlowName, FlowReport, Party, RetransmitKind, RetransmitReport};
 pub use stats::Stats;
-pub use table::{FlowTable, Limits};
+pub(crate) use table::FlowTable;
+pub use table::Limits;
 pub use verdict::{Slow, Thresholds, Verdict};
+pub(crate) use views::View;
 pub use volumes::FlowVolumes;

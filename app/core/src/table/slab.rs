@@ -24,7 +24,7 @@ struct Queue {
 
 /// Values in numbered slots; each value stands in one of `QUEUES` first-in-first-out queues, so that the
 /// oldest of a class is found at once. All operations take constant time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slab<T, const QUEUES: usize> {
     values: Vec<Option<T>>,
     /// Apart from the values: whoever moves in a queue touches neighbours, whose values are of no request then.

@@ -24,7 +24,7 @@ pub struct StatsConfig {
 }
 
 /// Peers and totals.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stats {
     config: StatsConfig,
     peers: Slab<Peer, 2>,

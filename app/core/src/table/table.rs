@@ -1,7 +1,5 @@
 //! The flow table: records in, decided handshakes and figures out.
 
-use std::vec::Drain;
-
 use hashbrown::HashTable;
 use probe_common::{Kind, Record};
 
@@ -16,6 +14,8 @@ use super::peer::PeerEvent;
 use super::report::{Event, RetransmitKind};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
+use super::views::{Baseline, Views};
+use crate::snapshot::{Losses, RunCounters};
 
 /// Queues of the slab.
 pub(super) const FINISHED: usize = 0;
@@ -52,14 +52,15 @@ pub struct TableLosses {
 
 /// Every flow that is known, and the statistics over them.
 #[derive(Debug)]
-pub struct FlowTable {
+pub(crate) struct FlowTable {
     pub(super) flows: Slab<Flow, QUEUES>,
     pub(super) index: HashTable<u32>,
     /// Which flows each peer has.
     pub(super) chains: Chains,
     alarms: Alarms,
-    pub(super) stats: Stats,
-    pub(super) events: Vec<Event>,
+    pub(crate) views: Views,
+    /// What was decided and not discarded, in order.
+    pub(crate) events: Vec<Event>,
     pub(super) limit: usize,
     handshakes: Option<u64>,
     next_id: u64,
@@ -70,13 +71,13 @@ pub struct FlowTable {
 impl FlowTable {
     /// An empty table.
     #[must_use]
-    pub fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             flows: Slab::new(),
             index: HashTable::new(),
             chains: Chains::default(),
             alarms: Alarms::default(),
-            stats: Stats::new(limits.stats),
+            views: Views::new(Stats::new(limits.stats)),
             events: Vec::new(),
             limit: limits.flows.max(1),
             handshakes: limits.handshakes,
@@ -104,7 +105,7 @@ impl FlowTable {
     }
 
     /// Lets time pass: what was silent for too long is decided, what ended long ago is forgotten.
-    pub fn expire(&mut self, now_ns: u64) {
+    pub(crate) fn expire(&mut self, now_ns: u64) {
         while !self.is_done()
             && let Some((slot, due_ns)) = self.alarms.next(now_ns)
         {
@@ -120,7 +121,7 @@ impl FlowTable {
     }
 
     /// The run ends: handshakes that are open are told as they are.
-    pub fn finish(&mut self, now_ns: u64) {
+    pub(crate) fn finish(&mut self, now_ns: u64) {
         let open = self.flows.iter().filter(|(_, flow)| flow.is_open());
         let mut open: Vec<(u64, u32)> = open.map(|(slot, flow)| (flow.id, slot)).collect();
         open.sort_unstable();
@@ -129,48 +130,45 @@ impl FlowTable {
         }
     }
 
-    /// What was decided since it was taken last, in order.
-    #[must_use]
-    pub fn events(&self) -> &[Event] {
-        &self.events
-    }
-
-    /// Takes what was decided since the last time, in order. The room for it stays: there will be as much again.
-    pub fn take_events(&mut self) -> Drain<'_, Event> {
-        self.events.drain(..)
-    }
-
     /// How many handshakes' outcomes were told since the start.
     #[must_use]
-    pub const fn told(&self) -> u64 {
+    pub(crate) const fn told(&self) -> u64 {
         self.told
     }
 
     /// Were as many outcomes told as were asked for?
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.handshakes.is_some_and(|handshakes| self.told >= handshakes)
     }
 
-    /// The statistics.
-    #[must_use]
-    pub const fn stats(&self) -> &Stats {
-        &self.stats
+    /// When [`expire`](Self::expire) has something to do, or before.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        if self.is_done() {
+            return None;
+        }
+        let oldest = self.flows.oldest(FINISHED).and_then(|slot| self.flows.get(slot));
+        let forgotten_ns = oldest.map(|flow| flow.changed_ns.saturating_add(RETENTION_NS));
+        self.alarms.due_ns().into_iter().chain(forgotten_ns).min()
     }
 
-    /// Changes the length of the sliding window, in nanoseconds. It begins anew at `now_ns`.
-    pub fn set_window(&mut self, window_ns: u64, now_ns: u64) {
-        self.stats.set_window(window_ns, now_ns);
-    }
-
-    /// Begins to count anew at `now_ns`. Flows stay known.
-    pub fn reset(&mut self, now_ns: u64) {
-        self.stats.reset(now_ns);
+    /// Restarts the counts of a view at `now_ns`. Flows stay known.
+    pub(crate) fn reset(&mut self, view: usize, run: &RunCounters, now_ns: u64) {
+        let baseline = Baseline {
+            counted_ns: Some(now_ns),
+            records: run.records,
+            reported: self.told,
+            unmatched: self.losses.unmatched,
+            losses: Losses::of(self, &self.views.get(view).stats, run),
+        };
+        let view = self.views.get_mut(view);
+        view.baseline = baseline;
+        view.stats.reset(now_ns);
     }
 
     /// What was lost here.
     #[must_use]
-    pub const fn losses(&self) -> TableLosses {
+    pub(crate) const fn losses(&self) -> TableLosses {
         self.losses
     }
 
@@ -236,7 +234,7 @@ impl FlowTable {
             flow.complete_unseen(record);
             self.tell(slot, record.time_ns);
         }
-        if record.arrival.is_retransmit()
+        if record.class.is_retransmit()
             && let Some(flow) = self.flows.get(slot)
         {
             self.events.push(Event::Retransmit(flow.retransmit(RetransmitKind::Fin, record)));
@@ -250,7 +248,7 @@ impl FlowTable {
     fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &Record) {
         let now_ns = record.time_ns;
         let Some(flow) = self.flows.get(slot) else { return };
-        self.stats.count(flow.peer(), PeerEvent::Repeated, now_ns);
+        self.views.count(flow.peer(), PeerEvent::Repeated, now_ns);
         self.events.push(Event::Retransmit(flow.retransmit(kind, record)));
         self.wait(slot, now_ns, true);
         self.arm(slot);
@@ -276,7 +274,7 @@ impl FlowTable {
         self.index.insert_unique(hash, slot, |&slot| flows.get(slot).map_or(0, |flow| flow.tuple.hash()));
         self.chain(slot, peer);
         if opening {
-            self.stats.count(peer, PeerEvent::Opened, first_ns);
+            self.views.count(peer, PeerEvent::Opened, first_ns);
         }
         self.arm(slot);
         slot
@@ -337,11 +335,11 @@ impl FlowTable {
             Outcome::Pending | Outcome::Closed => None,
         };
         if let Some(event) = event {
-            self.stats.count(report.peer, event, now_ns);
+            self.views.count(report.peer, event, now_ns);
         }
         let up = report.outcome == Outcome::Established;
         if let Some(rtt_ns) = report.rtt().and_then(Leg::exact).filter(|_| up) {
-            self.stats.record(report.peer, rtt_ns, now_ns);
+            self.views.record(report.peer, rtt_ns, now_ns);
         }
         // After it was counted: what waited and what was given up is one row of trouble.
         self.wait(slot, now_ns, false);
@@ -360,7 +358,7 @@ impl FlowTable {
         let Some(flow) = self.flows.get_mut(slot) else { return };
         let waiting = waiting && flow.stage() == Some(Stage::Opening);
         if core::mem::replace(&mut flow.waiting, waiting) != waiting {
-            self.stats.wait(flow.peer(), waiting, now_ns);
+            self.views.wait(flow.peer(), waiting, now_ns);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What flows send, and send again: the table's part in it.
 
-use probe_common::key::{Ends, Key};
+use probe_common::key::Ends;
 use probe_common::{Direction, Endpoint, FlowState, Record, Side, Volume};
 
 use super::flow::Flow;
@@ -21,10 +21,10 @@ pub struct FlowVolumes {
 }
 
 impl FlowVolumes {
-    /// Those of the flow with this key.
+    /// Those of the flow with these ends.
     #[must_use]
-    pub fn of(key: &impl Key, state: &FlowState) -> Self {
-        Self { ends: key.ends(), volumes: state.volumes(Side::Low), learned: state.learned() }
+    pub fn of(ends: Ends, state: &FlowState) -> Self {
+        Self { ends, volumes: state.volumes(Side::Low), learned: state.learned() }
     }
 }
 
@@ -50,7 +50,7 @@ impl Flow {
 impl FlowTable {
     /// Takes what both ends of a flow have sent so far. A connection that was open before is known from now on, if
     /// there is room for it.
-    pub fn take_volumes(&mut self, flow: &FlowVolumes, now_ns: u64) {
+    pub(crate) fn take_volumes(&mut self, flow: &FlowVolumes, now_ns: u64) {
         let [low, high] = flow.ends.endpoints();
         let tuple = FlowTuple::new(flow.ends.interface, low, high);
         match (self.find(&tuple), flow.learned) {
@@ -126,7 +126,7 @@ impl FlowTable {
     fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, u64), now_ns: u64) {
         for (event, count) in [(PeerEvent::Sent, segments), (PeerEvent::Retransmitted, retransmits)] {
             if count > 0 {
-                self.stats.count_many(peer, event, count, now_ns);
+                self.views.count_many(peer, event, count, now_ns);
             }
         }
     }

@@ -1,0 +1,53 @@
+//! What the engine is told: one enum, so that a new kind of input is a new variant and no new door.
+
+use std::collections::BTreeMap;
+
+use probe_common::Record;
+use probe_common::counter::Counters;
+
+use crate::engine::ReaderId;
+use crate::table::FlowVolumes;
+
+/// One input of the [`Engine`](crate::Engine). All times are nanoseconds of one clock, the one that records carry.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// Records in the order in which the source emitted them. A longer slice is cheaper per record than a shorter one.
+    ///
+    /// Timers do not run with the records: records of two processors may overtake each other. Send [`Time`](Self::Time)
+    /// once every record up to a moment was handled.
+    Records(&'a [Record]),
+    /// What both ends of flows have sent so far, as the source's flow states have it.
+    Volumes {
+        /// Any number of flows.
+        flows: &'a [FlowVolumes],
+        /// When the states were read.
+        now_ns: u64,
+    },
+    /// The probe's counters since the start.
+    Counters(&'a Counters),
+    /// How many records could not be decoded since the start.
+    Undecodable(u64),
+    /// How many packets of a capture could not be read since the start.
+    Unreadable(u64),
+    /// How many lines a reader's output has dropped since the start, because whoever reads the output is too slow.
+    Unwritten {
+        /// Whose output it is.
+        reader: ReaderId,
+        /// Lines since the start.
+        lines: u64,
+    },
+    /// The names of all interfaces by index, whenever one comes or is renamed. Names of interfaces that are gone stay in it
+    /// while their flows may be asked for.
+    Interfaces(&'a BTreeMap<u32, String>),
+    /// Time has passed: every record up to `now_ns` was handled.
+    Time {
+        /// Now.
+        now_ns: u64,
+    },
+    /// The run ends: time passes, then open handshakes are reported as they are.
+    End {
+        /// Now.
+        now_ns: u64,
+    },
+}

@@ -1,0 +1,43 @@
+//! Where records go on the host: to the caller, and nothing is missed.
+
+use probe_common::counter::Counters;
+use probe_common::key::Key;
+use probe_common::{Counter, FlowState, Kind, ParsedPacket, RawRecord, RecordSink, SegmentClass};
+
+pub(crate) struct HostSink<'a, E> {
+    pub(crate) counters: &'a mut Counters,
+    pub(crate) emit: E,
+}
+
+impl<E: FnMut(&[u8])> HostSink<'_, E> {
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.counters.count(counter);
+    }
+
+    fn submit(&mut self, kind: Kind, record: &RawRecord) {
+        (self.emit)(record.as_bytes());
+        self.count(Counter::Submitted(kind));
+    }
+}
+
+impl<E: FnMut(&[u8])> RecordSink for HostSink<'_, E> {
+    fn emit_segment(
+        &mut self,
+        packet: &ParsedPacket,
+        kind: Kind,
+        time_ns: u64,
+        class: SegmentClass,
+        state: Option<&FlowState>,
+    ) {
+        let mut record = RawRecord::NOTHING;
+        record.set(packet, kind as u32, time_ns, class, state);
+        self.submit(kind, &record);
+    }
+
+    fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState) {
+        self.count(Counter::Evicted);
+        let mut record = RawRecord::NOTHING;
+        record.set_evicted(time_ns, &key.ends(), state);
+        self.submit(Kind::Evicted, &record);
+    }
+}

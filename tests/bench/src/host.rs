@@ -1,0 +1,150 @@
+//! `cargo xtask bench host`: what it costs a host to be watched, with tcpdump beside it.
+//!
+//! Two veth pairs, each between namespaces of its own, and real TCP over them, for an instant over the one that is
+//! watched, for an instant over the one that is not, and so on. What else this machine and its neighbours do slows both
+//! alike: it has been seen to take a third away, for seconds.
+
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::processor::allowed;
+use lab::{Cable, Place};
+
+use self::load::{Load, Run};
+use self::table::{Measured, Turn};
+use self::watcher::{Running, Told, Watcher};
+
+mod load;
+mod table;
+mod watcher;
+
+/// Real-time priorities: of the load, so that what else runs on this machine takes nothing from it, and of the
+/// watchers, which are not to wait for the load where there is one processor.
+const LOAD_PRIORITY: i32 = 1;
+const WATCHER_PRIORITY: i32 = 2;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// How long each is measured in a round, and the load without it beside it
+    #[arg(long, value_name = "S", default_value_t = 0.4, value_parser = seconds)]
+    seconds: f64,
+
+    /// Only measure: a ratio below its limit is no failure
+    #[arg(long)]
+    no_limits: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    lab::program::require(&["tcpdump"])?;
+    let bench = Bench::new(args)?;
+    let mut missed = Vec::new();
+    for load in Load::ALL {
+        let mut measured = Measured::default();
+        for round in 1..=args.rounds {
+            eprintln!("bench: {}, round {round} of {}", load.name(), args.rounds);
+            // Should it matter who is first, it is each in turn.
+            let mut order = Watcher::ALL;
+            order.rotate_left(usize::from(round % 2 == 0));
+            for watcher in order {
+                measured.add(watcher, bench.turn(load, watcher)?);
+            }
+        }
+        missed.extend(measured.print(load)?);
+    }
+    println!("\n{}", table::LEGEND);
+    if !missed.is_empty() && !args.no_limits {
+        bail!("{}", missed.join("; "));
+    }
+    Ok(())
+}
+
+/// What is the same in every turn.
+struct Bench {
+    tcptop: PathBuf,
+    time: Duration,
+    load: Place,
+    watcher: Place,
+    /// Have watchers a processor that is not the load's?
+    apart: bool,
+}
+
+impl Bench {
+    fn new(args: &Args) -> Result<Self> {
+        let processors = allowed().context("cannot tell on which processors this may run")?;
+        // The first one has most of the interrupts.
+        let (load, others) = processors.split_last().context("this runs on some processor")?;
+        let apart = !others.is_empty();
+        let watchers = if apart { others } else { &processors };
+        println!(
+            "load on processor {load}, watchers on {watchers:?}; rounds: {}, {} s each; offloads off",
+            args.rounds, args.seconds
+        );
+        let (mut load, mut watcher) = (Place::on(&[*load])?, Place::on(watchers)?);
+        let ahead = load.ahead(LOAD_PRIORITY);
+        match thread::scope(|scope| scope.spawn(|| ahead.take()).join()) {
+            Ok(Ok(())) => (load, watcher) = (ahead, watcher.ahead(WATCHER_PRIORITY)),
+            Ok(Err(error)) => {
+                eprintln!("bench: no real-time priority ({error}): what else runs here disturbs the figures");
+            }
+            Err(panic) => resume_unwind(panic),
+        }
+        let tcptop = lab::tcptop::binary()?;
+        Ok(Self { tcptop, time: Duration::from_secs_f64(args.seconds), load, watcher, apart })
+    }
+
+    /// On new pairs, so that nothing is left over from the turn before. What all interfaces of a host pay as soon as one
+    /// is watched is on both sides: a branch at the TCX hooks, and with tcpdump a time for every packet.
+    fn turn(&self, load: Load, watcher: Watcher) -> Result<Turn> {
+        let (bare, watched) = (Cable::new(false)?, Cable::new(false)?);
+        let running = Running::start(watcher, &watched.near, &self.tcptop, &self.watcher)?;
+        let [without, with] = load.run([&bare, &watched], &self.load, self.time)?;
+        let told = running.stop()?;
+        check(watcher, &with, &told).with_context(|| format!("{} did not watch", watcher.name()))?;
+        Ok(Turn::new(&without, &with, &told, self.apart))
+    }
+}
+
+/// A watcher that is not attached costs nothing. What it knows to be lost it need not have seen.
+fn check(watcher: Watcher, run: &Run, told: &Told) -> Result<()> {
+    let sees = |what: &str, seen: u64, all: u64| {
+        ensure!(seen + told.lost >= all, "it saw {seen} of {all} {what} and says that it lost {}", told.lost);
+        Ok(())
+    };
+    match watcher {
+        Watcher::Tcptop => {
+            sees("handshakes", told.established, run.connections)?;
+            // Before the congestion window is open, some writes go together in a segment.
+            sees("data segments", told.segments, run.writes / 10 * 9)
+        }
+        Watcher::Tcpdump => sees("packets", told.segments, run.units),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.05..=10.0).contains(seconds));
+    seconds.ok_or_else(|| "must be a number from 0.05 to 10".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_is_not_attached_is_found_out() {
+        let run = Run { units: 90, s: 1.0, all_units: 100, connections: 100, writes: 0 };
+        let told = Told { established: 98, segments: 90, lost: 2, own_ns: 0 };
+        assert!(check(Watcher::Tcptop, &run, &told).is_ok() && check(Watcher::Tcpdump, &run, &told).is_ok());
+        assert!(check(Watcher::Tcptop, &Run { writes: 200, ..run }, &told).is_err());
+        for watcher in Watcher::ALL {
+            let asleep = Told { established: 97, segments: 87, ..told };
+            assert!(check(watcher, &run, &asleep).is_err(), "{watcher:?}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What is measured on packets that are made for it.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Result, ensure};
+use lab::{bpf, capture};
+use probe_common::segment::mapped;
+use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+
+use super::programs::{PROGRAM, Programs, Step};
+
+/// How often a packet that leaves no record is shown in a row: some milliseconds.
+const REPEAT: u32 = 200_000;
+/// The same for one that does: fewer than the ring holds.
+const REPEAT_RECORDED: u32 = 20_000;
+/// The same for SYNs of new flows, which must all find room: in [`SMALL`] at once, else in all rounds together.
+const REPEAT_NEW: u32 = 500;
+/// Room for so many flows is some 380 KiB.
+pub(super) const SMALL: u32 = 1_024;
+const ETHERNET: u16 = 1;
+/// Where the protocol is in an IPv4 packet behind an Ethernet header, and UDP's number.
+const PROTOCOL: (usize, u8) = (14 + 9, 17);
+/// How far apart the numbers of two rounds are: farther than data comes in one.
+const FAR: u32 = 400_000_000;
+const PAYLOAD_LEN: u32 = 100;
+
+/// A kind of packet.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) limit_ns: Option<f64>,
+    packet: Packet,
+    flow: Flow,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packet {
+    NotTcp,
+    Ack,
+    /// Each behind the one before.
+    Data,
+    /// Each from another address. Flow states that were just written: in the processor's cache, as with all the others.
+    Syn,
+    /// The same with as many flow states as there are by default.
+    ColdSyn,
+    /// The same data again and again.
+    Retransmit,
+}
+
+#[derive(Clone, Copy)]
+struct Flow {
+    v6: bool,
+    timestamps: bool,
+    port: u16,
+    /// What the numbers of both ends begin with.
+    isn: u32,
+}
+
+impl Case {
+    pub(super) fn all() -> Vec<Self> {
+        let mut cases = Vec::new();
+        let mut case = |name, limit_ns, packet, v6, timestamps| {
+            let port = 40_000 + u16::try_from(cases.len()).unwrap_or_default();
+            cases.push(Self {
+                name,
+                limit_ns: Some(limit_ns),
+                packet,
+                flow: Flow { v6, timestamps, port, isn: 0 },
+            });
+        };
+        case("not TCP", 5.0, Packet::NotTcp, false, false);
+        case("pure ACK, IPv4", 20.0, Packet::Ack, false, false);
+        case("pure ACK, IPv4, timestamps", 20.0, Packet::Ack, false, true);
+        case("pure ACK, IPv6", 35.0, Packet::Ack, true, false);
+        case("pure ACK, IPv6, timestamps", 35.0, Packet::Ack, true, true);
+        case("data, IPv4", 20.0, Packet::Data, false, false);
+        case("data, IPv4, timestamps", 20.0, Packet::Data, false, true);
+        case("data, IPv6", 35.0, Packet::Data, true, false);
+        case("data, IPv6, timestamps", 35.0, Packet::Data, true, true);
+        case("retransmit", 120.0, Packet::Retransmit, false, true);
+        case("SYN of a new flow", 200.0, Packet::Syn, false, true);
+        let flow = Flow { v6: false, timestamps: true, port: 50_000, isn: 0 };
+        cases.push(Self {
+            name: "SYN of a new flow, in no cache",
+            limit_ns: None,
+            packet: Packet::ColdSyn,
+            flow,
+        });
+        cases
+    }
+
+    /// Nanoseconds a packet: the object's program, and the empty one.
+    /// `small` is without flows that have to be kept.
+    pub(super) fn measure(
+        &self,
+        programs: &mut Programs,
+        small: &mut Programs,
+        round: u32,
+    ) -> Result<(f64, f64)> {
+        // Each round is a connection of its own.
+        let flow = &Flow { isn: round.wrapping_mul(FAR), ..self.flow };
+        match self.packet {
+            Packet::NotTcp => {
+                let mut frame = flow_frame(flow, 0, TcpFlags::ACK, 0);
+                frame[PROTOCOL.0] = PROTOCOL.1;
+                compare(programs, &frame, Step::SAME, REPEAT, 0)
+            }
+            Packet::Ack => {
+                open(programs, flow)?;
+                compare(programs, &flow_frame(flow, 0, TcpFlags::ACK, 0), Step::SAME, REPEAT, 0)
+            }
+            Packet::Data => {
+                open(programs, flow)?;
+                let step = Step { offset: if flow.v6 { 14 + 40 + 4 } else { 14 + 20 + 4 }, by: PAYLOAD_LEN };
+                compare(programs, &flow_frame(flow, 0, TcpFlags::ACK, PAYLOAD_LEN), step, REPEAT, 0)
+            }
+            Packet::Syn => {
+                small.forget()?;
+                new_flows(small, flow, round)
+            }
+            Packet::ColdSyn => new_flows(programs, flow, round),
+            Packet::Retransmit => {
+                open(programs, flow)?;
+                let data = flow_frame(flow, 0, TcpFlags::ACK, PAYLOAD_LEN);
+                show(programs, &data)?;
+                compare(programs, &data, Step::SAME, REPEAT_RECORDED, REPEAT_RECORDED)
+            }
+        }
+    }
+}
+
+fn new_flows(programs: &mut Programs, flow: &Flow, round: u32) -> Result<(f64, f64)> {
+    let mut syn = record(flow, 0, TcpFlags::SYN, 0);
+    let [.., network] = round.to_be_bytes();
+    syn.source.address = mapped([11, network, 0, 0]);
+    let step = Step { offset: 14 + 12, by: 1 };
+    compare(programs, &capture::packet(&syn, ETHERNET), step, REPEAT_NEW, REPEAT_NEW)
+}
+
+/// A frame, shown so many times to both programs; as many records must come of it.
+fn compare(
+    programs: &mut Programs,
+    frame: &[u8],
+    step: Step,
+    repeat: u32,
+    records: u32,
+) -> Result<(f64, f64)> {
+    let pair = programs.stepping(step)?;
+    programs.drain();
+    let floor_ns = bpf::test_run(pair.empty.program.as_fd(), frame, repeat)?;
+    let ours_ns = bpf::test_run(pair.ours.program.as_fd(), frame, repeat)?;
+    let drained = programs.drain();
+    ensure!(drained == u64::from(records), "{drained} records came of what must give {records}");
+    Ok((f64::from(ours_ns), f64::from(floor_ns)))
+}
+
+/// Makes a flow known, from its SYN on.
+fn open(programs: &mut Programs, flow: &Flow) -> Result<()> {
+    show(programs, &flow_frame(flow, 0, TcpFlags::SYN, 0))?;
+    show(programs, &flow_frame(flow, 1, TcpFlags::SYN.with(TcpFlags::ACK), 0))?;
+    show(programs, &flow_frame(flow, 0, TcpFlags::ACK, 0))
+}
+
+fn show(programs: &mut Programs, frame: &[u8]) -> Result<()> {
+    let program = programs.descriptor(PROGRAM)?;
+    bpf::test_run(program.as_fd(), frame, 1)?;
+    Ok(())
+}
+
+fn flow_frame(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Vec<u8> {
+    capture::packet(&record(flow, from, flags, payload_len), ETHERNET)
+}
+
+/// A segment of the end `from` at the beginning of a flow.
+fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Record {
+    let address = |host| {
+        let v6 = [0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host];
+        if flow.v6 { v6 } else { mapped([10, 1, 0, host]) }
+    };
+    let ends =
+        [Endpoint { address: address(1), port: flow.port }, Endpoint { address: address(2), port: 443 }];
+    let behind_syn = u32::from(!flags.has(TcpFlags::SYN));
+    Record {
+        time_ns: 0,
+        interface: 1,
+        kind: Kind::Ack,
+        direction: Direction::Unknown,
+        source: ends[from],
+        destination: ends[1 - from],
+        seq: flow.isn.wrapping_add(behind_syn),
+        ack: if flags.has(TcpFlags::ACK) { flow.isn.wrapping_add(1) } else { 0 },
+        flags,
+        payload_len,
+        timestamps: Timestamps { value: 7, echo: 3, present: flow.timestamps },
+        segments: 1,
+        class: SegmentClass::NEW,
+        volumes: Default::default(),
+    }
+}

@@ -1,0 +1,257 @@
+//! `cargo xtask bench ring`: what becomes of records from the kernel, in a running tcptop: whether all arrive, how often
+//! it is woken for them, and how late they are when hardly any come.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use lab::processor::allowed;
+use lab::{Namespace, Place, Tcptop};
+
+use self::maker::Maker;
+use super::stats::{Spread, count};
+
+mod maker;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// So long after the last record, all were taken and nobody expects more.
+const SILENCE: Duration = Duration::from_millis(700);
+/// Between SYN-ACK and ACK, where lateness is measured: tcptop may have gone back to sleep.
+const APART: Duration = Duration::from_millis(7);
+/// Real-time priorities, as in `bench host`: what else runs on this machine is no fault of the ring's.
+const MAKER_PRIORITY: i32 = 1;
+const READER_PRIORITY: i32 = 2;
+
+/// Records a second of which none may be lost.
+const FULL: u32 = 500_000;
+/// Records a second at which it is counted how often tcptop is woken, and for how many records once at the most.
+const STEADY: u32 = 100_000;
+const RECORDS_A_WAKE_UP: f64 = 100.0;
+/// So late a record may be handed on.
+const LATE_MS: f64 = 50.0;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How often everything is measured
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// How long records come in a round
+    #[arg(long, value_name = "S", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+
+    /// Only measure: a limit that is missed is no failure
+    #[arg(long)]
+    no_limits: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let bench = Bench::new(Duration::from_secs(args.seconds))?;
+    let mut table = Table::default();
+    for round in 1..=args.rounds {
+        eprintln!("bench: round {round} of {}", args.rounds);
+        bench.round(&mut table)?;
+    }
+    let missed = table.print(args)?;
+    if !args.no_limits && !missed.is_empty() {
+        bail!("beyond the limit: {}", missed.join(", "));
+    }
+    Ok(())
+}
+
+struct Bench {
+    tcptop: PathBuf,
+    time: Duration,
+    maker: Place,
+    reader: Place,
+}
+
+/// What a storm came to.
+struct Storm {
+    per_s: f64,
+    lost: u64,
+    records_a_wake_up: f64,
+}
+
+impl Bench {
+    fn new(time: Duration) -> Result<Self> {
+        let tcptop = lab::tcptop::binary()?;
+        let processors = allowed().context("cannot tell on which processors this may run")?;
+        let (last, others) = processors.split_last().context("this runs on some processor")?;
+        let readers = if others.is_empty() { &processors } else { others };
+        let (maker, reader) = (Place::on(&[*last])?, Place::on(readers)?);
+        let (maker, reader) = (maker.ahead(MAKER_PRIORITY), reader.ahead(READER_PRIORITY));
+        Ok(Self { tcptop, time, maker, reader })
+    }
+
+    fn round(&self, table: &mut Table) -> Result<()> {
+        // A place is a thread's own, and a watcher ends with the thread that started it.
+        let made: Result<()> = thread::scope(|scope| {
+            let round = || -> Result<()> {
+                self.maker.take().context("cannot run ahead of others; this needs root")?;
+                table.full.push(self.storm(FULL)?);
+                table.steady.push(self.storm(STEADY)?);
+                self.lateness(table)
+            };
+            scope.spawn(round).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        made
+    }
+
+    fn start(&self, output: &str) -> Result<(Tcptop, Maker)> {
+        let namespace = Namespace::new()?;
+        let mut command = Command::new(&self.tcptop);
+        command.args(["lo", output]);
+        self.reader.give(&mut command);
+        let tcptop = Tcptop::spawn_command(&namespace, command)?;
+        tcptop.wait_ready(PATIENCE)?;
+        let maker = Maker::new(&namespace)?;
+        Ok((tcptop, maker))
+    }
+
+    /// So many records a second, with no output but the report at the end.
+    fn storm(&self, per_s: u32) -> Result<Storm> {
+        let (tcptop, mut maker) = self.start("--report")?;
+        let before = wake_ups(tcptop.pid())?;
+        let (made, taken) = maker.storm(per_s, self.time)?;
+        let wake_ups = wake_ups(tcptop.pid())? - before;
+        thread::sleep(SILENCE);
+        tcptop.signal(lab::Signal::SIGINT)?;
+        let output = tcptop.wait(PATIENCE)?;
+        let text: String = output.stdout.iter().map(|line| line.text.clone() + "\n").collect();
+        let (records, lost) =
+            told(&text).with_context(|| format!("tcptop does not say what it saw: {text}"))?;
+        ensure!(
+            records + lost == made,
+            "{made} records were made, {records} arrived and {lost} are said to be lost"
+        );
+        Ok(Storm {
+            per_s: made as f64 / taken.as_secs_f64(),
+            lost,
+            records_a_wake_up: made as f64 / wake_ups.max(1) as f64,
+        })
+    }
+
+    /// How late a record is handed on that is the first after a silence, and one that comes a little after others.
+    fn lateness(&self, table: &mut Table) -> Result<()> {
+        let (tcptop, mut maker) = self.start("--json")?;
+        for line in 1..=5 {
+            thread::sleep(SILENCE);
+            let passed = maker.open(APART)?;
+            table.behind_ms.push(late_ms(&tcptop, "handshake", line, passed)?);
+            thread::sleep(SILENCE);
+            let passed = maker.send_again()?;
+            table.first_ms.push(late_ms(&tcptop, "retransmit", line, passed)?);
+            maker.next();
+        }
+        Ok(())
+    }
+}
+
+/// How long after `passed` the line of this number and kind was there.
+fn late_ms(tcptop: &Tcptop, kind: &str, number: usize, passed: Instant) -> Result<f64> {
+    tcptop.wait_objects(kind, number, PATIENCE)?;
+    let wanted = format!("\"type\":\"{kind}\"");
+    let line = tcptop.stdout().into_iter().filter(|line| line.text.contains(&wanted)).nth(number - 1);
+    let line = line.context("a line that was there is gone")?;
+    Ok(line.at.saturating_duration_since(passed).as_secs_f64() * 1e3)
+}
+
+/// How often a process went to sleep and was woken, whoever did it: the kernel's programs, or its own alarms.
+fn wake_ups(process: u32) -> Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(Path::new("/proc").join(process.to_string()).join("task"))? {
+        let status = fs::read_to_string(thread?.path().join("status"))?;
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sum += count.context("the kernel does not count switches")?.trim().parse::<u64>()?;
+    }
+    Ok(sum)
+}
+
+/// Records that arrived, and that were lost, by the report: `5 records, lost 3 (3 ack)`.
+fn told(report: &str) -> Option<(u64, u64)> {
+    let (records, lost) = report.lines().find_map(|line| line.split_once(" records, lost "))?;
+    let digits = lost.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((records.parse().ok()?, digits.parse().ok()?))
+}
+
+/// All that was measured.
+#[derive(Default)]
+struct Table {
+    full: Vec<Storm>,
+    steady: Vec<Storm>,
+    first_ms: Vec<f64>,
+    behind_ms: Vec<f64>,
+}
+
+impl Table {
+    /// Prints it; gives what is beyond its limit.
+    fn print(&self, args: &Args) -> Result<Vec<&'static str>> {
+        println!(
+            "records come from test runs of the attached program, into the ring of a running tcptop; rounds: {} of {} s",
+            args.rounds, args.seconds
+        );
+        println!("{:<52}{:>14}{:>12}{:>20}", "", "limit", "median", "min - max");
+        let rate = |storms: &[Storm]| storms.iter().map(|storm| storm.per_s).collect::<Vec<_>>();
+        let lost: Vec<f64> = self.full.iter().map(|storm| storm.lost as f64).collect();
+        let for_each: Vec<f64> = self.steady.iter().map(|storm| storm.records_a_wake_up).collect();
+        let (full, steady) = (f64::from(FULL) * 0.99, f64::from(STEADY) * 0.99);
+        let rows = [
+            row("records a second", ">= 495,000", &rate(&self.full), |rate| rate.median >= full)?,
+            row("  of these lost", "0", &lost, |lost| lost.max == 0.0)?,
+            row("records a second", ">= 99,000", &rate(&self.steady), |rate| rate.median >= steady)?,
+            row("  for each time that tcptop was woken", ">= 100", &for_each, |each| {
+                each.min >= RECORDS_A_WAKE_UP
+            })?,
+            row("ms until the first record after a silence is told", "<= 50", &self.first_ms, |late| {
+                late.max <= LATE_MS
+            })?,
+            row("ms until one that comes 7 ms later is told", "<= 50", &self.behind_ms, |late| {
+                late.max <= LATE_MS
+            })?,
+        ];
+        Ok(rows.into_iter().flatten().collect())
+    }
+}
+
+/// Prints a row; gives its name if it is beyond its limit.
+fn row(
+    name: &'static str,
+    limit: &str,
+    measured: &[f64],
+    holds: impl Fn(Spread) -> bool,
+) -> Result<Option<&'static str>> {
+    let spread = Spread::of(measured).context("there is at least one round")?;
+    let [min, median, max] = [spread.min, spread.median, spread.max].map(figure);
+    let is_missed = !holds(spread);
+    let mark = if is_missed { "  beyond" } else { "" };
+    println!("{name:<52}{limit:>14}{median:>12}{:>20}{mark}", format!("{min} - {max}"));
+    Ok(is_missed.then_some(name.trim()))
+}
+
+/// `1,234`, `12.3`.
+fn figure(number: f64) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive count")]
+    if number >= 100.0 || number == 0.0 { count(number.round() as u64) } else { format!("{number:.1}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_arrived() {
+        assert_eq!(told("watched\n5 records, lost 3 (3 ack)\n"), Some((5, 3)));
+        assert_eq!(told("1200 records, lost 0\n"), Some((1_200, 0)));
+        assert_eq!(told("nothing\n"), None);
+    }
+
+    #[test]
+    fn what_is_beyond_its_limit_is_named() {
+        assert_eq!(row("x", "<= 2", &[1.0, 2.0], |spread| spread.max <= 2.0).unwrap(), None);
+        assert_eq!(row(" x", "<= 2", &[1.0, 2.1], |spread| spread.max <= 2.0).unwrap(), Some("x"));
+    }
+}

@@ -1,0 +1,67 @@
+//! What neither Cargo nor clippy checks about the shape of the workspace.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+/// Records come from `source` and are shown by `output` and `tui`; they meet in `live.rs` and `replay.rs`.
+const LAYERS: [(&str, &[&str]); 3] = [
+    ("source", &["output", "tui", "session", "live", "replay"]),
+    ("output", &["source", "session", "live", "replay"]),
+    ("tui", &["source", "session", "live", "replay"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the lab is in the workspace").to_path_buf()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = paths.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+#[test]
+fn sources_and_readers_do_not_import_each_other() {
+    for (layer, forbidden) in LAYERS {
+        let files = rust_files(&root().join("app/src").join(layer));
+        assert!(!files.is_empty(), "no file in {layer}");
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            // Imports of several modules in one `use` would hide from the search below.
+            assert!(!text.contains("crate::{"), "{}: import each module by itself", file.display());
+            for module in forbidden {
+                let import = format!("crate::{module}");
+                assert!(!text.contains(&import), "{}: {layer} must not use {import}", file.display());
+            }
+        }
+    }
+}
+
+/// The names in a table of dependencies.
+fn names(table: Option<&Value>) -> impl Iterator<Item = String> + '_ {
+    table.and_then(Value::as_table).into_iter().flat_map(Table::keys).cloned()
+}
+
+#[test]
+fn every_dependency_of_the_workspace_is_used_by_a_member() {
+    let manifest = |folder: PathBuf| -> Table {
+        fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap()
+    };
+    let all = manifest(root());
+    let workspace = all["workspace"].as_table().unwrap();
+    let mut unused: BTreeSet<String> = names(workspace.get("dependencies")).collect();
+    for member in workspace["members"].as_array().unwrap() {
+        let member = manifest(root().join(member.as_str().unwrap()));
+        let targets = member.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
+        let tables = targets.filter_map(Value::as_table).chain([&member]);
+        for table in tables {
+            for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+                names(table.get(kind)).for_each(|name| drop(unused.remove(&name)));
+            }
+        }
+    }
+    assert_eq!(unused, BTreeSet::new());
+}

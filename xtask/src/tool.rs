@@ -1,0 +1,115 @@
+//! The programs of the lab, which live under `tests/`: built here, run as root where they need it.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Result, anyhow};
+
+use crate::shell;
+
+/// What this was started with goes to the program as it is.
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _words: Vec<OsString>,
+}
+
+/// A program of the lab.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    Bench,
+    Conform,
+    Demo,
+}
+
+impl Tool {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bench => "bench",
+            Self::Conform => "conform",
+            Self::Demo => "demo",
+        }
+    }
+
+    /// The profile that tcptop is built with: what is measured or shown is what a user gets.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Bench | Self::Demo => "release",
+            Self::Conform => "debug",
+        }
+    }
+
+    /// Whether nothing is to be done but to print the program's help.
+    fn asks_for_help(self, words: &[OsString]) -> bool {
+        let mut own = words.iter().take_while(|word| *word != "--");
+        own.any(|word| word == "-h" || word == "--help") || (self == Self::Bench && words.is_empty())
+    }
+
+    /// What needs root with these arguments.
+    fn needs_root(self, words: &[OsString]) -> Option<&'static str> {
+        let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
+        match self {
+            _ if self.asks_for_help(words) => None,
+            Self::Bench => matches!(first, "host" | "probe" | "ring").then_some("measuring in the kernel"),
+            Self::Conform => Some("capturing in network namespaces"),
+            Self::Demo => Some("making a network for the demo"),
+        }
+    }
+
+    /// Builds tcptop and the program, and becomes the program, with the arguments that this was started with: the
+    /// terminal, signals and the exit code are then its own. Returns only if that fails.
+    pub(crate) fn run(self) -> Result<()> {
+        let words: Vec<OsString> = env::args_os().skip(2).collect();
+        let why_root = self.needs_root(&words).filter(|_| !shell::is_root());
+        if let Some(why) = why_root {
+            shell::need_sudo(why)?;
+        }
+        let target = shell::target_dir()?;
+        let program = target.join("debug").join(self.name());
+        let tcptop = target.join(self.profile()).join("tcptop");
+        shell::call(&mut shell::cargo(["build", "--quiet", "--package", self.name()]))?;
+        if !self.asks_for_help(&words) {
+            self.build_tcptop()?;
+        }
+        let mut command = Command::new("env");
+        if why_root.is_some() {
+            eprintln!("{}: this needs root: going on with sudo", self.name());
+            command = Command::new("sudo");
+            command.args(["-E", "env"]);
+        }
+        let mut setting = OsString::from("TCPTOP_BIN=");
+        setting.push(tcptop);
+        let error = command.arg(setting).arg(&program).args(words).exec();
+        Err(anyhow!(error).context(format!("cannot start {}", program.display())))
+    }
+
+    fn build_tcptop(self) -> Result<()> {
+        if self == Self::Demo {
+            eprintln!("demo: building tcptop (release; the first time takes a minute or two)");
+        }
+        let mut build = shell::cargo(["build", "--package", "tcptop"]);
+        if self.profile() == "release" {
+            build.arg("--release");
+        }
+        shell::call(&mut build)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_for_what_needs_it() {
+        let needs = |tool: Tool, words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(Into::into).collect();
+            tool.needs_root(&words).is_some()
+        };
+        assert!(needs(Tool::Conform, &["--seed", "1"]) && needs(Tool::Demo, &["--", "--help"]));
+        assert!(needs(Tool::Bench, &["host"]) && needs(Tool::Bench, &["ring", "--rounds", "1"]));
+        assert!(!needs(Tool::Bench, &["table"]) && !needs(Tool::Bench, &[]) && !needs(Tool::Demo, &["-h"]));
+    }
+}
