@@ -111,7 +111,7 @@ impl Config {
                 ..Query::default()
             },
             screen: Setup {
-                capabilities: Capabilities::new(show.color, show.ascii, variable),
+                capabilities: Capabilities::new(show.color, show.theme, show.ascii, variable),
                 columns: show.columns.clone(),
                 mouse: show.mouse,
             },

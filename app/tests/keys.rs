@@ -6,8 +6,8 @@ use support::stage::{Stage, trouble};
 use tcptop::tui::Command;
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::{Action, Edit, Effect, Leaving, Page, Pane, Place, View};
-use tui_input::InputRequest;
 use tcptop_core::snapshot::{FlowOrder, Group, RowOrder};
+use tui_input::InputRequest;
 
 fn stage(keys: &[&str]) -> Stage {
     Stage::new(trouble()).keys(keys)
@@ -62,7 +62,7 @@ fn check(action: Action, place: Place) {
         Action::Group => assert_eq!(model.query.group, Group::Host, "{what}"),
         Action::Filter => assert_eq!(model.place(), Place::Prompt, "{what}"),
         Action::Copy => assert_eq!(effect, Effect::Copy, "{what}"),
-        Action::Names => assert!(model.names.on, "{what}"),
+        Action::HostNames => assert!(model.names.on, "{what}"),
         Action::Redraw => assert_eq!(effect, Effect::Redraw, "{what}"),
         Action::Reset => assert_eq!(effect, Effect::Send(Command::Reset), "{what}"),
         Action::Pause => assert_eq!(effect, Effect::Pause, "{what}"),
@@ -238,5 +238,6 @@ fn rows_are_copied_with_all_that_stands_in_them() {
     let flow = copied(&["2", "Down"]);
     assert!(flow.starts_with("10.0.0.1:31002 - 10.20.9.7:443 port 31002 outcome unanswered"), "{flow}");
     assert_eq!(copied(&["2", "Down", "Enter"]), flow);
-    assert!(copied(&["4", "End"]).contains("10.20.9.7:443"));
+    let event = copied(&["4", "Down", "Down", "Down", "Down"]);
+    assert!(event.starts_with("2026-01-02 14:02:31.000 +00:00 unanswered ×3 10.20.9.7:443 31002"), "{event}");
 }

@@ -22,8 +22,8 @@ use watch::Watch;
 
 const USUAL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (160, 50);
-const MONOCHROME: Capabilities = Capabilities { colour: false, ascii: false };
-const ASCII: Capabilities = Capabilities { colour: true, ascii: true };
+const MONOCHROME: Capabilities = Capabilities { colour: false, ..Capabilities::FULL };
+const ASCII: Capabilities = Capabilities { ascii: true, ..Capabilities::FULL };
 
 /// A snapshot: its name, its size, what the terminal can show, and the keys that lead to it.
 struct Shot(&'static str, (u16, u16), Capabilities, &'static [KeyCode]);

@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_theme_follows_the_background() {
-        let theme = |choice, variables| Theme::new(choice, variable(variables));
+        let theme = |choice, variables: &[(&str, &str)]| Theme::new(choice, variable(variables));
         let many = ("TERM", "xterm-256color");
         assert_eq!(theme(ThemeChoice::Auto, &[many]), Theme::EITHER);
         assert_eq!(theme(ThemeChoice::Auto, &[many, ("COLORFGBG", "15;0")]), Theme::DARK);

@@ -104,8 +104,14 @@ pub static BINDINGS: &[Binding] = &[
     )
     .footer("Esc", "back"),
     binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Rows], "clear the filter"),
-    binding(&[letter('/'), plain(KeyCode::F(4))], "/ F4", Action::Filter, VIEWS, "filter; applied while you type")
-        .footer("/", "filter"),
+    binding(
+        &[letter('/'), plain(KeyCode::F(4))],
+        "/ F4",
+        Action::Filter,
+        VIEWS,
+        "filter; applied while you type",
+    )
+    .footer("/", "filter"),
     binding(
         &[plain(KeyCode::Enter)],
         "Enter",
@@ -125,14 +131,14 @@ pub static BINDINGS: &[Binding] = &[
     binding(&[plain(KeyCode::BackTab)], "Shift-Tab", Action::PreviousView, VIEWS, "previous view"),
     binding(&[letter('1')], "1", Action::Show(View::Peers), KEYS, "peers, worst first"),
     binding(&[letter('2')], "2", Action::Show(View::Flows), KEYS, "all flows"),
+    binding(&[letter('3')], "3", Action::Show(View::Latency), KEYS, "latency of the selected row over time"),
     binding(
-        &[letter('3')],
-        "3",
-        Action::Show(View::Latency),
+        &[letter('4')],
+        "4",
+        Action::Show(View::Events),
         KEYS,
-        "latency of the selected row over time",
+        "events: verdict changes, failures, retransmits",
     ),
-    binding(&[letter('4')], "4", Action::Show(View::Events), KEYS, "events: verdict changes, failures, retransmits"),
     binding(
         &[letter('s'), plain(KeyCode::F(6))],
         "s F6",
@@ -200,7 +206,8 @@ pub static BINDINGS: &[Binding] = &[
         .footer("Enter", "sort"),
     binding(&[plain(KeyCode::Enter)], "Enter", Action::Enter, &[Prompt], "apply the filter")
         .footer("Enter", "apply"),
-    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Prompt], "clear the filter").footer("Esc", "clear"),
+    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Prompt], "clear the filter")
+        .footer("Esc", "clear"),
     edit(&[plain(KeyCode::Backspace), control('h')], "Backspace", DeletePrevChar, "erase a character"),
     edit(&[plain(KeyCode::Delete), control('d')], "Delete", DeleteNextChar, "erase the next character"),
     binding(&[control('w')], "Ctrl-W", Action::Edit(Edit::EraseTerm), &[Prompt], "erase a term"),

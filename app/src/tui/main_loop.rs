@@ -42,7 +42,16 @@ impl MainLoop {
         model: Model,
         capabilities: Capabilities,
     ) -> Self {
-        Self { feed, commands, session, model, capabilities, requested: None, resolver: None, handled: (0, 0) }
+        Self {
+            feed,
+            commands,
+            session,
+            model,
+            capabilities,
+            requested: None,
+            resolver: None,
+            handled: (0, 0),
+        }
     }
 
     /// Runs until the person quits or the feed is closed.
@@ -180,8 +189,8 @@ impl MainLoop {
 
     /// Restores the terminal, and prints the last frame if that was asked for.
     fn leave(self) -> io::Result<()> {
-        let kept = (self.model.leaving == Some(Leaving::KeepingScreen))
-            .then(|| self.session.last_frame().clone());
+        let kept =
+            (self.model.leaving == Some(Leaving::KeepingScreen)).then(|| self.session.last_frame().clone());
         drop(self.session);
         kept.map_or(Ok(()), |frame| terminal::print(&frame))
     }

@@ -5,8 +5,8 @@
 
 pub mod capabilities;
 pub mod columns;
-mod job_control;
 pub mod event_rows;
+mod job_control;
 pub mod keys;
 pub mod layout;
 mod main_loop;

@@ -30,7 +30,7 @@ pub static COLUMNS: [Column<EventRow, Never>; 6] = [
     column("last", "LAST", 8, 0, "time of the latest event, by the clock of this host", |event, context| {
         Value::Text(context.render.clock_time(event.latest.time_ns))
     }),
-    column("event", "EVENT", 18, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
+    column("event", "EVENT", 19, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
     column("peer", "PEER", 0, 0, "peer", |event, context| {
         Value::Text(peer(&event.latest.what).map_or_else(|| UNKNOWN.to_owned(), |key| context.peer(&key)))
     }),
@@ -42,7 +42,7 @@ pub static COLUMNS: [Column<EventRow, Never>; 6] = [
         })
     },
     column("detail", "DETAIL", 20, 1, "kind, time, tries or sender, of the latest event", |event, _| {
-        Value::Text(detail(&event.latest.what))
+        Value::Text(detail(event))
     }),
     column("interface", "IFACE", 9, 2, "interface", |event, context| {
         let index = peer(&event.latest.what).map(|key| key.interface);
@@ -107,12 +107,15 @@ fn what(event: &EventRow) -> String {
     if event.count > 1 { format!("{name} ×{}", brief(event.count)) } else { name.to_owned() }
 }
 
-fn detail(what: &What) -> String {
-    match what {
+fn detail(event: &EventRow) -> String {
+    match &event.latest.what {
         What::Failed(flow) => failure(flow),
         What::Reset(flow) => closed_by(flow),
         What::RetransmitKind { kind, .. } => kind.name().to_owned(),
-        What::Verdict { before, .. } => format!("was {}", before.map_or("healthy", Verdict::name)),
+        What::Verdict { before, .. } => {
+            let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
+            format!("was {}{times}", before.map_or("healthy", Verdict::name))
+        }
         What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
     }
 }
@@ -136,6 +139,6 @@ fn closed_by(flow: &FlowReport) -> String {
 #[must_use]
 pub fn as_text(event: &EventRow, context: &CellContext<'_>) -> String {
     let cells = COLUMNS.iter().skip(1).map(|column| (column.value)(event, context).text());
-    let time = context.render.date_time(event.latest.time_ns);
+    let time = context.render.exact_time(event.latest.time_ns);
     [time].into_iter().chain(cells).collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,6 @@
 //! The columns of the tables of flows.
 
-use super::{Column, CellContext, Side, Value};
+use super::{CellContext, Column, Side, Value};
 use crate::output::format::UNKNOWN;
 use tcptop_core::snapshot::{FlowOrder, Group};
 use tcptop_core::table::{FlowReport, Leg, Role};
@@ -40,22 +40,23 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     })
     .words()
     .by(FlowOrder::Peer),
-    figure("port", "PORT", 5, 0, "port of the client", |flow, _| {
-        Value::Text(flow.port().to_string())
-    })
-    .by(FlowOrder::Port),
-    figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| {
-        Value::Text(flow.outcome.name().to_owned())
-    })
-    .words()
-    .by(FlowOrder::Outcome),
-    figure("rtt", "RTT", 7, 0, "RTT of the handshake; < for an upper bound (ambiguous)", |flow, _| {
-        match flow.rtt() {
+    figure("port", "PORT", 5, 0, "port of the client", |flow, _| Value::Text(flow.port().to_string()))
+        .by(FlowOrder::Port),
+    figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| Value::Text(flow.outcome.name().to_owned()))
+        .words()
+        .by(FlowOrder::Outcome),
+    figure(
+        "rtt",
+        "RTT",
+        7,
+        0,
+        "RTT of the handshake; < for an upper bound (ambiguous)",
+        |flow, _| match flow.rtt() {
             Some(Leg::Exact(ns)) => Value::Duration(Some(ns)),
             Some(Leg::Between { max_ns, .. }) => Value::Below(max_ns),
             None => Value::Duration(None),
-        }
-    })
+        },
+    )
     .by(FlowOrder::Rtt),
     figure("setup", "SETUP", 6, 3, "from the first SYN to the ACK: what the application waits", |flow, _| {
         Value::Duration(flow.setup_ns)
@@ -64,10 +65,8 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     figure("turnaround", "TURN", 6, 9, "time this host took to answer the SYN", |flow, _| {
         Value::Duration(flow.turnaround().and_then(Leg::exact))
     }),
-    figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| {
-        Value::MaybeCount(flow.tries.map(u64::from))
-    })
-    .by(FlowOrder::Tries),
+    figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| Value::MaybeCount(flow.tries.map(u64::from)))
+        .by(FlowOrder::Tries),
     figure("retr", "RETR", 4, 1, "retransmits in both directions", |flow, _| {
         Value::Count(flow.retransmits())
     })
@@ -83,9 +82,11 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     figure("received", "RECV", 6, 8, "bytes received by this host", |flow, _| {
         Value::Bytes(flow.volumes[1].bytes)
     }),
-    figure("lifetime", "LIFE", 6, 10, "time from the first SYN to the end", |flow, _| match flow.lifetime_ns {
-        Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
-        short => Value::Duration(short),
+    figure("lifetime", "LIFE", 6, 10, "time from the first SYN to the end", |flow, _| {
+        match flow.lifetime_ns {
+            Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
+            short => Value::Duration(short),
+        }
     }),
     figure("role", "ROLE", 8, 11, "role of this host", |flow, _| {
         Value::Text(flow.role.map_or(UNKNOWN, Role::name).to_owned())

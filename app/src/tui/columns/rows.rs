@@ -1,6 +1,6 @@
 //! The columns of the first table: peers, or groups of peers.
 
-use super::{Column, CellContext, Side, Value};
+use super::{CellContext, Column, Side, Value};
 use tcptop_core::snapshot::{Group, Percentiles, Row, RowKey, RowOrder};
 use tcptop_core::table::Verdict;
 
@@ -56,19 +56,12 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
     figure("interface", "IFACE", 9, 15, "interface", |row, context| {
         Value::Text(context.render.interface(row.key.interface()))
     }),
-    figure("peers", "PEERS", 5, 14, "peers in the group", |row, _| {
-        Value::Count(row.peers as u64)
-    }),
+    figure("peers", "PEERS", 5, 14, "peers in the group", |row, _| Value::Count(row.peers as u64)),
     figure("new", "NEW/s", 5, 3, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
         .by(RowOrder::New),
     figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.outcomes.opened)),
-    figure("ok", "OK", 6, 8, "completed handshakes", |row, _| {
-        Value::Count(row.figures.outcomes.established)
-    }),
-    figure("p50", "P50", 6, 2, "median RTT", |row, _| {
-        rtt(row, |rtt| rtt.p50_ns)
-    })
-    .by(RowOrder::P50),
+    figure("ok", "OK", 6, 8, "completed handshakes", |row, _| Value::Count(row.figures.outcomes.established)),
+    figure("p50", "P50", 6, 2, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns)).by(RowOrder::P50),
     figure("p90", "P90", 6, 5, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
         .by(RowOrder::P90),
     figure("p99", "P99", 6, 1, "99th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p99_ns))

@@ -284,6 +284,12 @@ impl Model {
         }
     }
 
+    /// Returns whether the keys apply to a table: no page is open over it, and no prompt.
+    #[must_use]
+    pub const fn is_view_focused(&self) -> bool {
+        self.prompt.is_none() && self.overlays.is_empty()
+    }
+
     /// Returns whether the order that can be chosen here is that of flows.
     #[must_use]
     pub fn sorts_flows(&self) -> bool {

@@ -29,19 +29,18 @@ impl Prompt {
         self.input.value()
     }
 
-    /// How many characters are before the cursor.
+    /// What is before the cursor.
     #[must_use]
-    pub fn column(&self) -> usize {
-        self.input.cursor()
+    pub fn before_cursor(&self) -> &str {
+        let byte = self.text().char_indices().nth(self.input.cursor()).map(|(byte, _)| byte);
+        byte.map_or(self.text(), |byte| &self.text()[..byte])
     }
 
-    /// The characters that are wrong: the first, and how many, at least 1.
+    /// What is before the part that is wrong, and that part, which is empty where something is missing.
     #[must_use]
-    pub fn wrong(&self) -> Option<(usize, usize)> {
-        let at = &self.error.as_ref()?.at;
-        let columns = |until: usize| self.text().get(..until).unwrap_or(self.text()).chars().count();
-        let from = columns(at.start);
-        Some((from, columns(at.end).saturating_sub(from).max(1)))
+    pub fn wrong(&self) -> Option<[&str; 2]> {
+        let at = self.error.as_ref()?.at.clone();
+        Some([self.text().get(..at.start)?, self.text().get(at)?])
     }
 
     /// The filter, or `None` and the [`error`](Self::error) set.
@@ -100,16 +99,16 @@ mod tests {
             edits.iter().for_each(|request| prompt.edit(Edit::Input(*request)));
         };
         edit(&mut prompt, &[GoToPrevChar, GoToPrevChar, DeletePrevChar, InsertChar('w'), DeleteNextChar]);
-        assert_eq!((prompt.text(), prompt.column()), ("port:80 wb", 9));
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("port:80 wb", 9));
         edit(&mut prompt, &[GoToStart, DeletePrevChar]);
-        assert_eq!((prompt.text(), prompt.column()), ("port:80 wb", 0));
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("port:80 wb", 0));
         edit(&mut prompt, &[GoToEnd, DeleteNextChar]);
         prompt.edit(Edit::EraseTerm);
-        assert_eq!((prompt.text(), prompt.column()), ("port:80 ", 8));
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("port:80 ", 8));
         prompt.edit(Edit::EraseTerm);
-        assert_eq!((prompt.text(), prompt.column()), ("", 0));
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("", 0));
         prompt.edit(Edit::EraseTerm);
-        assert_eq!((prompt.text(), prompt.column()), ("", 0));
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("", 0));
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! What each action does to the model.
 
-use super::{
-    Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View,
-};
+use super::{Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View};
 use crate::tui::{Command, columns};
 use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
 use tcptop_core::table::PeerKey;
