@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use probe_common::RawRecord;
+use probe_common::Record;
 
 use work::{READY, Work, timed};
 
@@ -59,7 +59,7 @@ fn records(criterion: &mut Criterion) {
         };
         bench("decode", &|work, times| {
             let work = work.borrow();
-            let decode = |bytes| _ = black_box(RawRecord::decode(bytes));
+            let decode = |bytes| _ = black_box(Record::decode(bytes));
             timed(times, || (), |()| work.ready.iter().for_each(|bytes| decode(bytes)))
         });
         bench("table", &|work, times| {

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
+};
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
@@ -184,18 +186,32 @@ impl Host {
             let time_ns = now_ns + after_ns;
             segment(time_ns, kind, flags, direction, source, destination, seq, ack)
         };
-        let mut pass = |record: Record| records.push(record);
-        pass(record(0, Kind::Syn, TcpFlags::SYN, true, isn, 0));
+        let mut pass = |record: SegmentRecord| records.push(record.into());
+        pass(record(0, SegmentKind::Syn, TcpFlags::SYN, true, isn, 0));
         match number % 100 {
             0..2 => return,
             2..5 => {
-                return pass(record(rtt_ns, Kind::Rst, TcpFlags::RST.with(TcpFlags::ACK), false, 0, isn + 1));
+                return pass(record(
+                    rtt_ns,
+                    SegmentKind::Rst,
+                    TcpFlags::RST.with(TcpFlags::ACK),
+                    false,
+                    0,
+                    isn + 1,
+                ));
             }
-            5..10 => pass(record(1, Kind::Syn, TcpFlags::SYN, true, isn, 0)),
+            5..10 => pass(record(1, SegmentKind::Syn, TcpFlags::SYN, true, isn, 0)),
             _ => {}
         }
-        pass(record(rtt_ns, Kind::SynAck, TcpFlags::SYN.with(TcpFlags::ACK), false, 7, isn.wrapping_add(1)));
-        pass(record(rtt_ns + 20_000, Kind::Ack, TcpFlags::ACK, true, isn.wrapping_add(1), 8));
+        pass(record(
+            rtt_ns,
+            SegmentKind::SynAck,
+            TcpFlags::SYN.with(TcpFlags::ACK),
+            false,
+            7,
+            isn.wrapping_add(1),
+        ));
+        pass(record(rtt_ns + 20_000, SegmentKind::Ack, TcpFlags::ACK, true, isn.wrapping_add(1), 8));
     }
 }
 
@@ -223,15 +239,15 @@ fn ends(number: u64, peer: u64) -> (Endpoint, Endpoint) {
 #[allow(clippy::too_many_arguments, reason = "a record has that many parts")]
 fn segment(
     time_ns: u64,
-    kind: Kind,
+    kind: SegmentKind,
     flags: TcpFlags,
     direction: Direction,
     source: Endpoint,
     destination: Endpoint,
     seq: u32,
     ack: u32,
-) -> Record {
-    Record {
+) -> SegmentRecord {
+    SegmentRecord {
         time_ns,
         interface: INTERFACE,
         kind,

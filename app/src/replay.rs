@@ -172,7 +172,7 @@ impl<'a> Follower<'a> {
             session.change_context(context(self.path, names));
         }
         for record in &batch.records {
-            self.now_ns = self.now_ns.max(record.time_ns);
+            self.now_ns = self.now_ns.max(record.time_ns());
             session.handle(Input::Time { now_ns: self.now_ns });
             if !session.handle(Input::Records(slice::from_ref(record))) {
                 break;

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lab::capture::Format;
-use probe_common::{Direction, Record};
+use probe_common::{Direction, Record, SegmentRecord};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::source::capture::{Capture, CaptureError, Locals, Next};
 use tcptop::source::replay::ReplaySource;
@@ -16,7 +16,7 @@ use tcptop_core::table::{Leg, Role};
 const START: u64 = 1_767_362_551 * S;
 
 /// Two handshakes, one over each family, and their ends.
-fn records() -> Vec<Record> {
+fn records() -> Vec<SegmentRecord> {
     let out = Connection { timestamps: Some((5_000, 77)), ..Connection::to(v4(10, 20, 1, 10, 443), 40_001) };
     let mut inward = Connection::from(v6("2001:db8::9", 51_000), 8_080);
     inward.responder = v6("2001:db8::1", 8_080);
@@ -32,14 +32,17 @@ fn records() -> Vec<Record> {
     ]
 }
 
-fn read(file: impl Read + Send + 'static, locals: &[&str]) -> Result<Vec<Record>, (usize, CaptureError)> {
+fn read(
+    file: impl Read + Send + 'static,
+    locals: &[&str],
+) -> Result<Vec<SegmentRecord>, (usize, CaptureError)> {
     let locals = Locals(locals.iter().map(|cidr| cidr.parse().expect("a block")).collect());
     let capture = Capture::read(file).map_err(|error| (0, error))?;
     let mut source = ReplaySource::new(capture, 100, locals);
     let mut records = Vec::new();
     loop {
         match source.step() {
-            Ok(Next::Packet(step)) => records.extend(step.record),
+            Ok(Next::Packet(step)) => records.extend(step.record.map(segment)),
             Ok(Next::Starved) => source.refill().map_err(|error| (records.len(), error))?,
             Ok(Next::End) => return Ok(records),
             Err(error) => return Err((records.len(), error)),
@@ -47,8 +50,16 @@ fn read(file: impl Read + Send + 'static, locals: &[&str]) -> Result<Vec<Record>
     }
 }
 
-fn expected(interface: u32, told: bool, precise: bool) -> Vec<Record> {
-    let seen = |mut record: Record| {
+/// The capture has no room for more flows than it makes.
+fn segment(record: Record) -> SegmentRecord {
+    match record {
+        Record::Segment(segment) => segment,
+        Record::EvictedFlow(_) => panic!("{record:?}"),
+    }
+}
+
+fn expected(interface: u32, told: bool, precise: bool) -> Vec<SegmentRecord> {
+    let seen = |mut record: SegmentRecord| {
         record.interface = interface;
         record.direction = if told { record.direction } else { Direction::Unknown };
         record.time_ns -= if precise { 0 } else { record.time_ns % 1_000 };

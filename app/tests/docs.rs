@@ -333,21 +333,71 @@ fn pipeline(line: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// Paths of files that pages name in backticks exist.
+/// What pages say in backticks about the source is true: files (by path, or by name alone) and functions exist.
 #[test]
-fn files_that_are_named_exist() {
-    let mut named = 0;
-    for page in
-        pages().into_iter().filter(|page| !["CHANGELOG.md", "ARCHITECTURE.md"].contains(&page.as_str()))
-    {
+fn files_and_functions_that_are_named_exist() {
+    let files = source_files(&root());
+    let sources: Vec<String> =
+        files.iter().filter(|file| file.ends_with(".rs")).map(|file| read(file)).collect();
+    let is_there = |named: &str| match named {
+        _ if named.contains('/') => files.iter().any(|file| file == named),
+        _ => files.iter().any(|file| file.rsplit('/').next() == Some(named)),
+    };
+    let (mut paths, mut functions) = (0, 0);
+    for page in pages().into_iter().filter(|page| page != "CHANGELOG.md") {
         for code in read(&page).split('`').skip(1).step_by(2) {
             let path = code.split_once(": ").map_or(code, |(path, _)| path);
-            let is_file = [".rs", ".toml", ".md"].iter().any(|end| path.ends_with(end)) && path.contains('/');
-            if is_file && !path.contains([' ', '*', '<', '{']) {
-                assert!(root().join(path).exists(), "{page}: {path}");
-                named += 1;
+            if [".rs", ".toml"].iter().any(|end| path.ends_with(end)) && !path.contains([' ', '*', '<', '{'])
+            {
+                assert!(is_there(path), "{page}: there is no {path}");
+                paths += 1;
+            }
+            if let Some(path) = code.strip_suffix("()") {
+                let name = path.rsplit("::").next().expect("one part at least");
+                let definition = format!("fn {name}");
+                let is_defined = |source: &String| {
+                    source
+                        .match_indices(&definition)
+                        .any(|(at, _)| source[at + definition.len()..].starts_with(['(', '<']))
+                };
+                assert!(sources.iter().any(is_defined), "{page}: there is no function {name}");
+                functions += 1;
             }
         }
     }
-    assert!(named > 20, "{named}");
+    assert!(paths > 50 && functions > 20, "{paths} {functions}");
+}
+
+/// Paths of all source files, from the root of the repository.
+fn source_files(root: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root.join(&folder)).expect("a folder of the repository") {
+            let entry = entry.expect("an entry");
+            let path = folder.join(entry.file_name());
+            let is_folder = entry.file_type().expect("it has one").is_dir();
+            if is_folder
+                && entry.file_name() != "target"
+                && !entry.file_name().as_encoded_bytes().starts_with(b".")
+            {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs" || end == "toml") {
+                files.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    files
+}
+
+/// The two walks through the code stay as short as they are meant to be.
+#[test]
+fn ways_through_the_code_have_ten_lines_at_most() {
+    let page = read("ARCHITECTURE.md");
+    for way in ["## One packet's way", "## One key's way"] {
+        let section =
+            page.split(way).nth(1).and_then(|rest| rest.split("\n## ").next()).expect("it is there");
+        let lines = section.lines().skip(1).filter(|line| !line.is_empty()).count();
+        assert!((5..=10).contains(&lines), "{way}: {lines} lines");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::process::{Command, Stdio};
 
 use lab::capture::Format;
-use probe_common::Record;
+use probe_common::SegmentRecord;
 use serde_json::Value;
 use support::{Connection, MS, S, v4};
 
@@ -27,7 +27,7 @@ fn client_leg_ns(number: u16) -> u64 {
 }
 
 /// Real connections are made all the time, and all are closed at the end.
-fn packets() -> Vec<Record> {
+fn packets() -> Vec<SegmentRecord> {
     let end = START + u64::from(FORGED) * FORGED_GAP_NS;
     let mut packets = Vec::new();
     for number in 0..REAL {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use probe_common::counter::{Counter, Counters};
-use probe_common::{Kind, Unparsed};
+use probe_common::{RecordKind, SegmentKind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
@@ -57,7 +57,7 @@ fn context() -> RenderContext {
 
 fn snapshot(mut watched: Watched) -> Snapshot {
     let mut counters = Counters::default();
-    counters.0[Counter::Lost(Kind::Syn).cell().expect("counted")] = 3;
+    counters.0[Counter::Missed(RecordKind::Segment(SegmentKind::Syn)).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
     watched.handle(Input::Counters(&counters)).snapshot(Span::SinceStart, END)
 }

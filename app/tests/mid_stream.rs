@@ -3,7 +3,7 @@
 mod support;
 
 use probe_common::key::Ends;
-use probe_common::{Direction, Endpoint, Kind, Record, Volume};
+use probe_common::{Direction, Endpoint, EvictedFlowRecord, Record, SegmentKind, SegmentRecord, Volume};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop_core::snapshot::{RowKey, Span};
 use tcptop_core::table::{FlowReport, FlowVolumes, Outcome};
@@ -96,7 +96,7 @@ fn it_is_the_same_flow_to_its_records() {
     watched.sent(with_server(40_000, [volume(10, 0), volume(20, 0)]), at(0));
     watched.sent(with_server(40_000, [volume(15, 2), volume(20, 0)]), at(1_000));
     assert_eq!(counted(&mut watched), (35, 2));
-    let of = |record: Record, volumes| Record { volumes, ..record };
+    let of = |record: SegmentRecord, volumes| SegmentRecord { volumes, ..record };
     let (sent, received) = (volume(16, 2), volume(30, 0));
     watched.see([
         of(connection(40_000).fin_of_opener(at(1_100)), [sent, received]),
@@ -112,7 +112,7 @@ fn it_is_the_same_flow_to_its_records() {
 fn a_reset_tells_what_was_sent() {
     let mut watched = Watched::new();
     let (sent, received) = (volume(16, 2), volume(30, 0));
-    watched.see([Record { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
+    watched.see([SegmentRecord { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
     assert_eq!((close.outcome, close.volumes), (Outcome::Reset, [sent, received]));
     assert_eq!(counted(&mut watched), (46, 2));
@@ -189,21 +189,21 @@ fn what_gave_way_is_not_counted_again() {
 /// The last figures of a flow are not lost when the source has to forget it, known or not.
 #[test]
 fn what_the_source_forgets_is_counted() {
-    let evicted = |direction, volumes| Record {
-        kind: Kind::Evicted,
-        direction,
-        volumes,
-        ..connection(40_000).fin_of_opener(at(0))
+    let evicted = |is_learned: bool, volumes| {
+        let FlowVolumes { ends, volumes, learned } = with_server(40_000, volumes);
+        let learned = learned.filter(|_| is_learned);
+        let (interface, ends) = (ends.interface, ends.endpoints());
+        Record::EvictedFlow(EvictedFlowRecord { time_ns: at(0), interface, ends, volumes, learned })
     };
     let mut watched = Watched::new();
-    watched.see([evicted(Direction::Egress, [volume(7, 1), volume(3, 0)])]);
+    watched.see([evicted(true, [volume(7, 1), volume(3, 0)])]);
     assert_eq!((watched.kept_and_evicted().0, counted(&mut watched)), (0, (10, 1)));
     // Another time it is a flow that is known.
     watched.sent(with_server(40_000, [volume(2, 0), NONE]), at(1_000));
-    watched.see([evicted(Direction::Egress, [volume(5, 0), NONE])]);
+    watched.see([evicted(true, [volume(5, 0), NONE])]);
     assert_eq!((watched.kept_and_evicted().0, counted(&mut watched)), (1, (15, 1)));
     // One whose handshake was seen there was told here, or gave way here.
     let mut watched = Watched::new();
-    watched.see([evicted(Direction::Unknown, [volume(7, 1), volume(3, 0)])]);
+    watched.see([evicted(false, [volume(7, 1), volume(3, 0)])]);
     assert_eq!(counted(&mut watched), (0, 0));
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Direction, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -77,18 +77,18 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
+fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
     let (client, server) = (v4(10, 0, 0, 1, 40_000 + step.client), v4(10, 0, 0, 2, 443));
     let (source, destination) = if step.from_client { (client, server) } else { (server, client) };
     let (value, echo) = step.timestamps.unwrap_or_default();
     let kind = match step.flags {
-        flags if flags.has(TcpFlags::RST) => Kind::Rst,
-        flags if flags.has(TcpFlags::FIN) => Kind::Fin,
-        TcpFlags::SYN => Kind::Syn,
-        TcpFlags::ACK => Kind::Ack,
-        _ => Kind::SynAck,
+        flags if flags.has(TcpFlags::RST) => SegmentKind::Rst,
+        flags if flags.has(TcpFlags::FIN) => SegmentKind::Fin,
+        TcpFlags::SYN => SegmentKind::Syn,
+        TcpFlags::ACK => SegmentKind::Ack,
+        _ => SegmentKind::SynAck,
     };
-    Record {
+    SegmentRecord {
         time_ns,
         interface: INTERFACE,
         kind,
@@ -114,7 +114,7 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> Record {
 struct Run {
     engine: Engine,
     reader: ReaderId,
-    given: Vec<Record>,
+    given: Vec<SegmentRecord>,
     told: Vec<FlowReport>,
     closed: Vec<FlowReport>,
     /// Every flow that was ever seen in the table, as it was seen last.
@@ -138,7 +138,7 @@ impl Run {
             }
             for _ in 0..step.copies {
                 let record = record(step, now_ns, direction);
-                self.engine.handle(Input::Records(&[record]));
+                self.engine.handle(Input::Records(&[record.into()]));
                 self.given.push(record);
                 self.look(now_ns)?;
             }
@@ -195,12 +195,12 @@ impl Run {
     }
 
     /// Is there a pair of segments, one of `first` and one of `second`, this far apart?
-    fn lie_apart(&self, flow: &FlowReport, ns: u64, first: Kind, second: &[Kind]) -> bool {
-        let of_flow = |record: &&Record| {
+    fn lie_apart(&self, flow: &FlowReport, ns: u64, first: SegmentKind, second: &[SegmentKind]) -> bool {
+        let of_flow = |record: &&SegmentRecord| {
             let ends = [record.source, record.destination];
             ends == [flow.local, flow.remote] || ends == [flow.remote, flow.local]
         };
-        let of_kind = |kinds: &[Kind]| -> Vec<u64> {
+        let of_kind = |kinds: &[SegmentKind]| -> Vec<u64> {
             let fits = self.given.iter().filter(|record| kinds.contains(&record.kind)).filter(of_flow);
             fits.map(|record| record.time_ns).collect()
         };
@@ -212,8 +212,8 @@ impl Run {
         &self,
         flow: &FlowReport,
         leg: Option<Leg>,
-        first: Kind,
-        second: &[Kind],
+        first: SegmentKind,
+        second: &[SegmentKind],
     ) -> Result<(), TestCaseError> {
         match leg {
             Some(Leg::Exact(ns)) => prop_assert!(self.lie_apart(flow, ns, first, second), "{flow:?}"),
@@ -230,11 +230,16 @@ impl Run {
     /// Each latency is the distance of two segments that were seen, and belongs to what came of the flow.
     fn check_latencies(&self) -> Result<(), TestCaseError> {
         for flow in self.told.iter().chain(&self.closed) {
-            self.check_leg(flow, flow.server_leg, Kind::Syn, &[Kind::SynAck])?;
-            self.check_leg(flow, flow.client_leg, Kind::SynAck, &[Kind::Ack])?;
-            self.check_leg(flow, flow.refusal, Kind::Syn, &[Kind::Rst])?;
-            self.check_leg(flow, flow.setup_ns.map(Leg::Exact), Kind::Syn, &[Kind::Ack])?;
-            self.check_leg(flow, flow.lifetime_ns.map(Leg::Exact), Kind::Syn, &[Kind::Fin, Kind::Rst])?;
+            self.check_leg(flow, flow.server_leg, SegmentKind::Syn, &[SegmentKind::SynAck])?;
+            self.check_leg(flow, flow.client_leg, SegmentKind::SynAck, &[SegmentKind::Ack])?;
+            self.check_leg(flow, flow.refusal, SegmentKind::Syn, &[SegmentKind::Rst])?;
+            self.check_leg(flow, flow.setup_ns.map(Leg::Exact), SegmentKind::Syn, &[SegmentKind::Ack])?;
+            self.check_leg(
+                flow,
+                flow.lifetime_ns.map(Leg::Exact),
+                SegmentKind::Syn,
+                &[SegmentKind::Fin, SegmentKind::Rst],
+            )?;
             prop_assert_eq!(flow.refusal.is_some(), flow.outcome == Outcome::Refused, "{:?}", flow);
         }
         Ok(())
@@ -242,7 +247,7 @@ impl Run {
 
     /// Every SYN is in one flow's tries, every flow with a handshake is told once, and the counts are theirs.
     fn check_counts(&mut self, end_ns: u64) -> Result<(), TestCaseError> {
-        let syns = self.given.iter().filter(|record| record.kind == Kind::Syn).count() as u64;
+        let syns = self.given.iter().filter(|record| record.kind == SegmentKind::Syn).count() as u64;
         let tries: u64 = self.flows.values().filter_map(|flow| flow.tries).map(u64::from).sum();
         prop_assert_eq!(tries, syns, "{:#?}", self.flows);
         let told: BTreeSet<u64> = self.told.iter().map(|flow| flow.id).collect();

@@ -9,7 +9,7 @@ use std::process::Command;
 use jiff::Timestamp;
 use lab::capture::{Format, packet};
 use lab::scenario::{self, Place, Scenario, Variant};
-use probe_common::{Hook, LinkLayer, RawRecord, Record};
+use probe_common::{Hook, LinkLayer, Record, SegmentRecord};
 use probe_host::{HostProbe, Packet, PacketTime};
 use serde_json::Value;
 use support::Watched;
@@ -23,7 +23,7 @@ const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
 
 /// What the table tells when it is given the records of these packets, as JSON objects.
-fn through_the_table(packets: &[Record]) -> Vec<Value> {
+fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
     let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
     let mut watched = Watched::with(&support::limits(FLOWS), first.time_ns);
     let mut probe = HostProbe::new(u32::try_from(FLOWS).expect("few"));
@@ -32,7 +32,7 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
         let bytes = packet(segment, RAW_IP);
         let hook = Hook { interface: 1, direction: segment.direction, link: LinkLayer::None };
         probe.process(&Packet::whole(&bytes, hook), &PacketTime(segment.time_ns), |bytes| {
-            watched.see([RawRecord::decode(bytes).expect("a record")]);
+            watched.see([Record::decode(bytes).expect("a record")]);
         });
     }
     let volumes: Vec<_> = probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).collect();
@@ -50,7 +50,7 @@ fn through_the_table(packets: &[Record]) -> Vec<Value> {
 
 /// What `tcptop replay` tells of a capture of these packets. Where the capture says which way each went, that is
 /// enough; on loopback none does.
-fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[Record]) -> Vec<Value> {
+fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[SegmentRecord]) -> Vec<Value> {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path =
         folder.join(format!("{}-{}{}", scenario.name.replace('/', "-"), variant.v6, variant.opener_is_high));
@@ -73,7 +73,7 @@ fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[Record]) 
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn check(told: impl Fn(&Scenario, Variant, &[Record]) -> Vec<Value>) {
+fn check(told: impl Fn(&Scenario, Variant, &[SegmentRecord]) -> Vec<Value>) {
     let mut wrong = Vec::new();
     let scenarios = scenario::all().expect("well-formed");
     for scenario in &scenarios {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use lab::capture::Format;
-use probe_common::{Record, TcpFlags};
+use probe_common::{SegmentRecord, TcpFlags};
 use support::{Connection, MS, S, v4};
 
 const START: u64 = 1_767_362_551 * S;
@@ -22,7 +22,7 @@ const PACKETS: usize = 10;
 const BOUND_KIB: u64 = 24 * 1_024;
 
 /// One round of connections, segment by segment.
-fn round(number: u16) -> impl Iterator<Item = Record> {
+fn round(number: u16) -> impl Iterator<Item = SegmentRecord> {
     let start_ns = START + u64::from(number) * ROUND;
     (0..PACKETS).flat_map(move |step| {
         (0..CONCURRENT).map(move |client| {
@@ -33,7 +33,7 @@ fn round(number: u16) -> impl Iterator<Item = Record> {
     })
 }
 
-fn segment(connection: &Connection, step: usize, time_ns: u64) -> Record {
+fn segment(connection: &Connection, step: usize, time_ns: u64) -> SegmentRecord {
     match step {
         0 => connection.syn(time_ns),
         1 => connection.syn_ack(time_ns),
@@ -42,7 +42,7 @@ fn segment(connection: &Connection, step: usize, time_ns: u64) -> Record {
         9 => connection.fin_of_responder(time_ns),
         _ => {
             let flags = TcpFlags::ACK;
-            Record { flags, payload_len: 460, ..connection.fin_of_responder(time_ns) }
+            SegmentRecord { flags, payload_len: 460, ..connection.fin_of_responder(time_ns) }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use probe_common::Record;
+use probe_common::SegmentRecord;
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop_core::snapshot::Span;
 use tcptop_core::table::{Leg, Outcome, Role, Verdict};
@@ -17,7 +17,7 @@ fn client() -> Connection {
     Connection::to(v4(10, 0, 0, 2, 443), 40_000)
 }
 
-fn handshake(connection: &Connection, rtt_ms: u64) -> [Record; 3] {
+fn handshake(connection: &Connection, rtt_ms: u64) -> [SegmentRecord; 3] {
     [connection.syn(at(0)), connection.syn_ack(at(rtt_ms)), connection.ack(at(rtt_ms) + 1_000)]
 }
 
@@ -143,7 +143,7 @@ fn times_that_run_backwards_give_no_negative_latency() {
 fn an_ack_of_the_responder_completes_nothing() {
     let connection = client();
     let ack = connection.ack(at(41));
-    let of_responder = Record { source: ack.destination, destination: ack.source, ..ack };
+    let of_responder = SegmentRecord { source: ack.destination, destination: ack.source, ..ack };
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0)), connection.syn_ack(at(40)), of_responder]);
     assert!(watched.handshakes().is_empty());

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use lab::capture::Format;
 use probe_common::counter::Counter;
-use probe_common::{Record, Unparsed};
+use probe_common::{Record, SegmentRecord, Unparsed};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::ReplaySource;
@@ -124,7 +124,7 @@ fn snapped(file: &[u8], snap_len: usize) -> Vec<u8> {
 }
 
 /// A handshake, some data and the end.
-fn talk(connection: &Connection) -> Vec<Record> {
+fn talk(connection: &Connection) -> Vec<SegmentRecord> {
     let mut data = connection.ack(START + 50 * MS);
     data.payload_len = 1_000;
     vec![

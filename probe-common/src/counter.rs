@@ -1,23 +1,26 @@
-//! What the probe counts, per processor, so that nothing is lost silently.
+//! What the probe counts, per processor, so that nothing is missed silently.
 
 use crate::parse::Unparsed;
-use crate::record::Kind;
+use crate::record::RecordKind;
 
-/// Cells of the counter array: `submitted` and `lost` for each kind, then the packets that could not be
-/// read, then the flows that had to be forgotten.
-pub const COUNTERS: usize = 2 * Kind::COUNT + Unparsed::COUNTED.len() + 1;
+/// Cells of the counter array: records submitted and missed, for each kind, then packets that could not be read, by
+/// reason, then flows that were evicted.
+pub const COUNTERS: usize = EVICTED_FLOWS + 1;
+const MISSED: usize = RecordKind::COUNT;
+const UNPARSED: usize = MISSED + RecordKind::COUNT;
+const EVICTED_FLOWS: usize = UNPARSED + Unparsed::COUNTED.len();
 
 /// One thing that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
     /// A record of this kind went into the ring buffer.
-    Submitted(Kind),
+    Submitted(RecordKind),
     /// A record of this kind did not: the ring was full.
-    Lost(Kind),
+    Missed(RecordKind),
     /// A packet that could be TCP could not be read.
     Unparsed(Unparsed),
     /// A flow that had not ended was forgotten for another one.
-    Evicted,
+    EvictedFlow,
 }
 
 impl Counter {
@@ -25,16 +28,15 @@ impl Counter {
     #[inline(always)]
     #[must_use]
     pub fn cell(self) -> Option<usize> {
-        let unparsed = 2 * Kind::COUNT;
         match self {
-            Self::Submitted(kind) => Some(Self::submitted_cell(kind as u32)),
-            Self::Lost(kind) => Some(Self::lost_cell(kind as u32)),
+            Self::Submitted(kind) => Some(Self::submitted_cell(kind.number().into())),
+            Self::Missed(kind) => Some(Self::missed_cell(kind.number().into())),
             Self::Unparsed(Unparsed::NotTcp) => None,
-            Self::Unparsed(Unparsed::Fragment) => Some(unparsed),
-            Self::Unparsed(Unparsed::TooDeep) => Some(unparsed + 1),
-            Self::Unparsed(Unparsed::Truncated) => Some(unparsed + 2),
-            Self::Unparsed(Unparsed::Malformed) => Some(unparsed + 3),
-            Self::Evicted => Some(COUNTERS - 1),
+            Self::Unparsed(Unparsed::Fragment) => Some(UNPARSED),
+            Self::Unparsed(Unparsed::TooDeep) => Some(UNPARSED + 1),
+            Self::Unparsed(Unparsed::Truncated) => Some(UNPARSED + 2),
+            Self::Unparsed(Unparsed::Malformed) => Some(UNPARSED + 3),
+            Self::EvictedFlow => Some(EVICTED_FLOWS),
         }
     }
 
@@ -45,11 +47,11 @@ impl Counter {
         kind as usize
     }
 
-    /// The cell of records that were lost, likewise.
+    /// The cell of records that were missed, likewise.
     #[inline(always)]
     #[must_use]
-    pub const fn lost_cell(kind: u32) -> usize {
-        Kind::COUNT + kind as usize
+    pub const fn missed_cell(kind: u32) -> usize {
+        MISSED + kind as usize
     }
 }
 

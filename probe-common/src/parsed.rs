@@ -4,10 +4,23 @@ use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::load::Load;
 use crate::options::timestamps;
 use crate::parse::{LinkLayer, Unparsed, parse};
-use crate::record::Direction;
 use crate::segment::{Family, Segment, Timestamps};
 use crate::sequence::SequenceRange;
 use crate::verifier::zero;
+
+/// Which way a packet passed its interface. The numbers are those in records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// Into this host.
+    Ingress = 0,
+    /// Out of this host.
+    Egress = 1,
+    /// Loopback: both ends are this host, and each packet is looked at once.
+    Local = 2,
+    /// Not known: a capture does not always say. The kernel programs always know.
+    Unknown = 3,
+}
 
 /// Where a packet was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

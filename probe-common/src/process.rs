@@ -8,10 +8,32 @@ use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::load::Load;
 use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
 use crate::parsed::{Hook, ParsedPacket, Size};
-use crate::record::Kind;
 use crate::segment::{Family, Segment, TcpFlags};
 use crate::sequence::{SegmentClass, SequenceRange};
 use crate::state::{Clock, FlowState, FlowStates, Phase};
+
+/// Why a segment makes a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SegmentKind {
+    /// SYN without ACK: a connection is being opened.
+    Syn = 0,
+    /// SYN with ACK: it is being answered.
+    SynAck = 1,
+    /// The ACK that completes a handshake.
+    Ack = 2,
+    /// RST, whatever it answers.
+    Rst = 3,
+    /// FIN: one side is done sending.
+    Fin = 4,
+    /// Retransmitted data.
+    Retransmit = 5,
+}
+
+impl SegmentKind {
+    /// How many kinds there are. Their numbers are below it.
+    pub const COUNT: u32 = Self::Retransmit as u32 + 1;
+}
 
 /// Where records go: the ring buffer in the kernel, memory on the host. What it cannot take it counts as missed.
 pub trait RecordSink {
@@ -19,7 +41,7 @@ pub trait RecordSink {
     fn emit_segment(
         &mut self,
         packet: &ParsedPacket,
-        kind: Kind,
+        kind: SegmentKind,
         time_ns: u64,
         class: SegmentClass,
         state: Option<&FlowState>,
@@ -102,7 +124,7 @@ fn fast_segment<'r, K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
         && let Some(packet) = scratch()
     {
         packet.set(segment, segments, hook, side);
-        environment.sink.emit_segment(packet, Kind::Retransmit, time_ns, class, Some(state));
+        environment.sink.emit_segment(packet, SegmentKind::Retransmit, time_ns, class, Some(state));
     }
     true
 }
@@ -193,9 +215,9 @@ fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
             time_ns = clock.now_ns();
         }
         state.complete(side, us(time_ns));
-        environment.sink.emit_segment(packet, Kind::Ack, time_ns, class, Some(state));
+        environment.sink.emit_segment(packet, SegmentKind::Ack, time_ns, class, Some(state));
     } else if class.is_retransmit() {
-        environment.sink.emit_segment(packet, Kind::Retransmit, time_ns, class, Some(state));
+        environment.sink.emit_segment(packet, SegmentKind::Retransmit, time_ns, class, Some(state));
     }
     Ok(())
 }
@@ -235,7 +257,7 @@ fn syn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     let (key, side): (K, _) = packet.key();
     let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
     let Some(state) = claim(&key, now_ns, environment.flows, environment.sink) else { return };
-    environment.sink.emit_segment(packet, Kind::Syn, now_ns, SegmentClass::NEW, Some(state));
+    environment.sink.emit_segment(packet, SegmentKind::Syn, now_ns, SegmentClass::NEW, Some(state));
     if state.includes_syn(&packet.segment, side) {
         state.reopen(side, us(now_ns));
     } else {
@@ -253,7 +275,7 @@ fn syn_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     let (key, side): (K, _) = packet.key();
     let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
     let Some(state) = claim(&key, now_ns, environment.flows, environment.sink) else { return };
-    environment.sink.emit_segment(packet, Kind::SynAck, now_ns, SegmentClass::NEW, Some(state));
+    environment.sink.emit_segment(packet, SegmentKind::SynAck, now_ns, SegmentClass::NEW, Some(state));
     // One end connected to itself: both sides are the low one.
     let opener = if key.is_to_itself() { side } else { side.other() };
     let segment = &packet.segment;
@@ -282,7 +304,7 @@ fn rst<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
         }
         &*state
     });
-    environment.sink.emit_segment(packet, Kind::Rst, now_ns, SegmentClass::NEW, state);
+    environment.sink.emit_segment(packet, SegmentKind::Rst, now_ns, SegmentClass::NEW, state);
 }
 
 #[inline(always)]
@@ -306,7 +328,7 @@ fn fin<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
         }
         &*state
     });
-    environment.sink.emit_segment(packet, Kind::Fin, now_ns, class, state);
+    environment.sink.emit_segment(packet, SegmentKind::Fin, now_ns, class, state);
 }
 
 #[inline(always)]

@@ -1,77 +1,99 @@
-//! What the kernel tells user space about one segment.
+//! The records that the probe submits to user space: a header, and a body for each kind.
+//!
+//! A new kind of record is one more variant of [`RecordKind`] and of [`Record`], a body, and an arm of
+//! [`Record::decode`]: the compiler points at each of them.
 
 use crate::key::{Ends, Side};
-use crate::parsed::ParsedPacket;
+use crate::parsed::{Direction, ParsedPacket};
+use crate::process::SegmentKind;
 use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};
 use crate::state::FlowState;
 use crate::verifier::assign_words;
 
-/// Why a segment was worth a record. The numbers are the wire format between kernel and user space.
+/// Version of the layout. It changes with the meaning of any byte, so that a reader of other records refuses these.
+pub const VERSION: u8 = 1;
+
+/// What a record is about, and so which body it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Kind {
-    /// SYN without ACK: a connection is being opened.
-    Syn = 0,
-    /// SYN with ACK: it is being answered.
-    SynAck = 1,
-    /// The ACK that completes a handshake.
-    Ack = 2,
-    /// RST, whatever it answers.
-    Rst = 3,
-    /// FIN: one side is done sending.
-    Fin = 4,
-    /// Data that was sent before.
-    Retransmit = 5,
-    /// Not a segment: the probe had to forget a flow that had not ended, for another one.
-    Evicted = 6,
+pub enum RecordKind {
+    /// A segment, and why it makes a record.
+    Segment(SegmentKind),
+    /// A flow that the probe no longer remembers.
+    EvictedFlow,
 }
 
-impl Kind {
+impl RecordKind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
-    /// Every kind, in the order of its number.
-    pub const ALL: [Self; 7] =
-        [Self::Syn, Self::SynAck, Self::Ack, Self::Rst, Self::Fin, Self::Retransmit, Self::Evicted];
+    /// Every kind, at the place of its number.
+    pub const ALL: [Self; 7] = [
+        Self::Segment(SegmentKind::Syn),
+        Self::Segment(SegmentKind::SynAck),
+        Self::Segment(SegmentKind::Ack),
+        Self::Segment(SegmentKind::Rst),
+        Self::Segment(SegmentKind::Fin),
+        Self::Segment(SegmentKind::Retransmit),
+        Self::EvictedFlow,
+    ];
+
+    /// The number of this kind in the header of its records.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Segment(kind) => kind as u8,
+            Self::EvictedFlow => 6,
+        }
+    }
 
     /// The word for it, as in `lost` of the JSON output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Syn => "syn",
-            Self::SynAck => "syn_ack",
-            Self::Ack => "ack",
-            Self::Rst => "rst",
-            Self::Fin => "fin",
-            Self::Retransmit => "data",
-            Self::Evicted => "evicted",
+            Self::Segment(SegmentKind::Syn) => "syn",
+            Self::Segment(SegmentKind::SynAck) => "syn_ack",
+            Self::Segment(SegmentKind::Ack) => "ack",
+            Self::Segment(SegmentKind::Rst) => "rst",
+            Self::Segment(SegmentKind::Fin) => "fin",
+            Self::Segment(SegmentKind::Retransmit) => "data",
+            Self::EvictedFlow => "evicted",
         }
     }
 }
 
-/// Which way a segment passed the interface. The numbers are the wire format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Direction {
-    /// Into this host.
-    Ingress = 0,
-    /// Out of this host.
-    Egress = 1,
-    /// Loopback: both ends are this host, and each packet is looked at once.
-    Local = 2,
-    /// Not known: a capture does not always tell. Never said by the kernel.
-    Unknown = 3,
+const _: () = {
+    let mut number = 0;
+    while number < RecordKind::COUNT {
+        assert!(RecordKind::ALL[number].number() as usize == number, "a kind that is not at its place");
+        number += 1;
+    }
+};
+
+/// What the probe says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A segment passed.
+    Segment(SegmentRecord),
+    /// A flow that had not ended was evicted from the probe's memory.
+    EvictedFlow(EvictedFlowRecord),
 }
 
-/// One segment that was worth telling.
+impl From<SegmentRecord> for Record {
+    fn from(segment: SegmentRecord) -> Self {
+        Self::Segment(segment)
+    }
+}
+
+/// One segment that made a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct SegmentRecord {
     /// When it passed, in nanoseconds of the kernel's monotonic clock (`bpf_ktime_get_ns`).
     pub time_ns: u64,
-    /// Index of the interface it passed.
+    /// Index of the interface that it passed.
     pub interface: u32,
-    /// Why it is worth a record.
-    pub kind: Kind,
+    /// Why it makes a record.
+    pub kind: SegmentKind,
     /// Which way it went.
     pub direction: Direction,
     /// Who sent it.
@@ -88,7 +110,7 @@ pub struct Record {
     pub payload_len: u32,
     /// The timestamp option.
     pub timestamps: Timestamps,
-    /// How many segments it stands for (GSO, GRO).
+    /// How many segments it stands for (GSO, GRO): 1 to 65,535.
     pub segments: u32,
     /// Is it a retransmit?
     pub class: SegmentClass,
@@ -97,74 +119,154 @@ pub struct Record {
     pub volumes: [Volume; 2],
 }
 
-/// A [`Record`] as it lies in the ring buffer: integers in host order, no padding, 128 bytes.
-///
-/// Kernel bytes are not trusted to be a valid [`Kind`] or [`Direction`]: [`RawRecord::decode`] checks.
+/// A flow that had not ended and was evicted for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct RawRecord {
-    time_ns: u64,
-    volumes: [Volume; 2],
-    source: [u8; 16],
-    destination: [u8; 16],
-    interface: u32,
-    seq: u32,
-    ack: u32,
-    payload_len: u32,
-    ts_value: u32,
-    ts_echo: u32,
-    segments: u32,
-    hole_age_us: u32,
-    source_port: u16,
-    destination_port: u16,
-    kind: u8,
-    direction: u8,
-    flags: u8,
-    /// [`HAS_TIMESTAMPS`] and [`IS_RETRANSMIT`].
-    marks: u8,
+pub struct EvictedFlowRecord {
+    /// When it was evicted, in nanoseconds of the kernel's monotonic clock.
+    pub time_ns: u64,
+    /// Index of its interface.
+    pub interface: u32,
+    /// Its ends, the low one first.
+    pub ends: [Endpoint; 2],
+    /// What each of them had sent.
+    pub volumes: [Volume; 2],
+    /// See [`FlowState::learned`].
+    pub learned: Option<Direction>,
 }
-
-const HAS_TIMESTAMPS: u8 = 1;
-const IS_RETRANSMIT: u8 = 2;
-
-const _: () = assert!(size_of::<RawRecord>() == 128, "a padding byte would leak kernel stack");
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not 128 bytes long.
+    /// Not as long as a record of this kind, or as its header says.
     Length(usize),
+    /// Another version of the layout.
+    Version(u8),
     /// A kind that this version does not know.
     Kind(u8),
     /// A direction that this version does not know.
     Direction(u8),
 }
 
-impl RawRecord {
-    /// Room for one.
-    pub const NOTHING: Self = Self {
-        time_ns: 0,
-        volumes: [Volume::NONE; 2],
-        source: [0; 16],
-        destination: [0; 16],
-        interface: 0,
-        seq: 0,
-        ack: 0,
-        payload_len: 0,
-        ts_value: 0,
-        ts_echo: 0,
-        segments: 0,
-        hole_age_us: 0,
-        source_port: 0,
-        destination_port: 0,
-        kind: 0,
-        direction: 0,
-        flags: 0,
-        marks: 0,
-    };
+impl Record {
+    /// Reads a record out of ring buffer bytes. Nothing about them is trusted.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly one record of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let length = DecodeError::Length(bytes.len());
+        let header: Header = bytes.get(..size_of::<Header>()).and_then(read).ok_or(length)?;
+        if header.version != VERSION {
+            return Err(DecodeError::Version(header.version));
+        }
+        if usize::from(header.length) != bytes.len() {
+            return Err(length);
+        }
+        let kind = RecordKind::ALL.get(usize::from(header.kind)).ok_or(DecodeError::Kind(header.kind))?;
+        match *kind {
+            RecordKind::Segment(kind) => {
+                let raw: RawSegment = read(bytes).ok_or(length)?;
+                raw.typed(kind).map(Self::Segment)
+            }
+            RecordKind::EvictedFlow => {
+                let raw: RawEvictedFlow = read(bytes).ok_or(length)?;
+                raw.typed().map(Self::EvictedFlow)
+            }
+        }
+    }
 
-    /// Becomes what is told of a segment that passed at `time_ns`. `kind` is the number of a [`Kind`], because the
-    /// kernel's verifier does not know which ones there are; `state` is what is known of the flow.
+    /// What it is about.
+    #[must_use]
+    pub const fn kind(&self) -> RecordKind {
+        match self {
+            Self::Segment(segment) => RecordKind::Segment(segment.kind),
+            Self::EvictedFlow(_) => RecordKind::EvictedFlow,
+        }
+    }
+
+    /// When it was made, in nanoseconds of the kernel's monotonic clock.
+    #[must_use]
+    pub const fn time_ns(&self) -> u64 {
+        match self {
+            Self::Segment(SegmentRecord { time_ns, .. })
+            | Self::EvictedFlow(EvictedFlowRecord { time_ns, .. }) => *time_ns,
+        }
+    }
+}
+
+/// A type that is made of integers without padding: each of its bytes is initialised, and any bytes are a value of it.
+///
+/// # Safety
+/// That must be so.
+unsafe trait Plain: Copy {}
+
+/// The value that these bytes are, if they are as many as it has.
+fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
+    // SAFETY: the length is checked, any bytes are a value, and `read_unaligned` asks for no alignment.
+    (bytes.len() == size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// What each record begins with: integers in host order, 16 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Header {
+    /// The number of a [`RecordKind`].
+    kind: u8,
+    version: u8,
+    /// Of the whole record, in bytes.
+    length: u16,
+    interface: u32,
+    time_ns: u64,
+}
+
+// SAFETY: the fields are integers, and fill it.
+unsafe impl Plain for Header {}
+const _: () = assert!(size_of::<Header>() == 16, "a padding byte would leak kernel memory");
+
+impl Header {
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a record has some hundred bytes")]
+    fn set<T>(&mut self, kind: u8, interface: u32, time_ns: u64) {
+        self.kind = kind;
+        self.version = VERSION;
+        self.length = size_of::<T>() as u16;
+        self.interface = interface;
+        self.time_ns = time_ns;
+    }
+}
+
+/// A [`SegmentRecord`] as it lies in the ring buffer: integers in host order, 128 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawSegment {
+    header: Header,
+    volumes: [Volume; 2],
+    source: [u8; 16],
+    destination: [u8; 16],
+    seq: u32,
+    ack: u32,
+    payload_len: u32,
+    ts_value: u32,
+    ts_echo: u32,
+    hole_age_us: u32,
+    source_port: u16,
+    destination_port: u16,
+    segments: u16,
+    flags: u8,
+    /// The number of a [`Direction`], [`HAS_TIMESTAMPS`] and [`IS_RETRANSMIT`].
+    bits: u8,
+}
+
+const DIRECTION_BITS: u8 = 3;
+const HAS_TIMESTAMPS: u8 = 4;
+const IS_RETRANSMIT: u8 = 8;
+
+// SAFETY: the fields are integers, or made of them, and fill it.
+unsafe impl Plain for RawSegment {}
+const _: () = assert!(size_of::<RawSegment>() == 128, "a padding byte would leak kernel memory");
+
+impl RawSegment {
+    /// Becomes the record of a segment that passed at `time_ns`; `state` is what is known of its flow. `kind` is the
+    /// number of a [`SegmentKind`], because the kernel's verifier does not know which ones there are.
     ///
     /// Field by field, because the kernel's stack has no room for all of them together.
     #[inline(always)]
@@ -177,94 +279,37 @@ impl RawRecord {
         state: Option<&FlowState>,
     ) {
         let segment = &packet.segment;
-        self.time_ns = time_ns;
+        self.header.set::<Self>((kind & 0xff) as u8, packet.interface, time_ns);
         self.source = bytes(segment.source);
         self.destination = bytes(segment.destination);
-        self.interface = packet.interface;
         self.seq = segment.seq;
         self.ack = segment.ack;
         self.payload_len = segment.payload_len;
-        self.segments = packet.segments;
         self.hole_age_us = class.hole_age_us();
         self.source_port = segment.source_port;
         self.destination_port = segment.destination_port;
-        self.kind = (kind & 0xff) as u8;
-        self.direction = (packet.direction & 0xff) as u8;
+        self.segments = (packet.segments & 0xffff) as u16;
         self.flags = segment.flags.0;
-        // Whether data was sent before, its options do not tell.
-        let is_stamped = packet.options == ParsedPacket::WITH_TIMESTAMPS && kind != Kind::Retransmit as u32;
+        // The options of retransmitted data were not read.
+        let is_stamped =
+            packet.options == ParsedPacket::WITH_TIMESTAMPS && kind != SegmentKind::Retransmit as u32;
         self.ts_value = if is_stamped { packet.ts_value } else { 0 };
         self.ts_echo = if is_stamped { packet.ts_echo } else { 0 };
-        self.marks =
-            (u8::from(is_stamped) * HAS_TIMESTAMPS) | (u8::from(class.is_retransmit()) * IS_RETRANSMIT);
+        self.bits = (packet.direction & 3) as u8
+            | (u8::from(is_stamped) * HAS_TIMESTAMPS)
+            | (u8::from(class.is_retransmit()) * IS_RETRANSMIT);
         match state {
-            Some(state) => self.set_volumes(state, packet.side()),
+            Some(state) => set_volumes(&mut self.volumes, state, packet.side()),
             None => assign_words(&mut self.volumes, &[Volume::NONE; 2]),
         }
     }
 
-    #[inline(always)]
-    fn set_volumes(&mut self, state: &FlowState, own: Side) {
-        let trackers = &state.trackers;
-        self.volumes[0] = trackers[own as usize].volume;
-        self.volumes[1] = trackers[own.other() as usize].volume;
-    }
-
-    /// Becomes what is told of a flow that had to give way at `time_ns`. Its low end is the source; its direction is that
-    /// of a flow that was [learned](FlowState::learned), else unknown.
-    #[inline(always)]
-    pub fn set_evicted(&mut self, time_ns: u64, ends: &Ends, state: &FlowState) {
-        assign_words(self, &Self::NOTHING);
-        self.time_ns = time_ns;
-        self.set_volumes(state, Side::Low);
-        self.source = bytes(ends.addresses[0]);
-        self.destination = bytes(ends.addresses[1]);
-        self.interface = ends.interface;
-        self.source_port = ends.ports[0];
-        self.destination_port = ends.ports[1];
-        self.kind = Kind::Evicted as u8;
-        self.direction = state.learned().unwrap_or(Direction::Unknown) as u8;
-    }
-
-    /// The bytes that lie in the ring buffer.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; size_of::<Self>()] {
-        // SAFETY: a struct of integers without padding is as many initialised bytes, aligned for less.
-        unsafe { &*core::ptr::from_ref(self).cast() }
-    }
-
-    /// Reads the fields out of ring buffer bytes.
-    ///
-    /// # Errors
-    /// When the length is not that of a record, or kind or direction are none that this version knows.
-    pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
-        if bytes.len() != size_of::<Self>() {
-            return Err(DecodeError::Length(bytes.len()));
-        }
-        // SAFETY: the length was checked, every bit pattern is a valid value of this struct of integers,
-        // and `read_unaligned` asks for no alignment.
-        let raw = unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() };
-        raw.typed()
-    }
-
-    /// The record that these integers stand for.
-    ///
-    /// # Errors
-    /// When kind or direction are none that this version knows.
-    pub fn typed(&self) -> Result<Record, DecodeError> {
-        let kind = Kind::ALL.get(usize::from(self.kind)).copied().ok_or(DecodeError::Kind(self.kind))?;
-        let direction = match self.direction {
-            0 => Direction::Ingress,
-            1 => Direction::Egress,
-            2 => Direction::Local,
-            3 => Direction::Unknown,
-            other => return Err(DecodeError::Direction(other)),
-        };
-        Ok(Record {
-            time_ns: self.time_ns,
-            interface: self.interface,
+    fn typed(&self, kind: SegmentKind) -> Result<SegmentRecord, DecodeError> {
+        Ok(SegmentRecord {
+            time_ns: self.header.time_ns,
+            interface: self.header.interface,
             kind,
-            direction,
+            direction: direction(self.bits & DIRECTION_BITS)?,
             source: Endpoint { address: self.source, port: self.source_port },
             destination: Endpoint { address: self.destination, port: self.destination_port },
             seq: self.seq,
@@ -274,14 +319,100 @@ impl RawRecord {
             timestamps: Timestamps {
                 value: self.ts_value,
                 echo: self.ts_echo,
-                present: self.marks & HAS_TIMESTAMPS != 0,
+                present: self.bits & HAS_TIMESTAMPS != 0,
             },
-            segments: self.segments,
-            class: match self.marks & IS_RETRANSMIT {
+            segments: self.segments.into(),
+            class: match self.bits & IS_RETRANSMIT {
                 0 => SegmentClass::NEW,
                 _ => SegmentClass::retransmit(self.hole_age_us),
             },
             volumes: self.volumes,
         })
+    }
+}
+
+/// An [`EvictedFlowRecord`] as it lies in the ring buffer: integers in host order, 104 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawEvictedFlow {
+    header: Header,
+    volumes: [Volume; 2],
+    addresses: [[u8; 16]; 2],
+    ports: [u16; 2],
+    /// One more than the number of a [`Direction`]; 0 for none.
+    learned: u32,
+}
+
+// SAFETY: the fields are integers, or made of them, and fill it.
+unsafe impl Plain for RawEvictedFlow {}
+const _: () = assert!(size_of::<RawEvictedFlow>() == 104, "a padding byte would leak kernel memory");
+
+impl RawEvictedFlow {
+    /// Becomes the record of a flow that is evicted at `time_ns`.
+    #[inline(always)]
+    pub fn set(&mut self, time_ns: u64, ends: &Ends, state: &FlowState) {
+        self.header.set::<Self>(RecordKind::EvictedFlow.number(), ends.interface, time_ns);
+        set_volumes(&mut self.volumes, state, Side::Low);
+        self.addresses[0] = bytes(ends.addresses[0]);
+        self.addresses[1] = bytes(ends.addresses[1]);
+        self.ports = ends.ports;
+        self.learned = match state.learned() {
+            Some(direction) => direction as u32 + 1,
+            None => 0,
+        };
+    }
+
+    fn typed(&self) -> Result<EvictedFlowRecord, DecodeError> {
+        let [low, high] = self.addresses;
+        let learned = match self.learned {
+            0 => None,
+            number => Some(direction(u8::try_from(number - 1).unwrap_or(u8::MAX))?),
+        };
+        Ok(EvictedFlowRecord {
+            time_ns: self.header.time_ns,
+            interface: self.header.interface,
+            ends: [
+                Endpoint { address: low, port: self.ports[0] },
+                Endpoint { address: high, port: self.ports[1] },
+            ],
+            volumes: self.volumes,
+            learned,
+        })
+    }
+}
+
+macro_rules! raw {
+    ($raw:ty) => {
+        impl $raw {
+            /// Room for one.
+            // SAFETY: any bytes are a value of it.
+            pub const ROOM: Self = unsafe { core::mem::zeroed() };
+
+            /// The bytes that lie in the ring buffer.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; size_of::<Self>()] {
+                // SAFETY: each of its bytes is initialised, and bytes need no alignment.
+                unsafe { &*core::ptr::from_ref(self).cast() }
+            }
+        }
+    };
+}
+
+raw!(RawSegment);
+raw!(RawEvictedFlow);
+
+#[inline(always)]
+fn set_volumes(volumes: &mut [Volume; 2], state: &FlowState, first: Side) {
+    volumes[0] = state.trackers[first as usize].volume;
+    volumes[1] = state.trackers[first.other() as usize].volume;
+}
+
+fn direction(number: u8) -> Result<Direction, DecodeError> {
+    match number {
+        0 => Ok(Direction::Ingress),
+        1 => Ok(Direction::Egress),
+        2 => Ok(Direction::Local),
+        3 => Ok(Direction::Unknown),
+        other => Err(DecodeError::Direction(other)),
     }
 }

@@ -11,7 +11,8 @@ use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::{
-    Clock, Counter, FlowState, FlowStates, Kind, ParsedPacket, RawRecord, RecordSink, SegmentClass,
+    Clock, Counter, FlowState, FlowStates, ParsedPacket, RawEvictedFlow, RawSegment, RecordKind, RecordSink,
+    SegmentClass, SegmentKind,
 };
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
@@ -20,8 +21,8 @@ const FLOWS: u32 = 65_536;
 const RING_BYTES: u32 = 4 << 20;
 /// The reader is woken each time the backlog has grown by this much: 3,855 records, an eighth of the ring.
 const WAKE_STEP_BYTES: u64 = 512 << 10;
-/// Room that one record takes in the ring, its header included.
-const RECORD_ROOM: u64 = size_of::<RawRecord>() as u64 + 8;
+/// What the ring adds to each record (`BPF_RINGBUF_HDR_SZ`).
+const RECORD_HEADER_BYTES: u64 = 8;
 /// The reader is woken for a small backlog when it was not for this long. Once awake it looks for more by
 /// itself, and for longer than this.
 const WAKE_INTERVAL_NS: u64 = 200_000_000;
@@ -207,7 +208,7 @@ impl RecordSink for Ring {
     fn emit_segment(
         &mut self,
         packet: &ParsedPacket,
-        kind: Kind,
+        kind: SegmentKind,
         time_ns: u64,
         class: SegmentClass,
         state: Option<&FlowState>,
@@ -218,7 +219,7 @@ impl RecordSink for Ring {
 
     #[inline(always)]
     fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState) {
-        count(Counter::Evicted);
+        count(Counter::EvictedFlow);
         emit_evicted_flow(time_ns, key, state);
     }
 }
@@ -235,34 +236,37 @@ pub extern "C" fn emit_segment(
 ) -> i32 {
     // SAFETY: null, or what the verifier has checked to be as large as these are.
     if let (Some(packet), state) = unsafe { (packet.as_ref(), state.as_ref()) } {
-        // Fewer than eight: the verifier has no other bound.
-        let kind = kind & 7;
-        submit(kind, time_ns, |record| record.set(packet, kind, time_ns, SegmentClass::of(class), state));
+        // A mask, because the verifier does not follow a comparison through the shifts that the compiler adds.
+        let kind = kind & (SegmentKind::COUNT.next_power_of_two() - 1);
+        submit(kind, time_ns, |record: &mut RawSegment| {
+            record.set(packet, kind, time_ns, SegmentClass::of(class), state);
+        });
     }
     0
 }
 
 #[inline(never)]
 fn emit_evicted_flow<K: Key>(time_ns: u64, key: &K, state: &FlowState) {
-    submit(Kind::Evicted as u32, time_ns, |record| record.set_evicted(time_ns, &key.ends(), state));
+    let kind = RecordKind::EvictedFlow.number().into();
+    submit(kind, time_ns, |record: &mut RawEvictedFlow| record.set(time_ns, &key.ends(), state));
 }
 
 #[inline(always)]
-fn submit(kind: u32, time_ns: u64, write: impl FnOnce(&mut RawRecord)) {
-    let Some(mut entry) = RECORDS.reserve::<RawRecord>(0) else {
-        return count_cell(Counter::lost_cell(kind));
+fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
+    let Some(mut entry) = RECORDS.reserve::<R>(0) else {
+        return count_cell(Counter::missed_cell(kind));
     };
     // SAFETY: integers, of which any bits are valid, in memory that the kernel has initialised.
     write(unsafe { entry.assume_init_mut() });
-    entry.submit(wake_up(time_ns));
+    entry.submit(wake_up(size_of::<R>() as u64, time_ns));
     count_cell(Counter::submitted_cell(kind));
 }
 
 /// A wake-up costs some 11 µs, so it is given per backlog or per interval, not per record.
 #[inline(always)]
-fn wake_up(now_ns: u64) -> u64 {
+fn wake_up(record_bytes: u64, now_ns: u64) -> u64 {
     let backlog = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let step = backlog >= WAKE_STEP_BYTES && backlog % WAKE_STEP_BYTES < RECORD_ROOM;
+    let step = backlog >= WAKE_STEP_BYTES && backlog % WAKE_STEP_BYTES < record_bytes + RECORD_HEADER_BYTES;
     // Saturating: another processor may have stored a later time than ours.
     let rested = now_ns.saturating_sub(LAST_WAKE_NS.get()) >= WAKE_INTERVAL_NS;
     if rested {

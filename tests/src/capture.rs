@@ -1,9 +1,9 @@
 //! Captures of every kind, written from the segments that they are to hold.
 
 use probe_common::segment::mapped;
-use probe_common::{Direction, Record, TcpFlags};
+use probe_common::{Direction, SegmentRecord, TcpFlags};
 
-/// How a capture is written. A segment is given as a [`Record`]; its kind is not looked at, and its payload is
+/// How a capture is written. A segment is given as a [`SegmentRecord`]; its kind is not looked at, and its payload is
 /// filled with `x`.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
@@ -36,7 +36,7 @@ impl Format {
     /// # Panics
     /// When a time is too large for the format, or a segment too long for IP.
     #[must_use]
-    pub fn pcap(self, records: &[Record]) -> Vec<u8> {
+    pub fn pcap(self, records: &[SegmentRecord]) -> Vec<u8> {
         let packets = records.iter().flat_map(|record| self.pcap_packet(record));
         self.pcap_header().into_iter().chain(packets).collect()
     }
@@ -56,7 +56,7 @@ impl Format {
     /// # Panics
     /// See [`pcap`](Self::pcap).
     #[must_use]
-    pub fn pcap_packet(self, record: &Record) -> Vec<u8> {
+    pub fn pcap_packet(self, record: &SegmentRecord) -> Vec<u8> {
         let packet = packet(record, self.link_type);
         let per_s = self.units(1_000_000_000);
         let units = self.units(record.time_ns);
@@ -72,7 +72,7 @@ impl Format {
     /// # Panics
     /// See [`pcap`](Self::pcap).
     #[must_use]
-    pub fn pcapng(self, records: &[Record]) -> Vec<u8> {
+    pub fn pcapng(self, records: &[SegmentRecord]) -> Vec<u8> {
         let body = [&self.u32(0x1a2b_3c4d)[..], &self.u16(1), &self.u16(0), &[0xff; 8]].concat();
         let mut file = self.block(0x0a0d_0d0a, &body);
         for name in ["first", "second"] {
@@ -130,7 +130,7 @@ fn narrow(number: u64) -> u32 {
 /// # Panics
 /// When the link type is none of those that a [`Format`] can have.
 #[must_use]
-pub fn packet(record: &Record, link_type: u16) -> Vec<u8> {
+pub fn packet(record: &SegmentRecord, link_type: u16) -> Vec<u8> {
     let v4 = record.source.address.starts_with(&mapped([0; 4])[..12]);
     let ethertype: u16 = if v4 { 0x0800 } else { 0x86dd };
     let outgoing = u8::from(record.direction == Direction::Egress) * 4;
@@ -145,7 +145,7 @@ pub fn packet(record: &Record, link_type: u16) -> Vec<u8> {
     [link, ip(record, v4)].concat()
 }
 
-fn ip(record: &Record, v4: bool) -> Vec<u8> {
+fn ip(record: &SegmentRecord, v4: bool) -> Vec<u8> {
     let tcp = tcp(record);
     let len = u16::try_from(tcp.len()).expect("short");
     let (source, destination) = (record.source.address, record.destination.address);
@@ -159,7 +159,7 @@ fn ip(record: &Record, v4: bool) -> Vec<u8> {
     }
 }
 
-fn tcp(record: &Record) -> Vec<u8> {
+fn tcp(record: &SegmentRecord) -> Vec<u8> {
     let options = if record.timestamps.present {
         let (value, echo) = (record.timestamps.value.to_be_bytes(), record.timestamps.echo.to_be_bytes());
         [&[1, 1, 8, 10][..], &value, &echo].concat()

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 
 /// Connections that each peer has at the same time.
 const CONNECTIONS_EACH: u32 = 64;
@@ -47,7 +47,7 @@ const SILENT: Fate = &[Act::Syn, Act::SynAgain, Act::SynAgain];
 #[derive(Clone, Copy, Debug)]
 pub struct Passing {
     /// What it is. Its kind is not looked at.
-    pub segment: Record,
+    pub segment: SegmentRecord,
     /// Does the probe make a record of it?
     pub is_told: bool,
 }
@@ -150,7 +150,7 @@ impl Connection {
         }
     }
 
-    fn segment(&self, act: Act, time_ns: u64) -> Record {
+    fn segment(&self, act: Act, time_ns: u64) -> SegmentRecord {
         let (own, flags) = match act {
             Act::Syn | Act::SynAgain => (0, TcpFlags::SYN),
             Act::SynAck => (1, TcpFlags::SYN.with(TcpFlags::ACK)),
@@ -170,10 +170,10 @@ impl Connection {
         let next = [self.isns[0].wrapping_add(sent), self.isns[1].wrapping_add(answered)];
         let [value, echo] = [time_ns, time_ns - self.rtt_ns.min(time_ns)].map(milliseconds);
         let (is_acked, carries) = (flags.has(TcpFlags::ACK), matches!(act, Act::Data | Act::DataAgain));
-        Record {
+        SegmentRecord {
             time_ns,
             interface: 1,
-            kind: Kind::Ack,
+            kind: SegmentKind::Ack,
             direction: if own == 0 { Direction::Egress } else { Direction::Ingress },
             source: self.ends[own],
             destination: self.ends[1 - own],
@@ -241,7 +241,7 @@ mod tests {
             assert!(segments().any(|segment| segment.flags.has(flag)));
         }
         let repeated =
-            |one: Record| segments().filter(|s| (s.source, s.seq) == (one.source, one.seq)).count();
+            |one: SegmentRecord| segments().filter(|s| (s.source, s.seq) == (one.source, one.seq)).count();
         assert!(segments().take(100).any(|segment| segment.payload_len > 0 && repeated(segment) > 2));
     }
 }

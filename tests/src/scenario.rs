@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 use serde::Deserialize;
 use toml::Table;
 
@@ -180,7 +180,7 @@ impl Scenario {
 
     /// The packets, as segments on their way; what is neither SYN, RST nor FIN is called an ACK.
     #[must_use]
-    pub fn records(&self, variant: Variant) -> Vec<Record> {
+    pub fn records(&self, variant: Variant) -> Vec<SegmentRecord> {
         let last = self.until_us.map(|at_us| Packet {
             at_us,
             from: End::Opener,
@@ -223,7 +223,7 @@ impl Scenario {
         [(opener, port).into(), (responder, if self.to_itself { port } else { SERVICE }).into()]
     }
 
-    fn record(&self, packet: &Packet, variant: Variant) -> Record {
+    fn record(&self, packet: &Packet, variant: Variant) -> SegmentRecord {
         let ends = self.ends(variant, packet.port).map(endpoint);
         let [source, destination] = match packet.from {
             End::Opener => ends,
@@ -231,7 +231,7 @@ impl Scenario {
         };
         let flags = flags(&packet.is).expect("checked when it was read");
         let (value, echo) = packet.ts.unwrap_or_default();
-        Record {
+        SegmentRecord {
             time_ns: START_NS + packet.at_us * US,
             interface: 1,
             kind: kind(flags),
@@ -276,12 +276,12 @@ fn flags(names: &str) -> Result<TcpFlags> {
     })
 }
 
-fn kind(flags: TcpFlags) -> Kind {
+fn kind(flags: TcpFlags) -> SegmentKind {
     match flags {
-        flags if flags.has(TcpFlags::RST) => Kind::Rst,
-        flags if flags.has(TcpFlags::SYN.with(TcpFlags::ACK)) => Kind::SynAck,
-        flags if flags.has(TcpFlags::SYN) => Kind::Syn,
-        flags if flags.has(TcpFlags::FIN) => Kind::Fin,
-        _ => Kind::Ack,
+        flags if flags.has(TcpFlags::RST) => SegmentKind::Rst,
+        flags if flags.has(TcpFlags::SYN.with(TcpFlags::ACK)) => SegmentKind::SynAck,
+        flags if flags.has(TcpFlags::SYN) => SegmentKind::Syn,
+        flags if flags.has(TcpFlags::FIN) => SegmentKind::Fin,
+        _ => SegmentKind::Ack,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lab::{Medium, Mode, Namespace, Port, Server, Signal, Tcptop, capture, connect_many};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Five records each: more than twice the 30,840 that the ring holds.
@@ -21,10 +21,10 @@ const RETRANSMITS: u64 = 10_000;
 /// Data of a mid-stream connection, as an Ethernet frame.
 fn data() -> Vec<u8> {
     let end = |host, port| Endpoint { address: mapped([10, 1, 0, host]), port };
-    let segment = Record {
+    let segment = SegmentRecord {
         time_ns: 0,
         interface: 0,
-        kind: Kind::Retransmit,
+        kind: SegmentKind::Retransmit,
         direction: Direction::Ingress,
         source: end(2, 443),
         destination: end(1, 40_000),

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use probe_common::{RawRecord, Record};
+use probe_common::Record;
 use tcptop_core::snapshot::{Filter, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
 use tcptop_core::table::{Limits, Thresholds};
@@ -75,7 +75,7 @@ impl Work {
 
     /// Those that are ready.
     pub(crate) fn decoded(&self) -> Vec<Record> {
-        self.ready.iter().map(|bytes| RawRecord::decode(bytes).expect("a record")).collect()
+        self.ready.iter().map(|bytes| Record::decode(bytes).expect("a record")).collect()
     }
 
     /// Takes what is ready, as the live does.
@@ -84,8 +84,8 @@ impl Work {
             let mut latest_ns = 0;
             for some in self.ready[batch * BATCH..][..BATCH].chunks(AT_A_TIME) {
                 self.decoded.clear();
-                self.decoded.extend(some.iter().map(|bytes| RawRecord::decode(bytes).expect("a record")));
-                latest_ns = self.decoded.last().map_or(0, |record| record.time_ns);
+                self.decoded.extend(some.iter().map(|bytes| Record::decode(bytes).expect("a record")));
+                latest_ns = self.decoded.last().map_or(0, Record::time_ns);
                 self.engine.handle(Input::Records(&self.decoded));
             }
             self.look_around(latest_ns);
@@ -96,7 +96,7 @@ impl Work {
     pub(crate) fn take_decoded(&mut self, records: &[Record]) {
         for batch in records.chunks(BATCH) {
             self.engine.handle(Input::Records(batch));
-            self.look_around(batch.last().map_or(0, |record| record.time_ns));
+            self.look_around(batch.last().map_or(0, Record::time_ns));
         }
     }
 

@@ -83,7 +83,7 @@ impl Engine {
             Input::Records(records) => {
                 let handled = &records[..self.table.handle_all(records)];
                 self.run.records += handled.len() as u64;
-                self.latest_ns = handled.iter().map(|record| record.time_ns).fold(self.latest_ns, u64::max);
+                self.latest_ns = handled.iter().map(|record| record.time_ns()).fold(self.latest_ns, u64::max);
             }
             Input::Volumes { flows, now_ns } => {
                 flows.iter().for_each(|flow| self.table.take_volumes(flow, now_ns));

@@ -12,7 +12,6 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::counter::{COUNTERS, Counters};
-use probe_common::record::RawRecord;
 use probe_common::{Direction, Record, buckets};
 use probe_ebpf::{OBJECT, names};
 use tokio::io::Interest;
@@ -92,7 +91,7 @@ impl KernelSource {
                 && let Some(item) = ring.next()
             {
                 taken += 1;
-                match RawRecord::decode(&item) {
+                match Record::decode(&item) {
                     Ok(record) => self.decoded.push(record),
                     Err(_) => self.undecodable += 1,
                 }

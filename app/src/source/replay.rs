@@ -1,7 +1,7 @@
 //! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
 
 use probe_common::counter::Counters;
-use probe_common::{Direction, Hook, Kind, RawRecord, Record, Size};
+use probe_common::{Direction, Hook, Record, Size};
 use probe_host::{HostProbe, Packet, PacketTime};
 
 use super::capture::{Capture, CaptureError, Locals, Next};
@@ -48,11 +48,10 @@ impl ReplaySource {
                 &Packet { bytes: packet.bytes, size, hook },
                 &PacketTime(packet.time_ns),
                 |bytes| {
-                    let record = RawRecord::decode(bytes).expect("made by the same version");
-                    if record.kind == Kind::Evicted {
-                        step.evicted = Some(record);
-                    } else {
-                        step.record = Some(located(record, locals));
+                    let record = Record::decode(bytes).expect("made by the same version");
+                    match located(record, locals) {
+                        record @ Record::Segment(_) => step.record = Some(record),
+                        record @ Record::EvictedFlow(_) => step.evicted = Some(record),
                     }
                 },
             );
@@ -98,12 +97,16 @@ impl ReplaySource {
 }
 
 /// The same record, with the direction that the local addresses tell where the capture does not.
-fn located(record: Record, locals: &Locals) -> Record {
-    match record.direction {
-        Direction::Unknown => {
-            let direction = locals.direction(record.source.address, record.destination.address);
-            Record { direction, ..record }
+fn located(mut record: Record, locals: &Locals) -> Record {
+    match &mut record {
+        Record::Segment(segment) if segment.direction == Direction::Unknown => {
+            segment.direction = locals.direction(segment.source.address, segment.destination.address);
         }
-        Direction::Ingress | Direction::Egress | Direction::Local => record,
+        Record::EvictedFlow(flow) if flow.learned == Some(Direction::Unknown) => {
+            let [low, high] = flow.ends;
+            flow.learned = Some(locals.direction(low.address, high.address));
+        }
+        Record::Segment(_) | Record::EvictedFlow(_) => {}
     }
+    record
 }

@@ -7,7 +7,9 @@ pub mod stage;
 use std::collections::BTreeMap;
 
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
+};
 use tcptop_core::snapshot::{Filter, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
 use tcptop_core::table::{Event, FlowReport, FlowVolumes, Limits, Thresholds};
@@ -63,7 +65,7 @@ impl Connection {
         connection
     }
 
-    fn record(&self, time_ns: u64, kind: Kind, from_opener: bool) -> Record {
+    fn record(&self, time_ns: u64, kind: SegmentKind, from_opener: bool) -> SegmentRecord {
         let back = match self.out {
             Direction::Egress => Direction::Ingress,
             Direction::Ingress => Direction::Egress,
@@ -75,24 +77,24 @@ impl Connection {
             (self.responder, self.opener, back)
         };
         let flags = match kind {
-            Kind::Syn => TcpFlags::SYN,
-            Kind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
-            Kind::Ack | Kind::Retransmit | Kind::Evicted => TcpFlags::ACK,
-            Kind::Rst => TcpFlags::RST.with(TcpFlags::ACK),
-            Kind::Fin => TcpFlags::FIN.with(TcpFlags::ACK),
+            SegmentKind::Syn => TcpFlags::SYN,
+            SegmentKind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
+            SegmentKind::Ack | SegmentKind::Retransmit => TcpFlags::ACK,
+            SegmentKind::Rst => TcpFlags::RST.with(TcpFlags::ACK),
+            SegmentKind::Fin => TcpFlags::FIN.with(TcpFlags::ACK),
         };
         let (opener_next, responder_next) = (self.isn.wrapping_add(1), self.answer_isn.wrapping_add(1));
         let (seq, ack) = match (kind, from_opener) {
-            (Kind::Syn, _) => (self.isn, 0),
-            (Kind::SynAck, _) => (self.answer_isn, opener_next),
+            (SegmentKind::Syn, _) => (self.isn, 0),
+            (SegmentKind::SynAck, _) => (self.answer_isn, opener_next),
             (_, true) => (opener_next, responder_next),
             (_, false) => (responder_next, opener_next),
         };
         let timestamps = self.timestamps.map_or_else(Timestamps::default, |(opener, responder)| {
             let (value, echo) = if from_opener { (opener, responder) } else { (responder, opener) };
-            Timestamps { value, echo: if kind == Kind::Syn { 0 } else { echo }, present: true }
+            Timestamps { value, echo: if kind == SegmentKind::Syn { 0 } else { echo }, present: true }
         });
-        Record {
+        SegmentRecord {
             time_ns,
             interface: INTERFACE,
             kind,
@@ -110,32 +112,32 @@ impl Connection {
         }
     }
 
-    pub fn syn(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Syn, true)
+    pub fn syn(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Syn, true)
     }
 
-    pub fn syn_ack(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::SynAck, false)
+    pub fn syn_ack(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::SynAck, false)
     }
 
-    pub fn ack(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Ack, true)
+    pub fn ack(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Ack, true)
     }
 
-    pub fn rst_of_opener(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Rst, true)
+    pub fn rst_of_opener(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Rst, true)
     }
 
-    pub fn rst_of_responder(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Rst, false)
+    pub fn rst_of_responder(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Rst, false)
     }
 
-    pub fn fin_of_opener(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Fin, true)
+    pub fn fin_of_opener(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Fin, true)
     }
 
-    pub fn fin_of_responder(&self, time_ns: u64) -> Record {
-        self.record(time_ns, Kind::Fin, false)
+    pub fn fin_of_responder(&self, time_ns: u64) -> SegmentRecord {
+        self.record(time_ns, SegmentKind::Fin, false)
     }
 }
 
@@ -171,8 +173,8 @@ impl Watched {
         self
     }
 
-    pub fn see(&mut self, records: impl IntoIterator<Item = Record>) -> &mut Self {
-        let records: Vec<Record> = records.into_iter().collect();
+    pub fn see(&mut self, records: impl IntoIterator<Item = impl Into<Record>>) -> &mut Self {
+        let records: Vec<Record> = records.into_iter().map(Into::into).collect();
         self.handle(Input::Records(&records))
     }
 

@@ -2,7 +2,10 @@
 
 use probe_common::counter::Counters;
 use probe_common::key::Key;
-use probe_common::{Counter, FlowState, Kind, ParsedPacket, RawRecord, RecordSink, SegmentClass};
+use probe_common::{
+    Counter, FlowState, ParsedPacket, RawEvictedFlow, RawSegment, RecordKind, RecordSink, SegmentClass,
+    SegmentKind,
+};
 
 pub(crate) struct HostSink<'a, E> {
     pub(crate) counters: &'a mut Counters,
@@ -14,8 +17,8 @@ impl<E: FnMut(&[u8])> HostSink<'_, E> {
         self.counters.count(counter);
     }
 
-    fn submit(&mut self, kind: Kind, record: &RawRecord) {
-        (self.emit)(record.as_bytes());
+    fn submit(&mut self, kind: RecordKind, record: &[u8]) {
+        (self.emit)(record);
         self.count(Counter::Submitted(kind));
     }
 }
@@ -24,20 +27,20 @@ impl<E: FnMut(&[u8])> RecordSink for HostSink<'_, E> {
     fn emit_segment(
         &mut self,
         packet: &ParsedPacket,
-        kind: Kind,
+        kind: SegmentKind,
         time_ns: u64,
         class: SegmentClass,
         state: Option<&FlowState>,
     ) {
-        let mut record = RawRecord::NOTHING;
+        let mut record = RawSegment::ROOM;
         record.set(packet, kind as u32, time_ns, class, state);
-        self.submit(kind, &record);
+        self.submit(RecordKind::Segment(kind), record.as_bytes());
     }
 
     fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState) {
-        self.count(Counter::Evicted);
-        let mut record = RawRecord::NOTHING;
-        record.set_evicted(time_ns, &key.ends(), state);
-        self.submit(Kind::Evicted, &record);
+        self.count(Counter::EvictedFlow);
+        let mut record = RawEvictedFlow::ROOM;
+        record.set(time_ns, &key.ends(), state);
+        self.submit(RecordKind::EvictedFlow, record.as_bytes());
     }
 }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 
 const MS: u64 = 1_000_000;
 /// What fits into a segment on Ethernet beside the timestamp option.
@@ -42,7 +42,7 @@ pub(super) struct Conversation {
     /// Each end's timestamp clock beside ours, and the last TSval that it sent.
     clocks: Option<[(u32, u32); 2]>,
     now_ns: u64,
-    segments: Vec<(Record, Option<Step>)>,
+    segments: Vec<(SegmentRecord, Option<Step>)>,
 }
 
 impl Conversation {
@@ -74,7 +74,7 @@ impl Conversation {
         this
     }
 
-    pub(super) fn into_segments(self) -> std::vec::IntoIter<(Record, Option<Step>)> {
+    pub(super) fn into_segments(self) -> std::vec::IntoIter<(SegmentRecord, Option<Step>)> {
         self.segments.into_iter()
     }
 
@@ -127,10 +127,10 @@ impl Conversation {
         self.now_ns += after_ns;
         let (own, other) = (end as usize, 1 - end as usize);
         let (value, echo) = self.stamp(own, other);
-        let record = Record {
+        let record = SegmentRecord {
             time_ns: self.now_ns,
             interface: 1,
-            kind: Kind::Ack,
+            kind: SegmentKind::Ack,
             direction: Direction::Unknown,
             source: self.ends[own],
             destination: self.ends[other],

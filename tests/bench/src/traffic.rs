@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use fastrand::Rng;
 use lab::capture::Format;
-use probe_common::Record;
+use probe_common::SegmentRecord;
 
 use super::conversation::{Conversation, Step};
 
@@ -51,7 +51,7 @@ pub(super) fn write(packets: u64, seed: u64, output: &mut impl Write) -> io::Res
     Ok(contents)
 }
 
-type Segments = std::vec::IntoIter<(Record, Option<Step>)>;
+type Segments = std::vec::IntoIter<(SegmentRecord, Option<Step>)>;
 
 /// The segments of all connections by time: each that ends makes room for another, so it goes on for ever.
 struct Interleaved {
@@ -87,7 +87,7 @@ impl Interleaved {
 }
 
 impl Iterator for Interleaved {
-    type Item = (Record, Option<Step>);
+    type Item = (SegmentRecord, Option<Step>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let Reverse((now_ns, place)) = self.due.pop()?;
@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn connections_are_interleaved_in_the_order_of_time() {
-        let records: Vec<Record> = Interleaved::new(1).take(20_000).map(|(record, _)| record).collect();
+        let records: Vec<SegmentRecord> =
+            Interleaved::new(1).take(20_000).map(|(record, _)| record).collect();
         assert!(records.is_sorted_by_key(|record| record.time_ns));
         let alone = records.windows(2).filter(|pair| pair[0].source == pair[1].source).count();
         assert!(alone < records.len() / 4, "{alone}");

@@ -12,7 +12,10 @@ use nix::time::{ClockId, clock_gettime};
 use probe_common::buckets::Bucket;
 use probe_common::counter::{COUNTERS, Counters};
 use probe_common::key::{FlowKey4, FlowKey6};
-use probe_common::{Counter, Direction, FlowState, Hook, LinkLayer, RawRecord, Record, SegmentClass, parse};
+use probe_common::{
+    Counter, Direction, EvictedFlowRecord, FlowState, Hook, LinkLayer, Record, SegmentClass, SegmentRecord,
+    parse,
+};
 use probe_ebpf::{OBJECT, names};
 
 use crate::host::{Flows, Host, SEED};
@@ -65,12 +68,33 @@ impl Seen {
     /// The same without what nobody can know beforehand: times are 0, and the age of a hole is 1 where there is one.
     pub(crate) fn timeless(mut self) -> Self {
         for record in &mut self.records {
-            record.time_ns = 0;
-            if record.class.hole_age_us() > 0 {
-                record.class = SegmentClass::retransmit(1);
+            match record {
+                Record::Segment(segment) => {
+                    segment.time_ns = 0;
+                    if segment.class.hole_age_us() > 0 {
+                        segment.class = SegmentClass::retransmit(1);
+                    }
+                }
+                Record::EvictedFlow(flow) => flow.time_ns = 0,
             }
         }
         self
+    }
+
+    /// Records of flows that were evicted.
+    pub(crate) fn evicted(&self) -> impl Iterator<Item = &EvictedFlowRecord> {
+        self.records.iter().filter_map(|record| match record {
+            Record::EvictedFlow(flow) => Some(flow),
+            Record::Segment(_) => None,
+        })
+    }
+
+    /// The first record, which is a segment's.
+    pub(crate) fn segment(&self) -> &SegmentRecord {
+        match self.records.first() {
+            Some(Record::Segment(segment)) => segment,
+            _ => panic!("no segment: {self:?}"),
+        }
     }
 }
 
@@ -178,11 +202,11 @@ impl Kernel {
     fn seen(&mut self, before: &Counters, started_ns: u64) -> Seen {
         let mut records = Vec::new();
         while let Some(item) = self.ring.next() {
-            let record = RawRecord::decode(&item).expect("a record");
+            let record = Record::decode(&item).expect("a record");
             assert!(
-                (started_ns..=monotonic_ns()).contains(&record.time_ns),
+                (started_ns..=monotonic_ns()).contains(&record.time_ns()),
                 "{} is not the monotonic clock's",
-                record.time_ns
+                record.time_ns()
             );
             records.push(record);
         }
@@ -255,7 +279,7 @@ impl Both {
     ) -> Option<Seen> {
         let started_ns = monotonic_ns();
         let there = self.kernel.run(name, frame)?;
-        let now_ns = there.records.first().map_or(started_ns, |record| record.time_ns);
+        let now_ns = there.records.first().map_or(started_ns, Record::time_ns);
         let here = self.host.run(hook, frame, now_ns);
         assert_eq!(there, here, "the kernel (left) is not the host (right): {}", place());
         let times_ns = now_ns..=monotonic_ns();

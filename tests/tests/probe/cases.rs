@@ -1,6 +1,6 @@
 //! The table: single frames, and what must come of each.
 
-use probe_common::{Family, Kind, LinkLayer, Unparsed};
+use probe_common::{Family, LinkLayer, SegmentKind, Unparsed};
 
 use crate::frames::{
     ACK, AUTHENTICATION, DESTINATION, FIN, HOP_BY_HOP, PSH, ROUTING, RST, SYN, Spec, Step, V4_MORE, V6_MORE,
@@ -51,15 +51,15 @@ pub(crate) fn all() -> Vec<Case> {
 /// Which segments are worth a record.
 fn kinds(family: Family) -> Vec<Case> {
     let told = [
-        ("SYN", SYN, 0, Kind::Syn),
-        ("SYN with ECN", SYN | 0xc0, 0, Kind::Syn),
-        ("SYN with data", SYN, 99, Kind::Syn),
-        ("SYN-ACK", SYN | ACK, 0, Kind::SynAck),
-        ("RST", RST, 0, Kind::Rst),
-        ("RST-ACK", RST | ACK, 0, Kind::Rst),
-        ("RST beside SYN", RST | SYN, 0, Kind::Rst),
-        ("FIN", FIN | ACK, 0, Kind::Fin),
-        ("FIN with data", FIN | ACK | PSH, 512, Kind::Fin),
+        ("SYN", SYN, 0, SegmentKind::Syn),
+        ("SYN with ECN", SYN | 0xc0, 0, SegmentKind::Syn),
+        ("SYN with data", SYN, 99, SegmentKind::Syn),
+        ("SYN-ACK", SYN | ACK, 0, SegmentKind::SynAck),
+        ("RST", RST, 0, SegmentKind::Rst),
+        ("RST-ACK", RST | ACK, 0, SegmentKind::Rst),
+        ("RST beside SYN", RST | SYN, 0, SegmentKind::Rst),
+        ("FIN", FIN | ACK, 0, SegmentKind::Fin),
+        ("FIN with data", FIN | ACK | PSH, 512, SegmentKind::Fin),
     ];
     let silent = [("ACK", ACK, 0), ("data", ACK | PSH, 100), ("no flag at all", 0, 0)];
     let spec = |flags, payload| Spec::out(family, flags, 0xffff_fff0, 0x8000_0001).payload(payload);
@@ -107,12 +107,15 @@ fn tcp_options(family: Family) -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, options) in found {
         let spec = spec(&options);
-        let want = spec.stamped(Kind::Syn, 0xdead_beef, 0x0102_0304);
+        let want = spec.stamped(SegmentKind::Syn, 0xdead_beef, 0x0102_0304);
         cases.extend(packets(&format!("timestamps {name}"), &[(spec.packet(), want)]));
     }
     for (name, options) in absent {
         let spec = spec(&options);
-        cases.extend(packets(&format!("no timestamps: {name}"), &[(spec.packet(), spec.record(Kind::Syn))]));
+        cases.extend(packets(
+            &format!("no timestamps: {name}"),
+            &[(spec.packet(), spec.record(SegmentKind::Syn))],
+        ));
     }
     for (name, options) in bad {
         let step = (spec(&options).packet(), Want::Unparsed(Unparsed::Malformed));
@@ -135,7 +138,7 @@ fn lengths(family: Family) -> Vec<Case> {
     // The total length counts, not the frame's: Ethernet pads to 60 bytes.
     let mut padded = ethernet(&[], &syn(family).packet());
     padded.resize(padded.len().max(60) + 6, 0);
-    cases.push(frame("padding is not payload", padded, syn(family).record(Kind::Syn)));
+    cases.push(frame("padding is not payload", padded, syn(family).record(SegmentKind::Syn)));
 
     let at = if family == Family::V4 { 2 } else { 4 };
     let mut long = syn(family).packet();
@@ -144,7 +147,7 @@ fn lengths(family: Family) -> Vec<Case> {
     // Hard case `segmentation-offload`: a super-packet that the length field has no room for.
     let mut unlimited = syn(family).payload(10).packet();
     unlimited[at..at + 2].fill(0);
-    let want = syn(family).payload(10).record(Kind::Syn);
+    let want = syn(family).payload(10).record(SegmentKind::Syn);
     cases.extend(packets("length 0 stands for more than 16 bits can say", &[(unlimited, want)]));
     cases
 }
@@ -153,7 +156,7 @@ fn lengths(family: Family) -> Vec<Case> {
 fn vlan(family: Family) -> Vec<Case> {
     let spec = syn(family).options(&timestamps(1, 2)[..]).payload(1);
     let spec = Spec { options: [&spec.options[..], &[1, 1]].concat(), ..spec };
-    let (packet, want) = (spec.packet(), spec.stamped(Kind::Syn, 1, 2));
+    let (packet, want) = (spec.packet(), spec.stamped(SegmentKind::Syn, 1, 2));
     vec![
         frame("one VLAN tag", ethernet(&[0x8100], &packet), want.clone()),
         frame("one provider tag", ethernet(&[0x88a8], &packet), want.clone()),
@@ -168,7 +171,7 @@ fn ipv4_headers() -> Vec<Case> {
     let spec = syn(Family::V4).options(&[2, 4, 5, 0xb4]).payload(7);
     let mut cases = Vec::new();
     for words in 0..=10 {
-        let step = (spec.v4(words, 0), spec.record(Kind::Syn));
+        let step = (spec.v4(words, 0), spec.record(SegmentKind::Syn));
         cases.extend(packets(&format!("IPv4 header of {} words", words + 5), &[step]));
     }
     let mut short = spec.packet();
@@ -182,7 +185,7 @@ fn ipv4_headers() -> Vec<Case> {
         }
     }
     for flags in [V4_MORE, 0x4000, 0x8000] {
-        let step = (spec.v4(0, flags), spec.record(Kind::Syn));
+        let step = (spec.v4(0, flags), spec.record(SegmentKind::Syn));
         cases.extend(packets(&format!("IPv4 first fragment, flags {flags:#x}"), &[step]));
     }
     let mut other = spec.v4(0, 9);
@@ -218,7 +221,10 @@ fn ipv6_headers() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (name, extensions) in read {
-        cases.extend(packets(&format!("IPv6, {name}"), &[(spec.v6(&extensions), spec.record(Kind::Syn))]));
+        cases.extend(packets(
+            &format!("IPv6, {name}"),
+            &[(spec.v6(&extensions), spec.record(SegmentKind::Syn))],
+        ));
     }
     for (name, extensions, why) in unread {
         cases.extend(packets(&format!("IPv6, {name}"), &[(spec.v6(&extensions), Want::Unparsed(why))]));

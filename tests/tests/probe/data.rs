@@ -1,6 +1,6 @@
 //! The table, third part: what is sent in a connection, and what is sent again.
 
-use probe_common::{Family, Kind, Timestamps};
+use probe_common::{Family, SegmentKind, Timestamps};
 
 use crate::cases::{Case, packets};
 use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, Step, Want, timestamps, volume};
@@ -50,7 +50,7 @@ fn silent(spec: &Spec) -> Step {
     Step::silent(spec)
 }
 
-fn told(spec: &Spec, kind: Kind) -> Step {
+fn told(spec: &Spec, kind: SegmentKind) -> Step {
     Step::told(spec, kind)
 }
 
@@ -64,9 +64,10 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 100)),
             silent(&open.back(1, 50)),
             silent(&open.data(101, 200)),
-            told(&open.fin(301), Kind::Fin).volumes(volume(2, 300, 0), volume(1, 50, 0)),
+            told(&open.fin(301), SegmentKind::Fin).volumes(volume(2, 300, 0), volume(1, 50, 0)),
             silent(&open.back(51, 7)),
-            told(&open.back(58, 3).flags(FIN | ACK), Kind::Fin).volumes(volume(3, 60, 0), volume(2, 300, 0)),
+            told(&open.back(58, 3).flags(FIN | ACK), SegmentKind::Fin)
+                .volumes(volume(3, 60, 0), volume(2, 300, 0)),
         ],
     );
     // Hard case `segmentation-offload`.
@@ -77,8 +78,8 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&bulk),
             silent(&open.data(3_001, 1_000)),
             silent(&open.back(1, 2_000).segments(2)),
-            Step::again(&bulk, Kind::Retransmit).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
-            told(&open.fin(4_001), Kind::Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            Step::again(&bulk, SegmentKind::Retransmit).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            told(&open.fin(4_001), SegmentKind::Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
         ],
     );
     case(
@@ -88,7 +89,7 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&open.data(0, 0)),
             silent(&open.data(FAR, 0)),
             silent(&open.data(1, 10)),
-            told(&open.fin(11), Kind::Fin).volumes(volume(1, 10, 0), NONE),
+            told(&open.fin(11), SegmentKind::Fin).volumes(volume(1, 10, 0), NONE),
         ],
     );
     cases
@@ -103,21 +104,24 @@ fn again(open: &Open) -> Vec<Case> {
         &[
             silent(&open.data(1, 90)),
             silent(&open.back(1, 5)),
-            Step::again(&open.data(1, 90), Kind::Retransmit).volumes(volume(2, 180, 1), volume(1, 5, 0)),
-            Step::again(&open.data(1, 90), Kind::Retransmit).volumes(volume(3, 270, 2), volume(1, 5, 0)),
-            Step::again(&open.back(1, 5), Kind::Retransmit).volumes(volume(2, 10, 1), volume(3, 270, 2)),
+            Step::again(&open.data(1, 90), SegmentKind::Retransmit)
+                .volumes(volume(2, 180, 1), volume(1, 5, 0)),
+            Step::again(&open.data(1, 90), SegmentKind::Retransmit)
+                .volumes(volume(3, 270, 2), volume(1, 5, 0)),
+            Step::again(&open.back(1, 5), SegmentKind::Retransmit)
+                .volumes(volume(2, 10, 1), volume(3, 270, 2)),
             silent(&open.data(91, 5)),
-            told(&open.fin(96), Kind::Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
+            told(&open.fin(96), SegmentKind::Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
         ],
     );
     case(
         "old bytes and new ones in one segment",
         &[
             silent(&open.data(1, 60)),
-            Step::again(&open.data(31, 60), Kind::Retransmit).volumes(volume(2, 120, 1), NONE),
+            Step::again(&open.data(31, 60), SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE),
             silent(&open.data(91, 5)),
-            Step::again(&open.data(91, 5), Kind::Retransmit).volumes(volume(4, 130, 2), NONE),
-            Step::again(&open.data(11, 5), Kind::Retransmit).volumes(volume(5, 135, 3), NONE),
+            Step::again(&open.data(91, 5), SegmentKind::Retransmit).volumes(volume(4, 130, 2), NONE),
+            Step::again(&open.data(11, 5), SegmentKind::Retransmit).volumes(volume(5, 135, 3), NONE),
         ],
     );
     case(
@@ -126,20 +130,20 @@ fn again(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 80)),
             silent(&open.data(81, 40)),
             silent(&open.data(121, 40)),
-            Step::again(&open.data(1, 80), Kind::Retransmit).volumes(volume(4, 240, 1), NONE),
-            Step::again(&open.data(81, 40), Kind::Retransmit).volumes(volume(5, 280, 2), NONE),
-            Step::again(&open.data(91, 80), Kind::Retransmit).volumes(volume(6, 360, 3), NONE),
+            Step::again(&open.data(1, 80), SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
+            Step::again(&open.data(81, 40), SegmentKind::Retransmit).volumes(volume(5, 280, 2), NONE),
+            Step::again(&open.data(91, 80), SegmentKind::Retransmit).volumes(volume(6, 360, 3), NONE),
             silent(&open.data(171, 9)),
         ],
     );
     // What was read from the options of one segment is not told of the next.
     let stamps = [&timestamps(7, 8)[..], &[1, 1]].concat();
-    let mut ack = told(&open.0.out(ACK, 1, 1).options(&stamps), Kind::Ack);
+    let mut ack = told(&open.0.out(ACK, 1, 1).options(&stamps), SegmentKind::Ack);
     if let Want::Told(told) = &mut ack.want {
         told.timestamps = Timestamps { value: 7, echo: 8, present: true };
     }
     let data = open.data(1, 10).options(&stamps);
-    let again = Step::again(&data, Kind::Retransmit).volumes(volume(2, 20, 1), NONE);
+    let again = Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE);
     let steps = [open.0.syn(), open.0.syn_ack(), ack, silent(&data), again];
     cases.extend(packets("timestamps are not read from data", &steps));
     cases
@@ -160,7 +164,7 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(100, 1)),
             silent(&open.back(0, 1)),
             silent(&open.data(101, 100)),
-            told(&open.fin(201), Kind::Fin).volumes(volume(2, 200, 0), NONE),
+            told(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 0), NONE),
         ],
     );
     case(
@@ -171,7 +175,7 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(101, 1)),
             silent(&open.data(101, 1)),
             silent(&open.data(102, 50)),
-            told(&open.fin(152), Kind::Fin).volumes(volume(3, 151, 0), NONE),
+            told(&open.fin(152), SegmentKind::Fin).volumes(volume(3, 151, 0), NONE),
         ],
     );
     // Two bytes, or one that is farther below, are no probe.
@@ -179,9 +183,9 @@ fn probes(open: &Open) -> Vec<Case> {
         "hardly more than a keep-alive",
         &[
             silent(&open.data(1, 100)),
-            Step::again(&open.data(99, 2), Kind::Retransmit).volumes(volume(2, 102, 1), NONE),
-            Step::again(&open.data(99, 1), Kind::Retransmit).volumes(volume(3, 103, 2), NONE),
-            Step::again(&open.data(100, 2), Kind::Retransmit).volumes(volume(4, 105, 3), NONE),
+            Step::again(&open.data(99, 2), SegmentKind::Retransmit).volumes(volume(2, 102, 1), NONE),
+            Step::again(&open.data(99, 1), SegmentKind::Retransmit).volumes(volume(3, 103, 2), NONE),
+            Step::again(&open.data(100, 2), SegmentKind::Retransmit).volumes(volume(4, 105, 3), NONE),
             silent(&open.data(102, 1)),
         ],
     );
@@ -200,12 +204,12 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "FINs, repeated",
         &[
-            told(&fin, Kind::Fin).volumes(out, back),
-            Step::again(&fin, Kind::Fin).volumes(out, back),
+            told(&fin, SegmentKind::Fin).volumes(out, back),
+            Step::again(&fin, SegmentKind::Fin).volumes(out, back),
             silent(&open.back(31, 0)),
-            told(&answer, Kind::Fin).volumes(back, out),
-            Step::again(&answer, Kind::Fin).volumes(back, out),
-            Step::again(&fin, Kind::Fin).volumes(out, back),
+            told(&answer, SegmentKind::Fin).volumes(back, out),
+            Step::again(&answer, SegmentKind::Fin).volumes(back, out),
+            Step::again(&fin, SegmentKind::Fin).volumes(out, back),
             silent(&open.data(102, 0)),
         ],
     );
@@ -213,20 +217,23 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "a FIN with data, repeated",
         &[
-            told(&last, Kind::Fin).volumes(volume(2, 110, 0), back),
-            Step::again(&last, Kind::Fin).volumes(volume(3, 120, 1), back),
-            Step::again(&open.data(101, 10), Kind::Retransmit).volumes(volume(4, 130, 2), back),
+            told(&last, SegmentKind::Fin).volumes(volume(2, 110, 0), back),
+            Step::again(&last, SegmentKind::Fin).volumes(volume(3, 120, 1), back),
+            Step::again(&open.data(101, 10), SegmentKind::Retransmit).volumes(volume(4, 130, 2), back),
         ],
     );
-    case("a RST of the opener", &[told(&open.0.out(RST, 101, 0), Kind::Rst).volumes(out, back)]);
-    case("a RST of the other end", &[told(&open.back(31, 0).flags(RST | ACK), Kind::Rst).volumes(back, out)]);
+    case("a RST of the opener", &[told(&open.0.out(RST, 101, 0), SegmentKind::Rst).volumes(out, back)]);
+    case(
+        "a RST of the other end",
+        &[told(&open.back(31, 0).flags(RST | ACK), SegmentKind::Rst).volumes(back, out)],
+    );
     // It ends nothing, but where the connection stands is told of it, too.
     case(
         "a RST that is out of place",
         &[
-            told(&open.0.out(RST, FAR, 0), Kind::Rst).volumes(out, back),
+            told(&open.0.out(RST, FAR, 0), SegmentKind::Rst).volumes(out, back),
             silent(&open.data(101, 10)),
-            told(&open.0.out(RST, 111, 0), Kind::Rst).volumes(volume(2, 110, 0), back),
+            told(&open.0.out(RST, 111, 0), SegmentKind::Rst).volumes(volume(2, 110, 0), back),
         ],
     );
     cases
@@ -244,7 +251,7 @@ fn next(open: &Open) -> Vec<Case> {
         let before = [
             silent(&open.data(1, 100)),
             silent(&open.back(1, 30)),
-            Step::again(&open.data(1, 100), Kind::Retransmit).volumes(out, back),
+            Step::again(&open.data(1, 100), SegmentKind::Retransmit).volumes(out, back),
         ];
         cases.extend(packets(name, &open.then(&[&before, steps].concat())));
     };
@@ -256,9 +263,9 @@ fn next(open: &Open) -> Vec<Case> {
     case(
         "a SYN of the other end on the ports of an open connection",
         &[
-            told(&flow.back(SYN, LATER, 0), Kind::Syn).volumes(back, out),
-            told(&flow.out(SYN | ACK, LATER, LATER + 1), Kind::SynAck),
-            told(&flow.back(ACK, LATER + 1, LATER + 1), Kind::Ack),
+            told(&flow.back(SYN, LATER, 0), SegmentKind::Syn).volumes(back, out),
+            told(&flow.out(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
+            told(&flow.back(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
         ],
     );
     case(
@@ -273,8 +280,8 @@ fn next(open: &Open) -> Vec<Case> {
     case(
         "a SYN-ACK of the next connection, whose SYN is not in sight",
         &[
-            told(&open.fin(101), Kind::Fin).volumes(out, back),
-            told(&open.back(31, 0).flags(FIN | ACK), Kind::Fin).volumes(back, out),
+            told(&open.fin(101), SegmentKind::Fin).volumes(out, back),
+            told(&open.back(31, 0).flags(FIN | ACK), SegmentKind::Fin).volumes(back, out),
             syn_ack.volumes(back, out),
             ack,
         ],
@@ -286,11 +293,11 @@ fn next(open: &Open) -> Vec<Case> {
 fn handshake_later(open: &Open) -> [Step; 5] {
     let (flow, data) = (&open.0, open.data(LATER + 1, 10));
     [
-        told(&flow.out(SYN, LATER, 0), Kind::Syn),
-        told(&flow.back(SYN | ACK, LATER, LATER + 1), Kind::SynAck),
-        told(&flow.out(ACK, LATER + 1, LATER + 1), Kind::Ack),
+        told(&flow.out(SYN, LATER, 0), SegmentKind::Syn),
+        told(&flow.back(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
+        told(&flow.out(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
         silent(&data),
-        Step::again(&data, Kind::Retransmit).volumes(volume(2, 20, 1), NONE),
+        Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE),
     ]
 }
 
@@ -303,11 +310,12 @@ fn midway(open: &Open) -> Vec<Case> {
         "data of an unknown flow, and again",
         &[
             silent(&data),
-            Step::again(&data, Kind::Retransmit).volumes(volume(2, 200, 1), NONE),
+            Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 200, 1), NONE),
             silent(&open.data(101, 100)),
             silent(&open.back(1, 30)),
-            Step::again(&open.back(1, 30), Kind::Retransmit).volumes(volume(2, 60, 1), volume(3, 300, 1)),
-            told(&open.fin(201), Kind::Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
+            Step::again(&open.back(1, 30), SegmentKind::Retransmit)
+                .volumes(volume(2, 60, 1), volume(3, 300, 1)),
+            told(&open.fin(201), SegmentKind::Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
         ],
     );
     case(
@@ -316,34 +324,38 @@ fn midway(open: &Open) -> Vec<Case> {
             silent(&open.data(100, 0)),
             silent(&open.data(100, 1)),
             silent(&open.data(101, 50)),
-            told(&open.fin(151), Kind::Fin).volumes(volume(2, 51, 0), NONE),
+            told(&open.fin(151), SegmentKind::Fin).volumes(volume(2, 51, 0), NONE),
         ],
     );
     case(
         "a FIN of an unknown flow",
-        &[told(&open.fin(1), Kind::Fin), silent(&open.data(2, 0)), told(&open.fin(1), Kind::Fin)],
+        &[
+            told(&open.fin(1), SegmentKind::Fin),
+            silent(&open.data(2, 0)),
+            told(&open.fin(1), SegmentKind::Fin),
+        ],
     );
     let behind = |seq, len| open.data(FAR.wrapping_add(seq), len);
     let elsewhere = [
         silent(&data),
         silent(&behind(1, 100)),
         silent(&behind(101, 100)),
-        Step::again(&behind(1, 100), Kind::Retransmit).volumes(volume(4, 400, 1), NONE),
+        Step::again(&behind(1, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 1), NONE),
         // Back where it was: nothing is known of that any more.
         silent(&open.data(101, 100)),
         silent(&open.data(201, 100)),
-        told(&open.fin(301), Kind::Fin).volumes(volume(6, 600, 1), NONE),
+        told(&open.fin(301), SegmentKind::Fin).volumes(volume(6, 600, 1), NONE),
     ];
     case("numbers that are far from those before", &open.then(&elsewhere));
     // Two answers: whose numbers count, the data tells.
-    let other = told(&open.0.back(SYN | ACK, 5_000_000, 1), Kind::SynAck);
+    let other = told(&open.0.back(SYN | ACK, 5_000_000, 1), SegmentKind::SynAck);
     let twice = [
         open.0.syn(),
         open.0.syn_ack(),
         other,
-        told(&open.0.out(ACK, 1, 5_000_001), Kind::Ack),
+        told(&open.0.out(ACK, 1, 5_000_001), SegmentKind::Ack),
         silent(&open.back(5_000_001, 40)),
-        Step::again(&open.back(5_000_001, 40), Kind::Retransmit).volumes(volume(2, 80, 1), NONE),
+        Step::again(&open.back(5_000_001, 40), SegmentKind::Retransmit).volumes(volume(2, 80, 1), NONE),
     ];
     case("data behind two answers", &twice);
     cases

@@ -6,8 +6,7 @@ use std::time::Duration;
 use probe_common::buckets::WAYS;
 use probe_common::state::Phase;
 use probe_common::{
-    Counter, Direction, Endpoint, Family, FlowState, Hook, Kind, LinkLayer, Record, SegmentClass, TcpFlags,
-    Timestamps, Volume,
+    Counter, Endpoint, EvictedFlowRecord, Family, FlowState, Hook, LinkLayer, Record, RecordKind, Volume,
 };
 
 use crate::bench::{Both, Frame, Seen, programs};
@@ -48,9 +47,9 @@ impl Full<'_> {
         let place = || format!("{}, {:?}, flow {number}: {bytes:02x?}", self.program, self.family);
         let seen = self.both.run(self.program, &self.hook, &Frame::one(&bytes), place);
         let seen = seen.unwrap_or_else(|| panic!("refused: {}", place()));
-        let evicted = seen.records.iter().filter(|record| record.kind == Kind::Evicted).count();
-        assert_eq!(seen.counted.of(Counter::Evicted), evicted as u64, "{}", place());
-        assert_eq!(seen.counted.of(Counter::Submitted(Kind::Evicted)), evicted as u64, "{}", place());
+        let evicted = seen.evicted().count() as u64;
+        assert_eq!(seen.counted.of(Counter::EvictedFlow), evicted, "{}", place());
+        assert_eq!(seen.counted.of(Counter::Submitted(RecordKind::EvictedFlow)), evicted, "{}", place());
         seen.timeless()
     }
 
@@ -86,38 +85,28 @@ impl Full<'_> {
         self.expect_records(number, spec, &gone);
     }
 
-    fn expect_records(&mut self, number: u8, spec: Spec, gone: &[Record]) {
+    fn expect_records(&mut self, number: u8, spec: Spec, gone: &[EvictedFlowRecord]) {
         let what = format!("{}, {:?}, flow {number}: {spec:?}", self.program, self.family);
         let seen = self.run(number, spec);
-        let evicted: Vec<_> =
-            seen.records.into_iter().filter(|record| record.kind == Kind::Evicted).collect();
+        let evicted: Vec<_> = seen.evicted().copied().collect();
         assert_eq!(evicted, gone, "{what}");
     }
 
     /// The same of a flow that was learned from data of its low end.
-    fn learned(&self, number: u8, volumes: [Volume; 2]) -> Record {
-        Record { direction: self.hook.direction, ..self.record(number, volumes) }
+    fn learned(&self, number: u8, volumes: [Volume; 2]) -> EvictedFlowRecord {
+        EvictedFlowRecord { learned: Some(self.hook.direction), ..self.record(number, volumes) }
     }
 
     /// What is told of a flow that gave way. Its low end is the opener, which has the lower address.
-    fn record(&self, number: u8, volumes: [Volume; 2]) -> Record {
+    fn record(&self, number: u8, volumes: [Volume; 2]) -> EvictedFlowRecord {
         let spec = Spec::out(self.family, 0, 0, 0);
         let end = |host, port| Endpoint { address: spec.address(host), port };
-        Record {
+        EvictedFlowRecord {
             time_ns: 0,
             interface: self.hook.interface,
-            kind: Kind::Evicted,
-            direction: Direction::Unknown,
-            source: end(1, port(number)),
-            destination: end(2, 443),
-            seq: 0,
-            ack: 0,
-            flags: TcpFlags(0),
-            payload_len: 0,
-            timestamps: Timestamps::default(),
-            segments: 0,
-            class: SegmentClass::NEW,
+            ends: [end(1, port(number)), end(2, 443)],
             volumes,
+            learned: None,
         }
     }
 }
@@ -197,7 +186,7 @@ fn the_ended_give_way_first_and_then_the_half_open() {
         full.expect(12, open.data(1, 70), &[]);
         full.expect(13, open.data(1, 80), &[(11, [NONE, NONE])]);
         full.expect(14, open.data(1, 90), &[(1, volumes(1))]);
-        // SequenceTracker closed is open still.
+        // One that is half closed has not ended.
         full.run(2, open.fin(21));
         full.silence(2, 2);
         full.expect(15, open.data(1, 90), &[(2, volumes(2))]);
@@ -219,7 +208,7 @@ fn a_flood_takes_the_places_of_its_own() {
         }
         for number in 1..slots() {
             let seen = full.run(number, open.fin(10 * u32::from(number) + 1));
-            assert_eq!(seen.records[0].volumes, volumes(number), "{number} was forgotten");
+            assert_eq!(seen.segment().volumes, volumes(number), "{number} was forgotten");
         }
     });
 }
@@ -254,19 +243,23 @@ fn a_forgotten_flow_is_learned_again() {
         full.silence(2, 2);
         full.expect(10, open.data(1, 5), &[(1, volumes(1))]);
         let seen = full.run(1, open.data(11, 10));
-        assert_eq!(seen.records, [full.record(2, volumes(2))], "learned without a record of its own");
+        assert_eq!(
+            seen.records,
+            [Record::EvictedFlow(full.record(2, volumes(2)))],
+            "learned without a record of its own"
+        );
         for spec in [open.data(21, 10), open.0.out(ACK, 31, 1), open.back(2, 1), open.back(3, 5)] {
             assert_eq!(full.run(1, spec), Seen::default());
         }
         let seen = full.run(1, open.fin(31));
         let since = [volume(2, 20, 0), volume(2, 6, 0)];
-        assert_eq!((seen.records.len(), seen.records[0].volumes), (1, since), "counted anew");
+        assert_eq!((seen.records.len(), seen.segment().volumes), (1, since), "counted anew");
         // So is the next that was forgotten, at the cost of the one that came first.
         full.silence(10, 1);
         let learned = full.learned(10, [volume(1, 5, 0), NONE]);
         full.expect_records(2, open.data(21, 10), &[learned]);
         let seen = full.run(2, open.data(21, 10));
-        assert!(seen.records[0].class.is_retransmit(), "what is sent again from then on is known");
+        assert!(seen.segment().class.is_retransmit(), "what is sent again from then on is known");
     });
 }
 
@@ -305,15 +298,15 @@ fn second_buckets() {
         let open = full.open();
         let mut gone = 0;
         for number in 1..=FLOWS {
-            let evicted = full.run(number, open.data(1, 10 * usize::from(number))).records;
-            assert!(evicted.iter().all(|record| record.kind == Kind::Evicted), "{evicted:?}");
-            gone += evicted.len();
+            let seen = full.run(number, open.data(1, 10 * usize::from(number)));
+            assert_eq!(seen.evicted().count(), seen.records.len(), "{seen:?}");
+            gone += seen.records.len();
         }
         assert_eq!(full.both.count() + gone, usize::from(FLOWS), "{family:?}: each is there, or was told");
         assert!(gone < 8, "{family:?}: {gone} gave way, though there was room for all of them");
         let remembered = (1..=FLOWS).filter(|number| {
             let seen = full.run(*number, open.fin(10 * u32::from(*number) + 1));
-            seen.records[0].volumes == [volume(1, 10 * u64::from(*number), 0), NONE]
+            seen.segment().volumes == [volume(1, 10 * u64::from(*number), 0), NONE]
         });
         assert_eq!(remembered.count() + gone, usize::from(FLOWS), "{family:?}: each is found again");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probe_common::{Family, Kind, SegmentClass, TcpFlags, Timestamps, Unparsed, Volume};
+use probe_common::{Family, SegmentClass, SegmentKind, TcpFlags, Timestamps, Unparsed, Volume};
 
 pub(crate) const SYN: u8 = TcpFlags::SYN.0;
 pub(crate) const ACK: u8 = TcpFlags::ACK.0;
@@ -49,7 +49,7 @@ pub(crate) enum Want {
 /// A record, as it must be.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
-    pub(crate) kind: Kind,
+    pub(crate) kind: SegmentKind,
     pub(crate) spec: Spec,
     pub(crate) timestamps: Timestamps,
     /// The age of a hole is 1 where there must be one, whatever it is.
@@ -81,7 +81,7 @@ pub(crate) const fn volume(segments: u64, bytes: u64, retransmits: u64) -> Volum
 
 impl Step {
     /// A record of this kind.
-    pub(crate) fn told(spec: &Spec, kind: Kind) -> Self {
+    pub(crate) fn told(spec: &Spec, kind: SegmentKind) -> Self {
         Self { segments: spec.segments, ..(spec.packet(), spec.record(kind)).into() }
     }
 
@@ -91,12 +91,12 @@ impl Step {
     }
 
     /// Sent again, and passed before.
-    pub(crate) fn again(spec: &Spec, kind: Kind) -> Self {
+    pub(crate) fn again(spec: &Spec, kind: SegmentKind) -> Self {
         Self::told(spec, kind).classed(SegmentClass::retransmit(0))
     }
 
     /// Sent again, into a hole that was there for too long.
-    pub(crate) fn filling(spec: &Spec, kind: Kind) -> Self {
+    pub(crate) fn filling(spec: &Spec, kind: SegmentKind) -> Self {
         Self::told(spec, kind).classed(SegmentClass::retransmit(1))
     }
 
@@ -161,15 +161,15 @@ impl Spec {
         Self { segments, ..self }
     }
 
-    pub(crate) fn record(&self, kind: Kind) -> Want {
+    pub(crate) fn record(&self, kind: SegmentKind) -> Want {
         self.want(kind, Timestamps::default())
     }
 
-    pub(crate) fn stamped(&self, kind: Kind, value: u32, echo: u32) -> Want {
+    pub(crate) fn stamped(&self, kind: SegmentKind, value: u32, echo: u32) -> Want {
         self.want(kind, Timestamps { value, echo, present: true })
     }
 
-    fn want(&self, kind: Kind, timestamps: Timestamps) -> Want {
+    fn want(&self, kind: SegmentKind, timestamps: Timestamps) -> Want {
         let volumes = [Volume::default(); 2];
         Want::Told(Told { kind, spec: self.clone(), timestamps, class: SegmentClass::NEW, volumes })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probe_common::{Family, Hook, Kind, LinkLayer};
+use probe_common::{Family, Hook, LinkLayer, SegmentKind};
 
 use crate::bench::{Both, Frame, Seen, monotonic_ns, programs};
 use crate::cases::{Case, packets};
@@ -49,32 +49,32 @@ fn filled(open: &Open) -> Vec<Case> {
         silent(&third),
         silent(&second),
         // Now it has passed.
-        Step::again(&second, Kind::Retransmit).volumes(volume(4, 240, 1), NONE),
+        Step::again(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
         silent(&open.data(201, 10)),
-        Step::told(&open.fin(211), Kind::Fin).volumes(volume(5, 250, 1), NONE),
+        Step::told(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 1), NONE),
     ];
     cases.extend(packets("a hole that is filled within the round-trip time", &slow(open, &steps)));
     let steps = [
         silent(&first),
         silent(&third),
-        Step::filling(&second, Kind::Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
-        Step::again(&second, Kind::Retransmit).volumes(volume(4, 240, 2), NONE),
+        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
+        Step::again(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 2), NONE),
         silent(&open.data(201, 10)),
-        Step::told(&open.fin(211), Kind::Fin).volumes(volume(5, 250, 2), NONE),
+        Step::told(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 2), NONE),
     ];
     cases.extend(packets("a hole that is filled late", &unmeasured(open, &steps)));
     let late = [
         silent(&first),
         silent(&third),
-        Step::filling(&second, Kind::Retransmit).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
+        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
     ];
     cases.extend(packets("a hole that is filled after a round-trip time", &open.then(&late)));
     let (from, to) = (open.back(11, 10), open.back(1, 10));
     let steps = [
         silent(&open.back(1, 0)),
         silent(&from),
-        Step::filling(&to, Kind::Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
-        Step::again(&from, Kind::Retransmit).volumes(volume(3, 30, 2), NONE),
+        Step::filling(&to, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
+        Step::again(&from, SegmentKind::Retransmit).volumes(volume(3, 30, 2), NONE),
     ];
     cases.extend(packets("a hole in what the other end sends", &unmeasured(open, &steps)));
     cases
@@ -89,10 +89,10 @@ fn shown(open: &Open) -> Vec<Case> {
         silent(&open.data(121, 0)),
         // An old one shows nothing.
         silent(&open.data(81, 0)),
-        Step::filling(&second, Kind::Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
-        Step::again(&second, Kind::Retransmit).volumes(volume(3, 160, 2), NONE),
+        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
+        Step::again(&second, SegmentKind::Retransmit).volumes(volume(3, 160, 2), NONE),
         silent(&third),
-        Step::told(&open.fin(201), Kind::Fin).volumes(volume(4, 240, 2), NONE),
+        Step::told(&open.fin(201), SegmentKind::Fin).volumes(volume(4, 240, 2), NONE),
     ];
     // Within a round trip, too: nothing that passed could have asked for it.
     cases.extend(packets("a hole that an ACK alone shows", &slow(open, &steps)));
@@ -100,10 +100,10 @@ fn shown(open: &Open) -> Vec<Case> {
     let steps = [
         silent(&first),
         silent(&open.data(82, 0)),
-        Step::filling(&byte, Kind::Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
+        Step::filling(&byte, SegmentKind::Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
         // Now it is a keep-alive.
         silent(&byte),
-        Step::told(&open.fin(82), Kind::Fin).volumes(volume(2, 81, 1), NONE),
+        Step::told(&open.fin(82), SegmentKind::Fin).volumes(volume(2, 81, 1), NONE),
     ];
     cases.extend(packets("a hole of one byte", &unmeasured(open, &steps)));
     cases
@@ -118,9 +118,9 @@ fn in_parts(open: &Open) -> Vec<Case> {
         for (number, (seq, len, is_missing)) in fills.iter().enumerate() {
             let spec = open.data(*seq, *len);
             let step = if *is_missing {
-                Step::filling(&spec, Kind::Retransmit)
+                Step::filling(&spec, SegmentKind::Retransmit)
             } else {
-                Step::again(&spec, Kind::Retransmit)
+                Step::again(&spec, SegmentKind::Retransmit)
             };
             (segments, bytes, retransmits) = (segments + 1, bytes + *len as u64, retransmits + 1);
             let step = step.volumes(volume(segments, bytes, retransmits), NONE);
@@ -151,9 +151,9 @@ fn many(open: &Open) -> Vec<Case> {
     let mut steps: Vec<Step> = every_other(5).collect();
     let late = |spec: &Spec, number: u64| {
         let step = if number == 1 {
-            Step::again(spec, Kind::Retransmit).after(LATE)
+            Step::again(spec, SegmentKind::Retransmit).after(LATE)
         } else {
-            Step::filling(spec, Kind::Retransmit)
+            Step::filling(spec, SegmentKind::Retransmit)
         };
         step.volumes(volume(5 + number, 50 + 10 * number, number), NONE)
     };
@@ -166,7 +166,7 @@ fn many(open: &Open) -> Vec<Case> {
     for at in [51, 11, 31] {
         steps.push(silent(&open.data(at, 10)));
     }
-    steps.push(Step::told(&open.fin(71), Kind::Fin).volumes(volume(7, 70, 0), NONE));
+    steps.push(Step::told(&open.fin(71), SegmentKind::Fin).volumes(volume(7, 70, 0), NONE));
     cases.extend(packets("as many holes as are remembered", &slow(open, &steps)));
     cases
 }
@@ -176,17 +176,21 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
         silent(&open.data(101, 100)),
-        Step::filling(&open.data(1, 100), Kind::Retransmit).volumes(volume(2, 200, 1), NONE).after(LATE),
-        Step::again(&open.data(1, 100), Kind::Retransmit).volumes(volume(3, 300, 2), NONE),
-        Step::again(&open.data(101, 100), Kind::Retransmit).volumes(volume(4, 400, 3), NONE),
+        Step::filling(&open.data(1, 100), SegmentKind::Retransmit)
+            .volumes(volume(2, 200, 1), NONE)
+            .after(LATE),
+        Step::again(&open.data(1, 100), SegmentKind::Retransmit).volumes(volume(3, 300, 2), NONE),
+        Step::again(&open.data(101, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 3), NONE),
     ];
     cases.extend(packets("what was sent before the first that was seen", &steps));
-    let fin = Step::told(&open.fin(201), Kind::Fin).volumes(volume(1, 100, 0), NONE);
+    let fin = Step::told(&open.fin(201), SegmentKind::Fin).volumes(volume(1, 100, 0), NONE);
     let steps = [
         silent(&open.data(1, 100)),
         fin,
-        Step::filling(&open.data(101, 100), Kind::Retransmit).volumes(volume(2, 200, 1), NONE).after(LATE),
-        Step::again(&open.fin(201), Kind::Fin).volumes(volume(2, 200, 1), NONE),
+        Step::filling(&open.data(101, 100), SegmentKind::Retransmit)
+            .volumes(volume(2, 200, 1), NONE)
+            .after(LATE),
+        Step::again(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 1), NONE),
     ];
     cases.extend(packets("a hole before a FIN", &unmeasured(open, &steps)));
     // The last segment is lost together with its FIN, and sent again with it.
@@ -194,7 +198,7 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     let steps = [
         silent(&open.data(1, 100)),
         silent(&open.data(151, 20)),
-        Step::filling(&last, Kind::Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
+        Step::filling(&last, SegmentKind::Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
     ];
     cases.extend(packets("a FIN that fills a hole", &unmeasured(open, &steps)));
     cases
@@ -207,31 +211,31 @@ fn handshakes(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
         flow.syn_ack(),
-        Step::told(&second, Kind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::filling(&first, Kind::Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
+        Step::told(&second, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::filling(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
     ];
     cases.extend(packets("the second segment completes, the first is lost", &steps));
     let steps = [
         flow.syn(),
         flow.syn_ack(),
-        Step::told(&first, Kind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::again(&first, Kind::Retransmit).volumes(volume(2, 100, 1), NONE),
+        Step::told(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::again(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE),
     ];
     cases.extend(packets("the first segment completes, and is sent again", &steps));
-    let fast = Step::told(&flow.out(SYN, 0, 0).payload(50), Kind::Syn);
+    let fast = Step::told(&flow.out(SYN, 0, 0).payload(50), SegmentKind::Syn);
     let declined = [
         fast.clone(),
         flow.syn_ack(),
-        Step::told(&first, Kind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::told(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
         silent(&second),
     ];
     cases.extend(packets("data in the SYN that is not taken", &declined));
     let taken = [
         fast,
-        Step::told(&flow.back(SYN | ACK, 0, 51), Kind::SynAck),
-        Step::told(&flow.out(ACK | PSH, 51, 1).payload(50), Kind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::told(&flow.back(SYN | ACK, 0, 51), SegmentKind::SynAck),
+        Step::told(&flow.out(ACK | PSH, 51, 1).payload(50), SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
         silent(&open.data(101, 50)),
-        Step::again(&second, Kind::Retransmit).volumes(volume(3, 150, 1), NONE),
+        Step::again(&second, SegmentKind::Retransmit).volumes(volume(3, 150, 1), NONE),
     ];
     cases.extend(packets("data in the SYN that is taken", &taken));
     cases

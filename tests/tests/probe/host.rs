@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use probe_common::buckets::{Bucket, WAYS};
 use probe_common::key::{FlowKey4, FlowKey6};
-use probe_common::{Clock, FlowState, Hook, RawRecord, Segment, Size};
+use probe_common::{Clock, FlowState, Hook, Record, Segment, Size};
 use probe_host::{HostProbe, Packet};
 
 use crate::bench::{Frame, Seen};
@@ -102,7 +102,7 @@ impl Host {
         let before = *self.probe.counters();
         let mut records = Vec::new();
         self.probe.process(&packet, &Stopped { now_ns }, |bytes| {
-            records.push(RawRecord::decode(bytes).expect("our own"));
+            records.push(Record::decode(bytes).expect("our own"));
         });
         let mut counted = *self.probe.counters();
         counted.0.iter_mut().zip(before.0).for_each(|(now, before)| *now -= before);

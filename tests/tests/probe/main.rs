@@ -17,7 +17,9 @@ mod scenarios;
 mod sequences;
 mod split;
 
-use probe_common::{Counter, Endpoint, Hook, Kind, LinkLayer, Record, TcpFlags, Unparsed};
+use probe_common::{
+    Counter, Endpoint, Hook, LinkLayer, RecordKind, SegmentKind, SegmentRecord, TcpFlags, Unparsed,
+};
 
 use crate::bench::{Both, Frame, Seen, programs, shortest};
 use crate::cases::Case;
@@ -65,17 +67,17 @@ fn expected(want: &Want, hook: &Hook) -> Seen {
         Want::Nothing => {}
         Want::Unparsed(why) => seen.count(Counter::Unparsed(*why)),
         Want::Told(told) => {
-            seen.records.push(record(told, hook));
-            seen.count(Counter::Submitted(told.kind));
+            seen.records.push(record(told, hook).into());
+            seen.count(Counter::Submitted(RecordKind::Segment(told.kind)));
         }
     }
     seen
 }
 
-fn record(told: &Told, hook: &Hook) -> Record {
+fn record(told: &Told, hook: &Hook) -> SegmentRecord {
     let spec = &told.spec;
     let end = |(host, port)| Endpoint { address: spec.address(host), port };
-    Record {
+    SegmentRecord {
         time_ns: 0,
         interface: hook.interface,
         kind: told.kind,
@@ -136,7 +138,7 @@ fn cut_cases() -> Vec<Case> {
     let [v4, v6] = [V4, V6].map(|family| cases::syn(family).options(&stamps));
     let chain = [frames::extension(frames::HOP_BY_HOP, 1), frames::extension(frames::AUTHENTICATION, 4)];
     let shapes = [("IPv4", v4.v4(3, 0), &v4), ("IPv6", v6.packet(), &v6), ("chain", v6.v6(&chain), &v6)];
-    let shapes = shapes.map(|(name, packet, spec)| (name, packet, spec.stamped(Kind::Syn, 1, 2)));
+    let shapes = shapes.map(|(name, packet, spec)| (name, packet, spec.stamped(SegmentKind::Syn, 1, 2)));
     let cases = shapes.into_iter().flat_map(|(name, packet, want)| cases::packets(name, &[(packet, want)]));
     cases.collect()
 }

@@ -36,7 +36,7 @@ fn ten_thousand_mutations() {
         number += 1;
         records += seen.records.len();
         unparsed += u64::from(seen.counted != Default::default() && seen.records.is_empty());
-        evicted += seen.counted.of(Counter::Evicted);
+        evicted += seen.counted.of(Counter::EvictedFlow);
     }
     eprintln!(
         "{records} records, {evicted} flows evicted, {unparsed} not parsed, {refused} refused by the kernel"

@@ -1,6 +1,6 @@
 //! The table, second part: several frames of one flow, so that what came before counts.
 
-use probe_common::{Family, Kind, Volume};
+use probe_common::{Family, SegmentKind, Volume};
 
 use crate::cases::{Case, packets};
 use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, Step, volume};
@@ -38,19 +38,19 @@ impl Flow {
     }
 
     pub(crate) fn syn(&self) -> Step {
-        told(&self.out(SYN, 0, 0), Kind::Syn)
+        told(&self.out(SYN, 0, 0), SegmentKind::Syn)
     }
 
     pub(crate) fn syn_ack(&self) -> Step {
-        told(&self.back(SYN | ACK, 0, 1), Kind::SynAck)
+        told(&self.back(SYN | ACK, 0, 1), SegmentKind::SynAck)
     }
 
     pub(crate) fn completing(&self) -> Step {
-        told(&self.out(ACK, 1, 1), Kind::Ack)
+        told(&self.out(ACK, 1, 1), SegmentKind::Ack)
     }
 }
 
-fn told(spec: &Spec, kind: Kind) -> Step {
+fn told(spec: &Spec, kind: SegmentKind) -> Step {
     Step::told(spec, kind)
 }
 
@@ -88,11 +88,11 @@ fn completions(flow: &Flow) -> Vec<Case> {
     );
     case(
         "the first data completes, too",
-        &[flow.syn(), flow.syn_ack(), told(&data, Kind::Ack).volumes(volume(1, 50, 0), NONE)],
+        &[flow.syn(), flow.syn_ack(), told(&data, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE)],
     );
     // Hard case `segmentation-offload`: several segments as one (GSO, GRO), longer than the MTU.
     let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000).segments(3);
-    let completing = told(&bulk, Kind::Ack).volumes(volume(3, 3_000, 0), NONE);
+    let completing = told(&bulk, SegmentKind::Ack).volumes(volume(3, 3_000, 0), NONE);
     case("a super-packet completes, too", &[flow.syn(), flow.syn_ack(), completing]);
     case("no SYN in sight", &[flow.syn_ack(), flow.completing()]);
     // Hard case `asymmetric-routing`.
@@ -105,7 +105,11 @@ fn completions(flow: &Flow) -> Vec<Case> {
     // Hard case `fast-open`.
     case(
         "data in the SYN (Fast Open)",
-        &[told(&fast, Kind::Syn), told(&answer, Kind::SynAck), told(&flow.out(ACK, 21, 1), Kind::Ack)],
+        &[
+            told(&fast, SegmentKind::Syn),
+            told(&answer, SegmentKind::SynAck),
+            told(&flow.out(ACK, 21, 1), SegmentKind::Ack),
+        ],
     );
     // Hard case `port-reuse`: the kernel's state of the old connection must not swallow the new one's ACK.
     let (syn, syn_ack) = (flow.out(SYN, 90_000, 0), flow.back(SYN | ACK, 0, 90_001));
@@ -115,10 +119,10 @@ fn completions(flow: &Flow) -> Vec<Case> {
             flow.syn(),
             flow.syn_ack(),
             flow.completing(),
-            told(&syn, Kind::Syn),
-            told(&syn_ack, Kind::SynAck),
+            told(&syn, SegmentKind::Syn),
+            told(&syn_ack, SegmentKind::SynAck),
             silent(&flow.out(ACK, 1, 1)),
-            told(&flow.out(ACK, 90_001, 1), Kind::Ack),
+            told(&flow.out(ACK, 90_001, 1), SegmentKind::Ack),
         ],
     );
     cases
@@ -136,8 +140,8 @@ fn detours(flow: &Flow) -> Vec<Case> {
         "a RST for a stale SYN-ACK",
         &[
             flow.syn(),
-            told(&stale, Kind::SynAck),
-            told(&rejection, Kind::Rst),
+            told(&stale, SegmentKind::SynAck),
+            told(&rejection, SegmentKind::Rst),
             flow.syn_ack(),
             flow.completing(),
         ],
@@ -147,9 +151,9 @@ fn detours(flow: &Flow) -> Vec<Case> {
         "both ends open at once",
         &[
             flow.syn(),
-            told(&crossing, Kind::Syn),
+            told(&crossing, SegmentKind::Syn),
             flow.syn_ack(),
-            told(&answering, Kind::SynAck),
+            told(&answering, SegmentKind::SynAck),
             flow.completing(),
         ],
     );
@@ -179,8 +183,8 @@ fn strays(flow: &Flow) -> Vec<Case> {
         "a SYN-ACK that answers another SYN",
         &[
             flow.syn(),
-            told(&flow.back(SYN | ACK, 1 << 28, 0), Kind::SynAck),
-            told(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), Kind::SynAck),
+            told(&flow.back(SYN | ACK, 1 << 28, 0), SegmentKind::SynAck),
+            told(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), SegmentKind::SynAck),
             flow.syn_ack(),
             silent(&flow.out(ACK, 1, 0)),
             flow.completing(),
@@ -197,10 +201,10 @@ fn to_itself(flow: &Flow) -> Vec<Case> {
         ..Spec::out(flow.family, flags, ANSWERER + seq, if flags & ACK == 0 { 0 } else { ANSWERER + ack })
     };
     let steps = [
-        told(&segment(SYN, 0, 0), Kind::Syn),
-        told(&segment(SYN | ACK, 0, 1), Kind::SynAck),
+        told(&segment(SYN, 0, 0), SegmentKind::Syn),
+        told(&segment(SYN | ACK, 0, 1), SegmentKind::SynAck),
         silent(&segment(ACK, 1, 0)),
-        told(&segment(ACK, 1, 1), Kind::Ack),
+        told(&segment(ACK, 1, 1), SegmentKind::Ack),
         silent(&segment(ACK, 1, 1)),
     ];
     packets("connected to itself", &steps).to_vec()
@@ -213,8 +217,8 @@ fn ends(flow: &Flow) -> Vec<Case> {
         let steps = [flow.syn(), flow.syn_ack(), told(spec, kind), silent(&flow.out(ACK, 1, 1))];
         cases.extend(packets(name, &steps));
     };
-    end("reset by the opener", &flow.out(RST, 1, 0), Kind::Rst);
-    end("reset by the other end", &flow.back(RST, 1, 1), Kind::Rst);
-    end("a FIN that comes first", &flow.out(FIN | ACK, 1, 1), Kind::Fin);
+    end("reset by the opener", &flow.out(RST, 1, 0), SegmentKind::Rst);
+    end("reset by the other end", &flow.back(RST, 1, 1), SegmentKind::Rst);
+    end("a FIN that comes first", &flow.out(FIN | ACK, 1, 1), SegmentKind::Fin);
     cases
 }

@@ -1,7 +1,7 @@
 //! Packets whose headers are not directly addressable.
 
 use lab::{Medium, Namespace, Port};
-use probe_common::{Direction, Family, Hook, Kind, LinkLayer, Unparsed};
+use probe_common::{Direction, Family, Hook, LinkLayer, SegmentKind, Unparsed};
 
 use crate::bench::{Kernel, Seen};
 use crate::data::Open;
@@ -50,7 +50,7 @@ fn headers_outside_the_linear_area() {
             // Every place in the headers, and behind them.
             for linear in least..=140 {
                 let seen = kernel.watch(|| port.send_split(&frame, linear).unwrap());
-                let want = expected(&fin.stamped(Kind::Fin, 7, 9), hook);
+                let want = expected(&fin.stamped(SegmentKind::Fin, 7, 9), hook);
                 assert_eq!(seen.timeless(), want, "{family:?}, {linear} bytes linear");
             }
         }
@@ -83,13 +83,15 @@ fn data_outside_the_linear_area() {
                 let data = open.data(1, PAYLOAD);
                 let syn = open.0.out(SYN, 0, 0).payload(PAYLOAD);
                 let answer = open.0.back(SYN | ACK, 0, 1).payload(PAYLOAD);
-                assert_eq!(show(&syn, linear), told(Step::told(&syn, Kind::Syn)), "{place}");
-                assert_eq!(show(&answer, 0), told(Step::told(&answer, Kind::SynAck)), "{place}");
-                let first = Step::told(&data, Kind::Ack).volumes(volume(1, bytes, 0), NONE);
+                assert_eq!(show(&syn, linear), told(Step::told(&syn, SegmentKind::Syn)), "{place}");
+                assert_eq!(show(&answer, 0), told(Step::told(&answer, SegmentKind::SynAck)), "{place}");
+                let first = Step::told(&data, SegmentKind::Ack).volumes(volume(1, bytes, 0), NONE);
                 assert_eq!(show(&data, linear), told(first), "{place}");
-                let again = Step::again(&data, Kind::Retransmit).volumes(volume(2, 2 * bytes, 1), NONE);
+                let again =
+                    Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 2 * bytes, 1), NONE);
                 assert_eq!(show(&data, linear), told(again), "{place}");
-                let again = Step::again(&data, Kind::Retransmit).volumes(volume(3, 3 * bytes, 2), NONE);
+                let again =
+                    Step::again(&data, SegmentKind::Retransmit).volumes(volume(3, 3 * bytes, 2), NONE);
                 assert_eq!(show(&data, 0), told(again), "{place}");
                 let next = open.data(1 + u32::try_from(PAYLOAD).expect("short"), PAYLOAD);
                 assert_eq!(show(&next, linear), Seen::default(), "{place}");

@@ -1,7 +1,7 @@
 //! What could not be kept: always counted, always shown.
 
 use probe_common::counter::Counter;
-use probe_common::{Kind, Unparsed};
+use probe_common::{RecordKind, Unparsed};
 
 use super::RunCounters;
 use crate::table::{FlowTable, Stats};
@@ -13,11 +13,11 @@ pub struct Losses(Vec<(&'static str, u64)>);
 impl Losses {
     pub(crate) fn of(table: &FlowTable, stats: &Stats, run_counters: &RunCounters) -> Self {
         let own = table.losses();
-        let records = Kind::ALL.map(|kind| (kind.name(), run_counters.lost(kind)));
+        let records = RecordKind::ALL.map(|kind| (kind.name(), run_counters.lost(kind)));
         let packets =
             Unparsed::COUNTED.map(|why| (why.name(), run_counters.counters.of(Counter::Unparsed(why))));
         let rest = [
-            ("untracked", run_counters.counters.of(Counter::Evicted)),
+            ("untracked", run_counters.counters.of(Counter::EvictedFlow)),
             ("undecodable", run_counters.undecodable),
             ("unreadable", run_counters.unreadable),
             ("evicted_flows", own.evicted_flows),

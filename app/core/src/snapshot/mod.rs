@@ -19,7 +19,7 @@ pub mod selection;
 mod snapshotter;
 pub mod timeline;
 
-use probe_common::Kind;
+use probe_common::RecordKind;
 use probe_common::counter::{Counter, Counters};
 
 use crate::table::{FlowName, FlowReport, Thresholds};
@@ -171,7 +171,7 @@ pub struct Snapshot {
 impl RunCounters {
     /// Records of `kind` that the probe lost.
     #[must_use]
-    pub fn lost(&self, kind: Kind) -> u64 {
-        self.counters.of(Counter::Lost(kind))
+    pub fn lost(&self, kind: RecordKind) -> u64 {
+        self.counters.of(Counter::Missed(kind))
     }
 }

@@ -1,6 +1,6 @@
 //! One flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, Record, TcpFlags, Volume};
+use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
 
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
@@ -95,7 +95,7 @@ impl Flow {
     /// The flow that begins with `record`. Who opened it follows from its direction: a SYN comes from
     /// the opener, a SYN-ACK goes to it.
     #[must_use]
-    pub fn new(tuple: FlowTuple, record: &Record, handshake: Option<Handshake>) -> Self {
+    pub fn new(tuple: FlowTuple, record: &SegmentRecord, handshake: Option<Handshake>) -> Self {
         let from_opener = !record.flags.has(TcpFlags::ACK);
         let role = handshake.as_ref().map(|_| match (record.direction, from_opener) {
             (Direction::Egress, true) | (Direction::Ingress, false) => Role::Client,
@@ -174,11 +174,11 @@ impl Flow {
     }
 
     /// Did this end send `record`?
-    fn sender(&self, record: &Record) -> Party {
+    fn sender(&self, record: &SegmentRecord) -> Party {
         if record.source == self.local() { Party::Local } else { Party::Remote }
     }
 
-    fn is_from_opener(&self, record: &Record) -> bool {
+    fn is_from_opener(&self, record: &SegmentRecord) -> bool {
         match self.role {
             Some(Role::Client | Role::Local | Role::Observer) => record.source == self.local(),
             Some(Role::Server) => record.source == self.remote(),
@@ -187,7 +187,7 @@ impl Flow {
     }
 
     /// Takes a SYN, unless it opens another connection.
-    pub fn takes_syn(&mut self, syn: &Record) -> Syn {
+    pub fn takes_syn(&mut self, syn: &SegmentRecord) -> Syn {
         let from_opener = self.is_from_opener(syn);
         let is_over = self.is_over();
         let Some(handshake) = &mut self.handshake else { return Syn::Opens };
@@ -209,7 +209,7 @@ impl Flow {
     }
 
     /// Takes a SYN-ACK, unless it answers another SYN.
-    pub fn takes_syn_ack(&mut self, syn_ack: &Record) -> SynAck {
+    pub fn takes_syn_ack(&mut self, syn_ack: &SegmentRecord) -> SynAck {
         // An end that is connected to itself is the opener, too.
         let to_itself = self.local() == self.remote();
         let from_opener = self.is_from_opener(syn_ack) && !to_itself;
@@ -227,7 +227,7 @@ impl Flow {
     }
 
     /// Takes an ACK whose numbers fit the handshake: the source compared them.
-    pub fn takes_ack(&mut self, ack: &Record) -> Ack {
+    pub fn takes_ack(&mut self, ack: &SegmentRecord) -> Ack {
         let from_opener = self.is_from_opener(ack);
         match &mut self.handshake {
             Some(handshake) if from_opener && handshake.stage.is_open() => {
@@ -242,13 +242,13 @@ impl Flow {
 
     /// Does this FIN complete the handshake, in the stead of an ACK that was not seen?
     #[must_use]
-    pub fn is_completed_by_fin(&self, fin: &Record) -> bool {
+    pub fn is_completed_by_fin(&self, fin: &SegmentRecord) -> bool {
         let from_opener = self.is_from_opener(fin);
         self.handshake.as_ref().is_some_and(|handshake| handshake.is_completed_by(fin, from_opener))
     }
 
     /// Takes a FIN that shows that the handshake was completed.
-    pub fn complete_unseen(&mut self, fin: &Record) {
+    pub fn complete_unseen(&mut self, fin: &SegmentRecord) {
         self.changed_ns = fin.time_ns;
         if let Some(handshake) = &mut self.handshake {
             handshake.complete_unseen();
@@ -256,7 +256,7 @@ impl Flow {
     }
 
     /// Takes a RST while the outcome is open. Gives false when it answers another SYN.
-    pub fn takes_early_rst(&mut self, rst: &Record) -> bool {
+    pub fn takes_early_rst(&mut self, rst: &SegmentRecord) -> bool {
         let from_opener = self.is_from_opener(rst) && self.local() != self.remote();
         let Some(handshake) = &mut self.handshake else { return false };
         if from_opener {
@@ -272,7 +272,7 @@ impl Flow {
     }
 
     /// Takes the RST that ends a connection.
-    pub fn reset(&mut self, rst: &Record) {
+    pub fn reset(&mut self, rst: &SegmentRecord) {
         let (by, time_ns) = (Some(self.sender(rst)), Some(rst.time_ns));
         self.ended = Some(End { outcome: Outcome::Reset, by, time_ns });
         self.changed_ns = rst.time_ns;
@@ -294,7 +294,7 @@ impl Flow {
     }
 
     /// Takes a FIN. Gives true when now both ends have sent one, and it ends a connection.
-    pub fn takes_last_fin(&mut self, fin: &Record) -> bool {
+    pub fn takes_last_fin(&mut self, fin: &SegmentRecord) -> bool {
         let closer = self.sender(fin);
         let from_opener = self.is_from_opener(fin);
         let both = self.local() == self.remote() || self.first_fin.is_some_and(|first| first != closer);
@@ -321,7 +321,7 @@ impl Flow {
 
     /// What there is to tell of a segment that was sent before.
     #[must_use]
-    pub fn retransmit(&self, kind: RetransmitKind, record: &Record) -> RetransmitReport {
+    pub fn retransmit(&self, kind: RetransmitKind, record: &SegmentRecord) -> RetransmitReport {
         let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
         let hole_age_ns = hole_age_us.map(|age_us| u64::from(age_us) * 1_000);
         RetransmitReport {

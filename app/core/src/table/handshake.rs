@@ -1,6 +1,6 @@
 //! The state machine of one handshake: which SYN was answered when, and what that says.
 
-use probe_common::{Record, TcpFlags};
+use probe_common::{SegmentRecord, TcpFlags};
 
 use super::leg::{Leg, Sent};
 use super::outcome::Outcome;
@@ -73,7 +73,7 @@ pub struct Handshake {
 impl Handshake {
     /// A handshake that begins with this SYN.
     #[must_use]
-    pub fn opened_by(syn: &Record) -> Self {
+    pub fn opened_by(syn: &SegmentRecord) -> Self {
         Self {
             stage: Stage::Opening,
             isn: syn.seq,
@@ -90,7 +90,7 @@ impl Handshake {
 
     /// A handshake of which the SYN was not seen.
     #[must_use]
-    pub fn answered_by(syn_ack: &Record) -> Self {
+    pub fn answered_by(syn_ack: &SegmentRecord) -> Self {
         Self {
             stage: Stage::Answered,
             isn: syn_ack.ack.wrapping_sub(1),
@@ -107,43 +107,43 @@ impl Handshake {
 
     /// Is this SYN of the opener the same, sent again?
     #[must_use]
-    pub const fn is_repeated_by(&self, syn: &Record) -> bool {
+    pub const fn is_repeated_by(&self, syn: &SegmentRecord) -> bool {
         self.isn == syn.seq
     }
 
     /// Does this SYN come so soon after the last one that no sender can have sent it again, but the way doubled it?
     #[must_use]
-    pub fn is_copied_by(&self, syn: &Record) -> bool {
+    pub fn is_copied_by(&self, syn: &SegmentRecord) -> bool {
         self.syns.as_ref().is_some_and(|syns| syn.time_ns.saturating_sub(syns.last_ns()) < COPY_NS)
     }
 
     /// Is this SYN of the other end part of it, because both open at once?
     #[must_use]
-    pub fn is_crossed_by(&self, syn: &Record) -> bool {
+    pub fn is_crossed_by(&self, syn: &SegmentRecord) -> bool {
         self.crossing.map_or(self.stage == Stage::Opening, |crossing| crossing.isn == syn.seq)
     }
 
     /// A SYN of the other end.
-    pub fn cross(&mut self, syn: &Record) {
+    pub fn cross(&mut self, syn: &SegmentRecord) {
         self.crossing.get_or_insert(Crossing { isn: syn.seq, syns: 0 }).syns += 1;
     }
 
     /// Is this SYN-ACK the opener's, in answer to the SYN that crossed its own?
     #[must_use]
-    pub fn is_crossing_answered_by(&self, syn_ack: &Record) -> bool {
+    pub fn is_crossing_answered_by(&self, syn_ack: &SegmentRecord) -> bool {
         self.crossing.is_some_and(|crossing| crossing.isn.wrapping_add(1) == syn_ack.ack)
     }
 
     /// Can this RST of the opener be meant for it? A client answers a stale SYN-ACK by a RST with the number
     /// that it was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
     #[must_use]
-    pub const fn is_abandoned_by(&self, rst: &Record) -> bool {
+    pub const fn is_abandoned_by(&self, rst: &SegmentRecord) -> bool {
         let most = if matches!(self.stage, Stage::Opening) { self.syn_payload } else { FLIGHT };
         rst.seq.wrapping_sub(self.isn.wrapping_add(1)) <= most
     }
 
     /// The opener's SYN once more.
-    pub fn repeat(&mut self, syn: &Record) {
+    pub fn repeat(&mut self, syn: &SegmentRecord) {
         match &mut self.syns {
             Some(syns) => syns.repeat(syn),
             None => {
@@ -155,7 +155,7 @@ impl Handshake {
     }
 
     /// A SYN-ACK of the other end. Gives false when it answers another SYN than this handshake's.
-    pub fn answer(&mut self, syn_ack: &Record) -> bool {
+    pub fn answer(&mut self, syn_ack: &SegmentRecord) -> bool {
         if !self.is_acknowledged_by(syn_ack.ack) {
             return false;
         }
@@ -182,7 +182,7 @@ impl Handshake {
     }
 
     /// An ACK of the opener. Only the first one tells how long it took.
-    pub fn complete(&mut self, ack: &Record) {
+    pub fn complete(&mut self, ack: &SegmentRecord) {
         self.stage = Stage::Established;
         if !self.is_first_of_opener(ack) {
             return;
@@ -196,7 +196,7 @@ impl Handshake {
     /// Was no ACK of the opener before this one, as far as its numbers tell? Data before its own, or data of the
     /// other end that it acknowledges, passed after an earlier one; but for Fast Open, where the other end may
     /// send at once.
-    fn is_first_of_opener(&self, ack: &Record) -> bool {
+    fn is_first_of_opener(&self, ack: &SegmentRecord) -> bool {
         let answered = ack.ack.wrapping_sub(1);
         let answers = self.answers.as_ref().filter(|_| self.syn_payload == 0);
         self.is_acknowledged_by(ack.seq)
@@ -205,7 +205,7 @@ impl Handshake {
 
     /// Does a FIN belong to it, as far as its numbers tell?
     #[must_use]
-    pub fn is_followed_by(&self, fin: &Record, from_opener: bool) -> bool {
+    pub fn is_followed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
         let (sent, received) = if from_opener { (fin.seq, fin.ack) } else { (fin.ack, fin.seq) };
         fin.flags.has(TcpFlags::ACK)
             && sent.wrapping_sub(self.isn.wrapping_add(1)) <= TRANSFER
@@ -215,7 +215,7 @@ impl Handshake {
     /// Does a FIN show that it was completed? One of the other end does, but for Fast Open, where it may come before
     /// the ACK.
     #[must_use]
-    pub fn is_completed_by(&self, fin: &Record, from_opener: bool) -> bool {
+    pub fn is_completed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
         self.stage.is_open()
             && (from_opener || self.syn_payload == 0)
             && self.is_followed_by(fin, from_opener)
@@ -223,7 +223,7 @@ impl Handshake {
 
     /// A RST of the other end while the outcome is open. Gives false when it answers another SYN than
     /// this handshake's.
-    pub fn reject(&mut self, rst: &Record) -> bool {
+    pub fn reject(&mut self, rst: &SegmentRecord) -> bool {
         let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if self.stage == Stage::Opening {
             if acknowledges {

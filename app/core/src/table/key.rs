@@ -28,7 +28,10 @@ impl FlowTuple {
     /// The tuple of a record's flow.
     #[must_use]
     pub fn of(record: &Record) -> Self {
-        Self::new(record.interface, record.source, record.destination)
+        match record {
+            Record::Segment(segment) => Self::new(segment.interface, segment.source, segment.destination),
+            Record::EvictedFlow(flow) => Self::new(flow.interface, flow.ends[0], flow.ends[1]),
+        }
     }
 
     /// Index of the interface.

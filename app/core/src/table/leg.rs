@@ -1,6 +1,6 @@
 //! One leg of a handshake: which of several segments was answered, and when.
 
-use probe_common::Record;
+use probe_common::SegmentRecord;
 
 /// As many SYNs or SYN-ACKs of one handshake are told apart. Linux sends 7 SYNs by default, and 11 with
 /// linear timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
@@ -81,11 +81,11 @@ struct Again {
 }
 
 impl Sent {
-    pub(super) fn new(record: &Record) -> Self {
+    pub(super) fn new(record: &SegmentRecord) -> Self {
         Self { first: Stamp::of(record), count: 1, again: None }
     }
 
-    pub(super) fn repeat(&mut self, record: &Record) {
+    pub(super) fn repeat(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
         self.count = self.count.saturating_add(1);
         let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0 });
@@ -159,24 +159,24 @@ impl Sent {
 }
 
 impl Stamp {
-    fn of(record: &Record) -> Self {
+    fn of(record: &SegmentRecord) -> Self {
         Self { time_ns: record.time_ns, isn: record.seq, value: record.timestamps.value() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use probe_common::{Direction, Endpoint, Kind, SegmentClass, TcpFlags, Timestamps};
+    use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, TcpFlags, Timestamps};
 
     use super::*;
 
     #[test]
     fn repeats_do_not_pile_up() {
         let end = Endpoint { address: [0; 16], port: 1 };
-        let mut syn = Record {
+        let mut syn = SegmentRecord {
             time_ns: 0,
             interface: 1,
-            kind: Kind::Syn,
+            kind: SegmentKind::Syn,
             direction: Direction::Egress,
             source: end,
             destination: end,

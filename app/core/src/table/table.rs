@@ -1,7 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
 use hashbrown::HashTable;
-use probe_common::{Kind, Record};
+use probe_common::{Record, SegmentKind, SegmentRecord};
 
 use super::alarm::Alarms;
 use super::chains::Chains;
@@ -89,18 +89,24 @@ impl FlowTable {
 
     /// Takes a record of the flow with these ends.
     pub(super) fn handle_of(&mut self, tuple: FlowTuple, record: &Record) {
+        match record {
+            Record::Segment(segment) => self.segment(tuple, segment),
+            Record::EvictedFlow(flow) => self.evicted(tuple, flow),
+        }
+    }
+
+    fn segment(&mut self, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
         }
         match record.kind {
-            Kind::Retransmit => self.resent(slot, tuple, record),
-            Kind::Evicted => self.evicted(slot, tuple, record),
-            Kind::Syn => self.syn(slot, tuple, record),
-            Kind::SynAck => self.syn_ack(slot, tuple, record),
-            Kind::Ack => self.ack(slot, record),
-            Kind::Rst => self.rst(slot, tuple, record),
-            Kind::Fin => self.fin(slot, tuple, record),
+            SegmentKind::Retransmit => self.resent(slot, tuple, record),
+            SegmentKind::Syn => self.syn(slot, tuple, record),
+            SegmentKind::SynAck => self.syn_ack(slot, tuple, record),
+            SegmentKind::Ack => self.ack(slot, record),
+            SegmentKind::Rst => self.rst(slot, tuple, record),
+            SegmentKind::Fin => self.fin(slot, tuple, record),
         }
     }
 
@@ -172,7 +178,7 @@ impl FlowTable {
         self.losses
     }
 
-    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         if let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match flow.takes_syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, record),
@@ -183,7 +189,7 @@ impl FlowTable {
         self.open(Flow::new(tuple, record, Some(Handshake::opened_by(record))));
     }
 
-    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let Some((slot, flow)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) else {
             self.open(Flow::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
@@ -203,7 +209,7 @@ impl FlowTable {
         }
     }
 
-    fn ack(&mut self, slot: Option<u32>, record: &Record) {
+    fn ack(&mut self, slot: Option<u32>, record: &SegmentRecord) {
         let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.takes_ack(record))));
         match known {
             Some((slot, Ack::Completes)) => self.tell(slot, record.time_ns),
@@ -212,7 +218,7 @@ impl FlowTable {
         }
     }
 
-    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_up() {
@@ -227,7 +233,7 @@ impl FlowTable {
         }
     }
 
-    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
         if flow.is_completed_by_fin(record) {
@@ -245,7 +251,7 @@ impl FlowTable {
     }
 
     /// A SYN or SYN-ACK was seen once more.
-    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &Record) {
+    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &SegmentRecord) {
         let now_ns = record.time_ns;
         let Some(flow) = self.flows.get(slot) else { return };
         self.views.count(flow.peer(), PeerEvent::Repeated, now_ns);

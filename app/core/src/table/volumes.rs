@@ -1,7 +1,7 @@
 //! What flows send, and send again: the table's part in it.
 
 use probe_common::key::Ends;
-use probe_common::{Direction, Endpoint, FlowState, Record, Side, Volume};
+use probe_common::{Direction, Endpoint, EvictedFlowRecord, FlowState, SegmentRecord, Side, Volume};
 
 use super::flow::Flow;
 use super::key::FlowTuple;
@@ -64,19 +64,23 @@ impl FlowTable {
         }
     }
 
-    /// The source had to forget a flow. What it had sent is all that there is to say, and of one that is not known it
-    /// was not said yet; unless flows had to give way here, and it is one of them.
-    pub(super) fn evicted(&mut self, known: Option<u32>, tuple: FlowTuple, record: &Record) {
-        let is_told = record.direction == Direction::Unknown || self.losses.evicted_flows > 0;
-        if known.is_none() && !is_told {
-            let mut flow = Flow::new(tuple, record, None);
-            let more = flow.takes_volumes(record.source, record.volumes);
-            self.count_volumes(flow.peer(), more, record.time_ns);
+    /// The source evicted a flow. What it had sent is all that there is to count. Of a flow that is not known here, it
+    /// was not counted yet, unless flows were evicted here and it is one of them.
+    pub(super) fn evicted(&mut self, tuple: FlowTuple, record: &EvictedFlowRecord) {
+        let [low, high] = record.ends;
+        match (self.find(&tuple), record.learned) {
+            (Some(slot), _) => self.learn_volumes(slot, low, record.volumes, record.time_ns),
+            (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
+                let mut flow = Flow::mid_stream(tuple, low_sends, [low, high], record.time_ns);
+                let more = flow.takes_volumes(low, record.volumes);
+                self.count_volumes(flow.peer(), more, record.time_ns);
+            }
+            (None, _) => {}
         }
     }
 
     /// Data was sent that had been sent before.
-    pub(super) fn resent(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &Record) {
+    pub(super) fn resent(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(flow) = self.flows.get(slot) else { return };
         self.events.push(Event::Retransmit(flow.retransmit(RetransmitKind::Data, record)));
@@ -87,7 +91,7 @@ impl FlowTable {
         &mut self,
         known: Option<u32>,
         tuple: FlowTuple,
-        record: &Record,
+        record: &SegmentRecord,
     ) -> u32 {
         let mid_stream = || Flow::new(tuple, record, None);
         known.unwrap_or_else(|| self.open_mid_stream(mid_stream(), record.source, record.volumes))

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use anyhow::{Result, ensure};
 use lab::{bpf, capture};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 
 use super::programs::{PROGRAM, Programs, Step};
 
@@ -171,7 +171,7 @@ fn flow_frame(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Ve
 }
 
 /// A segment of the end `from` at the beginning of a flow.
-fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Record {
+fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> SegmentRecord {
     let address = |host| {
         let v6 = [0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host];
         if flow.v6 { v6 } else { mapped([10, 1, 0, host]) }
@@ -179,10 +179,10 @@ fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Record
     let ends =
         [Endpoint { address: address(1), port: flow.port }, Endpoint { address: address(2), port: 443 }];
     let behind_syn = u32::from(!flags.has(TcpFlags::SYN));
-    Record {
+    SegmentRecord {
         time_ns: 0,
         interface: 1,
-        kind: Kind::Ack,
+        kind: SegmentKind::Ack,
         direction: Direction::Unknown,
         source: ends[from],
         destination: ends[1 - from],

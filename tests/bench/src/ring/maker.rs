@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use lab::bpf::{self, Hook};
 use lab::{Namespace, capture};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 
 const ETHERNET: u16 = 1;
 /// Where the addresses are in an IPv4 packet behind an Ethernet header: the source's, the destination's.
@@ -121,10 +121,10 @@ impl Maker {
             0 => (u32::from(!opens) + sent, 1),
             _ => (u32::from(!opens), 1 + sent + u32::from(!opens)),
         };
-        let segment = Record {
+        let segment = SegmentRecord {
             time_ns: 0,
             interface: 1,
-            kind: Kind::Ack,
+            kind: SegmentKind::Ack,
             direction: Direction::Unknown,
             source: ends[from],
             destination: ends[1 - from],

@@ -3,7 +3,7 @@
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Endpoint, Record};
+use probe_common::{Endpoint, SegmentRecord};
 
 use super::talk::Talk;
 
@@ -78,7 +78,7 @@ fn peers() -> Vec<Peer> {
 }
 
 /// Every packet, in the order of time.
-pub(super) fn packets() -> Vec<Record> {
+pub(super) fn packets() -> Vec<SegmentRecord> {
     let mut rng = Rng::with_seed(5);
     let mut records = Vec::new();
     for (number, peer) in (0_u16..).zip(peers()) {
@@ -115,7 +115,7 @@ fn ends(peer: &Peer, port: u16) -> [Endpoint; 2] {
     }
 }
 
-fn held(mut talk: Talk, manner: Manner, rng: &mut Rng) -> Vec<Record> {
+fn held(mut talk: Talk, manner: Manner, rng: &mut Rng) -> Vec<SegmentRecord> {
     let rtt_ns = |(least_us, spread_us): (u64, u64), rng: &mut Rng| {
         // Most are close to the least, few are far from it.
         let far = if rng.u8(0..30) == 0 { 3 } else { 1 };
@@ -134,7 +134,7 @@ fn held(mut talk: Talk, manner: Manner, rng: &mut Rng) -> Vec<Record> {
 }
 
 /// What happens once: somebody's SSH session, a handshake that is never completed, a connection that is reset.
-fn one_offs() -> Vec<Record> {
+fn one_offs() -> Vec<SegmentRecord> {
     let at = |before_end_s: u64| END_NS - before_end_s * S;
     let here = |port| v4([10, 20, 0, 5], port);
     let mut ssh = Talk::new([v4([192, 0, 2, 7], 50_122), here(22)], at(278), true);

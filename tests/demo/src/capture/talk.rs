@@ -1,6 +1,6 @@
 //! One connection, as a capture at one of its ends has it.
 
-use probe_common::{Direction, Endpoint, Kind, Record, SegmentClass, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
 
 use super::story::{MS, S};
 
@@ -20,7 +20,7 @@ pub(super) struct Talk {
     now_ns: u64,
     /// The capture is from the end that is connected to.
     at_responder: bool,
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<SegmentRecord>,
 }
 
 impl Talk {
@@ -94,10 +94,10 @@ impl Talk {
 
     fn send(&mut self, end: usize, flags: TcpFlags, payload_len: u32, after_ns: u64) {
         self.now_ns += after_ns;
-        let record = Record {
+        let record = SegmentRecord {
             time_ns: self.now_ns,
             interface: 1,
-            kind: Kind::Ack,
+            kind: SegmentKind::Ack,
             direction: Direction::Unknown,
             source: self.ends[end],
             destination: self.ends[1 - end],
@@ -119,6 +119,6 @@ impl Talk {
     fn again(&mut self, after_ns: u64) {
         self.now_ns += after_ns;
         let last = self.records.last().copied();
-        self.records.extend(last.map(|record| Record { time_ns: self.now_ns, ..record }));
+        self.records.extend(last.map(|record| SegmentRecord { time_ns: self.now_ns, ..record }));
     }
 }
