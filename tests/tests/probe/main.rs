@@ -92,6 +92,8 @@ fn record(told: &Told, hook: &Hook) -> SegmentRecord {
         segments: spec.segments,
         class: told.class,
         volumes: told.volumes,
+        encapsulation: Default::default(),
+        timebase: 0,
     }
 }
 
