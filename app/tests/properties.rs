@@ -107,6 +107,8 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
         segments: 1,
         class: SegmentClass::NEW,
         volumes: Default::default(),
+        encapsulation: Default::default(),
+        timebase: 0,
     }
 }
 

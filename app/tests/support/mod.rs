@@ -3,6 +3,7 @@
 
 pub mod shown;
 pub mod stage;
+pub mod wire;
 
 use std::collections::BTreeMap;
 
@@ -109,6 +110,8 @@ impl Connection {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         }
     }
 

@@ -63,7 +63,7 @@ fn kinds(family: Family) -> Vec<Case> {
     ];
     let silent = [("ACK", ACK, 0), ("data", ACK | PSH, 100), ("no flag at all", 0, 0)];
     let spec = |flags, payload| Spec::out(family, flags, 0xffff_fff0, 0x8000_0001).payload(payload);
-    let recorded = told.into_iter().map(|(name, flags, payload, kind)| {
+    let recorded = recorded.into_iter().map(|(name, flags, payload, kind)| {
         let spec = spec(flags, payload);
         (name, spec.packet(), spec.record(kind))
     });
@@ -103,9 +103,13 @@ fn tcp_options(family: Family) -> Vec<Case> {
         ("no room for a length", vec![1, 1, 1, 2]),
         ("timestamps cut off", [&[1; 2][..], &[8, 10], &[0; 4]].concat()),
     ];
+    let before_bad = [
+        ("length 0", [&stamps[..], &[254, 0]].concat()),
+        ("far past the end", [&[1, 1][..], &stamps, &[254, 255, 1, 1]].concat()),
+    ];
     let spec = |options: &[u8]| syn(family).options(options).payload(3);
     let mut cases = Vec::new();
-    for (name, options) in found {
+    for (name, options) in found.into_iter().chain(before_bad) {
         let spec = spec(&options);
         let want = spec.stamped(SegmentKind::Syn, 0xdead_beef, 0x0102_0304);
         cases.extend(packets(&format!("timestamps {name}"), &[(spec.packet(), want)]));
@@ -118,8 +122,11 @@ fn tcp_options(family: Family) -> Vec<Case> {
         ));
     }
     for (name, options) in bad {
-        let step = (spec(&options).packet(), Want::Unparsed(Unparsed::Malformed));
-        cases.extend(packets(&format!("bad option: {name}"), &[step]));
+        let spec = spec(&options);
+        cases.extend(packets(
+            &format!("bad option: {name}"),
+            &[(spec.packet(), spec.record(SegmentKind::Syn))],
+        ));
     }
     cases
 }
@@ -191,6 +198,37 @@ fn ipv4_headers() -> Vec<Case> {
     let mut other = spec.v4(0, 9);
     other[9] = 17;
     cases.extend(packets("IPv4 fragment of UDP", &[(other, Want::Nothing)]));
+    cases.extend(ipv4_authentication(&spec));
+    cases
+}
+
+/// An authentication header is read over, as in IPv6.
+fn ipv4_authentication(spec: &Spec) -> Vec<Case> {
+    let authenticated = |next: u8, words: u8| {
+        let plain = spec.packet();
+        let mut header = vec![0; (usize::from(words) + 2) * 4];
+        (header[0], header[1]) = (next, words);
+        let mut packet = [&plain[..20], &header, &plain[20..]].concat();
+        packet[9] = 51;
+        let len = u16::try_from(packet.len()).expect("short");
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+        packet
+    };
+    let mut cases = Vec::new();
+    for words in [0, 4, 8, 255] {
+        let step = (authenticated(6, words), spec.record(SegmentKind::Syn));
+        cases.extend(packets(&format!("authentication header of {words} words and two"), &[step]));
+    }
+    let mut fragment = authenticated(6, 4);
+    fragment[7] = 9;
+    let steps = [(authenticated(17, 4), Want::Nothing), (fragment, Want::Nothing)];
+    cases.extend(packets("authentication header before UDP, and in a later fragment", &steps));
+    let mut cut = authenticated(6, 4);
+    cut.truncate(22);
+    cases.extend(packets(
+        "authentication header that is cut off",
+        &[(cut, Want::Unparsed(Unparsed::Truncated))],
+    ));
     cases
 }
 

@@ -92,6 +92,8 @@ fn record(emitted: &Emitted, hook: &Hook) -> SegmentRecord {
         segments: spec.segments,
         class: emitted.class,
         volumes: emitted.volumes,
+        encapsulation: Default::default(),
+        timebase: 0,
     }
 }
 
