@@ -262,6 +262,8 @@ fn segment(
         segments: 1,
         class: SegmentClass::NEW,
         volumes: Default::default(),
+        encapsulation: Default::default(),
+        timebase: 0,
     }
 }
 

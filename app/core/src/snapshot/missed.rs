@@ -7,7 +7,7 @@ use super::RunCounters;
 use crate::table::{FlowTable, Stats};
 
 /// Something that the figures lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Missed {
     /// A record that found the ring buffer full.
     Record(RecordKind),
