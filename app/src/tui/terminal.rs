@@ -9,7 +9,7 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::Hide;
 use crossterm::event::EnableMouseCapture;
 use crossterm::style::{Attribute, SetAttribute, SetStyle};
-use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, enable_raw_mode};
 use crossterm::{execute, queue};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -116,18 +116,11 @@ impl TerminalSession {
     /// # Errors
     /// When the terminal is gone.
     pub fn resume(&mut self) -> io::Result<()> {
-<<<<<<< HEAD
-        IS_GIVEN_BACK.store(false, Ordering::Relaxed);
+        restore::mark_in_use();
         // This does nothing as long as the terminal was not given back.
         enable_raw_mode()?;
         make_raw()?;
-        self.take_over()?;
-=======
-        restore::mark_in_use();
-        disable_raw_mode()?;
-        enable_raw_mode()?;
         self.enter_screen()?;
->>>>>>> main
         self.repaint()
     }
 
@@ -146,9 +139,8 @@ impl TerminalSession {
     }
 }
 
-<<<<<<< HEAD
-/// Makes the terminal raw in one step. By way of its first settings, what is typed in between would be echoed, edited
-/// as a line, or make a signal.
+/// Makes the terminal raw in one step. With its first settings in between, typed keys would be echoed, edited as a line or
+/// turned into a signal.
 fn make_raw() -> io::Result<()> {
     let tty = keyboard()?;
     let mut settings = tcgetattr(&tty)?;
@@ -162,10 +154,7 @@ fn keyboard() -> io::Result<OwnedFd> {
     if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
 }
 
-/// Prints a screen as lines, where the next thing would be printed.
-=======
 /// Prints a frame as lines to standard output.
->>>>>>> main
 ///
 /// # Errors
 /// When standard output cannot be written to.
@@ -243,19 +232,8 @@ impl KeyPoll {
     ///
     /// # Errors
     /// When there is none.
-<<<<<<< HEAD
-    pub fn watch() -> io::Result<Self> {
-        Ok(Self { tty: keyboard()? })
-=======
     pub fn open() -> io::Result<Self> {
-        let stdin = io::stdin();
-        let tty = if stdin.is_terminal() {
-            stdin.as_fd().try_clone_to_owned()?
-        } else {
-            File::open("/dev/tty")?.into()
-        };
-        Ok(Self { tty })
->>>>>>> main
+        Ok(Self { tty: keyboard()? })
     }
 
     /// Waits for a key, but no longer than `timeout`. Returns whether there is one.
