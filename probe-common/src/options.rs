@@ -11,19 +11,31 @@ const TIMESTAMPS_LEN: u32 = 10;
 /// The data offset has 4 bits: 15 words of header, 5 of them fixed.
 const MAX_LEN: u32 = 40;
 
-/// What [`find_timestamps`] gives instead of an offset: there are none, as far as the options were captured. Where
+/// What [`find_timestamps`] returns instead of an offset: there are none, as far as the options were captured. Where
 /// they are cut less is known, and nothing wrong.
 const ABSENT: u32 = 0;
 /// The same: an option's length is 0 or 1, or reaches past the options.
 const MALFORMED: u32 = u32::MAX;
 
+/// A packet in which [`find_timestamps`] can be called as a function that the kernel's verifier checks once, rather than
+/// on every path that leads to it.
+pub trait FindTimestamps: Load {
+    /// See [`find_timestamps`].
+    #[inline(always)]
+    fn find_timestamps(&self, start: u32, len: u32) -> u32 {
+        find_timestamps(self, start, len)
+    }
+}
+
+impl FindTimestamps for [u8] {}
+
 /// The timestamps of a segment that was parsed from the same packet. Apart from parsing, because only a
-/// segment worth a record is worth the walk.
+/// segment that makes a record needs the walk.
 ///
 /// # Errors
 /// [`Unparsed::Malformed`] when an option's length is 0 or 1 or reaches past the options.
 #[inline(always)]
-pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Result<Timestamps, Unparsed> {
+pub fn timestamps<P: FindTimestamps + ?Sized>(packet: &P, segment: &Segment) -> Result<Timestamps, Unparsed> {
     if let Some(usual) = usual_place(packet, segment) {
         return Ok(usual);
     }

@@ -1,8 +1,7 @@
-//! What is known of a segment that passes, before the state of its flow is looked at.
+//! What is read of a packet before the state of its flow is looked up.
 
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
-use crate::load::Load;
-use crate::options::timestamps;
+use crate::options::{FindTimestamps, timestamps};
 use crate::parse::{LinkLayer, Unparsed, parse};
 use crate::segment::{Family, Segment, Timestamps};
 use crate::sequence::SequenceRange;
@@ -33,7 +32,7 @@ pub struct Hook {
     pub link: LinkLayer,
 }
 
-/// How much a packet is.
+/// The size of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Its length in bytes, at its interface.
@@ -42,8 +41,8 @@ pub struct Size {
     pub segments: u32,
 }
 
-/// A segment that passes, and where. Integers without padding: the kernel's verifier wants to see every byte written
-/// of what is handed to a function.
+/// A segment, and where it passed. Integers without padding: the kernel's verifier wants to see every byte written of
+/// what is passed to a function.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ParsedPacket {
@@ -54,7 +53,7 @@ pub struct ParsedPacket {
     pub(crate) direction: u16,
     /// Which end sent it.
     side: u16,
-    /// What its options came to: one of the words below.
+    /// What was found in its options: one of the constants below.
     pub(crate) options: u32,
     pub(crate) ts_value: u32,
     pub(crate) ts_echo: u32,
@@ -75,12 +74,12 @@ impl ParsedPacket {
         ts_echo: 0,
     };
 
-    /// Reads a packet. The options of one that turns out to tell nothing may be malformed.
+    /// Reads a packet. Malformed options are no error: those of a segment that makes no record do not matter.
     ///
     /// # Errors
-    /// As [`process`](crate::process()).
+    /// Says why the packet gives no segment.
     #[inline(always)]
-    pub fn read<P: Load + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
+    pub fn read<P: FindTimestamps + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
         let segment = parse(packet, hook.link, size.bytes)?;
         let (ts_value, ts_echo, options) = match timestamps(packet, &segment) {
             Ok(Timestamps { present: false, .. }) => (0, 0, Self::WITHOUT_TIMESTAMPS),
@@ -96,7 +95,7 @@ impl ParsedPacket {
         Ok(Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo })
     }
 
-    /// Becomes one of data, whose options nobody needs.
+    /// Becomes one of a data segment, whose options nobody needs.
     #[inline(always)]
     pub(crate) fn set(&mut self, segment: &Segment, segments: u32, hook: &Hook, side: Side) {
         let (direction, side, none) = (hook.direction as u16, side as u16, zero());
@@ -123,7 +122,7 @@ impl ParsedPacket {
     pub(crate) const WITH_TIMESTAMPS: u32 = 1;
     const MALFORMED: u32 = 2;
 
-    /// What has options that contradict themselves tells nothing about a handshake.
+    /// Fails when the options contradict themselves: nothing can be said about a handshake then.
     #[inline(always)]
     pub(crate) const fn require_options(&self) -> Result<(), Unparsed> {
         if self.options == Self::MALFORMED { Err(Unparsed::Malformed) } else { Ok(()) }
