@@ -9,10 +9,11 @@ use crossterm::clipboard::CopyToClipboard;
 use crossterm::cursor::Hide;
 use crossterm::event::EnableMouseCapture;
 use crossterm::style::{Attribute, SetAttribute, SetStyle};
-use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, disable_raw_mode, enable_raw_mode};
+use crossterm::terminal::{Clear, ClearType, EnterAlternateScreen, enable_raw_mode};
 use crossterm::{execute, queue};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use ratatui::backend::{CrosstermBackend, IntoCrossterm};
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Rect, Size};
@@ -116,8 +117,9 @@ impl TerminalSession {
     /// When the terminal is gone.
     pub fn resume(&mut self) -> io::Result<()> {
         restore::mark_in_use();
-        disable_raw_mode()?;
+        // This does nothing as long as the terminal was not given back.
         enable_raw_mode()?;
+        make_raw()?;
         self.enter_screen()?;
         self.repaint()
     }
@@ -135,6 +137,21 @@ impl TerminalSession {
     pub const fn last_frame(&self) -> &Buffer {
         &self.last_frame
     }
+}
+
+/// Makes the terminal raw in one step. With its first settings in between, typed keys would be echoed, edited as a line or
+/// turned into a signal.
+fn make_raw() -> io::Result<()> {
+    let tty = keyboard()?;
+    let mut settings = tcgetattr(&tty)?;
+    cfmakeraw(&mut settings);
+    Ok(tcsetattr(&tty, SetArg::TCSANOW, &settings)?)
+}
+
+/// The terminal that keys come from.
+fn keyboard() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() { stdin.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
 }
 
 /// Prints a frame as lines to standard output.
@@ -216,13 +233,7 @@ impl KeyPoll {
     /// # Errors
     /// When there is none.
     pub fn open() -> io::Result<Self> {
-        let stdin = io::stdin();
-        let tty = if stdin.is_terminal() {
-            stdin.as_fd().try_clone_to_owned()?
-        } else {
-            File::open("/dev/tty")?.into()
-        };
-        Ok(Self { tty })
+        Ok(Self { tty: keyboard()? })
     }
 
     /// Waits for a key, but no longer than `timeout`. Returns whether there is one.
