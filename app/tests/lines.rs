@@ -34,7 +34,7 @@ fn watched() -> Watched {
         .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
         .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])
         .see([refused.syn(at(50)), refused.rst_of_responder(at(50) + 398_000)])
-        // Of these nothing comes.
+        // These get no answer.
         .see([refused.rst_of_responder(at(51)); 8])
         .see([silent.syn(at(60)), silent.syn(at(1_060)), silent.syn(at(3_060))])
         .see([lossy.syn(at(70)), lossy.syn(at(1_070)), lossy.syn_ack(at(1_072)), lossy.ack(at(1_072))])

@@ -15,6 +15,7 @@
 
 pub mod buckets;
 pub mod counter;
+pub mod encapsulation;
 pub mod handshake;
 pub mod key;
 pub mod load;

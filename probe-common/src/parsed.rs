@@ -1,8 +1,9 @@
 //! What is read of a packet before the state of its flow is looked up.
 
+use crate::encapsulation::Inner;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::{FindTimestamps, timestamps};
-use crate::parse::{LinkLayer, Unparsed, parse};
+use crate::parse::{LinkLayer, Unparsed, ipv4, ipv6, parse};
 use crate::segment::{Family, Segment, Timestamps};
 use crate::sequence::SequenceRange;
 use crate::verifier::zero;
@@ -50,6 +51,7 @@ pub struct ParsedPacket {
     /// How many segments it stands for.
     pub(crate) segments: u32,
     pub(crate) interface: u32,
+    /// The direction's number, and the encapsulation's in the upper half.
     pub(crate) direction: u16,
     /// Which end sent it.
     side: u16,
@@ -60,6 +62,9 @@ pub struct ParsedPacket {
 }
 
 const _: () = assert!(size_of::<ParsedPacket>() == 80, "a padding byte would not be written");
+
+const DIRECTION_MASK: u16 = 0xff;
+const ENCAPSULATION_SHIFT: u32 = 8;
 
 impl ParsedPacket {
     /// Room for one.
@@ -74,17 +79,42 @@ impl ParsedPacket {
         ts_echo: 0,
     };
 
-    /// Reads a packet. Malformed options are no error: those of a segment that makes no record do not matter.
+    /// Reads a packet.
     ///
     /// # Errors
     /// Says why the packet gives no segment.
     #[inline(always)]
     pub fn read<P: FindTimestamps + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
         let segment = parse(packet, hook.link, size.bytes)?;
+        Ok(Self::of(packet, segment, size, hook))
+    }
+
+    /// Reads the IP packet that was [located](crate::encapsulation::locate) within a packet. The link layer of the hook is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    #[inline(always)]
+    pub fn read_inner<P: FindTimestamps + ?Sized>(
+        packet: &P,
+        inner: Inner,
+        size: Size,
+        hook: &Hook,
+    ) -> Result<Self, Unparsed> {
+        let segment = match inner.family {
+            Family::V4 => ipv4(packet, inner.offset, size.bytes),
+            Family::V6 => ipv6(packet, inner.offset, size.bytes),
+        }?;
+        let mut parsed = Self::of(packet, segment, size, hook);
+        parsed.direction |= (inner.encapsulation as u16) << ENCAPSULATION_SHIFT;
+        Ok(parsed)
+    }
+
+    #[inline(always)]
+    fn of<P: FindTimestamps + ?Sized>(packet: &P, segment: Segment, size: Size, hook: &Hook) -> Self {
         let (ts_value, ts_echo, options) = match timestamps(packet, &segment) {
-            Ok(Timestamps { present: false, .. }) => (0, 0, Self::WITHOUT_TIMESTAMPS),
-            Ok(Timestamps { value, echo, .. }) => (value, echo, Self::WITH_TIMESTAMPS),
-            Err(_) => (0, 0, Self::MALFORMED),
+            Timestamps { present: false, .. } => (0, 0, Self::WITHOUT_TIMESTAMPS),
+            Timestamps { value, echo, .. } => (value, echo, Self::WITH_TIMESTAMPS),
         };
         let interface = hook.interface;
         let side = match segment.family {
@@ -92,7 +122,7 @@ impl ParsedPacket {
             Family::V6 => FlowKey6::of(&segment, interface).1,
         };
         let (direction, side) = (hook.direction as u16, side as u16);
-        Ok(Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo })
+        Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo }
     }
 
     /// Becomes one of a data segment, whose options nobody needs.
@@ -111,6 +141,21 @@ impl ParsedPacket {
         };
     }
 
+    /// The segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Its timestamps.
+    #[inline(always)]
+    #[must_use]
+    pub const fn timestamps(&self) -> Timestamps {
+        let present = self.options == Self::WITH_TIMESTAMPS;
+        Timestamps { value: self.ts_value, echo: self.ts_echo, present }
+    }
+
     /// The IP version that carried it.
     #[inline(always)]
     #[must_use]
@@ -120,22 +165,21 @@ impl ParsedPacket {
 
     const WITHOUT_TIMESTAMPS: u32 = 0;
     pub(crate) const WITH_TIMESTAMPS: u32 = 1;
-    const MALFORMED: u32 = 2;
-
-    /// Fails when the options contradict themselves: nothing can be said about a handshake then.
-    #[inline(always)]
-    pub(crate) const fn require_options(&self) -> Result<(), Unparsed> {
-        if self.options == Self::MALFORMED { Err(Unparsed::Malformed) } else { Ok(()) }
-    }
 
     #[inline(always)]
     pub(crate) const fn direction(&self) -> Direction {
-        match self.direction {
+        match self.direction & DIRECTION_MASK {
             0 => Direction::Ingress,
             1 => Direction::Egress,
             2 => Direction::Local,
             _ => Direction::Unknown,
         }
+    }
+
+    /// The number of what carried it.
+    #[inline(always)]
+    pub(crate) const fn encapsulation(&self) -> u8 {
+        (self.direction >> ENCAPSULATION_SHIFT) as u8
     }
 
     #[inline(always)]

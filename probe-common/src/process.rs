@@ -133,8 +133,7 @@ fn fast_segment<'r, K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
 /// Looks at one packet: the whole way from bytes to record.
 ///
 /// # Errors
-/// Says why the packet is no segment, or that the options of a segment which makes a record are malformed. Then
-/// nothing has changed.
+/// Says why the packet is no segment, or that it opens and closes a connection at once. Then nothing has changed.
 #[inline(always)]
 pub fn process<
     P: FindTimestamps + ?Sized,
@@ -165,13 +164,13 @@ pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
 ) -> Result<(), Unparsed> {
     let flags = packet.segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        return data_or_ack(packet, environment);
+        data_or_ack(packet, environment);
+        return Ok(());
     }
     if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
         return Err(Unparsed::Malformed);
     }
-    packet.require_options()?;
     if flags.has(TcpFlags::RST) {
         rst(packet, environment);
     } else if flags.has(TcpFlags::FIN) {
@@ -196,20 +195,17 @@ const fn us(ns: u64) -> u32 {
 fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     packet: &ParsedPacket,
     environment: &mut Environment<'_, F, C, S>,
-) -> Result<(), Unparsed> {
+) {
     let (key, side) = packet.key();
     let (range, clock) = (packet.range(), environment.clock);
     let Some(state) = environment.flows.find(&key) else {
         if range.len > 0 {
             learn(packet, &key, side, environment);
         }
-        return Ok(());
+        return;
     };
     state.epoch = clock.epoch();
     let completes = state.phase.is_opening() && state.completed_by(&packet.segment, side);
-    if completes {
-        packet.require_options()?;
-    }
     let (mut class, mut time_ns) = (SegmentClass::NEW, 0);
     if !state.tracker(side).accept_in_order(&range) {
         time_ns = clock.now_ns();
@@ -225,7 +221,6 @@ fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     } else if class.is_retransmit() {
         environment.sink.emit_segment(packet, SegmentKind::Retransmit, time_ns, class, Some(state));
     }
-    Ok(())
 }
 
 /// The state of a flow that is to be remembered from now on. Another may be evicted for it.

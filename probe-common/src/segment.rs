@@ -110,7 +110,8 @@ pub struct Segment {
     pub flags: TcpFlags,
     /// The IP version that carried it.
     pub family: Family,
-    pub(crate) reserved: u16,
+    /// Identification of the IPv4 packet, which its sender counts; 0 for IPv6, which has none.
+    pub ident: u16,
 }
 
 const _: () = assert!(size_of::<Segment>() == 56, "a padding byte would not be written");
@@ -129,7 +130,7 @@ impl Segment {
         payload_len: 0,
         options_offset: 0,
         options_len: 0,
-        reserved: 0,
+        ident: 0,
     };
 
     /// Who sent it.

@@ -251,6 +251,8 @@ impl Scenario {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         }
     }
 }

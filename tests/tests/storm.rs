@@ -36,6 +36,8 @@ fn data() -> Vec<u8> {
         segments: 1,
         class: SegmentClass::NEW,
         volumes: Default::default(),
+        encapsulation: Default::default(),
+        timebase: 0,
     };
     capture::packet(&segment, 1)
 }

@@ -188,6 +188,8 @@ mod tests {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         };
         let mut sent = Sent::new(&syn);
         for _ in 0..1_000 {
