@@ -40,7 +40,7 @@ pub enum LinkLayer {
 
 /// Why a packet gave no segment. As wide as a segment's first field, in whose place it lies in a `Result`: otherwise
 /// the compiler takes that field apart, and the verifier does not let its pieces be written to the stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Unparsed {
     /// Not TCP over IP. Not a loss, so not counted.
@@ -59,7 +59,7 @@ impl Unparsed {
     /// Those that are counted, in the order of their cells.
     pub const COUNTED: [Self; 4] = [Self::Fragment, Self::TooDeep, Self::Truncated, Self::Malformed];
 
-    /// The word for it, as in `missed_packets` of the JSON output.
+    /// The word for it, as in `lost` of the JSON output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -48,7 +48,7 @@ impl RecordKind {
         }
     }
 
-    /// The word for it, as in `missed_records` of the JSON output.
+    /// The word for it, as in `lost` of the JSON output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -57,8 +57,8 @@ impl RecordKind {
             Self::Segment(SegmentKind::Ack) => "ack",
             Self::Segment(SegmentKind::Rst) => "rst",
             Self::Segment(SegmentKind::Fin) => "fin",
-            Self::Segment(SegmentKind::Retransmit) => "retransmit",
-            Self::EvictedFlow => "evicted_flow",
+            Self::Segment(SegmentKind::Retransmit) => "data",
+            Self::EvictedFlow => "evicted",
         }
     }
 }
@@ -113,7 +113,7 @@ pub struct SegmentRecord {
     pub timestamps: Timestamps,
     /// How many segments it stands for (GSO, GRO): 1 to 65,535.
     pub segments: u32,
-    /// Is it a retransmit?
+    /// Whether it is a retransmit.
     pub class: SegmentClass,
     /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
     /// connection: what was sent in the one before.

@@ -1,5 +1,7 @@
 //! What the figures lack because it could not be read or kept: always counted, always shown.
 
+use core::hash::{Hash, Hasher};
+
 use probe_common::counter::Counter;
 use probe_common::{RecordKind, SegmentKind, Unparsed};
 
@@ -7,7 +9,7 @@ use super::RunCounters;
 use crate::table::{FlowTable, Stats};
 
 /// Something that the figures lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// A record that found the ring buffer full.
     Record(RecordKind),
@@ -62,6 +64,12 @@ impl Missed {
             Self::Peer => "evicted peer",
             Self::Line => "unwritten line",
         }
+    }
+}
+
+impl Hash for Missed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.noun().hash(state);
     }
 }
 

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::snapshot::{Missed, MissedCounts};
 use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
 
@@ -75,7 +76,15 @@ pub struct MissedPackets<'a>(pub &'a MissedCounts);
 
 const fn record(missed: Missed) -> Option<&'static str> {
     match missed {
-        Missed::Record(kind) => Some(kind.name()),
+        Missed::Record(kind) => Some(match kind {
+            RecordKind::Segment(SegmentKind::Syn) => "syn",
+            RecordKind::Segment(SegmentKind::SynAck) => "syn_ack",
+            RecordKind::Segment(SegmentKind::Ack) => "ack",
+            RecordKind::Segment(SegmentKind::Rst) => "rst",
+            RecordKind::Segment(SegmentKind::Fin) => "fin",
+            RecordKind::Segment(SegmentKind::Retransmit) => "retransmit",
+            RecordKind::EvictedFlow => "evicted_flow",
+        }),
         Missed::Undecodable => Some("undecodable"),
         Missed::Packet(_)
         | Missed::Unreadable
