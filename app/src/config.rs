@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command};
 use crate::tui::Setup;
-use crate::tui::capabilities::Look;
+use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Query, Thresholds};
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
@@ -109,7 +109,7 @@ impl Config {
                 ..Query::default()
             },
             screen: Setup {
-                look: Look::new(show.color, show.ascii, variable),
+                capabilities: Capabilities::new(show.color, show.theme, show.ascii, variable),
                 columns: show.columns.clone(),
                 mouse: show.mouse,
             },

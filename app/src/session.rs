@@ -10,7 +10,7 @@ use crate::output::outputs::Outputs;
 use crate::output::writer::{Stopped, WhenFull};
 use crate::output::{RenderContext, report};
 use crate::tui::Command;
-use tcptop_core::{Engine, Input, Query, ReaderConfig, ReaderId, Snapshot, SnapshotRequest, Span};
+use tcptop_core::{Engine, Group, Input, Query, ReaderConfig, ReaderId, Snapshot, SnapshotRequest, Span};
 
 /// Peers in a report, and in the choice of the worst.
 const REPORT_PEERS: usize = 1_000;
@@ -156,7 +156,7 @@ impl<'a> Session<'a> {
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Look(request)) => {
+            Some(Command::Request(request)) => {
                 self.request = *request;
                 // Whoever asks is looking.
                 self.show(now_ns);
@@ -179,7 +179,10 @@ impl<'a> Session<'a> {
         self.engine.handle(Input::End { now_ns });
         let delivered = self.deliver();
         // What was chosen at the screen was for the screen.
-        let query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        let mut query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        if self.config.output == Output::Json {
+            query.group = Group::Peer;
+        }
         let request =
             SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) };
         let snapshot = self.snapshot(now_ns, &request);

@@ -1,4 +1,4 @@
-//! Captures of every kind give the records that they were written from.
+//! Captures of every kind are read as the records that they were written from.
 
 mod support;
 
@@ -15,7 +15,7 @@ use tcptop_core::{Leg, Role};
 
 const START: u64 = 1_767_362_551 * S;
 
-/// Two handshakes, one over each family, and their ends.
+/// Two handshakes, one in each family, and their closes.
 fn records() -> Vec<SegmentRecord> {
     let out = Connection { timestamps: Some((5_000, 77)), ..Connection::to(v4(10, 20, 1, 10, 443), 40_001) };
     let mut inward = Connection::from(v6("2001:db8::9", 51_000), 8_080);
@@ -92,9 +92,9 @@ fn every_kind_of_pcapng() {
 
 const PLAIN: Format = Format::USUAL;
 
-/// Of all the ACKs of a connection only the one that completes the handshake is a record.
+/// Of all ACKs of a connection only the one that completes the handshake makes a record.
 #[test]
-fn one_ack_is_worth_a_record() {
+fn one_ack_makes_a_record() {
     let connection = Connection::to(v4(10, 20, 1, 10, 443), 40_001);
     let mut packets = vec![connection.syn(START), connection.syn_ack(START + MS)];
     packets.extend((2..100).map(|ms| connection.ack(START + ms * MS)));
@@ -111,9 +111,9 @@ fn gzip_is_unpacked() {
     }
 }
 
-/// A pipe gives what it has, in the end one byte at a time.
+/// A pipe returns what it has, in the worst case one byte at a time.
 #[test]
-fn a_trickle_is_read_like_a_file() {
+fn a_stream_of_single_bytes_is_read_like_a_file() {
     struct Trickle(Cursor<Vec<u8>>);
     impl Read for Trickle {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -127,25 +127,25 @@ fn a_trickle_is_read_like_a_file() {
 }
 
 #[test]
-fn who_is_local_can_be_said() {
+fn local_addresses_decide_the_direction() {
     let file = PLAIN.pcap(&records());
     assert_eq!(read(Cursor::new(file), &["10.0.0.0/24", "2001:db8::1"]).unwrap(), expected(1, true, true));
 }
 
 #[test]
-fn whoever_is_not_at_an_end_observes_both_legs() {
+fn an_observer_sees_both_legs() {
     let mut watched = Watched::new();
     watched.see(read(Cursor::new(PLAIN.pcap(&records())), &[]).unwrap());
     let handshakes = watched.handshakes();
     let [out, inward] = handshakes[..] else { panic!("{handshakes:?}") };
     assert_eq!(out.role(), Some(Role::Observer));
     assert_eq!((out.local().port, out.peer().service), (40_001, v4(10, 20, 1, 10, 443)));
-    assert_eq!(out.rtt(), Some(Leg::Exact(40 * MS + 7_000 - 123_456)), "both legs together");
+    assert_eq!(out.rtt(), Some(Leg::Exact(40 * MS + 7_000 - 123_456)), "the sum of both legs");
     assert_eq!((inward.turnaround(), inward.rtt()), (None, Some(Leg::Exact(25 * MS))));
 }
 
 #[test]
-fn what_comes_before_the_damage_is_read() {
+fn packets_before_the_damage_are_read() {
     for whole in [PLAIN.pcap(&records()), PLAIN.pcapng(&records())] {
         let cut = whole[..whole.len() - 5].to_vec();
         let (read, error) = read(Cursor::new(cut), &[]).unwrap_err();
@@ -155,7 +155,7 @@ fn what_comes_before_the_damage_is_read() {
 }
 
 #[test]
-fn what_is_no_capture_is_said_to_be_none() {
+fn files_that_are_no_captures_are_errors() {
     for nonsense in [&b""[..], b"x", b"root:x:0:0:root:/root:/bin/bash\n", &[0; 100]] {
         let error = read(Cursor::new(nonsense), &[]).unwrap_err().1;
         assert!(matches!(error, CaptureError::Format), "{error}");
@@ -166,9 +166,9 @@ fn what_is_no_capture_is_said_to_be_none() {
     assert!(matches!(read(Cursor::new(infiniband), &[]).unwrap_err().1, CaptureError::LinkType(247)));
 }
 
-/// Cut and flipped at random: an error or fewer records, never a panic or an endless loop.
+/// Files cut and flipped at random give an error or fewer records, never a panic or an endless loop.
 #[test]
-fn damage_is_survived() {
+fn damaged_files_are_errors_or_shorter() {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;

@@ -1,4 +1,4 @@
-//! Flows whose ports differ and nothing else, all open at the same time.
+//! Flows that differ in their ports only, all open at the same time.
 
 mod support;
 
@@ -17,7 +17,7 @@ const EPHEMERAL: Range<u16> = 32_768..61_000;
 const FLOWS: usize = (SERVICES.end - SERVICES.start) as usize * (EPHEMERAL.end - EPHEMERAL.start) as usize;
 const START: u64 = 1_767_362_551 * S;
 
-/// A flow, told by its two ports.
+/// A flow, identified by its two ports.
 #[derive(Clone, Copy, Debug)]
 struct Flow {
     client: u16,
@@ -29,7 +29,7 @@ impl Flow {
         SERVICES.flat_map(|service| EPHEMERAL.map(move |client| Self { client, service }))
     }
 
-    /// Its place among all.
+    /// Its index among all.
     fn number(self) -> usize {
         let per_service = usize::from(EPHEMERAL.end - EPHEMERAL.start);
         usize::from(self.service - SERVICES.start) * per_service + usize::from(self.client - EPHEMERAL.start)
@@ -46,8 +46,8 @@ impl Flow {
 /// Where the ports stand in a packet of a pcap file: behind its header, Ethernet and IPv4.
 const PORTS_AT: usize = 16 + 14 + 20;
 
-/// All SYNs, then all SYN-ACKs, then all ACKs. No number but the ports tells one flow from another: of each
-/// kind there is one packet, into which times and ports are written. (To write each anew takes most of the time.)
+/// All SYNs, then all SYN-ACKs, then all ACKs. Flows differ in their ports only: there is one packet of each kind, into
+/// which times and ports are written. (Building each packet would take most of the time.)
 fn write(mut output: impl Write) -> std::io::Result<()> {
     let any = Connection::to(v4(10, 20, 1, 10, 0), 0);
     let packets = [any.syn(START), any.syn_ack(START), any.ack(START)];
@@ -89,12 +89,12 @@ struct Summary<'a> {
     r#type: &'a str,
     handshakes: usize,
     established: usize,
-    lost: u64,
+    missed: u64,
     unmatched: u64,
 }
 
 impl Handshake<'_> {
-    /// The place of the flow that it tells of, if all that it says of it is right.
+    /// The index of the flow that it is about, if everything that it says is right.
     fn checked(&self) -> usize {
         assert!(EPHEMERAL.contains(&self.local_port) && SERVICES.contains(&self.remote_port), "{self:?}");
         let flow = Flow { client: self.local_port, service: self.remote_port };
@@ -112,7 +112,7 @@ impl Handshake<'_> {
 }
 
 /// Hard case `hash-collisions`: 16 services of one address and every port of one client. The sums of such ports'
-/// hashes collide by structure, not by chance; whatever the hash, no flow may get the time of another.
+/// hashes collide by structure, not by chance; with any hash, no flow may get the time of another.
 #[test]
 fn flows_that_differ_in_ports_only_are_never_mixed_up() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
@@ -121,23 +121,28 @@ fn flows_that_differ_in_ports_only_are_never_mixed_up() {
     let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let writer = thread::spawn(move || write(stdin));
 
-    let mut told = vec![false; FLOWS];
+    let mut reported = vec![false; FLOWS];
     let mut lines = BufReader::with_capacity(1 << 20, stdout);
     let mut line = String::new();
     let mut line_count = 0;
     while line_count < FLOWS {
         line.clear();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "{line_count} of {FLOWS} handshakes were told");
+        assert!(lines.read_line(&mut line).unwrap() > 0, "{line_count} of {FLOWS} handshakes were reported");
         let handshake: Handshake<'_> = serde_json::from_str(&line).unwrap();
         let flow = handshake.checked();
-        assert!(!std::mem::replace(&mut told[flow], true), "told twice: {handshake:?}");
+        assert!(!std::mem::replace(&mut reported[flow], true), "reported twice: {handshake:?}");
         line_count += 1;
     }
-    line.clear();
-    lines.read_line(&mut line).unwrap();
+    loop {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "there is no summary");
+        if !line.starts_with(r#"{"type":"peer","#) {
+            break;
+        }
+    }
     let summary: Summary<'_> = serde_json::from_str(&line).unwrap();
     assert_eq!((summary.r#type, summary.handshakes, summary.established), ("summary", FLOWS, FLOWS));
-    assert_eq!((summary.lost, summary.unmatched), (0, 0), "{line}");
+    assert_eq!((summary.missed, summary.unmatched), (0, 0), "{line}");
     writer.join().unwrap().unwrap();
     assert!(child.wait().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! What the screen sends: it travels over SSH.
+//! How many bytes a frame of the screen sends: it may travel over SSH.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::stage::{Stage, context};
 use support::{Connection, MS, Watched, v4, v6};
 use tcptop::tui::view;
 
-/// What a frame may take on average, in bytes.
+/// Upper bound of a frame on average, in bytes.
 const LIMIT: usize = 4 << 10;
 const FRAMES: usize = 20;
 
@@ -36,7 +36,7 @@ impl Write for Sent {
     }
 }
 
-/// Some 200 connections a second with twelve peers, each figure of which changes all the time.
+/// 200 connections a second with twelve peers, so that every figure changes all the time.
 fn go_on(stage: &mut Stage, port: &mut u16) {
     for n in 0..50 {
         *port += 1;

@@ -1,17 +1,17 @@
-//! What went wrong, one by one.
+//! The event log.
 
 mod support;
 
 use support::shown::{Shown, at};
 use support::{Connection, MS, v4};
-use tcptop_core::{Input, LogPage, Outcome, Snapshot, Verdict, What};
+use tcptop_core::{Input, LogPage, Missed, Outcome, Snapshot, Verdict, What};
 
 fn log(snapshot: &Snapshot) -> &LogPage {
     snapshot.log.as_ref().expect("they are asked for")
 }
 
 #[test]
-fn changes_of_verdicts_are_incidents_once() {
+fn a_change_of_a_verdict_is_one_entry() {
     let mut shown = Shown::new();
     shown.refuse(40_000, at(100));
     let mut changes = Vec::new();
@@ -24,7 +24,7 @@ fn changes_of_verdicts_are_incidents_once() {
             .cloned()
             .collect();
     }
-    let told: Vec<_> = changes
+    let listed: Vec<_> = changes
         .iter()
         .map(|entry| match entry.what {
             What::Verdict { before, after, .. } => (entry.time_ns, before, after),
@@ -32,11 +32,11 @@ fn changes_of_verdicts_are_incidents_once() {
         })
         .collect();
     let refuses = Some(Verdict::Refuses);
-    assert_eq!(told, [(at(20_000), refuses, None), (at(250), None, refuses)]);
+    assert_eq!(listed, [(at(20_000), refuses, None), (at(250), None, refuses)]);
 }
 
 #[test]
-fn what_went_wrong_is_told_newest_first_and_with_its_port() {
+fn entries_are_listed_newest_first_with_their_port() {
     let mut shown = Shown::new();
     shown.refuse(40_000, at(0));
     let silent = Connection::to(v4(10, 0, 0, 3, 443), 41_000);
@@ -55,18 +55,18 @@ fn what_went_wrong_is_told_newest_first_and_with_its_port() {
     shown.establish(2, 44_000, at(60), MS);
     shown.take(at(2_000));
     let snapshot = shown.take(at(20_000));
-    let told: Vec<_> = log(&snapshot)
+    let listed: Vec<_> = log(&snapshot)
         .rows
         .iter()
         .filter_map(|entry| match &entry.what {
             What::Failed(flow) => Some(("failed", flow.port(), flow.outcome(), 1)),
             What::Reset(flow) => Some(("reset", flow.port(), flow.outcome(), 1)),
             What::Retransmits { flow, count, .. } => Some(("resent", flow.port(), flow.outcome(), *count)),
-            What::Verdict { .. } | What::Lost { .. } => None,
+            What::Verdict { .. } | What::Missed { .. } => None,
         })
         .collect();
     assert_eq!(
-        told,
+        listed,
         [
             ("failed", 6_000, Outcome::HalfOpen, 1),
             ("failed", 41_000, Outcome::Unanswered, 1),
@@ -89,9 +89,9 @@ fn what_went_wrong_is_told_newest_first_and_with_its_port() {
     assert!(log(&snapshot).rows.iter().all(|row| !matches!(row.what, What::Reset(_))));
 }
 
-/// A scan brings thousands of refusals; what was lost meanwhile must not go under.
+/// A scan causes thousands of refusals; they must not displace what was missed meanwhile.
 #[test]
-fn incidents_are_bounded_and_no_sort_displaces_another() {
+fn entries_are_bounded_by_sort() {
     let mut shown = Shown::new();
     let silent = Connection::to(v4(10, 0, 0, 3, 443), 41_000);
     shown.watched.see((0..5).map(|n| silent.syn(at(10 + n * 100))));
@@ -105,11 +105,12 @@ fn incidents_are_bounded_and_no_sort_displaces_another() {
     let count = |is: fn(&What) -> bool| log(&snapshot).rows.iter().filter(|row| is(&row.what)).count();
     assert_eq!(count(|what| matches!(what, What::Failed(_))), 1_024);
     assert_eq!(count(|what| matches!(what, What::Retransmits { count: 4, .. })), 1, "one burst");
-    assert_eq!(count(|what| matches!(what, What::Lost { kind: "undecodable", count: 7 })), 1);
+    assert_eq!(count(|what| matches!(what, What::Missed { kind: Missed::Undecodable, count: 7 })), 1);
     shown.watched.handle(Input::Undecodable(9));
     let snapshot = shown.take(at(2_500));
-    let lost = log(&snapshot).rows.iter().find(|row| matches!(row.what, What::Lost { .. })).expect("told");
-    assert_eq!(lost.what, What::Lost { kind: "undecodable", count: 9 });
+    let lost =
+        log(&snapshot).rows.iter().find(|row| matches!(row.what, What::Missed { .. })).expect("listed");
+    assert_eq!(lost.what, What::Missed { kind: Missed::Undecodable, count: 9 });
     shown.request.query.filter = "peer:192.0.2.1".parse().expect("a filter");
     let snapshot = shown.take(at(2_750));
     assert_eq!(log(&snapshot).matching, 1, "what was lost may be what is asked for");

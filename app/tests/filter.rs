@@ -1,4 +1,4 @@
-//! The filter: how it is read and written, where it says that it makes no sense, and what it lets pass.
+//! Filters: parsing and writing, error messages with their place, and what they match.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn filter(text: &str) -> Filter {
 }
 
 #[test]
-fn what_is_read_is_written_alike() {
+fn filters_are_written_as_they_are_read() {
     for (text, written) in [
         ("", ""),
         ("  web   DB1 ", "web db1"),
@@ -41,9 +41,9 @@ fn what_is_read_is_written_alike() {
     }
 }
 
-/// What makes no sense, where, and a word of what was expected there.
+/// Invalid filters, the place of the error, and a word of what was expected there.
 #[test]
-fn a_wrong_filter_says_where() {
+fn an_invalid_filter_says_where() {
     for (text, wrong, expected) in [
         ("port:443 p99>50", "50", "with its unit"),
         ("port:99999", "99999", "0 to 65535"),
@@ -76,7 +76,7 @@ fn a_wrong_filter_says_where() {
 }
 
 #[test]
-fn a_wrong_filter_is_shown_with_a_mark() {
+fn an_invalid_filter_is_shown_with_a_mark() {
     let text = "ü port:443 p99>50";
     let shown = text.parse::<Filter>().unwrap_err().shown_in(text);
     assert_eq!(shown, "ü port:443 p99>50\n               ^^\nexpected a time with its unit, such as 50ms");
@@ -84,7 +84,7 @@ fn a_wrong_filter_is_shown_with_a_mark() {
     assert!(missing.starts_with("p99>\n    ^\n"), "{missing}");
 }
 
-/// Forms that can be meant in one way only are accepted, and written as they are documented.
+/// Forms with only one possible meaning are accepted, and written as they are documented.
 #[test]
 fn forms_that_are_unambiguous_are_accepted() {
     for (text, written) in [
@@ -109,10 +109,9 @@ fn forms_that_are_unambiguous_are_accepted() {
     }
 }
 
-/// What could be meant as a term is none of the words that let nothing pass: it is an error that names the valid
-/// expression that comes closest.
+/// A word that could be meant as a term is an error that names the nearest valid term, not a word that matches nothing.
 #[test]
-fn a_wrong_term_names_the_nearest_valid_one() {
+fn an_invalid_term_names_the_nearest_valid_one() {
     for (text, wrong, nearest) in [
         // Keys and figures of other tools.
         ("loss>1%", "loss", "retr>1%"),
@@ -126,7 +125,7 @@ fn a_wrong_term_names_the_nearest_valid_one() {
         ("RETR%>1", "RETR%", "retr>1"),
         ("host:10.0.0.1:80", "host", "peer:10.0.0.1:80"),
         ("loss>a", "loss", "retr>1%"),
-        // Spelt wrong.
+        // Misspelt.
         ("prot:80", "prot", "port:80"),
         ("outcme:reset", "outcme", "outcome:reset"),
         ("role:servr", "servr", "role:server"),
@@ -168,9 +167,9 @@ fn a_wrong_term_names_the_nearest_valid_one() {
     }
 }
 
-/// Where nothing comes close, it is an error all the same, with all that could stand there.
+/// If no valid term is near, the error lists what could stand there.
 #[test]
-fn a_wrong_term_is_never_a_word() {
+fn an_invalid_term_is_never_a_word() {
     for text in [
         "foo:bar",
         "speed>3",
@@ -198,7 +197,7 @@ fn control_characters_do_not_reach_the_terminal() {
     assert!(shown.starts_with("port:?[31mx\n     ^^^^^^\n"), "{shown:?}");
 }
 
-/// A slow peer, one that refuses, one that is silent, and one that connects to this host.
+/// A slow peer, one that refuses, one that does not answer, and one that connects to this host.
 fn watched() -> Watched {
     let mut watched = Watched::new();
     for n in 0..4 {
@@ -235,7 +234,7 @@ const SILENT: &str = "[2001:db8::7]:443";
 const CLIENT: &str = "192.168.1.9→:22";
 
 #[test]
-fn rows_pass_by_identity_and_by_figures() {
+fn rows_match_by_identity_and_by_figures() {
     for (text, passing) in [
         ("", &[SILENT, REFUSES, SLOW, CLIENT][..]),
         ("peer:10.20.0.0/16", &[REFUSES, SLOW]),
@@ -272,7 +271,7 @@ fn rows_pass_by_identity_and_by_figures() {
 }
 
 #[test]
-fn flows_pass_by_what_is_their_own() {
+fn flows_match_by_their_own_values() {
     for (text, passing) in [
         ("", 7),
         ("peer:10.20.3.14", 4),
@@ -304,9 +303,9 @@ fn flows_pass_by_what_is_their_own() {
     }
 }
 
-/// Terms that a row cannot be asked restrict its flows, and say so.
+/// Terms that do not apply to rows restrict their flows only, and the screen says so.
 #[test]
-fn terms_of_flows_leave_rows_alone() {
+fn terms_for_flows_do_not_restrict_rows() {
     for text in ["lport:40001", "!lport:40001", "tries>5", "setup<1ms", "local:10.9.9.9", "outcome:pending"] {
         assert_eq!(snapshot(text).rows.len(), 4, "{text}");
         assert_eq!(filter(text).flow_terms().collect::<Vec<_>>(), [text]);
@@ -317,7 +316,7 @@ fn terms_of_flows_leave_rows_alone() {
     assert_eq!(selection.row.verdict, Some(Verdict::Slow));
 }
 
-/// Bits of the grammar, so that much of what comes of them makes sense.
+/// Pieces of the grammar, so that many of their combinations are valid.
 fn bits() -> impl Strategy<Value = String> {
     let bit = prop_oneof![
         prop::sample::select(vec![
@@ -336,7 +335,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_typed_is_read_or_marked(text in bits()) {
+    fn any_input_is_read_or_marked(text in bits()) {
         match text.parse::<Filter>() {
             Ok(read) => {
                 let written = read.to_string();

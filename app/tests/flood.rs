@@ -1,4 +1,4 @@
-//! A flood of SYNs from forged addresses beside real connections, through the command.
+//! `tcptop replay` on a flood of SYNs from forged addresses beside real connections.
 
 mod support;
 
@@ -21,12 +21,12 @@ fn real(number: u16) -> Connection {
     Connection::from(v4(10, 20, 0, 9, 30_000 + number), 443)
 }
 
-/// How long its peer takes: 5 to 9.99 ms, each a bit longer than the one before.
+/// How long its peer takes: 5 to 9.99 ms, a little longer for each.
 fn client_leg_ns(number: u16) -> u64 {
     5 * MS + u64::from(number) * 12_500
 }
 
-/// Real connections are made all the time, and all are closed at the end.
+/// Real connections are opened all the time, and all are closed at the end.
 fn packets() -> Vec<SegmentRecord> {
     let end = START + u64::from(FORGED) * FORGED_GAP_NS;
     let mut packets = Vec::new();
@@ -49,8 +49,8 @@ fn packets() -> Vec<SegmentRecord> {
     packets
 }
 
-/// Hard case `syn-flood`: established flows are untouched, handshakes between the forged SYNs are timed as ever, and
-/// what gives way is told and counted.
+/// Hard case `syn-flood`: established flows are untouched, handshakes between the forged SYNs are timed as usual, and
+/// evicted flows are reported and counted.
 #[test]
 fn real_connections_go_through_a_flood() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("flood.pcapng");
@@ -71,11 +71,11 @@ fn real_connections_go_through_a_flood() {
                 assert!(legs.insert(port, object["rtt_ns"].as_u64()).is_none(), "twice: {object}");
             }
             ("close", Some("closed"), true) => {
-                assert!(object["lifetime_ns"].is_u64(), "its beginning was forgotten: {object}");
+                assert!(object["lifetime_ns"].is_u64(), "its handshake was forgotten: {object}");
                 closes += 1;
             }
             ("handshake", Some("pending" | "unanswered"), false) => forged += 1,
-            ("summary" | "retransmit", ..) => {}
+            ("peer" | "summary" | "retransmit", ..) => {}
             _ => panic!("{object}"),
         }
     }
@@ -84,13 +84,13 @@ fn real_connections_go_through_a_flood() {
     }
     assert_eq!((closes, forged), (REAL, FORGED));
     let summary = objects.last().expect("a summary");
-    let told = u64::from(FORGED) + u64::from(REAL);
-    assert_eq!(summary["handshakes"], told, "{summary}");
-    // All forged ones but those that still had room gave way before their time.
-    let evicted = summary["lost_evicted_flows"].as_u64().expect("a count");
-    // The source has to forget handshakes of the flood as well.
+    let reported = u64::from(FORGED) + u64::from(REAL);
+    assert_eq!(summary["handshakes"], reported, "{summary}");
+    // All forged ones but those that still had room were evicted early.
+    let evicted = summary["missed_flows"].as_u64().expect("a count");
+    // The source has to evict handshakes of the flood as well.
     let forgotten =
-        ["lost_forgotten_peers", "lost_untracked"].map(|kind| summary[kind].as_u64().expect("a count"));
-    assert_eq!(summary["lost"], evicted + forgotten.iter().sum::<u64>());
+        ["missed_peers", "missed_kernel_flows"].map(|kind| summary[kind].as_u64().expect("a count"));
+    assert_eq!(summary["missed"], evicted + forgotten.iter().sum::<u64>());
     assert!((u64::from(FORGED) - 2_000..=u64::from(FORGED)).contains(&evicted), "{summary}");
 }

@@ -1,4 +1,4 @@
-//! What the flow table does when there is more than it may hold or tell.
+//! The flow table at its limits.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn establish(watched: &mut Watched, port: u16) {
     watched.see([connection.syn(at(0)), connection.syn_ack(at(10)), connection.ack(at(11))]);
 }
 
-/// Hard case `syn-flood`, as far as the table goes: pending flows give way before those that are up.
+/// Hard case `syn-flood`, in the table: pending flows are evicted before established ones.
 #[test]
 fn a_flood_of_syns_leaves_established_flows_alone() {
     let mut watched = Watched::with_room(100);
@@ -28,7 +28,7 @@ fn a_flood_of_syns_leaves_established_flows_alone() {
     }
     assert_eq!(watched.kept_and_evicted(), (100, 950));
     let pending = watched.handshakes().iter().filter(|report| report.outcome() == Outcome::Pending).count();
-    assert_eq!(pending, 950, "those that gave way were told as they were");
+    assert_eq!(pending, 950, "evicted flows were reported as they were");
     for port in 0..50 {
         let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
         watched.see([connection.fin_of_opener(at(30)), connection.fin_of_responder(at(31))]);
@@ -37,7 +37,7 @@ fn a_flood_of_syns_leaves_established_flows_alone() {
     assert_eq!(watched.closes().len(), 50);
 }
 
-/// A proxy has thousands of connections that last; a handshake must still have room.
+/// A proxy has thousands of lasting connections; a handshake must still have room.
 #[test]
 fn a_table_full_of_established_flows_still_sees_handshakes() {
     let mut watched = Watched::with_room(100);
@@ -56,7 +56,7 @@ fn a_table_full_of_established_flows_still_sees_handshakes() {
 }
 
 #[test]
-fn no_more_outcomes_are_told_than_were_asked_for() {
+fn no_more_outcomes_are_reported_than_the_limit() {
     let config = EngineConfig { max_handshakes: Some(2), ..support::config(100) };
     let mut watched = Watched::with(&config, START);
     watched.see((0..8).map(|port| Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0))));
@@ -65,7 +65,7 @@ fn no_more_outcomes_are_told_than_were_asked_for() {
     assert_eq!((watched.events.len(), told, watched.engine.is_done()), (2, 2, true));
 }
 
-/// Forged FINs are as cheap as forged SYNs: what nothing is known of but its end gives way first.
+/// Forged FINs are as cheap as forged SYNs: a flow of which only the end is known is evicted first.
 #[test]
 fn a_flood_of_fins_leaves_established_flows_alone() {
     let mut watched = Watched::with_room(100);
@@ -82,9 +82,9 @@ fn a_flood_of_fins_leaves_established_flows_alone() {
     assert_eq!(watched.closes().iter().filter(|report| report.lifetime_ns() == Some(31 * MS)).count(), 50);
 }
 
-/// What has ended makes room, and is no loss.
+/// A finished flow is evicted without being counted.
 #[test]
-fn flows_that_have_ended_give_way_uncounted() {
+fn finished_flows_are_evicted_uncounted() {
     let mut watched = Watched::with_room(10);
     for port in 0..100 {
         let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);

@@ -11,7 +11,7 @@ use probe_common::{RecordKind, SegmentKind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
-use tcptop_core::{Event, Input, Snapshot, Span};
+use tcptop_core::{Input, Snapshot, Span};
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -32,7 +32,7 @@ fn watched() -> Watched {
         .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
         .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])
         .see([refused.syn(at(50)), refused.rst_of_responder(at(50) + 398_000)])
-        // Of these nothing comes.
+        // These get no answer.
         .see([refused.rst_of_responder(at(51)); 8])
         .see([silent.syn(at(60)), silent.syn(at(1_060)), silent.syn(at(3_060))])
         .see([lossy.syn(at(70)), lossy.syn(at(1_070)), lossy.syn_ack(at(1_072)), lossy.ack(at(1_072))])
@@ -50,7 +50,13 @@ fn watched() -> Watched {
 fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
+    RenderContext {
+        interfaces,
+        source: "tcx",
+        host: None,
+        anchor: Anchor::new(START, wall),
+        zone: TimeZone::UTC,
+    }
 }
 
 fn snapshot(mut watched: Watched) -> Snapshot {
@@ -69,15 +75,11 @@ fn text_lines() {
 
 #[test]
 fn json_objects() {
-    let watched = watched();
-    let objects = watched.events.iter().map(|event| match event {
-        Event::Handshake(flow) => json::handshake(flow, &context()),
-        Event::Close(flow) => json::close(flow, &context()),
-        Event::Retransmit(flow) => json::retransmit(flow, &context()),
-    });
-    let mut objects: Vec<_> = objects.collect();
-    objects.push(json::summary(&snapshot(watched), &context()));
-    insta::assert_snapshot!(objects.join("\n"));
+    let (watched, context) = (watched(), context());
+    let events = watched.events.iter().map(|event| json::line(&json::event(event, &context)));
+    let mut lines: Vec<String> = events.collect();
+    lines.extend(json::closing(&snapshot(watched), &context).map(|object| json::line(&object)));
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

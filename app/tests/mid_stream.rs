@@ -1,4 +1,4 @@
-//! Connections that were open before: the table learns of them by what they have sent, out of the source's states.
+//! Mid-stream connections: the table learns of them from the volumes in the source's flow states.
 
 mod support;
 
@@ -19,7 +19,7 @@ fn volume(segments: u64, retransmits: u64) -> Volume {
 
 const NONE: Volume = Volume { segments: 0, bytes: 0, retransmits: 0 };
 
-/// What a source tells of a connection that it learned from data: which way the low end sends, and how much each has.
+/// What a source has of a connection that it learned from data: in which direction the low end sends, and both volumes.
 fn learned(low: Endpoint, high: Endpoint, low_sends: Direction, volumes: [Volume; 2]) -> FlowVolumes {
     assert!(low <= high);
     let words = |end: Endpoint| {
@@ -30,12 +30,12 @@ fn learned(low: Endpoint, high: Endpoint, low_sends: Direction, volumes: [Volume
     FlowVolumes { ends, volumes, learned: Some(low_sends) }
 }
 
-/// One that this host has with a server: this host's address is the lower one.
+/// A connection of this host to a server: this host's address is the lower one.
 fn with_server(port: u16, volumes: [Volume; 2]) -> FlowVolumes {
     learned(v4(10, 0, 0, 1, port), v4(10, 0, 0, 2, 443), Direction::Egress, volumes)
 }
 
-/// The connection that these are the volumes of.
+/// The connection with these volumes.
 fn connection(port: u16) -> Connection {
     Connection::to(v4(10, 0, 0, 2, 443), port)
 }
@@ -51,7 +51,7 @@ fn only(watched: &mut Watched) -> Flow {
     flow.clone()
 }
 
-/// Hard case `mid-stream`: whoever sent first, it is told which end is this host's.
+/// Hard case `mid-stream`: whichever end sent first, it is known which one is this host.
 #[test]
 fn it_is_known_with_its_ends_and_without_a_latency() {
     let (here, there) = (v6("2001:db8::1", 443), v6("2001:db8::9", 51_000));
@@ -72,13 +72,13 @@ fn it_is_known_with_its_ends_and_without_a_latency() {
             (RowKey::Peer(flow.peer()), 21),
             "to the peer"
         );
-        assert!(watched.expire(at(1_000)).finish(at(1_000)).events.is_empty(), "nothing is told of it");
+        assert!(watched.expire(at(1_000)).finish(at(1_000)).events.is_empty(), "no event is reported");
     }
 }
 
-/// Where both ends are this host, or nobody knows, the higher port is taken for the one that asks: the local one.
+/// If both ends are this host, or it is unknown which one is, the end with the higher port is taken for the local one.
 #[test]
-fn the_higher_port_is_here_where_nothing_tells() {
+fn the_higher_port_is_local_if_nothing_else_decides() {
     for direction in [Direction::Local, Direction::Unknown] {
         for ports in [[443, 51_000], [51_000, 443]] {
             let mut watched = Watched::new();
@@ -106,9 +106,9 @@ fn it_is_the_same_flow_to_its_records() {
     assert_eq!(counted(&mut watched), (46, 2));
 }
 
-/// What it has sent is told of it though the end is the first that is heard of it.
+/// The close reports what was sent, although it is the first record of the flow.
 #[test]
-fn a_reset_tells_what_was_sent() {
+fn a_reset_reports_what_was_sent() {
     let mut watched = Watched::new();
     let (sent, received) = (volume(16, 2), volume(30, 0));
     watched.see([SegmentRecord { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
@@ -118,17 +118,17 @@ fn a_reset_tells_what_was_sent() {
 }
 
 #[test]
-fn of_flows_that_records_have_told_of_none_begins_again() {
+fn a_flow_known_by_its_records_is_not_learned_again() {
     let mut watched = Watched::new();
-    let told = FlowVolumes { learned: None, ..with_server(40_000, [volume(9, 0), NONE]) };
-    watched.sent(told, at(0));
+    let known = FlowVolumes { learned: None, ..with_server(40_000, [volume(9, 0), NONE]) };
+    watched.sent(known, at(0));
     assert!(watched.flows(at(0)).is_empty());
     assert_eq!(counted(&mut watched), (0, 0));
 }
 
-/// However many connections a host has, those that it opens now are what is looked for.
+/// However many mid-stream connections a host has, new ones are what matters.
 #[test]
-fn connections_of_before_take_the_place_of_none() {
+fn mid_stream_connections_evict_no_other() {
     let mut watched = Watched::with_room(10);
     let young: Vec<_> = (0..6).map(|n| Connection::to(v4(10, 0, 0, 3, 443), 41_000 + n)).collect();
     watched.see(young.iter().map(|connection| connection.syn(at(0))));
@@ -137,8 +137,8 @@ fn connections_of_before_take_the_place_of_none() {
     }
     assert_eq!(watched.kept_and_evicted(), (10, 0));
     watched.see(young.iter().map(|connection| connection.rst_of_responder(at(2))));
-    assert_eq!(watched.handshakes().len(), 6, "each was there to be told");
-    // What has ended makes room for what lasts.
+    assert_eq!(watched.handshakes().len(), 6, "each was reported");
+    // Finished flows make room for lasting ones.
     for port in 30_000..31_000 {
         watched.sent(with_server(port, [volume(3, 0), NONE]), at(3));
     }
@@ -146,10 +146,10 @@ fn connections_of_before_take_the_place_of_none() {
     assert_eq!(counted(&mut watched), (30, 0), "each that has room is counted once");
 }
 
-/// Hard case `syn-flood`: what this host has sent data in outlasts a flood; what only came from outside may be forged
-/// itself.
+/// Hard case `syn-flood`: connections in which this host has sent data outlast a flood; data from outside may be
+/// forged.
 #[test]
-fn a_flood_leaves_those_alone_that_this_host_sends_in() {
+fn a_flood_leaves_connections_alone_in_which_this_host_sends() {
     let mut watched = Watched::with_room(100);
     for port in 0..50 {
         let volumes = if port % 2 == 0 { [volume(1, 0), volume(1, 0)] } else { [NONE, volume(1, 0)] };
@@ -163,9 +163,9 @@ fn a_flood_leaves_those_alone_that_this_host_sends_in() {
     assert!((0..50).step_by(2).all(|port| left.contains(&(30_000 + port))), "{left:?}");
 }
 
-/// Once flows had to give way, one that is found again may be one of them: what it has sent is not counted twice.
+/// Once flows were evicted, a flow that is found again may be one of them: what it has sent is not counted twice.
 #[test]
-fn what_gave_way_is_not_counted_again() {
+fn volumes_of_evicted_flows_are_not_counted_again() {
     let mut watched = Watched::with_room(10);
     for port in 0..10 {
         watched.sent(with_server(30_000 + port, [volume(100, 1), NONE]), at(0));
@@ -185,9 +185,9 @@ fn what_gave_way_is_not_counted_again() {
     assert_eq!(counted(&mut watched), (1_011, 10));
 }
 
-/// The last figures of a flow are not lost when the source has to forget it, known or not.
+/// The last volumes of a flow that the source evicts are counted, whether the table knows the flow or not.
 #[test]
-fn what_the_source_forgets_is_counted() {
+fn volumes_of_flows_that_the_source_evicts_are_counted() {
     let evicted = |is_learned: bool, volumes| {
         let FlowVolumes { ends, volumes, learned } = with_server(40_000, volumes);
         let learned = learned.filter(|_| is_learned);
@@ -197,11 +197,11 @@ fn what_the_source_forgets_is_counted() {
     let mut watched = Watched::new();
     watched.see([evicted(true, [volume(7, 1), volume(3, 0)])]);
     assert_eq!((watched.kept_and_evicted().0, counted(&mut watched)), (0, (10, 1)));
-    // Another time it is a flow that is known.
+    // The same with a known flow.
     watched.sent(with_server(40_000, [volume(2, 0), NONE]), at(1_000));
     watched.see([evicted(true, [volume(5, 0), NONE])]);
     assert_eq!((watched.kept_and_evicted().0, counted(&mut watched)), (1, (15, 1)));
-    // One whose handshake was seen there was told here, or gave way here.
+    // A flow whose handshake the source saw was reported here, or evicted here.
     let mut watched = Watched::new();
     watched.see([evicted(false, [volume(7, 1), volume(3, 0)])]);
     assert_eq!(counted(&mut watched), (0, 0));

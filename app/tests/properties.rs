@@ -1,5 +1,5 @@
-//! Whatever records come, in whatever order and however often: nothing is invented, nothing is told twice, every
-//! SYN is in one flow's tries, and the bounds hold.
+//! Properties of the table for any records in any order and number: nothing is invented, nothing is reported twice,
+//! every SYN is in one flow's tries, and the bounds hold.
 
 mod support;
 
@@ -18,13 +18,13 @@ use tcptop_core::{
 };
 
 const START: u64 = 1_000 * S;
-/// Small, so that flows have to give way.
+/// Small, so that flows have to be evicted.
 const ROOM: usize = 3;
 const CLIENTS: u16 = 5;
-/// Few, and near the end of their range, so that they meet by chance.
+/// Few, and near the end of their range, so that equal ones occur by chance.
 const NUMBERS: [u32; 4] = [0xffff_fffe, 0xffff_ffff, 0, 5_000];
 
-/// One segment of a connection, and how long after the one before it passes.
+/// One segment of a connection, and how long it passes after the one before.
 #[derive(Clone, Debug)]
 struct Step {
     gap_ns: u64,
@@ -37,7 +37,7 @@ struct Step {
     timestamps: Option<(u32, u32)>,
     /// How often it passes.
     copies: usize,
-    /// Time is let pass before it.
+    /// Whether time passes in the engine before it.
     expire: bool,
 }
 
@@ -62,7 +62,7 @@ fn flags() -> impl Strategy<Value = TcpFlags> {
     ]
 }
 
-/// A number, or the one that follows it: an acknowledgement.
+/// A sequence number, or the one after it: an acknowledgement.
 fn number() -> impl Strategy<Value = u32> {
     (0..NUMBERS.len(), 0_u32..=1).prop_map(|(which, more)| NUMBERS[which].wrapping_add(more))
 }
@@ -108,15 +108,17 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
         segments: 1,
         class: SegmentClass::NEW,
         volumes: Default::default(),
+        encapsulation: Default::default(),
+        timebase: 0,
     }
 }
 
-/// A table, what it was given, and what it told.
+/// An engine, the records that it was given, and the events that it reported.
 struct Run {
     engine: Engine,
     reader: ReaderId,
     given: Vec<SegmentRecord>,
-    told: Vec<Flow>,
+    reported: Vec<Flow>,
     closed: Vec<Flow>,
     /// Every flow that was ever seen in the table, as it was seen last.
     flows: BTreeMap<u64, Flow>,
@@ -125,8 +127,8 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let Watched { engine, reader, .. } = Watched::with_room(ROOM);
-        let (given, told, closed, flows) = Default::default();
-        Self { engine, reader, given, told, closed, flows }
+        let (given, reported, closed, flows) = Default::default();
+        Self { engine, reader, given, reported, closed, flows }
     }
 
     fn give(&mut self, steps: &[Step], direction: Direction) -> Result<u64, TestCaseError> {
@@ -150,7 +152,7 @@ impl Run {
     fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
         for event in self.engine.poll_events(self.reader) {
             match event {
-                Event::Handshake(report) => self.told.push(report.clone()),
+                Event::Handshake(report) => self.reported.push(report.clone()),
                 Event::Close(report) => self.closed.push(report.clone()),
                 Event::Retransmit(_) => {}
             }
@@ -170,13 +172,13 @@ impl Run {
         self.engine.snapshot(self.reader, &request, now_ns)
     }
 
-    /// A peer of which something was counted.
+    /// The selection of a peer for which something was counted.
     fn selection(&mut self, peer: PeerKey, now_ns: u64) -> Option<Selection> {
         let key = RowKey::Peer(peer);
         self.snapshot(Some(key), now_ns).selection.filter(|selection| selection.row.key == key)
     }
 
-    /// The flows of a peer are those that are its, the newest first.
+    /// Checks that the flows of a peer are its own, newest first.
     fn check_chains(&mut self, flows: &[Flow], now_ns: u64) -> Result<(), TestCaseError> {
         let peers: BTreeSet<PeerKey> = flows.iter().map(|flow| flow.peer()).collect();
         for peer in peers {
@@ -185,9 +187,7 @@ impl Run {
             all.sort_unstable_by_key(|&id| core::cmp::Reverse(id));
             let Some(selection) = self.selection(peer, now_ns) else {
                 let has_handshake = |flow: &&Flow| flow.tries().is_some() || flow.syn_acks().is_some();
-                prop_assert!(
-                    !flows.iter().filter(|flow| flow.peer() == peer).any(|flow| has_handshake(&flow))
-                );
+                prop_assert!(!flows.iter().filter(|flow| flow.peer() == peer).any(|flow| has_handshake(&flow)));
                 continue;
             };
             let chained: Vec<u64> = selection.flows.iter().map(|flow| flow.id()).collect();
@@ -197,7 +197,7 @@ impl Run {
         Ok(())
     }
 
-    /// Is there a pair of segments, one of `first` and one of `second`, this far apart?
+    /// Whether there are two segments, one of kind `first` and one of `second`, at this distance.
     fn lie_apart(&self, flow: &Flow, ns: u64, first: SegmentKind, second: &[SegmentKind]) -> bool {
         let of_flow = |record: &&SegmentRecord| {
             let ends = [record.source, record.destination];
@@ -230,9 +230,9 @@ impl Run {
         Ok(())
     }
 
-    /// Each latency is the distance of two segments that were seen, and belongs to what came of the flow.
+    /// Checks that each latency is the distance of two segments that were seen, and fits the outcome.
     fn check_latencies(&self) -> Result<(), TestCaseError> {
-        for flow in self.told.iter().chain(&self.closed) {
+        for flow in self.reported.iter().chain(&self.closed) {
             self.check_leg(flow, flow.server_leg(), SegmentKind::Syn, &[SegmentKind::SynAck])?;
             self.check_leg(flow, flow.client_leg(), SegmentKind::SynAck, &[SegmentKind::Ack])?;
             self.check_leg(flow, flow.refusal(), SegmentKind::Syn, &[SegmentKind::Rst])?;
@@ -248,16 +248,16 @@ impl Run {
         Ok(())
     }
 
-    /// Every SYN is in one flow's tries, every flow with a handshake is told once, and the counts are theirs.
+    /// Checks that every SYN is in one flow's tries, every flow with a handshake is reported once, and counts agree.
     fn check_counts(&mut self, end_ns: u64) -> Result<(), TestCaseError> {
         let syns = self.given.iter().filter(|record| record.kind == SegmentKind::Syn).count() as u64;
         let tries: u64 = self.flows.values().filter_map(|flow| flow.tries()).map(u64::from).sum();
         prop_assert_eq!(tries, syns, "{:#?}", self.flows);
-        let told: BTreeSet<u64> = self.told.iter().map(|flow| flow.id()).collect();
-        prop_assert_eq!(told.len(), self.told.len(), "told twice");
+        let reported: BTreeSet<u64> = self.reported.iter().map(|flow| flow.id()).collect();
+        prop_assert_eq!(reported.len(), self.reported.len(), "reported twice");
         let attempts = self.flows.values().filter(|flow| flow.tries().is_some() || flow.syn_acks().is_some());
         let attempts: BTreeSet<u64> = attempts.map(|flow| flow.id()).collect();
-        prop_assert_eq!(&told, &attempts);
+        prop_assert_eq!(&reported, &attempts);
         let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id()).collect();
         prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
         let opened = attempts.len() as u64;
@@ -265,13 +265,13 @@ impl Run {
         let counts = end.total.counts;
         prop_assert_eq!(counts.opened, opened);
         for outcome in Outcome::DECIDED {
-            let told = self.told.iter().filter(|flow| flow.outcome() == outcome).count() as u64;
-            prop_assert_eq!(counts.of(outcome), told, "{:?}", outcome);
+            let reported = self.reported.iter().filter(|flow| flow.outcome() == outcome).count() as u64;
+            prop_assert_eq!(counts.of(outcome), reported, "{:?}", outcome);
         }
         let peers: BTreeSet<PeerKey> = self.flows.values().map(|flow| flow.peer()).collect();
         for peer in peers {
             let waiting = self.selection(peer, end_ns).map_or(0, |selection| selection.waiting);
-            prop_assert_eq!(waiting, 0, "nothing waits at the end");
+            prop_assert_eq!(waiting, 0, "no attempt waits at the end");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The command `tcptop replay`, as it is typed.
+//! The command `tcptop replay`.
 
 mod support;
 
@@ -54,15 +54,19 @@ fn a_stream_gives_json_to_the_nanosecond() {
     assert!(output.status.success(), "{}", said(&output.stderr));
     let stdout = said(&output.stdout);
     let lines: Vec<&str> = stdout.lines().collect();
-    assert_eq!(lines.len(), 5, "three handshakes, a SYN that was sent again, and the summary: {stdout}");
+    assert_eq!(
+        lines.len(),
+        8,
+        "three handshakes, a retransmitted SYN, three peers and the summary: {stdout}"
+    );
     let established = lines.iter().find(|line| line.contains(r#""outcome":"established""#)).expect("one");
     assert!(established.contains(r#""rtt_ns":40000123"#), "{established}");
     assert!(established.contains(r#""time":"2026-01-02T14:02:31.041000000Z""#), "{established}");
     assert!(established.contains(r#""interface":"second""#), "{established}");
     assert!(
-        lines[4].contains(r#""type":"summary""#) && lines[4].contains(r#""handshakes":3"#),
+        lines[7].contains(r#""type":"summary""#) && lines[7].contains(r#""handshakes":3"#),
         "{}",
-        lines[4]
+        lines[7]
     );
 }
 
@@ -77,7 +81,7 @@ fn a_file_gives_a_report() {
 }
 
 #[test]
-fn a_damaged_file_gives_what_it_has_then_an_error() {
+fn a_damaged_file_is_read_up_to_the_damage() {
     let whole = capture();
     let path = in_a_file("cut.pcapng", &whole[..whole.len() - 9]);
     let output = replay(&[path.to_str().expect("ASCII"), "--text"], b"");
@@ -88,7 +92,7 @@ fn a_damaged_file_gives_what_it_has_then_an_error() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn an_unreadable_file_is_named() {
     let output = replay(&["-"], b"no capture at all, just words");
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output.stderr).contains("neither pcap nor pcapng"), "{}", said(&output.stderr));
@@ -119,9 +123,9 @@ fn a_filter_is_the_same_for_text_json_and_report() {
         for port in [40_001, 40_002, 40_003] {
             let passes = ports.contains(&port);
             assert_eq!(text.contains(&format!("port {port}")), passes, "{filter}: {text}");
-            let told = json.lines().filter(|line| line.contains(r#""type":"handshake""#));
-            let told = told.filter(|line| line.contains(&format!(r#""local_port":{port}"#))).count();
-            assert_eq!(told, usize::from(passes), "{filter}: {json}");
+            let reported = json.lines().filter(|line| line.contains(r#""type":"handshake""#));
+            let reported = reported.filter(|line| line.contains(&format!(r#""local_port":{port}"#))).count();
+            assert_eq!(reported, usize::from(passes), "{filter}: {json}");
         }
         assert!(json.contains(r#""handshakes":3"#), "the totals are of all: {json}");
         assert!(json.contains(&format!(r#""filter":"{filter}""#)), "{json}");
@@ -135,7 +139,7 @@ fn a_filter_is_the_same_for_text_json_and_report() {
 }
 
 #[test]
-fn a_wrong_filter_is_a_usage_error_that_says_where() {
+fn an_invalid_filter_is_a_usage_error_that_says_where() {
     let output = replay(&["-", "--filter", "port:443 p99>50"], b"");
     assert_eq!(output.status.code(), Some(2));
     let error = said(&output.stderr);
@@ -169,12 +173,12 @@ fn a_report_is_sorted_and_grouped_as_asked_for() {
     assert!(!report(&["--unanswered", "100%", "--refused", "100%"]).contains("10.20.1.10:443  N"));
 }
 
-/// A stream that has begun, and no packet yet: whoever waits for it can end it, or has asked for no hang-up.
+/// A stream that has begun, without a packet yet: signals end the run, unless they were ignored from the start (nohup).
 #[test]
-fn signals_end_the_waiting() {
+fn signals_end_the_wait_for_a_packet() {
     let header = FORMAT.pcapng(&[]);
     for (shell, signal, ends) in [("", "INT", true), ("", "HUP", true), ("trap '' HUP; ", "HUP", false)] {
-        // The tests themselves may have been started with signals ignored.
+        // The tests may have been started with signals ignored.
         let mut command = Command::new("env");
         let script = format!(r#"{shell}exec "$0" replay - --json"#);
         command.args(["--default-signal=HUP,INT", "sh", "-c", &script, env!("CARGO_BIN_EXE_tcptop")]);
@@ -211,9 +215,9 @@ fn await_handler(process: u32, signal: &str) {
     panic!("it never handled SIG{signal}");
 }
 
-/// Output that nobody reads holds up what is written, but not whoever asks for the end.
+/// A reader that does not read delays the output, but not the end of the run.
 #[test]
-fn a_signal_ends_a_run_whose_output_is_stuck() {
+fn a_signal_ends_a_run_with_a_stuck_reader() {
     let syns: Vec<_> = (0..60_000_u64)
         .map(|number| {
             let port = u16::try_from(number).expect("below 65,536");
@@ -239,9 +243,10 @@ fn a_signal_ends_a_run_whose_output_is_stuck() {
     drop(stuck);
 }
 
-/// As when captures were put one behind the other: the second names its interfaces anew.
+/// As when captures were appended to each other: the second section describes its interfaces again, one of
+/// them under the same name.
 #[test]
-fn interfaces_that_are_described_late_have_their_names() {
+fn interfaces_described_late_have_names() {
     let many = |number: u16| Connection::to(v4(10, 20, 1, 10, 443), 30_000 + number);
     let first: Vec<_> = (0..3_000).map(|number| many(number).syn(START + u64::from(number))).collect();
     let late = Connection::to(v4(10, 20, 1, 11, 443), 40_001);
@@ -254,20 +259,20 @@ fn interfaces_that_are_described_late_have_their_names() {
     let established = stdout.lines().find(|line| line.contains(r#""outcome":"established""#)).expect("one");
     assert!(established.contains(r#""interface":"fourth""#), "{established}");
     let summary = stdout.lines().last().expect("a summary");
-    assert!(summary.contains(r#""interfaces":"first second first fourth""#), "{summary}");
+    assert!(summary.contains(r#""interfaces":["first","second","fourth"]"#), "{summary}");
 }
 
 #[test]
-fn what_was_not_read_is_told_even_if_there_is_nothing_else() {
+fn unread_packets_are_reported_even_if_nothing_else_is() {
     let simple = FORMAT.block(3, &60_u32.to_le_bytes());
     let output = replay(&["-", "--json"], &[FORMAT.pcapng(&[]), simple].concat());
     let summary = said(&output.stdout);
-    assert!(output.status.success() && summary.contains(r#""lost":1,"#), "{summary}");
-    assert!(summary.contains(r#""lost_unreadable":1,"#), "{summary}");
+    assert!(output.status.success() && summary.contains(r#""missed":1,"#), "{summary}");
+    assert!(summary.contains(r#""unreadable":1}"#), "{summary}");
 }
 
 #[test]
-fn a_count_and_a_local_address_are_minded() {
+fn count_and_local_addresses_are_heeded() {
     let plain = Format { link_type: 1, ..FORMAT }.pcap(&[]);
     assert_eq!(replay(&["-", "--text"], &plain).status.code(), Some(0), "an empty capture is one");
     let output = replay(&["-", "--text", "--count", "1"], &capture());

@@ -1,5 +1,5 @@
 //! Every scenario of `tests/scenarios/`, in both families and with either end's address first: through the table
-//! directly, and as a capture through the command `tcptop replay`. Both must tell exactly what the file expects.
+//! directly, and as a capture through the command `tcptop replay`. Both must report exactly what the file expects.
 
 mod support;
 
@@ -15,12 +15,12 @@ use serde_json::Value;
 use support::Watched;
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
-use tcptop_core::{Event, FlowVolumes, Input, Span};
+use tcptop_core::{FlowVolumes, Input, Span};
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
 
-/// What the table tells when it is given the records of these packets, as JSON objects.
+/// The JSON objects that the engine reports for the records of these packets.
 fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
     let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
     let mut watched = Watched::with(&support::config(FLOWS), first.time_ns);
@@ -37,17 +37,13 @@ fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
     watched.handle(Input::Volumes { flows: &volumes, now_ns: last.time_ns }).finish(last.time_ns);
     let snapshot = watched.snapshot(Span::SinceStart, last.time_ns);
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
-    let told = watched.events.iter().map(|event| match event {
-        Event::Handshake(report) => json::handshake(report, &context),
-        Event::Close(report) => json::close(report, &context),
-        Event::Retransmit(report) => json::retransmit(report, &context),
-    });
-    let lines = told.chain([json::summary(&snapshot, &context)]);
-    lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
+    let events = watched.events.iter().map(|event| json::event(event, &context));
+    let objects = events.chain(json::closing(&snapshot, &context));
+    objects.map(|object| serde_json::from_str(&json::line(&object)).expect("JSON")).collect()
 }
 
-/// What `tcptop replay` tells of a capture of these packets. Where the capture says which way each went, that is
-/// enough; on loopback none does.
+/// The JSON objects that `tcptop replay` reports for a capture of these packets. The capture has their directions,
+/// except on loopback, where `--local` is needed.
 fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[SegmentRecord]) -> Vec<Value> {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path =
@@ -71,13 +67,13 @@ fn through_a_capture(scenario: &Scenario, variant: Variant, packets: &[SegmentRe
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-fn check(told: impl Fn(&Scenario, Variant, &[SegmentRecord]) -> Vec<Value>) {
+fn check(reported: impl Fn(&Scenario, Variant, &[SegmentRecord]) -> Vec<Value>) {
     let mut wrong = Vec::new();
     let scenarios = scenario::all().expect("well-formed");
     for scenario in &scenarios {
         for variant in Variant::ALL {
-            let told = told(scenario, variant, &scenario.records(variant));
-            let mismatches = scenario.mismatches(variant, &told).into_iter();
+            let reported = reported(scenario, variant, &scenario.records(variant));
+            let mismatches = scenario.mismatches(variant, &reported).into_iter();
             wrong.extend(mismatches.map(|what| format!("{} {variant:?}\n    {what}", scenario.name)));
         }
     }
@@ -85,11 +81,11 @@ fn check(told: impl Fn(&Scenario, Variant, &[SegmentRecord]) -> Vec<Value>) {
 }
 
 #[test]
-fn the_table_tells_what_is_expected() {
+fn the_engine_reports_what_is_expected() {
     check(|_, _, packets| through_the_table(packets));
 }
 
 #[test]
-fn a_capture_tells_what_is_expected() {
+fn a_capture_reports_what_is_expected() {
     check(through_a_capture);
 }

@@ -1,4 +1,4 @@
-//! Snapshots one after the other: what stays, what goes, what is taken together, and what went wrong meanwhile.
+//! Successive snapshots: held verdicts, groups, order, selection and resets.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tcptop_core::{
     Span, Thresholds, Verdict,
 };
 
-/// Of the peers that rows are made of, these leave some out.
+/// Filters that exclude some of the peers of a group.
 const FILTERS: [&str; 4] = ["", "!peer:10.0.0.0/24", "!peer:10.0.1.1", "peer:10.9.9.9"];
 
 fn verdicts(snapshot: &Snapshot) -> Vec<(String, Option<Verdict>, bool)> {
@@ -21,7 +21,7 @@ fn verdicts(snapshot: &Snapshot) -> Vec<(String, Option<Verdict>, bool)> {
 }
 
 #[test]
-fn a_failing_row_stays_on_top_until_it_was_healthy_for_a_whole_window() {
+fn a_verdict_is_held_for_one_full_window() {
     let mut shown = Shown::new();
     shown.refuse(40_000, at(0));
     for n in 0..400 {
@@ -39,11 +39,11 @@ fn a_failing_row_stays_on_top_until_it_was_healthy_for_a_whole_window() {
             states.push((state, 250 * quarter));
         }
     }
-    // The window slides by its slots, of one second; 1,000 s begin one.
+    // The window slides by buckets of one second; 1,000 s starts one.
     assert_eq!(states, [(1, 250), (2, 10_000), (0, 20_000)]);
 }
 
-/// The share of failures goes up and down around the threshold: the row stays where it is.
+/// The share of failures varies around the threshold: the row keeps its place.
 #[test]
 fn rows_do_not_flicker() {
     let mut shown = Shown::new();
@@ -86,7 +86,7 @@ fn three_services() -> Shown {
 }
 
 #[test]
-fn peers_are_taken_together() {
+fn peers_are_grouped() {
     let mut shown = three_services();
     let mut rows = |group: Group| {
         shown.request.query.group = group;
@@ -123,7 +123,7 @@ fn peers_are_taken_together() {
 }
 
 #[test]
-fn rows_are_made_of_peers_that_match() {
+fn groups_are_made_of_matching_peers() {
     let mut shown = three_services();
     shown.request.query = Query { group: Group::Subnet, ..Query::default() };
     shown.request.query.filter = "port:443".parse().expect("a filter");
@@ -137,14 +137,14 @@ fn rows_are_made_of_peers_that_match() {
 }
 
 #[test]
-fn slow_may_be_measured_by_what_is_usual() {
+fn slow_can_be_relative_to_the_peers_own_median() {
     let slow = "3x".parse::<Slow>().expect("so many times");
     let mut shown = Shown::with(Thresholds { slow, ..Thresholds::default() });
     for n in 0..100 {
-        // One is far away, one is near. Both are as always.
+        // One is far away, one is near. Both are as usual.
         shown.establish(2, 20_000 + n, at(100 * u64::from(n)), 200 * MS);
         shown.establish(3, 20_000 + n, at(100 * u64::from(n)), 2 * MS);
-        // One was here never before, and one is too fast for a threefold to matter.
+        // One is new, and one is too fast for a factor of three to matter.
         shown.establish(5, 20_000 + n, at(100 * u64::from(n)), 50_000);
     }
     assert!(shown.take(at(10_000)).rows.iter().all(|row| row.verdict.is_none()));
@@ -187,7 +187,7 @@ fn thresholds_can_be_set() {
 }
 
 #[test]
-fn rows_stand_in_the_order_that_was_asked_for() {
+fn rows_are_sorted_as_requested() {
     let mut shown = Shown::new();
     for (host, count, rtt_ms) in [(2, 5, 30), (3, 9, 10), (4, 2, 20)] {
         for n in 0..count {
@@ -209,7 +209,7 @@ fn rows_stand_in_the_order_that_was_asked_for() {
     assert_eq!(order(RowOrder::Peer, true), [9, 4, 3, 2]);
     assert_eq!(order(RowOrder::New, false), [3, 2, 4, 9]);
     assert_eq!(order(RowOrder::P99, false), [2, 4, 3, 9]);
-    assert_eq!(order(RowOrder::P99, true), [3, 4, 2, 9], "what is not known comes last either way");
+    assert_eq!(order(RowOrder::P99, true), [3, 4, 2, 9], "unknown values come last either way");
     assert_eq!(order(RowOrder::Refused, false)[0], 9);
     assert_eq!(order(RowOrder::Since, false)[0], 9);
     let mut few = shown.request.clone();
@@ -242,7 +242,7 @@ fn the_selected_row_is_shown_while_it_matches() {
 }
 
 #[test]
-fn everything_can_be_counted_anew() {
+fn a_reset_restarts_every_count() {
     let mut shown = Shown::new();
     shown.refuse(40_000, at(0));
     shown.establish(2, 20_000, at(0), MS);
@@ -250,20 +250,20 @@ fn everything_can_be_counted_anew() {
     let before = shown.take(at(500));
     shown.watched.engine.reset(shown.watched.reader, at(1_000));
     shown.establish(2, 20_001, at(2_000), MS);
-    // Nothing comes of a second RST, but it is a record.
+    // A second RST has no effect, but it is a record.
     let refused = Connection::to(v4(10, 0, 0, 9, 6379), 40_000);
     shown.watched.see([refused.rst_of_responder(at(2_000))]).handle(Input::Undecodable(3));
     let snapshot = shown.take(at(3_000));
     assert_eq!((before.counted_ns, snapshot.counted_ns, snapshot.started_ns), (START, at(1_000), START));
     assert_eq!((before.total.counts.opened, snapshot.total.counts.opened), (2, 1));
-    assert_eq!((snapshot.records, snapshot.reported, snapshot.losses.total()), (4, 1, 1));
+    assert_eq!((snapshot.records, snapshot.reported, snapshot.missed.total()), (4, 1, 1));
     assert_eq!(snapshot.total.rtt.expect("one").samples, 1);
-    assert_eq!(snapshot.timeline.expect("asked for").moments[0].opened, 3, "the past is no count");
+    assert_eq!(snapshot.timeline.expect("asked for").moments[0].opened, 3, "a reset keeps the timeline");
 }
 
-/// More than are looked through for one snapshot.
+/// More flows than one snapshot scans.
 #[test]
-fn very_many_flows_are_looked_through_part_by_part() {
+fn very_many_flows_are_scanned_in_parts() {
     const FLOWS: u32 = 150_000;
     let mut watched = Watched::with_room(200_000);
     for n in 0..FLOWS {
@@ -294,7 +294,7 @@ fn very_many_flows_are_looked_through_part_by_part() {
     }
     assert!(!searched[0].0 && searched[0].1 < 150, "{searched:?}");
     assert!(searched[11].0, "{searched:?}");
-    // What changes meanwhile is seen at once.
+    // Changes are seen in the next snapshot.
     let mut fresh = request.clone();
     fresh.query.flow_sort.reversed = false;
     (0..12).for_each(|frame| drop(watched.engine.snapshot(watched.reader, &fresh, at(600 + frame))));
@@ -307,9 +307,9 @@ fn very_many_flows_are_looked_through_part_by_part() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is kept from one snapshot to the next is what would be found out anew.
+    /// What is cached between snapshots equals what a first snapshot finds.
     #[test]
-    fn a_picture_does_not_depend_on_those_before(
+    fn a_snapshot_does_not_depend_on_earlier_ones(
         steps in vec((0_u64..4_000, 0_u8..6, 0_u8..4, any::<bool>()), 1..60),
         groups in vec((0_usize..Group::ALL.len(), 0_usize..FILTERS.len()), 60),
     ) {

@@ -1,4 +1,4 @@
-//! A capture is read as a stream: what is held does not grow with its length.
+//! A capture is read as a stream: memory does not grow with its length.
 
 mod support;
 
@@ -13,10 +13,10 @@ use probe_common::{SegmentRecord, TcpFlags};
 use support::{Connection, MS, S, v4};
 
 const START: u64 = 1_767_362_551 * S;
-/// Connections at the same time. Finished ones are remembered for a minute, so a round takes longer than that.
+/// Connections at the same time. Finished ones are kept for a minute, so a round takes longer than that.
 const CONCURRENT: u16 = 1_000;
 const ROUND: u64 = 100 * S;
-/// Of each connection: three of the handshake, five of data, two of the end.
+/// Segments of each connection: three of the handshake, five of data, two of the close.
 const PACKETS: usize = 10;
 /// A quarter of the shorter stream.
 const BOUND_KIB: u64 = 24 * 1_024;
@@ -47,7 +47,7 @@ fn segment(connection: &Connection, step: usize, time_ns: u64) -> SegmentRecord 
     }
 }
 
-/// Writes so many rounds; gives the length of it, in bytes.
+/// Writes this many rounds; returns the length in bytes.
 fn write(rounds: u16, output: &mut impl Write) -> usize {
     let header = Format::USUAL.pcap_header();
     output.write_all(&header).expect("it reads");
@@ -66,7 +66,7 @@ fn peak_kib(child: &Child) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Feeds the command, and asks how much memory it took when all but the last pipeful is read.
+/// Feeds the command, and reads its peak of memory when all but the last pipeful is read.
 fn assert_bounded(rounds: u16, feed: impl FnOnce(&mut dyn Write) -> usize) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
     command.args(["replay", "-", "--report"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -92,7 +92,7 @@ fn a_long_stream_takes_no_more_memory_than_a_short_one() {
 }
 
 #[test]
-fn a_long_stream_of_gzip_neither() {
+fn a_long_gzip_stream_takes_no_more_memory_either() {
     let rounds = 34;
     assert_bounded(rounds, |stdin| {
         let mut packed = GzEncoder::new(stdin, Compression::fast());

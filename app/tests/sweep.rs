@@ -1,4 +1,4 @@
-//! What flows have sent, read out of the maps of a real kernel.
+//! The sweep: volumes of flows, read from the maps of a real kernel.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use probe_ebpf::{OBJECT, names};
 use tcptop::source::flows::KernelFlows;
 use tcptop_core::FlowVolumes;
 
-/// More than one system call reads.
+/// More buckets than one system call reads.
 const BUCKETS: u32 = 600;
 const EPOCH: u32 = 1_000;
 
@@ -46,7 +46,7 @@ fn maps() -> [MapData; 2] {
     })
 }
 
-/// The maps once more: what is written by these is read by the others.
+/// Other handles of the same maps: one is written, the other is read.
 fn again(maps: &[MapData; 2]) -> [MapData; 2] {
     let again = |map: &MapData| {
         let fd = map.fd().as_fd().try_clone_to_owned().expect("a descriptor");
@@ -55,7 +55,7 @@ fn again(maps: &[MapData; 2]) -> [MapData; 2] {
     [again(&maps[0]), again(&maps[1])]
 }
 
-/// A flow by its number, which has sent as many segments.
+/// The state of a flow that has sent as many segments as its number.
 fn state(number: u32, epoch: u32) -> FlowState {
     let mut state = FlowState {
         phase: Phase::OPEN,
@@ -86,12 +86,12 @@ where
     let mut map = Map::Array(map);
     let mut buckets: Array<_, InMap<K>> = (&mut map).try_into().expect("an array of buckets");
     let mut bucket = Bucket::EMPTY;
-    // Wherever it would be looked for: who reads all does not ask.
+    // In any bucket: the sweep reads all of them.
     *buckets::find_or_claim(&mut bucket, || None, key, 0, |_, _| {}) = state(number, epoch);
     buckets.set(number % BUCKETS, InMap(bucket), 0).expect("there are more");
 }
 
-/// Has this flow speak in an epoch.
+/// Writes a flow that was last seen in this epoch.
 fn speak(maps: &[MapData; 2], family: Family, number: u32, epoch: u32) {
     let [v4, v6] = again(maps);
     let segment = segment(family, number);
@@ -135,9 +135,9 @@ fn every_flow_is_read_once() {
     }
 }
 
-/// Who is silent is passed over; but not before its epoch is over, within which more may have come.
+/// Silent flows are skipped, but not before their epoch is over, in which more packets may have followed.
 #[test]
-fn who_has_not_spoken_since_is_passed_over() {
+fn silent_flows_are_skipped() {
     if !lab::require_root() {
         return;
     }

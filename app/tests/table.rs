@@ -1,4 +1,4 @@
-//! The flow table, record by record. Times are in nanoseconds.
+//! The flow table, record by record.
 
 mod support;
 
@@ -49,7 +49,7 @@ fn a_server_waits_for_the_client_leg() {
 
 /// Hard case `mid-stream`.
 #[test]
-fn a_connection_from_before_has_no_latency() {
+fn a_mid_stream_connection_has_no_latency() {
     let connection = client();
     let mut watched = Watched::new();
     watched.see([connection.fin_of_opener(at(0)), connection.fin_of_responder(at(20))]);
@@ -63,7 +63,7 @@ fn a_connection_from_before_has_no_latency() {
 
 /// Hard case `port-reuse`.
 #[test]
-fn a_new_isn_on_the_same_ports_is_another_connection() {
+fn a_new_isn_on_the_same_ports_is_another_flow() {
     let first = client();
     let second = Connection { isn: first.isn + 5_000_000, ..first };
     let mut watched = Watched::new();
@@ -79,7 +79,7 @@ fn a_new_isn_on_the_same_ports_is_another_connection() {
 }
 
 #[test]
-fn silence_becomes_an_outcome_in_time() {
+fn an_attempt_times_out() {
     let connection = client();
     let outcome = |watched: &mut Watched, now_ns| {
         watched.snapshot(Span::Window, now_ns).selection?.flows.first().map(|report| report.outcome())
@@ -100,13 +100,13 @@ fn silence_becomes_an_outcome_in_time() {
     assert_eq!(watched.kept_and_evicted().0, 0);
 }
 
-/// Attempts that are unanswered now, of the only peer.
+/// Attempts of the only peer that are unanswered and still wait.
 fn waiting(watched: &mut Watched) -> u64 {
     watched.snapshot(Span::Window, at(0)).selection.expect("a peer").waiting
 }
 
 #[test]
-fn an_answer_after_a_long_silence_ends_the_waiting() {
+fn a_late_answer_ends_the_wait() {
     let connection = client();
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0))]).expire(at(1_500));
@@ -119,7 +119,7 @@ fn an_answer_after_a_long_silence_ends_the_waiting() {
 }
 
 #[test]
-fn what_is_open_at_the_end_is_told_as_it_is() {
+fn open_attempts_are_reported_at_the_end() {
     let mut watched = Watched::new();
     let waiting = Connection::to(v4(10, 0, 0, 3, 443), 40_001);
     watched.see([waiting.syn(at(0)), client().syn(at(1_900))]).expire(at(2_000)).finish(at(2_000));
@@ -137,7 +137,7 @@ fn times_that_run_backwards_give_no_negative_latency() {
     assert_eq!((watched.only().server_leg(), watched.only().setup_ns()), (Some(Leg::Exact(0)), Some(0)));
 }
 
-/// The source compares numbers; whose ACK it is, the table knows, too.
+/// The source compares sequence numbers; the table also checks which end sent the ACK.
 #[test]
 fn an_ack_of_the_responder_completes_nothing() {
     let connection = client();
@@ -149,9 +149,9 @@ fn an_ack_of_the_responder_completes_nothing() {
     assert_eq!(watched.snapshot(Span::SinceStart, at(41)).unmatched, 1);
 }
 
-/// What waits and is then given up is one trouble, that began when it began.
+/// An attempt that waits and is then given up is one problem, which began when the wait began.
 #[test]
-fn trouble_does_not_begin_anew_when_an_attempt_is_given_up() {
+fn a_problem_does_not_restart_when_an_attempt_times_out() {
     let mut watched = Watched::new();
     let silent = client();
     watched.see([0, 1_000, 3_000, 7_000, 15_000].map(|ms| silent.syn(at(ms))));

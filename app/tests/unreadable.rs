@@ -1,4 +1,4 @@
-//! Packets that a capture has and nobody can read, or not to their end: counted, never guessed.
+//! Packets in a capture that cannot be read, or not to their end: counted, never guessed.
 
 mod support;
 
@@ -43,11 +43,11 @@ fn read(file: Vec<u8>) -> Read {
     }
 }
 
-/// A capture with one SYN, then these blocks, then another section with one.
+/// A capture with a SYN, then these blocks, then another section with a SYN.
 fn among_others(blocks: &[Vec<u8>]) -> Read {
     let syn = |port| FORMAT.pcapng(&[Connection::to(v4(10, 20, 1, 10, 443), port).syn(START)]);
     let read = read([syn(40_001), blocks.concat(), syn(40_002)].concat());
-    assert_eq!(read.records.len(), 2, "what can be read still is");
+    assert_eq!(read.records.len(), 2, "readable packets are still read");
     read
 }
 
@@ -71,7 +71,7 @@ fn a_link_type_that_cannot_be_read() {
 }
 
 #[test]
-fn an_interface_that_nobody_described() {
+fn an_undescribed_interface() {
     assert_eq!(among_others(&[enhanced(9, &[0; 60])]).unreadable, 1);
 }
 
@@ -82,7 +82,7 @@ fn packets_without_a_time() {
 }
 
 #[test]
-fn the_packet_block_of_old() {
+fn the_obsolete_packet_block() {
     assert_eq!(among_others(&[block(OBSOLETE_PACKET, &[0, 0, 0, 60, 60], &[0; 60])]).unreadable, 1);
 }
 
@@ -106,7 +106,7 @@ fn blocks_without_packets_are_no_loss() {
     assert_eq!(among_others(&blocks).unreadable, 0);
 }
 
-/// The same pcap file with so many bytes of each packet, as `tcpdump -s` writes it.
+/// The same pcap file with this many bytes of each packet, as `tcpdump -s` writes it.
 fn snapped(file: &[u8], snap_len: usize) -> Vec<u8> {
     let (header, mut rest) = file.split_at(24);
     let mut cut = header.to_vec();
@@ -123,7 +123,7 @@ fn snapped(file: &[u8], snap_len: usize) -> Vec<u8> {
     cut
 }
 
-/// A handshake, some data and the end.
+/// A handshake, some data and the close.
 fn talk(connection: &Connection) -> Vec<SegmentRecord> {
     let mut data = connection.ack(START + 50 * MS);
     data.payload_len = 1_000;
@@ -148,7 +148,7 @@ fn assert_all_figures(file: Vec<u8>, what: &str) {
     assert_eq!(watched.closes()[0].lifetime_ns(), Some(100 * MS), "{what}");
 }
 
-/// Who captures for long keeps the headers only; the payload is missed by nobody.
+/// Long captures keep the headers only; the payload is not needed.
 #[test]
 fn headers_alone_give_all_figures() {
     let plain = Connection::to(v4(10, 20, 1, 10, 443), 40_001);

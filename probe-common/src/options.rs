@@ -1,7 +1,6 @@
 //! The TCP options (RFC 9293, 3.1), as far as tcptop needs them: the timestamps.
 
 use crate::load::{Load, Window};
-use crate::parse::Unparsed;
 use crate::segment::{Segment, Timestamps};
 
 const END: u8 = 0;
@@ -11,35 +10,38 @@ const TIMESTAMPS_LEN: u32 = 10;
 /// The data offset has 4 bits: 15 words of header, 5 of them fixed.
 const MAX_LEN: u32 = 40;
 
-/// What [`find_timestamps`] gives instead of an offset: there are none, as far as the options were captured. Where
-/// they are cut less is known, and nothing wrong.
+/// What [`find_timestamps`] returns instead of an offset: there are none, as far as the options can be read. What stands
+/// before an option that contradicts itself counts, as for Linux (`tcp_parse_options`).
 const ABSENT: u32 = 0;
-/// The same: an option's length is 0 or 1, or reaches past the options.
-const MALFORMED: u32 = u32::MAX;
 
-/// The timestamps of a segment that was parsed from the same packet. Apart from parsing, because only a
-/// segment worth a record is worth the walk.
-///
-/// # Errors
-/// [`Unparsed::Malformed`] when an option's length is 0 or 1 or reaches past the options.
+/// A packet in which [`find_timestamps`] can be called as a function that the kernel's verifier checks once, rather than
+/// on every path that leads to it.
+pub trait FindTimestamps: Load {
+    /// See [`find_timestamps`].
+    #[inline(always)]
+    fn find_timestamps(&self, start: u32, len: u32) -> u32 {
+        find_timestamps(self, start, len)
+    }
+}
+
+impl FindTimestamps for [u8] {}
+
+/// The timestamps of a segment that was parsed from the same packet.
 #[inline(always)]
-pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Result<Timestamps, Unparsed> {
+pub fn timestamps<P: FindTimestamps + ?Sized>(packet: &P, segment: &Segment) -> Timestamps {
     if let Some(usual) = usual_place(packet, segment) {
-        return Ok(usual);
+        return usual;
     }
     let found = packet.find_timestamps(segment.options_offset.into(), segment.options_len.into());
-    match found {
-        ABSENT => Ok(Timestamps::default()),
-        MALFORMED => Err(Unparsed::Malformed),
-        offset => {
-            // Headers end within some 2 KiB; the verifier wants to see a bound below 64 KiB.
-            let Some([v0, v1, v2, v3, e0, e1, e2, e3]) = packet.copy(offset as usize & 0x3fff) else {
-                return Ok(Timestamps::default());
-            };
-            let value = u32::from_be_bytes([v0, v1, v2, v3]);
-            Ok(Timestamps { value, echo: u32::from_be_bytes([e0, e1, e2, e3]), present: true })
-        }
+    if found == ABSENT {
+        return Timestamps::default();
     }
+    // Headers end within some 2 KiB; the verifier wants to see a bound below 64 KiB.
+    let Some([v0, v1, v2, v3, e0, e1, e2, e3]) = packet.copy(found as usize & 0x3fff) else {
+        return Timestamps::default();
+    };
+    let value = u32::from_be_bytes([v0, v1, v2, v3]);
+    Timestamps { value, echo: u32::from_be_bytes([e0, e1, e2, e3]), present: true }
 }
 
 /// The timestamps where nearly everybody puts them (RFC 7323, appendix A; Linux in a SYN), read as words where they lie:
@@ -84,12 +86,12 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
             continue;
         }
         if at + 1 >= len {
-            return MALFORMED;
+            return ABSENT;
         }
         let Some([option_len]) = packet.copy((start + at + 1) as usize) else { return ABSENT };
         let option_len = u32::from(option_len);
         if option_len < 2 || at + option_len > len {
-            return MALFORMED;
+            return ABSENT;
         }
         if kind == TIMESTAMPS && option_len == TIMESTAMPS_LEN {
             return start + at + 2;

@@ -143,7 +143,8 @@ fn family_by_version<P: Load + ?Sized>(packet: &P) -> Result<Family, Unparsed> {
 #[inline(always)]
 pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV4_MIN_LEN>(packet, offset)?;
-    if header.byte::<9>() != PROTOCOL_TCP {
+    let protocol = header.byte::<9>();
+    if protocol != PROTOCOL_TCP && protocol != AUTHENTICATION {
         return Err(Unparsed::NotTcp);
     }
     let version_ihl = header.byte::<0>();
@@ -152,11 +153,25 @@ pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
         return Err(Unparsed::Malformed);
     }
     if header.be16::<6>() & 0x1fff != 0 {
-        return Err(Unparsed::Fragment);
+        return Err(if protocol == PROTOCOL_TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
+    }
+    let mut transport = offset + header_len;
+    if protocol == AUTHENTICATION {
+        transport += authentication_len(packet, transport)?;
     }
     let end = end_of_ip(header.be16::<2>().into(), offset, packet_len)?;
     let addresses = (mapped_words(header.be32::<12>()), mapped_words(header.be32::<16>()));
-    tcp(packet, Family::V4, addresses, offset + header_len, end)
+    tcp(packet, (Family::V4, header.be16::<4>()), addresses, transport, end)
+}
+
+/// The length of an authentication header (RFC 4302, 2) before TCP.
+#[inline(always)]
+fn authentication_len<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<usize, Unparsed> {
+    let header = window::<P, 4>(packet, offset)?;
+    if header.byte::<0>() != PROTOCOL_TCP {
+        return Err(Unparsed::NotTcp);
+    }
+    Ok((usize::from(header.byte::<1>()) + 2) * 4)
 }
 
 /// Reads the TCP segment behind the IPv6 header at `offset`.
@@ -178,7 +193,7 @@ pub fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
     // 0 stands for "longer than 16 bits can say" (RFC 2675), as in IPv4 since Linux 6.3 (BIG TCP).
     let total_len = if payload_len == 0 { 0 } else { payload_len + 40 };
     let end = end_of_ip(total_len, offset, packet_len)?;
-    tcp(packet, Family::V6, addresses, transport, end)
+    tcp(packet, (Family::V6, 0), addresses, transport, end)
 }
 
 /// Where the IP packet ends. A frame can be longer (Ethernet pads to 60 bytes), never shorter.
@@ -227,7 +242,7 @@ fn transport_offset<P: Load + ?Sized>(packet: &P, first: u8, start: usize) -> Re
 #[inline(always)]
 fn tcp<P: Load + ?Sized>(
     packet: &P,
-    family: Family,
+    (family, ident): (Family, u16),
     (source, destination): ([u64; 2], [u64; 2]),
     offset: usize,
     end: u32,
@@ -253,7 +268,7 @@ fn tcp<P: Load + ?Sized>(
         payload_len: end - payload,
         options_offset,
         options_len,
-        reserved: 0,
+        ident,
     })
 }
 

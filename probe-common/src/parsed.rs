@@ -1,9 +1,9 @@
-//! What is known of a segment that passes, before the state of its flow is looked at.
+//! What is read of a packet before the state of its flow is looked up.
 
+use crate::encapsulation::Inner;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
-use crate::load::Load;
-use crate::options::timestamps;
-use crate::parse::{LinkLayer, Unparsed, parse};
+use crate::options::{FindTimestamps, timestamps};
+use crate::parse::{LinkLayer, Unparsed, ipv4, ipv6, parse};
 use crate::segment::{Family, Segment, Timestamps};
 use crate::sequence::SequenceRange;
 use crate::verifier::zero;
@@ -33,7 +33,7 @@ pub struct Hook {
     pub link: LinkLayer,
 }
 
-/// How much a packet is.
+/// The size of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Its length in bytes, at its interface.
@@ -42,8 +42,8 @@ pub struct Size {
     pub segments: u32,
 }
 
-/// A segment that passes, and where. Integers without padding: the kernel's verifier wants to see every byte written
-/// of what is handed to a function.
+/// A segment, and where it passed. Integers without padding: the kernel's verifier wants to see every byte written of
+/// what is passed to a function.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ParsedPacket {
@@ -51,16 +51,20 @@ pub struct ParsedPacket {
     /// How many segments it stands for.
     pub(crate) segments: u32,
     pub(crate) interface: u32,
+    /// The direction's number, and the encapsulation's in the upper half.
     pub(crate) direction: u16,
     /// Which end sent it.
     side: u16,
-    /// What its options came to: one of the words below.
+    /// What was found in its options: one of the constants below.
     pub(crate) options: u32,
     pub(crate) ts_value: u32,
     pub(crate) ts_echo: u32,
 }
 
 const _: () = assert!(size_of::<ParsedPacket>() == 80, "a padding byte would not be written");
+
+const DIRECTION_MASK: u16 = 0xff;
+const ENCAPSULATION_SHIFT: u32 = 8;
 
 impl ParsedPacket {
     /// Room for one.
@@ -75,17 +79,42 @@ impl ParsedPacket {
         ts_echo: 0,
     };
 
-    /// Reads a packet. The options of one that turns out to tell nothing may be malformed.
+    /// Reads a packet.
     ///
     /// # Errors
-    /// As [`process`](crate::process()).
+    /// Says why the packet gives no segment.
     #[inline(always)]
-    pub fn read<P: Load + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
+    pub fn read<P: FindTimestamps + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
         let segment = parse(packet, hook.link, size.bytes)?;
+        Ok(Self::of(packet, segment, size, hook))
+    }
+
+    /// Reads the IP packet that was [located](crate::encapsulation::locate) within a packet. The link layer of the hook is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    #[inline(always)]
+    pub fn read_inner<P: FindTimestamps + ?Sized>(
+        packet: &P,
+        inner: Inner,
+        size: Size,
+        hook: &Hook,
+    ) -> Result<Self, Unparsed> {
+        let segment = match inner.family {
+            Family::V4 => ipv4(packet, inner.offset, size.bytes),
+            Family::V6 => ipv6(packet, inner.offset, size.bytes),
+        }?;
+        let mut parsed = Self::of(packet, segment, size, hook);
+        parsed.direction |= (inner.encapsulation as u16) << ENCAPSULATION_SHIFT;
+        Ok(parsed)
+    }
+
+    #[inline(always)]
+    fn of<P: FindTimestamps + ?Sized>(packet: &P, segment: Segment, size: Size, hook: &Hook) -> Self {
         let (ts_value, ts_echo, options) = match timestamps(packet, &segment) {
-            Ok(Timestamps { present: false, .. }) => (0, 0, Self::WITHOUT_TIMESTAMPS),
-            Ok(Timestamps { value, echo, .. }) => (value, echo, Self::WITH_TIMESTAMPS),
-            Err(_) => (0, 0, Self::MALFORMED),
+            Timestamps { present: false, .. } => (0, 0, Self::WITHOUT_TIMESTAMPS),
+            Timestamps { value, echo, .. } => (value, echo, Self::WITH_TIMESTAMPS),
         };
         let interface = hook.interface;
         let side = match segment.family {
@@ -93,10 +122,10 @@ impl ParsedPacket {
             Family::V6 => FlowKey6::of(&segment, interface).1,
         };
         let (direction, side) = (hook.direction as u16, side as u16);
-        Ok(Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo })
+        Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo }
     }
 
-    /// Becomes one of data, whose options nobody needs.
+    /// Becomes one of a data segment, whose options nobody needs.
     #[inline(always)]
     pub(crate) fn set(&mut self, segment: &Segment, segments: u32, hook: &Hook, side: Side) {
         let (direction, side, none) = (hook.direction as u16, side as u16, zero());
@@ -112,6 +141,21 @@ impl ParsedPacket {
         };
     }
 
+    /// The segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Its timestamps.
+    #[inline(always)]
+    #[must_use]
+    pub const fn timestamps(&self) -> Timestamps {
+        let present = self.options == Self::WITH_TIMESTAMPS;
+        Timestamps { value: self.ts_value, echo: self.ts_echo, present }
+    }
+
     /// The IP version that carried it.
     #[inline(always)]
     #[must_use]
@@ -121,22 +165,21 @@ impl ParsedPacket {
 
     const WITHOUT_TIMESTAMPS: u32 = 0;
     pub(crate) const WITH_TIMESTAMPS: u32 = 1;
-    const MALFORMED: u32 = 2;
-
-    /// What has options that contradict themselves tells nothing about a handshake.
-    #[inline(always)]
-    pub(crate) const fn require_options(&self) -> Result<(), Unparsed> {
-        if self.options == Self::MALFORMED { Err(Unparsed::Malformed) } else { Ok(()) }
-    }
 
     #[inline(always)]
     pub(crate) const fn direction(&self) -> Direction {
-        match self.direction {
+        match self.direction & DIRECTION_MASK {
             0 => Direction::Ingress,
             1 => Direction::Egress,
             2 => Direction::Local,
             _ => Direction::Unknown,
         }
+    }
+
+    /// The number of what carried it.
+    #[inline(always)]
+    pub(crate) const fn encapsulation(&self) -> u8 {
+        (self.direction >> ENCAPSULATION_SHIFT) as u8
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 use crate::handshake::Answer;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::load::Load;
+use crate::options::FindTimestamps;
 use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
 use crate::parsed::{Hook, ParsedPacket, Size};
 use crate::segment::{Family, Segment, TcpFlags};
@@ -63,7 +64,7 @@ pub struct Environment<'a, F, C, S> {
 }
 
 /// Deals with the usual packets: not TCP, or a segment within a connection that is known. Returns false, and has changed
-/// nothing, when the packet is anything else: then [`process`] has to look at it, which gives the same results for all
+/// nothing, when the packet is anything else: then [`process`] has to look at it, which has the same results for all
 /// packets, only slower. `scratch` lends room for what is read of a packet that makes a record.
 #[inline(always)]
 pub fn fast_path<'r, P, F, C, S>(
@@ -132,10 +133,14 @@ fn fast_segment<'r, K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
 /// Looks at one packet: the whole way from bytes to record.
 ///
 /// # Errors
-/// Says why the packet gave no segment, or that the options of a segment which makes a record are malformed. Then
-/// nothing has changed.
+/// Says why the packet is no segment, or that it opens and closes a connection at once. Then nothing has changed.
 #[inline(always)]
-pub fn process<P: Load + ?Sized, F: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, S: RecordSink>(
+pub fn process<
+    P: FindTimestamps + ?Sized,
+    F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
+    C: Clock,
+    S: RecordSink,
+>(
     packet: &P,
     size: Size,
     hook: &Hook,
@@ -159,13 +164,13 @@ pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
 ) -> Result<(), Unparsed> {
     let flags = packet.segment.flags;
     if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        return data_or_ack(packet, environment);
+        data_or_ack(packet, environment);
+        return Ok(());
     }
     if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
         return Err(Unparsed::Malformed);
     }
-    packet.require_options()?;
     if flags.has(TcpFlags::RST) {
         rst(packet, environment);
     } else if flags.has(TcpFlags::FIN) {
@@ -190,20 +195,17 @@ const fn us(ns: u64) -> u32 {
 fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     packet: &ParsedPacket,
     environment: &mut Environment<'_, F, C, S>,
-) -> Result<(), Unparsed> {
+) {
     let (key, side) = packet.key();
     let (range, clock) = (packet.range(), environment.clock);
     let Some(state) = environment.flows.find(&key) else {
         if range.len > 0 {
             learn(packet, &key, side, environment);
         }
-        return Ok(());
+        return;
     };
     state.epoch = clock.epoch();
     let completes = state.phase.is_opening() && state.completed_by(&packet.segment, side);
-    if completes {
-        packet.require_options()?;
-    }
     let (mut class, mut time_ns) = (SegmentClass::NEW, 0);
     if !state.tracker(side).accept_in_order(&range) {
         time_ns = clock.now_ns();
@@ -219,7 +221,6 @@ fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     } else if class.is_retransmit() {
         environment.sink.emit_segment(packet, SegmentKind::Retransmit, time_ns, class, Some(state));
     }
-    Ok(())
 }
 
 /// The state of a flow that is to be remembered from now on. Another may be evicted for it.
@@ -266,7 +267,7 @@ fn syn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     }
 }
 
-/// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was attached.
+/// A SYN-ACK. Its SYN may have taken another path, or passed before the probe was attached.
 #[inline(always)]
 fn syn_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     packet: &ParsedPacket,

@@ -3,6 +3,7 @@
 //! A new kind of record is one more variant of [`RecordKind`] and of [`Record`], a body, and an arm of
 //! [`Record::decode`]: the compiler points at each of them.
 
+use crate::encapsulation::Encapsulation;
 use crate::key::{Ends, Side};
 use crate::parsed::{Direction, ParsedPacket};
 use crate::process::SegmentKind;
@@ -112,11 +113,16 @@ pub struct SegmentRecord {
     pub timestamps: Timestamps,
     /// How many segments it stands for (GSO, GRO): 1 to 65,535.
     pub segments: u32,
-    /// Is it a retransmit?
+    /// Whether it is a retransmit.
     pub class: SegmentClass,
     /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
     /// connection: what was sent in the one before.
     pub volumes: [Volume; 2],
+    /// What carried its IP packet.
+    pub encapsulation: Encapsulation,
+    /// Times compare only within one time base. In a live run there is one, 0; a capture may have several clocks, of which
+    /// nobody knows how far they are apart.
+    pub timebase: u32,
 }
 
 /// A flow that had not ended and was evicted for another one.
@@ -145,6 +151,8 @@ pub enum DecodeError {
     Kind(u8),
     /// A direction that this version does not know.
     Direction(u8),
+    /// An encapsulation that this version does not know.
+    Encapsulation(u8),
 }
 
 impl Record {
@@ -252,13 +260,15 @@ pub struct RawSegment {
     destination_port: u16,
     segments: u16,
     flags: u8,
-    /// The number of a [`Direction`], [`HAS_TIMESTAMPS`] and [`IS_RETRANSMIT`].
+    /// The number of a [`Direction`], [`HAS_TIMESTAMPS`], [`IS_RETRANSMIT`], and the number of an [`Encapsulation`] in the
+    /// upper half.
     bits: u8,
 }
 
 const DIRECTION_BITS: u8 = 3;
 const HAS_TIMESTAMPS: u8 = 4;
 const IS_RETRANSMIT: u8 = 8;
+const ENCAPSULATION_SHIFT: u32 = 4;
 
 // SAFETY: the fields are integers, or made of them, and fill it.
 unsafe impl Plain for RawSegment {}
@@ -297,7 +307,8 @@ impl RawSegment {
         self.ts_echo = if is_stamped { packet.ts_echo } else { 0 };
         self.bits = (packet.direction & 3) as u8
             | (u8::from(is_stamped) * HAS_TIMESTAMPS)
-            | (u8::from(class.is_retransmit()) * IS_RETRANSMIT);
+            | (u8::from(class.is_retransmit()) * IS_RETRANSMIT)
+            | (packet.encapsulation() << ENCAPSULATION_SHIFT);
         match state {
             Some(state) => set_volumes(&mut self.volumes, state, packet.side()),
             None => assign_words(&mut self.volumes, &[Volume::NONE; 2]),
@@ -305,6 +316,10 @@ impl RawSegment {
     }
 
     fn typed(&self, kind: SegmentKind) -> Result<SegmentRecord, DecodeError> {
+        let encapsulation = self.bits >> ENCAPSULATION_SHIFT;
+        let encapsulation = *Encapsulation::ALL
+            .get(usize::from(encapsulation))
+            .ok_or(DecodeError::Encapsulation(encapsulation))?;
         Ok(SegmentRecord {
             time_ns: self.header.time_ns,
             interface: self.header.interface,
@@ -327,6 +342,8 @@ impl RawSegment {
                 _ => SegmentClass::retransmit(self.hole_age_us),
             },
             volumes: self.volumes,
+            encapsulation,
+            timebase: 0,
         })
     }
 }

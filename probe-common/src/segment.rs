@@ -40,7 +40,7 @@ impl TcpFlags {
     /// The acknowledgement number counts.
     pub const ACK: Self = Self(0x10);
 
-    /// Are all bits of `other` set?
+    /// Returns whether all bits of `other` are set.
     #[inline(always)]
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
@@ -62,8 +62,8 @@ pub struct Timestamps {
     pub value: u32,
     /// TSecr: the TSval of the segment that this one answers. Means something only beside an ACK.
     pub echo: u32,
-    /// Does the segment carry the option? If not, both numbers are 0. Not an `Option`, for the reason
-    /// that [`Segment`] gives.
+    /// Whether the segment carries the option. If not, both numbers are 0. Not an `Option`, for the reason
+    /// stated at [`Segment`].
     pub present: bool,
 }
 
@@ -110,7 +110,8 @@ pub struct Segment {
     pub flags: TcpFlags,
     /// The IP version that carried it.
     pub family: Family,
-    pub(crate) reserved: u16,
+    /// Identification of the IPv4 packet, which its sender counts; 0 for IPv6, which has none.
+    pub ident: u16,
 }
 
 const _: () = assert!(size_of::<Segment>() == 56, "a padding byte would not be written");
@@ -129,7 +130,7 @@ impl Segment {
         payload_len: 0,
         options_offset: 0,
         options_len: 0,
-        reserved: 0,
+        ident: 0,
     };
 
     /// Who sent it.

@@ -189,6 +189,8 @@ impl Connection {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         }
     }
 }

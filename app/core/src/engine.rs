@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::flow::Event;
 use crate::input::Input;
 use crate::query::Filter;
-use crate::snapshot::{self, Baseline, Losses, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter};
+use crate::snapshot::{
+    self, Baseline, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
+};
 use crate::stats::Thresholds;
 use crate::table::FlowTable;
 
@@ -183,7 +185,7 @@ impl Engine {
             records: run.records,
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
-            losses: Losses::of(&self.table, self.table.views.get(reader.view), &run),
+            missed: MissedCounts::of(&self.table, self.table.views.get(reader.view), &run),
         };
         self.table.views.get_mut(reader.view).reset(now_ns);
     }

@@ -1,8 +1,9 @@
-//! Records made by hand, and an engine that takes them.
+//! Records built by hand, and an engine that handles them.
 #![allow(dead_code, unreachable_pub, reason = "each test takes what it needs")]
 
 pub mod shown;
 pub mod stage;
+pub mod wire;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use probe_common::{
     Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
 };
 use tcptop_core::{
-    Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, ReaderConfig, ReaderId, Snapshot,
+    Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, Missed, ReaderConfig, ReaderId, Snapshot,
     SnapshotRequest, Span,
 };
 
@@ -41,7 +42,7 @@ pub struct Connection {
     pub opener: Endpoint,
     /// Who answers.
     pub responder: Endpoint,
-    /// Which way the SYN passes.
+    /// The direction of the SYN.
     pub out: Direction,
     pub isn: u32,
     pub answer_isn: u32,
@@ -50,14 +51,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// This host opens one to `remote` from `port`.
+    /// A connection that this host opens to `remote` from `port`.
     pub fn to(remote: Endpoint, port: u16) -> Self {
         let opener = v4(10, 0, 0, 1, port);
         let (isn, answer_isn) = (1_000 + u32::from(port), 0xffff_fff0);
         Self { opener, responder: remote, out: Direction::Egress, isn, answer_isn, timestamps: None }
     }
 
-    /// `remote` opens one to `port` of this host.
+    /// A connection that `remote` opens to `port` of this host.
     pub fn from(remote: Endpoint, port: u16) -> Self {
         let mut connection = Self::to(remote, port);
         (connection.opener, connection.responder) = (connection.responder, connection.opener);
@@ -109,6 +110,8 @@ impl Connection {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         }
     }
 
@@ -141,10 +144,10 @@ impl Connection {
     }
 }
 
-/// When the engines of these tests are started, unless they say otherwise.
+/// When the engines of these tests start, unless they say otherwise.
 pub const START: u64 = 1_000 * S;
 
-/// An engine, a reader that takes all of it, and every event so far.
+/// An engine, a reader of everything, and every event so far.
 pub struct Watched {
     pub engine: Engine,
     pub reader: ReaderId,
@@ -190,7 +193,7 @@ impl Watched {
         self.handle(Input::End { now_ns })
     }
 
-    /// Everything that a snapshot can have, whatever was shown before.
+    /// A snapshot with everything that one can have, independent of earlier ones.
     pub fn snapshot(&mut self, span: Span, now_ns: u64) -> Snapshot {
         let request = SnapshotRequest {
             rows: 10_000,
@@ -202,7 +205,7 @@ impl Watched {
         self.engine.snapshot(fresh, &request, now_ns)
     }
 
-    /// Every flow that is known, the newest first.
+    /// Every flow in the table, newest first.
     pub fn flows(&mut self, now_ns: u64) -> Vec<Flow> {
         self.snapshot(Span::SinceStart, now_ns).flows.expect("asked for").rows
     }
@@ -210,26 +213,26 @@ impl Watched {
     /// How many flows are known, and how many were evicted before they had ended.
     pub fn kept_and_evicted(&mut self) -> (usize, u64) {
         let snapshot = self.snapshot(Span::SinceStart, START);
-        (snapshot.flow_count, snapshot.losses.of_kind("evicted_flows").expect("always there"))
+        (snapshot.flow_count, snapshot.missed.of_kind(Missed::Flow))
     }
 
     pub fn handshakes(&self) -> Vec<&Flow> {
-        let told = self.events.iter().filter_map(|event| match event {
+        let reported = self.events.iter().filter_map(|event| match event {
             Event::Handshake(report) => Some(report),
             Event::Close(_) | Event::Retransmit(_) => None,
         });
-        told.collect()
+        reported.collect()
     }
 
     pub fn closes(&self) -> Vec<&Flow> {
-        let told = self.events.iter().filter_map(|event| match event {
+        let reported = self.events.iter().filter_map(|event| match event {
             Event::Close(report) => Some(report),
             Event::Handshake(_) | Event::Retransmit(_) => None,
         });
-        told.collect()
+        reported.collect()
     }
 
-    /// The one handshake that was told.
+    /// The only handshake that was reported.
     pub fn only(&self) -> &Flow {
         let [report] = self.handshakes()[..] else { panic!("{:?}", self.events) };
         report

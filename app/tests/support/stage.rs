@@ -41,21 +41,21 @@ impl Stage {
         self
     }
 
-    /// Takes a snapshot of what is wanted now.
+    /// Takes a snapshot as the model requests it.
     pub fn refresh(&mut self) {
         let request = self.model.request();
         let snapshot = self.watched.engine.snapshot(self.watched.reader, &request, self.now_ns);
         self.model.refresh(Arc::new(snapshot));
     }
 
-    /// Does what the rest of the program would do: everything that is asked for comes at once.
+    /// Does what the session would do, immediately.
     pub fn act(&mut self, action: Action) -> Effect {
         let effect = self.model.update(action);
         match &effect {
-            Effect::Tell(Command::Window(window_ns)) => {
+            Effect::Send(Command::Window(window_ns)) => {
                 self.watched.engine.set_window(self.watched.reader, *window_ns, self.now_ns);
             }
-            Effect::Tell(Command::Reset) => {
+            Effect::Send(Command::Reset) => {
                 self.watched.engine.reset(self.watched.reader, self.now_ns);
             }
             _ => {}
@@ -64,7 +64,7 @@ impl Stage {
         effect
     }
 
-    /// Types keys, as they are written in the table of keys; anything else letter by letter.
+    /// Types keys, by their names in the table of keys; anything else letter by letter.
     pub fn keys(mut self, keys: &[&str]) -> Self {
         for key in keys {
             self.key(key);
@@ -130,10 +130,16 @@ fn named(name: &str) -> Vec<(KeyModifiers, KeyCode)> {
 pub fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(NOW, wall), zone: TimeZone::UTC }
+    RenderContext {
+        interfaces,
+        source: "tcx",
+        host: None,
+        anchor: Anchor::new(NOW, wall),
+        zone: TimeZone::UTC,
+    }
 }
 
-/// A healthy peer, a slow one, one that refuses, one that is silent, one that loses SYNs and one that calls.
+/// A healthy peer, a slow one, one that refuses, one that does not answer, one that loses SYNs and one that connects.
 pub fn trouble() -> Watched {
     let mut watched = Watched::new();
     let mut port = 20_000;

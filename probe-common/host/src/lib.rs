@@ -11,8 +11,9 @@ use std::hash::{BuildHasher, RandomState};
 use probe_common::buckets::Bucket;
 use probe_common::counter::Counters;
 use probe_common::key::{Ends, FlowKey4, FlowKey6};
+use probe_common::process::process_parsed;
 use probe_common::{
-    Clock, Counter, Environment, FlowState, Hook, ParsedPacket, Segment, Size, fast_path, process,
+    Clock, Counter, Environment, Family, FlowState, Hook, ParsedPacket, Segment, Size, fast_path, process,
 };
 
 use crate::flows::HostFlows;
@@ -104,6 +105,25 @@ impl HostProbe {
         if let Err(unparsed) = process(*bytes, *size, hook, &mut environment) {
             sink.count(Counter::Unparsed(unparsed));
         }
+    }
+
+    /// Looks at a packet that was read before. As [`process`](Self::process).
+    pub fn process_parsed(&mut self, packet: &ParsedPacket, clock: &impl Clock, emit: impl FnMut(&[u8])) {
+        let Self { flows, counters, .. } = self;
+        let mut sink = HostSink { counters, emit };
+        let mut environment = Environment { flows, clock, sink: &mut sink };
+        let processed = match packet.family() {
+            Family::V4 => process_parsed::<FlowKey4, _, _, _>(packet, &mut environment),
+            Family::V6 => process_parsed::<FlowKey6, _, _, _>(packet, &mut environment),
+        };
+        if let Err(unparsed) = processed {
+            sink.count(Counter::Unparsed(unparsed));
+        }
+    }
+
+    /// Counts what was seen outside of the probe.
+    pub fn count(&mut self, counter: Counter) {
+        self.counters.count(counter);
     }
 
     /// What was counted so far.

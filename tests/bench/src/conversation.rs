@@ -142,6 +142,8 @@ impl Conversation {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         };
         let flag = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));
         self.seq[own] = self.seq[own].wrapping_add(payload_len + flag);

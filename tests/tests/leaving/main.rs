@@ -15,7 +15,7 @@ use lab::{Clients, Medium, Mode, Namespace, Port, Server, Signal, Tcptop, connec
 
 use vt100::Screen;
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, fresh_settings};
 
 /// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -113,15 +113,9 @@ fn leave(way: Leave) {
     if !killed {
         terminal.wait_screen("the summary", PATIENCE, |screen| {
             let shown = screen.contents();
-            shown.contains("--- tcptop tap0 ---") && shown.contains("lost 0")
+            shown.contains("--- tcptop tap0 ---") && shown.contains("missed 0")
         });
     }
-}
-
-/// The settings of a new pseudo-terminal.
-fn fresh_settings() -> nix::sys::termios::Termios {
-    let pair = nix::pty::openpty(None, None).expect("the kernel has pseudo-terminals");
-    nix::sys::termios::tcgetattr(&pair.slave).expect("it is a terminal")
 }
 
 #[test]
@@ -234,7 +228,7 @@ fn output_that_nobody_reads_does_not_stop_the_probe() {
     let objects: Vec<_> = written.lines().map(lab::Object::parse).collect();
     assert_eq!(objects.iter().filter(|object| object.kind() == "handshake").count(), CONNECTIONS);
     let summary = objects.last().unwrap();
-    assert_eq!((summary.kind(), summary.number("lost")), ("summary", Some(0)), "{summary:?}");
+    assert_eq!((summary.kind(), summary.number("missed")), ("summary", Some(0)), "{summary:?}");
     assert_nothing_attached(&namespace, "lo");
 }
 

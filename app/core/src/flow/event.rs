@@ -56,7 +56,7 @@ pub struct Retransmit {
 }
 
 /// What was retransmitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetransmitKind {
     /// A SYN.
     Syn,
@@ -69,7 +69,10 @@ pub enum RetransmitKind {
 }
 
 impl RetransmitKind {
-    /// Its name in every output.
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Syn, Self::SynAck, Self::Data, Self::Fin];
+
+    /// Its name for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -77,6 +80,15 @@ impl RetransmitKind {
             Self::SynAck => "syn-ack",
             Self::Data => "data",
             Self::Fin => "fin",
+        }
+    }
+
+    /// Its name for programs: JSON values and labels of metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SynAck => "syn_ack",
+            Self::Syn | Self::Data | Self::Fin => self.name(),
         }
     }
 }

@@ -39,6 +39,9 @@ pub struct Flow {
     /// SYNs and SYN-ACKs that were seen; 0 for none.
     pub(super) tries: u32,
     pub(super) syn_acks: u32,
+    /// The opener's initial sequence number, of a SYN or of what acknowledges one.
+    pub(super) isn: u32,
+    pub(super) server_isn: Option<u32>,
     /// Of a flow in the table `Pending` as long as its handshake is open: time makes more of it.
     pub(super) outcome: Outcome,
     pub(super) role: Option<Role>,
@@ -77,6 +80,8 @@ impl Flow {
             volumes: [Volume::default(); 2],
             tries: 0,
             syn_acks: 0,
+            isn: 0,
+            server_isn: None,
             outcome: if role.is_some() { Outcome::Pending } else { Outcome::Unknown },
             role,
             closed_by: None,
@@ -188,6 +193,18 @@ impl Flow {
     #[must_use]
     pub const fn syn_acks(&self) -> Option<u32> {
         if self.syn_acks > 0 { Some(self.syn_acks) } else { None }
+    }
+
+    /// Initial sequence number of the opener, if a SYN of it was seen.
+    #[must_use]
+    pub const fn client_isn(&self) -> Option<u32> {
+        if self.tries > 0 { Some(self.isn) } else { None }
+    }
+
+    /// Initial sequence number of the other end, if it was seen and there is no doubt about it.
+    #[must_use]
+    pub const fn server_isn(&self) -> Option<u32> {
+        self.server_isn
     }
 
     /// From the SYN that was answered to the SYN-ACK.

@@ -56,10 +56,13 @@ impl Handshake {
 
     /// Writes into a new flow what the first segment says.
     pub(super) fn begin(&self, flow: &mut Flow) {
-        if self.is_answered() {
-            (flow.syn_acks, flow.answered_ns) = (1, flow.first_ns);
-        } else {
-            (flow.tries, flow.has_syn) = (1, true);
+        flow.isn = self.isn;
+        match &self.answers {
+            Some(answers) => {
+                (flow.syn_acks, flow.answered_ns) = (1, flow.first_ns);
+                flow.server_isn = answers.isn();
+            }
+            None => (flow.tries, flow.has_syn) = (1, true),
         }
     }
 
@@ -86,7 +89,8 @@ impl Handshake {
 
     /// Handles a SYN of the other end.
     pub(super) fn cross(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
-        self.crossing_isn.get_or_insert(syn.seq);
+        let isn = *self.crossing_isn.get_or_insert(syn.seq);
+        flow.server_isn = self.answers.as_ref().map_or(Some(isn), Sent::isn);
         flow.tries = flow.tries.saturating_add(1);
     }
 
@@ -134,6 +138,7 @@ impl Handshake {
                 (flow.answered_ns, flow.is_repeated) = (syn_ack.time_ns, false);
             }
         }
+        flow.server_isn = self.answers.as_ref().and_then(Sent::isn);
         true
     }
 
@@ -146,6 +151,10 @@ impl Handshake {
     /// Handles an ACK of the opener. Only the first one says how long it took.
     pub(super) fn complete(&mut self, ack: &SegmentRecord, flow: &mut Flow) {
         self.complete_unseen(flow);
+        if let Some(answers) = &mut self.answers {
+            answers.acknowledge(ack.ack.wrapping_sub(1));
+            flow.server_isn = answers.isn();
+        }
         if !self.is_first_of_opener(ack) {
             return;
         }

@@ -39,6 +39,9 @@ pub enum Party {
 }
 
 impl Party {
+    /// Both ends.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
+
     /// Its name in every output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -89,7 +92,7 @@ impl Outcome {
     pub const DECIDED: [Self; Self::Pending as usize] =
         [Self::Established, Self::Refused, Self::Unanswered, Self::HalfOpen, Self::Reset, Self::Unknown];
 
-    /// Its name in filters and on the screen.
+    /// Its name for people. Filters accept it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -101,6 +104,21 @@ impl Outcome {
             Self::Reset => "reset",
             Self::Closed => "closed",
             Self::Unknown => "unknown",
+        }
+    }
+
+    /// Its name for programs: JSON values and labels of metrics. Filters accept it, too.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::HalfOpen => "half_open",
+            Self::Pending
+            | Self::Established
+            | Self::Refused
+            | Self::Unanswered
+            | Self::Reset
+            | Self::Closed
+            | Self::Unknown => self.name(),
         }
     }
 

@@ -3,15 +3,15 @@
 use core::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 
-use super::losses::Losses;
+use super::missed::{Missed, MissedCounts};
 use super::peer_cache::Change;
 use crate::flow::{Event, Flow, Outcome, PeerKey, Retransmit, RetransmitKind};
 use crate::query::{BoundFilter, VerdictOf};
 use crate::stats::Verdict;
 
-/// Entries of one sort that are kept. Each sort has room of its own, so that losses stay visible during a scan.
+/// Entries of one sort that are kept. Each sort has room of its own, so that what was missed stays visible during a scan.
 const KEPT: usize = 1_024;
-/// Retransmits of one flow, and losses of one kind, within this time are one entry.
+/// Retransmits of one flow, and what is missed of one kind, within this time are one entry.
 const BURST_NS: u64 = 1_000_000_000;
 
 /// Something that went wrong.
@@ -51,9 +51,9 @@ pub enum What {
         after: Option<Verdict>,
     },
     /// Something is missing from the figures since.
-    Lost {
-        /// What, as in [`Losses`].
-        kind: &'static str,
+    Missed {
+        /// What.
+        kind: Missed,
         /// How many.
         count: u64,
     },
@@ -75,11 +75,11 @@ pub(super) struct EventLog {
     failures: VecDeque<LogEntry>,
     retransmits: VecDeque<LogEntry>,
     changes: VecDeque<LogEntry>,
-    losses: VecDeque<LogEntry>,
+    missed: VecDeque<LogEntry>,
     /// The number of the latest entry of retransmits of each flow, by the flow's number.
     bursts: HashMap<u64, u64>,
-    /// What was lost when that was last added.
-    known_losses: Losses,
+    /// What was missed when that was last added.
+    known_missed: MissedCounts,
 }
 
 impl EventLog {
@@ -104,37 +104,37 @@ impl EventLog {
         }
     }
 
-    /// Adds what was lost by `now_ns`, given all that was lost until then.
-    pub(super) fn add_losses(&mut self, losses: &Losses, now_ns: u64) {
-        if *losses == self.known_losses {
+    /// Adds what was missed by `now_ns`, given all that was missed since the start.
+    pub(super) fn add_missed(&mut self, missed: &MissedCounts, now_ns: u64) {
+        if *missed == self.known_missed {
             return;
         }
-        let new = losses.since(&core::mem::replace(&mut self.known_losses, losses.clone()));
+        let new = missed.since(&core::mem::replace(&mut self.known_missed, missed.clone()));
         for (kind, more) in new.iter().filter(|(_, more)| *more > 0) {
-            let latest = self.losses.iter_mut().rev().find_map(|entry| match &mut entry.what {
-                What::Lost { kind: known, count } if *known == kind => Some((entry.time_ns, count)),
+            let latest = self.missed.iter_mut().rev().find_map(|entry| match &mut entry.what {
+                What::Missed { kind: known, count } if *known == kind => Some((entry.time_ns, count)),
                 _ => None,
             });
             match latest {
                 Some((since_ns, count)) if now_ns.saturating_sub(since_ns) < BURST_NS => *count += more,
                 Some(_) | None => {
-                    let entry = self.entry(now_ns, What::Lost { kind, count: more });
-                    keep(&mut self.losses, entry);
+                    let entry = self.entry(now_ns, What::Missed { kind, count: more });
+                    keep(&mut self.missed, entry);
                 }
             }
         }
     }
 
-    /// The entries that match, the newest first. Losses always do: they may be what is searched for.
+    /// The entries that match, the newest first. What was missed always does: it may be what is searched for.
     pub(super) fn page(&self, filter: BoundFilter<'_>, verdict: VerdictOf<'_>, limit: usize) -> LogPage {
         let matches = |entry: &&LogEntry| match &entry.what {
             What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => {
                 filter.matches_flow(flow, entry.time_ns, verdict)
             }
             What::Verdict { peer, before, after } => filter.matches_change(peer, [*before, *after]),
-            What::Lost { .. } => true,
+            What::Missed { .. } => true,
         };
-        let sorts = [&self.failures, &self.retransmits, &self.changes, &self.losses];
+        let sorts = [&self.failures, &self.retransmits, &self.changes, &self.missed];
         let mut matching: Vec<&LogEntry> = sorts.into_iter().flatten().filter(matches).collect();
         matching.sort_unstable_by_key(|entry| Reverse((entry.time_ns, entry.id)));
         let count = matching.len();

@@ -8,7 +8,7 @@ mod flow_scan;
 mod group_cache;
 mod held_verdict;
 mod latency;
-mod losses;
+mod missed;
 mod peer_cache;
 mod rank;
 mod rows;
@@ -24,8 +24,9 @@ use crate::stats::Thresholds;
 
 pub use event_log::{LogEntry, LogPage, What};
 pub use figures::Figures;
+pub use held_verdict::Present;
 pub use latency::Bar;
-pub use losses::Losses;
+pub use missed::{Missed, MissedCounts};
 pub(crate) use peer_cache::verdict;
 pub use rows::Row;
 pub use selection::Selection;
@@ -107,7 +108,7 @@ pub(crate) struct Baseline {
     pub(crate) records: u64,
     pub(crate) reported: u64,
     pub(crate) unmatched: u64,
-    pub(crate) losses: Losses,
+    pub(crate) missed: MissedCounts,
 }
 
 /// Flows of all peers, or of one row.
@@ -172,5 +173,5 @@ pub struct Snapshot {
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub unmatched: u64,
     /// What is missing from all of the above.
-    pub losses: Losses,
+    pub missed: MissedCounts,
 }

@@ -1,7 +1,7 @@
 //! The rows of the first table: peers, or groups of peers.
 
 use super::figures::{Figures, per_second};
-use super::held_verdict::HeldVerdict;
+use super::held_verdict::{HeldVerdict, Present};
 use super::peer_cache::{CachedPeer, PeerCache, Scan};
 use super::rank::RowRank;
 use crate::query::{RowFacts, RowKey, RowOrder, Sort};
@@ -18,7 +18,9 @@ pub struct Row {
     pub verdict: Option<Verdict>,
     /// Whether the condition of the verdict does not hold now: it clears after one full window without it.
     pub recovering: bool,
-    /// Since when, in nanoseconds of the monotonic clock.
+    /// Everything that is wrong with it now.
+    pub present: Present,
+    /// Since when the verdict applies, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
     /// When it was first seen, in nanoseconds of the monotonic clock.
     pub first_ns: u64,
@@ -51,6 +53,7 @@ impl Row {
             peers,
             verdict: worst.map(|(verdict, _)| verdict),
             recovering: held_verdict.is_recovering(),
+            present: held_verdict.present(),
             since_ns: worst.map(|(_, since_ns)| since_ns),
             first_ns,
             new_per_s: per_second(figures.counts.opened, span_ns),

@@ -11,7 +11,7 @@ use super::peer_cache::{PeerCache, Scan};
 use super::rows::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
-use super::{Bar, Baseline, Figures, Flows, Losses, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};
 use crate::flow::{Event, PeerKey};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats};
@@ -65,9 +65,9 @@ impl Snapshotter {
         let filter = request.query.filter.bind(interfaces);
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
-        let losses = Losses::of(table, stats, run);
+        let missed = MissedCounts::of(table, stats, run);
         self.event_log.add_changes(&self.peers.changes, now_ns);
-        self.event_log.add_losses(&losses, now_ns);
+        self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let peers = &self.peers;
@@ -97,7 +97,7 @@ impl Snapshotter {
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
-            losses: losses.since(&baseline.losses),
+            missed: missed.since(&baseline.missed),
         }
     }
 

@@ -68,7 +68,7 @@ impl Verdict {
         }
     }
 
-    /// Its name.
+    /// Its name for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -76,6 +76,17 @@ impl Verdict {
             Self::Refuses => "refuses",
             Self::Slow => "slow",
             Self::Loses => "loses",
+        }
+    }
+
+    /// Its name for programs: JSON values and labels of metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "unanswered",
+            Self::Refuses => "refused",
+            Self::Slow => "slow",
+            Self::Loses => "loss",
         }
     }
 

@@ -2,37 +2,46 @@
 //! buffer, however long the capture.
 
 mod contents;
+mod interfaces;
 mod link;
 mod local;
+mod unpack;
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, Cursor, Read};
 
-use flate2::read::MultiGzDecoder;
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{LegacyPcapReader, PcapError, PcapNGReader};
-use probe_common::{Direction, LinkLayer};
+use probe_common::Direction;
+use probe_common::encapsulation::Layer;
 
 use contents::Contents;
+use interfaces::MAX_INTERFACES;
 pub use local::Locals;
+use unpack::{Failure, Fused, LengthOrder, OldLengths, PCAP_HEADER, is_gzip, unpack};
 
 /// Room for blocks. One that is longer makes it grow, up to [`MAX_BLOCK`].
 const BUFFER: usize = 1 << 20;
 /// No capture tool writes packets longer than 256 KiB; a length beyond this is damage.
 const MAX_BLOCK: usize = 64 << 20;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Block type of a section header, the first block of each pcapng file (draft-ietf-opsawg-pcapng, 4.1).
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
-/// Length of the header of a pcap file, in bytes.
-const PCAP_HEADER: u64 = 24;
 
 /// Why a capture could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// Opening or reading failed.
+    /// Opening it failed.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Open(io::Error),
+    /// Its bytes end before they should: reading fails, or its gzip data is cut off or damaged.
+    #[error("{source}, after {packets} packets")]
+    Read {
+        /// What is wrong.
+        source: io::Error,
+        /// Packets that were read before.
+        packets: u64,
+    },
     /// Neither pcap nor pcapng.
     #[error("it is neither pcap nor pcapng (nor gzip of one)")]
     Format,
@@ -52,7 +61,13 @@ pub enum CaptureError {
     },
     /// No packet in it has a link type that can be read.
     #[error("its link type {0} cannot be read (Ethernet, raw IP, Linux cooked, null and loopback can)")]
-    LinkType(i32),
+    LinkType(u16),
+    /// It describes more interfaces than any machine has.
+    #[error("it describes more than {MAX_INTERFACES} interfaces, after {packets} packets")]
+    Interfaces {
+        /// Packets that were read before.
+        packets: u64,
+    },
 }
 
 /// One packet of a capture.
@@ -64,8 +79,8 @@ pub struct Packet<'a> {
     pub interface: u32,
     /// Which way it went, where the capture tells.
     pub direction: Direction,
-    /// What stands before the IP header in `bytes`.
-    pub link: LinkLayer,
+    /// What `bytes` begin with.
+    pub first: Layer,
     /// The packet from there on, as far as it was captured.
     pub bytes: &'a [u8],
     /// How long that was on the wire, in bytes.
@@ -86,6 +101,7 @@ pub enum Next<T> {
 /// A capture that is being read.
 pub struct Capture {
     reader: Box<dyn PcapReaderIterator + Send>,
+    failure: Failure,
     contents: Contents,
     capacity: usize,
 }
@@ -99,7 +115,7 @@ impl Capture {
         if path == "-" {
             return Self::read(io::stdin());
         }
-        Self::read(File::open(path)?)
+        Self::read(File::open(path).map_err(CaptureError::Open)?)
     }
 
     /// Reads a capture from anything that gives bytes.
@@ -107,28 +123,32 @@ impl Capture {
     /// # Errors
     /// When it is no capture, or cannot be read.
     pub fn read(source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
-        let (magic, source) = peek(source)?;
-        if magic.starts_with(&GZIP) {
-            let (magic, unpacked) = peek(MultiGzDecoder::new(BufReader::new(source)))?;
-            return Self::detect(&magic, unpacked);
+        let failure = Failure::default();
+        let (head, source) = peek(Fused::new(source, &failure))?;
+        if is_gzip(&head) {
+            let (head, unpacked) = peek(Fused::new(unpack(source), &failure))?;
+            return Self::detect(&head, unpacked, failure);
         }
-        Self::detect(&magic, source)
+        Self::detect(&head, source, failure)
     }
 
-    fn detect(magic: &[u8], source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
-        let reader: Box<dyn PcapReaderIterator + Send> = if magic.starts_with(&SECTION_HEADER) {
-            Box::new(PcapNGReader::new(BUFFER, source).map_err(|_| CaptureError::Format)?)
-        } else {
-            Box::new(LegacyPcapReader::new(BUFFER, source).map_err(|_| CaptureError::Format)?)
-        };
-        Ok(Self { reader, contents: Contents::default(), capacity: BUFFER })
+    fn detect(
+        head: &[u8],
+        source: impl Read + Send + 'static,
+        failure: Failure,
+    ) -> Result<Self, CaptureError> {
+        let reader = new_reader(head, source).map_err(|_| match failure.take() {
+            Some(source) => CaptureError::Read { source, packets: 0 },
+            None => CaptureError::Format,
+        })?;
+        Ok(Self { reader, failure, contents: Contents::default(), capacity: BUFFER })
     }
 
     /// Names of the interfaces seen so far, in the order of their numbers; empty where there is none. Can
     /// hold control characters: escape them before they are shown.
     #[must_use]
     pub fn names(&self) -> &[String] {
-        &self.contents.names
+        self.contents.interfaces.names()
     }
 
     /// How many packets were read.
@@ -153,19 +173,18 @@ impl Capture {
         loop {
             match self.reader.next() {
                 Ok((len, block)) => {
-                    if let Some(packet) = self.contents.tell(block)? {
+                    if let Some(packet) = self.contents.take(block)? {
                         let taken = take(packet);
                         self.reader.consume(len);
                         return Ok(Next::Packet(taken));
                     }
                     self.reader.consume(len);
                 }
-                Err(PcapError::Eof) => return Ok(Next::End),
+                Err(PcapError::Eof) => return self.end(),
                 Err(PcapError::Incomplete(_)) => return Ok(Next::Starved),
                 Err(PcapError::BufferTooSmall) => self.grow()?,
-                Err(PcapError::UnexpectedEof) => return Err(self.truncated()),
+                Err(PcapError::UnexpectedEof | PcapError::ReadError) => return Err(self.cut_off()),
                 Err(PcapError::HeaderNotRecognized) => return Err(CaptureError::Format),
-                Err(PcapError::ReadError) => return Err(io::Error::other("it cannot be read on").into()),
                 Err(PcapError::NomError(..) | PcapError::OwnedNomError(..)) => return Err(self.damaged()),
             }
         }
@@ -177,12 +196,12 @@ impl Capture {
     /// When there are none although a packet is not whole, or they cannot be read.
     pub fn refill(&mut self) -> Result<(), CaptureError> {
         if self.reader.reader_exhausted() {
-            return Err(self.truncated());
+            return Err(self.cut_off());
         }
         match self.reader.refill() {
             Ok(()) => Ok(()),
             Err(PcapError::BufferTooSmall) => self.grow(),
-            Err(_) => Err(io::Error::other("it cannot be read on").into()),
+            Err(_) => Err(self.cut_off()),
         }
     }
 
@@ -194,8 +213,22 @@ impl Capture {
         self.refill()
     }
 
-    fn truncated(&self) -> CaptureError {
-        CaptureError::Truncated { packets: self.contents.packets }
+    /// There are no more bytes, and no packet has begun.
+    fn end<T>(&self) -> Result<Next<T>, CaptureError> {
+        match (self.failure.take(), self.contents.only_unsupported()) {
+            (Some(source), _) => Err(CaptureError::Read { source, packets: self.contents.packets }),
+            (None, Some(link_type)) => Err(CaptureError::LinkType(link_type)),
+            (None, None) => Ok(Next::End),
+        }
+    }
+
+    /// There are no more bytes, although a packet has begun.
+    fn cut_off(&self) -> CaptureError {
+        let packets = self.contents.packets;
+        match self.failure.take() {
+            Some(source) => CaptureError::Read { source, packets },
+            None => CaptureError::Truncated { packets },
+        }
     }
 
     fn damaged(&self) -> CaptureError {
@@ -203,11 +236,30 @@ impl Capture {
     }
 }
 
+fn new_reader(
+    head: &[u8],
+    source: impl Read + Send + 'static,
+) -> Result<Box<dyn PcapReaderIterator + Send>, PcapError<&'static [u8]>> {
+    if head.starts_with(&SECTION_HEADER) {
+        return Ok(Box::new(PcapNGReader::new(BUFFER, source)?));
+    }
+    Ok(match LengthOrder::of(head) {
+        (LengthOrder::Captured, _) => Box::new(LegacyPcapReader::new(BUFFER, source)?),
+        (order, is_big_endian) => {
+            Box::new(LegacyPcapReader::new(BUFFER, OldLengths::new(source, order, is_big_endian))?)
+        }
+    })
+}
+
 /// The first bytes of a source, and all of it. The readers want the whole first block at once, whatever
 /// a pipe gives.
-fn peek(mut source: impl Read + Send + 'static) -> io::Result<(Vec<u8>, impl Read + Send + 'static)> {
+fn peek<R: Read>(mut source: R) -> Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>), CaptureError> {
     let mut head = Vec::new();
-    source.by_ref().take(PCAP_HEADER).read_to_end(&mut head)?;
+    let mut read = |len, head: &mut Vec<u8>| {
+        let read = source.by_ref().take(len).read_to_end(head);
+        read.map_err(|source| CaptureError::Read { source, packets: 0 })
+    };
+    read(PCAP_HEADER, &mut head)?;
     if let Some(&[_, _, _, _, a, b, c, d, e, f, g, h]) =
         head.first_chunk().filter(|h| h.starts_with(&SECTION_HEADER))
     {
@@ -215,7 +267,7 @@ fn peek(mut source: impl Read + Send + 'static) -> io::Result<(Vec<u8>, impl Rea
         let little = [e, f, g, h] == BYTE_ORDER_MAGIC.to_le_bytes();
         let len = if little { u32::from_le_bytes([a, b, c, d]) } else { u32::from_be_bytes([a, b, c, d]) };
         let rest = u64::from(len).min(BUFFER as u64).saturating_sub(PCAP_HEADER);
-        source.by_ref().take(rest).read_to_end(&mut head)?;
+        read(rest, &mut head)?;
     }
     Ok((head.clone(), Cursor::new(head).chain(source)))
 }

@@ -194,5 +194,7 @@ fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Segmen
         segments: 1,
         class: SegmentClass::NEW,
         volumes: Default::default(),
+        encapsulation: Default::default(),
+        timebase: 0,
     }
 }

@@ -136,6 +136,8 @@ impl Maker {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         };
         capture::packet(&segment, ETHERNET)
     }

@@ -109,6 +109,8 @@ impl Talk {
             segments: 1,
             class: SegmentClass::NEW,
             volumes: Default::default(),
+            encapsulation: Default::default(),
+            timebase: 0,
         };
         let counted = u32::from(flags.has(TcpFlags::SYN) || flags.has(TcpFlags::FIN));
         self.seq[end] = self.seq[end].wrapping_add(payload_len + counted);

@@ -1,0 +1,501 @@
+//! From the first byte of a packet to the IP header that carries its TCP segment, through whatever stands before it.
+//!
+//! VLAN tags (IEEE 802.1Q), LLC/SNAP (IEEE 802.2), PPPoE (RFC 2516), MPLS (RFC 3032), and one tunnel: IP in IP (RFC 2003,
+//! 2473, 4213), GRE (RFC 2784, 2890), ERSPAN (draft-foschiano-erspan), VXLAN (RFC 7348), GENEVE (RFC 8926) or GTP-U (3GPP TS
+//! 29.281). A tunnel within a tunnel is not looked into. Loops are bounded.
+
+use crate::load::{Load, Window};
+use crate::segment::Family;
+
+/// What begins at an offset of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// An Ethernet header.
+    Ethernet,
+    /// An LLC header (IEEE 802.2).
+    Llc,
+    /// What frames of this EtherType carry.
+    EtherType(u16),
+    /// An IP header of either version.
+    Ip,
+}
+
+/// What carries the IP packet of a segment, when that is not plain Ethernet, with or without VLAN tags, or no link layer at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Encapsulation {
+    /// Nothing.
+    #[default]
+    None = 0,
+    /// LLC and SNAP on Ethernet.
+    Snap = 1,
+    /// PPP over Ethernet.
+    Pppoe = 2,
+    /// MPLS labels.
+    Mpls = 3,
+    /// IPv4 in IPv4.
+    Ip4In4 = 4,
+    /// IPv6 in IPv4 (SIT, 6to4, 6rd).
+    Ip6In4 = 5,
+    /// IPv4 in IPv6 (DS-Lite).
+    Ip4In6 = 6,
+    /// IPv6 in IPv6.
+    Ip6In6 = 7,
+    /// GRE.
+    Gre = 8,
+    /// ERSPAN of type I, II or III.
+    Erspan = 9,
+    /// VXLAN.
+    Vxlan = 10,
+    /// GENEVE.
+    Geneve = 11,
+    /// GTP-U.
+    Gtp = 12,
+}
+
+impl Encapsulation {
+    /// Every one, in the order of its number.
+    pub const ALL: [Self; 13] = [
+        Self::None,
+        Self::Snap,
+        Self::Pppoe,
+        Self::Mpls,
+        Self::Ip4In4,
+        Self::Ip6In4,
+        Self::Ip4In6,
+        Self::Ip6In6,
+        Self::Gre,
+        Self::Erspan,
+        Self::Vxlan,
+        Self::Geneve,
+        Self::Gtp,
+    ];
+
+    /// Its name in lower case, or `None` for nothing.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::None => return None,
+            Self::Snap => "snap",
+            Self::Pppoe => "pppoe",
+            Self::Mpls => "mpls",
+            Self::Ip4In4 => "4in4",
+            Self::Ip6In4 => "6in4",
+            Self::Ip4In6 => "4in6",
+            Self::Ip6In6 => "6in6",
+            Self::Gre => "gre",
+            Self::Erspan => "erspan",
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::Gtp => "gtp-u",
+        })
+    }
+}
+
+/// An IP packet within a packet, which holds TCP as far as its headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// How many bytes stand before it.
+    pub offset: usize,
+    /// What carries it.
+    pub encapsulation: Encapsulation,
+}
+
+/// What a packet was that holds no TCP, as far as it was looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PassedOver {
+    /// A frame of this EtherType; below 1,536 it is a length, and the frame is of IEEE 802.3.
+    EtherType(u16),
+    /// An IP packet of this protocol (IANA's numbers).
+    Protocol(u8),
+    /// A UDP datagram of a tunnel to this port.
+    UdpPort(u16),
+    /// Neither IPv4 nor IPv6, where the link layer does not say what it is.
+    NotIp,
+    /// The packet ends before its headers do.
+    Truncated,
+}
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const TRANSPARENT_ETHERNET: u16 = 0x6558;
+const PPPOE_SESSION: u16 = 0x8864;
+const MPLS: [u16; 2] = [0x8847, 0x8848];
+/// IEEE 802.1Q, 802.1ad, and the older types of stacked tags.
+const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+const ERSPAN_2: u16 = 0x88be;
+const ERSPAN_3: u16 = 0x22eb;
+/// From here on the field of an Ethernet header is an EtherType, below it is a length (IEEE 802.3, 3.2.6).
+const FIRST_ETHERTYPE: u16 = 0x0600;
+/// PPP protocol numbers of IPv4, IPv6 and MPLS (IANA).
+const PPP_IPV4: u16 = 0x0021;
+const PPP_IPV6: u16 = 0x0057;
+const PPP_MPLS: u16 = 0x0281;
+
+const IP_IN_IP: u8 = 4;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const IPV6_IN_IP: u8 = 41;
+const GRE: u8 = 47;
+const AUTHENTICATION: u8 = 51;
+
+/// The ports of tunnels over UDP: VXLAN (and the one that Linux had before the standard), GENEVE and GTP-U.
+const VXLAN_PORT: u16 = 4789;
+const VXLAN_PORT_OF_LINUX: u16 = 8472;
+const GENEVE_PORT: u16 = 6081;
+const GTP_PORT: u16 = 2152;
+
+/// Tags, labels and the like before an IP header, each counted: more than networks stack.
+const MAX_LINK_HEADERS: usize = 8;
+/// Labels in one stack, likewise.
+const MAX_LABELS: usize = 8;
+/// As for plain IPv6.
+const MAX_EXTENSION_HEADERS: usize = 8;
+const MAX_GTP_EXTENSIONS: usize = 4;
+
+/// Finds the IP header of what may be a TCP segment in `packet`, which begins with `first`. With `decap` it looks
+/// through everything that this module names, without it through VLAN tags only.
+///
+/// # Errors
+/// Says what the packet is when it holds no TCP.
+#[inline(always)]
+pub fn locate<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result<Inner, PassedOver> {
+    let outer = network(packet, first, 0, Encapsulation::None, decap)?;
+    let (protocol, payload) = protocol(packet, outer)?;
+    if protocol == TCP {
+        return Ok(outer);
+    }
+    let passed_over = passed_over(packet, protocol, payload);
+    if !decap {
+        return Err(passed_over);
+    }
+    let Some(tunnel) = tunnel(packet, outer.family, protocol, payload) else { return Err(passed_over) };
+    let inner = match network(packet, tunnel.layer, tunnel.offset, tunnel.encapsulation, true) {
+        Err(PassedOver::EtherType(_) | PassedOver::NotIp) => return Err(passed_over),
+        inner => inner?,
+    };
+    match self::protocol(packet, inner)? {
+        (TCP, _) => Ok(inner),
+        (other, payload) => Err(self::passed_over(packet, other, payload)),
+    }
+}
+
+/// The IP header behind link headers. `outer` is what carries them.
+#[inline(always)]
+fn network<P: Load + ?Sized>(
+    packet: &P,
+    first: Layer,
+    start: usize,
+    outer: Encapsulation,
+    decap: bool,
+) -> Result<Inner, PassedOver> {
+    let (mut layer, mut offset, mut encapsulation) = (first, start, outer);
+    for _ in 0..MAX_LINK_HEADERS {
+        let through = match layer {
+            Layer::Ip => return ip(packet, offset, encapsulation),
+            Layer::EtherType(IPV4) => return Ok(Inner { family: Family::V4, offset, encapsulation }),
+            Layer::EtherType(IPV6) => return Ok(Inner { family: Family::V6, offset, encapsulation }),
+            Layer::Ethernet => Through::ethernet(packet, offset)?,
+            Layer::EtherType(tag) if VLAN.contains(&tag) => Through::tag(packet, offset)?,
+            Layer::EtherType(other) if !decap => return Err(PassedOver::EtherType(other)),
+            Layer::Llc => Through::snap(packet, offset)?,
+            Layer::EtherType(PPPOE_SESSION) => Through::pppoe(packet, offset)?,
+            Layer::EtherType(label) if MPLS.contains(&label) => Through::labels(packet, offset, label)?,
+            Layer::EtherType(other) => return Err(PassedOver::EtherType(other)),
+        };
+        (layer, offset) = (through.layer, offset + through.len);
+        // A tunnel names what it carries better than what stands within it.
+        if outer == Encapsulation::None && through.encapsulation != Encapsulation::None {
+            encapsulation = through.encapsulation;
+        }
+    }
+    match layer {
+        Layer::EtherType(ethertype) => Err(PassedOver::EtherType(ethertype)),
+        Layer::Ethernet | Layer::Llc | Layer::Ip => Err(PassedOver::Truncated),
+    }
+}
+
+/// One header that stands before another.
+struct Through {
+    len: usize,
+    /// What follows it.
+    layer: Layer,
+    encapsulation: Encapsulation,
+}
+
+impl Through {
+    #[inline(always)]
+    fn ethernet<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
+        let ethertype = window::<P, 14>(packet, offset)?.be16::<12>();
+        let layer = if ethertype < FIRST_ETHERTYPE { Layer::Llc } else { Layer::EtherType(ethertype) };
+        Ok(Self { len: 14, layer, encapsulation: Encapsulation::None })
+    }
+
+    #[inline(always)]
+    fn tag<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
+        let ethertype = window::<P, 4>(packet, offset)?.be16::<2>();
+        Ok(Self { len: 4, layer: Layer::EtherType(ethertype), encapsulation: Encapsulation::None })
+    }
+
+    /// SNAP with an EtherType, of which the organisation is 0, or that of bridged Ethernet 0x0000f8 (IEEE 802.1H).
+    #[inline(always)]
+    fn snap<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
+        let header = window::<P, 8>(packet, offset)?;
+        let is_snap = header.be16::<0>() == 0xaaaa && matches!(header.be32::<2>(), 0x0300_0000 | 0x0300_00f8);
+        if !is_snap {
+            // The length stands for all frames of IEEE 802.3.
+            return Err(PassedOver::EtherType(0));
+        }
+        Ok(Self { len: 8, layer: Layer::EtherType(header.be16::<6>()), encapsulation: Encapsulation::Snap })
+    }
+
+    #[inline(always)]
+    fn pppoe<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
+        let header = window::<P, 8>(packet, offset)?;
+        let ethertype = match (header.be16::<0>(), header.be16::<6>()) {
+            (0x1100, PPP_IPV4) => IPV4,
+            (0x1100, PPP_IPV6) => IPV6,
+            (0x1100, PPP_MPLS) => MPLS[0],
+            _ => return Err(PassedOver::EtherType(PPPOE_SESSION)),
+        };
+        Ok(Self { len: 8, layer: Layer::EtherType(ethertype), encapsulation: Encapsulation::Pppoe })
+    }
+
+    /// A stack of labels does not say what it carries: IP shows by its version, and Ethernet by the control word before it,
+    /// whose first four bits are 0 (RFC 4385, 3; RFC 4928, 3).
+    #[inline(always)]
+    fn labels<P: Load + ?Sized>(packet: &P, offset: usize, ethertype: u16) -> Result<Self, PassedOver> {
+        const BOTTOM: u32 = 0x100;
+        let mut len = 0;
+        for _ in 0..MAX_LABELS {
+            let is_bottom = window::<P, 4>(packet, offset + len)?.be32::<0>() & BOTTOM != 0;
+            len += 4;
+            if is_bottom {
+                let layer = match window::<P, 4>(packet, offset + len)?.byte::<0>() >> 4 {
+                    4 => Layer::EtherType(IPV4),
+                    6 => Layer::EtherType(IPV6),
+                    0 => {
+                        len += 4;
+                        Layer::Ethernet
+                    }
+                    _ => return Err(PassedOver::EtherType(ethertype)),
+                };
+                return Ok(Self { len, layer, encapsulation: Encapsulation::Mpls });
+            }
+        }
+        Err(PassedOver::EtherType(ethertype))
+    }
+}
+
+#[inline(always)]
+fn ip<P: Load + ?Sized>(
+    packet: &P,
+    offset: usize,
+    encapsulation: Encapsulation,
+) -> Result<Inner, PassedOver> {
+    // Two bytes: of a check for one the verifier learns nothing, see `parse`.
+    let version = window::<P, 2>(packet, offset)?.byte::<0>() >> 4;
+    let family = match version {
+        4 => Family::V4,
+        6 => Family::V6,
+        _ => return Err(PassedOver::NotIp),
+    };
+    Ok(Inner { family, offset, encapsulation })
+}
+
+/// The protocol of an IP packet, and where it begins. In a later fragment it begins nowhere, and is not looked for.
+#[inline(always)]
+fn protocol<P: Load + ?Sized>(packet: &P, ip: Inner) -> Result<(u8, Option<usize>), PassedOver> {
+    match ip.family {
+        Family::V4 => {
+            let header = window::<P, 20>(packet, ip.offset)?;
+            let first = (header.byte::<9>(), ip.offset + usize::from(header.byte::<0>() & 0x0f) * 4);
+            let is_later_fragment = header.be16::<6>() & 0x1fff != 0;
+            if is_later_fragment { Ok((first.0, None)) } else { behind_authentication(packet, first) }
+        }
+        Family::V6 => behind_extensions(packet, ip.offset),
+    }
+}
+
+#[inline(always)]
+fn behind_authentication<P: Load + ?Sized>(
+    packet: &P,
+    (protocol, offset): (u8, usize),
+) -> Result<(u8, Option<usize>), PassedOver> {
+    if protocol != AUTHENTICATION {
+        return Ok((protocol, Some(offset)));
+    }
+    let header = window::<P, 4>(packet, offset)?;
+    Ok((header.byte::<0>(), Some(offset + (usize::from(header.byte::<1>()) + 2) * 4)))
+}
+
+#[inline(always)]
+fn behind_extensions<P: Load + ?Sized>(packet: &P, start: usize) -> Result<(u8, Option<usize>), PassedOver> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION_OPTIONS: u8 = 60;
+    let mut next = window::<P, 40>(packet, start)?.byte::<6>();
+    let mut offset = start + 40;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if ![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, AUTHENTICATION, FRAGMENT].contains(&next) {
+            return Ok((next, Some(offset)));
+        }
+        let header = window::<P, 4>(packet, offset)?;
+        let (following, len) = (header.byte::<0>(), usize::from(header.byte::<1>()));
+        if next == FRAGMENT && header.be16::<2>() & 0xfff8 != 0 {
+            return Ok((following, None));
+        }
+        offset += match next {
+            FRAGMENT => 8,
+            AUTHENTICATION => (len + 2) * 4,
+            _ => (len + 1) * 8,
+        };
+        next = following;
+    }
+    // Parsing says that these are too many.
+    Ok((TCP, None))
+}
+
+/// What a packet of this protocol is, which is not TCP.
+#[inline(always)]
+fn passed_over<P: Load + ?Sized>(packet: &P, protocol: u8, payload: Option<usize>) -> PassedOver {
+    let udp = payload.filter(|_| protocol == UDP).and_then(|offset| packet.window::<8>(offset));
+    match udp.map(|header| header.be16::<2>()) {
+        Some(port @ (VXLAN_PORT | VXLAN_PORT_OF_LINUX | GENEVE_PORT | GTP_PORT)) => PassedOver::UdpPort(port),
+        _ => PassedOver::Protocol(protocol),
+    }
+}
+
+/// What a tunnel carries.
+struct Tunnel {
+    offset: usize,
+    layer: Layer,
+    encapsulation: Encapsulation,
+}
+
+/// What the tunnel carries whose header begins at `payload`, if it is one.
+#[inline(always)]
+fn tunnel<P: Load + ?Sized>(
+    packet: &P,
+    outer: Family,
+    protocol: u8,
+    payload: Option<usize>,
+) -> Option<Tunnel> {
+    let offset = payload?;
+    match protocol {
+        IP_IN_IP => {
+            let v4 = outer == Family::V4;
+            let encapsulation = if v4 { Encapsulation::Ip4In4 } else { Encapsulation::Ip4In6 };
+            Some(Tunnel { offset, layer: Layer::EtherType(IPV4), encapsulation })
+        }
+        IPV6_IN_IP => {
+            let v4 = outer == Family::V4;
+            let encapsulation = if v4 { Encapsulation::Ip6In4 } else { Encapsulation::Ip6In6 };
+            Some(Tunnel { offset, layer: Layer::EtherType(IPV6), encapsulation })
+        }
+        GRE => Tunnel::gre(packet, offset),
+        UDP => {
+            let port = packet.window::<8>(offset)?.be16::<2>();
+            match port {
+                VXLAN_PORT | VXLAN_PORT_OF_LINUX => Tunnel::vxlan(packet, offset + 8),
+                GENEVE_PORT => Tunnel::geneve(packet, offset + 8),
+                GTP_PORT => Tunnel::gtp(packet, offset + 8),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+impl Tunnel {
+    /// Version 0 without routing (RFC 2784, 2.1; RFC 2890, 2). ERSPAN's type I has no header of its own.
+    #[inline(always)]
+    fn gre<P: Load + ?Sized>(packet: &P, start: usize) -> Option<Self> {
+        const CHECKSUM: u16 = 0x8000;
+        const ROUTING: u16 = 0x4000;
+        const KEY: u16 = 0x2000;
+        const SEQUENCE: u16 = 0x1000;
+        const VERSION: u16 = 0x0007;
+        let header = packet.window::<4>(start)?;
+        let (flags, carries) = (header.be16::<0>(), header.be16::<2>());
+        if flags & (ROUTING | VERSION) != 0 {
+            return None;
+        }
+        let field = |flag: u16| if flags & flag == 0 { 0 } else { 4 };
+        let offset = start + 4 + field(CHECKSUM) + field(KEY) + field(SEQUENCE);
+        let erspan = |len| {
+            Some(Self { offset: offset + len, layer: Layer::Ethernet, encapsulation: Encapsulation::Erspan })
+        };
+        match carries {
+            ERSPAN_2 if flags & SEQUENCE == 0 => erspan(0),
+            ERSPAN_2 => erspan(8),
+            // The last bit of its header says that eight bytes of the platform's follow.
+            ERSPAN_3 => erspan(if packet.window::<12>(offset)?.byte::<11>() & 1 == 0 { 12 } else { 20 }),
+            TRANSPARENT_ETHERNET => {
+                Some(Self { offset, layer: Layer::Ethernet, encapsulation: Encapsulation::Gre })
+            }
+            other => Some(Self { offset, layer: Layer::EtherType(other), encapsulation: Encapsulation::Gre }),
+        }
+    }
+
+    #[inline(always)]
+    fn vxlan<P: Load + ?Sized>(packet: &P, offset: usize) -> Option<Self> {
+        /// The network's number is valid, which it must be (RFC 7348, 5).
+        const VALID: u8 = 0x08;
+        let flags = packet.window::<8>(offset)?.byte::<0>();
+        let carried =
+            Self { offset: offset + 8, layer: Layer::Ethernet, encapsulation: Encapsulation::Vxlan };
+        (flags & VALID != 0).then_some(carried)
+    }
+
+    #[inline(always)]
+    fn geneve<P: Load + ?Sized>(packet: &P, start: usize) -> Option<Self> {
+        let header = packet.window::<8>(start)?;
+        let (version_len, carries) = (header.byte::<0>(), header.be16::<2>());
+        if version_len >> 6 != 0 {
+            return None;
+        }
+        let offset = start + 8 + usize::from(version_len & 0x3f) * 4;
+        let layer = if carries == TRANSPARENT_ETHERNET { Layer::Ethernet } else { Layer::EtherType(carries) };
+        Some(Self { offset, layer, encapsulation: Encapsulation::Geneve })
+    }
+
+    /// User data (a G-PDU) of version 1, behind the extension headers of its own (TS 29.281, 5.1 and 5.2).
+    #[inline(always)]
+    fn gtp<P: Load + ?Sized>(packet: &P, start: usize) -> Option<Self> {
+        const VERSION_1_OF_GTP: u8 = 0x30;
+        const G_PDU: u8 = 255;
+        const EXTENSION: u8 = 4;
+        const OPTIONAL: u8 = 7;
+        let header = packet.window::<8>(start)?;
+        let flags = header.byte::<0>();
+        if flags & 0xf0 != VERSION_1_OF_GTP || header.byte::<1>() != G_PDU {
+            return None;
+        }
+        let mut offset = start + 8;
+        if flags & OPTIONAL != 0 {
+            let mut next = packet.window::<4>(offset)?.byte::<3>();
+            offset += 4;
+            let mut left = if flags & EXTENSION == 0 { 0 } else { MAX_GTP_EXTENSIONS };
+            while next != 0 && left > 0 {
+                let len = usize::from(packet.window::<2>(offset)?.byte::<0>()) * 4;
+                if len == 0 {
+                    return None;
+                }
+                offset += len;
+                // The next one's type is the last byte of this one.
+                next = packet.window::<2>(offset - 2)?.byte::<1>();
+                left -= 1;
+            }
+        }
+        Some(Self { offset, layer: Layer::Ip, encapsulation: Encapsulation::Gtp })
+    }
+}
+
+#[inline(always)]
+fn window<P: Load + ?Sized, const N: usize>(packet: &P, offset: usize) -> Result<P::Window<'_>, PassedOver> {
+    packet.window::<N>(offset).ok_or(PassedOver::Truncated)
+}
