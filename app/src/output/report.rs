@@ -44,15 +44,14 @@ pub fn report(snapshot: &Snapshot, context: &RenderContext) -> String {
 fn totals(snapshot: &Snapshot) -> Vec<String> {
     let Figures { counts, rtt } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
-    let pending = snapshot.reported.saturating_sub(counts.decided());
-    let decided = Outcome::DECIDED.map(|outcome| (counts.of(outcome), outcome));
-    let all = decided.into_iter().chain([(pending, Outcome::Pending)]);
+    let all =
+        Outcome::DECIDED.into_iter().chain([Outcome::Pending]).map(|outcome| (counts.of(outcome), outcome));
     let named = all.filter(|(count, outcome)| *count > 0 || *outcome == Outcome::Established);
     let named: Vec<String> = named.map(|(count, outcome)| format!("{count} {}", outcome.name())).collect();
     let mut lines = vec![format!(
         "watched {}: {} ({}), {}",
         if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
-        counted(snapshot.reported, "handshake"),
+        counted(counts.attempts(), "handshake"),
         named.join(", "),
         counted(counts.repeated, "SYN or SYN-ACK repeat"),
     )];
@@ -90,8 +89,8 @@ fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &Row> {
 fn problem(row: &Row, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", counts.unanswered(), counts.opened),
-        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.opened),
+        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", counts.unanswered(), counts.attempts()),
+        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
         Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
         Some(Verdict::Loses) => format!(
             "loses, {} of {} retransmitted",
@@ -133,7 +132,7 @@ fn cells(row: &Row, context: &RenderContext) -> [String; 10] {
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
-        counts.opened.to_string(),
+        counts.attempts().to_string(),
         counts.of(Outcome::Established).to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
