@@ -45,14 +45,16 @@ impl Tally {
             PeerEvent::Repeated | PeerEvent::Sent(_) | PeerEvent::Retransmitted(_) => {}
         }
         self.since_start.count(event);
-        self.window.at(now_ns, slot_ns).counts.count(event);
+        if let Some(slot) = self.window.at(now_ns, slot_ns) {
+            slot.counts.count(event);
+        }
         self.history.count(event, now_ns)
     }
 
     /// Adds a round-trip time. Returns whether it takes more or less heap than before.
     pub(super) fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) -> bool {
         let since_start = self.rtt_since_start.record(rtt_ns);
-        let window = self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+        let window = self.window.at(now_ns, slot_ns).is_some_and(|slot| slot.rtt.record(rtt_ns));
         self.history.record(rtt_ns, now_ns) || window || since_start
     }
 
