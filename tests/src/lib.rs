@@ -59,9 +59,9 @@ mod worker;
 
 pub use churn::Churn;
 pub use counts::{SocketCounts, settled};
+pub use ipnet::IpNet;
 pub use link::{Cable, FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
-pub use netlink::Cidr;
 pub use nix::sys::signal::Signal;
 pub use object::{Object, objects};
 pub use port::Port;
