@@ -170,7 +170,7 @@ fn a_dumb_terminal_gets_lines() {
     command.env("TERM", "dumb");
     let mut terminal = Terminal::run(command, 80, 24);
     assert!(terminal.wait().success());
-    terminal.wait_screen("the summary", PATIENCE, |screen| screen.contents().contains("lost 0"));
+    terminal.wait_screen("the summary", PATIENCE, |screen| screen.contents().contains("missed 0"));
     assert!(!terminal.written().contains(&0x1b));
 }
 

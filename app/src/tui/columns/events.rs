@@ -66,7 +66,7 @@ pub fn wanted(interfaces: usize) -> Vec<&'static Column<EventRow, Never>> {
 pub const fn flow(what: &What) -> Option<&FlowReport> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow),
-        What::Verdict { .. } | What::Lost { .. } => None,
+        What::Verdict { .. } | What::Missed { .. } => None,
     }
 }
 
@@ -76,7 +76,7 @@ pub const fn peer(what: &What) -> Option<PeerKey> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow.peer),
         What::Verdict { peer, .. } => Some(*peer),
-        What::Lost { .. } => None,
+        What::Missed { .. } => None,
     }
 }
 
@@ -96,7 +96,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
         What::Reset(_) => Some(Verdict::Refuses),
         What::RetransmitKind { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
-        What::Lost { .. } => None,
+        What::Missed { .. } => None,
     }
 }
 
@@ -107,7 +107,7 @@ fn what(event: &EventRow) -> String {
         What::Reset(_) => "reset",
         What::RetransmitKind { .. } => "retransmitted",
         What::Verdict { after, .. } => return format!("verdict: {}", after.map_or("healthy", Verdict::name)),
-        What::Lost { .. } => return "missed".to_owned(),
+        What::Missed { .. } => return "missed".to_owned(),
     };
     if event.count > 1 { format!("{name} ×{}", brief(event.count)) } else { name.to_owned() }
 }
@@ -121,7 +121,7 @@ fn detail(event: &EventRow) -> String {
             let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
             format!("was {}{times}", before.map_or("healthy", Verdict::name))
         }
-        What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
+        What::Missed { kind, count } => counted(*count, kind.noun()),
     }
 }
 
