@@ -187,7 +187,9 @@ impl Run {
             all.sort_unstable_by_key(|&id| core::cmp::Reverse(id));
             let Some(selection) = self.selection(peer, now_ns) else {
                 let has_handshake = |flow: &&Flow| flow.tries().is_some() || flow.syn_acks().is_some();
-                prop_assert!(!flows.iter().filter(|flow| flow.peer() == peer).any(|flow| has_handshake(&flow)));
+                prop_assert!(
+                    !flows.iter().filter(|flow| flow.peer() == peer).any(|flow| has_handshake(&flow))
+                );
                 continue;
             };
             let chained: Vec<u64> = selection.flows.iter().map(|flow| flow.id()).collect();
