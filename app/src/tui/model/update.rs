@@ -1,7 +1,8 @@
 //! What each action does to the model.
 
 use super::{Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View};
-use crate::tui::{Command, columns};
+use crate::tui::columns;
+use crate::tui::command::Command;
 use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
 use tcptop_core::table::PeerKey;
 
