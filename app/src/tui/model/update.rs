@@ -193,10 +193,7 @@ impl Model {
     pub(super) fn edit(&mut self, edit: Edit) {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.edit(edit);
-        // While the text is wrong, the last valid filter stays in effect.
-        if let Some(filter) = prompt.parse_unfinished() {
-            self.query.filter = filter;
-        }
+        self.query.filter = prompt.parse_unfinished();
     }
 
     /// Closes the prompt, unless its text is wrong.
