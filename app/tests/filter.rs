@@ -338,7 +338,7 @@ proptest! {
     #[test]
     fn any_input_is_read_or_marked(text in bits()) {
         let (_, error) = Filter::valid_part(&text);
-        prop_assert_eq!(error.as_ref(), text.parse::<Filter>().as_ref().err());
+        prop_assert_eq!(error, text.parse::<Filter>().err());
         match text.parse::<Filter>() {
             Ok(read) => {
                 let written = read.to_string();
