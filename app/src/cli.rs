@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::tui::capabilities::ColorChoice;
+use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::rows::COLUMNS;
 use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
@@ -101,6 +101,10 @@ pub struct Show {
     /// Colours on the screen: auto is none where `NO_COLOR` is set
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
+
+    /// Background that colours are chosen for
+    #[arg(long, value_name = "GROUND", default_value = "auto")]
+    pub theme: ThemeChoice,
 
     /// Draw the screen in ASCII, as where the locale is not UTF-8
     #[arg(long)]

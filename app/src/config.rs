@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command};
 use crate::tui::Setup;
-use crate::tui::capabilities::Look;
+use crate::tui::capabilities::Capabilities;
 use tcptop_core::snapshot::Query;
 use tcptop_core::table::stats::StatsConfig;
 use tcptop_core::table::{Cidr, Limits, Thresholds};
@@ -111,7 +111,7 @@ impl Config {
                 ..Query::default()
             },
             screen: Setup {
-                look: Look::new(show.color, show.ascii, variable),
+                capabilities: Capabilities::new(show.color, show.theme, show.ascii, variable),
                 columns: show.columns.clone(),
                 mouse: show.mouse,
             },

@@ -7,11 +7,11 @@ use clap::Parser;
 use tcptop::cli::Cli;
 use tcptop::config::{Config, Source};
 use tcptop::live;
-use tcptop::tui::guard;
+use tcptop::tui::terminal_guard;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == guard::ARGUMENT) {
-        return guard::stand().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == terminal_guard::ARGUMENT) {
+        return terminal_guard::run().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let cli = Cli::parse();
     let config = Config::new(&cli, can_show_screen(), |name| std::env::var_os(name));

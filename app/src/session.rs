@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
     /// Does what the person asked for. Gives false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
         match command {
-            Some(Command::Look(request)) => {
+            Some(Command::Request(request)) => {
                 self.request = *request;
                 // Whoever asks is looking.
                 self.show(now_ns);

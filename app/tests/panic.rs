@@ -43,13 +43,13 @@ fn a_panic_is_told_on_the_screen_of_before() {
 
 /// One thread draws all the time, as the real one does, and another panics.
 fn panic_on_the_screen() -> ! {
-    let mut screenful = TerminalSession::enter(false).expect("a terminal");
-    let draw = |screenful: &mut TerminalSession, number: u32| {
+    let mut session = TerminalSession::enter(false).expect("a terminal");
+    let draw = |session: &mut TerminalSession, number: u32| {
         let text = format!("drawn {number}");
-        screenful.draw(|frame| frame.render_widget(text, frame.area())).expect("it is open");
+        session.draw(|frame| frame.render_widget(text, frame.area())).expect("it is open");
     };
-    draw(&mut screenful, 0);
+    draw(&mut session, 0);
     // Longer than this process lives.
-    thread::spawn(move || (1..1_000_000).for_each(|number| draw(&mut screenful, number)));
+    thread::spawn(move || (1..1_000_000).for_each(|number| draw(&mut session, number)));
     panic!("{MESSAGE}");
 }

@@ -106,7 +106,7 @@ fn the_losses_are_shown_at_every_size() {
     for width in (40..200).step_by(3) {
         stage = stage.sized(width, 8);
         let frame = stage.frame();
-        assert!(frame.lines().next().unwrap().contains("lost 0"), "{frame}");
+        assert!(frame.lines().next().unwrap().contains("missed 0"), "{frame}");
     }
 }
 
@@ -162,7 +162,7 @@ fn a_frozen_screen_stands_still_and_says_for_how_long() {
     // Another row can be selected, but what lies below it belongs to the one before.
     stage.key("Down");
     let frame = stage.frame();
-    assert!(frame.contains("Not held") && !frame.contains("OUTCOME"), "{frame}");
+    assert!(frame.contains("Not available") && !frame.contains("OUTCOME"), "{frame}");
     stage.key("Up");
     assert!(stage.frame().contains("OUTCOME"));
     stage.key("Space");
@@ -175,9 +175,9 @@ fn a_view_that_is_opened_while_frozen_says_so() {
     for view in ["2", "4"] {
         let stage = Stage::new(trouble()).keys(&["Space", view]);
         let frame = stage.frame();
-        assert!(frame.contains("Not held: another view") && !frame.contains("Nothing went"), "{frame}");
+        assert!(frame.contains("Not available: another view") && !frame.contains("No events in"), "{frame}");
         let stage = stage.keys(&["Space"]);
-        assert!(!stage.frame().contains("Not held"), "{}", stage.frame());
+        assert!(!stage.frame().contains("Not available"), "{}", stage.frame());
     }
 }
 
@@ -201,13 +201,13 @@ fn what_a_key_did_is_news_for_a_while() {
 fn hosts_have_names_where_they_are_wanted() {
     let mut stage = Stage::new(trouble()).keys(&["n"]);
     let address = v4(10, 20, 3, 14, 0).address;
-    assert!(stage.model.nameless().contains(&address));
+    assert!(stage.model.unresolved().contains(&address));
     stage.model.names.learn(address, Some("db.example".to_owned()));
-    assert!(!stage.model.nameless().contains(&address));
+    assert!(!stage.model.unresolved().contains(&address));
     let frame = stage.frame();
     assert!(frame.contains("S  db.example:5432") && frame.contains("R  10.20.4.2:6379"), "{frame}");
     stage.key("n");
-    assert!(stage.frame().contains("S  10.20.3.14:5432") && stage.model.nameless().is_empty());
+    assert!(stage.frame().contains("S  10.20.3.14:5432") && stage.model.unresolved().is_empty());
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn the_own_session_is_marked() {
     stage.model.own_session = Some([v4(10, 0, 0, 1, 22), peer]);
     assert!(stage.frame().contains("@▸ 2001:db8"), "{}", stage.frame());
     stage.key("Enter");
-    assert!(stage.frame().contains("the SSH session that you look through"));
+    assert!(stage.frame().contains("the SSH session that tcptop runs in"));
 }
 
 #[test]

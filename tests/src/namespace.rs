@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigHandler, Signal};
 
 /// Settings of a new namespace that make what happens in it depend on the test alone.
 const SETTLED: [(&str, &str); 5] = [
@@ -81,12 +82,19 @@ impl Namespace {
         })
     }
 
-    /// Makes the child process that `command` starts run inside the namespace.
+    /// Makes the child process that `command` starts run inside the namespace, with the default action for every signal:
+    /// `nohup` and shells without job control start this process with some of them ignored, which children inherit.
     pub fn enter_command<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let handle = Arc::clone(&self.handle);
-        let enter = move || Ok(setns(&*handle, CloneFlags::CLONE_NEWNET)?);
-        // SAFETY: between fork and exec only async-signal-safe calls are allowed: `enter` makes one system call
-        // on a descriptor that the closure owns and allocates nothing.
+        let enter = move || {
+            for signal in Signal::iterator() {
+                // SAFETY: the default action runs no code of ours. It fails for SIGKILL and SIGSTOP, which have no other.
+                let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+            }
+            Ok(setns(&*handle, CloneFlags::CLONE_NEWNET)?)
+        };
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed: `enter` makes system calls only, on a
+        // descriptor that the closure owns, and allocates nothing.
         unsafe { command.pre_exec(enter) }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigHandler, Signal, kill, signal as handle};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
@@ -76,16 +76,10 @@ pub fn binary() -> Result<PathBuf> {
     })
 }
 
-/// Makes the kernel send the child process that `command` starts a signal when the thread that starts it ends. The child
-/// does not ignore SIGINT, as it else would where a shell has put all of this into the background.
+/// Makes the kernel send the child process that `command` starts a signal when the thread that starts it ends.
 pub fn end_with_parent(command: &mut Command, signal: Signal) {
-    let end = move || {
-        // SAFETY: the default is no handler.
-        unsafe { handle(Signal::SIGINT, SigHandler::SigDfl) }?;
-        Ok(set_pdeathsig(signal)?)
-    };
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed: `end` makes two system calls.
-    unsafe { command.pre_exec(end) };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed: this makes one system call.
+    unsafe { command.pre_exec(move || Ok(set_pdeathsig(signal)?)) };
 }
 
 impl Tcptop {

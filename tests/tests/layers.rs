@@ -18,7 +18,7 @@ fn root() -> PathBuf {
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let files = paths.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] });
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
@@ -59,7 +59,7 @@ fn every_dependency_of_the_workspace_is_used_by_a_member() {
         let tables = targets.filter_map(Value::as_table).chain([&member]);
         for table in tables {
             for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
-                names(table.get(kind)).for_each(|name| drop(unused.remove(&name)));
+                unused.retain(|name| !names(table.get(kind)).any(|used| used == *name));
             }
         }
     }

@@ -13,7 +13,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use tcptop::tui::capabilities::Look;
+use tcptop::tui::capabilities::Capabilities;
 use tcptop::tui::model::Model;
 use tcptop::tui::{keys, view};
 use tcptop_core::snapshot::Query;
@@ -22,11 +22,11 @@ use watch::Watch;
 
 const USUAL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (160, 50);
-const MONOCHROME: Look = Look { colour: false, ascii: false };
-const ASCII: Look = Look { colour: true, ascii: true };
+const MONOCHROME: Capabilities = Capabilities { colour: false, ..Capabilities::FULL };
+const ASCII: Capabilities = Capabilities { ascii: true, ..Capabilities::FULL };
 
 /// A snapshot: its name, its size, what the terminal can show, and the keys that lead to it.
-struct Shot(&'static str, (u16, u16), Look, &'static [KeyCode]);
+struct Shot(&'static str, (u16, u16), Capabilities, &'static [KeyCode]);
 
 const DOWN: KeyCode = KeyCode::Down;
 
@@ -35,16 +35,16 @@ const fn letter(letter: char) -> KeyCode {
 }
 
 const SHOTS: [Shot; 12] = [
-    Shot("first-80x24", USUAL, Look::FULL, &[]),
-    Shot("first-160x50", LARGE, Look::FULL, &[DOWN, DOWN]),
-    Shot("slow-peer", USUAL, Look::FULL, &[DOWN, DOWN]),
-    Shot("flows", USUAL, Look::FULL, &[letter('2')]),
-    Shot("latency", USUAL, Look::FULL, &[DOWN, DOWN, letter('3')]),
-    Shot("events", USUAL, Look::FULL, &[letter('4')]),
-    Shot("peer-details", USUAL, Look::FULL, &[DOWN, DOWN, KeyCode::Enter]),
-    Shot("flow-details", USUAL, Look::FULL, &[DOWN, DOWN, KeyCode::Right, DOWN, KeyCode::Enter]),
-    Shot("by-subnet", USUAL, Look::FULL, &[letter('b'), letter('b'), letter('b')]),
-    Shot("help", USUAL, Look::FULL, &[letter('?')]),
+    Shot("first-80x24", USUAL, Capabilities::FULL, &[]),
+    Shot("first-160x50", LARGE, Capabilities::FULL, &[DOWN, DOWN]),
+    Shot("slow-peer", USUAL, Capabilities::FULL, &[DOWN, DOWN]),
+    Shot("flows", USUAL, Capabilities::FULL, &[letter('2')]),
+    Shot("latency", USUAL, Capabilities::FULL, &[DOWN, DOWN, letter('3')]),
+    Shot("events", USUAL, Capabilities::FULL, &[letter('4')]),
+    Shot("peer-details", USUAL, Capabilities::FULL, &[DOWN, DOWN, KeyCode::Enter]),
+    Shot("flow-details", USUAL, Capabilities::FULL, &[DOWN, DOWN, KeyCode::Right, DOWN, KeyCode::Enter]),
+    Shot("by-subnet", USUAL, Capabilities::FULL, &[letter('b'), letter('b'), letter('b')]),
+    Shot("help", USUAL, Capabilities::FULL, &[letter('?')]),
     Shot("monochrome", USUAL, MONOCHROME, &[]),
     Shot("ascii", USUAL, ASCII, &[DOWN, DOWN]),
 ];

@@ -52,6 +52,27 @@ impl RenderContext {
         let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
         format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
     }
+
+    /// Local time of day without the fraction: `14:02:31`.
+    #[must_use]
+    pub fn clock_time(&self, monotonic_ns: u64) -> String {
+        self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
+    }
+
+    /// Local date and time with the offset from UTC: `2026-01-02 14:02:31 +00:00`.
+    #[must_use]
+    pub fn date_time(&self, monotonic_ns: u64) -> String {
+        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
+        time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+    }
+
+    /// The same to the millisecond, to be found in a log or a capture: `2026-01-02 14:02:31.123 +00:00`.
+    #[must_use]
+    pub fn exact_time(&self, monotonic_ns: u64) -> String {
+        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
+        let (day, offset) = (time.strftime("%Y-%m-%d %H:%M:%S"), time.strftime("%:z"));
+        format!("{day}.{:03} {offset}", time.millisecond())
+    }
 }
 
 /// A share as a percentage without its sign: `0.8`, `12.5`, `100`; `-` where there is none.

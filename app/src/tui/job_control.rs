@@ -1,4 +1,4 @@
-//! Job control: Ctrl-Z and the shell's `fg`. The terminal is the shell's while the process is stopped.
+//! Job control: Ctrl-Z and the shell's `fg`. While the process is stopped, the terminal is the shell's.
 
 use std::io;
 
@@ -8,55 +8,55 @@ use tokio::signal::unix::{Signal, SignalKind};
 
 use crate::stop::{listen, received};
 
-/// What the shell wants.
+/// A signal of job control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Job {
-    /// To have the terminal.
+pub(super) enum JobSignal {
+    /// SIGTSTP.
     Stop,
-    /// To go on with this.
-    Resume,
+    /// SIGCONT.
+    Continue,
 }
 
-/// The signals for it.
+/// Receives the signals of job control.
 #[derive(Debug)]
-pub(super) struct Jobs {
+pub(super) struct JobSignals {
     stop: Option<Signal>,
-    resume: Option<Signal>,
+    cont: Option<Signal>,
 }
 
-impl Jobs {
-    /// Begins to listen. Until then the signals do what they always do.
+impl JobSignals {
+    /// Installs the handlers. Until then the signals have their default actions.
     ///
     /// # Errors
-    /// When the system does not let signals be listened to.
+    /// When the system refuses a handler.
     pub(super) fn listen() -> io::Result<Self> {
-        let number = |signal: Number| SignalKind::from_raw(signal as i32);
-        Ok(Self { stop: listen(number(Number::SIGTSTP))?, resume: listen(number(Number::SIGCONT))? })
+        let kind = |signal: Number| SignalKind::from_raw(signal as i32);
+        Ok(Self { stop: listen(kind(Number::SIGTSTP))?, cont: listen(kind(Number::SIGCONT))? })
     }
 
     /// The next of them.
-    pub(super) async fn next(&mut self) -> Job {
+    pub(super) async fn next(&mut self) -> JobSignal {
         tokio::select! {
-            () = received(&mut self.stop) => Job::Stop,
-            () = received(&mut self.resume) => Job::Resume,
+            () = received(&mut self.stop) => JobSignal::Stop,
+            () = received(&mut self.cont) => JobSignal::Continue,
         }
     }
 }
 
-/// What the terminal would do on Ctrl-Z, had it been left to: everybody in front of it is told to stop.
+/// Stops the whole process group, as the terminal does on Ctrl-Z outside raw mode.
 ///
 /// # Errors
-/// When the system does not allow it.
-pub(super) fn stop_all() -> io::Result<()> {
+/// When the system refuses.
+pub(super) fn stop_process_group() -> io::Result<()> {
     kill(Pid::from_raw(0), Number::SIGTSTP).map_err(io::Error::from)
 }
 
-/// Stops this process, and returns when it goes on. Nothing happens when there is no shell that could make it
-/// go on: the kernel does not stop orphans that way (POSIX, 2.4.3), which is why this is not SIGSTOP.
+/// Stops this process and returns when it is continued. Without a shell to continue it nothing happens: SIGTSTP, unlike
+/// SIGSTOP, does not stop orphaned process groups (POSIX, 2.4.3).
 ///
 /// # Errors
-/// When the system does not allow it.
-pub(super) fn stop_this() -> io::Result<()> {
+/// When the system refuses.
+pub(super) fn stop_process() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default action runs no code of ours.
     let ours = unsafe { sigaction(Number::SIGTSTP, &default) }?;

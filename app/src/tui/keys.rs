@@ -1,28 +1,30 @@
-//! Which key does what, and where: one table, for the dispatch, the footer and the help.
+//! The key bindings: one table for dispatch, footer and help.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::model::{Action, Edit, Place, View};
+use tui_input::InputRequest;
 
-/// One thing that keys do.
+/// An action, and the keys that trigger it.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding {
-    /// The keys, any of them.
+    /// The keys, each of which triggers it.
     pub keys: &'static [(KeyModifiers, KeyCode)],
-    /// How they are written.
+    /// How the keys are written.
     pub label: &'static str,
-    /// What they do.
+    /// The action.
     pub action: Action,
-    /// Where they do it.
+    /// Where the keys apply.
     pub places: &'static [Place],
-    /// In words, for the help.
+    /// What it does, for the help.
     pub help: &'static str,
-    /// Key and word for the footer, if it belongs there.
+    /// Key and word in the footer, if shown there.
     pub footer: Option<(&'static str, &'static str)>,
 }
 
 const NONE: KeyModifiers = KeyModifiers::NONE;
 const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
+const ALT: KeyModifiers = KeyModifiers::ALT;
 
 const fn plain(code: KeyCode) -> (KeyModifiers, KeyCode) {
     (NONE, code)
@@ -36,18 +38,26 @@ const fn control(letter: char) -> (KeyModifiers, KeyCode) {
     (CONTROL, KeyCode::Char(letter))
 }
 
+const fn alt(letter: char) -> (KeyModifiers, KeyCode) {
+    (ALT, KeyCode::Char(letter))
+}
+
+use InputRequest::{
+    DeleteLine, DeleteNextChar, DeleteNextWord, DeletePrevChar, DeletePrevWord, DeleteTillEnd, GoToEnd,
+    GoToNextChar, GoToNextWord, GoToPrevChar, GoToPrevWord, GoToStart, InsertChar, Yank,
+};
 use Place::{Details, Events, FlowPane, Flows, Help, Latency, Order, Prompt, Rows};
 
-/// Everywhere but where text is typed.
+/// Everywhere but in the prompt.
 const KEYS: &[Place] = &[Rows, FlowPane, Flows, Latency, Events, Details, Help, Order];
 const ANYWHERE: &[Place] = &[Rows, FlowPane, Flows, Latency, Events, Details, Help, Order, Prompt];
 /// The four views.
 const VIEWS: &[Place] = &[Rows, FlowPane, Flows, Latency, Events];
-/// What has rows of its own.
+/// Views with rows of their own.
 const TABLES: &[Place] = &[Rows, FlowPane, Flows, Events];
-/// What can be sorted.
+/// Views that can be sorted.
 const SORTED: &[Place] = &[Rows, FlowPane, Flows, Latency];
-/// What lies over a view.
+/// Pages over a view.
 const PAGES: &[Place] = &[Details, Help, Order];
 
 const fn binding(
@@ -60,6 +70,16 @@ const fn binding(
     Binding { keys, label, action, places, help, footer: None }
 }
 
+/// A key of the prompt.
+const fn edit(
+    keys: &'static [(KeyModifiers, KeyCode)],
+    label: &'static str,
+    request: InputRequest,
+    help: &'static str,
+) -> Binding {
+    binding(keys, label, Action::Edit(Edit::Input(request)), &[Prompt], help)
+}
+
 impl Binding {
     const fn footer(mut self, key: &'static str, word: &'static str) -> Self {
         self.footer = Some((key, word));
@@ -67,31 +87,37 @@ impl Binding {
     }
 }
 
-/// Every key that does something; the footer shows them in this order, as far as there is room.
+/// All key bindings. The footer shows them in this order, as far as they fit.
 pub static BINDINGS: &[Binding] = &[
     binding(&[letter('q'), plain(KeyCode::F(10))], "q F10", Action::Quit, KEYS, "quit").footer("q", "quit"),
     binding(&[control('c')], "Ctrl-C", Action::Quit, ANYWHERE, "quit"),
     binding(&[letter('Q')], "Q", Action::QuitAndKeep, KEYS, "quit, and leave this screen in the scrollback"),
-    binding(&[letter('?'), plain(KeyCode::F(1))], "? F1", Action::Help, KEYS, "this help, and back")
+    binding(&[letter('?'), plain(KeyCode::F(1))], "? F1", Action::Help, KEYS, "help for this view")
         .footer("?", "help"),
-    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, PAGES, "one level back").footer("Esc", "back"),
+    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, PAGES, "back").footer("Esc", "back"),
     binding(
         &[plain(KeyCode::Esc)],
         "Esc",
         Action::Back,
         &[FlowPane, Flows, Latency, Events],
-        "one level back, to the peers",
+        "back to the peers",
     )
     .footer("Esc", "back"),
-    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Rows], "forget the filter; never quits"),
-    binding(&[letter('/'), plain(KeyCode::F(4))], "/ F4", Action::Filter, VIEWS, "filter rows as you type")
-        .footer("/", "filter"),
+    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Rows], "clear the filter"),
+    binding(
+        &[letter('/'), plain(KeyCode::F(4))],
+        "/ F4",
+        Action::Filter,
+        VIEWS,
+        "filter; applied while you type",
+    )
+    .footer("/", "filter"),
     binding(
         &[plain(KeyCode::Enter)],
         "Enter",
         Action::Enter,
         &[Rows, FlowPane, Flows, Events, Latency],
-        "details of the selected row, in words",
+        "details of the selected row",
     )
     .footer("Enter", "details"),
     binding(
@@ -102,34 +128,34 @@ pub static BINDINGS: &[Binding] = &[
         "next view: peers, flows, latency, events",
     )
     .footer("Tab", "view"),
-    binding(&[plain(KeyCode::BackTab)], "Shift-Tab", Action::PreviousView, VIEWS, "view before"),
+    binding(&[plain(KeyCode::BackTab)], "Shift-Tab", Action::PreviousView, VIEWS, "previous view"),
     binding(&[letter('1')], "1", Action::Show(View::Peers), KEYS, "peers, worst first"),
-    binding(&[letter('2')], "2", Action::Show(View::Flows), KEYS, "flows, whosever they are"),
+    binding(&[letter('2')], "2", Action::Show(View::Flows), KEYS, "all flows"),
+    binding(&[letter('3')], "3", Action::Show(View::Latency), KEYS, "latency of the selected row over time"),
     binding(
-        &[letter('3')],
-        "3",
-        Action::Show(View::Latency),
+        &[letter('4')],
+        "4",
+        Action::Show(View::Events),
         KEYS,
-        "latencies of the selected row over time",
+        "events: verdict changes, failures, retransmits",
     ),
-    binding(&[letter('4')], "4", Action::Show(View::Events), KEYS, "events: what went wrong, newest first"),
     binding(
         &[letter('s'), plain(KeyCode::F(6))],
         "s F6",
         Action::ChooseOrder,
         SORTED,
-        "choose what rows are sorted by",
+        "choose the sort column",
     )
     .footer("s", "sort"),
     binding(&[letter('>')], ">", Action::NextOrder, SORTED, "sort by the next column"),
-    binding(&[letter('<')], "<", Action::PreviousOrder, SORTED, "sort by the column before"),
-    binding(&[letter('I')], "I", Action::Reverse, SORTED, "the other way round"),
+    binding(&[letter('<')], "<", Action::PreviousOrder, SORTED, "sort by the previous column"),
+    binding(&[letter('I')], "I", Action::Reverse, SORTED, "reverse the order"),
     binding(
         &[letter('b')],
         "b",
         Action::Group,
         SORTED,
-        "rows by peer, host, service, subnet (/24, /64), role, interface",
+        "group by host, service, subnet (/24, /64), role, interface",
     )
     .footer("b", "group"),
     binding(
@@ -137,10 +163,10 @@ pub static BINDINGS: &[Binding] = &[
         "Space p",
         Action::Freeze,
         VIEWS,
-        "freeze the display; watching goes on",
+        "freeze the display; counting continues",
     )
     .footer("Space", "freeze"),
-    binding(&[letter('o')], "o", Action::Hold, TABLES, "hold the order of the rows"),
+    binding(&[letter('o')], "o", Action::Hold, TABLES, "keep the rows in their current order"),
     binding(&[letter('+'), letter('=')], "+", Action::WiderWindow, VIEWS, "longer window"),
     binding(&[letter('-')], "-", Action::NarrowerWindow, VIEWS, "shorter window").footer("+-", "window"),
     binding(&[plain(KeyCode::Up), letter('k')], "Up k", Action::Move(-1), KEYS, "one row up"),
@@ -152,9 +178,9 @@ pub static BINDINGS: &[Binding] = &[
         "Right l",
         Action::ToFlows,
         &[Rows],
-        "to the flows of the selected row",
+        "focus the flows of the selected row",
     ),
-    binding(&[plain(KeyCode::Left), letter('h')], "Left h", Action::ToRows, &[FlowPane], "back to the peers"),
+    binding(&[plain(KeyCode::Left), letter('h')], "Left h", Action::ToRows, &[FlowPane], "focus the peers"),
     binding(&[plain(KeyCode::PageUp), control('b')], "PgUp", Action::Page(-1), KEYS, "one page up"),
     binding(&[plain(KeyCode::PageDown), control('f')], "PgDn", Action::Page(1), KEYS, "one page down"),
     binding(&[plain(KeyCode::Home), letter('g')], "Home g", Action::First, KEYS, "first row"),
@@ -164,73 +190,55 @@ pub static BINDINGS: &[Binding] = &[
         "y",
         Action::Copy,
         &[Rows, FlowPane, Flows, Latency, Events, Details],
-        "copy the row as text (OSC 52)",
+        "copy the row to the clipboard (OSC 52)",
     ),
     binding(
         &[letter('n')],
         "n",
-        Action::Names,
+        Action::HostNames,
         &[Rows, FlowPane, Flows, Latency, Events, Details],
-        "names of hosts, looked up from now on; and off",
+        "host names on or off (DNS look-ups)",
     ),
-    binding(&[control('l')], "Ctrl-L", Action::Redraw, ANYWHERE, "draw anew"),
-    binding(&[control('r')], "Ctrl-R", Action::Reset, VIEWS, "count from now on"),
-    binding(&[control('z')], "Ctrl-Z", Action::Pause, ANYWHERE, "stop; the shell's fg goes on"),
-    binding(&[plain(KeyCode::Enter)], "Enter", Action::Enter, &[Order], "sort by this")
+    binding(&[control('l')], "Ctrl-L", Action::Redraw, ANYWHERE, "redraw"),
+    binding(&[control('r')], "Ctrl-R", Action::Reset, VIEWS, "restart all counters at 0"),
+    binding(&[control('z')], "Ctrl-Z", Action::Pause, ANYWHERE, "suspend; the shell's fg resumes"),
+    binding(&[plain(KeyCode::Enter)], "Enter", Action::Enter, &[Order], "sort by this column")
         .footer("Enter", "sort"),
-    binding(&[plain(KeyCode::Enter)], "Enter", Action::Enter, &[Prompt], "keep the filter")
-        .footer("Enter", "keep"),
-    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Prompt], "no filter").footer("Esc", "clear"),
-    binding(
-        &[plain(KeyCode::Backspace), control('h')],
-        "Backspace",
-        Action::Edit(Edit::Erase),
-        &[Prompt],
-        "erase a character",
-    ),
-    binding(
-        &[plain(KeyCode::Delete)],
-        "Delete",
-        Action::Edit(Edit::EraseNext),
-        &[Prompt],
-        "erase the next character",
-    ),
-    binding(&[control('w')], "Ctrl-W", Action::Edit(Edit::EraseWord), &[Prompt], "erase a word"),
-    binding(&[control('u')], "Ctrl-U", Action::Edit(Edit::EraseAll), &[Prompt], "erase everything")
-        .footer("Ctrl-U", "erase"),
-    binding(&[plain(KeyCode::Left)], "Left", Action::Edit(Edit::Cursor(-1)), &[Prompt], "to the left"),
-    binding(&[plain(KeyCode::Right)], "Right", Action::Edit(Edit::Cursor(1)), &[Prompt], "to the right"),
-    binding(
-        &[plain(KeyCode::Home), control('a')],
-        "Home",
-        Action::Edit(Edit::Cursor(isize::MIN)),
-        &[Prompt],
-        "to the beginning",
-    ),
-    binding(
-        &[plain(KeyCode::End), control('e')],
-        "End",
-        Action::Edit(Edit::Cursor(isize::MAX)),
-        &[Prompt],
-        "to the end",
-    ),
+    binding(&[plain(KeyCode::Enter)], "Enter", Action::Enter, &[Prompt], "apply the filter")
+        .footer("Enter", "apply"),
+    binding(&[plain(KeyCode::Esc)], "Esc", Action::Back, &[Prompt], "clear the filter")
+        .footer("Esc", "clear"),
+    edit(&[plain(KeyCode::Backspace), control('h')], "Backspace", DeletePrevChar, "erase a character"),
+    edit(&[plain(KeyCode::Delete), control('d')], "Delete", DeleteNextChar, "erase the next character"),
+    binding(&[control('w')], "Ctrl-W", Action::Edit(Edit::EraseTerm), &[Prompt], "erase a term"),
+    edit(&[(ALT, KeyCode::Backspace)], "Alt-Backspace", DeletePrevWord, "erase a word"),
+    edit(&[alt('d'), (CONTROL, KeyCode::Delete)], "Alt-D", DeleteNextWord, "erase the next word"),
+    edit(&[control('u')], "Ctrl-U", DeleteLine, "erase everything").footer("Ctrl-U", "erase"),
+    edit(&[control('k')], "Ctrl-K", DeleteTillEnd, "erase to the end"),
+    edit(&[control('y')], "Ctrl-Y", Yank, "insert what was erased last"),
+    edit(&[plain(KeyCode::Left), control('b')], "Left", GoToPrevChar, "one character left"),
+    edit(&[plain(KeyCode::Right), control('f')], "Right", GoToNextChar, "one character right"),
+    edit(&[alt('b'), (CONTROL, KeyCode::Left)], "Ctrl-Left", GoToPrevWord, "one word left"),
+    edit(&[alt('f'), (CONTROL, KeyCode::Right)], "Ctrl-Right", GoToNextWord, "one word right"),
+    edit(&[plain(KeyCode::Home), control('a')], "Home Ctrl-A", GoToStart, "to the start"),
+    edit(&[plain(KeyCode::End), control('e')], "End Ctrl-E", GoToEnd, "to the end"),
 ];
 
-/// What a key does at this place, if anything.
+/// The action of a key at this place, if it has one.
 #[must_use]
 pub fn action(key: &KeyEvent, place: Place) -> Option<Action> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
-    // Some terminals tell the shift of a letter or a tab, which has a code of its own anyway.
-    let is_told_twice = matches!(key.code, KeyCode::Char(_) | KeyCode::BackTab);
-    let modifiers = if is_told_twice { key.modifiers - KeyModifiers::SHIFT } else { key.modifiers };
+    // Some terminals report Shift with an upper-case letter or with Shift-Tab, which have codes of their own.
+    let has_own_code = matches!(key.code, KeyCode::Char(_) | KeyCode::BackTab);
+    let modifiers = if has_own_code { key.modifiers - KeyModifiers::SHIFT } else { key.modifiers };
     let typed = (modifiers, key.code);
     let mut here = BINDINGS.iter().filter(|binding| binding.places.contains(&place));
     let bound = here.find(|binding| binding.keys.contains(&typed)).map(|binding| binding.action);
     match key.code {
         KeyCode::Char(letter) if place == Prompt && modifiers == NONE => {
-            bound.or(Some(Action::Edit(Edit::Type(letter))))
+            bound.or(Some(Action::Edit(Edit::Input(InsertChar(letter)))))
         }
         _ => bound,
     }
@@ -274,8 +282,8 @@ mod tests {
     #[test]
     fn letters_are_text_where_text_is_typed() {
         let typed = |letter, modifiers| action(&KeyEvent::new(KeyCode::Char(letter), modifiers), Prompt);
-        assert_eq!(typed('q', NONE), Some(Action::Edit(Edit::Type('q'))));
-        assert_eq!(typed('Q', KeyModifiers::SHIFT), Some(Action::Edit(Edit::Type('Q'))));
+        assert_eq!(typed('q', NONE), Some(Action::Edit(Edit::Input(InsertChar('q')))));
+        assert_eq!(typed('Q', KeyModifiers::SHIFT), Some(Action::Edit(Edit::Input(InsertChar('Q')))));
         assert_eq!(typed('c', CONTROL), Some(Action::Quit));
         assert_eq!(typed('x', KeyModifiers::ALT), None);
     }

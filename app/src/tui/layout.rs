@@ -1,44 +1,41 @@
-//! What there is room for: known to the model, which asks for what is shown, and to the view, which shows it.
+//! Which parts of the first screen fit. The model asks for what they show, and the view draws them.
 
 use ratatui::layout::Size;
 
-/// Below this the tables make no sense.
-pub const SMALLEST: Size = Size { width: 40, height: 8 };
-/// From this height on there is room for the selected row's flows.
-const WITH_FLOWS: u16 = 14;
-/// From this width on there is room for the histogram beside them.
-const WITH_HISTOGRAM: u16 = 76;
-/// From this height on there is room for the last minutes.
-const WITH_PAST: u16 = 30;
-/// From this height on there is room for the event log.
-const WITH_LOG: u16 = 38;
+/// The smallest terminal that is drawn on.
+pub const MIN_SIZE: Size = Size { width: 40, height: 8 };
+/// Heights and widths from which a part is shown.
+const FLOWS_HEIGHT: u16 = 14;
+const HISTOGRAM_WIDTH: u16 = 76;
+const TIMELINE_HEIGHT: u16 = 30;
+const EVENTS_HEIGHT: u16 = 38;
 
-/// What the first screen has room for.
+/// The parts of the first screen that fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct ScreenLayout {
     /// Anything at all.
-    pub enough: bool,
+    pub fits: bool,
     /// The selected row's flows.
     pub flows: bool,
-    /// Its histogram beside them.
+    /// Its histogram, beside the flows.
     pub histogram: bool,
-    /// Its last minutes.
-    pub past: bool,
-    /// What went wrong.
-    pub log: bool,
+    /// Its last five minutes.
+    pub timeline: bool,
+    /// The event log.
+    pub events: bool,
 }
 
-impl Room {
-    /// What a terminal of this size has room for.
+impl ScreenLayout {
+    /// The layout of a terminal of this size.
     #[must_use]
     pub const fn of(size: Size) -> Self {
         let Size { width, height } = size;
         Self {
-            enough: width >= SMALLEST.width && height >= SMALLEST.height,
-            flows: height >= WITH_FLOWS,
-            histogram: height >= WITH_FLOWS && width >= WITH_HISTOGRAM,
-            past: height >= WITH_PAST && width >= WITH_HISTOGRAM,
-            log: height >= WITH_LOG,
+            fits: width >= MIN_SIZE.width && height >= MIN_SIZE.height,
+            flows: height >= FLOWS_HEIGHT,
+            histogram: height >= FLOWS_HEIGHT && width >= HISTOGRAM_WIDTH,
+            timeline: height >= TIMELINE_HEIGHT && width >= HISTOGRAM_WIDTH,
+            events: height >= EVENTS_HEIGHT,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The screen's thread: takes snapshots and keys, asks the model, draws what the view makes of it.
+//! The screen's thread: receives snapshots and keys, updates the model, draws frames.
 
 use std::io;
 use std::sync::Arc;
@@ -7,109 +7,118 @@ use std::time::{Duration, Instant};
 use crossterm::event::{self, Event, MouseEventKind};
 use tokio::sync::{mpsc, watch};
 
-use super::capabilities::Look;
+use super::capabilities::Capabilities;
 use super::model::{Action, Effect, Leaving, Model};
 use super::resolver::Resolver;
-use super::terminal::{Hangup, TerminalSession};
+use super::terminal::{KeyPoll, TerminalSession};
 use super::{Command, Feed, job_control, keys, terminal, view};
 use tcptop_core::snapshot::SnapshotRequest;
 
-/// How long the thread waits for a key before it looks for a new snapshot.
-const GLANCE: Duration = Duration::from_millis(100);
-/// Other rows are asked for this often at the most, however fast keys repeat.
-const PATIENCE: Duration = Duration::from_millis(80);
-/// Rows that a turn of the mouse's wheel moves by.
-const WHEEL: isize = 3;
+/// How long to wait for a key before looking for a new snapshot.
+const POLL: Duration = Duration::from_millis(100);
+/// The shortest time between two requests, however fast keys repeat.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(80);
+/// Rows per turn of the mouse wheel.
+const WHEEL_ROWS: isize = 3;
 
 pub(super) struct MainLoop {
-    shown: watch::Receiver<Feed>,
-    wishes: mpsc::UnboundedSender<Command>,
-    screenful: TerminalSession,
+    feed: watch::Receiver<Feed>,
+    commands: mpsc::UnboundedSender<Command>,
+    session: TerminalSession,
     model: Model,
-    look: Look,
-    /// What was asked for last, and when.
-    asked: Option<(SnapshotRequest, Instant)>,
+    capabilities: Capabilities,
+    /// The last request, and when it was sent.
+    requested: Option<(SnapshotRequest, Instant)>,
     resolver: Option<Resolver>,
-    /// Stops and resumes that were obeyed.
-    obeyed: (u64, u64),
+    /// How many stops and resumes were handled.
+    handled: (u64, u64),
 }
 
 impl MainLoop {
     pub(super) const fn new(
-        shown: watch::Receiver<Feed>,
-        wishes: mpsc::UnboundedSender<Command>,
-        screenful: TerminalSession,
+        feed: watch::Receiver<Feed>,
+        commands: mpsc::UnboundedSender<Command>,
+        session: TerminalSession,
         model: Model,
-        look: Look,
+        capabilities: Capabilities,
     ) -> Self {
-        Self { shown, wishes, screenful, model, look, asked: None, resolver: None, obeyed: (0, 0) }
+        Self {
+            feed,
+            commands,
+            session,
+            model,
+            capabilities,
+            requested: None,
+            resolver: None,
+            handled: (0, 0),
+        }
     }
 
-    /// Runs until the person quits or nobody feeds it any more.
+    /// Runs until the person quits or the feed is closed.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let hangup = Hangup::watch()?;
-        let goes_on = self.take_keys(&hangup)?;
-        terminal::ask_for_sizes_alone()?;
+        let keys = KeyPoll::open()?;
+        let goes_on = self.handle_keys(&keys)?;
+        terminal::ignore_resize_signals()?;
         if !goes_on {
-            self.tell(Command::Quit);
+            self.send(Command::Quit);
             return self.leave();
         }
         loop {
-            self.take_feed()?;
+            self.receive()?;
             self.draw()?;
-            // A closed feed means that the program ends.
-            while !self.shown.has_changed().unwrap_or(true) {
-                self.ask();
-                let is_typed = hangup.wait_for_key(GLANCE)?;
-                let has_names = self.learn_names();
-                if is_typed && !self.take_keys(&hangup)? {
-                    self.tell(Command::Quit);
+            // The feed is closed when the program ends.
+            while !self.feed.has_changed().unwrap_or(true) {
+                self.request();
+                let has_key = keys.wait(POLL)?;
+                let has_names = self.resolve_names();
+                if has_key && !self.handle_keys(&keys)? {
+                    self.send(Command::Quit);
                     return self.leave();
                 }
-                if is_typed || has_names || self.screenful.is_resized()? {
+                if has_key || has_names || self.session.is_resized()? {
                     self.draw()?;
                 }
             }
-            if self.shown.has_changed().is_err() {
+            if self.feed.has_changed().is_err() {
                 return self.leave();
             }
         }
     }
 
-    fn take_feed(&mut self) -> io::Result<()> {
-        let feed = self.shown.borrow_and_update().clone();
+    fn receive(&mut self) -> io::Result<()> {
+        let feed = self.feed.borrow_and_update().clone();
         self.model.notice = feed.notice;
         if let Some(snapshot) = feed.snapshot {
             self.model.refresh(snapshot);
         }
-        let (stops, resumes) = std::mem::replace(&mut self.obeyed, (feed.stops, feed.resumes));
+        let (stops, resumes) = std::mem::replace(&mut self.handled, (feed.stops, feed.resumes));
         if feed.stops > stops {
-            self.screenful.lend(job_control::stop_this)?;
+            self.session.lend(job_control::stop_process)?;
         } else if feed.resumes > resumes {
-            self.screenful.resume()?;
+            self.session.resume()?;
         }
         Ok(())
     }
 
     fn draw(&mut self) -> io::Result<()> {
-        self.model.size = self.screenful.size()?;
-        let (model, look) = (&self.model, self.look);
-        let context = Arc::clone(&self.shown.borrow().context);
-        let mut out_of_sight = 0;
-        self.screenful.draw(|frame| {
-            out_of_sight = view::draw(frame, model, &context);
-            look.reduce(frame.buffer_mut());
+        self.model.size = self.session.size()?;
+        let (model, capabilities) = (&self.model, self.capabilities);
+        let context = Arc::clone(&self.feed.borrow().context);
+        let mut hidden_lines = 0;
+        self.session.draw(|frame| {
+            hidden_lines = view::draw(frame, model, &context);
+            capabilities.reduce(frame.buffer_mut());
         })?;
-        self.model.limit(out_of_sight);
+        self.model.limit_scroll(hidden_lines);
         Ok(())
     }
 
-    /// Takes what was typed. Gives false when that is to quit.
-    fn take_keys(&mut self, hangup: &Hangup) -> io::Result<bool> {
-        // Keys that were read ahead are not seen by whoever watches the terminal. But it may have hung up meanwhile.
+    /// Handles all keys that were typed. Returns false when one of them quits.
+    fn handle_keys(&mut self, keys: &KeyPoll) -> io::Result<bool> {
+        // crossterm reads ahead, and what it has read poll(2) no longer sees. A hang-up must be noticed between two keys.
         while event::poll(Duration::ZERO)? {
             let event = event::read()?;
-            hangup.wait_for_key(Duration::ZERO)?;
+            keys.wait(Duration::ZERO)?;
             let action = match event {
                 Event::Key(key) => keys::action(&key, self.model.place()),
                 Event::Mouse(mouse) => wheel(mouse.kind),
@@ -117,7 +126,7 @@ impl MainLoop {
             };
             let Some(action) = action else { continue };
             let effect = self.model.update(action);
-            self.obey(effect)?;
+            self.carry_out(effect)?;
             if self.model.leaving.is_some() {
                 return Ok(false);
             }
@@ -125,40 +134,42 @@ impl MainLoop {
         Ok(true)
     }
 
-    fn obey(&mut self, effect: Effect) -> io::Result<()> {
+    fn carry_out(&mut self, effect: Effect) -> io::Result<()> {
         match effect {
             Effect::None => Ok(()),
-            Effect::Redraw => self.screenful.repaint(),
-            Effect::Pause => job_control::stop_all(),
-            Effect::Tell(command) => {
-                self.tell(command);
+            Effect::Redraw => self.session.repaint(),
+            Effect::Pause => job_control::stop_process_group(),
+            Effect::Send(command) => {
+                self.send(command);
                 Ok(())
             }
             Effect::Copy => {
-                let context = Arc::clone(&self.shown.borrow().context);
+                let context = Arc::clone(&self.feed.borrow().context);
                 let Some(text) = view::row_as_text(&self.model, &context) else { return Ok(()) };
-                self.model.say("the row was sent to the clipboard, if the terminal has one");
-                self.screenful.copy(&text)
+                self.model.set_status("row sent to the clipboard, if the terminal has one (OSC 52)");
+                self.session.copy(&text)
             }
         }
     }
 
-    /// Asks for what is to be seen now, when that is not what was asked for last.
-    fn ask(&mut self) {
+    /// Requests what the model shows, if that is not what was requested last.
+    fn request(&mut self) {
         let request = self.model.request();
-        let is_due =
-            self.asked.as_ref().is_none_or(|(asked, when)| *asked != request && when.elapsed() >= PATIENCE);
+        let is_due = self
+            .requested
+            .as_ref()
+            .is_none_or(|(last, when)| *last != request && when.elapsed() >= REQUEST_INTERVAL);
         if is_due {
-            self.tell(Command::Look(Box::new(request.clone())));
-            self.asked = Some((request, Instant::now()));
+            self.send(Command::Request(Box::new(request.clone())));
+            self.requested = Some((request, Instant::now()));
         }
     }
 
-    /// Takes names that were found, and asks for more. Gives whether any came.
-    fn learn_names(&mut self) -> bool {
-        let wanted = self.model.nameless();
+    /// Takes names that were found, and queues look-ups. Returns whether any names arrived.
+    fn resolve_names(&mut self) -> bool {
+        let wanted = self.model.unresolved();
         if self.resolver.is_none() && !wanted.is_empty() {
-            // Without a thread there are no names: addresses say as much.
+            // Without a thread addresses are shown.
             self.resolver = Resolver::start().ok();
         }
         let Some(resolver) = &self.resolver else { return false };
@@ -176,24 +187,24 @@ impl MainLoop {
         any
     }
 
-    /// Gives the terminal back, with the last screen on it if that was asked for.
+    /// Restores the terminal, and prints the last frame if that was asked for.
     fn leave(self) -> io::Result<()> {
         let kept =
-            (self.model.leaving == Some(Leaving::KeepingScreen)).then(|| self.screenful.last().clone());
-        drop(self.screenful);
-        kept.map_or(Ok(()), |screen| terminal::print(&screen))
+            (self.model.leaving == Some(Leaving::KeepingScreen)).then(|| self.session.last_frame().clone());
+        drop(self.session);
+        kept.map_or(Ok(()), |frame| terminal::print(&frame))
     }
 
-    fn tell(&self, command: Command) {
-        // Nobody listens when the program ends: then it does not matter.
-        let _ = self.wishes.send(command);
+    fn send(&self, command: Command) {
+        // Fails only when the program is ending.
+        let _ = self.commands.send(command);
     }
 }
 
 fn wheel(kind: MouseEventKind) -> Option<Action> {
     match kind {
-        MouseEventKind::ScrollUp => Some(Action::Move(-WHEEL)),
-        MouseEventKind::ScrollDown => Some(Action::Move(WHEEL)),
+        MouseEventKind::ScrollUp => Some(Action::Move(-WHEEL_ROWS)),
+        MouseEventKind::ScrollDown => Some(Action::Move(WHEEL_ROWS)),
         MouseEventKind::Down(_)
         | MouseEventKind::Up(_)
         | MouseEventKind::Drag(_)

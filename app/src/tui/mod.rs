@@ -1,11 +1,11 @@
-//! The screen: a thread of its own, so that a slow terminal never stalls the probe's reader.
+//! The screen. It runs in a thread of its own, so that a slow terminal never stalls the reading of records.
 //!
-//! Snapshots come in through a channel that keeps the newest only; wishes go out through another. What a
-//! key does is decided in [`model`], what is drawn in [`view`]; both are pure.
+//! Snapshots arrive through a channel that keeps only the newest one; commands leave through another. [`model`] decides
+//! what a key does, [`view`] what is drawn; both are pure.
 
 pub mod capabilities;
 pub mod columns;
-pub mod guard;
+pub mod event_rows;
 mod job_control;
 pub mod keys;
 pub mod layout;
@@ -13,7 +13,9 @@ mod main_loop;
 pub mod model;
 mod own_session;
 pub mod resolver;
+mod restore;
 pub mod terminal;
+pub mod terminal_guard;
 pub mod view;
 
 use std::io;
@@ -24,8 +26,8 @@ use std::time::{Duration, Instant};
 use crossterm::style::force_color_output;
 use tokio::sync::{mpsc, watch};
 
-use self::capabilities::Look;
-use self::job_control::{Job, Jobs};
+use self::capabilities::Capabilities;
+use self::job_control::{JobSignal, JobSignals};
 use self::main_loop::MainLoop;
 use self::model::Model;
 use self::terminal::TerminalSession;
@@ -33,70 +35,70 @@ use crate::output::RenderContext;
 use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
 
 /// How long the terminal may take to be restored when tcptop ends.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How the screen is to be.
+/// What the command line says about the screen.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// What the terminal can show.
-    pub look: Look,
-    /// The columns of the first table, by name; all without.
+    pub capabilities: Capabilities,
+    /// The columns of the first table, by name; `None` for all.
     pub columns: Option<Vec<&'static str>>,
-    /// Is the mouse wanted? People select text with it.
+    /// Whether mouse events are wanted. Selecting text then needs Shift.
     pub mouse: bool,
 }
 
-/// What the person at the screen asks of the rest of the program.
+/// What the screen asks of the rest of the program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Other rows are wanted.
-    Look(Box<SnapshotRequest>),
+    /// Snapshots with other contents.
+    Request(Box<SnapshotRequest>),
     /// Another window, in nanoseconds.
     Window(u64),
-    /// Counters begin anew.
+    /// All counters restart at 0.
     Reset,
-    /// The end.
+    /// The end of the run.
     Quit,
 }
 
-/// What is to be shown.
+/// What the rest of the program sends to the screen.
 #[derive(Clone, Debug)]
 struct Feed {
     context: Arc<RenderContext>,
     snapshot: Option<Arc<Snapshot>>,
     notice: Option<String>,
-    /// How often the process was told to stop, and to go on.
+    /// How many SIGTSTP and SIGCONT arrived.
     stops: u64,
     resumes: u64,
 }
 
-/// The screen, seen from the rest of the program.
+/// The handle of the screen's thread.
 #[derive(Debug)]
 pub struct Screen {
     feed: watch::Sender<Feed>,
     commands: mpsc::UnboundedReceiver<Command>,
-    jobs: Jobs,
+    job_signals: JobSignals,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl Screen {
-    /// Takes the terminal over, and begins with this model.
+    /// Sets the terminal up and starts the thread, with `model` as the first state.
     ///
     /// # Errors
-    /// When it cannot be used.
+    /// When the terminal cannot be used.
     pub fn open(context: Arc<RenderContext>, setup: &Setup, mut model: Model) -> io::Result<Self> {
-        let (feed, shown) =
+        let (feed, feed_receiver) =
             watch::channel(Feed { context, snapshot: None, notice: None, stops: 0, resumes: 0 });
-        let (wishes, commands) = mpsc::unbounded_channel();
-        let jobs = Jobs::listen()?;
+        let (command_sender, commands) = mpsc::unbounded_channel();
+        let job_signals = JobSignals::listen()?;
         model.columns.clone_from(&setup.columns);
         model.own_session = own_session::find();
-        // The library would take NO_COLOR's word before `--color always`.
-        force_color_output(setup.look.colour);
-        let screenful = TerminalSession::enter(setup.mouse)?;
-        let main_loop = MainLoop::new(shown, wishes, screenful, model, setup.look);
+        // Otherwise crossterm obeys NO_COLOR even where --color=always is given.
+        force_color_output(setup.capabilities.colour);
+        let session = TerminalSession::enter(setup.mouse)?;
+        let main_loop = MainLoop::new(feed_receiver, command_sender, session, model, setup.capabilities);
         let thread = thread::Builder::new().name("screen".to_owned()).spawn(move || main_loop.run())?;
-        Ok(Self { feed, commands, jobs, thread })
+        Ok(Self { feed, commands, job_signals, thread })
     }
 
     /// Shows this snapshot from now on.
@@ -104,45 +106,42 @@ impl Screen {
         self.feed.send_modify(|feed| feed.snapshot = Some(Arc::new(snapshot)));
     }
 
-    /// Shows everything in this context from now on.
+    /// Uses this context from now on.
     pub fn change_context(&self, context: Arc<RenderContext>) {
         self.feed.send_modify(|feed| feed.context = context);
     }
 
-    /// Shows this message from now on.
+    /// Shows this message in the header from now on.
     pub fn notice(&self, message: &str) {
         self.feed.send_modify(|feed| feed.notice = Some(message.to_owned()));
     }
 
-    /// The next wish; `None` when the screen is gone.
+    /// The next command; `None` when the thread has ended.
     pub async fn command(&mut self) -> Option<Command> {
         loop {
             tokio::select! {
                 command = self.commands.recv() => return command,
-                job = self.jobs.next() => self.feed.send_modify(|feed| match job {
-                    Job::Stop => feed.stops += 1,
-                    Job::Resume => feed.resumes += 1,
+                signal = self.job_signals.next() => self.feed.send_modify(|feed| match signal {
+                    JobSignal::Stop => feed.stops += 1,
+                    JobSignal::Continue => feed.resumes += 1,
                 }),
             }
         }
     }
 
-    /// Gives the terminal back.
+    /// Ends the thread, which restores the terminal.
     ///
     /// # Errors
-    /// When the terminal failed while it was in use.
+    /// When the terminal failed while it was in use, or cannot be restored within two seconds.
     pub fn close(self) -> io::Result<()> {
         // Without a feed the thread ends.
         drop(self.feed);
-        let patience = Instant::now() + FAREWELL;
-        while !self.thread.is_finished() && Instant::now() < patience {
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while !self.thread.is_finished() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
         if !self.thread.is_finished() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the terminal does not take what is written",
-            ));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the terminal does not accept output"));
         }
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the screen's thread panicked")))
     }

@@ -1,14 +1,14 @@
-//! Which connection carries the screen itself, when somebody looks over SSH.
+//! The SSH connection that tcptop itself runs in, so that it can be marked among the flows.
 
 use std::fs;
 use std::net::IpAddr;
 
 use probe_common::Endpoint;
 
-/// sshd tells its children who connected from where to where (`ssh(1)`, ENVIRONMENT).
+/// Set by sshd for its children (`ssh(1)`, ENVIRONMENT).
 const VARIABLE: &str = "SSH_CONNECTION";
-/// So many parents are asked: a shell, sudo, a multiplexer and what they were started by.
-const GENERATIONS: usize = 16;
+/// How many ancestors are searched: shells, sudo, multiplexers.
+const MAX_ANCESTORS: usize = 16;
 
 /// This host's end of the SSH session that tcptop runs in, and the other end.
 #[must_use]
@@ -17,20 +17,20 @@ pub(super) fn find() -> Option<[Endpoint; 2]> {
     own.or_else(|| ancestors().find_map(variable_of)).and_then(|value| ends(&value))
 }
 
-/// Those who started this process, the closest first.
+/// The processes that started this one, its parent first.
 fn ancestors() -> impl Iterator<Item = u32> {
     let parent = |&id: &u32| parent_of(id);
-    std::iter::successors(Some(std::process::id()), parent).skip(1).take(GENERATIONS)
+    std::iter::successors(Some(std::process::id()), parent).skip(1).take(MAX_ANCESTORS)
 }
 
-/// `sudo` takes the variable away; the shell that called it still has it.
+/// `sudo` removes the variable; the shell that called it still has it.
 fn variable_of(process: u32) -> Option<String> {
     let environment = fs::read(format!("/proc/{process}/environ")).ok()?;
     let mut variables = environment.split(|&byte| byte == 0).filter_map(|text| str::from_utf8(text).ok());
     variables.find_map(|text| text.strip_prefix(VARIABLE)?.strip_prefix('=').map(str::to_owned))
 }
 
-/// The fourth field of `/proc/PID/stat`: the name before it stands in parentheses, and may hold some.
+/// The fourth field of `/proc/PID/stat` (`proc_pid_stat(5)`). The name before it is in parentheses and may contain some.
 fn parent_of(process: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
@@ -45,7 +45,7 @@ fn ends(value: &str) -> Option<[Endpoint; 2]> {
 }
 
 fn endpoint(address: &str, port: &str) -> Option<Endpoint> {
-    // A link-local one carries its zone: `fe80::1%eth0`.
+    // A link-local address has a zone: `fe80::1%eth0`.
     let address = match address.split('%').next()?.parse().ok()? {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
         IpAddr::V6(address) => address,

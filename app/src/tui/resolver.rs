@@ -1,5 +1,5 @@
-//! Names of addresses, when somebody asks for them: looked up in a thread of their own, for a name server
-//! that is slow or gone must not stall the screen.
+//! Host names of addresses, looked up only when asked for, in a thread of their own: a name server that is slow or gone
+//! must not stall the screen.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,96 +7,96 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
-/// An address, IPv4 as a mapped one.
+/// An address, IPv4 mapped into IPv6.
 pub type Address = [u8; 16];
 
-/// Addresses that wait to be looked up. What does not fit is asked for again with the next snapshot.
-const WAITING: usize = 64;
-/// Names that are remembered at the most: then all are forgotten, and those on the screen asked for anew.
-const REMEMBERED: usize = 4_096;
+/// Length of the queue of look-ups. What does not fit is asked for again with the next snapshot.
+const QUEUE: usize = 64;
+/// How many names are cached. Beyond that the cache is emptied, and the names on the screen are looked up again.
+const MAX_NAMES: usize = 4_096;
 
-/// The names that are known, and whether they are wanted.
+/// The cache of names, and whether names are shown.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// Are they shown?
+pub struct HostNames {
+    /// Whether names are shown.
     pub on: bool,
-    /// `None` for an address that was asked for and has none, or not yet.
-    known: HashMap<Address, Option<String>>,
+    /// `None` for an address that has no name, or none yet.
+    cache: HashMap<Address, Option<String>>,
 }
 
-impl Names {
-    /// The name of an address, where it is wanted and known.
+impl HostNames {
+    /// The name of an address, if names are shown and it is known.
     #[must_use]
     pub fn of(&self, address: &Address) -> Option<&str> {
-        self.known.get(address).filter(|_| self.on)?.as_deref()
+        self.cache.get(address).filter(|_| self.on)?.as_deref()
     }
 
-    /// Was it never asked for?
+    /// Returns whether the address has to be looked up.
     #[must_use]
     pub fn is_new(&self, address: &Address) -> bool {
-        self.on && !self.known.contains_key(address)
+        self.on && !self.cache.contains_key(address)
     }
 
-    /// It was asked for.
+    /// Notes that the address is being looked up.
     pub fn ask(&mut self, address: Address) {
-        if self.known.len() >= REMEMBERED {
-            self.known.clear();
+        if self.cache.len() >= MAX_NAMES {
+            self.cache.clear();
         }
-        self.known.insert(address, None);
+        self.cache.insert(address, None);
     }
 
-    /// This is what it is called.
+    /// Stores the result of a look-up.
     pub fn learn(&mut self, address: Address, name: Option<String>) {
-        self.known.insert(address, name);
+        self.cache.insert(address, name);
     }
 }
 
-/// The thread that asks the system.
+/// The thread that asks the system's resolver.
 #[derive(Debug)]
 pub struct Resolver {
-    asked: SyncSender<Address>,
-    told: Receiver<(Address, Option<String>)>,
+    queries: SyncSender<Address>,
+    answers: Receiver<(Address, Option<String>)>,
 }
 
 impl Resolver {
     /// Starts it.
     ///
     /// # Errors
-    /// When there can be no thread.
+    /// When no thread can be started.
     pub fn start() -> io::Result<Self> {
-        let (asked, wanted) = mpsc::sync_channel::<Address>(WAITING);
-        let (tell, told) = mpsc::channel();
-        // Nobody waits for it at the end: a look-up can take longer than anybody's patience.
+        let (queries, queue) = mpsc::sync_channel::<Address>(QUEUE);
+        let (send, answers) = mpsc::channel();
+        // The thread is not joined at the end: a look-up can take half a minute.
         thread::Builder::new().name("names".to_owned()).spawn(move || {
-            for address in wanted {
-                if tell.send((address, look_up(&address))).is_err() {
+            for address in queue {
+                if send.send((address, look_up(&address))).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { asked, told })
+        Ok(Self { queries, answers })
     }
 
-    /// Asks for a name. Gives whether there was room for the question.
+    /// Queues a look-up. Returns whether there was room.
     #[must_use]
     pub fn ask(&self, address: Address) -> bool {
-        self.asked.try_send(address).is_ok()
+        self.queries.try_send(address).is_ok()
     }
 
-    /// The answers that have come.
+    /// The answers that have arrived.
     pub fn answers(&self) -> impl Iterator<Item = (Address, Option<String>)> {
-        self.told.try_iter()
+        self.answers.try_iter()
     }
 }
 
 fn look_up(address: &Address) -> Option<String> {
     let address: IpAddr = Ipv6Addr::from(*address).to_canonical();
     let name = dns_lookup::lookup_addr(&address).ok()?;
-    // Where there is no name, the system gives the number.
+    // Without a name the system returns the address.
     name.parse::<IpAddr>().is_err().then(|| plain(&name))
 }
 
-/// A name comes from outside, and whoever owns the address writes it: nothing but printable ASCII goes on.
+/// Whoever owns the address chooses the name: only printable ASCII is passed on.
 fn plain(name: &str) -> String {
     name.trim_end_matches('.').escape_default().to_string()
 }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn names_are_shown_only_when_they_are_wanted() {
-        let (address, mut names) = (mapped([10, 0, 0, 1]), Names::default());
+        let (address, mut names) = (mapped([10, 0, 0, 1]), HostNames::default());
         assert!(!names.is_new(&address));
         names.on = true;
         assert!(names.is_new(&address));
@@ -122,9 +122,9 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_does_not_pile_up() {
-        let mut names = Names { on: true, ..Names::default() };
+        let mut names = HostNames { on: true, ..HostNames::default() };
         (0..100_000_u32).for_each(|n| names.ask(mapped(n.to_be_bytes())));
-        assert!(names.known.len() <= REMEMBERED);
+        assert!(names.cache.len() <= MAX_NAMES);
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
     fn the_system_is_asked() {
         let resolver = Resolver::start().unwrap();
         assert!(resolver.ask(mapped([127, 0, 0, 1])));
-        let (address, name) = resolver.told.recv().unwrap();
+        let (address, name) = resolver.answers.recv().unwrap();
         assert_eq!((address, name.as_deref()), (mapped([127, 0, 0, 1]), Some("localhost")));
     }
 }

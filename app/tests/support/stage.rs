@@ -52,10 +52,10 @@ impl Stage {
     pub fn act(&mut self, action: Action) -> Effect {
         let effect = self.model.update(action);
         match &effect {
-            Effect::Tell(Command::Window(window_ns)) => {
+            Effect::Send(Command::Window(window_ns)) => {
                 self.watched.engine.set_window(self.watched.reader, *window_ns, self.now_ns);
             }
-            Effect::Tell(Command::Reset) => {
+            Effect::Send(Command::Reset) => {
                 self.watched.engine.reset(self.watched.reader, self.now_ns);
             }
             _ => {}

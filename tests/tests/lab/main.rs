@@ -14,6 +14,7 @@ use lab::{
     Cable, ClientPlan, Clients, Direction, Link, Match, Medium, Mode, NEAR, Namespace, Rule, Script, Server,
     Signal, Tcptop, Wire, connect, connect_many, far_v4, far_v6, near_v4,
 };
+use nix::sys::signal::SigHandler;
 
 /// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -337,6 +338,29 @@ fn a_child_process_dies_with_the_thread_that_spawned_it() {
     let orphan = thread::spawn(spawn).join().unwrap();
     let output = orphan.wait(PATIENCE).unwrap();
     assert_eq!(output.status.signal(), Some(Signal::SIGKILL as i32));
+}
+
+/// As under `nohup`, which ignores SIGHUP.
+#[test]
+fn a_child_process_ignores_no_signal() {
+    if !lab::require_root() {
+        return;
+    }
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGUSR2, SigHandler::SigIgn) }.unwrap();
+    // Signals from 32 on are the C library's.
+    let ignored = |namespace: Option<&Namespace>| {
+        let mut command = Command::new("grep");
+        command.args(["SigIgn:", "/proc/self/status"]);
+        if let Some(namespace) = namespace {
+            namespace.enter_command(&mut command);
+        }
+        let output = command.output().unwrap().stdout;
+        let mask = str::from_utf8(&output).unwrap().split_whitespace().last().unwrap();
+        u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff
+    };
+    assert_ne!(ignored(None), 0);
+    assert_eq!(ignored(Some(&Namespace::new().unwrap())), 0);
 }
 
 #[test]

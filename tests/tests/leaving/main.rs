@@ -15,7 +15,7 @@ use lab::{Clients, Medium, Mode, Namespace, Port, Server, Signal, Tcptop, connec
 
 use vt100::Screen;
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, fresh_settings};
 
 /// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -116,12 +116,6 @@ fn leave(way: Leave) {
             shown.contains("--- tcptop tap0 ---") && shown.contains("lost 0")
         });
     }
-}
-
-/// The settings of a new pseudo-terminal.
-fn fresh_settings() -> nix::sys::termios::Termios {
-    let pair = nix::pty::openpty(None, None).expect("the kernel has pseudo-terminals");
-    nix::sys::termios::tcgetattr(&pair.slave).expect("it is a terminal")
 }
 
 #[test]

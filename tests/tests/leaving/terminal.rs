@@ -12,7 +12,7 @@ use std::time::Duration;
 use lab::{Namespace, Signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::kill;
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 use portable_pty::{
     Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, SlavePty, native_pty_system,
@@ -53,6 +53,12 @@ pub(crate) fn tcptop() -> CommandBuilder {
     command.env("LC_ALL", "C.UTF-8");
     command.env_remove("NO_COLOR");
     command
+}
+
+/// The settings that a pseudo-terminal begins with.
+pub(crate) fn fresh_settings() -> Termios {
+    let pair = nix::pty::openpty(None, None).expect("the kernel has pseudo-terminals");
+    tcgetattr(&pair.slave).expect("it is a terminal")
 }
 
 fn open(columns: u16, rows: u16) -> (PtyPair, PtySize) {
@@ -139,6 +145,12 @@ impl Terminal {
     pub(crate) fn settings(&self) -> Termios {
         let master = self.master.as_deref().expect("not hung up");
         tcgetattr(descriptor(master)).expect("it is a terminal")
+    }
+
+    /// Changes the terminal's settings, as another program on it would.
+    pub(crate) fn set_settings(&self, settings: &Termios) {
+        let master = self.master.as_deref().expect("not hung up");
+        tcsetattr(descriptor(master), SetArg::TCSANOW, settings).expect("it is a terminal");
     }
 
     /// Types text.

@@ -1,4 +1,4 @@
-//! The two that must agree: the programs in the kernel, and the same code here.
+//! Kernel and host, which must agree.
 
 use std::fs;
 
@@ -20,15 +20,15 @@ use probe_ebpf::{OBJECT, names};
 
 use crate::host::{Flows, Host, SEED};
 
-/// What a program that only looks must answer (`linux/bpf.h`).
+/// The only verdict that a passive program may return (`linux/bpf.h`).
 const TCX_NEXT: i32 = -1;
-/// `BPF_PROG_TEST_RUN` shows packets as if on the loopback interface of the namespace.
+/// `BPF_PROG_TEST_RUN` runs packets as if on the loopback interface of the namespace.
 const LOOPBACK: u32 = 1;
 /// Where `gso_segs` is in `struct __sk_buff` (`linux/bpf.h`).
 const GSO_SEGS: usize = 164;
 
-/// What `BPF_PROG_TEST_RUN` asks of a packet, whatever the program reads: an Ethernet header, and the fixed part
-/// of the IP header that it announces (bpf_prog_test_run_skb).
+/// The shortest packet that `BPF_PROG_TEST_RUN` accepts, whatever the program reads: an Ethernet header, and the
+/// fixed part of the IP header that it announces (bpf_prog_test_run_skb).
 pub(crate) fn shortest(frame: &[u8]) -> usize {
     match frame.get(12..14) {
         Some([0x08, 0x00]) => 14 + 20,
@@ -37,7 +37,7 @@ pub(crate) fn shortest(frame: &[u8]) -> usize {
     }
 }
 
-/// A packet, and how many segments it stands for (GSO, GRO).
+/// A packet, and the number of segments in it (GSO, GRO).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) bytes: &'a [u8],
@@ -50,11 +50,11 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// What came of a frame.
+/// What a frame caused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) records: Vec<Record>,
-    /// What was counted in addition.
+    /// The increments of the counters.
     pub(crate) counted: Counters,
 }
 
@@ -65,7 +65,7 @@ impl Seen {
         }
     }
 
-    /// The same without what nobody can know beforehand: times are 0, and the age of a hole is 1 where there is one.
+    /// The same without unpredictable values: times are 0, and the age of a hole is 1 if there is one.
     pub(crate) fn timeless(mut self) -> Self {
         for record in &mut self.records {
             match record {
@@ -98,7 +98,7 @@ impl Seen {
     }
 }
 
-/// Every program of the object, and where it is meant to be.
+/// Every program of the object, and the hook that it is for.
 pub(crate) fn programs() -> impl Iterator<Item = (&'static str, Hook)> {
     let directions = [Direction::Ingress, Direction::Egress, Direction::Local];
     let hooks = directions.into_iter().flat_map(|direction| {
@@ -118,7 +118,7 @@ impl<K: Copy> Clone for InMap<K> {
     }
 }
 
-// SAFETY: integers without padding; all bits mean something.
+// SAFETY: integers without padding; any bits are valid.
 unsafe impl Pod for InMap<FlowKey4> {}
 // SAFETY: as above.
 unsafe impl Pod for InMap<FlowKey6> {}
@@ -133,8 +133,8 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the committed object, or the one that the environment names, with so many buckets for each family: few,
-    /// because all of them are read again after each frame.
+    /// Loads the committed object, or the one that the environment names, with this many buckets for each family: few,
+    /// because all of them are read after each frame.
     pub(crate) fn load(buckets: u32) -> Self {
         let fresh = std::env::var_os("TCPTOP_PROBE_OBJECT").map(|path| fs::read(path).expect("an object"));
         let mut loader = EbpfLoader::new();
@@ -159,7 +159,7 @@ impl Kernel {
         }
     }
 
-    /// How many instructions the verifier looked at, for each program.
+    /// The number of instructions that the verifier processed, for each program.
     pub(crate) fn verified_instructions(&self) -> Vec<(&'static str, Option<u32>)> {
         let count = |name| {
             let program: &SchedClassifier =
@@ -169,7 +169,7 @@ impl Kernel {
         names::PROGRAMS.into_iter().map(count).collect()
     }
 
-    /// Shows a program a frame; `None` when the kernel refuses to.
+    /// Runs a program on a frame; `None` if the kernel refuses to.
     pub(crate) fn run(&mut self, name: &str, frame: &Frame<'_>) -> Option<Seen> {
         let before = self.counters();
         let program: &SchedClassifier =
@@ -192,7 +192,7 @@ impl Kernel {
         Some(self.seen(&before, started_ns))
     }
 
-    /// What comes of what `act` does.
+    /// What `act` causes.
     pub(crate) fn watch(&mut self, act: impl FnOnce()) -> Seen {
         let (before, started_ns) = (self.counters(), monotonic_ns());
         act();
@@ -221,14 +221,14 @@ impl Kernel {
         sum
     }
 
-    /// All that it remembers.
+    /// All flow states.
     pub(crate) fn flows(&self) -> Flows {
         let v4 = (0..self.flows_v4.len()).map(|at| self.flows_v4.get(&at, 0).expect("it is there").0);
         let v6 = (0..self.flows_v6.len()).map(|at| self.flows_v6.get(&at, 0).expect("it is there").0);
         Flows { v4: v4.collect(), v6: v6.collect() }
     }
 
-    /// Makes it remember this.
+    /// Replaces all flow states.
     pub(crate) fn remember(&mut self, flows: &Flows) {
         for (at, bucket) in (0..).zip(&flows.v4) {
             self.flows_v4.set(at, InMap(*bucket), 0).expect("it is there");
@@ -238,12 +238,12 @@ impl Kernel {
         }
     }
 
-    /// Forgets all flows.
+    /// Removes all flow states.
     pub(crate) fn forget(&mut self) {
         self.remember(&Flows::none(self.flows_v4.len()));
     }
 
-    /// Attaches a program where packets come in.
+    /// Attaches a program at ingress.
     pub(crate) fn attach(&mut self, name: &str, namespace: &Namespace, interface: &str) {
         let program: &mut SchedClassifier =
             self.ebpf.program_mut(name).expect("it is in the object").try_into().expect("a classifier");
@@ -265,11 +265,11 @@ impl Both {
         Self { kernel: Kernel::load(buckets), host: Host::new(buckets) }
     }
 
-    /// Shows both a frame. They must tell the same of it, word by word and times included, and remember the same.
-    /// `None` when the kernel refuses to look.
+    /// Runs both on a frame. Their records must be equal byte for byte, times included, and so must their flow states.
+    /// `None` if the kernel refuses the frame.
     ///
-    /// The kernel goes first. Its time is in its record, where it gives one; where it does not, it has decided that
-    /// there is nothing to tell, and who comes a little earlier to the same decision finds no more.
+    /// The kernel goes first, and the host uses the time of its record. Without a record the exact time does not
+    /// matter.
     pub(crate) fn run(
         &mut self,
         name: &str,
@@ -289,24 +289,24 @@ impl Both {
         Some(there)
     }
 
-    /// Forgets all flows.
+    /// Removes all flow states.
     pub(crate) fn forget(&mut self) {
         self.kernel.forget();
         self.host.forget();
     }
 
-    /// How many flows they remember.
+    /// The number of flows that they know.
     pub(crate) fn count(&self) -> usize {
         self.host.count()
     }
 
-    /// Changes what they remember of the flow of this frame.
+    /// Edits the state of the flow of this frame, in both.
     pub(crate) fn edit(&mut self, hook: &Hook, frame: &[u8], edit: impl FnOnce(&mut FlowState)) {
         edit(self.look(hook, frame));
         self.kernel.remember(&self.host.flows());
     }
 
-    /// What they remember of the flow of this frame.
+    /// The state of the flow of this frame.
     pub(crate) fn look(&mut self, hook: &Hook, frame: &[u8]) -> &mut FlowState {
         let length = u32::try_from(frame.len()).expect("short");
         let segment = parse(frame, hook.link, length).expect("a segment");

@@ -1,4 +1,4 @@
-//! The table: single frames, and what must come of each.
+//! The table, part 1: single frames, and what each must cause.
 
 use probe_common::{Family, LinkLayer, SegmentKind, Unparsed};
 
@@ -7,7 +7,7 @@ use crate::frames::{
     Want, ethernet, extension, fragment, timestamps,
 };
 
-/// Frames one after the other, at hooks of one kind of link, and what must come of each.
+/// Successive frames at the hooks of one link layer, and what each must cause.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -48,9 +48,9 @@ pub(crate) fn all() -> Vec<Case> {
     cases
 }
 
-/// Which segments are worth a record.
+/// Which segments make a record.
 fn kinds(family: Family) -> Vec<Case> {
-    let told = [
+    let recorded = [
         ("SYN", SYN, 0, SegmentKind::Syn),
         ("SYN with ECN", SYN | 0xc0, 0, SegmentKind::Syn),
         ("SYN with data", SYN, 99, SegmentKind::Syn),
@@ -63,18 +63,18 @@ fn kinds(family: Family) -> Vec<Case> {
     ];
     let silent = [("ACK", ACK, 0), ("data", ACK | PSH, 100), ("no flag at all", 0, 0)];
     let spec = |flags, payload| Spec::out(family, flags, 0xffff_fff0, 0x8000_0001).payload(payload);
-    let told = told.into_iter().map(|(name, flags, payload, kind)| {
+    let recorded = recorded.into_iter().map(|(name, flags, payload, kind)| {
         let spec = spec(flags, payload);
         (name, spec.packet(), spec.record(kind))
     });
     let silent = silent.map(|(name, flags, payload)| (name, spec(flags, payload).packet(), Want::Nothing));
-    // Linux drops it, and no connection opens and closes at once.
+    // Linux drops it: no connection opens and closes in one segment.
     let senseless = ("SYN-FIN", spec(SYN | FIN, 0).packet(), Want::Unparsed(Unparsed::Malformed));
-    let all = told.chain(silent).chain([senseless]);
+    let all = recorded.chain(silent).chain([senseless]);
     all.flat_map(|(name, packet, want)| packets(name, &[(packet, want)])).collect()
 }
 
-/// Hard case `malformed-packets`, and where the timestamps are found.
+/// Hard case `malformed-packets`, and the places of the timestamps.
 fn tcp_options(family: Family) -> Vec<Case> {
     let stamps = timestamps(0xdead_beef, 0x0102_0304);
     let linux = [&[2, 4, 5, 0xb4, 4, 2][..], &stamps, &[1, 3, 3, 7]].concat();
@@ -131,7 +131,7 @@ fn tcp_options(family: Family) -> Vec<Case> {
     cases
 }
 
-/// Hard case `malformed-packets`: lengths that lie.
+/// Hard case `malformed-packets`: wrong lengths.
 fn lengths(family: Family) -> Vec<Case> {
     let mut cases = Vec::new();
     let malformed = || Want::Unparsed(Unparsed::Malformed);
@@ -142,7 +142,7 @@ fn lengths(family: Family) -> Vec<Case> {
     let beyond = Spec { data_offset: Some(6), ..syn(family) };
     cases.extend(packets("data offset past the end of the packet", &[(beyond.packet(), malformed())]));
 
-    // The total length counts, not the frame's: Ethernet pads to 60 bytes.
+    // The IP length counts, not that of the frame: Ethernet pads to 60 bytes.
     let mut padded = ethernet(&[], &syn(family).packet());
     padded.resize(padded.len().max(60) + 6, 0);
     cases.push(frame("padding is not payload", padded, syn(family).record(SegmentKind::Syn)));
@@ -151,15 +151,15 @@ fn lengths(family: Family) -> Vec<Case> {
     let mut long = syn(family).packet();
     long[at + 1] += 1;
     cases.extend(packets("longer than the frame", &[(long, Want::Unparsed(Unparsed::Truncated))]));
-    // Hard case `segmentation-offload`: a super-packet that the length field has no room for.
+    // Hard case `segmentation-offload`: a super-packet longer than the length field can say.
     let mut unlimited = syn(family).payload(10).packet();
     unlimited[at..at + 2].fill(0);
     let want = syn(family).payload(10).record(SegmentKind::Syn);
-    cases.extend(packets("length 0 stands for more than 16 bits can say", &[(unlimited, want)]));
+    cases.extend(packets("length 0 stands for more than 16 bits hold", &[(unlimited, want)]));
     cases
 }
 
-/// Hard case `vlan-tags`: tags in the packet itself.
+/// Hard case `vlan-tags`: tags in the frame itself.
 fn vlan(family: Family) -> Vec<Case> {
     let spec = syn(family).options(&timestamps(1, 2)[..]).payload(1);
     let spec = Spec { options: [&spec.options[..], &[1, 1]].concat(), ..spec };
@@ -276,7 +276,7 @@ fn ipv6_headers() -> Vec<Case> {
     cases
 }
 
-/// Not TCP: not looked at, and nothing lost.
+/// Not TCP: ignored, and not counted as missed.
 fn others() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, protocol) in [("UDP", 17), ("ICMP", 1), ("ICMPv6", 58), ("SCTP", 132), ("no next header", 59)]

@@ -1,4 +1,4 @@
-//! The table, third part: what is sent in a connection, and what is sent again.
+//! The table, part 3: data and retransmits in a connection.
 
 use probe_common::{Family, SegmentKind, Timestamps};
 
@@ -8,10 +8,10 @@ use crate::sequences::{Flow, NONE};
 
 /// The opener's data wraps after 100 bytes.
 const OPENER: u32 = 0xffff_ff9b;
-/// Farther than any window reaches.
+/// Beyond any window.
 const FAR: u32 = 1 << 27;
 
-/// A connection that is open, and what passes in it. Numbers begin at 1.
+/// An established connection and its segments. Sequence numbers start at 1.
 pub(crate) struct Open(pub(crate) Flow);
 
 impl Open {
@@ -19,7 +19,7 @@ impl Open {
         Self(Flow::from(family, OPENER))
     }
 
-    /// These steps, behind a handshake.
+    /// A handshake, then these steps.
     pub(crate) fn then(&self, steps: &[Step]) -> Vec<Step> {
         [&[self.0.syn(), self.0.syn_ack(), self.0.completing()], steps].concat()
     }
@@ -41,7 +41,9 @@ pub(crate) fn all() -> Vec<Case> {
     let families = [Family::V4, Family::V6].map(Open::new);
     families
         .iter()
-        .flat_map(|open| [counted(open), again(open), probes(open), ends(open), next(open), midway(open)])
+        .flat_map(|open| {
+            [counted(open), retransmits(open), probes(open), ends(open), next(open), mid_stream(open)]
+        })
         .flatten()
         .collect()
 }
@@ -50,11 +52,11 @@ fn silent(spec: &Spec) -> Step {
     Step::silent(spec)
 }
 
-fn told(spec: &Spec, kind: SegmentKind) -> Step {
-    Step::told(spec, kind)
+fn emits(spec: &Spec, kind: SegmentKind) -> Step {
+    Step::emits(spec, kind)
 }
 
-/// Data in order costs no record; the connection's end tells how much there was.
+/// Data in order makes no record; the record of the close has the volumes.
 fn counted(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
@@ -64,9 +66,9 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 100)),
             silent(&open.back(1, 50)),
             silent(&open.data(101, 200)),
-            told(&open.fin(301), SegmentKind::Fin).volumes(volume(2, 300, 0), volume(1, 50, 0)),
+            emits(&open.fin(301), SegmentKind::Fin).volumes(volume(2, 300, 0), volume(1, 50, 0)),
             silent(&open.back(51, 7)),
-            told(&open.back(58, 3).flags(FIN | ACK), SegmentKind::Fin)
+            emits(&open.back(58, 3).flags(FIN | ACK), SegmentKind::Fin)
                 .volumes(volume(3, 60, 0), volume(2, 300, 0)),
         ],
     );
@@ -78,8 +80,9 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&bulk),
             silent(&open.data(3_001, 1_000)),
             silent(&open.back(1, 2_000).segments(2)),
-            Step::again(&bulk, SegmentKind::Retransmit).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
-            told(&open.fin(4_001), SegmentKind::Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            Step::retransmit(&bulk, SegmentKind::Retransmit)
+                .volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            emits(&open.fin(4_001), SegmentKind::Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
         ],
     );
     case(
@@ -89,14 +92,14 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&open.data(0, 0)),
             silent(&open.data(FAR, 0)),
             silent(&open.data(1, 10)),
-            told(&open.fin(11), SegmentKind::Fin).volumes(volume(1, 10, 0), NONE),
+            emits(&open.fin(11), SegmentKind::Fin).volumes(volume(1, 10, 0), NONE),
         ],
     );
     cases
 }
 
-/// Hard case `keep-alives-and-window-probes`: what has passed and passes again.
-fn again(open: &Open) -> Vec<Case> {
+/// Hard case `keep-alives-and-window-probes`: retransmits of bytes that passed before.
+fn retransmits(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
     case(
@@ -104,24 +107,24 @@ fn again(open: &Open) -> Vec<Case> {
         &[
             silent(&open.data(1, 90)),
             silent(&open.back(1, 5)),
-            Step::again(&open.data(1, 90), SegmentKind::Retransmit)
+            Step::retransmit(&open.data(1, 90), SegmentKind::Retransmit)
                 .volumes(volume(2, 180, 1), volume(1, 5, 0)),
-            Step::again(&open.data(1, 90), SegmentKind::Retransmit)
+            Step::retransmit(&open.data(1, 90), SegmentKind::Retransmit)
                 .volumes(volume(3, 270, 2), volume(1, 5, 0)),
-            Step::again(&open.back(1, 5), SegmentKind::Retransmit)
+            Step::retransmit(&open.back(1, 5), SegmentKind::Retransmit)
                 .volumes(volume(2, 10, 1), volume(3, 270, 2)),
             silent(&open.data(91, 5)),
-            told(&open.fin(96), SegmentKind::Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
+            emits(&open.fin(96), SegmentKind::Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
         ],
     );
     case(
         "old bytes and new ones in one segment",
         &[
             silent(&open.data(1, 60)),
-            Step::again(&open.data(31, 60), SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE),
+            Step::retransmit(&open.data(31, 60), SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE),
             silent(&open.data(91, 5)),
-            Step::again(&open.data(91, 5), SegmentKind::Retransmit).volumes(volume(4, 130, 2), NONE),
-            Step::again(&open.data(11, 5), SegmentKind::Retransmit).volumes(volume(5, 135, 3), NONE),
+            Step::retransmit(&open.data(91, 5), SegmentKind::Retransmit).volumes(volume(4, 130, 2), NONE),
+            Step::retransmit(&open.data(11, 5), SegmentKind::Retransmit).volumes(volume(5, 135, 3), NONE),
         ],
     );
     case(
@@ -130,26 +133,26 @@ fn again(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 80)),
             silent(&open.data(81, 40)),
             silent(&open.data(121, 40)),
-            Step::again(&open.data(1, 80), SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
-            Step::again(&open.data(81, 40), SegmentKind::Retransmit).volumes(volume(5, 280, 2), NONE),
-            Step::again(&open.data(91, 80), SegmentKind::Retransmit).volumes(volume(6, 360, 3), NONE),
+            Step::retransmit(&open.data(1, 80), SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
+            Step::retransmit(&open.data(81, 40), SegmentKind::Retransmit).volumes(volume(5, 280, 2), NONE),
+            Step::retransmit(&open.data(91, 80), SegmentKind::Retransmit).volumes(volume(6, 360, 3), NONE),
             silent(&open.data(171, 9)),
         ],
     );
-    // What was read from the options of one segment is not told of the next.
+    // Timestamps of one segment do not appear in the record of the next.
     let stamps = [&timestamps(7, 8)[..], &[1, 1]].concat();
-    let mut ack = told(&open.0.out(ACK, 1, 1).options(&stamps), SegmentKind::Ack);
-    if let Want::Told(told) = &mut ack.want {
-        told.timestamps = Timestamps { value: 7, echo: 8, present: true };
+    let mut ack = emits(&open.0.out(ACK, 1, 1).options(&stamps), SegmentKind::Ack);
+    if let Want::Emitted(emits) = &mut ack.want {
+        emits.timestamps = Timestamps { value: 7, echo: 8, present: true };
     }
     let data = open.data(1, 10).options(&stamps);
-    let again = Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE);
+    let again = Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE);
     let steps = [open.0.syn(), open.0.syn_ack(), ack, silent(&data), again];
     cases.extend(packets("timestamps are not read from data", &steps));
     cases
 }
 
-/// Hard case `sequence-space`: what looks like data sent again, and is none.
+/// Hard case `sequence-space`: segments that look like retransmits, and are none.
 fn probes(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
@@ -164,7 +167,7 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(100, 1)),
             silent(&open.back(0, 1)),
             silent(&open.data(101, 100)),
-            told(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 0), NONE),
+            emits(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 0), NONE),
         ],
     );
     case(
@@ -175,24 +178,24 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(101, 1)),
             silent(&open.data(101, 1)),
             silent(&open.data(102, 50)),
-            told(&open.fin(152), SegmentKind::Fin).volumes(volume(3, 151, 0), NONE),
+            emits(&open.fin(152), SegmentKind::Fin).volumes(volume(3, 151, 0), NONE),
         ],
     );
-    // Two bytes, or one that is farther below, are no probe.
+    // Two bytes, or one byte farther below, are no probe.
     case(
         "hardly more than a keep-alive",
         &[
             silent(&open.data(1, 100)),
-            Step::again(&open.data(99, 2), SegmentKind::Retransmit).volumes(volume(2, 102, 1), NONE),
-            Step::again(&open.data(99, 1), SegmentKind::Retransmit).volumes(volume(3, 103, 2), NONE),
-            Step::again(&open.data(100, 2), SegmentKind::Retransmit).volumes(volume(4, 105, 3), NONE),
+            Step::retransmit(&open.data(99, 2), SegmentKind::Retransmit).volumes(volume(2, 102, 1), NONE),
+            Step::retransmit(&open.data(99, 1), SegmentKind::Retransmit).volumes(volume(3, 103, 2), NONE),
+            Step::retransmit(&open.data(100, 2), SegmentKind::Retransmit).volumes(volume(4, 105, 3), NONE),
             silent(&open.data(102, 1)),
         ],
     );
     cases
 }
 
-/// Hard case `tail-loss-probes`: both volumes are told at the end, and a FIN that is repeated is known as such.
+/// Hard case `tail-loss-probes`: records of the close have both volumes, and a repeated FIN is a retransmit.
 fn ends(open: &Open) -> Vec<Case> {
     let (out, back) = (volume(1, 100, 0), volume(1, 30, 0));
     let mut cases = Vec::new();
@@ -204,12 +207,12 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "FINs, repeated",
         &[
-            told(&fin, SegmentKind::Fin).volumes(out, back),
-            Step::again(&fin, SegmentKind::Fin).volumes(out, back),
+            emits(&fin, SegmentKind::Fin).volumes(out, back),
+            Step::retransmit(&fin, SegmentKind::Fin).volumes(out, back),
             silent(&open.back(31, 0)),
-            told(&answer, SegmentKind::Fin).volumes(back, out),
-            Step::again(&answer, SegmentKind::Fin).volumes(back, out),
-            Step::again(&fin, SegmentKind::Fin).volumes(out, back),
+            emits(&answer, SegmentKind::Fin).volumes(back, out),
+            Step::retransmit(&answer, SegmentKind::Fin).volumes(back, out),
+            Step::retransmit(&fin, SegmentKind::Fin).volumes(out, back),
             silent(&open.data(102, 0)),
         ],
     );
@@ -217,23 +220,23 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "a FIN with data, repeated",
         &[
-            told(&last, SegmentKind::Fin).volumes(volume(2, 110, 0), back),
-            Step::again(&last, SegmentKind::Fin).volumes(volume(3, 120, 1), back),
-            Step::again(&open.data(101, 10), SegmentKind::Retransmit).volumes(volume(4, 130, 2), back),
+            emits(&last, SegmentKind::Fin).volumes(volume(2, 110, 0), back),
+            Step::retransmit(&last, SegmentKind::Fin).volumes(volume(3, 120, 1), back),
+            Step::retransmit(&open.data(101, 10), SegmentKind::Retransmit).volumes(volume(4, 130, 2), back),
         ],
     );
-    case("a RST of the opener", &[told(&open.0.out(RST, 101, 0), SegmentKind::Rst).volumes(out, back)]);
+    case("a RST of the opener", &[emits(&open.0.out(RST, 101, 0), SegmentKind::Rst).volumes(out, back)]);
     case(
         "a RST of the other end",
-        &[told(&open.back(31, 0).flags(RST | ACK), SegmentKind::Rst).volumes(back, out)],
+        &[emits(&open.back(31, 0).flags(RST | ACK), SegmentKind::Rst).volumes(back, out)],
     );
-    // It ends nothing, but where the connection stands is told of it, too.
+    // It ends nothing, but its record has the volumes as well.
     case(
         "a RST that is out of place",
         &[
-            told(&open.0.out(RST, FAR, 0), SegmentKind::Rst).volumes(out, back),
+            emits(&open.0.out(RST, FAR, 0), SegmentKind::Rst).volumes(out, back),
             silent(&open.data(101, 10)),
-            told(&open.0.out(RST, 111, 0), SegmentKind::Rst).volumes(volume(2, 110, 0), back),
+            emits(&open.0.out(RST, 111, 0), SegmentKind::Rst).volumes(volume(2, 110, 0), back),
         ],
     );
     cases
@@ -242,7 +245,7 @@ fn ends(open: &Open) -> Vec<Case> {
 /// Two seconds of a clock that counts up by one in 64 ns.
 const LATER: u32 = 1 << 25;
 
-/// Hard case `port-reuse`: the ports are used again, and what was sent until then is told.
+/// Hard case `port-reuse`: when the ports are reused, a record has the volumes so far.
 fn next(open: &Open) -> Vec<Case> {
     let flow = &open.0;
     let (out, back) = (volume(2, 200, 1), volume(1, 30, 0));
@@ -251,7 +254,7 @@ fn next(open: &Open) -> Vec<Case> {
         let before = [
             silent(&open.data(1, 100)),
             silent(&open.back(1, 30)),
-            Step::again(&open.data(1, 100), SegmentKind::Retransmit).volumes(out, back),
+            Step::retransmit(&open.data(1, 100), SegmentKind::Retransmit).volumes(out, back),
         ];
         cases.extend(packets(name, &open.then(&[&before, steps].concat())));
     };
@@ -263,9 +266,9 @@ fn next(open: &Open) -> Vec<Case> {
     case(
         "a SYN of the other end on the ports of an open connection",
         &[
-            told(&flow.back(SYN, LATER, 0), SegmentKind::Syn).volumes(back, out),
-            told(&flow.out(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
-            told(&flow.back(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
+            emits(&flow.back(SYN, LATER, 0), SegmentKind::Syn).volumes(back, out),
+            emits(&flow.out(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
+            emits(&flow.back(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
         ],
     );
     case(
@@ -280,8 +283,8 @@ fn next(open: &Open) -> Vec<Case> {
     case(
         "a SYN-ACK of the next connection, whose SYN is not in sight",
         &[
-            told(&open.fin(101), SegmentKind::Fin).volumes(out, back),
-            told(&open.back(31, 0).flags(FIN | ACK), SegmentKind::Fin).volumes(back, out),
+            emits(&open.fin(101), SegmentKind::Fin).volumes(out, back),
+            emits(&open.back(31, 0).flags(FIN | ACK), SegmentKind::Fin).volumes(back, out),
             syn_ack.volumes(back, out),
             ack,
         ],
@@ -289,20 +292,20 @@ fn next(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// The beginning of the next connection on the same ports.
+/// The handshake of the next connection on the same ports.
 fn handshake_later(open: &Open) -> [Step; 5] {
     let (flow, data) = (&open.0, open.data(LATER + 1, 10));
     [
-        told(&flow.out(SYN, LATER, 0), SegmentKind::Syn),
-        told(&flow.back(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
-        told(&flow.out(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
+        emits(&flow.out(SYN, LATER, 0), SegmentKind::Syn),
+        emits(&flow.back(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
+        emits(&flow.out(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
         silent(&data),
-        Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE),
+        Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE),
     ]
 }
 
-/// Hard case `reordering`: connections that were open before, and those that went another way for a while.
-fn midway(open: &Open) -> Vec<Case> {
+/// Hard case `reordering`: mid-stream connections, and connections that took another path for a while.
+fn mid_stream(open: &Open) -> Vec<Case> {
     let data = open.data(1, 100);
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, steps));
@@ -310,12 +313,12 @@ fn midway(open: &Open) -> Vec<Case> {
         "data of an unknown flow, and again",
         &[
             silent(&data),
-            Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 200, 1), NONE),
+            Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 200, 1), NONE),
             silent(&open.data(101, 100)),
             silent(&open.back(1, 30)),
-            Step::again(&open.back(1, 30), SegmentKind::Retransmit)
+            Step::retransmit(&open.back(1, 30), SegmentKind::Retransmit)
                 .volumes(volume(2, 60, 1), volume(3, 300, 1)),
-            told(&open.fin(201), SegmentKind::Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
+            emits(&open.fin(201), SegmentKind::Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
         ],
     );
     case(
@@ -324,15 +327,15 @@ fn midway(open: &Open) -> Vec<Case> {
             silent(&open.data(100, 0)),
             silent(&open.data(100, 1)),
             silent(&open.data(101, 50)),
-            told(&open.fin(151), SegmentKind::Fin).volumes(volume(2, 51, 0), NONE),
+            emits(&open.fin(151), SegmentKind::Fin).volumes(volume(2, 51, 0), NONE),
         ],
     );
     case(
         "a FIN of an unknown flow",
         &[
-            told(&open.fin(1), SegmentKind::Fin),
+            emits(&open.fin(1), SegmentKind::Fin),
             silent(&open.data(2, 0)),
-            told(&open.fin(1), SegmentKind::Fin),
+            emits(&open.fin(1), SegmentKind::Fin),
         ],
     );
     let behind = |seq, len| open.data(FAR.wrapping_add(seq), len);
@@ -340,23 +343,23 @@ fn midway(open: &Open) -> Vec<Case> {
         silent(&data),
         silent(&behind(1, 100)),
         silent(&behind(101, 100)),
-        Step::again(&behind(1, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 1), NONE),
-        // Back where it was: nothing is known of that any more.
+        Step::retransmit(&behind(1, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 1), NONE),
+        // Back at the earlier numbers: those are no longer known.
         silent(&open.data(101, 100)),
         silent(&open.data(201, 100)),
-        told(&open.fin(301), SegmentKind::Fin).volumes(volume(6, 600, 1), NONE),
+        emits(&open.fin(301), SegmentKind::Fin).volumes(volume(6, 600, 1), NONE),
     ];
-    case("numbers that are far from those before", &open.then(&elsewhere));
-    // Two answers: whose numbers count, the data tells.
-    let other = told(&open.0.back(SYN | ACK, 5_000_000, 1), SegmentKind::SynAck);
+    case("numbers far from those before", &open.then(&elsewhere));
+    // Two answers: the data shows whose numbers count.
+    let other = emits(&open.0.back(SYN | ACK, 5_000_000, 1), SegmentKind::SynAck);
     let twice = [
         open.0.syn(),
         open.0.syn_ack(),
         other,
-        told(&open.0.out(ACK, 1, 5_000_001), SegmentKind::Ack),
+        emits(&open.0.out(ACK, 1, 5_000_001), SegmentKind::Ack),
         silent(&open.back(5_000_001, 40)),
-        Step::again(&open.back(5_000_001, 40), SegmentKind::Retransmit).volumes(volume(2, 80, 1), NONE),
+        Step::retransmit(&open.back(5_000_001, 40), SegmentKind::Retransmit).volumes(volume(2, 80, 1), NONE),
     ];
-    case("data behind two answers", &twice);
+    case("data after two answers", &twice);
     cases
 }

@@ -1,4 +1,4 @@
-//! More flows than there is room for: who gives way, and what is told of it.
+//! More flows than slots: which flow is evicted, and the record of it.
 
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::data::Open;
 use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, ethernet, volume};
 use crate::sequences::NONE;
 
-/// Longer than an epoch, with 100 ticks a second, too.
+/// Longer than an epoch, even with 100 ticks a second.
 const EPOCH: Duration = Duration::from_millis(700);
 
 /// Kernel and host with a single bucket, at one hook.
@@ -25,7 +25,7 @@ struct Full<'a> {
     family: Family,
 }
 
-/// A flow by its number: the port of the opener tells them apart.
+/// Flows are numbered, and differ in the opener's port.
 fn port(number: u8) -> u16 {
     40_000 + u16::from(number)
 }
@@ -41,7 +41,7 @@ impl Full<'_> {
         }
     }
 
-    /// Shows both a segment of a flow.
+    /// Runs both on a segment of a flow.
     fn run(&mut self, number: u8, spec: Spec) -> Seen {
         let bytes = self.bytes(number, spec);
         let place = || format!("{}, {:?}, flow {number}: {bytes:02x?}", self.program, self.family);
@@ -57,7 +57,7 @@ impl Full<'_> {
         Open::new(self.family)
     }
 
-    /// A flow that is open, and has sent so many bytes.
+    /// Opens a flow that has sent this many bytes.
     fn open_with(&mut self, number: u8, bytes: usize) {
         let open = self.open();
         for spec in [open.0.out(SYN, 0, 0), open.0.back(SYN | ACK, 0, 1), open.0.out(ACK, 1, 1)] {
@@ -67,9 +67,9 @@ impl Full<'_> {
         self.expect(number, open.back(1, 1), &[]);
     }
 
-    /// Makes a flow look as if it had been silent for so many times as long as any test takes.
+    /// Makes a flow look as if it had been silent for this many times the length of any test.
     fn silence(&mut self, number: u8, times: u32) {
-        /// Some four minutes.
+        /// About four minutes.
         const EPOCHS: u32 = 1_000;
         self.edit(number, |state| state.epoch -= times * EPOCHS);
     }
@@ -79,7 +79,7 @@ impl Full<'_> {
         self.both.edit(&self.hook, &bytes, edit);
     }
 
-    /// These flows give way to what passes.
+    /// Runs both on a segment, for which these flows must be evicted.
     fn expect(&mut self, number: u8, spec: Spec, gone: &[(u8, [Volume; 2])]) {
         let gone: Vec<_> = gone.iter().map(|(number, volumes)| self.record(*number, *volumes)).collect();
         self.expect_records(number, spec, &gone);
@@ -92,12 +92,12 @@ impl Full<'_> {
         assert_eq!(evicted, gone, "{what}");
     }
 
-    /// The same of a flow that was learned from data of its low end.
+    /// The record of an evicted flow that was learned from data of its low end.
     fn learned(&self, number: u8, volumes: [Volume; 2]) -> EvictedFlowRecord {
         EvictedFlowRecord { learned: Some(self.hook.direction), ..self.record(number, volumes) }
     }
 
-    /// What is told of a flow that gave way. Its low end is the opener, which has the lower address.
+    /// The record of an evicted flow. Its low end is the opener, which has the lower address.
     fn record(&self, number: u8, volumes: [Volume; 2]) -> EvictedFlowRecord {
         let spec = Spec::out(self.family, 0, 0, 0);
         let end = |host, port| Endpoint { address: spec.address(host), port };
@@ -111,7 +111,7 @@ impl Full<'_> {
     }
 }
 
-/// Runs a test at every hook, for both families.
+/// Runs a test at every hook, in both families.
 fn when_full(test: impl Fn(&mut Full<'_>)) {
     if !lab::require_root() {
         return;
@@ -125,7 +125,7 @@ fn when_full(test: impl Fn(&mut Full<'_>)) {
     }
 }
 
-/// As many flows as there are slots: the n-th has sent 10 n bytes.
+/// Opens as many flows as there are slots; the n-th has sent 10 n bytes.
 fn fill(full: &mut Full<'_>) {
     for number in 1..=slots() {
         full.open_with(number, 10 * usize::from(number));
@@ -141,9 +141,9 @@ fn volumes(number: u8) -> [Volume; 2] {
     [volume(1, 10 * u64::from(number), 0), volume(1, 1, 0)]
 }
 
-/// The longest silent gives way first, whichever slot it is in, and whatever comes: a SYN, a SYN-ACK or data.
+/// The flow that was silent for longest is evicted, whichever its slot, for a SYN, a SYN-ACK or data.
 #[test]
-fn the_longest_silent_gives_way() {
+fn the_longest_silent_flow_is_evicted() {
     when_full(|full| {
         fill(full);
         let open = full.open();
@@ -154,24 +154,24 @@ fn the_longest_silent_gives_way() {
             [open.0.out(SYN, 0, 0), open.0.back(SYN | ACK, 0, 1), open.data(1, 9), open.back(1, 9)];
         for ((number, spec), gone) in (100..).zip(newcomers).zip([5, 3, 7, 8]) {
             full.expect(number, spec, &[(gone, volumes(gone))]);
-            // Handshakes would be the next to give way.
+            // Handshakes would be evicted next.
             full.edit(number, |state| state.phase = Phase::OPEN);
         }
         assert_eq!(full.both.count(), WAYS);
-        // What is neither data nor a handshake needs no room.
+        // A segment that is neither data nor part of a handshake needs no slot.
         for spec in [open.data(1, 0), open.fin(1), open.0.out(RST, 1, 0)] {
             full.expect(200, spec, &[]);
         }
     });
 }
 
-/// Those that have ended first and without a word, then handshakes under way, then those that are open.
+/// Ended flows are evicted first, without a record; then handshakes; then open flows.
 #[test]
-fn the_ended_give_way_first_and_then_the_half_open() {
+fn ended_flows_are_evicted_first_then_handshakes() {
     when_full(|full| {
         fill(full);
         let open = full.open();
-        // One has ended by a RST, one by FINs, and both have spoken last.
+        // One ended by a RST, one by FINs, and both were seen last.
         full.run(3, open.0.out(RST, 31, 0));
         full.run(6, open.fin(61));
         full.run(6, open.back(2, 0).flags(FIN | ACK));
@@ -182,11 +182,11 @@ fn the_ended_give_way_first_and_then_the_half_open() {
         full.expect(11, open.0.back(SYN | ACK, 0, 1), &[]);
         full.expect(10, open.0.out(RST, 1, 0), &[]);
         assert_eq!(full.both.count(), WAYS);
-        // The refused one has ended, too.
+        // A refused flow has ended as well.
         full.expect(12, open.data(1, 70), &[]);
         full.expect(13, open.data(1, 80), &[(11, [NONE, NONE])]);
         full.expect(14, open.data(1, 90), &[(1, volumes(1))]);
-        // One that is half closed has not ended.
+        // A half-closed flow has not ended.
         full.run(2, open.fin(21));
         full.silence(2, 2);
         full.expect(15, open.data(1, 90), &[(2, volumes(2))]);
@@ -195,7 +195,7 @@ fn the_ended_give_way_first_and_then_the_half_open() {
 
 /// Hard case `syn-flood`: each SYN of a flood evicts an earlier one of it, and no open connection is evicted.
 #[test]
-fn a_flood_takes_the_places_of_its_own() {
+fn a_flood_evicts_its_own_flows() {
     when_full(|full| {
         let open = full.open();
         for number in 1..slots() {
@@ -213,17 +213,17 @@ fn a_flood_takes_the_places_of_its_own() {
     });
 }
 
-/// Of handshakes under way the one that began first gives way.
+/// Of several handshakes the oldest is evicted.
 #[test]
-fn the_oldest_handshake_gives_way() {
+fn the_oldest_handshake_is_evicted() {
     when_full(|full| {
         let open = full.open();
         for number in 1..=slots() {
             full.expect(number, open.0.out(SYN, 0, 0), &[]);
-            // Their times are compared by 16 µs.
+            // Their times are compared with a resolution of 16 µs.
             thread::sleep(Duration::from_micros(40));
         }
-        // The first asks again.
+        // The first retransmits its SYN.
         full.expect(1, open.0.out(SYN, 0, 0), &[]);
         for number in 2..=slots() {
             full.expect(50 + number, open.0.out(SYN, 0, 0), &[(number, [NONE, NONE])]);
@@ -233,9 +233,9 @@ fn the_oldest_handshake_gives_way() {
     });
 }
 
-/// Who was forgotten and speaks again is learned again, and nothing of it is taken for a retransmit.
+/// An evicted flow that is seen again is learned again, and none of its segments is taken for a retransmit.
 #[test]
-fn a_forgotten_flow_is_learned_again() {
+fn an_evicted_flow_is_learned_again() {
     when_full(|full| {
         fill(full);
         let open = full.open();
@@ -254,7 +254,7 @@ fn a_forgotten_flow_is_learned_again() {
         let seen = full.run(1, open.fin(31));
         let since = [volume(2, 20, 0), volume(2, 6, 0)];
         assert_eq!((seen.records.len(), seen.segment().volumes), (1, since), "counted anew");
-        // So is the next that was forgotten, at the cost of the one that came first.
+        // So is the next evicted flow, which evicts the oldest one.
         full.silence(10, 1);
         let learned = full.learned(10, [volume(1, 5, 0), NONE]);
         full.expect_records(2, open.data(21, 10), &[learned]);
@@ -263,7 +263,7 @@ fn a_forgotten_flow_is_learned_again() {
     });
 }
 
-/// The kernel's own clock: epochs pass by themselves.
+/// Epochs pass by the kernel's own clock.
 #[test]
 fn epochs_pass() {
     if !lab::require_root() {
@@ -275,14 +275,14 @@ fn epochs_pass() {
     fill(full);
     thread::sleep(EPOCH);
     let open = full.open();
-    // All speak once more but the fifth. A pure ACK is enough.
+    // All but the fifth are seen once more. A pure ACK is enough.
     for number in (1..=slots()).filter(|number| *number != 5) {
         full.expect(number, open.0.out(ACK | PSH, 10 * u32::from(number) + 1, 1), &[]);
     }
     full.expect(10, open.0.out(SYN, 0, 0), &[(5, volumes(5))]);
 }
 
-/// A flow whose first bucket is full goes to its second one, and is found there.
+/// A flow whose first bucket is full is inserted into the second one, and found there.
 #[test]
 fn second_buckets() {
     const BUCKETS: u32 = 4;
@@ -302,7 +302,11 @@ fn second_buckets() {
             assert_eq!(seen.evicted().count(), seen.records.len(), "{seen:?}");
             gone += seen.records.len();
         }
-        assert_eq!(full.both.count() + gone, usize::from(FLOWS), "{family:?}: each is there, or was told");
+        assert_eq!(
+            full.both.count() + gone,
+            usize::from(FLOWS),
+            "{family:?}: each is there, or was reported"
+        );
         assert!(gone < 8, "{family:?}: {gone} gave way, though there was room for all of them");
         let remembered = (1..=FLOWS).filter(|number| {
             let seen = full.run(*number, open.fin(10 * u32::from(*number) + 1));

@@ -1,4 +1,4 @@
-//! Frames made byte by byte, apart from the parser that they are to test.
+//! Frames built byte by byte, independent of the parser under test.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub(crate) const ROUTING: u8 = 43;
 pub(crate) const FRAGMENT: u8 = 44;
 pub(crate) const AUTHENTICATION: u8 = 51;
 pub(crate) const DESTINATION: u8 = 60;
-/// "Fragment", more to follow (RFC 791, RFC 8200).
+/// The "more fragments" flag (RFC 791, RFC 8200).
 pub(crate) const V4_MORE: u16 = 0x2000;
 pub(crate) const V6_MORE: u16 = 1;
 
-/// What a TCP segment is to say, and so what must be read from it.
+/// The fields of a TCP segment: what is written, and what must be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) family: Family,
@@ -32,38 +32,38 @@ pub(crate) struct Spec {
     pub(crate) flags: u8,
     pub(crate) options: Vec<u8>,
     pub(crate) payload: usize,
-    /// How many segments it stands for (GSO, GRO).
+    /// The number of segments in it (GSO, GRO).
     pub(crate) segments: u32,
-    /// `None`: what fits.
+    /// `None` for the length of the header.
     pub(crate) data_offset: Option<u8>,
 }
 
-/// What must come of a frame.
+/// What a frame must cause.
 #[derive(Clone, Debug)]
 pub(crate) enum Want {
     Nothing,
     Unparsed(Unparsed),
-    Told(Told),
+    Emitted(Emitted),
 }
 
-/// A record, as it must be.
+/// A record that must be emitted.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct Emitted {
     pub(crate) kind: SegmentKind,
     pub(crate) spec: Spec,
     pub(crate) timestamps: Timestamps,
-    /// The age of a hole is 1 where there must be one, whatever it is.
+    /// The age of a hole is 1 if there must be one, whatever its value.
     pub(crate) class: SegmentClass,
     pub(crate) volumes: [Volume; 2],
 }
 
-/// One frame of several, and what must come of it.
+/// One frame of several, and what it must cause.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// How long nothing passes before it.
+    /// The pause before it.
     pub(crate) pause: Duration,
     pub(crate) bytes: Vec<u8>,
-    /// How many segments it stands for.
+    /// The number of segments in it.
     pub(crate) segments: u32,
     pub(crate) want: Want,
 }
@@ -74,48 +74,48 @@ impl From<(Vec<u8>, Want)> for Step {
     }
 }
 
-/// Segments, bytes, and segments that were sent again.
+/// Segments, bytes, and retransmitted segments.
 pub(crate) const fn volume(segments: u64, bytes: u64, retransmits: u64) -> Volume {
     Volume { segments, bytes, retransmits }
 }
 
 impl Step {
-    /// A record of this kind.
-    pub(crate) fn told(spec: &Spec, kind: SegmentKind) -> Self {
+    /// Must emit a record of this kind.
+    pub(crate) fn emits(spec: &Spec, kind: SegmentKind) -> Self {
         Self { segments: spec.segments, ..(spec.packet(), spec.record(kind)).into() }
     }
 
-    /// No record.
+    /// Must emit no record.
     pub(crate) fn silent(spec: &Spec) -> Self {
         Self { segments: spec.segments, ..(spec.packet(), Want::Nothing).into() }
     }
 
-    /// Sent again, and passed before.
-    pub(crate) fn again(spec: &Spec, kind: SegmentKind) -> Self {
-        Self::told(spec, kind).classed(SegmentClass::retransmit(0))
+    /// Must be a retransmit of bytes that passed before.
+    pub(crate) fn retransmit(spec: &Spec, kind: SegmentKind) -> Self {
+        Self::emits(spec, kind).classed(SegmentClass::retransmit(0))
     }
 
-    /// Sent again, into a hole that was there for too long.
+    /// Must be a retransmit that fills a hole which was open for too long.
     pub(crate) fn filling(spec: &Spec, kind: SegmentKind) -> Self {
-        Self::told(spec, kind).classed(SegmentClass::retransmit(1))
+        Self::emits(spec, kind).classed(SegmentClass::retransmit(1))
     }
 
     fn classed(mut self, class: SegmentClass) -> Self {
-        if let Want::Told(told) = &mut self.want {
-            told.class = class;
+        if let Want::Emitted(record) = &mut self.want {
+            record.class = class;
         }
         self
     }
 
-    /// What its sender and the other end have sent until then, itself included.
+    /// The volumes of its sender and of the other end, this segment included.
     pub(crate) fn volumes(mut self, own: Volume, other: Volume) -> Self {
-        if let Want::Told(told) = &mut self.want {
-            told.volumes = [own, other];
+        if let Want::Emitted(record) = &mut self.want {
+            record.volumes = [own, other];
         }
         self
     }
 
-    /// After a while.
+    /// After a pause.
     pub(crate) fn after(self, pause: Duration) -> Self {
         Self { pause, ..self }
     }
@@ -156,7 +156,7 @@ impl Spec {
         Self { payload, ..self }
     }
 
-    /// As if so many segments had been put together.
+    /// As if this many segments had been merged.
     pub(crate) fn segments(self, segments: u32) -> Self {
         Self { segments, ..self }
     }
@@ -171,10 +171,10 @@ impl Spec {
 
     fn want(&self, kind: SegmentKind, timestamps: Timestamps) -> Want {
         let volumes = [Volume::default(); 2];
-        Want::Told(Told { kind, spec: self.clone(), timestamps, class: SegmentClass::NEW, volumes })
+        Want::Emitted(Emitted { kind, spec: self.clone(), timestamps, class: SegmentClass::NEW, volumes })
     }
 
-    /// The address of a host, as a record has it.
+    /// The address of a host, as in a record.
     pub(crate) fn address(&self, host: u8) -> [u8; 16] {
         match self.family {
             Family::V4 => [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 0, host],
@@ -193,7 +193,7 @@ impl Spec {
         bytes
     }
 
-    /// The IP packet, with nothing unusual about it.
+    /// The IP packet, without options or extension headers.
     pub(crate) fn packet(&self) -> Vec<u8> {
         match self.family {
             Family::V4 => self.v4(0, 0),
@@ -201,7 +201,7 @@ impl Spec {
         }
     }
 
-    /// IPv4 with so many words of options and this fragment field.
+    /// IPv4 with this many words of options and this fragment field.
     pub(crate) fn v4(&self, option_words: u8, fragment: u16) -> Vec<u8> {
         let tcp = self.tcp();
         let header_len = 20 + 4 * usize::from(option_words);
@@ -211,7 +211,7 @@ impl Spec {
         bytes.extend([64, TCP, 0, 0]);
         bytes.extend(&self.address(self.source.0)[12..]);
         bytes.extend(&self.address(self.destination.0)[12..]);
-        // No-operation options that look like a TCP header to who skips 20 bytes only.
+        // No-operation options: a parser that skips 20 bytes only takes them for a TCP header.
         bytes.resize(header_len, 1);
         bytes.extend(tcp);
         bytes
@@ -251,7 +251,7 @@ pub(crate) fn fragment(offset: u16, more: u16) -> (u8, Vec<u8>) {
     (FRAGMENT, vec![0, 0, hi, lo, 0, 0, 0, 7])
 }
 
-/// The packet in Ethernet, behind these VLAN tags.
+/// The packet in Ethernet, after these VLAN tags.
 pub(crate) fn ethernet(tags: &[u16], packet: &[u8]) -> Vec<u8> {
     let ethertype: u16 = if packet[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
     let mut bytes = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];

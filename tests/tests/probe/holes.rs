@@ -1,4 +1,4 @@
-//! The table, fourth part: numbers that are passed over, and what comes to fill them.
+//! The table, part 4: holes in the sequence numbers, and the segments that fill them.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::data::Open;
 use crate::frames::{ACK, PSH, SYN, Spec, Step, ethernet, volume};
 use crate::sequences::NONE;
 
-/// Longer than a hole may stay open where no round-trip time is known.
+/// Longer than a hole may stay open while the RTT is unknown.
 const LATE: Duration = Duration::from_millis(5);
-/// A round-trip time within which a few frames can pass, however busy the machine is.
+/// An RTT within which a few frames can pass, however busy the machine is.
 const SLOW: Duration = Duration::from_millis(100);
 
 pub(crate) fn all() -> Vec<Case> {
@@ -30,17 +30,17 @@ fn silent(spec: &Spec) -> Step {
     Step::silent(spec)
 }
 
-/// Behind a handshake whose SYN was not in sight, so that its round-trip time is not known.
+/// These steps after a handshake whose SYN was not seen, so that the RTT is unknown.
 fn unmeasured(open: &Open, steps: &[Step]) -> Vec<Step> {
     [&[open.0.syn_ack(), open.0.completing()], steps].concat()
 }
 
-/// Behind a handshake that took its time.
+/// These steps after a handshake with a long RTT.
 fn slow(open: &Open, steps: &[Step]) -> Vec<Step> {
     [&[open.0.syn(), open.0.syn_ack(), open.0.completing().after(SLOW)], steps].concat()
 }
 
-/// Hard case `reordering`: overtaken is not lost, and what comes later than a round trip was.
+/// Hard case `reordering`: a hole that is filled within the RTT was reordering, later it was a loss.
 fn filled(open: &Open) -> Vec<Case> {
     let (first, second, third) = (open.data(1, 80), open.data(81, 40), open.data(121, 80));
     let mut cases = Vec::new();
@@ -48,19 +48,19 @@ fn filled(open: &Open) -> Vec<Case> {
         silent(&first),
         silent(&third),
         silent(&second),
-        // Now it has passed.
-        Step::again(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
+        // Now these bytes have passed before.
+        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
         silent(&open.data(201, 10)),
-        Step::told(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 1), NONE),
+        Step::emits(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 1), NONE),
     ];
     cases.extend(packets("a hole that is filled within the round-trip time", &slow(open, &steps)));
     let steps = [
         silent(&first),
         silent(&third),
         Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
-        Step::again(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 2), NONE),
+        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 2), NONE),
         silent(&open.data(201, 10)),
-        Step::told(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 2), NONE),
+        Step::emits(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 2), NONE),
     ];
     cases.extend(packets("a hole that is filled late", &unmeasured(open, &steps)));
     let late = [
@@ -74,27 +74,27 @@ fn filled(open: &Open) -> Vec<Case> {
         silent(&open.back(1, 0)),
         silent(&from),
         Step::filling(&to, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
-        Step::again(&from, SegmentKind::Retransmit).volumes(volume(3, 30, 2), NONE),
+        Step::retransmit(&from, SegmentKind::Retransmit).volumes(volume(3, 30, 2), NONE),
     ];
     cases.extend(packets("a hole in what the other end sends", &unmeasured(open, &steps)));
     cases
 }
 
-/// A pure ACK has the number that follows all that its sender has sent.
+/// The number of a pure ACK follows everything that its sender has sent.
 fn shown(open: &Open) -> Vec<Case> {
     let (first, second, third) = (open.data(1, 80), open.data(81, 40), open.data(121, 80));
     let mut cases = Vec::new();
     let steps = [
         silent(&first),
         silent(&open.data(121, 0)),
-        // An old one shows nothing.
+        // An old ACK shows nothing.
         silent(&open.data(81, 0)),
         Step::filling(&second, SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
-        Step::again(&second, SegmentKind::Retransmit).volumes(volume(3, 160, 2), NONE),
+        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(3, 160, 2), NONE),
         silent(&third),
-        Step::told(&open.fin(201), SegmentKind::Fin).volumes(volume(4, 240, 2), NONE),
+        Step::emits(&open.fin(201), SegmentKind::Fin).volumes(volume(4, 240, 2), NONE),
     ];
-    // Within a round trip, too: nothing that passed could have asked for it.
+    // Within the RTT as well: no segment that passed could have caused a fast retransmit.
     cases.extend(packets("a hole that an ACK alone shows", &slow(open, &steps)));
     let byte = open.data(81, 1);
     let steps = [
@@ -103,13 +103,13 @@ fn shown(open: &Open) -> Vec<Case> {
         Step::filling(&byte, SegmentKind::Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
         // Now it is a keep-alive.
         silent(&byte),
-        Step::told(&open.fin(82), SegmentKind::Fin).volumes(volume(2, 81, 1), NONE),
+        Step::emits(&open.fin(82), SegmentKind::Fin).volumes(volume(2, 81, 1), NONE),
     ];
     cases.extend(packets("a hole of one byte", &unmeasured(open, &steps)));
     cases
 }
 
-/// A hole that is filled from its beginning, its end or in its midst.
+/// A hole that is filled from its start, from its end or in the middle.
 fn in_parts(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, fills: &[(u32, usize, bool)]| {
@@ -120,7 +120,7 @@ fn in_parts(open: &Open) -> Vec<Case> {
             let step = if *is_missing {
                 Step::filling(&spec, SegmentKind::Retransmit)
             } else {
-                Step::again(&spec, SegmentKind::Retransmit)
+                Step::retransmit(&spec, SegmentKind::Retransmit)
             };
             (segments, bytes, retransmits) = (segments + 1, bytes + *len as u64, retransmits + 1);
             let step = step.volumes(volume(segments, bytes, retransmits), NONE);
@@ -140,7 +140,7 @@ fn in_parts(open: &Open) -> Vec<Case> {
         "what fills a hole and repeats what is around it",
         &[(51, 100, true), (101, 50, false), (351, 100, true), (151, 200, true), (151, 200, false)],
     );
-    case("what covers a hole and all around it", &[(1, 500, true), (101, 300, false)]);
+    case("a segment that covers a hole and its neighbours", &[(1, 500, true), (101, 300, false)]);
     case("a hole of which some bytes stay out", &[(151, 10, true), (101, 10, true), (391, 10, true)]);
     cases
 }
@@ -151,13 +151,13 @@ fn many(open: &Open) -> Vec<Case> {
     let mut steps: Vec<Step> = every_other(5).collect();
     let late = |spec: &Spec, number: u64| {
         let step = if number == 1 {
-            Step::again(spec, SegmentKind::Retransmit).after(LATE)
+            Step::retransmit(spec, SegmentKind::Retransmit).after(LATE)
         } else {
             Step::filling(spec, SegmentKind::Retransmit)
         };
         step.volumes(volume(5 + number, 50 + 10 * number, number), NONE)
     };
-    // The oldest is forgotten; what fills it is sent again for all that.
+    // The oldest hole is forgotten; a segment that fills it is a retransmit all the same.
     steps.extend((1..=4).map(|number: u32| late(&open.data(20 * number - 9, 10), u64::from(number))));
     steps.push(silent(&open.data(91, 10)));
     let mut cases = packets("more holes than are remembered", &unmeasured(open, &steps)).to_vec();
@@ -166,12 +166,12 @@ fn many(open: &Open) -> Vec<Case> {
     for at in [51, 11, 31] {
         steps.push(silent(&open.data(at, 10)));
     }
-    steps.push(Step::told(&open.fin(71), SegmentKind::Fin).volumes(volume(7, 70, 0), NONE));
+    steps.push(Step::emits(&open.fin(71), SegmentKind::Fin).volumes(volume(7, 70, 0), NONE));
     cases.extend(packets("as many holes as are remembered", &slow(open, &steps)));
     cases
 }
 
-/// Before the first that was seen, and before a FIN.
+/// Holes before the first segment that was seen, and before a FIN.
 fn at_the_edges(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
@@ -179,21 +179,21 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
         Step::filling(&open.data(1, 100), SegmentKind::Retransmit)
             .volumes(volume(2, 200, 1), NONE)
             .after(LATE),
-        Step::again(&open.data(1, 100), SegmentKind::Retransmit).volumes(volume(3, 300, 2), NONE),
-        Step::again(&open.data(101, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 3), NONE),
+        Step::retransmit(&open.data(1, 100), SegmentKind::Retransmit).volumes(volume(3, 300, 2), NONE),
+        Step::retransmit(&open.data(101, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 3), NONE),
     ];
-    cases.extend(packets("what was sent before the first that was seen", &steps));
-    let fin = Step::told(&open.fin(201), SegmentKind::Fin).volumes(volume(1, 100, 0), NONE);
+    cases.extend(packets("segments before the first one that was seen", &steps));
+    let fin = Step::emits(&open.fin(201), SegmentKind::Fin).volumes(volume(1, 100, 0), NONE);
     let steps = [
         silent(&open.data(1, 100)),
         fin,
         Step::filling(&open.data(101, 100), SegmentKind::Retransmit)
             .volumes(volume(2, 200, 1), NONE)
             .after(LATE),
-        Step::again(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 1), NONE),
+        Step::retransmit(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 1), NONE),
     ];
     cases.extend(packets("a hole before a FIN", &unmeasured(open, &steps)));
-    // The last segment is lost together with its FIN, and sent again with it.
+    // The last segment is lost together with its FIN, and retransmitted with it.
     let last = open.fin(101).payload(50);
     let steps = [
         silent(&open.data(1, 100)),
@@ -204,45 +204,46 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard cases `fast-open` and `asymmetric-routing`: the first flight, where the handshake is not complete in sight.
+/// Hard cases `fast-open` and `asymmetric-routing`: the first flight, when the handshake was not seen complete.
 fn handshakes(open: &Open) -> Vec<Case> {
     let flow = &open.0;
     let (first, second) = (open.data(1, 50), open.data(51, 50));
     let mut cases = Vec::new();
     let steps = [
         flow.syn_ack(),
-        Step::told(&second, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::emits(&second, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
         Step::filling(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
     ];
     cases.extend(packets("the second segment completes, the first is lost", &steps));
     let steps = [
         flow.syn(),
         flow.syn_ack(),
-        Step::told(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::again(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE),
+        Step::emits(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::retransmit(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE),
     ];
-    cases.extend(packets("the first segment completes, and is sent again", &steps));
-    let fast = Step::told(&flow.out(SYN, 0, 0).payload(50), SegmentKind::Syn);
+    cases.extend(packets("the first segment completes, and is retransmitted", &steps));
+    let fast = Step::emits(&flow.out(SYN, 0, 0).payload(50), SegmentKind::Syn);
     let declined = [
         fast.clone(),
         flow.syn_ack(),
-        Step::told(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::emits(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
         silent(&second),
     ];
-    cases.extend(packets("data in the SYN that is not taken", &declined));
+    cases.extend(packets("data in the SYN that is not accepted", &declined));
     let taken = [
         fast,
-        Step::told(&flow.back(SYN | ACK, 0, 51), SegmentKind::SynAck),
-        Step::told(&flow.out(ACK | PSH, 51, 1).payload(50), SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::emits(&flow.back(SYN | ACK, 0, 51), SegmentKind::SynAck),
+        Step::emits(&flow.out(ACK | PSH, 51, 1).payload(50), SegmentKind::Ack)
+            .volumes(volume(1, 50, 0), NONE),
         silent(&open.data(101, 50)),
-        Step::again(&second, SegmentKind::Retransmit).volumes(volume(3, 150, 1), NONE),
+        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(3, 150, 1), NONE),
     ];
-    cases.extend(packets("data in the SYN that is taken", &taken));
+    cases.extend(packets("data in the SYN that is accepted", &taken));
     cases
 }
 
-/// Hard case `reordering`: where no round-trip time is known, what comes within 3 ms was overtaken. Nobody can
-/// promise that a busy machine is as fast, so a run that was not is not judged.
+/// Hard case `reordering`: while the RTT is unknown, a hole filled within 3 ms was reordering. A busy machine may be
+/// slower than that; such a run is skipped.
 #[test]
 fn holes_that_are_filled_at_once() {
     const AT_ONCE_NS: u64 = 3_000_000;
@@ -253,7 +254,7 @@ fn holes_that_are_filled_at_once() {
     let (mut judged, mut all) = (0, 0);
     for (program, hook) in programs() {
         for family in [Family::V4, Family::V6] {
-            // Between two segments, and before the first that was seen.
+            // Between two segments, and before the first one that was seen.
             for order in [&[1, 201, 101][..], &[101, 1]] {
                 both.forget();
                 let started_ns = monotonic_ns();

@@ -1,4 +1,4 @@
-//! The code of the kernel programs, run here, and the memory that both are to leave alike.
+//! The code of the kernel programs on the host, and the flow states that must be equal in both.
 
 use std::ops::RangeInclusive;
 
@@ -9,9 +9,9 @@ use probe_host::{HostProbe, Packet};
 
 use crate::bench::{Frame, Seen};
 
-/// What keys are hashed with, in the kernel too.
+/// The hash seed, the same as in the kernel.
 pub(crate) static SEED: u64 = 0x5eed_0f4a_2b1c_9d37;
-/// What stands for the kernel's epoch, which nobody outside of it can read.
+/// In place of the kernel's epoch, which cannot be read from outside.
 const EPOCH: u32 = 0x0e90_c1e9;
 
 /// All flow states.
@@ -22,14 +22,14 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    /// None, in so many buckets of each family.
+    /// Empty, with this many buckets of each family.
     pub(crate) fn none(buckets: u32) -> Self {
         let buckets = buckets as usize;
         Self { v4: vec![Bucket::EMPTY; buckets], v6: vec![Bucket::EMPTY; buckets] }
     }
 
-    /// What tells these from what `kernel` remembers, if anything does: times of this frame may be any that passed
-    /// meanwhile, and epochs any that are not before `epoch`. Gives the latest epoch.
+    /// Compares these with the states of `kernel`: times of this frame may be any that passed meanwhile, and epochs
+    /// any not before `epoch`. Returns the latest epoch.
     fn differs(&self, kernel: &Self, times_ns: &RangeInclusive<u64>, epoch: u32) -> Result<u32, String> {
         let here = self.v4.iter().flat_map(words).chain(self.v6.iter().flat_map(words));
         let there = kernel.v4.iter().flat_map(words).chain(kernel.v6.iter().flat_map(words));
@@ -49,32 +49,32 @@ impl Flows {
     }
 }
 
-/// A bucket as the kernel has it: nothing but integers.
+/// A bucket as in the kernel: integers only.
 fn words<K>(bucket: &Bucket<K>) -> &[u32] {
-    // SAFETY: keys and states are integers without padding, which their own assertions prove, aligned for more.
+    // SAFETY: keys and states are integers without padding, which their own assertions prove, with stricter alignment.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(bucket).cast(), size_of::<Bucket<K>>() / 4) }
 }
 
-/// As the probe reckons.
+/// As the probe converts times.
 #[allow(clippy::cast_possible_truncation, reason = "modulo 71 minutes, as in the probe")]
 fn micros(time_ns: u64) -> u32 {
     (time_ns / 1_000) as u32
 }
 
-/// The same code on the same bytes, in the same memory.
+/// The same code on the same bytes, with the same flow states.
 pub(crate) struct Host {
     probe: HostProbe,
     epoch: u32,
 }
 
 impl Host {
-    /// With so many buckets for each address family. Every packet takes the long way: in the kernel, the usual ones do
-    /// not, and the results must be the same.
+    /// With this many buckets for each address family, and without the fast path: the kernel uses it, and the results
+    /// must be the same.
     pub(crate) fn new(buckets: u32) -> Self {
         Self { probe: empty(buckets), epoch: 1 }
     }
 
-    /// Forgets all flows.
+    /// Removes all flow states.
     pub(crate) fn forget(&mut self) {
         self.probe = empty(u32::try_from(self.flows().v4.len()).expect("few"));
     }
@@ -85,7 +85,7 @@ impl Host {
         Flows { v4, v6 }
     }
 
-    /// How many flows are remembered.
+    /// The number of flows that are known.
     pub(crate) fn count(&self) -> usize {
         self.probe.flows().count()
     }
@@ -95,7 +95,7 @@ impl Host {
         self.probe.flow_mut(segment, interface)
     }
 
-    /// Shows it a frame, at this time.
+    /// Runs on a frame, at this time.
     pub(crate) fn run(&mut self, hook: &Hook, frame: &Frame<'_>, now_ns: u64) -> Seen {
         let packet = Packet::whole(frame.bytes, *hook);
         let packet = Packet { size: Size { segments: frame.segments, ..packet.size }, ..packet };
@@ -109,11 +109,10 @@ impl Host {
         Seen { records, counted }
     }
 
-    /// Takes over what the kernel remembers once a frame has passed, so that what comes next is decided by the very
-    /// same times.
+    /// Takes over the kernel's states after a frame, so that the next one is decided by the same times.
     ///
     /// # Errors
-    /// When it is something else.
+    /// When the states differ.
     pub(crate) fn agree(&mut self, kernel: &Flows, times_ns: &RangeInclusive<u64>) -> Result<(), String> {
         self.epoch = self.flows().differs(kernel, times_ns, self.epoch)?;
         self.probe.set_buckets(&kernel.v4, &kernel.v6);

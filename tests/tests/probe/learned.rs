@@ -1,4 +1,4 @@
-//! Connections that were open before: their states tell which end is whose, because no record does.
+//! Mid-stream connections: their states say which end is which, because no record does.
 
 use probe_common::{Direction, Family, Hook, LinkLayer};
 
@@ -8,7 +8,7 @@ use crate::frames::{ACK, FIN, RST, SYN, Spec, ethernet};
 
 const BUCKETS: u32 = 3;
 
-/// Shows both a segment; gives what they remember of its flow then.
+/// Runs both on a segment; returns the state of its flow.
 fn learned(both: &mut Both, (program, hook): (&'static str, Hook), spec: &Spec) -> Option<Direction> {
     let packet = spec.packet();
     let bytes = match hook.link {
@@ -48,7 +48,7 @@ fn who_sends_which_way_is_remembered_of_what_was_open_before() {
                     assert_eq!(learned(&mut both, place, spec), Some(low_sends), "{place:?}: {spec:?}");
                 }
                 let last = open.back(11, 0).flags(FIN | ACK);
-                assert_eq!(learned(&mut both, place, &last), None, "its end was told");
+                assert_eq!(learned(&mut both, place, &last), None, "its end was recorded");
             }
         }
     }
@@ -67,7 +67,7 @@ fn of_what_records_tell_nothing_is_remembered_twice() {
         for spec in [flow.out(SYN, 0, 0), flow.back(SYN | ACK, 0, 1), flow.out(ACK, 1, 1), open.data(1, 10)] {
             assert_eq!(learned(&mut both, place, &spec), None, "{place:?}: {spec:?}");
         }
-        // The next connection on the ports of one that was open before, and one that was reset.
+        // The next connection on the ports of a mid-stream one, and one that was reset.
         for spec in [flow.out(SYN, 1 << 25, 0), flow.out(RST, 11, 0)] {
             both.forget();
             assert!(learned(&mut both, place, &open.data(1, 10)).is_some());

@@ -1,8 +1,8 @@
-//! The programs in the kernel and the same code on the host, on the same bytes: they must agree, and both with
-//! the table that says what is right. `BPF_PROG_TEST_RUN` shows the programs crafted frames; where packets of
-//! two pieces are needed, a TAP device does.
+//! The kernel programs and the same code on the host, on the same bytes: they must agree with each other, and with a
+//! table of expected results. `BPF_PROG_TEST_RUN` runs the programs on crafted frames; a TAP device delivers packets
+//! in two pieces.
 //!
-//! `TCPTOP_PROBE_OBJECT` names another object than the committed one.
+//! `TCPTOP_PROBE_OBJECT` names an object to test instead of the committed one.
 
 mod bench;
 mod cases;
@@ -23,9 +23,9 @@ use probe_common::{
 
 use crate::bench::{Both, Frame, Seen, programs, shortest};
 use crate::cases::Case;
-use crate::frames::{Step, Told, Want};
+use crate::frames::{Emitted, Step, Want};
 
-/// Enough for one flow at a time, and for its key to be looked for in the right one.
+/// Enough for one flow at a time, and for a look-up in the wrong bucket to be noticed.
 const BUCKETS: u32 = 3;
 
 /// The hard cases of packets, handshakes and retransmits, as far as the kernel has a part in them.
@@ -66,21 +66,21 @@ fn expected(want: &Want, hook: &Hook) -> Seen {
     match want {
         Want::Nothing => {}
         Want::Unparsed(why) => seen.count(Counter::Unparsed(*why)),
-        Want::Told(told) => {
-            seen.records.push(record(told, hook).into());
-            seen.count(Counter::Submitted(RecordKind::Segment(told.kind)));
+        Want::Emitted(emitted) => {
+            seen.records.push(record(emitted, hook).into());
+            seen.count(Counter::Submitted(RecordKind::Segment(emitted.kind)));
         }
     }
     seen
 }
 
-fn record(told: &Told, hook: &Hook) -> SegmentRecord {
-    let spec = &told.spec;
+fn record(emitted: &Emitted, hook: &Hook) -> SegmentRecord {
+    let spec = &emitted.spec;
     let end = |(host, port)| Endpoint { address: spec.address(host), port };
     SegmentRecord {
         time_ns: 0,
         interface: hook.interface,
-        kind: told.kind,
+        kind: emitted.kind,
         direction: hook.direction,
         source: end(spec.source),
         destination: end(spec.destination),
@@ -88,16 +88,16 @@ fn record(told: &Told, hook: &Hook) -> SegmentRecord {
         ack: spec.ack,
         flags: TcpFlags(spec.flags),
         payload_len: u32::try_from(spec.payload).expect("short"),
-        timestamps: told.timestamps,
+        timestamps: emitted.timestamps,
         segments: spec.segments,
-        class: told.class,
-        volumes: told.volumes,
+        class: emitted.class,
+        volumes: emitted.volumes,
         encapsulation: Default::default(),
         timebase: 0,
     }
 }
 
-/// The verifier accepts each program, and keeps a quarter of what it bears (1,000,000 instructions) for other kernels.
+/// The verifier accepts each program with a quarter of its limit (1,000,000 instructions) to spare, for other kernels.
 #[test]
 fn every_program_is_accepted() {
     if !lab::require_root() {
@@ -125,7 +125,7 @@ fn frames_cut_at_every_length() {
                 let place = || format!("{program}: {} cut to {length}", case.name);
                 match both.run(program, &hook, &Frame::one(frame), place) {
                     Some(seen) => assert_eq!(seen, want, "{}", place()),
-                    // A device shows it those, see `split`.
+                    // A device delivers those, see `split`.
                     None => assert!(length < shortest(frame), "refused: {}", place()),
                 }
             }
@@ -133,7 +133,7 @@ fn frames_cut_at_every_length() {
     }
 }
 
-/// One frame of each shape that has headers behind headers.
+/// One frame of each shape with several headers.
 fn cut_cases() -> Vec<Case> {
     use probe_common::Family::{V4, V6};
     let stamps = [&frames::timestamps(1, 2)[..], &[1, 1]].concat();
@@ -145,7 +145,7 @@ fn cut_cases() -> Vec<Case> {
     cases.collect()
 }
 
-/// The frames of the table, for who wants to spoil them.
+/// The frames of the table, to be mutated.
 fn corpus() -> Vec<(LinkLayer, Vec<u8>)> {
     table().flat_map(|case| case.steps.into_iter().map(move |step| (case.link, step.bytes))).collect()
 }

@@ -1,4 +1,4 @@
-//! The frames of the table, spoiled by chance from a fixed seed.
+//! The frames of the table, mutated at random from a fixed seed.
 
 use fastrand::Rng;
 use probe_common::Counter;
@@ -8,10 +8,10 @@ use crate::corpus;
 
 const MUTATIONS: usize = 10_000;
 const SEED: u64 = 0x7c97_0901;
-/// So few that flows often have to give way to others.
+/// So few that flows are often evicted.
 const BUCKETS: u32 = 4;
 
-/// Hard case `malformed-packets`: whatever the bytes are, both read the same from them, and both remember the same.
+/// Hard case `malformed-packets`: whatever the bytes are, both emit the same records and have the same flow states.
 #[test]
 fn ten_thousand_mutations() {
     if !lab::require_root() {
@@ -24,7 +24,7 @@ fn ten_thousand_mutations() {
     let mut number = 0;
     while number < MUTATIONS {
         let (link, frame) = mutated(&corpus, &mut rng);
-        // Each frame where it belongs, and some where they do not.
+        // Each frame at hooks of its link layer, and some at others.
         let fitting: Vec<_> = hooks.iter().filter(|(_, hook)| hook.link == link || number % 8 == 0).collect();
         let (program, hook) = fitting[rng.usize(..fitting.len())];
         let place = || format!("{program}, mutation {number} of seed {SEED:#x}: {frame:02x?}");
@@ -56,7 +56,7 @@ fn mutated(
         if frame.is_empty() {
             break;
         }
-        // Most of what counts is in the headers.
+        // What matters is mostly in the headers.
         let reach = if rng.u8(..4) == 0 { frame.len() } else { frame.len().min(80) };
         let at = rng.usize(..reach);
         match rng.u8(..10) {

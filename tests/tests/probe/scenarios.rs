@@ -1,4 +1,4 @@
-//! The scenarios: packet by packet, the kernel must say and remember what the host does.
+//! The scenarios, packet by packet: kernel and host must emit the same records and have the same flow states.
 
 use lab::capture::packet;
 use lab::scenario::{self, Variant};

@@ -1,25 +1,25 @@
-//! The table, second part: several frames of one flow, so that what came before counts.
+//! The table, part 2: several frames of one flow, of which each depends on those before.
 
 use probe_common::{Family, SegmentKind, Volume};
 
 use crate::cases::{Case, packets};
 use crate::frames::{ACK, FIN, PSH, RST, SYN, Spec, Step, volume};
 
-/// Initial sequence numbers: the opener's numbers wrap within the handshake.
+/// Initial sequence numbers; those of the opener wrap within the handshake.
 const OPENER: u32 = 0xffff_ffff;
 const ANSWERER: u32 = 0x7000_0000;
 
-/// Nothing was sent.
+/// No volume.
 pub(crate) const NONE: Volume = volume(0, 0, 0);
 
-/// One connection, whose numbers count from the initial ones.
+/// One connection. Sequence numbers are relative.
 pub(crate) struct Flow {
     family: Family,
     opener: u32,
 }
 
 impl Flow {
-    /// From this initial sequence number of the opener on.
+    /// With this initial sequence number of the opener.
     pub(crate) fn from(family: Family, opener: u32) -> Self {
         Self { family, opener }
     }
@@ -38,20 +38,20 @@ impl Flow {
     }
 
     pub(crate) fn syn(&self) -> Step {
-        told(&self.out(SYN, 0, 0), SegmentKind::Syn)
+        emits(&self.out(SYN, 0, 0), SegmentKind::Syn)
     }
 
     pub(crate) fn syn_ack(&self) -> Step {
-        told(&self.back(SYN | ACK, 0, 1), SegmentKind::SynAck)
+        emits(&self.back(SYN | ACK, 0, 1), SegmentKind::SynAck)
     }
 
     pub(crate) fn completing(&self) -> Step {
-        told(&self.out(ACK, 1, 1), SegmentKind::Ack)
+        emits(&self.out(ACK, 1, 1), SegmentKind::Ack)
     }
 }
 
-fn told(spec: &Spec, kind: SegmentKind) -> Step {
-    Step::told(spec, kind)
+fn emits(spec: &Spec, kind: SegmentKind) -> Step {
+    Step::emits(spec, kind)
 }
 
 fn silent(spec: &Spec) -> Step {
@@ -62,12 +62,12 @@ pub(crate) fn all() -> Vec<Case> {
     let families = [Family::V4, Family::V6].map(Flow::new);
     families
         .iter()
-        .flat_map(|flow| [completions(flow), detours(flow), strays(flow), to_itself(flow), ends(flow)])
+        .flat_map(|flow| [completions(flow), detours(flow), unmatched(flow), to_itself(flow), ends(flow)])
         .flatten()
         .collect()
 }
 
-/// The completing ACK is told once, and only that one.
+/// Only the completing ACK makes a record, and only once.
 fn completions(flow: &Flow) -> Vec<Case> {
     let data = flow.out(ACK | PSH, 1, 1).payload(50);
     let fast = flow.out(SYN, 0, 0).payload(20);
@@ -87,73 +87,73 @@ fn completions(flow: &Flow) -> Vec<Case> {
         ],
     );
     case(
-        "the first data completes, too",
-        &[flow.syn(), flow.syn_ack(), told(&data, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE)],
+        "the first data completes as well",
+        &[flow.syn(), flow.syn_ack(), emits(&data, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE)],
     );
     // Hard case `segmentation-offload`: several segments as one (GSO, GRO), longer than the MTU.
     let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000).segments(3);
-    let completing = told(&bulk, SegmentKind::Ack).volumes(volume(3, 3_000, 0), NONE);
-    case("a super-packet completes, too", &[flow.syn(), flow.syn_ack(), completing]);
-    case("no SYN in sight", &[flow.syn_ack(), flow.completing()]);
+    let completing = emits(&bulk, SegmentKind::Ack).volumes(volume(3, 3_000, 0), NONE);
+    case("a super-packet completes as well", &[flow.syn(), flow.syn_ack(), completing]);
+    case("no SYN seen", &[flow.syn_ack(), flow.completing()]);
     // Hard case `asymmetric-routing`.
-    case("no SYN-ACK in sight", &[flow.syn(), flow.completing(), silent(&flow.out(ACK, 1, 1))]);
+    case("no SYN-ACK seen", &[flow.syn(), flow.completing(), silent(&flow.out(ACK, 1, 1))]);
     // Hard cases `ambiguous-handshake` and `duplicate-syn-ack`.
     case(
-        "SYN and SYN-ACK sent again",
+        "SYN and SYN-ACK retransmitted",
         &[flow.syn(), flow.syn(), flow.syn_ack(), flow.syn_ack(), flow.completing()],
     );
     // Hard case `fast-open`.
     case(
         "data in the SYN (Fast Open)",
         &[
-            told(&fast, SegmentKind::Syn),
-            told(&answer, SegmentKind::SynAck),
-            told(&flow.out(ACK, 21, 1), SegmentKind::Ack),
+            emits(&fast, SegmentKind::Syn),
+            emits(&answer, SegmentKind::SynAck),
+            emits(&flow.out(ACK, 21, 1), SegmentKind::Ack),
         ],
     );
-    // Hard case `port-reuse`: the kernel's state of the old connection must not swallow the new one's ACK.
+    // Hard case `port-reuse`: the state of the old connection must not hide the ACK of the new one.
     let (syn, syn_ack) = (flow.out(SYN, 90_000, 0), flow.back(SYN | ACK, 0, 90_001));
     case(
-        "a 4-tuple used again",
+        "a reused 4-tuple",
         &[
             flow.syn(),
             flow.syn_ack(),
             flow.completing(),
-            told(&syn, SegmentKind::Syn),
-            told(&syn_ack, SegmentKind::SynAck),
+            emits(&syn, SegmentKind::Syn),
+            emits(&syn_ack, SegmentKind::SynAck),
             silent(&flow.out(ACK, 1, 1)),
-            told(&flow.out(ACK, 90_001, 1), SegmentKind::Ack),
+            emits(&flow.out(ACK, 90_001, 1), SegmentKind::Ack),
         ],
     );
     cases
 }
 
-/// Handshakes that are completed, but not the straight way.
+/// Handshakes that are completed by a detour.
 fn detours(flow: &Flow) -> Vec<Case> {
     const FAR: u32 = 0x4000_0000;
     let (stale, rejection) = (flow.back(SYN | ACK, 500, FAR), flow.out(RST, FAR, 0));
     let (crossing, answering) = (flow.back(SYN, 0, 0), flow.out(SYN | ACK, 0, 1));
     let mut cases = Vec::new();
     let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
-    // Hard case `answer-to-another-syn`: the client rejects what does not answer its SYN, and waits for what does.
+    // Hard case `answer-to-another-syn`: the client rejects an answer to another SYN, and waits for its own.
     case(
         "a RST for a stale SYN-ACK",
         &[
             flow.syn(),
-            told(&stale, SegmentKind::SynAck),
-            told(&rejection, SegmentKind::Rst),
+            emits(&stale, SegmentKind::SynAck),
+            emits(&rejection, SegmentKind::Rst),
             flow.syn_ack(),
             flow.completing(),
         ],
     );
     // Hard case `simultaneous-open`.
     case(
-        "both ends open at once",
+        "both ends open at the same time",
         &[
             flow.syn(),
-            told(&crossing, SegmentKind::Syn),
+            emits(&crossing, SegmentKind::Syn),
             flow.syn_ack(),
-            told(&answering, SegmentKind::SynAck),
+            emits(&answering, SegmentKind::SynAck),
             flow.completing(),
         ],
     );
@@ -161,7 +161,7 @@ fn detours(flow: &Flow) -> Vec<Case> {
 }
 
 /// ACKs that complete nothing.
-fn strays(flow: &Flow) -> Vec<Case> {
+fn unmatched(flow: &Flow) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[_]| cases.extend(packets(name, steps));
     // Hard case `mid-stream`.
@@ -178,13 +178,13 @@ fn strays(flow: &Flow) -> Vec<Case> {
             flow.completing(),
         ],
     );
-    // Hard case `answer-to-another-syn`: told, so that user space can count it, but it is no answer to this SYN.
+    // Hard case `answer-to-another-syn`: a record, so that user space can count it, but no answer to this SYN.
     case(
         "a SYN-ACK that answers another SYN",
         &[
             flow.syn(),
-            told(&flow.back(SYN | ACK, 1 << 28, 0), SegmentKind::SynAck),
-            told(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), SegmentKind::SynAck),
+            emits(&flow.back(SYN | ACK, 1 << 28, 0), SegmentKind::SynAck),
+            emits(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), SegmentKind::SynAck),
             flow.syn_ack(),
             silent(&flow.out(ACK, 1, 0)),
             flow.completing(),
@@ -201,10 +201,10 @@ fn to_itself(flow: &Flow) -> Vec<Case> {
         ..Spec::out(flow.family, flags, ANSWERER + seq, if flags & ACK == 0 { 0 } else { ANSWERER + ack })
     };
     let steps = [
-        told(&segment(SYN, 0, 0), SegmentKind::Syn),
-        told(&segment(SYN | ACK, 0, 1), SegmentKind::SynAck),
+        emits(&segment(SYN, 0, 0), SegmentKind::Syn),
+        emits(&segment(SYN | ACK, 0, 1), SegmentKind::SynAck),
         silent(&segment(ACK, 1, 0)),
-        told(&segment(ACK, 1, 1), SegmentKind::Ack),
+        emits(&segment(ACK, 1, 1), SegmentKind::Ack),
         silent(&segment(ACK, 1, 1)),
     ];
     packets("connected to itself", &steps).to_vec()
@@ -214,11 +214,11 @@ fn to_itself(flow: &Flow) -> Vec<Case> {
 fn ends(flow: &Flow) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut end = |name, spec: &Spec, kind| {
-        let steps = [flow.syn(), flow.syn_ack(), told(spec, kind), silent(&flow.out(ACK, 1, 1))];
+        let steps = [flow.syn(), flow.syn_ack(), emits(spec, kind), silent(&flow.out(ACK, 1, 1))];
         cases.extend(packets(name, &steps));
     };
     end("reset by the opener", &flow.out(RST, 1, 0), SegmentKind::Rst);
     end("reset by the other end", &flow.back(RST, 1, 1), SegmentKind::Rst);
-    end("a FIN that comes first", &flow.out(FIN | ACK, 1, 1), SegmentKind::Fin);
+    end("a FIN before the ACK", &flow.out(FIN | ACK, 1, 1), SegmentKind::Fin);
     cases
 }

@@ -9,10 +9,10 @@ use crate::frames::{self, ACK, FIN, SYN, Spec, Step, Want, ethernet, extension, 
 use crate::sequences::NONE;
 use crate::{cut_cases, expected};
 
-/// Above a page, so that the kernel lays the frame out as it is told (tun_alloc_skb).
+/// Above a page, so that the kernel lays the frame out as requested (tun_alloc_skb).
 const PAYLOAD: usize = 6_000;
 
-/// A device of each kind, with the program for what comes in through it.
+/// Runs a test on a device of each kind, with its ingress program attached.
 fn with_devices(test: impl Fn(&mut Kernel, &Port, &Hook)) {
     for (medium, program, link) in [
         (Medium::Ethernet, "ethernet_ingress", LinkLayer::Ethernet),
@@ -27,9 +27,9 @@ fn with_devices(test: impl Fn(&mut Kernel, &Port, &Hook)) {
     }
 }
 
-/// Hard case `nonlinear-headers`: of a frame through a TAP only so many bytes lie in the linear area of the packet
-/// buffer; the headers behind them are loaded by copy. `BPF_PROG_TEST_RUN` lays every packet out in one piece on this
-/// kernel (6.18) and takes none above a page, hence real packets.
+/// Hard case `nonlinear-headers`: only the first bytes of a frame through a TAP are in the linear area of the packet
+/// buffer; the headers after them are loaded by copy. `BPF_PROG_TEST_RUN` lays out every packet in one piece (kernel
+/// 6.18) and accepts none above a page, so real packets are needed.
 #[test]
 fn headers_outside_the_linear_area() {
     if !lab::require_root() {
@@ -47,7 +47,7 @@ fn headers_outside_the_linear_area() {
                 LinkLayer::Ethernet => (ethernet(&[], &packet), 14),
                 LinkLayer::None => (packet, 1),
             };
-            // Every place in the headers, and behind them.
+            // Split at every offset in the headers, and after them.
             for linear in least..=140 {
                 let seen = kernel.watch(|| port.send_split(&frame, linear).unwrap());
                 let want = expected(&fin.stamped(SegmentKind::Fin, 7, 9), hook);
@@ -57,8 +57,8 @@ fn headers_outside_the_linear_area() {
     });
 }
 
-/// The flow's state is the same, whichever way the headers are read: what passes in one piece is known again when it
-/// comes in two.
+/// The flow state is the same however the headers are read: data that passed in one piece is known when it is
+/// repeated in two.
 #[test]
 fn data_outside_the_linear_area() {
     if !lab::require_root() {
@@ -78,21 +78,21 @@ fn data_outside_the_linear_area() {
                     kernel.watch(|| port.send_split(&framed(spec), linear).unwrap()).timeless()
                 };
                 let place = format!("{family:?}, {linear} bytes linear");
-                let told = |step: Step| expected(&step.want, hook);
+                let emits = |step: Step| expected(&step.want, hook);
                 let open = Open::new(family);
                 let data = open.data(1, PAYLOAD);
                 let syn = open.0.out(SYN, 0, 0).payload(PAYLOAD);
                 let answer = open.0.back(SYN | ACK, 0, 1).payload(PAYLOAD);
-                assert_eq!(show(&syn, linear), told(Step::told(&syn, SegmentKind::Syn)), "{place}");
-                assert_eq!(show(&answer, 0), told(Step::told(&answer, SegmentKind::SynAck)), "{place}");
-                let first = Step::told(&data, SegmentKind::Ack).volumes(volume(1, bytes, 0), NONE);
-                assert_eq!(show(&data, linear), told(first), "{place}");
+                assert_eq!(show(&syn, linear), emits(Step::emits(&syn, SegmentKind::Syn)), "{place}");
+                assert_eq!(show(&answer, 0), emits(Step::emits(&answer, SegmentKind::SynAck)), "{place}");
+                let first = Step::emits(&data, SegmentKind::Ack).volumes(volume(1, bytes, 0), NONE);
+                assert_eq!(show(&data, linear), emits(first), "{place}");
                 let again =
-                    Step::again(&data, SegmentKind::Retransmit).volumes(volume(2, 2 * bytes, 1), NONE);
-                assert_eq!(show(&data, linear), told(again), "{place}");
+                    Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 2 * bytes, 1), NONE);
+                assert_eq!(show(&data, linear), emits(again), "{place}");
                 let again =
-                    Step::again(&data, SegmentKind::Retransmit).volumes(volume(3, 3 * bytes, 2), NONE);
-                assert_eq!(show(&data, 0), told(again), "{place}");
+                    Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(3, 3 * bytes, 2), NONE);
+                assert_eq!(show(&data, 0), emits(again), "{place}");
                 let next = open.data(1 + u32::try_from(PAYLOAD).expect("short"), PAYLOAD);
                 assert_eq!(show(&next, linear), Seen::default(), "{place}");
             }
@@ -100,8 +100,8 @@ fn data_outside_the_linear_area() {
     });
 }
 
-/// Hard case `malformed-packets`, for the lengths that `BPF_PROG_TEST_RUN` refuses; those below the device's own
-/// least length are no packets.
+/// Hard case `malformed-packets`, for the lengths that `BPF_PROG_TEST_RUN` refuses. The device accepts none below its
+/// own minimum.
 #[test]
 fn short_frames_through_a_device() {
     if !lab::require_root() {

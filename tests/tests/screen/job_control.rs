@@ -7,7 +7,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use portable_pty::CommandBuilder;
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, fresh_settings};
 use crate::{PATIENCE, is_read, replay, shown};
 
 /// A shell with job control on a terminal, and tcptop in its foreground.
@@ -44,10 +44,15 @@ fn assert_stopped(terminal: &Terminal) {
 
 fn go_on(terminal: &mut Terminal) {
     terminal.keys("fg\n");
+    // After SIGSTOP the terminal still shows tcptop's screen, with the shell's messages on top. It is also still raw:
+    // until tcptop draws again, the shell may read what is typed next together with `fg`.
     terminal.wait_screen("tcptop again", PATIENCE, |screen| {
+        let shown = screen.contents();
         is_read(screen)
             && screen.hide_cursor()
-            && screen.rows(0, 80).next().expect("24 rows").starts_with("tcptop")
+            && shown.starts_with("tcptop")
+            && !shown.contains("Stopped")
+            && !shown.contains("ready:")
     });
 }
 
@@ -69,6 +74,26 @@ fn the_shell_gets_the_terminal_and_returns_it() {
         let shown = screen.contents();
         !screen.alternate_screen() && shown.contains("--- tcptop ") && shown.trim_end().ends_with("ready:")
     });
+}
+
+/// Keys that are typed while tcptop is stopped are read when it continues, in whatever mode the terminal is by then.
+#[test]
+fn keys_typed_while_stopped_are_read() {
+    for cooked in [false, true] {
+        let mut terminal = shown(replay(&[]));
+        let raw = terminal.settings();
+        terminal.signal(Signal::SIGSTOP);
+        if cooked {
+            terminal.set_settings(&fresh_settings());
+        }
+        terminal.keys("2");
+        terminal.signal(Signal::SIGCONT);
+        terminal.wait_screen("another view", PATIENCE, |screen| screen.contents().contains("── flows: "));
+        assert_eq!(terminal.settings(), raw);
+        terminal.keys("q");
+        assert!(terminal.wait().success());
+        assert_eq!(terminal.settings(), fresh_settings());
+    }
 }
 
 /// Without a shell that could resume tcptop, Ctrl-Z must not leave a dead terminal.

@@ -162,7 +162,7 @@ pub(super) fn repeats(tries: Option<u32>, syn_acks: Option<u32>) -> u64 {
 }
 
 /// What was sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetransmitKind {
     /// A SYN.
     Syn,

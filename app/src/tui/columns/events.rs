@@ -1,96 +1,62 @@
-//! The columns of what went wrong.
+//! The columns of the event log.
 
-use super::{Column, Context, Side, Value};
-use crate::output::format::{UNKNOWN, duration};
-use tcptop_core::snapshot::{LogEntry, What};
+use super::{CellContext, Column, Side, Value};
+use crate::output::format::{UNKNOWN, brief, counted, duration};
+use crate::tui::event_rows::EventRow;
+use tcptop_core::snapshot::What;
 use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, Verdict};
 
-/// An IPv4 address with a port takes 21 columns at the most.
+/// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
-/// An IPv6 address with a port.
+/// The longest IPv6 address with a port.
 pub const LONGEST_PEER: u16 = 47;
 
-/// Events are told in their order: nothing sorts them.
+/// The order of events is fixed.
 pub type Never = std::convert::Infallible;
 
-/// Every column, in the order in which they stand.
-pub static COLUMNS: [Column<LogEntry, Never>; 6] = [
+const fn column(
+    name: &'static str,
+    title: &'static str,
+    width: u16,
+    priority: u8,
+    meaning: &'static str,
+    value: fn(&EventRow, &CellContext<'_>) -> Value,
+) -> Column<EventRow, Never> {
+    Column { name, title, width, priority, side: Side::Left, meaning, value, order: None }
+}
+
+/// All columns, from left to right.
+pub static COLUMNS: [Column<EventRow, Never>; 6] = [
+    column("last", "LAST", 8, 0, "time of the latest event, by the clock of this host", |event, context| {
+        Value::Text(context.render.clock_time(event.latest.time_ns))
+    }),
+    column("event", "EVENT", 19, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
+    column("peer", "PEER", 0, 0, "peer", |event, context| {
+        Value::Text(peer(&event.latest.what).map_or_else(|| UNKNOWN.to_owned(), |key| context.peer(&key)))
+    }),
     Column {
-        name: "time",
-        title: "TIME",
-        width: 12,
-        priority: 0,
-        side: Side::Left,
-        meaning: "when, by the clock of this host",
-        value: |event, context| Value::Text(context.context.time_of_day(event.time_ns)),
-        order: None,
-    },
-    Column {
-        name: "what",
-        title: "WHAT",
-        width: 11,
-        priority: 0,
-        side: Side::Left,
-        meaning: "what went wrong",
-        value: |event, _| Value::Text(what(&event.what).to_owned()),
-        order: None,
-    },
-    Column {
-        name: "peer",
-        title: "PEER",
-        width: 0,
-        priority: 0,
-        side: Side::Left,
-        meaning: "with whom",
-        value: |event, context| {
-            Value::Text(peer(&event.what).map_or_else(|| UNKNOWN.to_owned(), |key| context.peer(&key)))
-        },
-        order: None,
-    },
-    Column {
-        name: "port",
-        title: "PORT",
-        width: 5,
-        priority: 0,
         side: Side::Right,
-        meaning: "the client's port, to be found in the application's log",
-        value: |event, _| {
-            Value::Text(flow(&event.what).map_or_else(|| UNKNOWN.to_owned(), |flow| flow.port().to_string()))
-        },
-        order: None,
+        ..column("port", "PORT", 5, 0, "port of the client, of the latest event", |event, _| {
+            let port = flow(&event.latest.what).map(|flow| flow.port().to_string());
+            Value::Text(port.unwrap_or_else(|| UNKNOWN.to_owned()))
+        })
     },
-    Column {
-        name: "how",
-        title: "HOW",
-        width: 24,
-        priority: 1,
-        side: Side::Left,
-        meaning: "how much, how often, by whom",
-        value: |event, _| Value::Text(how(&event.what)),
-        order: None,
-    },
-    Column {
-        name: "interface",
-        title: "IFACE",
-        width: 9,
-        priority: 2,
-        side: Side::Left,
-        meaning: "the interface that it was seen at",
-        value: |event, context| {
-            let index = peer(&event.what).map(|key| key.interface);
-            Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.context.interface(index)))
-        },
-        order: None,
-    },
+    column("detail", "DETAIL", 20, 1, "kind, time, tries or sender, of the latest event", |event, _| {
+        Value::Text(detail(event))
+    }),
+    column("interface", "IFACE", 9, 2, "interface", |event, context| {
+        let index = peer(&event.latest.what).map(|key| key.interface);
+        Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.render.interface(index)))
+    }),
 ];
 
-/// The columns that make sense: the interface only where there are several.
+/// The columns that are shown: the interface only if there are several.
 #[must_use]
-pub fn wanted(interfaces: usize) -> Vec<&'static Column<LogEntry, Never>> {
+pub fn wanted(interfaces: usize) -> Vec<&'static Column<EventRow, Never>> {
     COLUMNS.iter().filter(|column| column.name != "interface" || interfaces > 1).collect()
 }
 
-/// The flow that it happened to, if it happened to one.
+/// The flow that an event concerns, if it is a single one.
 #[must_use]
 pub const fn flow(what: &What) -> Option<&FlowReport> {
     match what {
@@ -99,7 +65,7 @@ pub const fn flow(what: &What) -> Option<&FlowReport> {
     }
 }
 
-/// The peer that it happened with.
+/// The peer that an event concerns, if it is a single one.
 #[must_use]
 pub const fn peer(what: &What) -> Option<PeerKey> {
     match what {
@@ -109,7 +75,7 @@ pub const fn peer(what: &What) -> Option<PeerKey> {
     }
 }
 
-/// The verdict that it speaks for: what gives it its colour.
+/// The verdict that an event contributes to, whose colour it has.
 #[must_use]
 pub const fn verdict(what: &What) -> Option<Verdict> {
     match what {
@@ -129,23 +95,27 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
     }
 }
 
-fn what(what: &What) -> &'static str {
-    match what {
+/// `refused ×12`, `verdict: slow`.
+fn what(event: &EventRow) -> String {
+    let name = match &event.latest.what {
         What::Failed(flow) => flow.outcome.name(),
         What::Reset(_) => "reset",
-        What::RetransmitKind { .. } => "sent again",
-        What::Verdict { after, .. } => after.map_or("healthy", Verdict::name),
-        What::Lost { .. } => "lost",
-    }
+        What::RetransmitKind { .. } => "retransmitted",
+        What::Verdict { after, .. } => return format!("verdict: {}", after.map_or("healthy", Verdict::name)),
+        What::Lost { .. } => return "missed".to_owned(),
+    };
+    if event.count > 1 { format!("{name} ×{}", brief(event.count)) } else { name.to_owned() }
 }
 
-fn how(what: &What) -> String {
-    match what {
+fn detail(event: &EventRow) -> String {
+    match &event.latest.what {
         What::Failed(flow) => failure(flow),
-        What::Reset(flow) => by(flow),
-        What::RetransmitKind { kind, count, .. } if *count == 1 => kind.name().to_owned(),
-        What::RetransmitKind { kind, count, .. } => format!("{count} times, {}", kind.name()),
-        What::Verdict { before, .. } => format!("verdict; was {}", before.map_or("healthy", Verdict::name)),
+        What::Reset(flow) => closed_by(flow),
+        What::RetransmitKind { kind, .. } => kind.name().to_owned(),
+        What::Verdict { before, .. } => {
+            let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
+            format!("was {}{times}", before.map_or("healthy", Verdict::name))
+        }
         What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
     }
 }
@@ -155,19 +125,20 @@ fn failure(flow: &FlowReport) -> String {
         Leg::Exact(ns) => format!("after {}", duration(ns)),
         Leg::Between { max_ns, .. } => format!("after <{}", duration(max_ns)),
     });
-    let tries =
-        flow.tries.map(|tries| if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") });
+    let tries = flow.tries.map(|tries| counted(tries.into(), "SYN"));
     after.or(tries).unwrap_or_default()
 }
 
-fn by(flow: &FlowReport) -> String {
-    let by = flow.closed_by.map(|closer| format!("by {}", closer.name()));
+fn closed_by(flow: &FlowReport) -> String {
+    let by = flow.closed_by.map(|party| format!("by {}", party.name()));
     let after = flow.lifetime_ns.map(|ns| format!("after {}", duration(ns)));
     by.into_iter().chain(after).collect::<Vec<_>>().join(" ")
 }
 
-/// An event at full length, to be pasted somewhere.
+/// An event with all its columns, to be pasted somewhere.
 #[must_use]
-pub fn as_text(event: &LogEntry, context: &Context<'_>) -> String {
-    COLUMNS.iter().map(|column| (column.value)(event, context).text()).collect::<Vec<_>>().join(" ")
+pub fn as_text(event: &EventRow, context: &CellContext<'_>) -> String {
+    let cells = COLUMNS.iter().skip(1).map(|column| (column.value)(event, context).text());
+    let time = context.render.exact_time(event.latest.time_ns);
+    [time].into_iter().chain(cells).collect::<Vec<_>>().join(" ")
 }

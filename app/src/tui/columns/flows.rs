@@ -1,13 +1,13 @@
-//! The columns of the tables of flows: those of one row, and those of all.
+//! The columns of the tables of flows.
 
-use super::{Column, Context, Side, Value};
+use super::{CellContext, Column, Side, Value};
 use crate::output::format::UNKNOWN;
 use tcptop_core::snapshot::{FlowOrder, Group};
 use tcptop_core::table::{FlowReport, Leg, Role};
 
-/// An IPv4 address with a port takes 21 columns at the most.
+/// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
-/// An IPv6 address with a port.
+/// The longest IPv6 address with a port.
 pub const LONGEST_PEER: u16 = 47;
 
 const fn figure(
@@ -16,7 +16,7 @@ const fn figure(
     width: u16,
     priority: u8,
     meaning: &'static str,
-    value: fn(&FlowReport, &Context<'_>) -> Value,
+    value: fn(&FlowReport, &CellContext<'_>) -> Value,
 ) -> Column<FlowReport, FlowOrder> {
     Column { name, title, width, priority, side: Side::Right, meaning, value, order: None }
 }
@@ -33,75 +33,76 @@ impl Column<FlowReport, FlowOrder> {
     }
 }
 
-/// Every column, in the order in which they stand.
+/// All columns, from left to right.
 pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer))
     })
     .words()
     .by(FlowOrder::Peer),
-    figure("port", "PORT", 5, 0, "the client's port, which tells the connections apart", |flow, _| {
-        Value::Text(flow.port().to_string())
-    })
-    .by(FlowOrder::Port),
-    figure("outcome", "OUTCOME", 11, 0, "what became of it", |flow, _| {
-        Value::Text(flow.outcome.name().to_owned())
-    })
-    .words()
-    .by(FlowOrder::Outcome),
-    figure("rtt", "RTT", 7, 0, "round-trip time of the handshake; <: nothing tells exactly", |flow, _| {
-        match flow.rtt() {
+    figure("port", "PORT", 5, 0, "port of the client", |flow, _| Value::Text(flow.port().to_string()))
+        .by(FlowOrder::Port),
+    figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| Value::Text(flow.outcome.name().to_owned()))
+        .words()
+        .by(FlowOrder::Outcome),
+    figure(
+        "rtt",
+        "RTT",
+        7,
+        0,
+        "RTT of the handshake; < for an upper bound (ambiguous)",
+        |flow, _| match flow.rtt() {
             Some(Leg::Exact(ns)) => Value::Duration(Some(ns)),
             Some(Leg::Between { max_ns, .. }) => Value::Below(max_ns),
             None => Value::Duration(None),
-        }
-    })
+        },
+    )
     .by(FlowOrder::Rtt),
-    figure("setup", "SETUP", 6, 3, "first SYN to the ACK: what the application waited", |flow, _| {
+    figure("setup", "SETUP", 6, 3, "from the first SYN to the ACK: what the application waits", |flow, _| {
         Value::Duration(flow.setup_ns)
     })
     .by(FlowOrder::Setup),
-    figure("turnaround", "TURN", 6, 9, "how long this host took to answer", |flow, _| {
+    figure("turnaround", "TURN", 6, 9, "time this host took to answer the SYN", |flow, _| {
         Value::Duration(flow.turnaround().and_then(Leg::exact))
     }),
-    figure("tries", "TRY", 3, 2, "SYNs that were sent", |flow, _| {
-        Value::MaybeCount(flow.tries.map(u64::from))
-    })
-    .by(FlowOrder::Tries),
-    figure("retr", "RETR", 4, 1, "what was sent again, in both directions", |flow, _| {
+    figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| Value::MaybeCount(flow.tries.map(u64::from)))
+        .by(FlowOrder::Tries),
+    figure("retr", "RETR", 4, 1, "retransmits in both directions", |flow, _| {
         Value::Count(flow.retransmits())
     })
     .by(FlowOrder::Retransmits),
-    figure("retr%", "RETR%", 5, 5, "share of its segments that had to be sent again", |flow, _| {
+    figure("retr%", "RETR%", 5, 5, "retransmitted share of the segments", |flow, _| {
         Value::Share(flow.retransmit_share())
     }),
-    figure("age", "AGE", 6, 4, "since its first segment was seen", |flow, context| {
+    figure("age", "AGE", 6, 4, "time since the first segment", |flow, context| {
         Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns)))
     })
     .by(FlowOrder::Age),
-    figure("sent", "SENT", 6, 7, "bytes that this host sent", |flow, _| Value::Bytes(flow.volumes[0].bytes)),
-    figure("received", "RECV", 6, 8, "bytes that the other end sent", |flow, _| {
+    figure("sent", "SENT", 6, 7, "bytes sent by this host", |flow, _| Value::Bytes(flow.volumes[0].bytes)),
+    figure("received", "RECV", 6, 8, "bytes received by this host", |flow, _| {
         Value::Bytes(flow.volumes[1].bytes)
     }),
-    figure("lifetime", "LIFE", 6, 10, "from the first SYN to the end", |flow, _| match flow.lifetime_ns {
-        Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
-        short => Value::Duration(short),
+    figure("lifetime", "LIFE", 6, 10, "time from the first SYN to the end", |flow, _| {
+        match flow.lifetime_ns {
+            Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
+            short => Value::Duration(short),
+        }
     }),
-    figure("role", "ROLE", 8, 11, "who opened it: client is this host", |flow, _| {
+    figure("role", "ROLE", 8, 11, "role of this host", |flow, _| {
         Value::Text(flow.role.map_or(UNKNOWN, Role::name).to_owned())
     })
     .words(),
-    figure("closed", "CLOSED", 6, 12, "who ended it", |flow, _| {
+    figure("closed", "CLOSED", 6, 12, "end that closed it: local is this host", |flow, _| {
         Value::Text(flow.closed_by.map_or(UNKNOWN, tcptop_core::table::Party::name).to_owned())
     })
     .words(),
-    figure("interface", "IFACE", 9, 13, "the interface that it is seen at", |flow, context| {
-        Value::Text(context.context.interface(flow.interface))
+    figure("interface", "IFACE", 9, 13, "interface", |flow, context| {
+        Value::Text(context.render.interface(flow.interface))
     })
     .words(),
 ];
 
-/// The columns that make sense: the peer only where rows have several, the interface likewise.
+/// The columns that are shown: the peer and the interface only if there are several.
 #[must_use]
 pub fn wanted(has_peer: bool, interfaces: usize) -> Vec<&'static Column<FlowReport, FlowOrder>> {
     let makes_sense = |column: &&Column<FlowReport, FlowOrder>| match column.name {
@@ -112,15 +113,15 @@ pub fn wanted(has_peer: bool, interfaces: usize) -> Vec<&'static Column<FlowRepo
     COLUMNS.iter().filter(makes_sense).collect()
 }
 
-/// Do the flows of one row have several peers?
+/// Returns whether the flows of a row can have several peers.
 #[must_use]
 pub fn has_peers(group: Group) -> bool {
     group != Group::Peer
 }
 
-/// A flow at full length, to be pasted somewhere.
+/// A flow with all its columns, to be pasted somewhere.
 #[must_use]
-pub fn as_text(flow: &FlowReport, context: &Context<'_>) -> String {
+pub fn as_text(flow: &FlowReport, context: &CellContext<'_>) -> String {
     let cells = COLUMNS
         .iter()
         .skip(1)

@@ -1,15 +1,12 @@
-//! Tables as lists of columns. One list for each table: the screen, `--columns`, the help and the README are
-//! all made from it.
+//! Tables as lists of columns. The screen, `--columns`, the help and the documentation are made from them.
 
 pub mod events;
 pub mod flows;
 pub mod rows;
 
-use std::net::Ipv6Addr;
-
 use probe_common::Endpoint;
 
-use super::resolver::Names;
+use super::resolver::HostNames;
 use crate::output::RenderContext;
 use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
@@ -20,71 +17,71 @@ use tcptop_core::table::PeerKey;
 /// A column of rows of type `Row` that can be sorted by an `Order`.
 #[derive(Debug)]
 pub struct Column<Row, Order: 'static> {
-    /// What it is called in `--columns` and in the README.
+    /// Its name in `--columns` and in the documentation.
     pub name: &'static str,
-    /// What stands above it.
+    /// Its title.
     pub title: &'static str,
-    /// How wide it is; 0 for the one that takes what is left.
+    /// Its width in characters; 0 for the one that takes the remaining width.
     pub width: u16,
-    /// The higher the earlier it gives way on a narrow terminal; 0 never does.
+    /// Columns of the highest number are left out first on a narrow terminal; those of 0 never.
     pub priority: u8,
-    /// Where it stands in its width.
+    /// Its alignment.
     pub side: Side,
-    /// What it says, in words.
+    /// What it means, for the help.
     pub meaning: &'static str,
-    /// What stands in it.
-    pub value: fn(&Row, &Context<'_>) -> Value,
-    /// What sorts by it, if anything does.
+    /// The value of a row.
+    pub value: fn(&Row, &CellContext<'_>) -> Value,
+    /// The order that sorts by it, if there is one.
     pub order: Option<Order>,
 }
 
-/// Where a text stands in a column that is wider.
+/// Alignment of a text in a wider column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Words.
+    /// For words.
     Left,
-    /// Figures: their digits stand below each other.
+    /// For figures, so that their digits are aligned.
     Right,
 }
 
-/// What the cells need beside the row.
+/// What the cells need besides the row.
 #[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
+pub struct CellContext<'a> {
     /// When the snapshot was taken, in nanoseconds of the monotonic clock.
     pub now_ns: u64,
-    /// Names of interfaces and the wall clock.
-    pub context: &'a RenderContext,
-    /// Names of addresses, where they are wanted.
-    pub names: &'a Names,
-    /// This host's end of the SSH session that carries the screen, and the other end.
+    /// Interface names and the wall clock.
+    pub render: &'a RenderContext,
+    /// Host names.
+    pub names: &'a HostNames,
+    /// The SSH connection that the screen is used over: this host's end, and the other end.
     pub own_session: Option<[Endpoint; 2]>,
 }
 
-/// What stands in a cell, before it is written.
+/// The value of a cell, before it is formatted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Words.
+    /// Text.
     Text(String),
-    /// Nanoseconds, where they are known.
+    /// Nanoseconds, if known.
     Duration(Option<u64>),
-    /// At most so many nanoseconds: nothing tells exactly.
+    /// An upper bound in nanoseconds (ambiguous).
     Below(u64),
-    /// How many.
+    /// A number.
     Count(u64),
-    /// How many, where that is known.
+    /// A number, if known.
     MaybeCount(Option<u64>),
-    /// How many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// How many a second.
+    /// A number per second.
     Rate(f64),
-    /// A share of one, where there is any.
+    /// A share from 0 to 1, if known.
     Share(Option<f64>),
-    /// Nanoseconds in two units, where they are known.
+    /// Nanoseconds, if known, shown in two units (`2m41s`).
     Age(Option<u64>),
 }
 
 impl Value {
-    /// As it is written. Figures are never wider than 6 columns, but for `Below` with 7.
+    /// The formatted value. Figures take at most 6 characters, `Below` 7.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
@@ -101,22 +98,22 @@ impl Value {
     }
 }
 
-impl Context<'_> {
-    /// A row's name, with the host's where that is wanted and known.
+impl CellContext<'_> {
+    /// The name of a row, with the host name if names are shown and it is known.
     #[must_use]
     pub fn row(&self, key: &RowKey) -> String {
         match key {
             RowKey::Peer(key) => self.peer(key),
             RowKey::Host { address, .. } => {
-                self.names.of(address).map_or_else(|| row_name(key, self.context), str::to_owned)
+                self.names.of(address).map_or_else(|| row_name(key, self.render), str::to_owned)
             }
             RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
-                row_name(key, self.context)
+                row_name(key, self.render)
             }
         }
     }
 
-    /// A peer's name, likewise.
+    /// The name of a peer, likewise.
     #[must_use]
     pub fn peer(&self, key: &PeerKey) -> String {
         let arrow = if key.inbound { "→" } else { "" };
@@ -126,22 +123,22 @@ impl Context<'_> {
         }
     }
 
-    /// An endpoint with its host's name.
+    /// An endpoint with its host name.
     #[must_use]
     pub fn endpoint(&self, end: &Endpoint) -> String {
         let name = self.names.of(&end.address).map(|name| format!(" ({name})")).unwrap_or_default();
         format!("{}{name}", endpoint(end))
     }
 
-    /// Is this the connection that carries the screen?
+    /// Returns whether this is the SSH connection that the screen is used over.
     #[must_use]
     pub fn is_own_session(&self, local: &Endpoint, remote: &Endpoint) -> bool {
         self.own_session == Some([*local, *remote])
     }
 }
 
-/// The columns that fit into `width`, one space between two, and how wide the flexible one is. It is at least
-/// `least` wide.
+/// The columns that fit into `width` with one space between two of them, and the width of the flexible one, which is at
+/// least `least`.
 #[must_use]
 pub fn fit<Row, Order>(
     all: &[&'static Column<Row, Order>],
@@ -166,7 +163,7 @@ pub fn fit<Row, Order>(
 /// The columns of these names, in this order.
 ///
 /// # Errors
-/// The first name that there is no column of.
+/// The first unknown name, and the known ones.
 pub fn named<Row, Order>(
     all: &'static [Column<Row, Order>],
     names: &str,
@@ -181,7 +178,7 @@ pub fn named<Row, Order>(
     names.split(',').map(find).collect()
 }
 
-/// Cuts a text in the middle, visibly: both ends of an address tell more than its middle.
+/// Cuts a text in the middle, marked by `…`: the ends of an address tell more than its middle.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
     let length = text.chars().count();
@@ -194,12 +191,6 @@ pub fn shorten(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).take(width).collect()
 }
 
-/// Numbers that are compared by people read from the left: an address as text.
-#[must_use]
-pub fn address(address: &[u8; 16]) -> String {
-    Ipv6Addr::from(*address).to_canonical().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,7 +198,7 @@ mod tests {
     type Test = Column<u64, ()>;
 
     const fn column(name: &'static str, width: u16, priority: u8) -> Test {
-        let value = |row: &u64, _: &Context<'_>| Value::Count(*row);
+        let value = |row: &u64, _: &CellContext<'_>| Value::Count(*row);
         Column { name, title: "", width, priority, side: Side::Right, meaning: "", value, order: None }
     }
 
@@ -222,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_give_way_by_priority() {
+    fn columns_are_left_out_by_priority() {
         let all: Vec<&Test> = COLUMNS.iter().collect();
         let names = |width| {
             let (chosen, left) = fit(&all, width, 10);

@@ -1,12 +1,12 @@
-//! The columns of the first table: peers, or what several peers have in common.
+//! The columns of the first table: peers, or groups of peers.
 
-use super::{Column, Context, Side, Value};
+use super::{CellContext, Column, Side, Value};
 use tcptop_core::snapshot::{Group, Percentiles, Row, RowKey, RowOrder};
 use tcptop_core::table::Verdict;
 
-/// An IPv4 address with a port takes 21 columns at the most.
+/// The longest IPv4 address with a port.
 pub const LEAST_NAME: u16 = 21;
-/// An IPv6 address with a port: more room would only tear names and figures apart.
+/// The longest IPv6 address with a port. A wider column would only move names away from their figures.
 pub const LONGEST_NAME: u16 = 47;
 
 const fn figure(
@@ -15,7 +15,7 @@ const fn figure(
     width: u16,
     priority: u8,
     meaning: &'static str,
-    value: fn(&Row, &Context<'_>) -> Value,
+    value: fn(&Row, &CellContext<'_>) -> Value,
 ) -> Column<Row, RowOrder> {
     Column { name, title, width, priority, side: Side::Right, meaning, value, order: None }
 }
@@ -26,10 +26,10 @@ impl Column<Row, RowOrder> {
         self
     }
 
-    /// Does this column tell what is wrong with the row?
+    /// Returns whether this column shows the reason for the row's verdict.
     #[must_use]
-    pub fn is_to_blame(&self, row: &Row) -> bool {
-        let blames = match self.order {
+    pub fn explains_verdict(&self, row: &Row) -> bool {
+        let verdict = match self.order {
             Some(RowOrder::Unanswered) => Verdict::NoAnswer,
             Some(RowOrder::Refused) => Verdict::Refuses,
             Some(RowOrder::P90 | RowOrder::P99 | RowOrder::Max) => Verdict::Slow,
@@ -37,11 +37,11 @@ impl Column<Row, RowOrder> {
             Some(RowOrder::Problem | RowOrder::Peer | RowOrder::New | RowOrder::P50 | RowOrder::Since)
             | None => return false,
         };
-        row.verdict == Some(blames)
+        row.verdict == Some(verdict)
     }
 }
 
-/// Every column, in the order in which they stand.
+/// All columns, from left to right.
 pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
     Column {
         name: "peer",
@@ -49,55 +49,48 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
         width: 0,
         priority: 0,
         side: Side::Left,
-        meaning: "remote address and port; with an arrow: it connects to that port here",
+        meaning: "remote address and port; with an arrow: it connects to that port of this host",
         value: |row, context| Value::Text(context.row(&row.key)),
         order: Some(RowOrder::Peer),
     },
-    figure("interface", "IFACE", 9, 15, "the interface that it is seen at", |row, context| {
-        Value::Text(context.context.interface(row.key.interface()))
+    figure("interface", "IFACE", 9, 15, "interface", |row, context| {
+        Value::Text(context.render.interface(row.key.interface()))
     }),
-    figure("peers", "PEERS", 5, 14, "how many peers are taken together in the row", |row, _| {
-        Value::Count(row.peers as u64)
-    }),
+    figure("peers", "PEERS", 5, 14, "peers in the group", |row, _| Value::Count(row.peers as u64)),
     figure("new", "NEW/s", 5, 3, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
         .by(RowOrder::New),
     figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.outcomes.opened)),
-    figure("ok", "OK", 6, 8, "handshakes that were completed", |row, _| {
-        Value::Count(row.figures.outcomes.established)
-    }),
-    figure("p50", "P50", 6, 2, "half of the handshakes' round-trip times are no longer", |row, _| {
-        rtt(row, |rtt| rtt.p50_ns)
-    })
-    .by(RowOrder::P50),
-    figure("p90", "P90", 6, 5, "nine of ten are no longer", |row, _| rtt(row, |rtt| rtt.p90_ns))
+    figure("ok", "OK", 6, 8, "completed handshakes", |row, _| Value::Count(row.figures.outcomes.established)),
+    figure("p50", "P50", 6, 2, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns)).by(RowOrder::P50),
+    figure("p90", "P90", 6, 5, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
         .by(RowOrder::P90),
-    figure("p99", "P99", 6, 1, "99 of 100 are no longer", |row, _| rtt(row, |rtt| rtt.p99_ns))
+    figure("p99", "P99", 6, 1, "99th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p99_ns))
         .by(RowOrder::P99),
-    figure("max", "MAX", 6, 7, "the longest", |row, _| rtt(row, |rtt| rtt.max_ns)).by(RowOrder::Max),
+    figure("max", "MAX", 6, 7, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns)).by(RowOrder::Max),
     figure(
         "unanswered",
         "UNANS",
         5,
         0,
-        "attempts without a reply: to the SYN, or to the SYN-ACK",
+        "unanswered attempts: no reply to the SYN, or to the SYN-ACK",
         |row, _| Value::Count(row.figures.outcomes.silent()),
     )
     .by(RowOrder::Unanswered),
-    figure("refused", "REFUSED", 7, 0, "attempts that a RST answered", |row, _| {
+    figure("refused", "REFUSED", 7, 0, "refused attempts: a RST answered the SYN", |row, _| {
         Value::Count(row.figures.outcomes.refused)
     })
     .by(RowOrder::Refused),
-    figure("reset", "RESET", 5, 10, "handshakes that a RST ended after the SYN-ACK", |row, _| {
+    figure("reset", "RESET", 5, 10, "handshakes ended by a RST after the SYN-ACK", |row, _| {
         Value::Count(row.figures.outcomes.reset)
     }),
-    figure("segments", "SEGS", 6, 11, "segments: SYNs, SYN-ACKs that were sent again, and data", |row, _| {
+    figure("segments", "SEGS", 6, 11, "segments: SYNs, retransmitted SYN-ACKs, and data", |row, _| {
         Value::Count(row.figures.outcomes.segments())
     }),
-    figure("retr", "RETR%", 5, 6, "share of the segments that had to be sent again", |row, _| {
+    figure("retr", "RETR%", 5, 6, "retransmitted share of the segments", |row, _| {
         Value::Share(row.figures.outcomes.retransmit_share())
     })
     .by(RowOrder::Retransmits),
-    figure("since", "SINCE", 6, 4, "for how long something has been wrong with it", |row, context| {
+    figure("since", "SINCE", 6, 4, "age of the verdict", |row, context| {
         Value::Age(row.since_ns.map(|since_ns| context.now_ns.saturating_sub(since_ns)))
     })
     .by(RowOrder::Since),
@@ -107,7 +100,7 @@ fn rtt(row: &Row, which: impl Fn(&Percentiles) -> u64) -> Value {
     Value::Duration(row.figures.rtt.as_ref().map(which))
 }
 
-/// What stands above the names.
+/// The title of the column of names.
 #[must_use]
 pub fn title(group: Group) -> &'static str {
     match group {
@@ -120,8 +113,8 @@ pub fn title(group: Group) -> &'static str {
     }
 }
 
-/// The columns that make sense: `chosen` by name, or all; the interface only where there are several, the
-/// number of peers only where they are taken together.
+/// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several and the number
+/// of peers only for groups.
 #[must_use]
 pub fn wanted(
     chosen: Option<&[&'static str]>,
@@ -139,9 +132,9 @@ pub fn wanted(
     COLUMNS.iter().filter(makes_sense).collect()
 }
 
-/// A row at full length, to be pasted somewhere.
+/// A row with all its columns, to be pasted somewhere.
 #[must_use]
-pub fn as_text(row: &Row, context: &Context<'_>) -> String {
+pub fn as_text(row: &Row, context: &CellContext<'_>) -> String {
     let verdict = row.verdict.map_or("-".to_owned(), |verdict| verdict.letter().to_string());
     let cells = COLUMNS
         .iter()
@@ -151,7 +144,7 @@ pub fn as_text(row: &Row, context: &Context<'_>) -> String {
     [verdict, name].into_iter().chain(cells).collect::<Vec<_>>().join(" ")
 }
 
-/// The letter of a row's verdict: small when it is healthy again, but not yet for a whole window.
+/// The letter of a row's verdict, in lower case while it recovers.
 #[must_use]
 pub fn letter(row: &Row) -> char {
     match row.verdict.map(Verdict::letter) {
@@ -161,7 +154,7 @@ pub fn letter(row: &Row) -> char {
     }
 }
 
-/// Whose address stands in the row, where it is one alone.
+/// The address of the row, if it has a single one.
 #[must_use]
 pub const fn address(key: &RowKey) -> Option<[u8; 16]> {
     match key {

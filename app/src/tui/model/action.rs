@@ -1,14 +1,16 @@
-//! The words of the model: what keys do, and where.
+//! Actions, the places where keys trigger them, and their effects.
 
-use super::super::Command;
+use tui_input::InputRequest;
+
+use crate::tui::Command;
 use tcptop_core::table::FlowName;
 
 /// Something a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Leave.
+    /// Quit.
     Quit,
-    /// Leave, and leave the last screen behind.
+    /// Quit, and print the last frame.
     QuitAndKeep,
     /// Show or hide the help.
     Help,
@@ -16,86 +18,78 @@ pub enum Action {
     Back,
     /// Details of the selected row, or whatever Enter means here.
     Enter,
-    /// Show this view.
+    /// Switch to a view.
     Show(View),
-    /// The next view.
+    /// Switch to the next view.
     NextView,
-    /// The view before.
+    /// Switch to the previous view.
     PreviousView,
-    /// From the rows to the flows of the selected one.
+    /// Focus the flows of the selected row.
     ToFlows,
-    /// And back.
+    /// Focus the rows.
     ToRows,
     /// Move the selection by so many rows.
     Move(isize),
-    /// By so many pages.
+    /// Move it by so many pages.
     Page(isize),
-    /// To the first row.
+    /// Move it to the first row.
     First,
-    /// To the last row.
+    /// Move it to the last row.
     Last,
-    /// Hold the display, or let it go on.
+    /// Freeze the display, or continue.
     Freeze,
-    /// Hold the order of the rows, or let it go.
+    /// Hold the order of the rows, or release it.
     Hold,
-    /// A longer window.
+    /// Use a longer window.
     WiderWindow,
-    /// A shorter window.
+    /// Use a shorter window.
     NarrowerWindow,
-    /// Choose what rows are sorted by.
+    /// Open the list of orders.
     ChooseOrder,
     /// Sort by the next column.
     NextOrder,
-    /// Sort by the column before.
+    /// Sort by the previous column.
     PreviousOrder,
-    /// The other way round.
+    /// Reverse the order.
     Reverse,
-    /// Take peers together by the next thing.
+    /// Group by the next attribute.
     Group,
-    /// Type a filter.
+    /// Open the filter prompt.
     Filter,
-    /// Copy the selected row.
+    /// Copy the selected row to the clipboard.
     Copy,
-    /// Show names of hosts, or addresses.
-    Names,
-    /// Draw everything anew.
+    /// Show host names, or addresses.
+    HostNames,
+    /// Redraw the screen.
     Redraw,
-    /// Count from now on.
+    /// Restart all counters at 0.
     Reset,
-    /// Stop until the shell lets the process go on.
+    /// Stop the process, as Ctrl-Z does outside raw mode.
     Pause,
-    /// Edit the filter that is being typed.
+    /// Edit the filter in the prompt.
     Edit(Edit),
 }
 
-/// What is done to a text that is being typed.
+/// A change of the text in the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// Add a character.
-    Type(char),
-    /// Take away the character before the cursor.
-    Erase,
-    /// The one behind it.
-    EraseNext,
-    /// The word before it.
-    EraseWord,
-    /// All of it.
-    EraseAll,
-    /// Move the cursor by so many characters.
-    Cursor(isize),
+    /// What the text input knows.
+    Input(InputRequest),
+    /// Erase the term before the cursor.
+    EraseTerm,
 }
 
-/// What fills the screen.
+/// What the screen shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
     /// Peers, with the flows and latencies of the selected one.
     #[default]
     Peers,
-    /// Flows, whosever they are.
+    /// All flows.
     Flows,
-    /// Latencies of the selected row over time.
+    /// The selected row's latencies over time.
     Latency,
-    /// What went wrong.
+    /// The event log.
     Events,
 }
 
@@ -123,7 +117,7 @@ impl View {
     }
 }
 
-/// Where keys go.
+/// What the keys apply to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The first table.
@@ -136,13 +130,13 @@ pub enum Place {
     Latency,
     /// The view of events.
     Events,
-    /// A row or a flow at length.
+    /// The details of a row or a flow.
     Details,
     /// The help.
     Help,
-    /// The choice of an order.
+    /// The list of orders.
     Order,
-    /// The filter that is typed.
+    /// The filter prompt.
     Prompt,
 }
 
@@ -161,30 +155,30 @@ impl Place {
     ];
 }
 
-/// What lies over a view.
+/// What is shown over a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// What the keys do and what the words mean.
+    /// The help of a place.
     Help(Place),
-    /// The selected row at length.
+    /// The details of the selected row.
     Row,
-    /// A flow at length.
+    /// The details of a flow.
     Flow(FlowName),
-    /// What rows can be sorted by.
+    /// The list of orders.
     Order,
 }
 
-/// What an action asks of the outside.
+/// What has to happen outside the model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Nothing.
     None,
-    /// Draw everything anew.
+    /// Redraw the screen.
     Redraw,
-    /// Copy the selected row.
+    /// Copy the selected row to the clipboard.
     Copy,
-    /// Stop the process, as the shell's Ctrl-Z does.
+    /// Stop the process group.
     Pause,
-    /// Tell the rest of the program.
-    Tell(Command),
+    /// Send a command to the rest of the program.
+    Send(Command),
 }

@@ -1,9 +1,9 @@
-//! What the person at the screen has chosen, and what each action makes of it. Pure.
+//! The state of the screen, and what each action does to it. Pure.
 
 mod action;
-mod change;
-mod mark;
 mod prompt;
+mod selected_row;
+mod update;
 
 use std::sync::Arc;
 
@@ -11,58 +11,59 @@ use probe_common::Endpoint;
 use ratatui::layout::Size;
 
 pub use action::{Action, Edit, Effect, Page, Place, View};
-pub use mark::Mark;
 pub use prompt::Prompt;
+pub use selected_row::SelectedRow;
 
 use super::Command;
 use super::columns;
-use super::layout::Room;
-use super::resolver::{Address, Names};
-use tcptop_core::snapshot::{LogEntry, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
+use super::event_rows::{EventKey, EventRow, fold};
+use super::layout::ScreenLayout;
+use super::resolver::{Address, HostNames};
+use tcptop_core::snapshot::{Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::FlowReport;
 
-/// Rows of a table that are asked for: more than any terminal shows, few enough to be copied often.
+/// Rows of a table that are requested: more than any terminal shows, few enough to be copied four times a second.
 const ROWS: usize = 500;
-/// Rows of the log on the first screen.
-const LOG_ROWS: usize = 30;
+/// Entries of the event log that are requested: all that are kept, because rows are folded from them.
+const LOG_ENTRIES: usize = 4_096;
 /// Windows that can be chosen, in seconds.
 const WINDOWS_S: [u64; 5] = [5, 10, 30, 60, 300];
-/// How long it is said what a key did.
-const NEWS_NS: u64 = 5_000_000_000;
-/// No page is longer.
-const LONGEST_PAGE: usize = 1_000;
+/// How long the status line tells what a key did, in nanoseconds.
+const STATUS_NS: u64 = 5_000_000_000;
+/// More lines than any page has.
+const MAX_PAGE_LINES: usize = 1_000;
 
-/// Which table of the first screen the arrows move in.
+/// The table of the first screen that the arrow keys move in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pane {
-    /// The first one.
+    /// The first table.
     #[default]
     Rows,
     /// The flows of its selected row.
     Flows,
 }
 
-/// Something over the view, and how far down it was read.
+/// A page over the view, and how far it is scrolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level {
-    /// What.
+pub struct Overlay {
+    /// What it shows.
     pub page: Page,
-    /// First line that is shown, or the line that is chosen.
+    /// The first line that is shown, or the selected line of a list.
     pub line: usize,
 }
 
-/// How the person leaves.
+/// How the screen is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// With the screen as it was before.
+    /// The terminal is as it was before.
     Clean,
-    /// With the last screen in the scrollback.
+    /// The last frame is printed, so that it stays in the scrollback.
     KeepingScreen,
 }
 
-/// The order of rows that is held.
+/// An order of rows that is held.
 #[derive(Clone, Debug, Default)]
-struct Held {
+struct HeldOrder {
     rows: Vec<RowKey>,
     flows: Vec<u64>,
 }
@@ -72,140 +73,142 @@ struct Held {
 pub struct Model {
     /// The snapshot that is shown.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// The newest snapshot, when the one that is shown is held.
-    held_back: Option<Arc<Snapshot>>,
-    /// Is the display held?
+    /// The newest snapshot, while the display is frozen.
+    newest: Option<Arc<Snapshot>>,
+    /// Whether the display is frozen.
     pub frozen: bool,
-    /// What is asked for.
+    /// Filter, order and grouping.
     pub query: Query,
-    /// The filter that is being typed.
+    /// The filter prompt, while it is open.
     pub prompt: Option<Prompt>,
-    /// The columns that were asked for, by name; all without.
+    /// The columns of the first table, by name; `None` for all.
     pub columns: Option<Vec<&'static str>>,
-    /// What fills the screen.
+    /// What the screen shows.
     pub view: View,
-    /// Which table of the first screen the arrows move in.
+    /// The focused table of the first screen.
     pub pane: Pane,
-    /// What lies over the view, the uppermost last.
-    pub levels: Vec<Level>,
-    /// The flow that is read about, as it was known last.
-    pub read: Option<FlowReport>,
-    rows: Mark<RowKey>,
-    flows: Mark<u64>,
-    events: Mark<u64>,
-    held: Option<Held>,
-    /// Names of hosts.
-    pub names: Names,
-    /// The connection that carries the screen: this host's end and the other.
+    /// The pages over the view, the uppermost last.
+    pub overlays: Vec<Overlay>,
+    /// The flow whose details are shown, as it was last known.
+    pub detailed_flow: Option<FlowReport>,
+    rows: SelectedRow<RowKey>,
+    flows: SelectedRow<u64>,
+    events: SelectedRow<EventKey>,
+    event_rows: Vec<EventRow>,
+    held: Option<HeldOrder>,
+    /// Host names.
+    pub names: HostNames,
+    /// The SSH connection that the screen is used over: this host's end, and the other end.
     pub own_session: Option<[Endpoint; 2]>,
-    /// The window that was asked for last, in seconds.
+    /// The window that was chosen last, in seconds.
     window_s: Option<u64>,
     /// A message from the rest of the program.
     pub notice: Option<String>,
-    /// What the last key did, where that cannot be seen otherwise; and when, in nanoseconds of the snapshot.
-    said: Option<(String, u64)>,
-    /// The terminal's.
+    /// What the last key did, and when, in nanoseconds of the snapshot's clock.
+    status: Option<(String, u64)>,
+    /// The size of the terminal.
     pub size: Size,
-    /// Is it time to leave?
+    /// Set when the screen is to be left.
     pub leaving: Option<Leaving>,
 }
 
 impl Model {
-    /// A screen that shows first what `query` asks for.
+    /// The first state, with this filter, order and grouping.
     #[must_use]
     pub fn new(query: Query) -> Self {
         Self { query, size: Size { width: 80, height: 24 }, ..Self::default() }
     }
 
-    /// What this screen wants to see.
+    /// What the screen shows now and needs to know.
     #[must_use]
     pub fn request(&self) -> SnapshotRequest {
-        let room = Room::of(self.size);
-        let reads_row = self.levels.iter().any(|level| level.page == Page::Row);
+        let layout = ScreenLayout::of(self.size);
+        let shows_row_details = self.overlays.iter().any(|overlay| overlay.page == Page::Row);
         let on_first_screen = self.view == View::Peers;
         SnapshotRequest {
             span: Span::Window,
             query: self.query.clone(),
             rows: ROWS,
-            selected: self.rows.chosen(),
+            selected: self.rows.id(),
             selected_flows: if on_first_screen { ROWS } else { 0 },
             flows: if self.view == View::Flows { ROWS } else { 0 },
-            flow: self.levels.iter().rev().find_map(|level| match level.page {
+            flow: self.overlays.iter().rev().find_map(|overlay| match overlay.page {
                 Page::Flow(name) => Some(name),
                 Page::Help(_) | Page::Row | Page::Order => None,
             }),
             log: match self.view {
-                View::Events => ROWS,
-                View::Peers if room.log => LOG_ROWS,
+                View::Events => LOG_ENTRIES,
+                View::Peers if layout.events => LOG_ENTRIES,
                 View::Peers | View::Flows | View::Latency => 0,
             },
-            past: reads_row || self.view == View::Latency || (on_first_screen && room.past),
+            past: shows_row_details || self.view == View::Latency || (on_first_screen && layout.timeline),
         }
     }
 
-    /// Takes a new snapshot.
+    /// Receives a new snapshot.
     pub fn refresh(&mut self, snapshot: Arc<Snapshot>) {
         if self.frozen {
-            self.held_back = Some(snapshot);
+            self.newest = Some(snapshot);
             return;
         }
+        self.event_rows = snapshot.log.as_ref().map(|log| fold(&log.rows)).unwrap_or_default();
         self.snapshot = Some(snapshot);
-        self.settle();
+        self.follow_selection();
     }
 
-    /// Finds again in the new snapshot what was selected in the one before.
-    fn settle(&mut self) {
-        let (rows, flows, events) = (self.row_keys(), self.flow_ids(), self.event_ids());
-        self.rows.settle(&rows);
-        self.flows.settle(&flows);
-        self.events.settle(&events);
+    /// Finds in the new snapshot what was selected in the previous one.
+    fn follow_selection(&mut self) {
+        let (rows, flows, events) = (self.row_keys(), self.flow_ids(), self.event_keys());
+        self.rows.follow(&rows);
+        self.flows.follow(&flows);
+        self.events.follow(&events);
         if let Some(flow) = self.snapshot.as_ref().and_then(|snapshot| snapshot.flow.clone()) {
-            self.read = Some(flow);
+            self.detailed_flow = Some(flow);
         }
     }
 
-    /// For how long the display has been held, in nanoseconds.
+    /// For how long the display has been frozen, in nanoseconds.
     #[must_use]
     pub fn frozen_for_ns(&self) -> Option<u64> {
         let shown = self.snapshot.as_ref().filter(|_| self.frozen)?;
-        let newest = self.held_back.as_ref().unwrap_or(shown);
+        let newest = self.newest.as_ref().unwrap_or(shown);
         Some(newest.taken_ns.saturating_sub(shown.taken_ns))
     }
 
-    /// Says what a key did, for a while.
-    pub fn say(&mut self, text: &str) {
-        self.said = Some((text.to_owned(), self.now_ns()));
+    /// Shows in the last line what a key did, for five seconds.
+    pub fn set_status(&mut self, text: &str) {
+        self.status = Some((text.to_owned(), self.now_ns()));
     }
 
-    /// What the last key did, as long as it is news.
+    /// What the last key did, if that was within the last five seconds.
     #[must_use]
-    pub fn said(&self) -> Option<&str> {
-        let (text, when_ns) = self.said.as_ref()?;
-        (self.now_ns().saturating_sub(*when_ns) < NEWS_NS).then_some(text)
+    pub fn status(&self) -> Option<&str> {
+        let (text, when_ns) = self.status.as_ref()?;
+        (self.now_ns().saturating_sub(*when_ns) < STATUS_NS).then_some(text)
     }
 
     /// The time of the newest snapshot.
     fn now_ns(&self) -> u64 {
-        let newest = self.held_back.as_ref().or(self.snapshot.as_ref());
+        let newest = self.newest.as_ref().or(self.snapshot.as_ref());
         newest.map_or(0, |snapshot| snapshot.taken_ns)
     }
 
-    /// Is the order of the rows held?
+    /// Returns whether the order of the rows is held.
     #[must_use]
     pub const fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// The rows of the first table, in the order in which they are shown.
+    /// The rows of the first table, as they are shown.
     #[must_use]
     pub fn rows(&self) -> Vec<&Row> {
         let rows = self.snapshot.as_ref().map_or(&[][..], |snapshot| &snapshot.rows);
         let keys: Vec<RowKey> = rows.iter().map(|row| row.key).collect();
         let held = self.held.as_ref().map(|held| &held.rows[..]);
-        mark::arranged(&keys, held).into_iter().map(|index| &rows[index]).collect()
+        selected_row::held_order(&keys, held).into_iter().map(|index| &rows[index]).collect()
     }
 
-    /// The flows that this view shows, in the order in which they are shown.
+    /// The flows of this view, as they are shown.
     #[must_use]
     pub fn flows(&self) -> Vec<&FlowReport> {
         let flows = self.snapshot.as_ref().and_then(|snapshot| match self.view {
@@ -217,32 +220,31 @@ impl Model {
         let flows = flows.map_or(&[][..], |flows| flows);
         let ids: Vec<u64> = flows.iter().map(|flow| flow.id).collect();
         let held = self.held.as_ref().map(|held| &held.flows[..]);
-        mark::arranged(&ids, held).into_iter().map(|index| &flows[index]).collect()
+        selected_row::held_order(&ids, held).into_iter().map(|index| &flows[index]).collect()
     }
 
-    /// What went wrong, the newest first.
+    /// The rows of the event log.
     #[must_use]
-    pub fn events(&self) -> &[LogEntry] {
-        let log = self.snapshot.as_ref().and_then(|snapshot| snapshot.log.as_ref());
-        log.map_or(&[], |log| &log.rows)
+    pub fn events(&self) -> &[EventRow] {
+        &self.event_rows
     }
 
-    /// Where the selected row stands.
+    /// The position of the selected row.
     #[must_use]
     pub fn selected_row(&self) -> usize {
         self.rows.row(&self.row_keys())
     }
 
-    /// Where the selected flow stands.
+    /// The position of the selected flow.
     #[must_use]
     pub fn selected_flow(&self) -> usize {
         self.flows.row(&self.flow_ids())
     }
 
-    /// Where the selected event stands.
+    /// The position of the selected event.
     #[must_use]
     pub fn selected_event(&self) -> usize {
-        self.events.row(&self.event_ids())
+        self.events.row(&self.event_keys())
     }
 
     fn row_keys(&self) -> Vec<RowKey> {
@@ -253,17 +255,17 @@ impl Model {
         self.flows().iter().map(|flow| flow.id).collect()
     }
 
-    fn event_ids(&self) -> Vec<u64> {
-        self.events().iter().map(|event| event.id).collect()
+    fn event_keys(&self) -> Vec<EventKey> {
+        self.event_rows.iter().map(|event| event.key).collect()
     }
 
-    /// Where keys go now.
+    /// What the keys apply to now.
     #[must_use]
     pub fn place(&self) -> Place {
         if self.prompt.is_some() {
             return Place::Prompt;
         }
-        match self.levels.last().map(|level| level.page) {
+        match self.overlays.last().map(|overlay| overlay.page) {
             Some(Page::Help(_)) => Place::Help,
             Some(Page::Row | Page::Flow(_)) => Place::Details,
             Some(Page::Order) => Place::Order,
@@ -271,7 +273,7 @@ impl Model {
         }
     }
 
-    /// Where they go when nothing lies over the view.
+    /// What they apply to when nothing is shown over the view.
     fn place_below(&self) -> Place {
         match (self.view, self.pane) {
             (View::Peers, Pane::Rows) => Place::Rows,
@@ -282,37 +284,43 @@ impl Model {
         }
     }
 
-    /// Is the order that can be chosen here that of flows?
+    /// Returns whether the keys apply to a table: no page is open over it, and no prompt.
+    #[must_use]
+    pub const fn is_view_focused(&self) -> bool {
+        self.prompt.is_none() && self.overlays.is_empty()
+    }
+
+    /// Returns whether the order that can be chosen here is that of flows.
     #[must_use]
     pub fn sorts_flows(&self) -> bool {
         matches!(self.place_below(), Place::FlowPane | Place::Flows)
     }
 
-    /// Addresses on the screen whose names are wanted and were never asked for.
+    /// Addresses on the screen that have to be looked up.
     #[must_use]
-    pub fn nameless(&self) -> Vec<Address> {
+    pub fn unresolved(&self) -> Vec<Address> {
         if !self.names.on {
             return Vec::new();
         }
         let rows = self.rows().into_iter().filter_map(|row| columns::rows::address(&row.key));
         let flows = self.flows().into_iter().map(|flow| flow.remote.address);
-        let events = self.events().iter().filter_map(|event| columns::events::peer(&event.what));
+        let events = self.events().iter().filter_map(|event| columns::events::peer(&event.latest.what));
         let all = rows.chain(flows).chain(events.map(|peer| peer.service.address));
         let mut new: Vec<Address> = all.filter(|address| self.names.is_new(address)).collect();
         new.dedup();
         new
     }
 
-    /// The uppermost page is so many lines longer than what is shown of it.
-    pub fn limit(&mut self, lines: usize) {
-        if let Some(level) = self.levels.last_mut() {
-            level.line = level.line.min(lines);
+    /// Limits how far the uppermost page is scrolled to the number of its lines that do not fit.
+    pub fn limit_scroll(&mut self, lines: usize) {
+        if let Some(overlay) = self.overlays.last_mut() {
+            overlay.line = overlay.line.min(lines);
         }
     }
 
-    /// Lets an action happen.
+    /// Carries out an action.
     pub fn update(&mut self, action: Action) -> Effect {
-        self.said = None;
+        self.status = None;
         match action {
             Action::Quit => self.leaving = Some(Leaving::Clean),
             Action::QuitAndKeep => self.leaving = Some(Leaving::KeepingScreen),
@@ -322,7 +330,7 @@ impl Model {
             Action::Show(view) => self.show(view),
             Action::NextView => self.show(self.view.next()),
             Action::PreviousView => self.show(self.view.previous()),
-            Action::ToFlows if Room::of(self.size).flows => self.pane = Pane::Flows,
+            Action::ToFlows if ScreenLayout::of(self.size).flows => self.pane = Pane::Flows,
             Action::ToFlows => self.show(View::Flows),
             Action::ToRows => self.pane = Pane::Rows,
             Action::Move(rows) => self.step(|row| row.saturating_add_signed(rows)),
@@ -343,13 +351,13 @@ impl Model {
             Action::PreviousOrder => self.sort(-1),
             Action::Reverse => self.reverse(),
             Action::Group => self.group(),
-            Action::Names => self.names.on = !self.names.on,
+            Action::HostNames => self.names.on = !self.names.on,
             Action::Copy => return Effect::Copy,
             Action::Redraw => return Effect::Redraw,
             Action::Pause => return Effect::Pause,
             Action::Reset => {
-                self.say("counting from now on");
-                return Effect::Tell(Command::Reset);
+                self.set_status("counting from now on");
+                return Effect::Send(Command::Reset);
             }
             Action::Filter => self.prompt = Some(Prompt::with(self.query.filter.to_string())),
             Action::Edit(edit) => self.edit(edit),

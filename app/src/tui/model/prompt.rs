@@ -1,101 +1,83 @@
 //! The line in which a filter is typed.
 
+use tui_input::{Input, InputRequest};
+
 use super::Edit;
 use tcptop_core::snapshot::{Filter, FilterError};
 
-/// Longer filters make no sense, and could not be seen.
-const LONGEST: usize = 500;
+/// Longest filter in bytes.
+const MAX_BYTES: usize = 500;
 
-/// A text that is being typed, and what it means so far.
+/// A filter while it is typed.
 #[derive(Clone, Debug, Default)]
 pub struct Prompt {
-    text: String,
-    /// In bytes, at the beginning of a character or the end.
-    cursor: usize,
-    /// What is wrong with it, if anything is.
+    input: Input,
+    /// What is wrong with it, and not only unfinished.
     pub error: Option<FilterError>,
 }
 
 impl Prompt {
-    /// Begins with a text, the cursor behind it.
+    /// Begins with a text and the cursor at its end.
     #[must_use]
     pub fn with(text: String) -> Self {
-        Self { cursor: text.len(), text, error: None }
+        Self { input: Input::new(text), error: None }
     }
 
     /// What was typed.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        self.input.value()
     }
 
-    /// How many characters stand before the cursor.
+    /// What is before the cursor.
     #[must_use]
-    pub fn column(&self) -> usize {
-        self.text[..self.cursor].chars().count()
+    pub fn before_cursor(&self) -> &str {
+        let byte = self.text().char_indices().nth(self.input.cursor()).map(|(byte, _)| byte);
+        byte.map_or(self.text(), |byte| &self.text()[..byte])
     }
 
-    /// Where it makes no sense: the first character, and how many, at least 1.
+    /// What is before the part that is wrong, and that part, which is empty where something is missing.
     #[must_use]
-    pub fn wrong(&self) -> Option<(usize, usize)> {
-        let at = &self.error.as_ref()?.at;
-        let columns = |until: usize| self.text.get(..until).unwrap_or(&self.text).chars().count();
-        let from = columns(at.start);
-        Some((from, columns(at.end).saturating_sub(from).max(1)))
+    pub fn wrong(&self) -> Option<[&str; 2]> {
+        let at = self.error.as_ref()?.at.clone();
+        Some([self.text().get(..at.start)?, self.text().get(at)?])
     }
 
-    /// The filter that stands here; without one when it makes no sense, and then it is known why.
+    /// The filter, or `None` and the [`error`](Self::error) set.
     pub fn parse(&mut self) -> Option<Filter> {
-        let parsed = self.text.parse();
+        let parsed = self.text().parse();
         self.error = parsed.as_ref().err().cloned();
         parsed.ok()
     }
 
-    /// The filter as far as it is typed: what may become a key has to wait for the rest of it.
-    pub fn typed(&mut self) -> Option<Filter> {
-        self.parse()?;
-        Filter::finished(&self.text).parse().ok()
+    /// The filter without a last word that may become a term, or `None` and the [`error`](Self::error) set.
+    pub fn parse_unfinished(&mut self) -> Option<Filter> {
+        let parsed = Filter::finished(self.text()).parse();
+        self.error = parsed.as_ref().err().cloned();
+        parsed.ok()
     }
 
-    /// Changes the text, or moves the cursor in it.
+    /// Changes the text, or moves the cursor.
     pub fn edit(&mut self, edit: Edit) {
         match edit {
-            Edit::Type(letter) => self.insert(letter),
-            Edit::Erase => self.erase(),
-            Edit::EraseNext if self.cursor < self.text.len() => drop(self.text.remove(self.cursor)),
-            Edit::EraseNext => {}
-            Edit::EraseWord => self.erase_word(),
-            Edit::EraseAll => *self = Self::default(),
-            Edit::Cursor(characters) => self.step(characters),
+            Edit::Input(InputRequest::InsertChar(letter))
+                if letter.is_control() || self.text().len() + letter.len_utf8() > MAX_BYTES => {}
+            Edit::Input(request) => drop(self.input.handle(request)),
+            Edit::EraseTerm => self.erase_term(),
         }
     }
 
-    fn insert(&mut self, letter: char) {
-        if !letter.is_control() && self.text.len() + letter.len_utf8() <= LONGEST {
-            self.text.insert(self.cursor, letter);
-            self.cursor += letter.len_utf8();
+    /// Erases back to a blank, as shells do on Ctrl-W; tui-input stops at every sign of a term.
+    fn erase_term(&mut self) {
+        let is_blank = |input: &Input| {
+            let before = input.cursor().checked_sub(1).and_then(|index| input.value().chars().nth(index));
+            before.map(char::is_whitespace)
+        };
+        for blanks in [true, false] {
+            while is_blank(&self.input) == Some(blanks) {
+                self.input.handle(InputRequest::DeletePrevChar);
+            }
         }
-    }
-
-    fn erase(&mut self) {
-        if let Some(letter) = self.text[..self.cursor].chars().next_back() {
-            self.cursor -= letter.len_utf8();
-            self.text.remove(self.cursor);
-        }
-    }
-
-    fn erase_word(&mut self) {
-        let before = self.text[..self.cursor].trim_end();
-        let word = before.rfind(' ').map_or(0, |space| space + 1);
-        self.text.replace_range(word..self.cursor, "");
-        self.cursor = word;
-    }
-
-    /// As far as there are characters.
-    fn step(&mut self, characters: isize) {
-        let column = self.column().saturating_add_signed(characters);
-        let after = self.text.char_indices().map(|(byte, _)| byte).nth(column);
-        self.cursor = after.unwrap_or(self.text.len());
     }
 }
 
@@ -105,30 +87,33 @@ mod tests {
 
     fn typed(text: &str) -> Prompt {
         let mut prompt = Prompt::default();
-        text.chars().for_each(|letter| prompt.edit(Edit::Type(letter)));
+        text.chars().for_each(|letter| prompt.edit(Edit::Input(InputRequest::InsertChar(letter))));
         prompt
     }
 
     #[test]
     fn text_is_edited_where_the_cursor_is() {
+        use InputRequest::{DeleteNextChar, DeletePrevChar, GoToEnd, GoToPrevChar, GoToStart, InsertChar};
         let mut prompt = typed("port:80 wéb");
-        [Edit::Cursor(-2), Edit::Erase, Edit::Type('w'), Edit::EraseNext]
-            .into_iter()
-            .for_each(|edit| prompt.edit(edit));
-        assert_eq!((prompt.text(), prompt.column()), ("port:80 wb", 9));
-        [Edit::Cursor(isize::MIN), Edit::Erase].into_iter().for_each(|edit| prompt.edit(edit));
-        assert_eq!((prompt.text(), prompt.column()), ("port:80 wb", 0));
-        [Edit::Cursor(isize::MAX), Edit::EraseNext, Edit::EraseWord]
-            .into_iter()
-            .for_each(|edit| prompt.edit(edit));
-        assert_eq!((prompt.text(), prompt.column()), ("port:80 ", 8));
-        prompt.edit(Edit::EraseWord);
-        assert_eq!((prompt.text(), prompt.column()), ("", 0));
+        let edit = |prompt: &mut Prompt, edits: &[InputRequest]| {
+            edits.iter().for_each(|request| prompt.edit(Edit::Input(*request)));
+        };
+        edit(&mut prompt, &[GoToPrevChar, GoToPrevChar, DeletePrevChar, InsertChar('w'), DeleteNextChar]);
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("port:80 wb", 9));
+        edit(&mut prompt, &[GoToStart, DeletePrevChar]);
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("port:80 wb", 0));
+        edit(&mut prompt, &[GoToEnd, DeleteNextChar]);
+        prompt.edit(Edit::EraseTerm);
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("port:80 ", 8));
+        prompt.edit(Edit::EraseTerm);
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("", 0));
+        prompt.edit(Edit::EraseTerm);
+        assert_eq!((prompt.text(), prompt.before_cursor().chars().count()), ("", 0));
     }
 
     #[test]
     fn nothing_but_text_and_not_too_much_of_it_goes_in() {
         assert_eq!(typed("a\u{1b}\u{7}b").text(), "ab");
-        assert_eq!(typed(&"é".repeat(1_000)).text().len(), LONGEST);
+        assert_eq!(typed(&"é".repeat(1_000)).text().len(), MAX_BYTES);
     }
 }

@@ -1,26 +1,32 @@
-//! One row or one flow at length: every field that tcptop knows, in words.
+//! The details of a row or a flow: every figure, why it has its verdict, and what to try.
 
 use ratatui::text::Line;
 
-use super::{Shown, style};
+use super::{ViewContext, style};
 use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
-use crate::tui::columns::Context;
+use crate::tui::columns::CellContext;
 use tcptop_core::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
-use tcptop_core::table::{FlowReport, Leg, Outcome, Role, Thresholds};
+use tcptop_core::table::{FlowReport, Leg, Outcome, Role};
 
-/// Width of what stands before a fact.
+mod advice;
+
+/// Width of the labels.
 const LABEL: usize = 13;
 
-/// A label and what is said under it.
+/// A label and a text. Without a label the text continues the one before.
 type Fact = (&'static str, String);
 
-/// What is said about something.
-pub(super) struct Story {
+/// A page of details.
+pub(super) struct Details {
     title: String,
     facts: Vec<Fact>,
 }
 
-impl Story {
+impl Details {
+    const fn of_nothing() -> Self {
+        Self { title: String::new(), facts: Vec::new() }
+    }
+
     /// Line by line.
     pub(super) fn lines(&self) -> Vec<Line<'static>> {
         let facts = self.facts.iter().map(|(label, text)| {
@@ -34,67 +40,69 @@ impl Story {
     }
 }
 
-/// What is known of the selected row.
-pub(super) fn row(shown: &Shown<'_>) -> Story {
-    let Shown { snapshot, model, context } = shown;
+/// The details of the selected row.
+pub(super) fn row(view: &ViewContext<'_>) -> Details {
+    let ViewContext { snapshot, model, cells } = view;
     let Some(selected) = model.rows().get(model.selected_row()).copied() else {
-        return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
+        return Details::of_nothing();
     };
-    let title = context.row(&selected.key);
-    let window = age(snapshot.window_ns);
-    let mut facts =
-        vec![("who", who(selected, context)), ("verdict", verdict(selected, &snapshot.thresholds, context))];
-    facts.push(("new", format!("{} attempts a second", rate(selected.new_per_s))));
-    facts.extend(figures("window", &format!("in the last {window}: "), &selected.figures));
-    match snapshot.selection.as_ref().filter(|selection| selection.row.key == selected.key) {
-        Some(selection) => facts.extend(at_length(selection, shown)),
-        None if model.frozen => facts.push(("more", "is not held while the display is frozen".to_owned())),
+    let window = format!("in the last {}: ", age(snapshot.window_ns));
+    let mut facts = vec![("verdict", verdict(selected, cells)), ("peer", peer(selected, cells))];
+    let per_second = format!(" ({}/s)", rate(selected.new_per_s));
+    facts.extend(figures("window", &window, &per_second, &selected.figures));
+    let selection = snapshot.selection.as_ref().filter(|selection| selection.row.key == selected.key);
+    match selection {
+        Some(selection) => facts.extend(since_start(selection, view)),
+        None if model.frozen => {
+            facts.push(("more", "not available while the display is frozen".to_owned()));
+        }
         None => {}
     }
-    Story { title, facts }
+    facts.extend(advice::of(selected, selection, cells));
+    Details { title: cells.row(&selected.key), facts }
 }
 
-fn who(row: &Row, context: &Context<'_>) -> String {
-    let interface = context.context.interface(row.key.interface());
+fn peer(row: &Row, cells: &CellContext<'_>) -> String {
+    let interface = cells.render.interface(row.key.interface());
     let peers = counted(row.peers as u64, "peer");
     let what = match row.key {
-        RowKey::Peer(peer) if peer.inbound => {
-            format!("connects to port {} of this host", peer.service.port)
-        }
+        RowKey::Peer(peer) if peer.inbound => format!("connects to port {} of this host", peer.service.port),
         RowKey::Peer(_) => "this host connects to it".to_owned(),
-        RowKey::Host { .. } => format!("{peers} at one address"),
-        RowKey::Service { inbound: true, .. } => format!("{peers} that connect to one port of this host"),
-        RowKey::Service { inbound: false, .. } => format!("{peers} that listen on one port"),
-        RowKey::Subnet { .. } => format!("{peers} in one network"),
-        RowKey::Role { inbound: true, .. } => format!("{peers} that connect to this host"),
+        RowKey::Host { .. } => format!("{peers} with this address"),
+        RowKey::Service { inbound: true, .. } => format!("{peers} connecting to this port of this host"),
+        RowKey::Service { inbound: false, .. } => format!("{peers} with this service port"),
+        RowKey::Subnet { .. } => format!("{peers} in this network"),
+        RowKey::Role { inbound: true, .. } => format!("{peers} connecting to this host"),
         RowKey::Role { inbound: false, .. } => format!("{peers} that this host connects to"),
         RowKey::Interface(_) => peers,
     };
-    format!("{what}, seen at {interface}")
+    format!("{what}, on {interface}")
 }
 
-fn verdict(row: &Row, thresholds: &Thresholds, context: &Context<'_>) -> String {
-    let Some(verdict) = row.verdict else { return "nothing wrong within the window".to_owned() };
+fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
+    let Some(verdict) = row.verdict else { return "none".to_owned() };
     let since = row.since_ns.map(|since_ns| {
-        let time = context.context.time_of_day(since_ns);
-        format!(", since {} ({})", age(context.now_ns.saturating_sub(since_ns)), time)
+        let past = age(cells.now_ns.saturating_sub(since_ns));
+        format!(" since {} ({past})", cells.render.date_time(since_ns))
     });
-    let state = if row.recovering { "; healthy again, but not yet for a whole window" } else { "" };
-    let why = verdict.definition(thresholds);
-    format!("{} {}: {why}{}{state}", verdict.letter(), verdict.name(), since.unwrap_or_default())
+    let recovering = if row.recovering { ", recovering" } else { "" };
+    format!("{} {}{}{recovering}", verdict.letter(), verdict.name(), since.unwrap_or_default())
 }
 
-/// Counts and latencies of a span of time, under one label.
-fn figures(label: &'static str, before: &str, figures: &Figures) -> Vec<Fact> {
+/// Counts and latencies of a span of time.
+fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> Vec<Fact> {
     let Figures { outcomes, rtt } = figures;
     let latencies = rtt.as_ref().map_or_else(
-        || "no handshake was completed, so that there is no round-trip time".to_owned(),
+        || "rtt unknown: no completed handshake".to_owned(),
         |rtt| {
             let [p50, p90, p99, max] = [rtt.p50_ns, rtt.p90_ns, rtt.p99_ns, rtt.max_ns].map(duration);
-            format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, of {}", rtt.samples)
+            let samples = counted(rtt.samples, "handshake");
+            format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {samples}")
         },
     );
-    vec![(label, format!("{before}{}", counts(outcomes))), ("", segments(outcomes)), ("", latencies)]
+    let attempts = counted(outcomes.opened, "attempt");
+    let counts = format!("{before}{attempts}{rate}, {}", counts(outcomes));
+    vec![(label, counts), ("", latencies), ("", retransmits(outcomes))]
 }
 
 fn counts(outcomes: &Outcomes) -> String {
@@ -108,110 +116,100 @@ fn counts(outcomes: &Outcomes) -> String {
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
-    format!("{} tried, {}", outcomes.opened, named.join(", "))
+    named.join(", ")
 }
 
-fn segments(outcomes: &Outcomes) -> String {
+fn retransmits(outcomes: &Outcomes) -> String {
     let share = percent(outcomes.retransmit_share());
     let Outcomes { sent, resent, repeated, .. } = outcomes;
-    format!("sent again: {resent} of {sent} data segments, {repeated} SYNs or SYN-ACKs ({share} %)")
+    format!("retransmits: {repeated} SYN and SYN-ACK, {resent} of {sent} data segments ({share} %)")
 }
 
-/// What is known of the row beyond what its line says.
-fn at_length(selection: &Selection, shown: &Shown<'_>) -> Vec<Fact> {
-    let Shown { snapshot, model, context } = shown;
-    let since = format!("since {}: ", context.context.time_of_day(snapshot.counted_ns));
-    let mut facts = figures("in all", &since, &selection.total);
+fn since_start(selection: &Selection, view: &ViewContext<'_>) -> Vec<Fact> {
+    let ViewContext { snapshot, model, cells } = view;
+    let since = format!("since {}: ", cells.render.date_time(snapshot.counted_ns));
+    let mut facts = figures("total", &since, "", &selection.total);
     let matching = if model.query.filter.is_empty() || model.request().selected_flows == 0 {
         String::new()
     } else {
         format!(", {} of them match the filter", selection.matching)
     };
     facts.extend([
-        (
-            "waiting",
-            format!(
-                "{} without an answer yet, which the window has, too",
-                counted(selection.waiting, "attempt")
-            ),
-        ),
-        ("flows", format!("{} known{matching}", selection.flow_count)),
-        ("first heard", clock(selection.row.first_ns, context)),
-        ("last heard", clock(selection.last_ns, context)),
+        ("waiting", format!("{} without a reply so far", counted(selection.waiting, "attempt"))),
+        ("flows", format!("{}{matching}", selection.flow_count)),
+        ("first seen", moment(selection.row.first_ns, cells)),
+        ("last seen", moment(selection.last_ns, cells)),
     ]);
     facts
 }
 
-/// What is known of the flow that is read about.
-pub(super) fn flow(shown: &Shown<'_>) -> Story {
-    let Shown { snapshot, model, context } = shown;
-    let Some(flow) = &model.read else {
-        return Story { title: "nothing is selected".to_owned(), facts: Vec::new() };
-    };
-    let title = format!("{} - {}", context.endpoint(&flow.local), context.endpoint(&flow.remote));
+/// The details of a flow.
+pub(super) fn flow(view: &ViewContext<'_>) -> Details {
+    let ViewContext { snapshot, model, cells } = view;
+    let Some(flow) = &model.detailed_flow else { return Details::of_nothing() };
+    let title = format!("{} - {}", cells.endpoint(&flow.local), cells.endpoint(&flow.remote));
     let mut facts = vec![
-        ("who", opener(flow, context)),
         ("outcome", outcome(flow)),
-        ("first seen", clock(flow.first_ns, context)),
-        ("last change", clock(flow.changed_ns, context)),
+        ("role", role(flow, cells)),
+        ("first seen", moment(flow.first_ns, cells)),
+        ("last change", moment(flow.changed_ns, cells)),
         ("tries", tries(flow)),
     ];
     facts.extend(latencies(flow));
     facts.extend(volumes(flow));
-    if context.is_own_session(&flow.local, &flow.remote) {
-        facts.push(("@", "the SSH session that you look through".to_owned()));
+    if cells.is_own_session(&flow.local, &flow.remote) {
+        facts.push(("@", "the SSH session that tcptop runs in".to_owned()));
     }
     if snapshot.flow.is_none() {
-        facts.push(("forgotten", "this is what was known of it last".to_owned()));
+        facts.push(("evicted", "no longer tracked; these are its last figures".to_owned()));
     }
-    Story { title, facts }
+    Details { title, facts }
 }
 
-fn clock(ns: u64, context: &Context<'_>) -> String {
-    format!("{}, {} ago", context.context.time_of_day(ns), age(context.now_ns.saturating_sub(ns)))
+fn moment(ns: u64, cells: &CellContext<'_>) -> String {
+    format!("{}, {} ago", cells.render.exact_time(ns), age(cells.now_ns.saturating_sub(ns)))
 }
 
-fn opener(flow: &FlowReport, context: &Context<'_>) -> String {
-    let who = match flow.role {
-        Some(Role::Client) => "client: this host opened it",
-        Some(Role::Server) => "server: the other end opened it",
+fn role(flow: &FlowReport, cells: &CellContext<'_>) -> String {
+    let role = match flow.role {
+        Some(Role::Client) => "client: this host opened the connection",
+        Some(Role::Server) => "server: the remote end opened the connection",
         Some(Role::Local) => "local: both ends are this host",
-        Some(Role::Observer) => "observer: seen from elsewhere, the left end opened it",
-        None => "nobody saw who opened it",
+        Some(Role::Observer) => "observer: neither end is known to be this host; the left one opened it",
+        None => "unknown: the SYN was not seen",
     };
-    format!("{who}; seen at {}", context.context.interface(flow.interface))
+    format!("{role}; on {}", cells.render.interface(flow.interface))
 }
 
 fn outcome(flow: &FlowReport) -> String {
     let words = match flow.outcome {
-        Outcome::Pending => "too early to say",
-        Outcome::Established => "the handshake was completed",
+        Outcome::Pending => "less than a second old and not answered yet",
+        Outcome::Established => "the handshake is complete",
         Outcome::Refused => "a RST answered the SYN",
-        Outcome::Unanswered => "the SYN was repeated, or is older than a second, without an answer",
+        Outcome::Unanswered => "no reply to the SYN",
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
-        Outcome::Reset => "a RST ended it",
-        Outcome::Closed => "it came to an end",
-        Outcome::Unknown => "the handshake was not seen, or one answer alone of it",
+        Outcome::Reset => "ended by a RST",
+        Outcome::Closed => "closed",
+        Outcome::Unknown => "the handshake was not seen, or only one direction of it",
     };
-    let by = flow.closed_by.map(|closer| format!(", by the {} end", closer.name())).unwrap_or_default();
+    let by = flow.closed_by.map(|party| format!(", by the {} end", party.name())).unwrap_or_default();
     let life = flow.lifetime_ns.map(|ns| format!(", after {}", duration(ns))).unwrap_or_default();
     format!("{}: {words}{by}{life}", flow.outcome.name())
 }
 
 fn tries(flow: &FlowReport) -> String {
     let seen = |count: Option<u32>, what: &str| {
-        count.map_or_else(|| format!("no {what} was seen"), |count| counted(count.into(), what))
+        count.map_or_else(|| format!("no {what}"), |count| counted(count.into(), what))
     };
     format!("{}, {}", seen(flow.tries, "SYN"), seen(flow.syn_acks, "SYN-ACK"))
 }
 
 fn latencies(flow: &FlowReport) -> Vec<Fact> {
-    let ambiguous = "nothing tells which of several was answered";
     let words = |leg: Option<Leg>| match leg {
         None => UNKNOWN.to_owned(),
         Some(Leg::Exact(ns)) => duration(ns),
         Some(Leg::Between { min_ns, max_ns }) => {
-            format!("{} to {}: {ambiguous}", duration(min_ns), duration(max_ns))
+            format!("{} to {} (ambiguous: retransmitted)", duration(min_ns), duration(max_ns))
         }
     };
     let mut facts = vec![
@@ -222,7 +220,7 @@ fn latencies(flow: &FlowReport) -> Vec<Fact> {
     ];
     if flow.role == Some(Role::Server) {
         facts
-            .push(("turnaround", format!("{}, how long this host took to answer", words(flow.turnaround()))));
+            .push(("turnaround", format!("{}, the time this host took to answer", words(flow.turnaround()))));
     }
     if let Some(refusal) = flow.refusal {
         facts.push(("refusal", format!("{}, from the SYN to the RST", words(Some(refusal)))));
@@ -233,11 +231,11 @@ fn latencies(flow: &FlowReport) -> Vec<Fact> {
 fn volumes(flow: &FlowReport) -> Vec<Fact> {
     let words = |index: usize| {
         let volume = &flow.volumes[index];
-        let segments = counted(volume.segments, "segment");
-        format!("{} in {segments}, {} sent again", bytes(volume.bytes), volume.retransmits)
+        let retransmits = counted(volume.retransmits, "retransmit");
+        format!("{} in {}, {retransmits}", bytes(volume.bytes), counted(volume.segments, "segment"))
     };
-    let (again, share) = (flow.retransmits(), percent(flow.retransmit_share()));
-    let again =
-        format!("{again} of {} ({share} %), with SYNs and SYN-ACKs", counted(flow.segments(), "segment"));
-    vec![("sent", words(0)), ("received", words(1)), ("sent again", again)]
+    let (retransmits, share) = (flow.retransmits(), percent(flow.retransmit_share()));
+    let segments = counted(flow.segments(), "segment");
+    let all = format!("{retransmits} of {segments} ({share} %), SYNs and SYN-ACKs included");
+    vec![("sent", words(0)), ("received", words(1)), ("retransmits", all)]
 }

@@ -1,4 +1,4 @@
-//! What stands where there is nothing to show: what is waited for, and what cannot be known.
+//! What is shown where there is nothing to show, and why.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -6,58 +6,58 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::style;
-use crate::tui::columns::Context;
+use crate::tui::columns::CellContext;
 use crate::tui::model::Model;
 use tcptop_core::snapshot::Snapshot;
 
 /// No connection was seen so far.
-pub(super) fn nothing_yet(frame: &mut Frame<'_>, area: Rect, context: &Context<'_>) {
-    let waiting = format!("Waiting for connections to be opened on {}.", context.context.all_interfaces());
-    words(
-        frame,
-        area,
-        &[
-            &waiting,
-            "",
-            "Handshakes of connections that were open before cannot be timed.",
-            "What they send from now on is counted, and they appear once they send.",
-        ],
-    );
+pub(super) fn no_connections(frame: &mut Frame<'_>, area: Rect, cells: &CellContext<'_>) {
+    let waiting = format!("Waiting for connections to be opened on {}.", cells.render.all_interfaces());
+    let text = [
+        &waiting,
+        "",
+        "Connections that were open before tcptop started have no handshake to time.",
+        "They appear as soon as they send data, and their retransmits are counted.",
+    ];
+    draw(frame, area, &text);
 }
 
-/// The filter lets nothing pass.
-pub(super) fn nothing_matches(frame: &mut Frame<'_>, area: Rect, what: &str) {
-    words(frame, area, &[&format!("No {what} matches the filter."), "", "Esc forgets it, / changes it."]);
+/// The filter matches nothing.
+pub(super) fn no_match(frame: &mut Frame<'_>, area: Rect, what: &str) {
+    draw(frame, area, &[&format!("No {what} matches the filter."), "", "Esc clears it, / edits it."]);
 }
 
-/// Nothing failed, or nothing of it matches.
-pub(super) fn nothing_wrong(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
+/// The event log is empty, or the filter matches none of its entries.
+pub(super) fn no_events(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, model: &Model) {
     if !model.query.filter.is_empty() {
-        return nothing_matches(frame, area, "event");
+        return no_match(frame, area, "event");
     }
-    let handshakes = format!("Nothing went wrong so far, in {} handshakes.", snapshot.told);
-    words(
+    let handshakes = format!("No events in {} handshakes.", snapshot.told);
+    draw(
         frame,
         area,
-        &[&handshakes, "", "What fails, is reset or sent again appears here, and verdicts that change."],
+        &[&handshakes, "", "Verdict changes, failed handshakes, resets and retransmits are listed here."],
     );
 }
 
-/// The snapshot was taken before anybody wanted to see this: the next one has it, unless the display is held.
-pub(super) fn not_there_yet(frame: &mut Frame<'_>, area: Rect, model: &Model) {
+/// The snapshot was taken before this view was opened. The next one has its contents, unless the display is frozen.
+pub(super) fn not_requested(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     if model.frozen {
-        let text = "Not held: another view was open when the display was frozen. Space goes on.";
-        frame.render_widget(Paragraph::new(text).style(style::faint()).wrap(Wrap { trim: true }), area);
+        not_available(frame, area, "another view was open");
     }
 }
 
-/// The table was drawn before its rows came, or belongs to another row.
-pub(super) fn not_held(frame: &mut Frame<'_>, area: Rect) {
-    let text = "Not held: another row was selected when the display was frozen. Space goes on.";
+/// The display was frozen with another row selected.
+pub(super) fn not_selected(frame: &mut Frame<'_>, area: Rect) {
+    not_available(frame, area, "another row was selected");
+}
+
+fn not_available(frame: &mut Frame<'_>, area: Rect, why: &str) {
+    let text = format!("Not available: {why} when the display was frozen. Space continues.");
     frame.render_widget(Paragraph::new(text).style(style::faint()).wrap(Wrap { trim: true }), area);
 }
 
-fn words(frame: &mut Frame<'_>, area: Rect, lines: &[&str]) {
+fn draw(frame: &mut Frame<'_>, area: Rect, lines: &[&str]) {
     let lines: Vec<Line<'_>> = [""].iter().chain(lines).map(|line| Line::from(*line)).collect();
     frame.render_widget(Paragraph::new(lines).centered().wrap(Wrap { trim: true }), area);
 }

@@ -1,56 +1,60 @@
-//! What went wrong, newest first.
+//! The event log.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 
 use super::table::Grid;
-use super::{Shown, empty, rule, style};
+use super::{ViewContext, empty, rule, style};
 use crate::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
+use crate::tui::event_rows::{EventKey, EventRow};
 use crate::tui::model::View;
-use tcptop_core::snapshot::{LogEntry, What};
 
-/// Draws a rule and as many events as fit.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context } = shown;
+/// Draws a title and as many events as fit.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, cells } = view;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let matching = snapshot.log.as_ref().map_or(0, |log| log.matching);
-    let title = if matching == 0 { "events".to_owned() } else { format!("events: {matching}, newest first") };
-    frame.render_widget(rule::ruled(head.width, &title), head);
+    let title = if matching == 0 {
+        "events".to_owned()
+    } else {
+        format!("events: {matching}, verdict changes first")
+    };
+    frame.render_widget(rule::titled(head.width, &title), head);
     // The snapshot was taken before this view was opened.
-    let Some(log) = &snapshot.log else { return empty::not_there_yet(frame, body, model) };
+    let Some(log) = &snapshot.log else { return empty::not_requested(frame, body, model) };
     if log.rows.is_empty() {
-        return empty::nothing_wrong(frame, body, snapshot, model);
+        return empty::no_events(frame, body, snapshot, model);
     }
     let is_active = model.view == View::Events;
     let grid = Grid {
-        columns: &wanted(context.context.interfaces.len()),
+        columns: &wanted(cells.render.interfaces.len()),
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: None,
         letter: |event, _| letter(event),
-        look: |event| look(event),
-        is_to_blame: |_, _| false,
+        style: |event| style(event),
+        explains_verdict: |_, _| false,
         selected: is_active.then(|| model.selected_event()),
-        is_active,
+        is_active: is_active && model.is_view_focused(),
     };
-    grid.draw(frame, body, &model.events().iter().collect::<Vec<_>>(), context);
+    grid.draw(frame, body, &model.events().iter().collect::<Vec<_>>(), cells);
 }
 
-fn letter(event: &LogEntry) -> char {
-    match &event.what {
-        What::Lost { .. } => '!',
-        What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
-            verdict(&event.what).map_or(' ', |verdict| verdict.letter())
+fn letter(event: &EventRow) -> char {
+    match event.key {
+        EventKey::Missed(_) => '!',
+        EventKey::Verdict(_) | EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => {
+            verdict(&event.latest.what).map_or(' ', |verdict| verdict.letter())
         }
     }
 }
 
-fn look(event: &LogEntry) -> Style {
-    match &event.what {
-        What::Lost { .. } => style::alarm(),
-        What::Failed(_) | What::Reset(_) | What::RetransmitKind { .. } | What::Verdict { .. } => {
-            style::verdict(verdict(&event.what))
+fn style(event: &EventRow) -> Style {
+    match event.key {
+        EventKey::Missed(_) => style::alarm(),
+        EventKey::Verdict(_) | EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => {
+            style::verdict(verdict(&event.latest.what))
         }
     }
 }

@@ -1,19 +1,19 @@
-//! Tables of flows: those of the selected row, and those of all.
+//! Tables of flows: those of the selected row, and all flows.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::table::Grid;
-use super::{Shown, empty, rule, style};
+use super::{ViewContext, empty, rule, style};
 use crate::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
-use crate::tui::columns::{Column, Context};
+use crate::tui::columns::{CellContext, Column};
 use crate::tui::model::Pane;
-use tcptop_core::snapshot::{FlowOrder, Selection};
+use tcptop_core::snapshot::{FlowOrder, Flows, Selection};
 use tcptop_core::table::{FlowReport, Outcome};
 
-/// What stands above the flows of the selected row: whose, and how many.
-pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
-    let name = context.row(&selection.row.key);
+/// The title of the selected row's flows.
+pub(super) fn title(selection: &Selection, cells: &CellContext<'_>) -> String {
+    let name = cells.row(&selection.row.key);
     let (matching, count) = (selection.matching, selection.flow_count);
     if matching == count {
         format!("flows of {name}")
@@ -22,61 +22,61 @@ pub(super) fn title(selection: &Selection, context: &Context<'_>) -> String {
     }
 }
 
-/// Draws those of the selected row.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
+/// Draws the selected row's flows.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>, selection: &Selection) {
     let columns = wanted(has_peers(selection.row.key.group()), 1);
-    table(frame, area, shown, &columns, shown.model.pane == Pane::Flows);
+    table(frame, area, view, &columns, view.model.pane == Pane::Flows);
 }
 
-/// Draws those of all.
-pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context } = shown;
+/// Draws all flows.
+pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, cells } = view;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let title = match &snapshot.flows {
         // The snapshot was taken before this view was opened.
         None => "flows".to_owned(),
-        Some(flows) if flows.searched < 1.0 => {
-            format!(
-                "flows: {} of {}, {:.0} % searched",
-                flows.matching,
-                snapshot.flow_count,
-                flows.searched * 100.0
-            )
-        }
-        Some(flows) if flows.matching < snapshot.flow_count => {
-            format!("flows: {} of {}", flows.matching, snapshot.flow_count)
-        }
-        Some(_) => format!("flows: {}", snapshot.flow_count),
+        Some(flows) => all_flows(flows, snapshot.flow_count),
     };
-    frame.render_widget(rule::ruled(head.width, &title), head);
+    frame.render_widget(rule::titled(head.width, &title), head);
     match &snapshot.flows {
-        None if model.frozen => return empty::not_there_yet(frame, body, model),
-        Some(flows) if flows.rows.is_empty() => return empty::nothing_matches(frame, body, "flow"),
+        None if model.frozen => return empty::not_requested(frame, body, model),
+        Some(flows) if flows.rows.is_empty() => return empty::no_match(frame, body, "flow"),
         None | Some(_) => {}
     }
-    table(frame, body, shown, &wanted(true, context.context.interfaces.len()), true);
+    table(frame, body, view, &wanted(true, cells.render.interfaces.len()), true);
+}
+
+fn all_flows(flows: &Flows, count: usize) -> String {
+    let matching = flows.matching;
+    if flows.searched < 1.0 {
+        format!("flows: {matching} of {count}, {:.0} % searched", flows.searched * 100.0)
+    } else if matching < count {
+        format!("flows: {matching} of {count}")
+    } else {
+        format!("flows: {count}")
+    }
 }
 
 fn table(
     frame: &mut Frame<'_>,
     area: Rect,
-    shown: &Shown<'_>,
+    view: &ViewContext<'_>,
     columns: &[&'static Column<FlowReport, FlowOrder>],
     is_active: bool,
 ) {
-    let Shown { model, context, .. } = shown;
+    let ViewContext { model, cells, .. } = view;
     let grid = Grid {
         columns,
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: Some(model.query.flow_sort.by),
-        letter: |flow, context| if context.is_own_session(&flow.local, &flow.remote) { '@' } else { ' ' },
-        look: |flow| style::outcome(flow.outcome),
-        is_to_blame: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
+        letter: |flow, cells| if cells.is_own_session(&flow.local, &flow.remote) { '@' } else { ' ' },
+        style: |flow| style::outcome(flow.outcome),
+        explains_verdict: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
         selected: is_active.then(|| model.selected_flow()),
-        is_active,
+        is_active: is_active && model.is_view_focused(),
     };
-    grid.draw(frame, area, &model.flows(), context);
+    grid.draw(frame, area, &model.flows(), cells);
 }
 
 const fn is_failure(outcome: Outcome) -> bool {

@@ -1,35 +1,34 @@
-//! The last line: the keys that work here, what the last key did, or the filter that is being typed.
+//! The last lines: the keys that apply here, what the last key did, or the filter prompt.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Position, Rect};
 use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
 
-use super::style;
-use crate::tui::columns::shorten;
+use super::{overlay, style};
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Model, Place, Prompt};
 use tcptop_core::snapshot::Filter;
 
-/// What can be typed, where nothing is wrong with it.
-const GRAMMAR: &str = "peer:10.0.0.0/8 port:443 p99>50ms outcome:unanswered !role:server words";
+/// Examples of terms, shown while nothing is wrong.
+const EXAMPLES: &str = "peer:10.0.0.0/8 port:443 p99>50ms outcome:unanswered !role:server words";
 const PROMPT: &str = "filter: ";
 
-/// How many lines it takes at this width.
+/// How many lines the footer takes at this width.
 pub(super) fn height(model: &Model, width: u16) -> u16 {
     let Some(prompt) = &model.prompt else { return 1 };
     2 + u16::try_from(below(prompt, &model.query.filter, width).len()).unwrap_or(1)
 }
 
-/// Draws it.
+/// Draws the footer.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let [above, keys_area] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
-    match &model.prompt {
-        Some(prompt) => draw_prompt(frame, above, prompt, &model.query.filter),
-        None => {
-            if let Some(said) = model.said() {
-                return frame.render_widget(Line::styled(said, style::strong()), keys_area);
-            }
+    match (&model.prompt, model.status()) {
+        (Some(prompt), _) => draw_prompt(frame, above, prompt, &model.query.filter),
+        (None, Some(status)) => {
+            return frame.render_widget(Line::styled(status, style::strong()), keys_area);
         }
+        (None, None) => {}
     }
     frame.render_widget(keys(model.place(), keys_area.width.into()), keys_area);
 }
@@ -48,47 +47,51 @@ fn keys(place: Place, width: usize) -> Line<'static> {
     line
 }
 
-/// The text with the cursor in it, and below it what is wrong and where.
+/// The text with the cursor in it, and below it what is wrong.
 fn draw_prompt(frame: &mut Frame<'_>, area: Rect, prompt: &Prompt, filter: &Filter) {
-    let [text_area, rest] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let room = usize::from(area.width).saturating_sub(PROMPT.len() + 1);
-    let hidden = hidden(prompt, area.width);
-    let shown: String = prompt.text().chars().skip(hidden).take(room).collect();
-    let text = Line::from(vec![Span::styled(PROMPT, style::strong()), Span::raw(shown)]);
-    frame.render_widget(text, text_area);
-    let column = u16::try_from(PROMPT.len() + prompt.column().saturating_sub(hidden)).unwrap_or(u16::MAX);
-    frame.set_cursor_position(Position::new(area.x.saturating_add(column), text_area.y));
+    let [line, rest] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    let sizes = [Constraint::Length(columns(PROMPT)), Constraint::Fill(1)];
+    let [label, text] = Layout::horizontal(sizes).areas(line);
+    let scroll = scroll(prompt, area.width);
+    frame.render_widget(Span::styled(PROMPT, style::strong()), label);
+    frame.render_widget(Paragraph::new(prompt.text()).scroll((0, scroll)), text);
+    let column = text.x.saturating_add(columns(prompt.before_cursor()).saturating_sub(scroll));
+    frame.set_cursor_position(Position::new(column, line.y));
     for (line, row) in below(prompt, filter, area.width).into_iter().zip(rest.rows()) {
         frame.render_widget(line, row);
     }
 }
 
-/// A long text moves to the left by so many characters, so that the cursor stays in sight.
-fn hidden(prompt: &Prompt, width: u16) -> usize {
-    prompt.column().saturating_sub(usize::from(width).saturating_sub(PROMPT.len() + 1))
+/// How many columns of a long text are hidden at the left, so that the cursor stays visible.
+fn scroll(prompt: &Prompt, width: u16) -> u16 {
+    let visible = width.saturating_sub(columns(PROMPT) + 1);
+    columns(prompt.before_cursor()).saturating_sub(visible)
 }
 
-/// What stands below the text: what can be typed, or what is wrong with it.
+/// How many columns of the terminal a text takes.
+fn columns(text: &str) -> u16 {
+    u16::try_from(Span::raw(text).width()).unwrap_or(u16::MAX)
+}
+
+/// The lines below the text: examples, or what is wrong and where.
 fn below(prompt: &Prompt, filter: &Filter, width: u16) -> Vec<Line<'static>> {
-    let (Some((from, length)), Some(error)) = (prompt.wrong(), &prompt.error) else {
-        return vec![Line::styled(
-            format!("{:width$}{}", "", hint(filter), width = PROMPT.len()),
-            style::faint(),
-        )];
+    let (Some([before, wrong]), Some(error)) = (prompt.wrong(), &prompt.error) else {
+        let hint = format!("{:indent$}{}", "", hint(filter), indent = PROMPT.len());
+        return vec![Line::styled(hint, style::faint())];
     };
-    let from = PROMPT.len() + from.saturating_sub(hidden(prompt, width));
-    let lines = wrong(from, length, &error.to_string(), width.into());
+    let from = (columns(PROMPT) + columns(before)).saturating_sub(scroll(prompt, width));
+    let lines = marked(from.into(), usize::from(columns(wrong)).max(1), &error.to_string(), width.into());
     lines.into_iter().map(|line| Line::styled(line, style::alarm())).collect()
 }
 
-/// What can be typed, or what those terms do that do not restrict the first table.
+/// Examples, or which terms do not apply to the first table.
 fn hint(filter: &Filter) -> String {
     let terms: Vec<String> = filter.flow_terms().collect();
-    if terms.is_empty() { GRAMMAR.to_owned() } else { format!("{} chooses flows only", terms.join(" ")) }
+    if terms.is_empty() { EXAMPLES.to_owned() } else { format!("{} chooses flows only", terms.join(" ")) }
 }
 
-/// Carets below what makes no sense, and the reason where there is room: behind them, before them, or below.
-fn wrong(from: usize, length: usize, reason: &str, width: usize) -> Vec<String> {
+/// Carets below what is wrong, and the reason where it fits: behind them, before them, or below.
+fn marked(from: usize, length: usize, reason: &str, width: usize) -> Vec<String> {
     let carets = "^".repeat(length.min(width.saturating_sub(from)));
     let reason_length = reason.chars().count();
     if from + carets.len() + 1 + reason_length <= width {
@@ -96,7 +99,7 @@ fn wrong(from: usize, length: usize, reason: &str, width: usize) -> Vec<String> 
     } else if reason_length < from {
         vec![format!("{:>from$}{carets}", format!("{reason} "))]
     } else {
-        vec![format!("{:from$}{carets}", ""), shorten(reason, width)]
+        [format!("{:from$}{carets}", "")].into_iter().chain(overlay::wrap(reason, width, "")).collect()
     }
 }
 
@@ -106,10 +109,10 @@ mod tests {
 
     #[test]
     fn the_reason_stands_where_there_is_room() {
-        let lines = |from, width| wrong(from, 2, "no such word", width);
+        let lines = |from, width| marked(from, 2, "no such word", width);
         assert_eq!(lines(3, 40), ["   ^^ no such word"]);
         assert_eq!(lines(20, 24), ["       no such word ^^"]);
         assert_eq!(lines(5, 15), ["     ^^", "no such word"]);
-        assert_eq!(lines(5, 9), ["     ^^", "no s…word"]);
+        assert_eq!(lines(5, 9), ["     ^^", "no such", "word"]);
     }
 }

@@ -1,68 +1,64 @@
-//! Two lines that are always there: can this be trusted, and how is it going?
+//! The two lines at the top: the state of the run and of the display, and the totals of the window.
 
 use ratatui::Frame;
 use ratatui::layout::{Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{Shown, style};
+use super::{ViewContext, style};
 use crate::output::RenderContext;
 use crate::output::format::{age, brief, brief_rate, clock, maybe_duration, percent};
-use crate::tui::columns::{Context, shorten};
+use crate::tui::columns::{CellContext, shorten};
 use crate::tui::model::Model;
 use tcptop_core::snapshot::{Group, Snapshot};
 
-/// A filter is never left out: at least this much of it is shown.
+/// The filter is never left out: it is shortened to no less than this.
 const LEAST_FILTER: usize = 16;
 
-/// Draws both.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context: Context { context, .. } } = shown;
+/// Draws both lines.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, cells: CellContext { render, .. } } = view;
     let [first, second] = area.layout(&Layout::vertical([1, 1]));
-    let right = right(snapshot, context);
+    let right = right(snapshot, render);
     let room = usize::from(first.width).saturating_sub(right.width() + 2);
-    frame.render_widget(left(snapshot, model, context, room), first);
+    frame.render_widget(left(snapshot, model, render, room), first);
     frame.render_widget(right.right_aligned(), first);
     frame.render_widget(figures(snapshot, second.width.into()), second);
 }
 
-/// Losses come first where there is no room for more: they never go.
-fn right(snapshot: &Snapshot, context: &RenderContext) -> Line<'static> {
-    let lost = snapshot.losses.total();
-    let look = if lost > 0 { style::alarm() } else { Style::new() };
-    let time = to_the_second(snapshot.taken_ns, context);
-    Line::from(vec![Span::styled(format!("lost {lost}"), look), Span::raw(format!("  {time}"))])
+/// What was missed is shown at every width, also if it is 0.
+fn right(snapshot: &Snapshot, render: &RenderContext) -> Line<'static> {
+    let missed = snapshot.losses.total();
+    let style = if missed > 0 { style::alarm() } else { Style::new() };
+    let time = render.clock_time(snapshot.taken_ns);
+    Line::from(vec![Span::styled(format!("missed {missed}"), style), Span::raw(format!("  {time}"))])
 }
 
-fn to_the_second(ns: u64, context: &RenderContext) -> String {
-    context.time_of_day(ns).split('.').next().unwrap_or_default().to_owned()
-}
-
-/// A fact of the first line. Those of a lower rank are left out, whole, where there is no room.
+/// A part of the first line. Where not all fit, those of the highest rank are left out.
 struct Fact {
     rank: u8,
     text: String,
-    look: Style,
+    style: Style,
 }
 
-fn left(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usize) -> Line<'static> {
-    let mut facts = facts(snapshot, model, context, room);
+fn left(snapshot: &Snapshot, model: &Model, render: &RenderContext, room: usize) -> Line<'static> {
+    let mut facts = facts(snapshot, model, render, room);
     let length = |facts: &[Fact]| facts.iter().map(|fact| fact.text.chars().count() + 2).sum::<usize>();
     while length(&facts) > room + 2 && facts.len() > 1 {
-        let least = facts.iter().map(|fact| fact.rank).max().unwrap_or(0);
-        facts.retain(|fact| fact.rank < least);
+        let highest = facts.iter().map(|fact| fact.rank).max().unwrap_or(0);
+        facts.retain(|fact| fact.rank < highest);
     }
     let spans = facts.into_iter().enumerate().map(|(index, fact)| {
         let gap = if index == 0 { "" } else { "  " };
-        Span::styled(format!("{gap}{}", fact.text), fact.look)
+        Span::styled(format!("{gap}{}", fact.text), fact.style)
     });
     Line::from(spans.collect::<Vec<_>>())
 }
 
-fn facts(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usize) -> Vec<Fact> {
-    let fact = |rank, text| Some(Fact { rank, text, look: Style::new() });
-    let alarm = |rank, text| Some(Fact { rank, text, look: style::alarm() });
-    let strong = |rank, text| Some(Fact { rank, text, look: style::strong() });
+fn facts(snapshot: &Snapshot, model: &Model, render: &RenderContext, room: usize) -> Vec<Fact> {
+    let fact = |rank, text| Some(Fact { rank, text, style: Style::new() });
+    let alarm = |rank, text| Some(Fact { rank, text, style: style::alarm() });
+    let strong = |rank, text| Some(Fact { rank, text, style: style::strong() });
     let sort = if model.sorts_flows() {
         (model.query.flow_sort.by.name(), model.query.flow_sort.reversed)
     } else {
@@ -72,13 +68,13 @@ fn facts(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usiz
     let facts = [
         model.frozen_for_ns().and_then(|ns| alarm(1, format!("FROZEN {}", age(ns)))),
         model.notice.as_ref().and_then(|notice| alarm(2, notice.clone())),
-        fact(3, format!("tcptop {} {}", shorten(&context.all_interfaces(), (room / 3).max(9)), context.how)),
+        fact(3, format!("tcptop {} {}", shorten(&render.all_interfaces(), (room / 3).max(9)), render.how)),
         (!filter.is_empty())
             .then(|| shorten(&format!("filter:{filter}"), (room / 3).max(LEAST_FILTER)))
             .and_then(|text| strong(0, text)),
         fact(8, format!("up {}", clock(snapshot.taken_ns.saturating_sub(snapshot.started_ns)))),
         (snapshot.counted_ns > snapshot.started_ns)
-            .then(|| format!("since {}", to_the_second(snapshot.counted_ns, context)))
+            .then(|| format!("since {}", render.clock_time(snapshot.counted_ns)))
             .and_then(|text| strong(4, text)),
         fact(6, format!("window {}", age(snapshot.window_ns))),
         (model.query.group != Group::Peer)
@@ -90,7 +86,7 @@ fn facts(snapshot: &Snapshot, model: &Model, context: &RenderContext, room: usiz
     facts.into_iter().flatten().collect()
 }
 
-/// How the second line is written: the widest that fits.
+/// A variant of the second line. The widest that fits is used.
 struct Wording {
     gap: &'static str,
     rtt: &'static str,
@@ -113,7 +109,7 @@ const WORDINGS: [Wording; 5] = [
     Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["p99", "unans", "refused"] },
 ];
 
-/// Every figure has a width of its own, so that none moves when another changes.
+/// Each figure has a fixed width, so that none moves when another changes.
 fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
     let lines = WORDINGS.iter().map(|wording| figures_in(snapshot, wording));
     let narrowest = figures_in(snapshot, &WORDINGS[WORDINGS.len() - 1]);

@@ -1,5 +1,4 @@
-//! What the keys do and what the words mean, here: made from the tables that dispatch the keys and draw the
-//! columns.
+//! The help of a view, made from the tables that dispatch the keys and draw the columns.
 
 use ratatui::text::Line;
 
@@ -9,24 +8,28 @@ use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Action, Place};
 use tcptop_core::table::{Thresholds, Verdict};
 
-const WORDS: [(&str, &str); 5] = [
-    ("window", "the time that the figures speak of; + and - change it"),
-    ("lost", "records, packets or flows that the figures are missing"),
-    ("rtt", "the leg of the handshake that crosses the network"),
-    ("-", "not known: connections opened before cannot be timed"),
-    ("@", "the SSH session that you look through"),
+const WORDS: [(&str, &str); 8] = [
+    ("window", "the time that the figures cover; + and - change it"),
+    ("attempt", "a connection attempt: a SYN and its retransmits"),
+    ("unanswered", "no reply to the SYN, or to the SYN-ACK"),
+    ("refused", "a RST answered the SYN"),
+    ("rtt", "round-trip time of the network, measured on the handshake"),
+    ("missed", "records, packets or flows that could not be read or kept"),
+    ("-", "unknown; connections opened before the start have no RTT"),
+    ("@", "the SSH session that tcptop runs in"),
 ];
 
-/// Filters to begin with; the README has all.
-const FILTERS: [(&str, &str); 8] = [
+/// Some filters; the documentation has all.
+const FILTERS: [(&str, &str); 9] = [
     ("peer:10.0.0.1", "remote address; also a block 10.0.0.0/8, or with a port"),
     ("port:443", "service port; also 80,443 or 8000-8099"),
-    ("lport:40001", "this host's port, of flows; local:10.0.0.1 its address"),
-    ("p99>50ms", "p50, p90, p99, max, rtt, setup, age by > >= < <= ="),
+    ("lport:40001", "local port, of flows; local:10.0.0.1 for the address"),
+    ("p99>50ms", "p50, p90, p99, max, rtt, setup, age; with > >= < <= ="),
     ("retr>1%", "new, unanswered, refused, retr, retransmits, tries likewise"),
-    ("outcome:reset", "also refused, unanswered, half-open, established; verdict:NS"),
+    ("outcome:reset", "also refused, unanswered, half-open, established"),
+    ("verdict:NS", "letters in the first column"),
     ("role:server", "also client, local, observer; iface:eth0"),
-    ("!web", "words match what is shown; ! turns round; all must hold"),
+    ("!web", "a word matches part of a row; ! negates; all terms must match"),
 ];
 
 /// The help of a place.
@@ -57,8 +60,8 @@ fn letters(thresholds: &Thresholds) -> Vec<Line<'static>> {
     let letter = |verdict: Verdict| {
         row(&verdict.letter().to_string(), &format!("{}: {}", verdict.name(), verdict.definition(thresholds)))
     };
-    let small = row("n r s l", "healthy again, but not yet for a whole window");
-    Verdict::ALL.into_iter().map(letter).chain([small]).collect()
+    let recovering = row("n r s l", "recovering: clears after one full window without the condition");
+    Verdict::ALL.into_iter().map(letter).chain([recovering]).collect()
 }
 
 fn columns(place: Place) -> Vec<Line<'static>> {

@@ -1,4 +1,4 @@
-//! The selected row's round-trip times as bars on a logarithmic scale.
+//! A histogram of the selected row's round-trip times, on a logarithmic scale.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -11,21 +11,21 @@ use tcptop_core::snapshot::{Bar, Percentiles, Selection};
 
 /// Eighths of a column.
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-/// Width of the label before a bar, and of the count and the percentiles behind it.
+/// Widths of the label before a bar, and of the count and the percentiles behind it.
 const LABEL: usize = 6;
 const COUNT: usize = 5;
 const MARKS: usize = 7;
 
-/// What the bars show: since the start, because ten seconds rarely make a shape.
+/// The title. The bars count from the start, because a window of ten seconds rarely has enough samples.
 pub(super) fn title(selection: &Selection) -> String {
     let samples = selection.total.rtt.map_or(0, |rtt| rtt.samples);
     format!("rtt since start, n={}", count(samples))
 }
 
-/// Draws the bars, or says why there are none.
+/// Draws the bars.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection, slow_ns: Option<u64>) {
     let Some(rtt) = selection.total.rtt else {
-        frame.render_widget(Span::styled("no handshake was completed", style::faint()), area);
+        frame.render_widget(Span::styled("no completed handshake", style::faint()), area);
         return;
     };
     let bars = merged(&selection.bars, usize::from(area.height));
@@ -47,7 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection, slo
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()), area);
 }
 
-/// The beginning of a range: round numbers need no fraction.
+/// The start of a range, without a fraction where it is a round number.
 pub(super) fn scale(ns: u64) -> String {
     let text = duration(ns);
     let Some(unit) = text.find(char::is_alphabetic) else { return text };
@@ -57,7 +57,7 @@ pub(super) fn scale(ns: u64) -> String {
     format!("{number}{unit}")
 }
 
-/// Neighbours are taken together until there is a row for each bar.
+/// Merges adjacent bars until they fit.
 fn merged(bars: &[Bar], rows: usize) -> Vec<Bar> {
     let together = bars.len().div_ceil(rows.max(1)).max(1);
     let sum = |part: &[Bar]| Bar { from_ns: part[0].from_ns, count: part.iter().map(|bar| bar.count).sum() };
@@ -66,7 +66,7 @@ fn merged(bars: &[Bar], rows: usize) -> Vec<Bar> {
 
 fn filled(count: u64, most: u64, room: usize) -> String {
     let eighths = usize::try_from(u128::from(count) * room as u128 * 8 / u128::from(most)).unwrap_or(0);
-    // What is there must be seen.
+    // Any count but 0 is visible.
     let eighths = if count > 0 { eighths.max(1) } else { 0 };
     let mut bar = "█".repeat(eighths / 8);
     if eighths % 8 > 0 {
@@ -75,15 +75,14 @@ fn filled(count: u64, most: u64, room: usize) -> String {
     bar
 }
 
-/// The percentiles that fall into a range, the first and the last of them; the first range takes those below
-/// it, too.
+/// The percentiles within a range. The first range includes those below it.
 fn marks(rtt: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
     let named = [(50, rtt.p50_ns), (90, rtt.p90_ns), (99, rtt.p99_ns)];
     let within = named.into_iter().filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns);
     percentiles(within.map(|(name, _)| name))
 }
 
-/// `p50`, or the first and the last of several: `p50-99`.
+/// `p50`, or the first and last of several: `p50-99`.
 pub(super) fn percentiles(within: impl Iterator<Item = u64>) -> String {
     let within: Vec<u64> = within.collect();
     match within[..] {

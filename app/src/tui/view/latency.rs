@@ -1,27 +1,27 @@
-//! The selected row's latencies over the last minutes: a heat map, and percentiles and failures below it.
+//! The latency view: a heat map of the selected row's last five minutes, and percentiles and failures below it.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use super::{Shown, empty, heat, rule, style, timeline};
+use super::{ViewContext, empty, heat_map, rule, style, timeline};
 use tcptop_core::snapshot::{Selection, Snapshot};
 
-/// Below this height the heat map says nothing.
+/// The smallest useful heat map.
 const LEAST_MAP: u16 = 3;
 
-/// Draws both.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, context, .. } = shown;
+/// Draws the view.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    let ViewContext { snapshot, cells, .. } = view;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let Some(selection) = &snapshot.selection else {
-        return empty::nothing_matches(frame, body, "row");
+        return empty::no_match(frame, body, "row");
     };
-    let name = context.row(&selection.row.key);
-    let title = format!("round-trip times of {name}, last {} min", timeline::minutes());
-    frame.render_widget(rule::ruled(head.width, &title), head);
-    if !shown.is_held(selection) {
-        return empty::not_held(frame, body);
+    let name = cells.row(&selection.row.key);
+    let title = format!("RTT of {name}, last {} min", timeline::minutes());
+    frame.render_widget(rule::titled(head.width, &title), head);
+    if !view.is_of_selected_row(selection) {
+        return empty::not_selected(frame, body);
     }
     // The snapshot was taken before this view was opened.
     let Some(past) = &selection.past else { return };
@@ -29,17 +29,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
     let lines = series.min(body.height.saturating_sub(LEAST_MAP + 1).max(3));
     let sizes = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lines)];
     let [map, axis, below] = Layout::vertical(sizes).areas(body);
-    heat::draw(frame, map, past, slow_from(snapshot, selection));
+    heat_map::draw(frame, map, past, slow_from(snapshot, selection));
     draw_axis(frame, axis);
     timeline::draw(frame, below, past, &timeline::ALL);
 }
 
-/// From where on a round-trip time of the row is slow.
+/// The round-trip time from which on the row is slow, in nanoseconds.
 pub(super) fn slow_from(snapshot: &Snapshot, selection: &Selection) -> Option<u64> {
     snapshot.thresholds.slow.from_ns(selection.total.rtt.map(|rtt| rtt.p50_ns))
 }
 
-/// `-5m … now` below the slots.
+/// Draws `-5m … now` below the slots.
 fn draw_axis(frame: &mut Frame<'_>, area: Rect) {
     let [_, bars, _] = timeline::columns(area);
     let minute = bars.width / timeline::minutes();

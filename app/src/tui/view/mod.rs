@@ -1,4 +1,4 @@
-//! From a model to a frame. Pure: the same model gives the same frame.
+//! Draws the model. Pure: the same model gives the same frame.
 
 mod details;
 mod empty;
@@ -6,13 +6,13 @@ mod events;
 mod flows;
 mod footer;
 mod header;
-mod heat;
+mod heat_map;
 mod help;
 mod histogram;
 mod latency;
 mod order;
+mod overlay;
 mod overview;
-mod page;
 mod rows;
 mod rule;
 mod style;
@@ -22,18 +22,18 @@ mod timeline;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use super::columns::{self, Context};
-use super::layout::{Room, SMALLEST};
-use super::model::{Level, Model, Page, Place, View};
+use super::columns::{self, CellContext};
+use super::layout::{MIN_SIZE, ScreenLayout};
+use super::model::{Model, Overlay, Page, Place, View};
 use crate::output::RenderContext;
 use tcptop_core::snapshot::{Selection, Snapshot};
 use tcptop_core::table::Thresholds;
 
-/// Draws everything. Gives how many lines of the uppermost page there is no room for.
+/// Draws the whole screen. Returns how many lines of the uppermost page do not fit.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usize {
     let area = frame.area();
-    if !Room::of(area.as_size()).enough {
-        frame.render_widget(format!("tcptop needs {}x{}; q quits", SMALLEST.width, SMALLEST.height), area);
+    if !ScreenLayout::of(area.as_size()).fits {
+        frame.render_widget(format!("tcptop needs {}x{}; q quits", MIN_SIZE.width, MIN_SIZE.height), area);
         return 0;
     }
     let foot = footer::height(model, area.width);
@@ -42,92 +42,92 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usi
     footer::draw(frame, bottom, model);
     let Some(snapshot) = &model.snapshot else {
         frame.render_widget(format!("tcptop {}: starting", render.all_interfaces()), top);
-        return levels(frame, middle, model, None);
+        return draw_overlay(frame, middle, model, None);
     };
-    let shown = Shown { snapshot, model, context: context(model, snapshot, render) };
-    header::draw(frame, top, &shown);
-    body(frame, middle, &shown);
-    levels(frame, middle, model, Some(&shown))
+    let view = ViewContext { snapshot, model, cells: cells(model, snapshot, render) };
+    header::draw(frame, top, &view);
+    draw_view(frame, middle, &view);
+    draw_overlay(frame, middle, model, Some(&view))
 }
 
 /// The selected row, flow or event as a line of text, to be pasted somewhere.
 #[must_use]
 pub fn row_as_text(model: &Model, render: &RenderContext) -> Option<String> {
     let snapshot = model.snapshot.as_ref()?;
-    let context = context(model, snapshot, render);
-    if let Some(Level { page: Page::Flow(_), .. }) = model.levels.last() {
-        return model.read.as_ref().map(|flow| columns::flows::as_text(flow, &context));
+    let cells = cells(model, snapshot, render);
+    if let Some(Overlay { page: Page::Flow(_), .. }) = model.overlays.last() {
+        return model.detailed_flow.as_ref().map(|flow| columns::flows::as_text(flow, &cells));
     }
     match model.view {
-        View::Peers if model.sorts_flows() => flow_as_text(model, &context),
-        View::Flows => flow_as_text(model, &context),
+        View::Peers if model.sorts_flows() => flow_as_text(model, &cells),
+        View::Flows => flow_as_text(model, &cells),
         View::Peers | View::Latency => {
-            model.rows().get(model.selected_row()).map(|row| columns::rows::as_text(row, &context))
+            model.rows().get(model.selected_row()).map(|row| columns::rows::as_text(row, &cells))
         }
         View::Events => {
-            model.events().get(model.selected_event()).map(|event| columns::events::as_text(event, &context))
+            model.events().get(model.selected_event()).map(|event| columns::events::as_text(event, &cells))
         }
     }
 }
 
-fn flow_as_text(model: &Model, context: &Context<'_>) -> Option<String> {
-    model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, context))
+fn flow_as_text(model: &Model, cells: &CellContext<'_>) -> Option<String> {
+    model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, cells))
 }
 
-fn context<'a>(model: &'a Model, snapshot: &Snapshot, context: &'a RenderContext) -> Context<'a> {
-    Context { now_ns: snapshot.taken_ns, context, names: &model.names, own_session: model.own_session }
+fn cells<'a>(model: &'a Model, snapshot: &Snapshot, render: &'a RenderContext) -> CellContext<'a> {
+    CellContext { now_ns: snapshot.taken_ns, render, names: &model.names, own_session: model.own_session }
 }
 
-/// What the views draw.
+/// What the views draw from.
 #[derive(Clone, Copy, Debug)]
-struct Shown<'a> {
+struct ViewContext<'a> {
     snapshot: &'a Snapshot,
     model: &'a Model,
-    context: Context<'a>,
+    cells: CellContext<'a>,
 }
 
-impl Shown<'_> {
-    /// Does this belong to the selected row? While the display is held another one can be selected, of which nothing
-    /// is known but its line.
-    fn is_held(&self, selection: &Selection) -> bool {
+impl ViewContext<'_> {
+    /// Returns whether `selection` belongs to the selected row. While the display is frozen another row can be selected,
+    /// of which only its line is known.
+    fn is_of_selected_row(&self, selection: &Selection) -> bool {
         let rows = self.model.rows();
         let selected = rows.get(self.model.selected_row());
         !self.model.frozen || selected.is_none_or(|row| row.key == selection.row.key)
     }
 }
 
-fn body(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    if shown.snapshot.peer_count == 0 && shown.model.view != View::Events {
-        return empty::nothing_yet(frame, area, &shown.context);
+fn draw_view(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    if view.snapshot.peer_count == 0 && view.model.view != View::Events {
+        return empty::no_connections(frame, area, &view.cells);
     }
-    match shown.model.view {
-        View::Peers => overview::draw(frame, area, shown),
-        View::Flows => flows::draw_all(frame, area, shown),
-        View::Latency => latency::draw(frame, area, shown),
-        View::Events => events::draw(frame, area, shown),
+    match view.model.view {
+        View::Peers => overview::draw(frame, area, view),
+        View::Flows => flows::draw_all(frame, area, view),
+        View::Latency => latency::draw(frame, area, view),
+        View::Events => events::draw(frame, area, view),
     }
 }
 
-/// Draws what lies over the view. Gives how many of its lines there is no room for.
-fn levels(frame: &mut Frame<'_>, area: Rect, model: &Model, shown: Option<&Shown<'_>>) -> usize {
-    let Some(level) = model.levels.last() else { return 0 };
-    let text = match (level.page, shown) {
+/// Draws the uppermost page. Returns how many of its lines do not fit.
+fn draw_overlay(frame: &mut Frame<'_>, area: Rect, model: &Model, view: Option<&ViewContext<'_>>) -> usize {
+    let Some(overlay) = model.overlays.last() else { return 0 };
+    let text = match (overlay.page, view) {
         (Page::Order, _) => {
-            order::draw(frame, area, model, level.line);
+            order::draw(frame, area, model, overlay.line);
             return usize::MAX;
         }
         (Page::Help(place), _) => {
-            let thresholds = shown.map_or_else(Thresholds::default, |shown| shown.snapshot.thresholds);
+            let thresholds = view.map_or_else(Thresholds::default, |view| view.snapshot.thresholds);
             help::lines(place, &thresholds)
         }
-        (Page::Row, Some(shown)) => details::row(shown).lines(),
-        (Page::Flow(_), Some(shown)) => details::flow(shown).lines(),
+        (Page::Row, Some(view)) => details::row(view).lines(),
+        (Page::Flow(_), Some(view)) => details::flow(view).lines(),
         (Page::Row | Page::Flow(_), None) => return 0,
     };
-    page::draw(frame, area, text, level.line)
+    overlay::draw(frame, area, text, overlay.line)
 }
 
-/// The word for a place, above its help.
+/// The name of a place in the title of its help.
 const fn place_name(place: Place) -> &'static str {
     match place {
         Place::Rows => "peers",

@@ -1,4 +1,4 @@
-//! The choice of what rows are sorted by.
+//! The list of orders.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -9,10 +9,10 @@ use super::style;
 use crate::tui::model::Model;
 use tcptop_core::snapshot::{FlowOrder, RowOrder};
 
-/// Wide enough for the longest name and the title.
+/// Fits the longest name and the title.
 const WIDTH: u16 = 24;
 
-/// Draws a list of every order over the upper right of the area, `line` being the chosen one.
+/// Draws the list over the upper right of the area, with `line` selected.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, line: usize) {
     let flows = FlowOrder::ALL.map(FlowOrder::name);
     let rows = RowOrder::ALL.map(RowOrder::name);

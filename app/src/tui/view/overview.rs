@@ -1,4 +1,4 @@
-//! The first screen: rows worst first, and below them what is known of the selected one.
+//! The first screen: the rows, and below them what is known of the selected one.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -6,57 +6,57 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::latency::slow_from;
-use super::{Shown, empty, events, flows, histogram, rows, rule, timeline};
-use crate::tui::layout::Room;
+use super::{ViewContext, empty, events, flows, histogram, rows, rule, timeline};
+use crate::tui::layout::ScreenLayout;
 use tcptop_core::snapshot::Selection;
 
-/// Width of the flows where the histogram stands beside them.
+/// Width of the flows beside the histogram.
 const FLOWS_WIDTH: u16 = 52;
-/// On a wide screen the flows take this share, for they have more columns.
+/// Their share on a wide screen, where they have more columns.
 const FLOWS_SHARE: (u16, u16) = (3, 5);
 
-/// Draws all parts that there is room for.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, context, .. } = shown;
+/// Draws all parts that fit.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, cells } = view;
     if snapshot.rows.is_empty() {
-        return empty::nothing_matches(frame, area, "row");
+        return empty::no_match(frame, area, "row");
     }
-    let room = Room::of(shown.model.size);
-    let Some(selection) = snapshot.selection.as_ref().filter(|_| room.flows) else {
-        return rows::draw(frame, area, shown);
+    let layout = ScreenLayout::of(model.size);
+    let Some(selection) = snapshot.selection.as_ref().filter(|_| layout.flows) else {
+        return rows::draw(frame, area, view);
     };
-    let past_height = if room.past { timeline::STRIP_HEIGHT + 1 } else { 0 };
-    let log_height = if room.log { (area.height / 5).clamp(5, 14) } else { 0 };
-    let rest = area.height.saturating_sub(past_height + log_height);
-    let lower_height = lower_height(rest, snapshot.rows.len());
-    let [upper, lower, past_area, log] = Layout::vertical([
+    let timeline_height = if layout.timeline { timeline::STRIP_HEIGHT + 1 } else { 0 };
+    let events_height = if layout.events { (area.height / 5).clamp(5, 14) } else { 0 };
+    let rest = area.height.saturating_sub(timeline_height + events_height);
+    // What is free on a tall screen belongs to the rows.
+    let [upper, lower, middle, bottom] = Layout::vertical([
         Constraint::Fill(1),
-        Constraint::Length(lower_height + 1),
-        Constraint::Length(past_height),
-        Constraint::Length(log_height),
+        Constraint::Length((rest * 9 / 20).clamp(5, 18) + 1),
+        Constraint::Length(timeline_height),
+        Constraint::Length(events_height),
     ])
     .areas(area);
-    rows::draw(frame, upper, shown);
-    below(frame, lower, shown, selection);
-    if room.past {
-        timeline::strip(frame, past_area, selection.past.as_ref(), &context.row(&selection.row.key));
+    rows::draw(frame, upper, view);
+    draw_selection(frame, lower, view, selection);
+    if layout.timeline {
+        timeline::strip(frame, middle, selection.past.as_ref(), &cells.row(&selection.row.key));
     }
-    if room.log {
-        events::draw(frame, log, shown);
+    if layout.events {
+        events::draw(frame, bottom, view);
     }
 }
 
-/// The selected row's flows, beside its histogram where there is room for that.
-fn below(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selection) {
+/// The selected row's flows, and beside them its histogram if it fits.
+fn draw_selection(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>, selection: &Selection) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    if !shown.is_held(selection) {
-        frame.render_widget(rule::ruled(head.width, "flows"), head);
-        return empty::not_held(frame, body);
+    if !view.is_of_selected_row(selection) {
+        frame.render_widget(rule::titled(head.width, "flows"), head);
+        return empty::not_selected(frame, body);
     }
-    let title = flows::title(selection, &shown.context);
-    if !Room::of(shown.model.size).histogram {
-        frame.render_widget(rule::ruled(head.width, &title), head);
-        return flows::draw(frame, body, shown, selection);
+    let title = flows::title(selection, &view.cells);
+    if !ScreenLayout::of(view.model.size).histogram {
+        frame.render_widget(rule::titled(head.width, &title), head);
+        return flows::draw(frame, body, view, selection);
     }
     let (part, whole) = FLOWS_SHARE;
     let width = (area.width * part / whole).max(FLOWS_WIDTH);
@@ -64,12 +64,6 @@ fn below(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, selection: &Selec
     let [left, _, gap, right] = Layout::horizontal(sizes).areas(body);
     frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection)), head);
     frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
-    flows::draw(frame, left, shown, selection);
-    histogram::draw(frame, right, selection, slow_from(shown.snapshot, selection));
-}
-
-/// A bit less than half, and what the rows leave over on a tall screen.
-fn lower_height(height: u16, rows: usize) -> u16 {
-    let left_over = height.saturating_sub(u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(3));
-    (height * 9 / 20).clamp(5, 18).max(left_over.min(height * 11 / 20))
+    flows::draw(frame, left, view, selection);
+    histogram::draw(frame, right, selection, slow_from(view.snapshot, selection));
 }

@@ -1,37 +1,39 @@
-//! The first table: peers, or what several have in common.
+//! The first table: peers, or groups of peers.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 
 use super::table::Grid;
-use super::{Shown, style};
+use super::{ViewContext, style};
 use crate::tui::columns::Column;
 use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
 use crate::tui::model::Pane;
 use tcptop_core::snapshot::{Row, RowOrder};
 
-/// Draws titles and rows.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>) {
-    let Shown { snapshot, model, context } = shown;
-    let columns = wanted(model.columns.as_deref(), snapshot.query.group, context.context.interfaces.len());
+/// Draws titles and as many rows as fit.
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
+    let ViewContext { snapshot, model, cells } = view;
+    let columns = wanted(model.columns.as_deref(), snapshot.query.group, cells.render.interfaces.len());
     let rows = model.rows();
-    let all = snapshot.matching == snapshot.row_count && rows.len() < usize::from(area.height);
-    let title = title(snapshot.query.group).to_owned();
-    let counted = if snapshot.matching == snapshot.row_count {
-        format!("{title} ({})", snapshot.row_count)
+    let is_all = snapshot.matching == snapshot.row_count;
+    let name = title(snapshot.query.group);
+    let title = if !is_all {
+        format!("{name} ({} of {})", snapshot.matching, snapshot.row_count)
+    } else if rows.len() < usize::from(area.height) {
+        name.to_owned()
     } else {
-        format!("{title} ({} of {})", snapshot.matching, snapshot.row_count)
+        format!("{name} ({})", snapshot.row_count)
     };
     let grid = Grid {
         columns: &columns,
         flexible: (LEAST_NAME, LONGEST_NAME),
-        title: if all { &title } else { &counted },
+        title: &title,
         order: Some(model.query.sort.by),
         letter: |row, _| letter(row),
-        look: |row| style::verdict(row.verdict),
-        is_to_blame: Column::<Row, RowOrder>::is_to_blame,
+        style: |row| style::verdict(row.verdict),
+        explains_verdict: Column::<Row, RowOrder>::explains_verdict,
         selected: Some(model.selected_row()),
-        is_active: model.pane == Pane::Rows,
+        is_active: model.is_view_focused() && model.pane == Pane::Rows,
     };
-    grid.draw(frame, area, &rows, context);
+    grid.draw(frame, area, &rows, cells);
 }

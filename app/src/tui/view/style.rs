@@ -1,26 +1,26 @@
-//! Colours and emphasis: the 16 that every terminal knows, nothing painted behind text, and never a
-//! meaning that only a colour carries.
+//! Colours and emphasis. Four colours, which the theme maps to those of the terminal; nothing is painted behind text, and
+//! no meaning has a colour only.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use tcptop_core::table::{Outcome, Verdict};
 
-/// Titles and keys.
+/// Titles, keys, and the selected row.
 pub(super) const fn strong() -> Style {
     Style::new().add_modifier(Modifier::BOLD)
 }
 
-/// The title of what rows are sorted by.
+/// The title of the sort column.
 pub(super) const fn underlined() -> Style {
     Style::new().add_modifier(Modifier::UNDERLINED)
 }
 
-/// What matters less. Not in dark grey: some palettes have the background's colour there.
+/// Less important text. Dim instead of dark grey, which some palettes give the colour of the background.
 pub(super) const fn faint() -> Style {
     Style::new().add_modifier(Modifier::DIM)
 }
 
-/// What is missing from the figures, and what makes no sense.
+/// Missed records, errors.
 pub(super) const fn alarm() -> Style {
     Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)
 }
@@ -36,7 +36,7 @@ pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
     }
 }
 
-/// Round-trip times from `from_ns` on, where those from `slow_ns` on are slow.
+/// Round-trip times from `from_ns` on, of which those from `slow_ns` on are slow.
 pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
     verdict(slow_ns.filter(|slow_ns| from_ns >= *slow_ns).map(|_| Verdict::Slow))
 }

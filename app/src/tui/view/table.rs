@@ -1,4 +1,4 @@
-//! A table of rows in columns, with titles and a selected row.
+//! A table with titles and a selected row.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
@@ -7,35 +7,36 @@ use ratatui::text::Line;
 use ratatui::widgets::{Row as Cells, Table};
 
 use super::style;
-use crate::tui::columns::{self, Column, Context, Side};
+use crate::tui::columns::{self, CellContext, Column, Side};
 
-/// A letter and the mark of the selected row; a space follows.
+/// Width of the margin: a letter, and the mark of the selected row. A space follows.
 const MARGIN: u16 = 2;
 
-/// How rows are shown.
+/// How a table is drawn.
 pub(super) struct Grid<'a, Row: 'static, Order: 'static> {
-    /// The columns that make sense, whether they fit or not.
+    /// The columns, whether they fit or not.
     pub columns: &'a [&'static Column<Row, Order>],
-    /// Least and greatest width of the flexible one.
+    /// Smallest and largest width of the flexible one.
     pub flexible: (u16, u16),
-    /// What stands above the flexible one.
+    /// The title of the flexible one.
     pub title: &'a str,
-    /// The order in use.
+    /// The current order.
     pub order: Option<Order>,
     /// The letter in the margin.
-    pub letter: fn(&Row, &Context<'_>) -> char,
-    /// The look of a row.
-    pub look: fn(&Row) -> Style,
-    /// Does this column tell what is wrong with the row?
-    pub is_to_blame: fn(&Column<Row, Order>, &Row) -> bool,
-    /// The selected row, and whether keys go here.
+    pub letter: fn(&Row, &CellContext<'_>) -> char,
+    /// The style of a row.
+    pub style: fn(&Row) -> Style,
+    /// Returns whether a column shows the reason for the row's verdict.
+    pub explains_verdict: fn(&Column<Row, Order>, &Row) -> bool,
+    /// The selected row.
     pub selected: Option<usize>,
+    /// Whether the keys apply to this table: only then the selected row has a mark, so that there is one on the screen.
     pub is_active: bool,
 }
 
 impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
     /// Draws titles and as many rows as fit, the selected one among them.
-    pub(super) fn draw(&self, frame: &mut Frame<'_>, area: Rect, rows: &[&Row], context: &Context<'_>) {
+    pub(super) fn draw(&self, frame: &mut Frame<'_>, area: Rect, rows: &[&Row], context: &CellContext<'_>) {
         let (least, greatest) = self.flexible;
         let room = area.width.saturating_sub(MARGIN + 1);
         let (columns, left) = columns::fit(self.columns, room, least);
@@ -47,13 +48,13 @@ impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
         let first = scroll(self.selected.unwrap_or(0), rows.len(), shown);
         let cells = rows.iter().enumerate().skip(first).take(shown).map(|(number, row)| {
             let is_selected = self.selected == Some(number);
-            let mark = if is_selected { '▸' } else { ' ' };
+            let mark = if is_selected && self.is_active { '▸' } else { ' ' };
             let margin = Line::from(format!("{}{mark}", (self.letter)(row, context)));
             let cells =
                 columns.iter().zip(&widths).map(|(column, width)| self.cell(column, *width, row, context));
-            let look = (self.look)(row);
-            let look = if is_selected && self.is_active { look.patch(style::strong()) } else { look };
-            Cells::new([margin].into_iter().chain(cells)).style(look)
+            let style = (self.style)(row);
+            let style = if is_selected { style.patch(style::strong()) } else { style };
+            Cells::new([margin].into_iter().chain(cells)).style(style)
         });
         let titles = columns.iter().zip(&widths).map(|(column, width)| self.head(column, *width));
         let header = Cells::new([Line::default()].into_iter().chain(titles)).style(style::strong());
@@ -67,19 +68,19 @@ impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
         column: &Column<Row, Order>,
         width: u16,
         row: &Row,
-        context: &Context<'_>,
+        context: &CellContext<'_>,
     ) -> Line<'static> {
         let text = columns::shorten(&(column.value)(row, context).text(), width.into());
-        let look = if (self.is_to_blame)(column, row) { style::strong() } else { Style::new() };
-        aligned(text, column.side).style(look)
+        let style = if (self.explains_verdict)(column, row) { style::strong() } else { Style::new() };
+        aligned(text, column.side).style(style)
     }
 
-    /// What rows are sorted by is underlined.
+    /// The sort column is underlined.
     fn head(&self, column: &Column<Row, Order>, width: u16) -> Line<'static> {
         let title = if column.width == 0 { self.title } else { column.title };
         let is_sorted = self.order.is_some() && column.order == self.order;
-        let look = if is_sorted { style::underlined() } else { Style::new() };
-        let text = ratatui::text::Span::styled(columns::shorten(title, width.into()), look);
+        let style = if is_sorted { style::underlined() } else { Style::new() };
+        let text = ratatui::text::Span::styled(columns::shorten(title, width.into()), style);
         match column.side {
             Side::Left => Line::from(text),
             Side::Right => Line::from(text).right_aligned(),
@@ -94,7 +95,7 @@ fn aligned(text: String, side: Side) -> Line<'static> {
     }
 }
 
-/// The first row that is shown, so that `selected` of `rows` is among the `shown`.
+/// The first row that is shown, so that `selected` of `rows` is among the `shown` ones.
 fn scroll(selected: usize, rows: usize, shown: usize) -> usize {
     selected.saturating_sub(shown / 2).min(rows.saturating_sub(shown))
 }

@@ -1,4 +1,4 @@
-//! The last minutes, slot by slot, as small bars.
+//! The last five minutes as small bars.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,25 +13,25 @@ use tcptop_core::table::history::SLOTS;
 
 /// Lines of the strip on the first screen, without its rule.
 pub(super) const STRIP_HEIGHT: u16 = 3;
-/// Width of what stands before the bars, and of what stands behind them.
+/// Width of the label before the bars, and of the maximum behind them.
 pub(super) const LABEL: u16 = 8;
 pub(super) const MOST: u16 = 12;
-/// Heights that a bar can have within one line, which it never fills: the line above begins right there.
+/// Heights of a bar within one line, which it never fills: it would touch the line above.
 const STEPS: u64 = 7;
 const LINE: u64 = 8;
 
-/// Something that is shown over time.
+/// A series of figures over time.
 #[derive(Clone, Copy)]
 pub(super) struct Series {
     name: &'static str,
     value: fn(&Moment) -> Option<u64>,
     text: fn(Option<u64>) -> String,
-    /// What it is the sign of.
+    /// The verdict it contributes to, whose colour it has.
     verdict: Option<Verdict>,
 }
 
 const fn latency(name: &'static str, value: fn(&Moment) -> Option<u64>) -> Series {
-    // What is remembered is the step that a latency fell on, and it is known no better than that.
+    // Latencies are kept as steps of a logarithmic scale: only an upper bound is known.
     let text = |most: Option<u64>| most.map_or_else(|| UNKNOWN.to_owned(), |ns| format!("<{}", duration(ns)));
     Series { name, value, text, verdict: None }
 }
@@ -48,10 +48,10 @@ const P99: Series = latency("p99", |moment| rtt(moment, |rtt| rtt.p99_ns));
 const UNANSWERED: Series = number("unans", Some(Verdict::NoAnswer), |moment| Some(moment.unanswered));
 const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment| Some(moment.retransmits));
 
-/// Those of the first screen.
+/// The series of the first screen.
 const STRIP: [Series; STRIP_HEIGHT as usize] = [P99, UNANSWERED, RETRANSMITS];
 
-/// Those of the view of latencies.
+/// The series of the latency view.
 pub(super) const ALL: [Series; 7] = [
     latency("p50", |moment| rtt(moment, |rtt| rtt.p50_ns)),
     latency("p90", |moment| rtt(moment, |rtt| rtt.p90_ns)),
@@ -62,17 +62,17 @@ pub(super) const ALL: [Series; 7] = [
     RETRANSMITS,
 ];
 
-/// Draws a rule and the series of the first screen.
+/// Draws a title and the series of the first screen.
 pub(super) fn strip(frame: &mut Frame<'_>, area: Rect, past: Option<&Timeline>, name: &str) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let title = format!("last {} min of {name}, {} a bar", minutes(), age(Timeline::SLOT_NS));
-    frame.render_widget(rule::ruled(head.width, &title), head);
+    frame.render_widget(rule::titled(head.width, &title), head);
     if let Some(past) = past {
         draw(frame, body, past, &STRIP);
     }
 }
 
-/// Draws one line for each series, now at the right.
+/// Draws a line for each series, with the present at the right.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, all: &[Series]) {
     for (series, line) in all.iter().zip(area.rows()) {
         let [label, bars, most] = columns(line);
@@ -86,29 +86,29 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, all: &[Se
     }
 }
 
-/// Label, bars and greatest value of a line: as many columns for each slot as there is room for.
+/// Label, bars and maximum of a line. All slots have the same width.
 pub(super) fn columns(line: Rect) -> [Rect; 3] {
     let bars = slot_width(line.width) * slots();
     let sizes = [Constraint::Length(LABEL), Constraint::Length(bars), Constraint::Length(MOST)];
     Layout::horizontal(sizes).areas(line)
 }
 
-/// How many columns a slot takes.
+/// How many columns a slot takes, at least 1.
 pub(super) fn slot_width(width: u16) -> u16 {
     (width.saturating_sub(LABEL + MOST) / slots()).max(1)
 }
 
-/// How many slots there are.
+/// The number of slots.
 pub(super) fn slots() -> u16 {
     u16::try_from(SLOTS).unwrap_or(u16::MAX)
 }
 
-/// How long they are together.
+/// The time that they cover, in minutes.
 pub(super) fn minutes() -> u16 {
     u16::try_from(SLOTS * Timeline::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
 }
 
-/// The newest values at the right end of so many columns, each as wide as fits.
+/// The values as columns, the newest at the right, each as wide as fits.
 pub(super) fn stretched<T: Clone>(values: &[Option<T>], width: u16) -> Vec<Option<T>> {
     let each = usize::from((width / slots()).max(1));
     let room = usize::from(width) / each;
@@ -118,7 +118,7 @@ pub(super) fn stretched<T: Clone>(values: &[Option<T>], width: u16) -> Vec<Optio
     std::iter::repeat_n(None, missing).chain(shown).collect()
 }
 
-/// What is there must be seen: whatever is not 0 has a bar.
+/// The height of a bar, at least 1 for any value but 0.
 fn height(value: Option<u64>, most: Option<u64>) -> Option<u64> {
     let most = u128::from(most?.max(1));
     u64::try_from((u128::from(value?) * u128::from(STEPS)).div_ceil(most)).ok()

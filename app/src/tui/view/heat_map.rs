@@ -1,4 +1,4 @@
-//! How many round-trip times were how long, and when: darker is more.
+//! A heat map of round-trip times over time: darker means more.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -13,12 +13,12 @@ use tcptop_core::table::scale::{STEPS, begin_ns, step};
 /// From few to many.
 const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
 
-/// Lines that a band takes at the most.
+/// Most lines that a band takes.
 const TALLEST: usize = 4;
-/// Fewer than so many are not many.
+/// The full shade stands for at least so many.
 const FULL: u64 = 15;
 
-/// Latencies that share a line of the map, and how many there were in each slot.
+/// A range of latencies, and how many there were in each slot.
 struct Band {
     from_ns: u64,
     counts: Vec<Option<u64>>,
@@ -30,7 +30,7 @@ impl Band {
     }
 }
 
-/// Draws the longest latencies at the top; those from `slow_ns` on in the colour of slow ones.
+/// Draws the map, with the longest latencies at the top. Those from `slow_ns` on have the colour of slow peers.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, slow_ns: Option<u64>) {
     let bands = bands(past, usize::from(area.height));
     let marks = marks(&bands);
@@ -52,11 +52,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, slow_ns: 
         frame.render_widget(Line::from(vec![sum, Span::styled(mark, style::strong())]), total);
     }
     if bands.is_empty() {
-        frame.render_widget(Span::styled("no handshake was completed in this time", style::faint()), area);
+        frame.render_widget(Span::styled("no completed handshake in this time", style::faint()), area);
     }
 }
 
-/// As many bands as there are lines at the most, from the shortest latency to the longest, none left out.
+/// At most `lines` bands, from the shortest latency to the longest without gaps.
 fn bands(past: &Timeline, lines: usize) -> Vec<Band> {
     let all = || past.moments.iter().flat_map(|moment| &moment.bars).map(|bar| bar.from_ns);
     let (Some(shortest), Some(longest)) = (all().min(), all().max()) else { return Vec::new() };
@@ -72,12 +72,12 @@ fn bands(past: &Timeline, lines: usize) -> Vec<Band> {
     steps.chunks(together).map(band).collect()
 }
 
-/// Where bars begin, which are two steps wide.
+/// Where bars begin; each is two steps wide.
 fn scale_from(shortest_ns: u64) -> impl Iterator<Item = u64> {
     (usize::from(step(shortest_ns))..STEPS).step_by(2).map(begin_ns)
 }
 
-/// The percentiles that fall into each band.
+/// The percentiles within each band.
 fn marks(bands: &[Band]) -> Vec<String> {
     let samples: u64 = bands.iter().map(Band::sum).sum();
     let mut before = 0;
@@ -94,7 +94,7 @@ fn marks(bands: &[Band]) -> Vec<String> {
     bands.iter().map(mark).collect()
 }
 
-/// On a logarithmic scale: one must be seen beside a thousand.
+/// The shade on a logarithmic scale, so that 1 is visible beside 1,000.
 fn shade(count: u64, most: u64) -> char {
     if count == 0 {
         return ' ';

@@ -1,34 +1,34 @@
-//! What the actions do to the model.
+//! What each action does to the model.
 
-use super::{Edit, Effect, Held, LONGEST_PAGE, Level, Model, Page, Pane, Prompt, View, mark};
+use super::{Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View};
 use crate::tui::{Command, columns};
 use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
 use tcptop_core::table::PeerKey;
 
 impl Model {
     pub(super) fn help(&mut self) {
-        match self.levels.last().map(|level| level.page) {
-            Some(Page::Help(_)) => drop(self.levels.pop()),
+        match self.overlays.last().map(|overlay| overlay.page) {
+            Some(Page::Help(_)) => drop(self.overlays.pop()),
             Some(Page::Row | Page::Flow(_) | Page::Order) | None => self.open(Page::Help(self.place()), 0),
         }
     }
 
     fn open(&mut self, page: Page, line: usize) {
-        self.levels.push(Level { page, line });
+        self.overlays.push(Overlay { page, line });
     }
 
     pub(super) fn show(&mut self, view: View) {
-        self.levels.clear();
+        self.overlays.clear();
         self.view = view;
         self.pane = Pane::Rows;
-        self.flows = mark::Mark::default();
+        self.flows = SelectedRow::default();
     }
 
-    /// One level: what is typed, what lies over the view, the view itself, and at last the filter.
+    /// Closes one level: the prompt, the uppermost page, the view, and last the filter.
     pub(super) fn back(&mut self) {
         if self.prompt.take().is_some() {
             self.query.filter = Filter::default();
-        } else if self.levels.pop().is_none() {
+        } else if self.overlays.pop().is_none() {
             match (self.view, self.pane) {
                 (View::Peers, Pane::Rows) => self.query.filter = Filter::default(),
                 (View::Peers, Pane::Flows) => self.pane = Pane::Rows,
@@ -41,26 +41,26 @@ impl Model {
         if self.prompt.is_some() {
             return self.keep_filter();
         }
-        match (self.levels.last().copied(), self.view, self.pane) {
-            (Some(Level { page: Page::Order, line }), ..) => {
-                self.levels.pop();
+        match (self.overlays.last().copied(), self.view, self.pane) {
+            (Some(Overlay { page: Page::Order, line }), ..) => {
+                self.overlays.pop();
                 self.sort_by(line);
             }
-            (Some(Level { page: Page::Help(_) | Page::Row | Page::Flow(_), .. }), ..) => {}
+            (Some(Overlay { page: Page::Help(_) | Page::Row | Page::Flow(_), .. }), ..) => {}
             (None, View::Peers, Pane::Rows) | (None, View::Latency, _) => {
                 if self.snapshot.as_ref().is_some_and(|snapshot| !snapshot.rows.is_empty()) {
                     self.open(Page::Row, 0);
                 }
             }
             (None, View::Peers, Pane::Flows) | (None, View::Flows, _) => {
-                self.read = self.flows().get(self.selected_flow()).map(|flow| (*flow).clone());
+                self.detailed_flow = self.flows().get(self.selected_flow()).map(|flow| (*flow).clone());
                 self.open_flow();
             }
             (None, View::Events, _) => {
-                let what = self.events().get(self.selected_event()).map(|event| event.what.clone());
+                let what = self.events().get(self.selected_event()).map(|event| event.latest.what.clone());
                 let peer = what.as_ref().and_then(columns::events::peer);
-                self.read = what.as_ref().and_then(columns::events::flow).cloned();
-                match peer.filter(|_| self.read.is_none()) {
+                self.detailed_flow = what.as_ref().and_then(columns::events::flow).cloned();
+                match peer.filter(|_| self.detailed_flow.is_none()) {
                     Some(peer) => self.open_row_of(&peer),
                     None => self.open_flow(),
                 }
@@ -71,27 +71,27 @@ impl Model {
     fn open_row_of(&mut self, peer: &PeerKey) {
         let key = self.query.group.row(peer);
         if !self.row_keys().contains(&key) {
-            return self.say("its row is not there: the filter leaves it out, or it was forgotten");
+            return self.set_status("no such row: hidden by the filter, or no longer tracked");
         }
-        self.rows.choose(key);
+        self.rows.select(key);
         self.open(Page::Row, 0);
     }
 
     fn open_flow(&mut self) {
-        match &self.read {
+        match &self.detailed_flow {
             Some(flow) => self.open(Page::Flow(flow.name()), 0),
-            None => self.say("it happened to no single flow"),
+            None => self.set_status("no details: this concerns no single flow"),
         }
     }
 
     pub(super) fn step(&mut self, to: impl Fn(usize) -> usize) {
-        let longest = match self.levels.last().map(|level| level.page) {
+        let last = match self.overlays.last().map(|overlay| overlay.page) {
             Some(Page::Order) => self.order_count() - 1,
-            Some(Page::Help(_) | Page::Row | Page::Flow(_)) | None => LONGEST_PAGE,
+            Some(Page::Help(_) | Page::Row | Page::Flow(_)) | None => MAX_PAGE_LINES,
         };
-        if let Some(level) = self.levels.last_mut() {
-            // How long a page is the view knows, and says by `limit`.
-            level.line = to(level.line).min(longest);
+        if let Some(overlay) = self.overlays.last_mut() {
+            // The view knows how long a page is, and limits this by `limit_scroll`.
+            overlay.line = to(overlay.line).min(last);
             return;
         }
         match (self.view, self.pane) {
@@ -104,15 +104,15 @@ impl Model {
                 self.flows.step(&ids, to);
             }
             (View::Events, _) => {
-                let ids = self.event_ids();
-                self.events.step(&ids, to);
+                let keys = self.event_keys();
+                self.events.step(&keys, to);
             }
         }
     }
 
     pub(super) fn freeze(&mut self) {
         self.frozen = !self.frozen && self.snapshot.is_some();
-        if let Some(newest) = self.held_back.take().filter(|_| !self.frozen) {
+        if let Some(newest) = self.newest.take().filter(|_| !self.frozen) {
             self.refresh(newest);
         }
     }
@@ -120,12 +120,12 @@ impl Model {
     pub(super) fn hold(&mut self) {
         self.held = match self.held.take() {
             Some(_) => None,
-            None => Some(Held { rows: self.row_keys(), flows: self.flow_ids() }),
+            None => Some(HeldOrder { rows: self.row_keys(), flows: self.flow_ids() }),
         };
     }
 
-    /// A held order would hide the one that was just chosen.
-    fn let_go(&mut self) {
+    /// Releases a held order, which would hide the one that was just chosen.
+    fn release_order(&mut self) {
         self.held = None;
     }
 
@@ -133,16 +133,16 @@ impl Model {
         let shown = || self.snapshot.as_ref().map_or(10, |snapshot| snapshot.window_ns / 1_000_000_000);
         let Some(chosen) = choose(self.window_s.unwrap_or_else(shown)) else { return Effect::None };
         self.window_s = Some(chosen);
-        self.say(&format!("window of {chosen}s, which fills from now on"));
-        Effect::Tell(Command::Window(chosen * 1_000_000_000))
+        self.set_status(&format!("window {chosen}s, fills from now on"));
+        Effect::Send(Command::Window(chosen * 1_000_000_000))
     }
 
-    /// How many orders there are to choose from.
+    /// How many orders can be chosen here.
     fn order_count(&self) -> usize {
         if self.sorts_flows() { FlowOrder::ALL.len() } else { RowOrder::ALL.len() }
     }
 
-    /// Which of them is in use.
+    /// The position of the current one.
     fn order(&self) -> usize {
         let Query { sort, flow_sort, .. } = &self.query;
         let found = if self.sorts_flows() {
@@ -164,7 +164,7 @@ impl Model {
     }
 
     fn sort_by(&mut self, index: usize) {
-        self.let_go();
+        self.release_order();
         if self.sorts_flows() {
             self.query.flow_sort = Sort { by: FlowOrder::ALL[index], reversed: false };
         } else {
@@ -173,7 +173,7 @@ impl Model {
     }
 
     pub(super) fn reverse(&mut self) {
-        self.let_go();
+        self.release_order();
         let reversed = if self.sorts_flows() {
             &mut self.query.flow_sort.reversed
         } else {
@@ -183,22 +183,22 @@ impl Model {
     }
 
     pub(super) fn group(&mut self) {
-        self.let_go();
+        self.release_order();
         self.query.group = self.query.group.next();
-        self.rows = mark::Mark::default();
-        self.flows = mark::Mark::default();
+        self.rows = SelectedRow::default();
+        self.flows = SelectedRow::default();
     }
 
     pub(super) fn edit(&mut self, edit: Edit) {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.edit(edit);
-        // One that makes no sense leaves the last good one in force.
-        if let Some(filter) = prompt.typed() {
+        // While the text is wrong, the last valid filter stays in effect.
+        if let Some(filter) = prompt.parse_unfinished() {
             self.query.filter = filter;
         }
     }
 
-    /// The prompt stays open as long as what stands in it makes no sense.
+    /// Closes the prompt, unless its text is wrong.
     fn keep_filter(&mut self) {
         if let Some(filter) = self.prompt.as_mut().and_then(Prompt::parse) {
             self.query.filter = filter;

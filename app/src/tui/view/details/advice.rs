@@ -1,0 +1,153 @@
+//! Why a row has its verdict, and which commands to try next.
+
+use std::net::Ipv6Addr;
+
+use super::Fact;
+use crate::output::format::duration;
+use crate::tui::columns::CellContext;
+use tcptop_core::snapshot::{Percentiles, Row, RowKey, Selection};
+use tcptop_core::table::{Leg, Outcome, Verdict};
+
+/// `why` and `try` of a row with a verdict.
+pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'_>) -> Vec<Fact> {
+    let Some(verdict) = row.verdict else { return Vec::new() };
+    let side = Side::of(&row.key);
+    let (why, commands) = match verdict {
+        Verdict::NoAnswer => unanswered(row, side),
+        Verdict::Refuses => refused(row, selection, side),
+        Verdict::Slow => (slow(row.figures.rtt.as_ref(), side), path(&row.key)),
+        Verdict::Loses => (loss(selection), with_interface(row, cells)),
+    };
+    let commands = commands.into_iter().map(|command| ("", command));
+    let mut facts = vec![("why", why)];
+    facts.extend(commands);
+    if let Some(first) = facts.get_mut(1) {
+        first.0 = "try";
+    }
+    facts
+}
+
+/// Which end opens the connections.
+#[derive(Clone, Copy)]
+enum Side {
+    Outbound,
+    Inbound,
+    Mixed,
+}
+
+impl Side {
+    const fn of(key: &RowKey) -> Self {
+        match key {
+            RowKey::Peer(peer) if peer.inbound => Self::Inbound,
+            RowKey::Service { inbound: true, .. } | RowKey::Role { inbound: true, .. } => Self::Inbound,
+            RowKey::Peer(_) | RowKey::Service { .. } | RowKey::Role { .. } => Self::Outbound,
+            RowKey::Host { .. } | RowKey::Subnet { .. } | RowKey::Interface(_) => Self::Mixed,
+        }
+    }
+}
+
+fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
+    let outcomes = &row.figures.outcomes;
+    let some = if outcomes.established > 0 {
+        "Some attempts succeed: loss or overload rather than a firewall. "
+    } else {
+        ""
+    };
+    let why = match side {
+        Side::Inbound if outcomes.half_open >= outcomes.unanswered => {
+            "This host answered with a SYN-ACK, but no ACK came back: the SYN-ACK or the ACK is lost on the way, or \
+             the SYNs have forged addresses."
+        }
+        Side::Inbound => {
+            "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full."
+        }
+        Side::Outbound | Side::Mixed => {
+            "Neither a SYN-ACK nor a RST came back: the host is down, or a firewall or the way back drops packets."
+        }
+    };
+    let commands = match side {
+        Side::Inbound => {
+            vec![listeners(&row.key, "here"), "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned()]
+        }
+        Side::Outbound | Side::Mixed => path(&row.key),
+    };
+    (format!("{some}{why}"), commands)
+}
+
+fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec<String>) {
+    let flows = selection.map_or(&[][..], |selection| &selection.flows);
+    let latest = flows.iter().find(|flow| flow.outcome == Outcome::Refused);
+    let after = latest.and_then(|flow| flow.refusal).and_then(Leg::exact);
+    let after = after.map(|ns| format!(" The latest came after {}.", duration(ns))).unwrap_or_default();
+    let (why, commands) = match side {
+        Side::Inbound => (
+            "This host refuses: nothing listens on the port, or a local firewall rejects.",
+            vec![listeners(&row.key, "here")],
+        ),
+        Side::Outbound | Side::Mixed => (
+            "A RST answers the SYN: the host is up, but nothing listens on the port, or a firewall rejects.",
+            vec![listeners(&row.key, "on the peer")],
+        ),
+    };
+    (format!("{why}{after}"), commands)
+}
+
+fn slow(rtt: Option<&Percentiles>, side: Side) -> String {
+    let what = match side {
+        Side::Inbound => "The ACK",
+        // The kernel of the peer sends it, not the application.
+        Side::Outbound | Side::Mixed => "The SYN-ACK",
+    };
+    // Half as much again is more than the width of a bucket of the histogram.
+    let is_even = rtt.is_some_and(|rtt| rtt.p99_ns < rtt.p50_ns.saturating_mul(3) / 2);
+    let how = if is_even {
+        "in all handshakes alike: distance or a detour rather than congestion."
+    } else {
+        "in some handshakes: congestion on the way, or a busy host."
+    };
+    format!("{what} takes long {how}")
+}
+
+fn loss(selection: Option<&Selection>) -> String {
+    let flows = selection.map_or(&[][..], |selection| &selection.flows);
+    let of = |index: usize| flows.iter().map(|flow| flow.volumes[index].retransmits).sum::<u64>();
+    let (sent, received) = (of(0), of(1));
+    let direction = match (sent, received) {
+        (0, 0) => "Only SYNs and SYN-ACKs are retransmitted".to_owned(),
+        _ => format!("Data retransmits of the flows listed: {sent} by this host, {received} by the peer"),
+    };
+    format!("{direction}. A sender retransmits when its segments or the ACKs for them are lost.")
+}
+
+/// Commands that follow the path to a peer.
+fn path(key: &RowKey) -> Vec<String> {
+    match key {
+        RowKey::Peer(peer) if !peer.inbound => {
+            let address = Ipv6Addr::from(peer.service.address).to_canonical();
+            vec![format!("mtr -T -P {} {address}", peer.service.port)]
+        }
+        RowKey::Peer(peer) => vec![format!("mtr {}", Ipv6Addr::from(peer.service.address).to_canonical())],
+        RowKey::Host { address, .. } => vec![format!("mtr {}", Ipv6Addr::from(*address).to_canonical())],
+        RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
+            vec!["see the details of one of the peers (b changes the grouping)".to_owned()]
+        }
+    }
+}
+
+fn with_interface(row: &Row, cells: &CellContext<'_>) -> Vec<String> {
+    let mut commands = path(&row.key);
+    commands.push(format!("ip -s link show dev {}", cells.render.interface(row.key.interface())));
+    commands
+}
+
+fn listeners(key: &RowKey, place: &str) -> String {
+    let port = match key {
+        RowKey::Peer(peer) => Some(peer.service.port),
+        RowKey::Service { port, .. } => Some(*port),
+        RowKey::Host { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => None,
+    };
+    match port {
+        Some(port) => format!("{place}: ss -ltn 'sport = :{port}'"),
+        None => format!("{place}: ss -ltn"),
+    }
+}
