@@ -62,6 +62,11 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "N", value_parser = speed)]
     pub speed: Option<f64>,
 
+    /// Look for TCP within PPPoE, MPLS, IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U, one tunnel deep
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on",
+          num_args = 0..=1, require_equals = true, value_parser = on_or_off)]
+    pub decap: bool,
+
     /// How to show it.
     #[command(flatten)]
     pub show: Show,
@@ -153,6 +158,14 @@ fn columns(text: &str) -> Result<Columns, String> {
 
 fn filter(text: &str) -> Result<Filter, String> {
     text.parse().map_err(|error: FilterError| format!("\n{}", error.shown_in(text)))
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".to_owned()),
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -87,6 +87,8 @@ impl Snapshotter {
             told: table.told() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             losses: losses.since(&baseline.losses),
+            copies: run_counters.copies,
+            passed_over: run_counters.passed_over.clone(),
         }
     }
 

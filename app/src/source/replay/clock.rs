@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn two_wrong_stamps_are_two() {
-        let stamps = [START, START + 9_000 * S, START + 9_001 * S, START + MS, START + 2 * MS, START + 3 * MS];
+        let stamps =
+            [START, START + 9_000 * S, START + 9_001 * S, START + MS, START + 2 * MS, START + 3 * MS];
         let expected = [(0, 0), (0, 1), (0, 2), (MS, 0), (2 * MS, 0), (3 * MS, 0)];
         assert_eq!(times(&mut CaptureClock::default(), &stamps), expected);
     }
@@ -189,7 +190,8 @@ mod tests {
             (third + 1, 2),
         ];
         assert_eq!(times(&mut clock, &stamps), expected);
-        let wall: Vec<_> = clock.steps().iter().map(|step| step.from_ns.wrapping_add_signed(step.add_ns)).collect();
+        let wall: Vec<_> =
+            clock.steps().iter().map(|step| step.from_ns.wrapping_add_signed(step.add_ns)).collect();
         assert_eq!(wall, [START, START + 10 * S]);
     }
 

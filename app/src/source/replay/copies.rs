@@ -88,7 +88,8 @@ impl Copies {
     fn ends(&self, segment: &Segment, interface: u32) -> u64 {
         let ports = u64::from(segment.source_port) << 16 | u64::from(segment.destination_port);
         let [source, destination] = [segment.source, segment.destination];
-        let words = [source[0], source[1], destination[0], destination[1], ports << 32 | u64::from(interface)];
+        let words =
+            [source[0], source[1], destination[0], destination[1], ports << 32 | u64::from(interface)];
         words.into_iter().fold(self.seed, |hash, word| mix(hash ^ word))
     }
 

@@ -14,8 +14,8 @@ use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, SegmentRecord
 use probe_host::HostProbe;
 
 use super::capture::{Capture, CaptureError, Locals, Next, Packet};
-use clock::{CaptureClock, PacketTime};
 pub use clock::ClockStep;
+use clock::{CaptureClock, PacketTime};
 use copies::Copies;
 use order::{Order, WINDOW_NS, Waiting};
 use passed::PassedOverCounts;

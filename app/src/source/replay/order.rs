@@ -56,10 +56,6 @@ impl Order {
     pub(super) fn pop(&mut self) -> Option<Waiting> {
         self.0.pop_front()
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl Waiting {

@@ -66,7 +66,8 @@ fn place(views: &mut Views, interface: u32, side: usize) -> u32 {
     if views[at].interface == 0 {
         let mut sends = [false; 2];
         sends[side] = true;
-        let is_other_half = |view: &&View| view.shown_at == view.interface && !view.sends[side] && view.interface != 0;
+        let is_other_half =
+            |view: &&View| view.shown_at == view.interface && !view.sends[side] && view.interface != 0;
         let half = views.iter().find(is_other_half).map(|view| view.interface);
         let is_taken = |half| views.iter().any(|view| view.shown_at == half && view.interface != half);
         let shown_at = half.filter(|&half| !is_taken(half)).unwrap_or(interface);
@@ -77,7 +78,10 @@ fn place(views: &mut Views, interface: u32, side: usize) -> u32 {
         // It shows both: it is no half of anything, and has none.
         views[at].sends[side] = true;
         views[at].shown_at = interface;
-        views.iter_mut().filter(|view| view.shown_at == interface).for_each(|view| view.shown_at = view.interface);
+        views
+            .iter_mut()
+            .filter(|view| view.shown_at == interface)
+            .for_each(|view| view.shown_at = view.interface);
     }
     views[at].shown_at
 }
