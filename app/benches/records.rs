@@ -1,8 +1,8 @@
-//! What a record costs on its way from the ring buffer to the figures, step by step and as a whole, with few, many and
-//! very many flows.
+//! The cost of a record from the ring buffer to the figures, step by step and as a whole, with few, many and very many
+//! flows.
 //!
-//! `--rounds N` measures the whole so many times instead, and prints for each number of flows how many records a second
-//! that is: `cargo xtask bench table` holds them against the limit.
+//! `--rounds N` measures only the whole, N times, and prints the records per second for each number of flows:
+//! `cargo xtask bench table` compares them with the limit.
 
 use std::cell::{LazyCell, RefCell};
 use std::env;
@@ -16,9 +16,9 @@ use work::{READY, Work, timed};
 
 mod work;
 
-/// Flows that the table knows.
+/// Flows in the table.
 const FLOWS: [u32; 3] = [1_000, 65_536, 1_000_000];
-/// How often records are got ready in a round.
+/// How often records are prepared in a round.
 const TIMES: u64 = 2;
 
 fn main() {
@@ -32,7 +32,7 @@ fn main() {
     }
 }
 
-/// One line a round and number of flows, in turns: the flows, and records in a second of processor time.
+/// Prints a line for each round and number of flows: the flows, and records per second of processor time.
 fn print_rounds(rounds: u32) {
     let mut works = FLOWS.map(|flows| (flows, RefCell::new(Work::new(flows))));
     for _ in 0..rounds {
@@ -51,7 +51,7 @@ fn records(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(name);
             group.throughput(Throughput::Elements(READY as u64));
             group.bench_function(BenchmarkId::from_parameter(flows), |bencher| {
-                // Not within the time that is measured, nor at all for a benchmark that was not asked for.
+                // Outside of the measured time, and only for the requested benchmarks.
                 let work = LazyCell::force(&work);
                 bencher.iter_custom(|times| run(work, times));
             });
@@ -77,7 +77,7 @@ fn records(criterion: &mut Criterion) {
 }
 
 fn config() -> Criterion {
-    // What is not timed takes three times as long as what is.
+    // Preparation takes three times as long as the measured part.
     let (warm_up, measure) = (Duration::from_millis(500), Duration::from_secs(2));
     Criterion::default().sample_size(20).warm_up_time(warm_up).measurement_time(measure)
 }

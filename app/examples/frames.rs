@@ -1,7 +1,7 @@
-//! What a snapshot costs: many flows are known, some come, and four times a second a snapshot is taken and drawn.
+//! What a frame costs: with many flows and some new ones, four times a second a snapshot is taken and drawn.
 //!
-//! Prints one line of names and numbers: processor time of each part for each snapshot in microseconds, and how many
-//! bytes a snapshot sent to the terminal. `cargo xtask bench tui` runs this and holds it against the limits.
+//! Prints one line of names and numbers: processor time of each part per frame in microseconds, and the bytes that a
+//! frame sends to the terminal. `cargo xtask bench tui` runs this and compares with the limits.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -34,11 +34,10 @@ const START: u64 = 1_000 * S;
 const WARM_UP: u64 = 60;
 const INTERFACE: u32 = 2;
 
-/// Rows of each table, as the screen asks for them.
+/// Rows of each table, as the screen requests them.
 const ROWS: usize = 500;
 
-/// What is looked at: a name, what peers are taken together by, a filter, the order of flows, and whether the flows of
-/// all peers are looked at.
+/// A view to measure: its name, group, filter, order of flows, and whether it shows the flows of all peers.
 const LOOKS: [(&str, Group, &str, FlowOrder, bool); 9] = [
     ("first", Group::Peer, "", FlowOrder::Age, false),
     ("first-filtered", Group::Peer, "10. p99>20ms", FlowOrder::Age, false),
@@ -51,7 +50,7 @@ const LOOKS: [(&str, Group, &str, FlowOrder, bool); 9] = [
     ("flows-word", Group::Peer, "10.1.0", FlowOrder::Problem, true),
 ];
 
-/// What is asked of one run.
+/// The arguments of a run.
 struct Plan {
     flows: u64,
     peers: u64,
@@ -144,14 +143,14 @@ impl Host {
             random: fastrand::Rng::with_seed(1),
             cpu_ns: 0,
         };
-        // They were opened within the last minutes, and last.
+        // They were opened within the last minutes, and stay open.
         for _ in 0..100 {
             host.pass(2 * S, plan.flows / 100);
         }
         host
     }
 
-    /// Time passes, and so many connections are opened meanwhile.
+    /// Lets time pass, in which this many connections are opened.
     fn pass(&mut self, by_ns: u64, new: u64) {
         let mut records = Vec::new();
         for number in 0..new {
@@ -164,7 +163,7 @@ impl Host {
         self.cpu_ns += cpu_ns() - began_ns;
     }
 
-    /// Of a hundred connections 95 are established, of which 5 have to repeat their SYN; 3 are refused, 2 not answered.
+    /// Of a hundred connections 95 are established, 5 of them with a retransmitted SYN; 3 are refused, 2 unanswered.
     fn open(&mut self, now_ns: u64, records: &mut Vec<Record>) {
         let number = self.opened;
         self.opened += 1;
@@ -219,7 +218,7 @@ fn interfaces() -> BTreeMap<u32, String> {
     BTreeMap::from([(INTERFACE, "enp0s1".to_owned())])
 }
 
-/// Every peer is an address of its own; one of three speaks IPv6.
+/// Every peer is an address of its own; one of three uses IPv6.
 fn ends(number: u64, peer: u64) -> (Endpoint, Endpoint) {
     let port = u16::try_from(1_024 + number % 64_000).unwrap_or(1_024);
     let [.., a, b, c] = peer.to_be_bytes();
@@ -227,7 +226,7 @@ fn ends(number: u64, peer: u64) -> (Endpoint, Endpoint) {
         0 => [0x20, 1, 0xd, 0xb8, own, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c],
         _ => mapped([10 + own, a, b, c]),
     };
-    // Ports alone are too few.
+    // There are too few ports.
     let [.., host] = (number / 64_000).to_be_bytes();
     let local = match peer % 3 {
         0 => [0x20, 1, 0xd, 0xb8, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host],
@@ -346,7 +345,7 @@ impl Frames {
     }
 }
 
-/// Counts what is written to it.
+/// Counts the bytes that are written to it.
 struct Counted(Rc<Cell<u64>>);
 
 impl Write for Counted {
@@ -360,7 +359,7 @@ impl Write for Counted {
     }
 }
 
-/// Processor time of this thread, in nanoseconds: what others do on the machine is not in it.
+/// Processor time of this thread, in nanoseconds, independent of what else runs on the machine.
 fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every Linux has this clock");
     u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).expect("time does not run backwards")

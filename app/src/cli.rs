@@ -1,8 +1,11 @@
-//! What can be typed.
+//! The command line: options, their help, and hints for habits of other tools.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
@@ -12,35 +15,53 @@ use tcptop_core::table::units::{Share, Time};
 use tcptop_core::table::{Cidr, Slow};
 
 const AFTER_HELP: &str = "\
+Examples:
+  sudo tcptop                                  the interface of the default route
+  sudo tcptop eth0 wg0                         several interfaces
+  sudo tcptop eth0 --filter 'port:443 p99>50ms'
+  sudo tcptop eth0 --json | jq 'select(.outcome == \"refused\")'
+  sudo tcptop eth0 --report --duration 30s     a report for a ticket
+  ssh host sudo tcpdump -U -w - tcp | tcptop replay -
+
 Output: the screen on a terminal, text lines otherwise; messages go to standard error.
 Exit codes: 0 done, 1 failure, 2 usage, 3 privilege, 4 kernel or interface.";
 
-/// Which of my TCP peers is slow to connect, silent, refusing or losing packets?
+/// Headings of the options in the help.
+const INPUT: &str = "Input";
+const OUTPUT: &str = "Output";
+const FILTER_AND_SORT: &str = "Filter and sort";
+const THRESHOLDS: &str = "Verdict thresholds";
+const SCREEN: &str = "Screen";
+const LIMITS: &str = "Limits";
+
+/// Which of my TCP peers is slow to connect, unanswered, refusing or losing packets?
 ///
-/// Watches TCP handshakes on network interfaces, passively, through TCX hooks in the kernel. Needs root,
-/// or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+/// Watches TCP handshakes on network interfaces through TCX hooks in the kernel. It is passive: it reads packets and
+/// changes nothing. It needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON.
+///
+/// Times have a unit: ns, us, ms, s, m, h or d, as in 50ms, 1.5s or 1m30s. Shares are percentages: 10%, 0.5%.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tcptop", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do instead of watching interfaces.
+    /// Another input than interfaces.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Interfaces to watch; without one, that of the default route
-    #[arg(value_name = "INTERFACE")]
+    /// Interfaces to watch [default: the interface of the default route]
+    #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
 
-    /// Stop after this time, such as 30s or 5m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
-
-    /// How to show it.
+    /// How the figures are shown.
     #[command(flatten)]
     pub show: Show,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub duration: Option<Duration>,
 }
 
-/// What to do instead of watching interfaces.
+/// Another input than interfaces.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Read a capture (pcap or pcapng, also gzip) instead of an interface; needs no privileges
@@ -51,106 +72,181 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
     /// The capture, or - for standard input, as in: ssh host tcpdump -U -w - tcp | tcptop replay -
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", help_heading = INPUT)]
     pub file: String,
 
-    /// Addresses of the host that it was captured on, to tell clients from servers; may be repeated
-    #[arg(long, value_name = "CIDR")]
+    /// Addresses of the captured host, to tell clients from servers; can be repeated
+    ///
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32. Connections of which neither end is local have the role
+    /// observer, and their RTT is the sum of both legs.
+    #[arg(long, value_name = "CIDR", help_heading = INPUT)]
     pub local: Vec<Cidr>,
 
-    /// Go on as fast as it was captured (1), or so many times faster, instead of at once
-    #[arg(long, value_name = "N", value_parser = speed)]
+    /// Replay at the speed of the capture (1) or N times faster [default: as fast as possible]
+    #[arg(long, value_name = "N", value_parser = speed, help_heading = INPUT)]
     pub speed: Option<f64>,
 
-    /// Look for TCP within PPPoE, MPLS, IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U, one tunnel deep
-    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on",
-          num_args = 0..=1, require_equals = true, value_parser = on_or_off)]
+    /// Look for TCP within PPPoE, MPLS and tunnels
+    ///
+    /// IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U are looked into, one tunnel deep. What is passed over is counted by what
+    /// it is.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub decap: bool,
 
-    /// How to show it.
+    /// How the figures are shown.
     #[command(flatten)]
     pub show: Show,
 }
 
-/// How to show what is seen, of an interface or of a capture.
+/// How the figures are shown, for every input.
 #[derive(Clone, Debug, Args)]
 pub struct Show {
     /// Print a line per handshake instead of the screen
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with = "json", help_heading = OUTPUT)]
     pub text: bool,
 
-    /// Print JSON, one object a line: `handshake`, `close`, and one last `summary`
-    #[arg(long, conflicts_with = "report")]
+    /// Print JSON, one object per line: handshake, retransmit, close, peer, summary
+    ///
+    /// `handshake` when the outcome of a handshake is decided, `retransmit` for each retransmitted segment, `close` when a
+    /// connection ends; at the end a `peer` for each peer, and one `summary`. docs/json.md describes the keys.
+    #[arg(long, conflicts_with = "report", help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Print a report at the end, to be pasted into a ticket; nothing before it without --text
-    #[arg(long)]
+    /// Print a report at the end, for a ticket, and nothing before it unless --text is given
+    #[arg(long, help_heading = OUTPUT)]
     pub report: bool,
 
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
-    #[arg(long, value_name = "EXPR", value_parser = filter)]
+    ///
+    /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
+    /// port, iface, role, outcome, verdict, local, lport. Figures, with > >= < <= =: p50, p90, p99, max, rtt, setup, age,
+    /// new, unanswered, refused, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
+    #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
-    /// Sort the table of peers by this column, -COLUMN the other way round
+    /// Sort peers by this column; -COLUMN reverses the order
+    ///
+    /// problem, peer, new, p50, p90, p99, max, unanswered, refused, retr or since. problem is by verdict, worst first.
     #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
+    #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
 
-    /// Take peers together by: peer, host, service, subnet, role, interface
-    #[arg(long, value_name = "WHAT", default_value = "peer")]
+    /// Group peers by: peer, host, service, subnet, role, interface
+    ///
+    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address.
+    #[arg(long, value_name = "WHAT", default_value = "peer", help_heading = FILTER_AND_SORT)]
     pub group: Group,
 
-    /// Columns of the screen's first table, such as peer,p99,unanswered: the first screen's help has them all
-    #[arg(long, value_name = "NAMES", value_parser = columns)]
-    pub columns: Option<Columns>,
-
-    /// Colours on the screen: auto is none where `NO_COLOR` is set
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
-
-    /// Background that colours are chosen for
-    #[arg(long, value_name = "GROUND", default_value = "auto")]
-    pub theme: ThemeChoice,
-
-    /// Draw the screen in ASCII, as where the locale is not UTF-8
-    #[arg(long)]
-    pub ascii: bool,
-
-    /// Let the mouse's wheel move the selection; selecting text then needs Shift
-    #[arg(long)]
-    pub mouse: bool,
-
-    /// Stop after this many handshakes were decided
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
-
-    /// Length of the sliding window, 1s to 1h
+    /// Length of the sliding window that figures and verdicts cover, 1s to 1h
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window)]
+    #[arg(help_heading = THRESHOLDS)]
     pub window: Duration,
 
-    /// Call a peer slow when a tenth of its handshakes take this long, or, as in 3x, so many times its own median
-    #[arg(long, value_name = "TIME|N", default_value = "100ms")]
+    /// S, slow: from this 90th percentile of the RTT on, or N times the peer's own median
+    ///
+    /// 3x, for one, is three times the median since the start. It applies to peers with 20 handshakes or more, and never
+    /// below 1 ms.
+    #[arg(long, value_name = "TIME|Nx", default_value = "100ms", help_heading = THRESHOLDS)]
     pub slow: Slow,
 
-    /// Say that a peer does not answer when this share of the attempts is not answered
-    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    /// N, unanswered: from this share of the window's attempts on
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub unanswered: Share,
 
-    /// Say that a peer refuses when this share of the attempts is refused
-    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    /// R, refused: from this share of the window's attempts on
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub refused: Share,
 
-    /// Say that segments are lost when this share of them is sent again
-    #[arg(long, value_name = "SHARE", default_value = "1%")]
+    /// L, loss: from this retransmitted share of the window's segments on
+    #[arg(long, value_name = "SHARE", default_value = "1%", help_heading = THRESHOLDS)]
     pub loss: Share,
 
-    /// Remember this many connections at the same time
+    /// Columns of the first table and their order, such as peer,p99,unanswered
+    ///
+    /// The help on the screen (key ?) and docs/columns.md list all.
+    #[arg(long, value_name = "NAMES", value_parser = columns, help_heading = SCREEN)]
+    pub columns: Option<Columns>,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = SCREEN)]
+    pub color: ColorChoice,
+
+    /// Background to choose colours for
+    #[arg(long, value_name = "BACKGROUND", default_value = "auto", help_heading = SCREEN)]
+    pub theme: ThemeChoice,
+
+    /// Use only ASCII; the default where the locale is not UTF-8
+    #[arg(long, help_heading = SCREEN)]
+    pub ascii: bool,
+
+    /// Move the selection with the mouse wheel; selecting text then needs Shift
+    #[arg(long, help_heading = SCREEN)]
+    pub mouse: bool,
+
+    /// Stop after N decided handshakes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = LIMITS)]
+    pub count: Option<u64>,
+
+    /// Connections that are tracked at the same time, 1 to 4194304
+    ///
+    /// Each takes about 500 bytes here and 400 in the kernel. Beyond the limit the oldest closed ones are evicted first.
     #[arg(long, value_name = "N", default_value_t = 65_536,
-          value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+          value_parser = clap::value_parser!(u32).range(1..=4_194_304), help_heading = LIMITS)]
     pub max_flows: u32,
 }
 
 /// Names of columns, in their order.
 pub type Columns = Vec<&'static str>;
+
+/// Options of bcc's tcptop, tcpdump and the like, and what does the same here. `{}` is the value that was given.
+const HABITS: [(&[&str], &str, &str); 10] = [
+    (&["-i", "--interface"], "eth0", "interfaces are named without an option: tcptop {}"),
+    (&["-p", "--pid"], "", "processes are not known; filter by peer or port: tcptop --filter 'port:443'"),
+    (&["-P", "--port"], "443", "filter by port: tcptop --filter 'port:{}'"),
+    (&["-C", "--noclear"], "", "for lines that do not overwrite each other: tcptop --text"),
+    (&["-S", "-v", "-q"], "", "for one line per handshake: tcptop --text"),
+    (&["-n"], "", "names are looked up only on the screen, with the key n"),
+    (&["-c"], "10", "stop after a number of handshakes: tcptop --count {}"),
+    (&["-r"], "file.pcap", "read a capture: tcptop replay {}"),
+    (&["-f"], "", "filter: tcptop --filter 'peer:10.0.0.0/8 port:443'"),
+    (&["-w"], "", "tcptop writes no captures; print JSON instead: tcptop --json"),
+];
+
+impl Cli {
+    /// Parses the command line. Errors have a hint where another tool's option was given.
+    ///
+    /// # Errors
+    /// Those of clap, help and version included.
+    pub fn parse_with_hints(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        Self::try_parse_from(&arguments).map_err(|mut error| {
+            if let Some(hint) = habit(&error, &arguments) {
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
+            }
+            error
+        })
+    }
+}
+
+/// What does here what the unknown option does elsewhere.
+fn habit(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let (_, example, hint) = HABITS.iter().find(|(options, ..)| options.contains(&option.as_str()))?;
+    let mut given = arguments.iter().map(|argument| argument.to_string_lossy());
+    // As `-i eth0`, `-ieth0` or `--interface=eth0`.
+    let value = given.by_ref().find_map(|argument| argument.strip_prefix(option).map(str::to_owned))?;
+    let value = match value.trim_start_matches('=') {
+        "" => given.next().map(String::from).filter(|value| !value.starts_with('-')),
+        value => Some(value.to_owned()),
+    };
+    let value = value.map_or((*example).to_owned(), |value| value.escape_debug().to_string());
+    Some(hint.replace("{}", &value))
+}
 
 fn columns(text: &str) -> Result<Columns, String> {
     named(&COLUMNS, text)
@@ -192,6 +288,80 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    fn hint(arguments: &[&str]) -> String {
+        let arguments = ["tcptop"].iter().chain(arguments).map(OsString::from);
+        let error = Cli::parse_with_hints(arguments).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn habits_of_other_tools_get_the_right_form() {
+        for (arguments, expected) in [
+            (&["-i", "eth0"][..], "tcptop eth0"),
+            (&["-ieth0"], "tcptop eth0"),
+            (&["--interface=wg0"], "tcptop wg0"),
+            (&["-i"], "tcptop eth0"),
+            (&["-i", "--text"], "tcptop eth0"),
+            (&["-i", "a\u{1b}b"], "tcptop a\\u{1b}b"),
+            (&["-p", "1234"], "tcptop --filter 'port:443'"),
+            (&["-P", "5432"], "tcptop --filter 'port:5432'"),
+            (&["-C", "1"], "tcptop --text"),
+            (&["eth0", "-c", "5"], "tcptop --count 5"),
+            (&["-nr", "x.pcap"], "the key n"),
+            (&["-r", "x.pcap"], "tcptop replay x.pcap"),
+        ] {
+            let said = hint(arguments);
+            assert!(said.contains("tip: ") && said.contains(expected), "{arguments:?}: {said}");
+        }
+        assert!(!hint(&["--no-such-option"]).contains("tcptop eth0"));
+    }
+
+    #[test]
+    fn every_option_is_in_a_group() {
+        let replay = Cli::command().find_subcommand("replay").unwrap().clone();
+        for command in [Cli::command(), replay] {
+            for argument in command.get_arguments() {
+                let groups = [INPUT, OUTPUT, FILTER_AND_SORT, THRESHOLDS, SCREEN, LIMITS];
+                let heading = argument.get_help_heading();
+                assert!(heading.is_some_and(|heading| groups.contains(&heading)), "{}", argument.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn the_long_help_names_all_that_can_be_typed() {
+        let long_help = |name: &str| {
+            let command = Cli::command();
+            let argument = command.get_arguments().find(|argument| argument.get_id() == name).unwrap();
+            argument.get_long_help().unwrap().to_string()
+        };
+        let mut names = 0;
+        for wrong in ["x:y", "x>1"] {
+            let expected = wrong.parse::<Filter>().unwrap_err().expected;
+            let listed = expected.split_once('(').unwrap().1.split_once(')').unwrap().0;
+            for name in listed.split(", ") {
+                assert!(long_help("filter").split(&[' ', ',', '.', ':']).any(|word| word == name), "{name}");
+                names += 1;
+            }
+        }
+        assert!(names > 20);
+        for order in RowOrder::ALL {
+            assert!(long_help("sort").contains(order.name()), "{}", order.name());
+        }
+    }
+
+    #[test]
+    fn the_help_fits_a_terminal() {
+        for command in [Cli::command(), Cli::command().find_subcommand("replay").unwrap().clone()] {
+            let mut command = command.term_width(80);
+            for help in [command.render_help(), command.render_long_help()] {
+                let help = help.to_string();
+                assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            }
+        }
     }
 
     #[test]

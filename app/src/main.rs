@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use tcptop::cli::Cli;
 use tcptop::config::{Config, Source};
 use tcptop::live;
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == terminal_guard::ARGUMENT) {
         return terminal_guard::run().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let cli = Cli::parse();
+    let cli = Cli::parse_with_hints(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let config = Config::new(&cli, can_show_screen(), |name| std::env::var_os(name));
     let run = match Source::new(&cli) {
         Source::Interfaces(names) => live::run(&config, &names),

@@ -1,4 +1,4 @@
-//! Captures as other tools write them: cut, padded, old, in odd units, in several sections.
+//! Hard case `unusual-captures`: cut, padded, old, in odd units, in several sections.
 
 mod support;
 

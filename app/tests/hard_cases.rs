@@ -9,7 +9,7 @@ use lab::scenario;
 /// A case of the list.
 #[derive(Debug, Default)]
 struct Case {
-    /// Folders of scenarios, and `file: test`.
+    /// Folders of scenarios, files of tests that cite it, and `file: test`.
     held_by: Vec<String>,
     open: bool,
 }
@@ -40,10 +40,14 @@ fn every_case_is_held_by_tests_that_exist_or_is_open() {
         for holder in &case.held_by {
             let (path, test) = holder.split_once(": ").unwrap_or((holder, ""));
             let path = root().join(path);
-            if test.is_empty() {
+            if holder.ends_with('/') {
                 assert!(path.is_dir() && path.ends_with(name), "{name}: no scenarios in {holder}");
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{holder}: {error}"));
+            if test.is_empty() {
+                assert!(citations(&source).contains(&name.as_str()), "{holder} does not cite {name}");
             } else {
-                let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{holder}: {error}"));
                 assert!(source.contains(&format!("fn {test}(")), "{name}: no test {holder}");
             }
         }

@@ -1,4 +1,4 @@
-//! A table in the midst of its work, fed as the live feeds it.
+//! A full engine, fed as a live run feeds it.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,22 +14,22 @@ use feed::{Bytes, Feed, START_NS};
 
 mod feed;
 
-/// Records that are taken before the live looks around.
+/// Records that a live run takes at a time.
 pub(crate) const BATCH: usize = 1_024;
-/// Records that are decoded before they are handed on.
+/// Records that are decoded at a time.
 const AT_A_TIME: usize = 64;
-/// Records that are got ready at a time, for making them takes caches, too.
+/// Records that are prepared at a time, because making them uses the caches, too.
 pub(crate) const READY: usize = 256 * BATCH;
-/// Records of more than a second, after which the first SYNs would count as unanswered.
+/// Records of more than a second, after which the first SYNs count as unanswered.
 const SETTLED: usize = 2_500_000;
-/// How often the live lets time pass.
+/// How often time passes in a live run.
 const REFRESH_NS: u64 = 250_000_000;
-/// What tcptop does when it is not asked for anything else.
+/// The default of `--max-flows`.
 fn stats() -> StatsConfig {
     StatsConfig { window_ns: 10_000_000_000, thresholds: Thresholds::default(), peer_bytes: 40 << 20 }
 }
 
-/// A table and what comes for it.
+/// An engine and the records for it.
 pub(crate) struct Work {
     feed: Feed,
     pub(crate) ready: Vec<Bytes>,
@@ -40,8 +40,8 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// A full table, in which it has been so for long enough that all which follows from that does: seven of eight flows
-    /// are connections that are open, the others have ended.
+    /// A table that has been full long enough to be in a steady state: seven of eight flows are open connections, the
+    /// others have ended.
     pub(crate) fn new(flows: u32) -> Self {
         let limits = Limits { flows: flows as usize, handshakes: None, stats: stats() };
         let mut engine = Engine::new(&limits, START_NS);
@@ -68,17 +68,17 @@ impl Work {
         self.engine.snapshot(self.reader, &totals, self.refreshed_ns).flow_count
     }
 
-    /// Gets the next records ready.
+    /// Prepares the next records.
     pub(crate) fn refill(&mut self) {
         self.feed.fill(&mut self.ready);
     }
 
-    /// Those that are ready.
+    /// The prepared records.
     pub(crate) fn decoded(&self) -> Vec<Record> {
         self.ready.iter().map(|bytes| Record::decode(bytes).expect("a record")).collect()
     }
 
-    /// Takes what is ready, as the live does.
+    /// Handles the prepared records, as a live run does.
     pub(crate) fn take(&mut self) {
         for batch in 0..READY / BATCH {
             let mut latest_ns = 0;
@@ -92,7 +92,7 @@ impl Work {
         }
     }
 
-    /// Takes records that were decoded before.
+    /// Handles records that were decoded before.
     pub(crate) fn take_decoded(&mut self, records: &[Record]) {
         for batch in records.chunks(BATCH) {
             self.engine.handle(Input::Records(batch));
@@ -109,8 +109,7 @@ impl Work {
     }
 }
 
-/// The processor time that `work` takes, done so many times; not that of `prepare`. What else the machine does
-/// meanwhile is not counted.
+/// The processor time of `work`, done this many times, without that of `prepare`.
 pub(crate) fn timed<T>(times: u64, mut prepare: impl FnMut() -> T, mut work: impl FnMut(T)) -> Duration {
     let mut sum = Duration::ZERO;
     for _ in 0..times {

@@ -1,6 +1,7 @@
-//! Draws snapshots of the screen: a capture is watched as if it were live, and its last moment shown in every view.
+//! Draws pictures of the screen: a capture is watched as if it were live, and its last moment is shown in every view.
 //!
-//! `cargo xtask screenshots` runs it. Time is the capture's alone, so that the same capture gives the same snapshots.
+//! `cargo xtask screenshots` runs it. Only the capture's time is used, so that the same capture gives the same
+//! pictures.
 
 mod svg;
 mod watch;
@@ -25,7 +26,7 @@ const LARGE: (u16, u16) = (160, 50);
 const MONOCHROME: Capabilities = Capabilities { colour: false, ..Capabilities::FULL };
 const ASCII: Capabilities = Capabilities { ascii: true, ..Capabilities::FULL };
 
-/// A snapshot: its name, its size, what the terminal can show, and the keys that lead to it.
+/// A picture: its name, its size, what the terminal can show, and the keys that lead to it.
 struct Shot(&'static str, (u16, u16), Capabilities, &'static [KeyCode]);
 
 const DOWN: KeyCode = KeyCode::Down;

@@ -1,14 +1,14 @@
-//! A frame of the screen as a snapshot that scales.
+//! A frame of the screen as SVG.
 
 use std::fmt::Write;
 
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-/// What a character of the font takes: DejaVu Sans Mono is 0.602 of its size wide.
+/// Width of a character: DejaVu Sans Mono is 0.602 of its size wide.
 const CELL: (f64, f64) = (8.43, 18.0);
 const FONT_SIZE: f64 = 14.0;
-/// From the top of a cell to the line that letters stand on.
+/// From the top of a cell to the baseline.
 const BASELINE: f64 = 13.5;
 const MARGIN: f64 = 12.0;
 const FONTS: &str = "DejaVu Sans Mono, Menlo, Consolas, monospace";
@@ -27,7 +27,7 @@ fn colour(colour: Color) -> &'static str {
     }
 }
 
-/// The whole snapshot.
+/// The whole picture.
 pub(crate) fn snapshot(frame: &Buffer) -> String {
     let (columns, rows) = (f64::from(frame.area.width), f64::from(frame.area.height));
     let (width, height) = (columns * CELL.0 + 2.0 * MARGIN, rows * CELL.1 + 2.0 * MARGIN);
@@ -50,7 +50,7 @@ pub(crate) fn snapshot(frame: &Buffer) -> String {
     svg
 }
 
-/// How many cells from the first on look alike and are of one kind.
+/// The number of cells, from the first on, with one style and of one kind.
 fn run(cells: &[Cell]) -> usize {
     let first = &cells[0];
     let kind = |cell: &Cell| shape(cell).map(|_| cell.symbol().to_owned());
@@ -58,7 +58,7 @@ fn run(cells: &[Cell]) -> usize {
     cells.iter().take_while(alike).count()
 }
 
-/// Where a block or a line is drawn within its cell, in eighths: left, top, right and bottom; and how dense.
+/// The place of a block or a line within its cell, in eighths (left, top, right, bottom), and its opacity.
 type Shape = ([u8; 4], f64);
 
 /// Fonts leave gaps between blocks and between lines, so these are drawn.
@@ -83,11 +83,11 @@ fn draw(svg: &mut String, cells: &[Cell], column: usize, top: f64) {
     let left = MARGIN + f64::from(u16::try_from(column).unwrap_or(u16::MAX)) * CELL.0;
     let count = f64::from(u16::try_from(cells.len()).unwrap_or(u16::MAX));
     let fill = if first.modifier.contains(Modifier::DIM) { FAINT } else { colour(first.fg) };
-    // A String takes whatever is written to it.
+    // Writing to a String cannot fail.
     if let Some(shapes) = shape(first) {
         for ([x0, y0, x1, y1], density) in shapes {
             let part = |eighths: u8, of: f64| f64::from(eighths) * of / 8.0;
-            // Blocks that are not full stand apart; rows of full ones are one.
+            // Partial blocks are drawn one by one, rows of full ones together.
             let each = if x0 == 0 && x1 == 8 { 1.0 } else { count };
             let width = if each > 1.0 { part(x1 - x0, CELL.0) } else { count * CELL.0 };
             let (y, height) = (top + part(y0, CELL.1), part(y1 - y0, CELL.1));

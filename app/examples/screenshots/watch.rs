@@ -1,4 +1,4 @@
-//! A capture, watched as an interface is: a look four times a second of its own time.
+//! A capture, watched like an interface: a snapshot four times a second of its own time.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,19 +21,19 @@ use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 const S: u64 = 1_000_000_000;
 /// How often there is a new snapshot.
 const REFRESH_NS: u64 = S / 4;
-/// How often it is seen what flows have sent.
+/// How often volumes are swept.
 const SWEEP_NS: u64 = S;
 const FLOWS: usize = 65_536;
 /// The host that the capture is from.
 const LOCAL: [&str; 2] = ["10.20.0.5", "2001:db8:20::5"];
 
-/// The session that the capture was made through.
+/// The SSH session through which the capture was made.
 pub(crate) fn own_session() -> [Endpoint; 2] {
     let end = |address, port| Endpoint { address: mapped(address), port };
     [end([10, 20, 0, 5], 22), end([192, 0, 2, 7], 50_122)]
 }
 
-/// What is known at the end of the capture.
+/// The state at the end of the capture.
 pub(crate) struct Watch {
     pub(crate) context: RenderContext,
     engine: Engine,
@@ -77,12 +77,12 @@ impl Watch {
             }
         }
         let mut watch = watch.ok_or("an empty capture")?;
-        // To the next full second, as the clock in the first line shows no others.
+        // To the next full second, because the clock in the first line shows full seconds.
         watch.wait_until(watch.now_ns.next_multiple_of(S), &source);
         Ok(watch)
     }
 
-    /// Lets time pass, with all the looks that fall into it.
+    /// Lets time pass, with all snapshots that fall into it.
     fn wait_until(&mut self, time_ns: u64, source: &ReplaySource) {
         while (self.now_ns / REFRESH_NS + 1) * REFRESH_NS <= time_ns {
             self.now_ns = (self.now_ns / REFRESH_NS + 1) * REFRESH_NS;
@@ -100,11 +100,11 @@ impl Watch {
         }
         self.engine.handle(Input::Counters(source.counters()));
         let request = SnapshotRequest { rows: 500, ..SnapshotRequest::totals(Span::Window) };
-        // The snapshot itself is not shown, but what changes from one to the next is remembered.
+        // The snapshot is not shown, but the snapshotter remembers what changed.
         let _ = self.engine.snapshot(self.reader, &request, self.now_ns);
     }
 
-    /// What the screen wants to see.
+    /// The request of the screen.
     pub(crate) fn snapshot(&mut self, model: &Model) -> Arc<Snapshot> {
         Arc::new(self.engine.snapshot(self.reader, &model.request(), self.now_ns))
     }

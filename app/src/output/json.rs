@@ -2,6 +2,7 @@
 //!
 //! `schema` is raised when a field changes its meaning or goes away; new fields may come at any time.
 
+use probe_common::encapsulation::PassedOver;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -19,6 +20,7 @@ struct Head {
     r#type: &'static str,
     time: String,
     interface: String,
+    encapsulation: Option<&'static str>,
     role: Option<&'static str>,
     local_ip: String,
     local_port: u16,
@@ -100,6 +102,9 @@ struct Summary {
     rtt_max_ns: Option<u64>,
     records: u64,
     unmatched: u64,
+    copies: u64,
+    passed_over: u64,
+    passed_over_by_kind: Map<String, Value>,
     lost: u64,
     #[serde(flatten)]
     lost_by_kind: Map<String, Value>,
@@ -193,9 +198,18 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         rtt_max_ns: rtt.map(|rtt| rtt.max_ns),
         records: snapshot.records,
         unmatched: snapshot.unmatched,
+        copies: snapshot.copies,
+        passed_over: snapshot.passed_over.iter().map(|(_, count)| count).sum(),
+        passed_over_by_kind: passed_over(&snapshot.passed_over),
         lost: snapshot.losses.total(),
         lost_by_kind: lost.map(|(kind, count)| (format!("lost_{kind}"), count.into())).collect(),
     })
+}
+
+/// What was not TCP, by its name.
+fn passed_over(counts: &[(Option<PassedOver>, u64)]) -> Map<String, Value> {
+    let name = |what: &Option<PassedOver>| what.map_or_else(|| "others".to_owned(), |what| what.to_string());
+    counts.iter().map(|(what, count)| (name(what), (*count).into())).collect()
 }
 
 fn head(kind: &'static str, flow: &FlowReport, time_ns: u64, context: &RenderContext) -> Head {
@@ -204,6 +218,7 @@ fn head(kind: &'static str, flow: &FlowReport, time_ns: u64, context: &RenderCon
         r#type: kind,
         time: rfc3339(time_ns, context),
         interface: context.interface(flow.interface),
+        encapsulation: flow.encapsulation.name(),
         role: flow.role.map(Role::name),
         local_ip: address(&flow.local.address),
         local_port: flow.local.port,
