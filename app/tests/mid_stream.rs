@@ -3,7 +3,7 @@
 mod support;
 
 use probe_common::key::Ends;
-use probe_common::{Direction, Endpoint, EvictedFlowRecord, Record, SegmentKind, SegmentRecord, Volume};
+use probe_common::{Direction, Endpoint, EvictedFlowRecord, Record, SegmentRecord, Volume};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop_core::snapshot::{RowKey, Span};
 use tcptop_core::table::{FlowReport, FlowVolumes, Outcome};

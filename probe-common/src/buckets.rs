@@ -1,8 +1,8 @@
 //! Where flow states are kept: buckets of a few slots, found by the key's hash.
 //!
-//! A hash map of the kernel costs a call, a longer hash and a list to walk, and a least-recently-used one gives
-//! way without a word. Here a look-up is a multiplication and a comparison or two, and who gives way is chosen,
-//! told and counted.
+//! A hash map of the kernel costs a call, a longer hash and a list to walk, and a least-recently-used one evicts without
+//! notice. Here a look-up is a multiplication and a comparison or two, and which flow is evicted is chosen, reported and
+//! counted.
 
 use crate::key::Key;
 use crate::state::FlowState;
@@ -29,7 +29,7 @@ pub const fn buckets(flows: u32) -> u32 {
     if buckets == 0 { 1 } else { buckets }
 }
 
-/// A few flows whose keys have hashes alike. Lies in a kernel map: integers, no padding.
+/// Flows whose keys have similar hashes. Lies in a kernel map: integers, no padding.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Bucket<K> {
@@ -37,8 +37,8 @@ pub struct Bucket<K> {
     states: [FlowState; WAYS],
 }
 
-/// The state of a flow, to be edited in place, where it is known. It is in one of two buckets, and `second` gives the other
-/// one, where there is one.
+/// Returns the state of a flow, to be edited in place, or `None` when the flow is not known. It is in one of two buckets;
+/// `second` returns the other one, if they differ.
 #[inline(always)]
 pub fn find<'a, K: Key>(
     first: &'a mut Bucket<K>,
@@ -57,8 +57,8 @@ pub fn find<'a, K: Key>(
     Some(second.state(way, hash))
 }
 
-/// The same. A flow that is not known gets a slot; the flow that has to give way for it and has not ended is handed to
-/// `evict` before.
+/// Returns the state of a flow. One that is not known gets a slot; a flow that has not ended and is evicted for it is passed
+/// to `evict` first.
 #[inline(always)]
 pub fn find_or_claim<'a, K: Key>(
     first: &'a mut Bucket<K>,
@@ -71,33 +71,33 @@ pub fn find_or_claim<'a, K: Key>(
         return first.state(way, hash);
     }
     if let Some(way) = first.free() {
-        return first.give(way, key, hash);
+        return first.assign(way, key, hash);
     }
     let second = second();
-    let least = first.least();
-    let missed = first.missed(least, hash);
+    let lowest = first.lowest_rank();
+    let evicted = first.unended(lowest, hash);
     if let Some(second) = second {
         if let Some(way) = second.way(key) {
             return second.state(way, hash);
         }
-        if missed.is_some() {
+        if evicted.is_some() {
             if let Some(way) = second.free() {
-                return second.give(way, key, hash);
+                return second.assign(way, key, hash);
             }
-            let way = second.least();
-            if second.missed(way, hash).is_none() {
-                return second.give(way, key, hash);
+            let way = second.lowest_rank();
+            if second.unended(way, hash).is_none() {
+                return second.assign(way, key, hash);
             }
         }
     }
-    if let Some((missed, state)) = missed {
-        evict(missed, state);
+    if let Some((key, state)) = evicted {
+        evict(key, state);
     }
-    first.give(least, key, hash)
+    first.assign(lowest, key, hash)
 }
 
 impl<K: Key> Bucket<K> {
-    /// One without flows.
+    /// A bucket without flows.
     pub const EMPTY: Self = Self { keys: [K::NONE; WAYS], states: [FlowState::FREE; WAYS] };
 
     /// The slot of the flow with this key.
@@ -112,38 +112,38 @@ impl<K: Key> Bucket<K> {
         &mut self.states[forget(way, hash) & (WAYS - 1)]
     }
 
-    /// A slot without a flow. Where there is none, others of this bucket may be in their second one.
+    /// A slot without a flow. If there is none, flows of this bucket may be in their second one.
     #[inline(always)]
     fn free(&self) -> Option<usize> {
         (0..WAYS).find(|way| self.keys[*way].is_none())
     }
 
-    /// The slot of the flow that is worth least, in a bucket that is full: one that has ended, else a handshake under
-    /// way, else the one that was silent for longest.
+    /// The slot of the flow to evict from a full bucket: one that has ended, else the oldest handshake under way, else the
+    /// one that was silent for longest.
     #[inline(always)]
-    fn least(&self) -> usize {
-        let mut least = 0;
-        let mut least_worth = u32::MAX;
+    fn lowest_rank(&self) -> usize {
+        let mut lowest = 0;
+        let mut lowest_rank = u32::MAX;
         for way in 0..WAYS {
-            let worth = self.states[way].eviction_rank();
-            if worth < least_worth {
-                (least, least_worth) = (way, worth);
+            let rank = self.states[way].eviction_rank();
+            if rank < lowest_rank {
+                (lowest, lowest_rank) = (way, rank);
             }
         }
-        least
+        lowest
     }
 
-    /// The flow in a slot, if it would be missed: it has not ended. `hash` is any number that is hard to follow.
+    /// The flow in a slot, if it has not ended. `hash` is any number that the verifier does not know.
     #[inline(always)]
-    fn missed(&self, way: usize, hash: u64) -> Option<(&K, &FlowState)> {
+    fn unended(&self, way: usize, hash: u64) -> Option<(&K, &FlowState)> {
         let way = forget(way, hash) & (WAYS - 1);
         let (key, state) = (&self.keys[way], &self.states[way]);
         (state.eviction_rank() > FlowState::RANK_ENDED).then_some((key, state))
     }
 
-    /// Gives a slot to a flow whose hash this is.
+    /// Assigns a slot to a flow whose hash this is.
     #[inline(always)]
-    fn give(&mut self, way: usize, key: &K, hash: u64) -> &mut FlowState {
+    fn assign(&mut self, way: usize, key: &K, hash: u64) -> &mut FlowState {
         let way = forget(way, hash) & (WAYS - 1);
         self.keys[way] = *key;
         let state = &mut self.states[way];

@@ -1,4 +1,4 @@
-//! How far the handshake of a flow has come, as far as the probe has to know: which ACK completes it.
+//! The handshake of a flow, as far as the probe has to follow it: which ACK completes it.
 
 use crate::key::Side;
 use crate::segment::{Segment, TcpFlags};
@@ -6,7 +6,7 @@ use crate::state::{FlowState, Phase};
 
 /// How far from the handshake's end a completing ACK may lie in sequence space, in bytes. The exact next
 /// number is the rule, but the ACK itself may be lost and the first flight of data completes in its
-/// stead. A stray segment of an older connection fits by chance once in 2^16 times (2^24 of 2^32, in both
+/// place. An unrelated segment of an older connection fits by chance once in 2^16 times (2^24 of 2^32, in both
 /// directions).
 const COMPLETION_WINDOW: u32 = 1 << 24;
 /// The same while no SYN-ACK was seen, when the other number is not known: data in the SYN (Fast Open) at most. The
@@ -18,19 +18,19 @@ const RESET_WINDOW: u32 = 1 << 16;
 /// The same for a RST that ends a connection: no window is larger in practice.
 const CONNECTION_WINDOW: u32 = 1 << 26;
 
-/// What a SYN-ACK means to a flow that is known.
+/// What a SYN-ACK means for a flow that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It answers its SYN.
     Taken,
     /// It answers another one.
     Unmatched,
-    /// The flow has ended: it is the next connection's, whose SYN passed elsewhere.
+    /// The flow has ended: it belongs to the next connection, whose SYN was not seen.
     Next,
 }
 
 impl FlowState {
-    /// Begins with a SYN of `side`, whatever was before.
+    /// Begins anew with a SYN of `side`.
     #[inline(always)]
     pub fn open(&mut self, isn: u32, side: Side, now_us: u32) {
         if self.phase != Phase::FREE {
@@ -42,7 +42,7 @@ impl FlowState {
         self.tracker(side).begin(isn);
     }
 
-    /// A SYN once more, or the one that crosses it.
+    /// Takes a repeated SYN, or the one that crosses it.
     #[inline(always)]
     pub fn reopen(&mut self, side: Side, now_us: u32) {
         if self.opener == side as u32 && self.phase == Phase::OPENING {
@@ -50,10 +50,10 @@ impl FlowState {
         }
     }
 
-    /// Takes a SYN-ACK that goes to `opener`, if it answers the SYN that is known.
+    /// Takes a SYN-ACK to `opener`, if it answers the SYN that is known.
     #[inline(always)]
     pub fn answer(&mut self, segment: &Segment, opener: Side) -> Answer {
-        // The opener of old accepts the SYN that crossed its own by a number of its own: its attempt is over.
+        // The former opener accepts the SYN that crossed its own, with another number: its own attempt is over.
         let sender = opener.other();
         let fresh = self.opener == sender as u32
             && self.phase == Phase::OPENING
@@ -88,10 +88,10 @@ impl FlowState {
         Answer::Taken
     }
 
-    /// Is this the ACK that completes the handshake, which is under way?
+    /// Returns whether this ACK completes the handshake that is under way.
     ///
-    /// Without a SYN-ACK in sight (asymmetric routing) an ACK of the opener tells that there was one; with several,
-    /// that it took one of them.
+    /// When no SYN-ACK was seen (asymmetric routing), an ACK of the opener shows that there was one; when several were,
+    /// that it accepted one of them.
     #[inline(always)]
     #[must_use]
     pub fn completed_by(&self, segment: &Segment, side: Side) -> bool {
@@ -106,11 +106,11 @@ impl FlowState {
         sent < COMPLETION_WINDOW && (self.phase == Phase::ANSWERED_TWICE || received < COMPLETION_WINDOW)
     }
 
-    /// The handshake is complete, by a segment of `side`.
+    /// Completes the handshake with a segment of `side`.
     #[inline(always)]
     pub fn complete(&mut self, side: Side, now_us: u32) {
         if self.phase == Phase::ANSWERED_TWICE {
-            // Which of its numbers counts, its data will tell.
+            // Its data will show which of its numbers counts.
             self.tracker(side.other()).lose_track();
         }
         self.phase = Phase::OPEN;
@@ -118,8 +118,8 @@ impl FlowState {
         self.rtt_us = if is_known { now_us.wrapping_sub(self.opened_us) } else { 0 };
     }
 
-    /// Does this RST end the flow? A client answers a stale SYN-ACK by a RST with the number that it
-    /// was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
+    /// Returns whether this RST ends the flow. A client answers a stale SYN-ACK with a RST that has the number it was
+    /// offered, and keeps waiting for the right one (RFC 9293, 3.10.7.3).
     #[inline(always)]
     #[must_use]
     pub fn reset_by(&self, segment: &Segment, side: Side) -> bool {
@@ -137,8 +137,8 @@ impl FlowState {
         !own.is_known() || distance < CONNECTION_WINDOW || distance.wrapping_neg() < CONNECTION_WINDOW
     }
 
-    /// Is this SYN one that is known, sent again, or one of the other end while the opener's is not answered
-    /// (simultaneous open, RFC 9293, 3.5)? Then it is the same handshake still, as far as it has come.
+    /// Returns whether this SYN belongs to the handshake that is under way: it repeats one, or it comes from the other end
+    /// while the opener's is not answered (simultaneous open, RFC 9293, 3.5).
     #[inline(always)]
     pub fn includes_syn(&mut self, segment: &Segment, side: Side) -> bool {
         if self.phase == Phase::ENDED {

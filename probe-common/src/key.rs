@@ -2,7 +2,7 @@
 
 use crate::segment::{Endpoint, MAPPED, Segment, bytes};
 
-/// Which end of a flow sent a segment. The ends are told apart by their order (address, then port), so
+/// Which end of a flow sent a segment. The ends are distinguished by their order (address, then port), so
 /// that both directions of a connection have one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -32,10 +32,10 @@ pub trait Key: Copy + Eq + 'static {
     /// The key of the flow that `segment` belongs to at `interface`, which is not 0, and which end sent it.
     fn of(segment: &Segment, interface: u32) -> (Self, Side);
 
-    /// Is it [`NONE`](Self::NONE)?
+    /// Returns whether it is [`NONE`](Self::NONE).
     fn is_none(&self) -> bool;
 
-    /// Are both ends one, a socket that is connected to itself? Then the order tells no sides apart.
+    /// Returns whether both ends are one, a socket that is connected to itself. Then the order does not distinguish them.
     fn is_to_itself(&self) -> bool;
 
     /// Both ends, and the interface.
@@ -189,7 +189,7 @@ fn join(low: u16, high: u16) -> u64 {
     u64::from(low) << 16 | u64::from(high)
 }
 
-/// The last 32 bits of an address: all that tells mapped IPv4 addresses apart.
+/// The last 32 bits of an address: all that distinguishes mapped IPv4 addresses.
 #[inline(always)]
 const fn last(address: [u64; 2]) -> u64 {
     address[1] & 0xffff_ffff

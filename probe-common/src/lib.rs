@@ -1,12 +1,15 @@
 //! What the kernel programs and user space share, so that both mean the same thing.
 //!
-//! A packet becomes a [`Segment`] ([`mod@parse`]), the segment and the state of its flow become a verdict
-//! ([`mod@process`]), and a segment worth telling becomes a [`Record`] ([`record`]). The code is generic over how
-//! bytes are loaded and where state is kept, so the very same lines run in the kernel, on captured
-//! frames and in tests. Nothing here reads a clock, allocates or does I/O.
+//! [`mod@parse`] reads a [`Segment`] from a packet, [`mod@process`] updates the state of its flow and decides whether the
+//! segment makes a [`record`]. The code is generic over how bytes are loaded and where state is kept, so that the same
+//! lines run in the kernel programs and, through the crate `probe-host`, on the host. Nothing here reads a clock,
+//! allocates or does I/O.
 //!
-//! Functions are inlined always, because a call in the kernel's byte code passes five words and costs as
-//! much as what most of these do.
+//! Modules depend on each other in one direction: `segment` → `key`, `sequence` → `state` → `handshake` → `process` →
+//! `record`.
+//!
+//! Functions are always inlined: a call in the kernel's byte code passes at most five words, and costs as much as most
+//! of these do.
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
@@ -29,6 +32,7 @@ pub mod verifier;
 pub use counter::Counter;
 pub use key::Side;
 pub use load::{Load, Window};
+pub use options::FindTimestamps;
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use parsed::{Direction, Hook, ParsedPacket, Size};
 pub use process::{Environment, RecordSink, SegmentKind, fast_path, process};

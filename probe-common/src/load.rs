@@ -16,15 +16,6 @@ pub trait Load {
 
     /// The same, copied.
     fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
-
-    /// [`options::find_timestamps`], by a call that the kernel's verifier checks once, and not for every
-    /// way that leads to it.
-    ///
-    /// [`options::find_timestamps`]: crate::options::find_timestamps
-    #[inline(always)]
-    fn find_timestamps(&self, start: u32, len: u32) -> u32 {
-        crate::options::find_timestamps(self, start, len)
-    }
 }
 
 /// A few bytes that are there, read as words in network order. Offsets are within the window: what lies beyond it reads

@@ -14,9 +14,21 @@ const MAX_LEN: u32 = 40;
 /// before an option that contradicts itself counts, as for Linux (`tcp_parse_options`).
 const ABSENT: u32 = 0;
 
+/// A packet in which [`find_timestamps`] can be called as a function that the kernel's verifier checks once, rather than
+/// on every path that leads to it.
+pub trait FindTimestamps: Load {
+    /// See [`find_timestamps`].
+    #[inline(always)]
+    fn find_timestamps(&self, start: u32, len: u32) -> u32 {
+        find_timestamps(self, start, len)
+    }
+}
+
+impl FindTimestamps for [u8] {}
+
 /// The timestamps of a segment that was parsed from the same packet.
 #[inline(always)]
-pub fn timestamps<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Timestamps {
+pub fn timestamps<P: FindTimestamps + ?Sized>(packet: &P, segment: &Segment) -> Timestamps {
     if let Some(usual) = usual_place(packet, segment) {
         return usual;
     }

@@ -1,9 +1,8 @@
-//! What is known of a segment that passes, before the state of its flow is looked at.
+//! What is read of a packet before the state of its flow is looked up.
 
 use crate::encapsulation::Inner;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
-use crate::load::Load;
-use crate::options::timestamps;
+use crate::options::{FindTimestamps, timestamps};
 use crate::parse::{LinkLayer, Unparsed, ipv4, ipv6, parse};
 use crate::segment::{Family, Segment, Timestamps};
 use crate::sequence::SequenceRange;
@@ -34,7 +33,7 @@ pub struct Hook {
     pub link: LinkLayer,
 }
 
-/// How much a packet is.
+/// The size of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Its length in bytes, at its interface.
@@ -43,8 +42,8 @@ pub struct Size {
     pub segments: u32,
 }
 
-/// A segment that passes, and where. Integers without padding: the kernel's verifier wants to see every byte written
-/// of what is handed to a function.
+/// A segment, and where it passed. Integers without padding: the kernel's verifier wants to see every byte written of
+/// what is passed to a function.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ParsedPacket {
@@ -56,7 +55,7 @@ pub struct ParsedPacket {
     pub(crate) direction: u16,
     /// Which end sent it.
     side: u16,
-    /// What its options came to: one of the words below.
+    /// What was found in its options: one of the constants below.
     pub(crate) options: u32,
     pub(crate) ts_value: u32,
     pub(crate) ts_echo: u32,
@@ -83,9 +82,9 @@ impl ParsedPacket {
     /// Reads a packet.
     ///
     /// # Errors
-    /// As [`process`](crate::process()).
+    /// Says why the packet gives no segment.
     #[inline(always)]
-    pub fn read<P: Load + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
+    pub fn read<P: FindTimestamps + ?Sized>(packet: &P, size: Size, hook: &Hook) -> Result<Self, Unparsed> {
         let segment = parse(packet, hook.link, size.bytes)?;
         Ok(Self::of(packet, segment, size, hook))
     }
@@ -94,9 +93,9 @@ impl ParsedPacket {
     /// not looked at.
     ///
     /// # Errors
-    /// As [`process`](crate::process()).
+    /// As [`read`](Self::read).
     #[inline(always)]
-    pub fn read_inner<P: Load + ?Sized>(
+    pub fn read_inner<P: FindTimestamps + ?Sized>(
         packet: &P,
         inner: Inner,
         size: Size,
@@ -112,7 +111,7 @@ impl ParsedPacket {
     }
 
     #[inline(always)]
-    fn of<P: Load + ?Sized>(packet: &P, segment: Segment, size: Size, hook: &Hook) -> Self {
+    fn of<P: FindTimestamps + ?Sized>(packet: &P, segment: Segment, size: Size, hook: &Hook) -> Self {
         let (ts_value, ts_echo, options) = match timestamps(packet, &segment) {
             Timestamps { present: false, .. } => (0, 0, Self::WITHOUT_TIMESTAMPS),
             Timestamps { value, echo, .. } => (value, echo, Self::WITH_TIMESTAMPS),
@@ -126,7 +125,7 @@ impl ParsedPacket {
         Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo }
     }
 
-    /// Becomes one of data, whose options nobody needs.
+    /// Becomes one of a data segment, whose options nobody needs.
     #[inline(always)]
     pub(crate) fn set(&mut self, segment: &Segment, segments: u32, hook: &Hook, side: Side) {
         let (direction, side, none) = (hook.direction as u16, side as u16, zero());

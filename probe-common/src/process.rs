@@ -6,6 +6,7 @@
 use crate::handshake::Answer;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::load::Load;
+use crate::options::FindTimestamps;
 use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
 use crate::parsed::{Hook, ParsedPacket, Size};
 use crate::segment::{Family, Segment, TcpFlags};
@@ -63,7 +64,7 @@ pub struct Environment<'a, F, C, S> {
 }
 
 /// Deals with the usual packets: not TCP, or a segment within a connection that is known. Returns false, and has changed
-/// nothing, when the packet is anything else: then [`process`] has to look at it, which gives the same results for all
+/// nothing, when the packet is anything else: then [`process`] has to look at it, which has the same results for all
 /// packets, only slower. `scratch` lends room for what is read of a packet that makes a record.
 #[inline(always)]
 pub fn fast_path<'r, P, F, C, S>(
@@ -132,9 +133,14 @@ fn fast_segment<'r, K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
 /// Looks at one packet: the whole way from bytes to record.
 ///
 /// # Errors
-/// Says why the packet gave no segment, or that it opens and closes a connection at once. Then nothing has changed.
+/// Says why the packet is no segment, or that it opens and closes a connection at once. Then nothing has changed.
 #[inline(always)]
-pub fn process<P: Load + ?Sized, F: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, S: RecordSink>(
+pub fn process<
+    P: FindTimestamps + ?Sized,
+    F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
+    C: Clock,
+    S: RecordSink,
+>(
     packet: &P,
     size: Size,
     hook: &Hook,
@@ -261,7 +267,7 @@ fn syn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     }
 }
 
-/// A SYN-ACK: the SYN may have passed elsewhere, or before the probe was attached.
+/// A SYN-ACK. Its SYN may have taken another path, or passed before the probe was attached.
 #[inline(always)]
 fn syn_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     packet: &ParsedPacket,

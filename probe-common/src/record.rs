@@ -113,7 +113,7 @@ pub struct SegmentRecord {
     pub timestamps: Timestamps,
     /// How many segments it stands for (GSO, GRO): 1 to 65,535.
     pub segments: u32,
-    /// Is it a retransmit?
+    /// Whether it is a retransmit.
     pub class: SegmentClass,
     /// What its sender has sent so far in this flow, and what the other end has. Of a SYN that opens another
     /// connection: what was sent in the one before.

@@ -40,7 +40,7 @@ impl TcpFlags {
     /// The acknowledgement number counts.
     pub const ACK: Self = Self(0x10);
 
-    /// Are all bits of `other` set?
+    /// Returns whether all bits of `other` are set.
     #[inline(always)]
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
@@ -62,8 +62,8 @@ pub struct Timestamps {
     pub value: u32,
     /// TSecr: the TSval of the segment that this one answers. Means something only beside an ACK.
     pub echo: u32,
-    /// Does the segment carry the option? If not, both numbers are 0. Not an `Option`, for the reason
-    /// that [`Segment`] gives.
+    /// Whether the segment carries the option. If not, both numbers are 0. Not an `Option`, for the reason
+    /// stated at [`Segment`].
     pub present: bool,
 }
 

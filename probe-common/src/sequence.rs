@@ -1,22 +1,22 @@
-//! One direction of a flow: which bytes have passed, and which are missing.
+//! One direction of a flow: which sequence numbers have passed, and which are missing.
 //!
-//! A segment that begins where the last one ended is the rule, and costs a comparison and three additions. What
-//! does not is looked at more closely: it opens a hole, fills one, or repeats what has passed.
+//! A segment that begins where the last one ended is the rule, and costs a comparison and three additions. Any other is
+//! looked at more closely: it opens a hole, fills one, or repeats what has passed.
 
 use crate::segment::{Segment, TcpFlags};
 use crate::verifier::assign_words;
 
-/// As many holes are remembered. When another opens, the oldest is forgotten: what comes to fill it later than a
-/// round trip is a retransmit with or without it.
+/// How many holes are remembered. When another opens, the oldest is forgotten: what fills it later than a round trip is a
+/// retransmit with or without it.
 const HOLES: usize = 3;
-/// Sequence numbers this far from the expected one belong to nothing that is known: the flow went another way for a
-/// while, or the segment is of another connection. Windows are smaller in practice (64 MiB).
+/// Sequence numbers this far from the expected one have nothing to do with what is known: the flow took another path for
+/// a while, or the segment belongs to another connection. Windows are smaller in practice (64 MiB).
 const FAR: u32 = 1 << 26;
-/// A hole that is filled this soon was no loss but a segment overtaken by another, while no round-trip time is
-/// known: 3 ms, in microseconds.
+/// A hole that is filled this soon was no loss but reordering, while no round-trip time is known: 3 ms, in
+/// microseconds.
 const UNKNOWN_RTT_US: u32 = 3_000;
 
-/// Sequence numbers that were passed over.
+/// Sequence numbers that are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Hole {
@@ -39,7 +39,7 @@ pub struct SequenceTracker {
     pub next_seq: u32,
     /// The initial sequence number, once a SYN has passed.
     pub isn: u32,
-    /// What is known of the two, as the bits below.
+    /// Which of the two is known, as the bits below.
     known: u32,
     holes: [Hole; HOLES],
     /// What was sent.
@@ -55,9 +55,9 @@ const ISN: u32 = 2;
 pub struct Volume {
     /// Segments with data.
     pub segments: u64,
-    /// Bytes of data, those that were sent again included.
+    /// Bytes of data, retransmitted ones included.
     pub bytes: u64,
-    /// Segments of them that were sent again.
+    /// Segments of them that were retransmitted.
     pub retransmits: u64,
 }
 
@@ -68,25 +68,25 @@ impl Volume {
 
 const _: () = assert!(size_of::<SequenceTracker>() == 72, "a padding byte would be uninitialised in the map");
 
-/// Is a segment a retransmit, and how old is the hole that it fills? A word, because a function of the kernel's
+/// Whether a segment is a retransmit, and how old the hole is that it fills. A word, because a function of the kernel's
 /// byte code can return no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct SegmentClass(u64);
 
 impl SegmentClass {
-    /// It was not, or not as far as is known.
+    /// Not a retransmit, as far as is known.
     pub const NEW: Self = Self(0);
     const RETRANSMIT: u64 = 1 << 32;
 
-    /// What a word stands for, and the word.
+    /// The class that [`word`](Self::word) returned.
     #[inline(always)]
     #[must_use]
     pub const fn of(word: u64) -> Self {
         Self(word)
     }
 
-    /// See [`of`](Self::of).
+    /// The class as a word.
     #[inline(always)]
     #[must_use]
     pub const fn word(self) -> u64 {
@@ -100,15 +100,15 @@ impl SegmentClass {
         Self(Self::RETRANSMIT | hole_age_us as u64)
     }
 
-    /// Is it sequence space that was sent before?
+    /// Returns whether the segment repeats sequence space that was sent before.
     #[inline(always)]
     #[must_use]
     pub const fn is_retransmit(self) -> bool {
         self.0 & Self::RETRANSMIT != 0
     }
 
-    /// How long ago the hole opened that it fills, in microseconds; 0 when it fills none: then what it repeats has
-    /// passed here.
+    /// How long ago the hole opened that it fills, in microseconds; 0 when it fills none, because what it repeats has been
+    /// seen.
     #[inline(always)]
     #[must_use]
     pub const fn hole_age_us(self) -> u32 {
@@ -116,13 +116,13 @@ impl SegmentClass {
     }
 }
 
-/// One segment's place in sequence space.
+/// The sequence numbers that a segment takes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct SequenceRange {
     /// Its first number.
     pub seq: u32,
-    /// How many numbers it takes: its payload, and one for a FIN.
+    /// How many they are: its payload, and one for a FIN.
     pub len: u32,
     /// Bytes of payload.
     pub payload_len: u32,
@@ -131,7 +131,7 @@ pub struct SequenceRange {
 }
 
 impl SequenceRange {
-    /// That of a segment which stands for so many.
+    /// The range of a segment that stands for `segments` (GSO, GRO).
     #[inline(always)]
     #[must_use]
     pub const fn of(segment: &Segment, segments: u32) -> Self {
@@ -142,11 +142,11 @@ impl SequenceRange {
 }
 
 impl SequenceTracker {
-    /// One of which nothing is known.
+    /// A tracker that knows nothing.
     pub const UNKNOWN: Self =
         Self { next_seq: 0, isn: 0, known: 0, volume: Volume::NONE, holes: [Hole::NONE; HOLES] };
 
-    /// Begins behind a SYN.
+    /// Begins after a SYN.
     #[inline(always)]
     pub fn begin(&mut self, isn: u32) {
         self.isn = isn;
@@ -154,27 +154,27 @@ impl SequenceTracker {
         self.known = NEXT | ISN;
     }
 
-    /// Has a SYN with this initial sequence number passed?
+    /// Returns whether a SYN with this initial sequence number has passed.
     #[inline(always)]
     #[must_use]
     pub const fn began_with(&self, isn: u32) -> bool {
         self.known & ISN != 0 && self.isn == isn
     }
 
-    /// Forgets where it is: the next data tells.
+    /// Forgets the sequence numbers: the next data shows them.
     #[inline(always)]
     pub fn lose_track(&mut self) {
         self.known = 0;
     }
 
-    /// Is the next sequence number known?
+    /// Returns whether the next sequence number is known.
     #[inline(always)]
     #[must_use]
     pub const fn is_known(&self) -> bool {
         self.known & NEXT != 0
     }
 
-    /// Takes a segment that begins where the last one ended. Gives false, and takes nothing, when it does not.
+    /// Takes a segment that begins where the last one ended. Returns false, and takes nothing, when it does not.
     #[inline(always)]
     pub fn accept_next(&mut self, range: &SequenceRange) -> bool {
         let in_order = range.seq == self.next_seq && self.is_known();
@@ -185,15 +185,15 @@ impl SequenceTracker {
         in_order
     }
 
-    /// As [`accept_next`](Self::accept_next), and takes what has neither data nor news: a pure ACK has the number
-    /// that follows all that its sender has sent, and only one ahead of what has passed shows that some is missing.
+    /// As [`accept_next`](Self::accept_next), and accepts pure ACKs that say nothing new: a pure ACK has the number that
+    /// follows everything its sender has sent, and only one ahead of what has passed shows that some is missing.
     #[inline(always)]
     pub fn accept_in_order(&mut self, range: &SequenceRange) -> bool {
         self.accept_next(range)
             || (range.len == 0 && !(self.is_known() && range.seq.wrapping_sub(self.next_seq) < FAR))
     }
 
-    /// Takes a segment that does not, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
+    /// Takes any other segment, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
     pub fn accept_out_of_order(&mut self, range: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
         let end = range.seq.wrapping_add(range.len);
         let ahead = range.seq.wrapping_sub(self.next_seq);
@@ -214,8 +214,8 @@ impl SequenceTracker {
         if behind == 1 && range.len <= 1 && range.payload_len == range.len && opened_us.is_none() {
             return SegmentClass::NEW;
         }
-        // Just before the last number there is, only an ACK can have overtaken it. Nothing asks for that to be sent
-        // again: a timer does it, perhaps within the round trip.
+        // Just before the last number there is, only a pure ACK can have overtaken it. Nothing asks for its retransmission
+        // but a timer, which may fire within the round trip.
         let is_last = end == self.next_seq;
         if behind < range.len {
             self.next_seq = end;
@@ -241,8 +241,8 @@ impl SequenceTracker {
         }
     }
 
-    /// The first segment of a flow that was open before, or that was forgotten. What is before it may still be on
-    /// its way, overtaken by it.
+    /// Takes the first segment of a flow that is learned mid-stream. What is before it may still be on its way, overtaken
+    /// by it.
     #[inline(always)]
     pub fn learn(&mut self, range: &SequenceRange, now_us: u32) {
         self.known |= NEXT;
@@ -260,7 +260,7 @@ impl SequenceTracker {
         assign_words(first, &hole);
     }
 
-    /// Takes these numbers out of the hole that has any of them; gives when it opened.
+    /// Takes these numbers out of the hole that has any of them; returns when it opened.
     #[inline(always)]
     fn fill(&mut self, start: u32, end: u32) -> Option<u32> {
         let mut rest = None;

@@ -5,8 +5,8 @@ use crate::parsed::Direction;
 use crate::sequence::{SegmentClass, SequenceRange, SequenceTracker, Volume};
 use crate::verifier;
 
-/// How far a flow has come. An integer in the kernel's map, hence not an enum. The numbers are in the order of what a
-/// flow is worth.
+/// How far a flow has come. An integer in the kernel's map, hence not an enum. The numbers are in the order of eviction,
+/// the first to go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Phase(u32);
@@ -26,7 +26,7 @@ impl Phase {
     /// The handshake is complete, or the flow was open before the probe was there.
     pub const OPEN: Self = Self(5);
 
-    /// Is there a handshake to complete?
+    /// Returns whether there is a handshake to complete.
     #[inline(always)]
     #[must_use]
     pub const fn is_opening(self) -> bool {
@@ -48,8 +48,8 @@ pub struct FlowState {
     pub rtt_us: u32,
     /// The epoch of its last packet, see [`Clock::epoch`].
     pub epoch: u32,
-    /// Ends that sent a FIN, as bits by [`Side`], [`SYN_UNSEEN`](Self::SYN_UNSEEN), and what
-    /// [`learned`](Self::learned) tells.
+    /// Bits: ends that sent a FIN, by [`Side`]; [`SYN_UNSEEN`](Self::SYN_UNSEEN); what [`learned`](Self::learned)
+    /// returns.
     pub flags: u32,
     /// Both directions, by [`Side`].
     pub trackers: [SequenceTracker; 2],
@@ -58,7 +58,7 @@ pub struct FlowState {
 const _: () = assert!(size_of::<FlowState>() == 168, "a padding byte would be uninitialised in the map");
 
 impl FlowState {
-    /// One of which nothing is known.
+    /// The state of a flow of which nothing is known.
     pub const FREE: Self = Self {
         phase: Phase::FREE,
         opener: 0,
@@ -68,18 +68,18 @@ impl FlowState {
         flags: 0,
         trackers: [SequenceTracker::UNKNOWN; 2],
     };
-    /// What a flow is worth that has ended, at the most.
+    /// The highest rank of a flow that has ended.
     pub const RANK_ENDED: u32 = (Phase::ENDED.0 << Self::EPOCH_BITS) | Self::EPOCH_MASK;
     const EPOCH_BITS: u32 = 28;
     const EPOCH_MASK: u32 = (1 << Self::EPOCH_BITS) - 1;
 
     /// A bit of `flags`: when the SYN passed is not known, or what followed it had to be repeated.
     pub const SYN_UNSEEN: u32 = 4;
-    /// Where in `flags` it is which way the low end sends, as one more than the number of a [`Direction`]; 0 when
-    /// a SYN or a SYN-ACK was the first that was seen.
+    /// Where `flags` say which way the low end sends, as one more than the number of a [`Direction`]; 0 when a SYN or a
+    /// SYN-ACK was the first segment seen.
     const LOW_SENDS_SHIFT: u32 = 3;
 
-    /// The flags of a flow that is learned from its data, which `side` has sent in this direction.
+    /// The flags of a flow that is learned mid-stream, from data that `side` sends in this direction.
     #[inline(always)]
     #[must_use]
     pub const fn learned_from(direction: Direction, side: Side) -> u32 {
@@ -91,8 +91,7 @@ impl FlowState {
         (low_sends as u32 + 1) << Self::LOW_SENDS_SHIFT
     }
 
-    /// Of a flow that was learned from its data, and has not ended: which way the low end sends. Of any other, records
-    /// have told who is at which end.
+    /// Which way the low end of a flow sends that was learned mid-stream and has not ended. Records say it of all others.
     #[inline(always)]
     #[must_use]
     pub fn learned(&self) -> Option<Direction> {
@@ -108,8 +107,8 @@ impl FlowState {
         }
     }
 
-    /// What it is worth to remember: first how far it has come, then how lately it spoke. Of handshakes under way, of
-    /// which a flood brings thousands within one epoch, the one that began first gives way first.
+    /// The order of eviction, lowest first: how far a flow has come, then when it was last seen. Of handshakes under way,
+    /// of which a flood brings thousands within one epoch, the one that began first is evicted first.
     #[inline(always)]
     #[must_use]
     pub const fn eviction_rank(&self) -> u32 {
@@ -119,7 +118,7 @@ impl FlowState {
         self.phase.0 << Self::EPOCH_BITS | self.epoch & Self::EPOCH_MASK
     }
 
-    /// Forgets all.
+    /// Forgets everything.
     #[inline(always)]
     pub fn clear(&mut self) {
         verifier::assign_words(self, &Self::FREE);
@@ -139,13 +138,13 @@ impl FlowState {
     }
 }
 
-/// Where the flow states of one address family are kept: a map in the kernel, memory on the host.
+/// The flow states of one address family: a map in the kernel, memory on the host.
 pub trait FlowStates<K: Key> {
     /// The state of a flow, to be edited in place, or `None` when the flow is not known.
     fn find(&mut self, key: &K) -> Option<&mut FlowState>;
 
-    /// The same; a flow that is not known is remembered from now on, as [`FlowState::FREE`]. Another may be forgotten for
-    /// it: one that has not ended is handed to `evict` first.
+    /// The same; a flow that is not known is remembered from now on, as [`FlowState::FREE`]. Another may be evicted for
+    /// it: one that has not ended is passed to `evict` first.
     fn find_or_claim(&mut self, key: &K, evict: impl FnOnce(&K, &FlowState)) -> Option<&mut FlowState>;
 
     /// [`SequenceTracker::accept_out_of_order`], as a function that the kernel's verifier checks once, rather than on
@@ -163,9 +162,9 @@ pub trait FlowStates<K: Key> {
 
 /// What time it is: the monotonic clock in the kernel, the capture's time on the host.
 pub trait Clock {
-    /// The time, in nanoseconds of the clock of records. Reading it costs as much as all the rest: only for what is
-    /// worth a record, or opens a hole.
+    /// The time, in nanoseconds of the clock of records. Reading it costs as much as all the rest: only for what makes a
+    /// record, or opens a hole.
     fn now_ns(&self) -> u64;
-    /// A number that grows some times a second, and costs next to nothing to read.
+    /// A number that grows a few times a second and costs next to nothing to read.
     fn epoch(&self) -> u32;
 }

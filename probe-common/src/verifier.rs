@@ -1,10 +1,10 @@
-//! What the kernel's verifier and the compiler for it have to be told, or must not know.
+//! Helpers for the kernel's verifier, and against the compiler where it makes code that the verifier refuses.
 
-/// The same number, of which the verifier does not know that it is.
+/// Returns the same number, without what the verifier knows of it.
 ///
-/// It follows each value that an index can have by itself, together with all that comes after: eight slots times two
-/// ends are sixteen walks through the same instructions. Of a number without a history it asks no more than that a
-/// mask bounds it. `any` must be one that the verifier does not know.
+/// The verifier follows each value that an index can have separately, through all that comes after: eight slots times two
+/// ends are sixteen walks through the same instructions. Of a number without history it only asks that a mask bounds
+/// it. `any` must be a number that the verifier does not know.
 #[inline(always)]
 #[must_use]
 pub fn forget(number: usize, any: u64) -> usize {
@@ -30,7 +30,27 @@ pub fn forget(number: usize, any: u64) -> usize {
     }
 }
 
-/// 0, of which the compiler does not know that it is, for the same reason as [`assign_words`].
+/// Returns the same number, without what the compiler knows of it: it must not remove a mask that looks needless to it,
+/// because the verifier knows less.
+#[inline(always)]
+#[must_use]
+pub fn opaque(number: usize) -> usize {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = number;
+        // SAFETY: moves a register to itself. It has to be an instruction: each has a line in the debug information.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
+        }
+        number
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number
+    }
+}
+
+/// Returns 0, hidden from the compiler, for the same reason as [`assign_words`].
 #[inline(always)]
 #[must_use]
 #[allow(clippy::cast_possible_truncation, reason = "0")]

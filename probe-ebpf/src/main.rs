@@ -1,4 +1,4 @@
-//! The kernel programs: load bytes, ask `probe-common`, touch maps, submit, count what could not be.
+//! The kernel programs: load bytes, call `probe-common`, touch maps, submit records, count what is missed.
 //!
 //! One classifier, instantiated for each kind of hook. Whatever it finds, it answers `TCX_NEXT`: the
 //! packet and the programs behind in the chain never notice.
@@ -68,9 +68,9 @@ pub fn loopback(context: TcContext) -> i32 {
     classify::<LOCAL, ETHERNET>(&context)
 }
 
-/// Whatever it is, it passes. Nearly every packet is dealt with at a glance. For the rest there are functions, each of
-/// which the verifier checks by itself, for any arguments, once; the stacks of those that are active together must not be
-/// too large, so what was read of the packet waits in a map.
+/// Whatever the packet is, it passes. The fast path deals with nearly every packet. For the rest there are functions, each
+/// of which the verifier checks separately, once, for any arguments; the stacks of those that are active together must not
+/// be too large, so what was read of the packet waits in a map.
 #[inline(always)]
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
@@ -106,11 +106,11 @@ fn hook(packet: &Packet<'_>, direction: u32, link: u32) -> Hook {
     Hook { interface: packet.interface(), direction, link }
 }
 
-/// What reading gives: nothing that was not counted,
+/// Result of reading a packet: nothing, or what was counted.
 const READ_NOTHING: i32 = 0;
-/// nothing yet, because there are bytes outside the linear area,
+/// Nothing yet: there are bytes outside the linear area.
 const READ_AGAIN: i32 = 1;
-/// or a segment.
+/// A segment.
 const READ_V4: i32 = 4;
 const READ_V6: i32 = 6;
 
@@ -166,7 +166,7 @@ fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
 
 macro_rules! passes {
     ($name:ident, $key:ty) => {
-        /// What a segment does to its flow, and whether it is told.
+        /// What a segment does to its flow, and whether it makes a record.
         ///
         /// # Safety
         /// `packet` must be null or valid.

@@ -1,6 +1,6 @@
 //! The maps, and the only code that touches them.
 
-use crate::packet::COPIED;
+use crate::packet::ROOM;
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
@@ -54,7 +54,7 @@ static PARSED: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where each processor copies headers to that do not lie in the linear area of a packet.
 #[map]
-static HEADERS: PerCpuArray<[u8; COPIED]> = PerCpuArray::with_max_entries(1, 0);
+static HEADERS: PerCpuArray<[u8; ROOM]> = PerCpuArray::with_max_entries(1, 0);
 
 /// When the reader was last woken. Two processors may both wake it: harmless.
 static LAST_WAKE_NS: SharedWord = SharedWord(UnsafeCell::new(0));
@@ -137,7 +137,7 @@ impl Table for FlowKey6 {
 #[inline(always)]
 fn bucket<K: Key>(map: &Array<Bucket<K>>, number: u32) -> Option<&'static mut Bucket<K>> {
     let bucket = map.get_ptr_mut(number)?;
-    // SAFETY: the look-up gives a valid value, for as long as the map lives. Two processors that handle packets of
+    // SAFETY: the look-up returns a valid value, for as long as the map lives. Two processors that handle packets of
     // one bucket at once edit words, and each word on its own stays meaningful; at the worst a flow that is learned
     // by both at once is remembered twice, or a count is short by one.
     Some(unsafe { &mut *bucket })
@@ -189,13 +189,13 @@ pub extern "C" fn accept_out_of_order(
 /// interrupted by each other.
 #[inline(always)]
 pub(crate) fn packet_room() -> Option<&'static mut ParsedPacket> {
-    // SAFETY: the look-up gives a valid value, which nobody else has.
+    // SAFETY: the look-up returns a valid value, which nobody else has.
     Some(unsafe { &mut *PARSED.get_ptr_mut(0)? })
 }
 
 /// Room for headers, likewise.
 #[inline(always)]
-pub(crate) fn header_room() -> Option<&'static mut [u8; COPIED]> {
+pub(crate) fn header_room() -> Option<&'static mut [u8; ROOM]> {
     // SAFETY: as above.
     Some(unsafe { &mut *HEADERS.get_ptr_mut(0)? })
 }
@@ -262,7 +262,7 @@ fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
     count_cell(Counter::submitted_cell(kind));
 }
 
-/// A wake-up costs some 11 µs, so it is given per backlog or per interval, not per record.
+/// A wake-up costs some 11 µs, so it depends on the backlog and on an interval, not on each record.
 #[inline(always)]
 fn wake_up(record_bytes: u64, now_ns: u64) -> u64 {
     let backlog = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA));
@@ -285,7 +285,7 @@ pub(crate) fn count(counter: Counter) {
 #[inline(always)]
 fn count_cell(cell: usize) {
     let Some(cells) = COUNTERS.get_ptr_mut(0) else { return };
-    // SAFETY: the look-up gives a valid value, this processor's own.
+    // SAFETY: the look-up returns a valid value, this processor's own.
     let cells = unsafe { &mut *cells };
     if let Some(cell) = cells.get_mut(cell) {
         *cell += 1;

@@ -3,7 +3,8 @@
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
-use probe_common::{Load, Size, Window, options};
+use probe_common::verifier::opaque;
+use probe_common::{FindTimestamps, Load, Size, Window, options};
 
 /// A packet in the kernel.
 pub(crate) struct Packet<'a> {
@@ -56,7 +57,9 @@ impl Load for Packet<'_> {
     fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.context.load(offset).ok()
     }
+}
 
+impl FindTimestamps for Packet<'_> {
     #[inline(always)]
     fn find_timestamps(&self, start: u32, len: u32) -> u32 {
         // SAFETY: the context is the one that the kernel passed.
@@ -71,22 +74,27 @@ pub(crate) struct Copied<'a> {
     len: usize,
 }
 
-/// As many bytes are copied: more than the headers of anything that is not made to be odd.
-pub(crate) const COPIED: usize = 512;
+/// At most so many bytes are copied: more than the headers of any packet that is not made to be odd. A power of two, so
+/// that a mask bounds offsets into them.
+const COPIED: usize = 512;
+/// Bytes that a window has at the most.
+const WINDOW: usize = 64;
+/// Room for the copied bytes, and for a window that begins at the last of them: the verifier does not know how many there
+/// are.
+pub(crate) const ROOM: usize = COPIED + WINDOW;
 
 impl<'a> Copied<'a> {
     /// Copies into `room`, which nobody else uses meanwhile.
     #[inline(always)]
-    pub(crate) fn new(packet: &'a Packet<'a>, room: &'static mut [u8; COPIED]) -> Option<Self> {
+    pub(crate) fn new(packet: &'a Packet<'a>, room: &'static mut [u8; ROOM]) -> Option<Self> {
         let len = (packet.context.len() as usize).min(COPIED);
-        if len == 0 {
-            return None;
-        }
+        let last = len.checked_sub(1)?;
+        // Verifiers before Linux 6.8 learn that a length is not 0 only in this way: a mask, and one more.
+        let bytes = (opaque(last) & (COPIED - 1)) + 1;
         let start = room.as_mut_ptr();
         // SAFETY: copies at most as many bytes as there is room for, which the verifier checks.
-        let copied = unsafe {
-            bpf_skb_load_bytes(packet.context.skb.skb.cast(), 0, start.cast(), (len & 0x3ff) as u32)
-        };
+        let copied =
+            unsafe { bpf_skb_load_bytes(packet.context.skb.skb.cast(), 0, start.cast(), bytes as u32) };
         (copied == 0).then_some(Self { packet, start: start.addr(), len })
     }
 }
@@ -99,18 +107,20 @@ impl Load for Copied<'_> {
 
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<Direct> {
-        if offset <= COPIED - N && offset + N <= self.len {
-            Some(Direct { start: self.start + offset })
-        } else {
-            None
+        const { assert!(N <= WINDOW) };
+        if offset + N > self.len {
+            return None;
         }
+        Some(Direct { start: self.start + (opaque(offset) & (COPIED - 1)) })
     }
 
     #[inline(always)]
     fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.packet.copy(offset)
     }
+}
 
+impl FindTimestamps for Copied<'_> {
     #[inline(always)]
     fn find_timestamps(&self, start: u32, len: u32) -> u32 {
         self.packet.find_timestamps(start, len)
