@@ -117,7 +117,8 @@ fn a_connection_behind_a_step_back_in_time_is_as_any_other() {
     for steps in [&[100 * S, 0][..], &[100 * S, 0, 50 * S, 49 * S], &[3_600 * S, 1_800 * S, 0], &[2 * S, 0]] {
         let said = json(&capture(&appended(steps)), &[]);
         said.assert_faultless(steps.len(), (20 * MS, MS));
-        let times: Vec<Value> = said.handshakes().into_iter().map(|handshake| handshake["time"].clone()).collect();
+        let times: Vec<Value> =
+            said.handshakes().into_iter().map(|handshake| handshake["time"].clone()).collect();
         let expected = |step: &u64| {
             let at = jiff::Timestamp::from_nanosecond(i128::from(START + step + 21 * MS)).expect("in range");
             Value::from(format!("{at:.9}"))
@@ -164,7 +165,8 @@ fn one_wrong_stamp_spoils_its_own_handshake_and_no_other() {
             let is_first = place == 0;
             first[place].0 = wrong;
             let before = Talk::v4(40_000).handshake(START - S);
-            let later = [40_002, 40_003].map(|port| Talk::v4(port).handshake(START + u64::from(port - 40_000) * S));
+            let later =
+                [40_002, 40_003].map(|port| Talk::v4(port).handshake(START + u64::from(port - 40_000) * S));
             let said = json(&capture(&[before, first, later.concat()].concat()), &[]);
             let handshakes = said.handshakes();
             assert_eq!(handshakes.len(), 4, "{said:?}");
@@ -203,7 +205,8 @@ fn a_gap_is_time_that_passed() {
     syn.truncate(1);
     let later = Talk::v4(40_002).whole(START + 3_600 * S, 2);
     let said = json(&capture(&[syn, later].concat()), &[]);
-    let outcomes: Vec<Value> = said.handshakes().into_iter().map(|handshake| handshake["outcome"].clone()).collect();
+    let outcomes: Vec<Value> =
+        said.handshakes().into_iter().map(|handshake| handshake["outcome"].clone()).collect();
     assert_eq!(outcomes, ["unanswered", "established"], "{said:?}");
     assert_eq!(said.summary()["duration_ns"], 3_600 * S + 106 * MS, "{said:?}");
 }
