@@ -57,7 +57,7 @@ pub struct Scenario {
     /// passed over, and there must be none of data.
     #[serde(default)]
     pub retransmits: Vec<Expected>,
-    /// Fields of the summary; `lost` and `unmatched` are 0 unless they are here.
+    /// Fields of the summary; `missed` and `unmatched` are 0 unless they are here.
     #[serde(default)]
     pub summary: Table,
 }
