@@ -169,7 +169,8 @@ impl Capture {
         Ok(Self { reader, file: None, failure, contents: Contents::default(), capacity: BUFFER })
     }
 
-    /// Names of the interfaces seen so far, in the order of their numbers; empty where there is none. Can
+    /// Names of the interfaces seen so far, in the order of their numbers; empty where there is none, and of very many
+    /// only those up to the last one that has packets. Can
     /// hold control characters: escape them before they are shown.
     #[must_use]
     pub fn names(&self) -> &[String] {
