@@ -128,7 +128,7 @@ impl Filter {
                 }
                 test => Some(self.asks_peer(test, peer).unwrap_or(false)),
             }),
-            What::Lost { .. } => true,
+            What::Missed { .. } => true,
         }
     }
 
