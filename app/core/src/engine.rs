@@ -99,6 +99,7 @@ impl Engine {
                 let filters = self.readers.iter_mut().filter_map(|reader| reader.config.events.as_mut());
                 filters.for_each(|filter| filter.bind(names));
             }
+            Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.table.expire(now_ns),
             Input::End { now_ns } if !self.is_done() => {
                 self.table.expire(now_ns);

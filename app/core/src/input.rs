@@ -46,6 +46,14 @@ pub enum Input<'a> {
     /// The names of all interfaces by index, whenever one comes or is renamed. Names of interfaces that are gone stay in it
     /// while their flows may be asked for.
     Interfaces(&'a BTreeMap<u32, String>),
+    /// Both directions of an interface are seen from a moment on, and no record is from before. Of a handshake that is seen
+    /// only in part, because it began earlier, nothing is reported.
+    Watched {
+        /// Index of the interface.
+        interface: u32,
+        /// The moment.
+        since_ns: u64,
+    },
     /// Time has passed: every record up to `now_ns` was handled.
     Time {
         /// Now.
