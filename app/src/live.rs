@@ -4,12 +4,14 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
+use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
-use crate::config::{Config, Output};
+use crate::config::Config;
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::outputs::{self, Opened};
 use crate::output::writer::WhenFull;
 use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
@@ -48,10 +50,11 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
         interface.link_layer()?;
     }
     privilege::check()?;
+    let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let mut live = Live::new(config, interfaces, names.is_empty())?;
+        let mut live = Live::new(config, opened, interfaces, names.is_empty())?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -66,13 +69,18 @@ struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
+    fn new(
+        config: &'a Config,
+        opened: Vec<Opened>,
+        interfaces: Vec<Interface>,
+        by_default: bool,
+    ) -> Result<Self, Error> {
         let source =
             KernelSource::attach(&interfaces, u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
-        let context = RenderContext::new(names, "tcx", Anchor::now());
+        let context = RenderContext { host: host(), ..RenderContext::new(names, "tcx", Anchor::now()) };
         announce(config, &interfaces, &context, by_default);
-        let session = Session::open(config, context, monotonic_ns(), WhenFull::Count)?;
+        let session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         Ok(Self { interfaces, source, session, refreshed: 0 })
     }
 
@@ -110,8 +118,8 @@ impl<'a> Live<'a> {
                     return error.into();
                 }
             }
-            if let Err(stopped) = self.session.deliver() {
-                return stopped.into();
+            if let Err(end) = self.session.deliver() {
+                return end;
             }
             if self.session.is_counted_out() {
                 return End::Done;
@@ -140,7 +148,7 @@ impl<'a> Live<'a> {
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
             self.check_interfaces()?;
             // Nobody else looks before the end, and reading it all takes 16 ms.
-            if self.session.has_screen() {
+            if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
         }
@@ -197,6 +205,12 @@ impl<'a> Live<'a> {
     }
 }
 
+/// The host's name, as `uname -n` prints it.
+fn host() -> Option<String> {
+    let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
+    (!name.is_empty() && name != "(none)").then_some(name)
+}
+
 /// Messages for people, before anything else.
 fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
     let say = |line: String| {
@@ -207,6 +221,6 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
         say(format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
     }
     let why = if by_default { ", which has the default route" } else { "" };
-    let how = if config.output == Output::Screen { "" } else { "; Ctrl-C stops" };
+    let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
     say(format!("watching {} (tcx){why}{how}", context.all_interfaces()));
 }

@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Anchor;
-use crate::config::{Config, Output, Replay};
+use crate::config::{Config, Replay};
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::outputs;
 use crate::output::writer::{FAREWELL, WhenFull, unread};
 use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError, Locals, Next};
@@ -58,9 +59,10 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
     let capture = Capture::open(&replay.path).map_err(failed)?;
     let source = ReplaySource::new(capture, config.limits.flows, Locals(replay.locals.clone()));
+    let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
-    let is_watched = config.output == Output::Screen;
+    let is_watched = config.needs_volumes();
     let reader = Reader::new(source, batches, replay.speed.map(Pace::new), is_watched);
     thread::Builder::new()
         .name("capture".to_owned())
@@ -76,7 +78,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
         let names = first.as_mut().and_then(|batch| batch.names.take()).unwrap_or_default();
         let context = context(&replay.path, &names);
-        let mut session = Session::open(config, context, started_ns, WhenFull::Wait)?;
+        let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
         follower.now_ns = started_ns;
         let end = match follower.follow(&mut session, first).await {
             Left::AtTheEnd if stopped => End::Done,
@@ -87,7 +89,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         tokio::select! {
             ended = session.end(end, follower.now_ns) => ended,
             // Lines may wait for a reader that is stuck.
-            () = follower.stop.overdue(FAREWELL) => Err(Error::Output(unread())),
+            () = follower.stop.overdue(FAREWELL) => Err(Error::Output { target: "the output".to_owned(), source: unread() }),
         }
     })
 }
@@ -140,8 +142,8 @@ impl<'a> Follower<'a> {
                 Some(Err(error)) => return Left::Damaged(error),
                 None => {}
             }
-            if let Err(stopped) = session.deliver() {
-                return Left::Told(stopped.into());
+            if let Err(end) = session.deliver() {
+                return Left::Told(end);
             }
             if session.is_counted_out() {
                 return Left::Told(End::Done);
