@@ -122,7 +122,7 @@ fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, V
     }
     if let Some(plan) = plans.iter().find(|plan| plan.formats.len() > 1 && !plan.is_readable()) {
         return Err(Error::Usage(format!(
-            "JSON cannot be mixed with other output on {}\n  try: --json=FILE",
+            "JSON cannot be mixed with other output on {}; --json=FILE writes it to a file",
             plan.target
         )));
     }
@@ -135,7 +135,7 @@ fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, V
     plans.iter_mut().for_each(Plan::end);
     let has_lines = plans.iter().any(|plan| matches!(plan.formats[..], [Format::Text { .. }, ..]));
     if show.retransmits && !has_lines {
-        return Err(Error::Usage("--retransmits is for text lines\n  try: --text --retransmits".to_owned()));
+        return Err(Error::Usage("--retransmits is for text lines; add --text".to_owned()));
     }
     Ok((has_screen, plans))
 }

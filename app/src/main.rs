@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tcptop::cli::Cli;
 use tcptop::config::{self, Config, Source};
 use tcptop::error::Error;
@@ -16,6 +18,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse_with_hints(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // In the form of those that the parser finds.
+        Err(Error::Usage(message)) => Cli::command().error(ErrorKind::ArgumentConflict, message).exit(),
         Err(error) => {
             // Standard error may be closed or full; the exit code says it, too.
             let _ = writeln!(std::io::stderr(), "tcptop: {error}");

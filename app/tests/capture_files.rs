@@ -220,7 +220,10 @@ fn the_ip_header_says_how_long_a_packet_was_that_is_cut_to_its_headers() {
             let said = json(&pcap(ETHERNET, &cut), &[]);
             let retransmits = said.retransmits();
             assert_eq!(retransmits.len(), 1, "{said:?}");
-            assert_eq!((&retransmits[0]["payload_bytes"], &retransmits[0]["seq"]), (&700.into(), &2_001.into()));
+            assert_eq!(
+                (&retransmits[0]["payload_bytes"], &retransmits[0]["seq"]),
+                (&700.into(), &2_001.into())
+            );
             assert_eq!(said.summary()["data_segments"], 3, "{said:?}");
             assert_eq!(said.summary()["data_retransmits"], 1, "{said:?}");
             assert_eq!(said.missed("truncated"), 0, "{said:?}");

@@ -116,7 +116,7 @@ fn decimal(thousandths: u64) -> String {
 }
 
 fn figures(snapshot: &Snapshot) -> Vec<String> {
-    let mut lines = totals(snapshot);
+    let mut lines = totals(snapshot, "");
     lines.push(missed(snapshot));
     lines.extend(filtered(snapshot));
     lines

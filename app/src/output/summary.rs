@@ -32,9 +32,9 @@ impl Output for Summary {
 /// Time watched, handshakes, latencies, worst peers, and what was missed.
 #[must_use]
 pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
-    let since = context.date_time(snapshot.counted_ns);
-    let mut lines = vec![format!("--- tcptop {} since {since} ---", context.all_interfaces())];
-    lines.extend(totals(snapshot));
+    let since = format!(" since {}", context.date_time(snapshot.counted_ns));
+    let mut lines = vec![format!("--- tcptop {} ---", context.all_interfaces())];
+    lines.extend(totals(snapshot, &since));
     lines.extend(filtered(snapshot));
     let mut failing = snapshot.rows.iter().filter(|row| row.verdict.is_some());
     lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, context)));
@@ -48,8 +48,8 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     lines.join("\n")
 }
 
-/// Counts and latencies of all.
-pub(super) fn totals(snapshot: &Snapshot) -> Vec<String> {
+/// Counts and latencies of all. `since` stands behind the time that was watched.
+pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
     let Figures { outcomes, rtt, .. } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
     let pending = snapshot.told.saturating_sub(outcomes.decided());
@@ -65,7 +65,7 @@ pub(super) fn totals(snapshot: &Snapshot) -> Vec<String> {
     let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
     let mut lines = vec![format!(
-        "watched {}: {} ({}), {}",
+        "watched {}{since}: {} ({}), {}",
         if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
         counted(snapshot.told, "handshake"),
         named.join(", "),
