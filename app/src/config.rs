@@ -34,6 +34,8 @@ pub struct Replay {
     pub locals: Vec<Cidr>,
     /// How many times faster than captured to go on; at once without.
     pub speed: Option<f64>,
+    /// Look into tunnels and the like.
+    pub decap: bool,
 }
 
 /// What to do.
@@ -171,6 +173,7 @@ impl Source {
                 path: replay.file.clone(),
                 locals: replay.local.clone(),
                 speed: replay.speed,
+                decap: replay.decap,
             }),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::plan::ReportFormat;
-use super::summary::{filtered, missed, totals};
+use super::summary::{filtered, missed, passed_over, totals};
 use super::writer::Lines;
 use super::{Output, RenderContext, json, since_start};
 use tcptop_core::snapshot::{Figures, Query, Row, RowKey, Snapshot, SnapshotRequest};
@@ -118,6 +118,7 @@ fn decimal(thousandths: u64) -> String {
 fn figures(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = totals(snapshot, "");
     lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
     lines
 }

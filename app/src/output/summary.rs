@@ -1,5 +1,7 @@
 //! A few lines at the end, like those of `ping`.
 
+use probe_common::encapsulation::PassedOver;
+
 use super::format::{self, age, counted, duration, maybe_duration, percent};
 use super::writer::Lines;
 use super::{Output, RenderContext, since_start};
@@ -8,6 +10,8 @@ use tcptop_core::table::{Event, Verdict};
 
 /// The most peers with a verdict that are named.
 const WORST: usize = 3;
+/// The most kinds of packets without TCP that are named.
+const KINDS: usize = 6;
 
 /// The output of these lines.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +49,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         lines.push(format!("and {least}{more} more with a verdict"));
     }
     lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
     lines.join("\n")
 }
 
@@ -90,6 +95,28 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
     let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
     format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
+}
+
+/// What a capture held besides: copies, and packets without TCP, by what they are.
+pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    if snapshot.copies > 0 {
+        let copies = counted(snapshot.copies, "packet");
+        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
+    }
+    let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
+    if total > 0 {
+        let (named, others) = snapshot.passed_over.split_at(snapshot.passed_over.len().min(KINDS));
+        let name = |(what, count): &(Option<PassedOver>, u64)| match what {
+            Some(what) => format!("{count} of {what}"),
+            None => format!("{count} others"),
+        };
+        let mut kinds: Vec<String> = named.iter().map(name).collect();
+        let others: u64 = others.iter().map(|(_, count)| count).sum();
+        kinds.extend((others > 0).then(|| format!("{others} others")));
+        lines.push(format!("{} without TCP passed over: {}", counted(total, "packet"), kinds.join(", ")));
+    }
+    lines
 }
 
 /// The filter and how many rows match it. The totals are of all.

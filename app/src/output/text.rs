@@ -79,7 +79,8 @@ fn begin(flow: &FlowReport, time_ns: u64, what: &str, context: &RenderContext) -
 }
 
 fn end(flow: &FlowReport, context: &RenderContext) -> String {
-    format!(" port {} {}", flow.port(), context.interface_name(flow.interface))
+    let carrier = flow.encapsulation.name().map(|name| format!(" in {name}")).unwrap_or_default();
+    format!(" port {} {}{carrier}", flow.port(), context.interface_name(flow.interface))
 }
 
 fn latency(flow: &FlowReport) -> String {
