@@ -91,6 +91,12 @@ impl Filter {
         self.terms.is_empty()
     }
 
+    /// Whether a term of connections is about the verdict on their peer.
+    #[must_use]
+    pub fn asks_verdict(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.test, Test::Verdict(_)))
+    }
+
     /// The terms that apply to single connections only, and do not restrict the rows of peers.
     pub fn flow_terms(&self) -> impl Iterator<Item = String> {
         self.terms.iter().filter(|term| term.test.is_of_flows()).map(ToString::to_string)
