@@ -4,16 +4,18 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
+use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
-use crate::config::{Config, Output};
+use crate::config::Config;
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::outputs::{self, Opened};
 use crate::output::writer::WhenFull;
 use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
-use crate::source::kernel::KernelSource;
+use crate::source::kernel::{KernelSource, Since};
 use crate::source::privilege;
 use crate::stop::Stop;
 use tcptop_core::Input;
@@ -48,10 +50,11 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
         interface.link_layer()?;
     }
     privilege::check()?;
+    let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let mut live = Live::new(config, interfaces, names.is_empty())?;
+        let mut live = Live::new(config, opened, &interfaces, names.is_empty())?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -59,21 +62,28 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
 }
 
 struct Live<'a> {
-    interfaces: Vec<Interface>,
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
 }
 
 impl<'a> Live<'a> {
-    fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
-        let source =
-            KernelSource::attach(&interfaces, u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX))?;
+    fn new(
+        config: &'a Config,
+        opened: Vec<Opened>,
+        interfaces: &[Interface],
+        by_default: bool,
+    ) -> Result<Self, Error> {
+        let mut source = KernelSource::load(u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX))?;
+        let since = interfaces.iter().map(|interface| source.watch(interface));
+        let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
-        let context = RenderContext::new(names, "tcx", Anchor::now());
-        announce(config, &interfaces, &context, by_default);
-        let session = Session::open(config, context, monotonic_ns(), WhenFull::Count)?;
-        Ok(Self { interfaces, source, session, refreshed: 0 })
+        let context = RenderContext::new(names, source.method(), Anchor::now());
+        let context = RenderContext { host: host(), ..context };
+        announce(config, interfaces, &context, by_default);
+        let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
+        since.into_iter().for_each(|since| watched(&mut session, since));
+        Ok(Self { source, session, refreshed: 0 })
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -110,8 +120,8 @@ impl<'a> Live<'a> {
                     return error.into();
                 }
             }
-            if let Err(stopped) = self.session.deliver() {
-                return stopped.into();
+            if let Err(end) = self.session.deliver() {
+                return end;
             }
             if self.session.is_counted_out() {
                 return End::Done;
@@ -138,9 +148,9 @@ impl<'a> Live<'a> {
         self.session.handle(Input::Time { now_ns });
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
-            self.check_interfaces()?;
+            self.check_interfaces();
             // Nobody else looks before the end, and reading it all takes 16 ms.
-            if self.session.has_screen() {
+            if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
         }
@@ -163,23 +173,14 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// Says which interfaces went away; an error when none is left. A new one of the same name has another
-    /// index: it was never attached to.
-    fn check_interfaces(&mut self) -> Result<(), Error> {
-        // A kernel that does not tell right now will the next time.
-        let Ok(present) = interface::all() else { return Ok(()) };
-        let (left, gone): (Vec<_>, Vec<_>) =
-            self.interfaces.drain(..).partition(|watched| present.iter().any(|i| i.index == watched.index));
-        self.interfaces = left;
-        let names: Vec<String> = gone.iter().map(|i| i.name.escape_debug().to_string()).collect();
-        if names.is_empty() {
-            return Ok(());
+    /// Attaches to interfaces that are back or were detached by others, and says what has changed.
+    fn check_interfaces(&mut self) {
+        for change in self.source.check() {
+            if let Some(since) = change.since() {
+                watched(&mut self.session, since);
+            }
+            self.session.notice(&change.to_string());
         }
-        if self.interfaces.is_empty() {
-            return Err(Error::InterfaceGone { names });
-        }
-        self.session.notice(&format!("the interface is gone: {}", names.join(", ")));
-        Ok(())
     }
 
     /// Takes what is still in the ring, and ends. Under a storm the ring is never empty: what was in it
@@ -197,6 +198,17 @@ impl<'a> Live<'a> {
     }
 }
 
+/// The host's name, as `uname -n` prints it.
+fn host() -> Option<String> {
+    let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
+    (!name.is_empty() && name != "(none)").then_some(name)
+}
+
+/// All packets of an interface are seen from now on.
+fn watched(session: &mut Session<'_>, since: Since) {
+    session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
+}
+
 /// Messages for people, before anything else.
 fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
     let say = |line: String| {
@@ -207,6 +219,6 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
         say(format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
     }
     let why = if by_default { ", which has the default route" } else { "" };
-    let how = if config.output == Output::Screen { "" } else { "; Ctrl-C stops" };
+    let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
     say(format!("watching {} (tcx){why}{how}", context.all_interfaces()));
 }

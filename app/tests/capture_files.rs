@@ -272,7 +272,9 @@ fn interfaces_are_bounded() {
     let said = json(&described(4 << 20), &[]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stderr.contains("it describes more than 65536 interfaces, after 0 packets"), "{said:?}");
-    assert_eq!(json(&described(32_768), &[]).code, 0);
+    let many = json(&described(32_768), &[]);
+    assert_eq!(many.code, 0);
+    assert!(many.stdout.len() < 10_000, "not all of them are listed");
 }
 
 /// Many sections that describe what others have described take no more memory than one.

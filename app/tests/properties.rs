@@ -331,7 +331,8 @@ fn hold_counts(steps: &[(Step, Person)], direction: Direction) -> Result<(), Tes
     let screen = run.engine.add_reader(ReaderConfig::default());
     let (mut now_ns, mut group, mut has_reset) = (START, Group::Peer, false);
     let check = |engine: &mut Engine, group: Group, has_reset: bool, now_ns: u64| {
-        for (reader, span) in [(screen, Span::Window), (screen, Span::SinceStart), (run.reader, Span::Window)] {
+        for (reader, span) in [(screen, Span::Window), (screen, Span::SinceStart), (run.reader, Span::Window)]
+        {
             let query = Query { group, ..Query::default() };
             let request = SnapshotRequest { query, rows: 100, ..SnapshotRequest::totals(span) };
             let snapshot = engine.snapshot(reader, &request, now_ns);

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lab::{Link, Mode, NEAR, Namespace, Output, Script, Server, Tcptop, connect, connect_many, far_v4};
+use lab::{Mode, Namespace, Output, Server, Tcptop, connect, connect_many};
 use nix::libc;
 
 /// Much longer than any step takes; a test that waits this long fails.
@@ -35,6 +35,31 @@ fn assert_failed(output: &Output, code: i32, said: &[&str]) {
         assert!(output.stderr.contains(words), "`{words}` is not in:\n{}", output.stderr);
     }
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+}
+
+/// The kernel is asked for what the probe needs before anything is loaded: the verifier would take seconds, and its words
+/// would not help.
+#[test]
+fn what_the_kernel_lacks_is_said_in_one_sentence() {
+    /// What is hidden from the command, and what it says then.
+    const HIDDEN: [(&str, &str); 2] = [
+        ("/sys/kernel/btf", "CONFIG_DEBUG_INFO_BTF"),
+        ("/sys/devices/system", "/sys/devices/system/cpu/possible"),
+    ];
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    for (folder, said) in HIDDEN {
+        let mut command = Command::new("unshare");
+        let hide = format!("mount -t tmpfs none {folder} && exec \"$0\" lo --json");
+        command.args(["--mount", "sh", "-c", &hide]).arg(lab::tcptop::binary().unwrap());
+        let started = Instant::now();
+        let output = Tcptop::spawn_command(&namespace, command).unwrap().wait(PATIENCE).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(matches!(output.status.code(), Some(1 | 4)), "{output:?}");
+        assert!(output.stderr.contains(said) && output.stderr.lines().count() == 1, "{}", output.stderr);
+    }
 }
 
 #[test]
@@ -85,6 +110,22 @@ fn wrong_arguments_are_usage_errors() {
     }
 }
 
+/// Options of bcc's tcptop and of tcpdump are usage errors that name what does the same here.
+#[test]
+fn habits_of_other_tools_get_a_hint() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    for (arguments, right) in [
+        (&["-i", "eth0"][..], "tcptop eth0"),
+        (&["-p", "1"], "tcptop --filter"),
+        (&["-C", "1"], "tcptop --text"),
+    ] {
+        assert_failed(&tcptop(&namespace, arguments), 2, &["error:", "tip:", right]);
+    }
+}
+
 #[test]
 fn help_and_version() {
     if !lab::require_root() {
@@ -94,7 +135,8 @@ fn help_and_version() {
     for (argument, expected) in [
         ("--help", &["Usage: tcptop", "INTERFACE", "--json", "--duration", "Exit codes:", "CAP_BPF"][..]),
         ("-h", &["Usage: tcptop"]),
-        ("--version", &[concat!("tcptop ", env!("CARGO_PKG_VERSION"))]),
+        ("-V", &[concat!("tcptop ", env!("CARGO_PKG_VERSION"))]),
+        ("--version", &[concat!("tcptop ", env!("CARGO_PKG_VERSION")), "\nkernel object sha256 "]),
     ] {
         let output = tcptop(&namespace, &[argument]);
         assert_eq!((output.status.code(), output.stderr.as_str()), (Some(0), ""), "{argument}");
@@ -104,6 +146,17 @@ fn help_and_version() {
         }
         assert!(!shown.contains("guard"), "internal: {shown}");
     }
+}
+
+/// What `--version` says of the kernel object can be checked by anybody who has the source.
+#[test]
+fn the_version_names_the_kernel_object() {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../probe-ebpf/object/tcptop.bpf.o");
+    let hash = Command::new("sha256sum").arg(object).output().unwrap().stdout;
+    let version = command().arg("--version").output().unwrap().stdout;
+    let (hash, version) = (String::from_utf8(hash).unwrap(), String::from_utf8(version).unwrap());
+    let shown = version.trim_end().rsplit(' ').next().unwrap();
+    assert!(shown.len() == 12 && hash.starts_with(shown), "{version} of {hash}");
 }
 
 /// Hard case `missing-privileges`, for a user who is not root. The binary is copied, because others may not be
@@ -231,27 +284,6 @@ fn several_interfaces() {
         let roles: Vec<_> = of.map(|object| object.text("role")).collect();
         assert_eq!(roles, vec![Some(role); count], "{interface}");
     }
-}
-
-/// Hard case `interface-changes`.
-#[test]
-fn the_removal_of_the_only_interface_ends_the_run_with_a_summary() {
-    if !lab::require_root() {
-        return;
-    }
-    let link = Link::new(Script::default()).unwrap();
-    let server = Server::bind(&link.far, (far_v4(11), 80).into(), Mode::CloseAtOnce).unwrap();
-    let tcptop = Tcptop::spawn(&link.near, [NEAR, "--json"]).unwrap();
-    tcptop.wait_ready(PATIENCE).unwrap();
-    assert_eq!(connect_many(&link.near, server.address(), 5, PATIENCE).unwrap(), 5);
-    tcptop.wait_objects("handshake", 5, PATIENCE).unwrap();
-    link.near.delete_link(NEAR).unwrap();
-    let output = tcptop.wait(PATIENCE).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{output:?}");
-    assert!(output.stderr.contains("interface is gone: near0"), "{}", output.stderr);
-    let objects = lab::objects(&output.stdout);
-    let summary = objects.last().unwrap();
-    assert_eq!((summary.kind(), summary.number("established")), ("summary", Some(5)), "{summary:?}");
 }
 
 /// Hard case `interface-changes`.

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use lab::{
-    Cidr, Direction, FAR, Kind, Link, Match, NEAR, Namespace, Object, Rule, Script, SocketCounts, Tcptop,
+    Direction, FAR, IpNet, Kind, Link, Match, NEAR, Namespace, Object, Rule, Script, SocketCounts, Tcptop,
     connect, far_v4, far_v6, near_v4, near_v6, settled,
 };
 
@@ -302,7 +302,7 @@ fn over_a_pair(offloads: bool) {
         [(&near, NEAR, [near_v4(1), near_v6(1)]), (&far, FAR, [far_v4(11), far_v6(11)])]
     {
         for (address, prefix_len) in addresses.into_iter().zip([24, 64]) {
-            host.add_address(interface, Cidr { address, prefix_len }).expect("an address");
+            host.add_address(interface, IpNet::new(address, prefix_len).expect("short")).expect("an address");
         }
         settings(host, interface, true, offloads);
     }

@@ -124,12 +124,15 @@ impl Engine {
             Input::Counters(counters) => self.run.counters = *counters,
             Input::Undecodable(records) => self.run.undecodable = records,
             Input::Unreadable(packets) => self.run.unreadable = packets,
+            Input::Copies(packets) => self.run.copies = packets,
+            Input::PassedOver(counts) => self.run.passed_over = counts.into(),
             Input::Unwritten { reader, lines } => self.readers[reader.0].unwritten = lines,
             Input::Interfaces(names) if *names != self.interfaces => {
                 self.interfaces.clone_from(names);
                 self.readers.iter_mut().for_each(|reader| reader.snapshotter.interfaces_changed());
             }
             Input::Interfaces(_) => {}
+            Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.table.expire(now_ns),
             Input::End { now_ns } if !self.is_done() => {
                 self.table.expire(now_ns);
@@ -168,7 +171,7 @@ impl Engine {
         let seen = Seen {
             table: &self.table,
             stats: self.table.views.get(*view),
-            run: &RunCounters { unwritten: *unwritten, ..self.run },
+            run: &RunCounters { unwritten: *unwritten, ..self.run.clone() },
             baseline,
             interfaces: &self.interfaces,
         };
@@ -179,7 +182,7 @@ impl Engine {
     pub fn reset(&mut self, reader: ReaderId, now_ns: u64) {
         let reader = &mut self.readers[reader.0];
         reader.view = self.table.views.split(reader.view);
-        let run = RunCounters { unwritten: reader.unwritten, ..self.run };
+        let run = RunCounters { unwritten: reader.unwritten, ..self.run.clone() };
         reader.baseline = Baseline {
             counted_ns: Some(now_ns),
             records: run.records,

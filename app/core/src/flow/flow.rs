@@ -1,5 +1,6 @@
 //! What is known of one flow: in the table as it changes, in events and snapshots as it was at one moment.
 
+use probe_common::encapsulation::Encapsulation;
 use probe_common::{Direction, Endpoint, Volume};
 
 use super::key::{FlowTuple, PeerKey};
@@ -10,7 +11,7 @@ use super::outcome::{Outcome, Party, Role};
 /// first SYN after 1 s (RFC 6298, 2.1).
 pub(super) const SILENCE_NS: u64 = 1_000_000_000;
 /// A time that is not known.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 
 /// Identifies a flow: its tuple, whose ports may be reused, and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +32,7 @@ pub struct Flow {
     pub(super) changed_ns: u64,
     pub(super) answered_ns: u64,
     pub(super) setup_ns: u64,
-    pub(super) ended_ns: u64,
+    pub(super) lifetime_ns: u64,
     /// From the SYN that was answered to its answer: a SYN-ACK, or the RST of whoever refuses.
     pub(super) answer_leg: Option<Leg>,
     pub(super) client_leg: Option<Leg>,
@@ -46,10 +47,9 @@ pub struct Flow {
     pub(super) outcome: Outcome,
     pub(super) role: Option<Role>,
     pub(super) closed_by: Option<Party>,
+    pub(super) encapsulation: Encapsulation,
     /// Which of the tuple's ends is this host's.
     pub(super) is_low_local: bool,
-    /// Whether it begins with a SYN that was seen.
-    pub(super) has_syn: bool,
     /// Whether the segment that waits for an answer was retransmitted: the SYN, or the SYN-ACK once there is one.
     pub(super) is_repeated: bool,
 }
@@ -74,7 +74,7 @@ impl Flow {
             changed_ns: first_ns,
             answered_ns: NEVER,
             setup_ns: NEVER,
-            ended_ns: NEVER,
+            lifetime_ns: NEVER,
             answer_leg: None,
             client_leg: None,
             volumes: [Volume::default(); 2],
@@ -85,8 +85,8 @@ impl Flow {
             outcome: if role.is_some() { Outcome::Pending } else { Outcome::Unknown },
             role,
             closed_by: None,
+            encapsulation: Encapsulation::None,
             is_low_local: tuple.ends()[0] == local,
-            has_syn: false,
             is_repeated: false,
         }
     }
@@ -107,6 +107,12 @@ impl Flow {
     #[must_use]
     pub const fn interface(&self) -> u32 {
         self.tuple.interface()
+    }
+
+    /// What carried the first of its packets that was seen.
+    #[must_use]
+    pub const fn encapsulation(&self) -> Encapsulation {
+        self.encapsulation
     }
 
     /// Who opened it, if that was seen.
@@ -256,9 +262,8 @@ impl Flow {
 
     /// From the first SYN to the last FIN or the RST, in nanoseconds.
     #[must_use]
-    pub fn lifetime_ns(&self) -> Option<u64> {
-        let ended_ns = known(self.ended_ns).filter(|_| self.has_syn);
-        ended_ns.map(|ended_ns| ended_ns.saturating_sub(self.first_ns))
+    pub const fn lifetime_ns(&self) -> Option<u64> {
+        known(self.lifetime_ns)
     }
 
     /// Who sent the first FIN, or the RST. Not known when the ports were reused before either.

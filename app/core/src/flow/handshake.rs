@@ -3,8 +3,8 @@
 use probe_common::{SegmentRecord, TcpFlags};
 
 use super::event::RetransmitKind;
-use super::flow::{Flow, SILENCE_NS};
-use super::leg::Sent;
+use super::flow::{Flow, NEVER, SILENCE_NS};
+use super::leg::{Moment, Sent};
 use super::outcome::Outcome;
 
 /// A SYN is retransmitted after 200 ms at the earliest (Linux's minimum timeout); what comes within this time was
@@ -25,6 +25,8 @@ pub(crate) struct Handshake {
     /// Number of the other end's SYN, when both open at once (RFC 9293, 3.5).
     crossing_isn: Option<u32>,
     answers: Option<Sent>,
+    /// Whether the first SYN was not seen: it was answered before.
+    first_missed: bool,
     /// Whether it was completed, whatever came of the connection since.
     pub(super) is_completed: bool,
 }
@@ -38,6 +40,7 @@ impl Handshake {
             syns: Some(Sent::new(syn)),
             crossing_isn: None,
             answers: None,
+            first_missed: false,
             is_completed: false,
         }
     }
@@ -50,6 +53,7 @@ impl Handshake {
             syns: None,
             crossing_isn: None,
             answers: Some(Sent::new(syn_ack)),
+            first_missed: true,
             is_completed: false,
         }
     }
@@ -62,7 +66,7 @@ impl Handshake {
                 (flow.syn_acks, flow.answered_ns) = (1, flow.first_ns);
                 flow.server_isn = answers.isn();
             }
-            None => (flow.tries, flow.has_syn) = (1, true),
+            None => flow.tries = 1,
         }
     }
 
@@ -131,8 +135,8 @@ impl Handshake {
             None => {
                 // One that comes after a RST changes nothing any more.
                 if flow.outcome != Outcome::Refused {
-                    let (time_ns, echo) = (syn_ack.time_ns, syn_ack.timestamps.echo());
-                    flow.answer_leg = self.syns.as_ref().map(|syns| syns.leg(time_ns, self.isn, echo));
+                    let (at, echo) = (Moment::of(syn_ack), syn_ack.timestamps.echo());
+                    flow.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, echo));
                 }
                 self.answers = Some(Sent::new(syn_ack));
                 (flow.answered_ns, flow.is_repeated) = (syn_ack.time_ns, false);
@@ -158,12 +162,31 @@ impl Handshake {
         if !self.is_first_of_opener(ack) {
             return;
         }
-        let answered = ack.ack.wrapping_sub(1);
-        let leg = |answers: &Sent| answers.leg(ack.time_ns, answered, ack.timestamps.echo());
-        flow.client_leg = self.answers.as_ref().map(leg);
-        if flow.has_syn {
-            flow.setup_ns = ack.time_ns.saturating_sub(flow.first_ns);
+        let (at, answered) = (Moment::of(ack), ack.ack.wrapping_sub(1));
+        let leg = |answers: &Sent| answers.leg(at, answered, ack.timestamps.echo());
+        flow.client_leg = self.answers.as_ref().and_then(leg);
+        flow.setup_ns = self.since_opened(at);
+        if self.is_contradicted_by(at) {
+            (flow.answer_leg, flow.client_leg) = (None, None);
         }
+    }
+
+    /// Whether the times of SYN, SYN-ACK and ACK run backwards. Queues and cards stamp with clocks of their own: then one leg
+    /// is as wrong as the other.
+    fn is_contradicted_by(&self, ack: Moment) -> bool {
+        self.answers.as_ref().map(Sent::last_at).is_some_and(|answered| {
+            ack.contradicts(answered) || self.opened_at().is_some_and(|opened| answered.contradicts(opened))
+        })
+    }
+
+    /// When the first SYN passed, if it was seen.
+    fn opened_at(&self) -> Option<Moment> {
+        self.syns.as_ref().filter(|_| !self.first_missed).map(Sent::first_at)
+    }
+
+    /// The time from the first SYN to a moment, in nanoseconds; [`NEVER`] if it is not known.
+    pub(super) fn since_opened(&self, moment: Moment) -> u64 {
+        self.opened_at().and_then(|opened| moment.since(opened)).unwrap_or(NEVER)
     }
 
     /// Whether no ACK of the opener came before this one, as far as its numbers tell. When it is preceded by data, or
@@ -195,7 +218,8 @@ impl Handshake {
         let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if !self.is_answered() {
             if acknowledges {
-                flow.answer_leg = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, self.isn, None));
+                let at = Moment::of(rst);
+                flow.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, None));
                 flow.outcome = Outcome::Refused;
             }
             return acknowledges;
@@ -236,8 +260,8 @@ impl Handshake {
     /// The time between the latest SYN or SYN-ACK and the one before.
     pub(super) fn repeated_after_ns(&self, kind: RetransmitKind) -> Option<u64> {
         match kind {
-            RetransmitKind::Syn => self.syns.as_ref().map(Sent::last_gap_ns),
-            RetransmitKind::SynAck => self.answers.as_ref().map(Sent::last_gap_ns),
+            RetransmitKind::Syn => self.syns.as_ref().and_then(Sent::last_gap_ns),
+            RetransmitKind::SynAck => self.answers.as_ref().and_then(Sent::last_gap_ns),
             RetransmitKind::Data | RetransmitKind::Fin => None,
         }
     }

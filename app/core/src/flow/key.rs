@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::hash::Hasher;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use fnv::FnvHasher;
 use probe_common::{Endpoint, Record};
@@ -90,7 +90,10 @@ impl fmt::Display for PeerKey {
             return write!(f, "{}", ShownEndpoint(&self.service));
         }
         let Endpoint { address, port } = self.service;
-        write!(f, "{}→:{port}", Ipv6Addr::from(address).to_canonical())
+        match Ipv6Addr::from(address).to_canonical() {
+            IpAddr::V4(address) => write!(f, "{address}→:{port}"),
+            IpAddr::V6(address) => write!(f, "[{address}]→:{port}"),
+        }
     }
 }
 

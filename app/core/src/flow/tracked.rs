@@ -3,9 +3,10 @@
 use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
 
 use super::event::{Retransmit, RetransmitKind};
-use super::flow::{Flow, is_local};
+use super::flow::{Flow, NEVER, is_local};
 use super::handshake::Handshake;
 use super::key::FlowTuple;
+use super::leg::Moment;
 use super::outcome::{Outcome, Party, Role};
 
 /// What a SYN on the ports of a known flow means.
@@ -77,6 +78,7 @@ impl Tracked {
         };
         let local = if is_from_local { record.source } else { record.destination };
         let mut flow = Flow::new(tuple, role, local, record.time_ns);
+        flow.encapsulation = record.encapsulation;
         handshake.iter().for_each(|handshake| handshake.begin(&mut flow));
         Self { flow, handshake, is_reported: false, is_waiting: false, first_fin: None }
     }
@@ -138,6 +140,12 @@ impl Tracked {
             Some(Role::Server) => record.source == self.flow.remote(),
             None => false,
         }
+    }
+
+    /// The time from the first SYN to a segment, in nanoseconds; [`NEVER`] if it is not known.
+    fn since_opened(&self, record: &SegmentRecord) -> u64 {
+        let at = Moment::of(record);
+        self.handshake.as_ref().map_or(NEVER, |handshake| handshake.since_opened(at))
     }
 
     /// Whether it is a connection of an end with itself.
@@ -235,7 +243,8 @@ impl Tracked {
     pub(crate) fn reset(&mut self, rst: &SegmentRecord) {
         self.flow.outcome = Outcome::Reset;
         self.flow.closed_by = Some(self.sender(rst));
-        (self.flow.ended_ns, self.flow.changed_ns) = (rst.time_ns, rst.time_ns);
+        self.flow.lifetime_ns = self.since_opened(rst);
+        self.flow.changed_ns = rst.time_ns;
     }
 
     /// Handles the reuse of its ports at `now_ns`: an attempt was given up, a connection has ended unseen. Returns true for
@@ -282,7 +291,7 @@ impl Tracked {
         if both {
             self.flow.outcome = Outcome::Closed;
             self.flow.closed_by = Some(first);
-            self.flow.ended_ns = fin.time_ns;
+            self.flow.lifetime_ns = self.since_opened(fin);
         }
         both
     }

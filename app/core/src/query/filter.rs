@@ -67,10 +67,34 @@ impl Filter {
         parse::finished(text)
     }
 
+    /// The filter of the terms before the first wrong one, and what is wrong with that.
+    #[must_use]
+    pub fn valid_part(text: &str) -> (Self, Option<FilterError>) {
+        let (mut part, mut first) = (text, None);
+        loop {
+            match part.parse() {
+                Ok(filter) => return (filter, first),
+                Err(FilterError { at, expected, nearest }) => {
+                    let before = part[..at.start].trim_end();
+                    part = before.rfind(char::is_whitespace).map_or("", |blank| &before[..blank]);
+                    // What is wrong may be behind a blank: `p99 > x`.
+                    part = if before.len() < at.start { before } else { part };
+                    first.get_or_insert(FilterError { at, expected, nearest });
+                }
+            }
+        }
+    }
+
     /// Whether everything passes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.terms.is_empty()
+    }
+
+    /// Whether a term of connections is about the verdict on their peer.
+    #[must_use]
+    pub fn asks_verdict(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.test, Test::Verdict(_)))
     }
 
     /// The terms that apply to single connections only, and do not restrict the rows of peers.

@@ -16,7 +16,10 @@ mod selection;
 mod snapshotter;
 mod timeline;
 
+use std::sync::Arc;
+
 use probe_common::counter::Counters;
+use probe_common::encapsulation::PassedOver;
 
 use crate::flow::{Flow, FlowName};
 use crate::query::{Query, RowKey};
@@ -84,7 +87,7 @@ impl SnapshotRequest {
 }
 
 /// What was counted outside of the table, since the start.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RunCounters {
     /// When the run started, in nanoseconds of the monotonic clock.
     pub(crate) started_ns: u64,
@@ -96,6 +99,10 @@ pub(crate) struct RunCounters {
     pub(crate) undecodable: u64,
     /// Packets of a capture that could not be read.
     pub(crate) unreadable: u64,
+    /// Packets of a capture that were copies of others.
+    pub(crate) copies: u64,
+    /// What packets of a capture were that hold no TCP, by kind; `None` is all further kinds.
+    pub(crate) passed_over: Arc<[(Option<PassedOver>, u64)]>,
     /// Lines of output that were dropped because their reader is too slow.
     pub(crate) unwritten: u64,
 }
@@ -174,4 +181,8 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
+    /// Packets of a capture that were copies of others, since the start.
+    pub copies: u64,
+    /// What packets of a capture were that hold no TCP, the most frequent kind first; `None` is all further kinds.
+    pub passed_over: Arc<[(Option<PassedOver>, u64)]>,
 }

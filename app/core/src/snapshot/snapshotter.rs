@@ -1,6 +1,7 @@
 //! Takes snapshots for one reader, and keeps between them what is expensive to compute and what only shows over time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::event_log::EventLog;
 use super::figures::{Period, per_second};
@@ -98,6 +99,8 @@ impl Snapshotter {
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             missed: missed.since(&baseline.missed),
+            copies: run.copies,
+            passed_over: Arc::clone(&run.passed_over),
         }
     }
 

@@ -83,13 +83,14 @@ impl Stats {
         (self.window_ns / window::SLOTS as u64).max(1)
     }
 
-    /// How much time the window that ends at `now_ns` covers, in nanoseconds, at least 1: its newest slot is not full, and it
-    /// may have started only just. `started_ns` is when the run started.
+    /// How much time the window that ends at `now_ns` covers, in nanoseconds, at least 1 s: its newest slot is not full, and it
+    /// may have started only just. `started_ns` is when the run started. Less than a second gives no rate: that of one attempt
+    /// in a nanosecond is a billion.
     pub(crate) fn covered_ns(&self, started_ns: u64, now_ns: u64) -> u64 {
         let slot_ns = self.slot_ns();
         let slots_ns = slot_ns * (window::SLOTS as u64 - 1) + now_ns % slot_ns;
         let from_ns = started_ns.max(self.window_from_ns);
-        slots_ns.min(now_ns.saturating_sub(from_ns)).max(1)
+        slots_ns.min(now_ns.saturating_sub(from_ns)).max(1_000_000_000)
     }
 
     /// Changes the length of the window. It starts empty: its slots have another length.

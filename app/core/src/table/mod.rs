@@ -2,6 +2,7 @@
 
 mod alarm;
 mod chains;
+mod watched;
 
 use core::ops::Range;
 
@@ -20,6 +21,7 @@ use crate::slab::Slab;
 use crate::stats::{PeerEvent, Views};
 use alarm::Alarms;
 use chains::Chains;
+use watched::Watched;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
@@ -81,6 +83,8 @@ pub(crate) struct FlowTable {
     next_id: u64,
     reported: u64,
     losses: TableLosses,
+    /// Since when interfaces are watched.
+    pub(crate) watched: Watched,
 }
 
 impl FlowTable {
@@ -98,6 +102,7 @@ impl FlowTable {
             next_id: 0,
             reported: 0,
             losses: TableLosses::default(),
+            watched: Watched::default(),
         }
     }
 
@@ -204,6 +209,9 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+        } else if self.watched.may_answer_earlier(record) {
+            self.losses.unmatched += 1;
+            return;
         }
         match record.kind {
             SegmentKind::Retransmit => self.data_retransmitted(slot, tuple, record),

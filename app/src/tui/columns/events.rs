@@ -3,7 +3,7 @@
 use super::{CellContext, Column, Side, Value};
 use crate::output::format::{UNKNOWN, brief, counted, duration};
 use crate::tui::event_rows::EventRow;
-use tcptop_core::{Flow, Leg, Outcome, PeerKey, Verdict, What};
+use tcptop_core::{Flow, Leg, Outcome, PeerKey, RetransmitKind, Verdict, What};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
@@ -25,9 +25,12 @@ const fn column(
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<EventRow, Never>; 6] = [
+pub static COLUMNS: [Column<EventRow, Never>; 7] = [
     column("last", "LAST", 8, 0, "time of the latest event, by the clock of this host", |event, context| {
         Value::Text(context.render.clock_time(event.latest.time_ns))
+    }),
+    column("first", "FIRST", 8, 2, "time of the first of those that were folded", |event, context| {
+        Value::Text(context.render.clock_time(event.first_ns))
     }),
     column("event", "EVENT", 19, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
     column("peer", "PEER", 0, 0, "peer", |event, context| {
@@ -40,10 +43,15 @@ pub static COLUMNS: [Column<EventRow, Never>; 6] = [
             Value::Text(port.unwrap_or_else(|| UNKNOWN.to_owned()))
         })
     },
-    column("detail", "DETAIL", 20, 1, "kind, time, tries or sender, of the latest event", |event, _| {
-        Value::Text(detail(event))
-    }),
-    column("interface", "IFACE", 9, 2, "interface", |event, context| {
+    column(
+        "detail",
+        "DETAIL",
+        20,
+        1,
+        "of the latest event: kind, delay, SYNs, or the end that reset it",
+        |event, _| Value::Text(detail(event)),
+    ),
+    column("interface", "IFACE", 9, 3, "interface", |event, context| {
         let index = peer(&event.latest.what).map(|key| key.interface);
         Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.render.interface(index)))
     }),
@@ -110,12 +118,21 @@ fn detail(event: &EventRow) -> String {
     match &event.latest.what {
         What::Failed(flow) => failure(flow),
         What::Reset(flow) => closed_by(flow),
-        What::Retransmits { kind, .. } => kind.name().to_owned(),
+        What::Retransmits { kind, .. } => segment(*kind).to_owned(),
         What::Verdict { before, .. } => {
             let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
             format!("was {}{times}", before.map_or("healthy", Verdict::name))
         }
         What::Missed { kind, count } => counted(*count, kind.noun()),
+    }
+}
+
+const fn segment(kind: RetransmitKind) -> &'static str {
+    match kind {
+        RetransmitKind::Syn => "SYN",
+        RetransmitKind::SynAck => "SYN-ACK",
+        RetransmitKind::Data => "data",
+        RetransmitKind::Fin => "FIN",
     }
 }
 
@@ -129,7 +146,7 @@ fn failure(flow: &Flow) -> String {
 }
 
 fn closed_by(flow: &Flow) -> String {
-    let by = flow.closed_by().map(|party| format!("by {}", party.name()));
+    let by = flow.closed_by().map(|party| party.name().to_owned());
     let after = flow.lifetime_ns().map(|ns| format!("after {}", duration(ns)));
     by.into_iter().chain(after).collect::<Vec<_>>().join(" ")
 }

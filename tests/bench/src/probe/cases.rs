@@ -3,11 +3,13 @@
 use std::os::fd::AsFd;
 
 use anyhow::{Result, ensure};
+use lab::conversation::{self, End, v4};
 use lab::{bpf, capture};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
+use probe_common::{Endpoint, SegmentRecord, TcpFlags, Timestamps};
 
 use super::programs::{PROGRAM, Programs, Step};
+use crate::report::Limit;
 
 /// How often a packet that leaves no record is shown in a row: some milliseconds.
 const REPEAT: u32 = 200_000;
@@ -27,7 +29,7 @@ const PAYLOAD_LEN: u32 = 100;
 /// A kind of packet.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    pub(super) limit_ns: Option<f64>,
+    pub(super) limit: Limit,
     packet: Packet,
     flow: Flow,
 }
@@ -62,7 +64,7 @@ impl Case {
             let port = 40_000 + u16::try_from(cases.len()).unwrap_or_default();
             cases.push(Self {
                 name,
-                limit_ns: Some(limit_ns),
+                limit: Limit::AtMost(limit_ns),
                 packet,
                 flow: Flow { v6, timestamps, port, isn: 0 },
             });
@@ -81,7 +83,7 @@ impl Case {
         let flow = Flow { v6: false, timestamps: true, port: 50_000, isn: 0 };
         cases.push(Self {
             name: "SYN of a new flow, in no cache",
-            limit_ns: None,
+            limit: Limit::None,
             packet: Packet::ColdSyn,
             flow,
         });
@@ -100,18 +102,18 @@ impl Case {
         let flow = &Flow { isn: round.wrapping_mul(FAR), ..self.flow };
         match self.packet {
             Packet::NotTcp => {
-                let mut frame = flow_frame(flow, 0, TcpFlags::ACK, 0);
+                let mut frame = flow_frame(flow, End::Opener, TcpFlags::ACK, 0);
                 frame[PROTOCOL.0] = PROTOCOL.1;
                 compare(programs, &frame, Step::SAME, REPEAT, 0)
             }
             Packet::Ack => {
                 open(programs, flow)?;
-                compare(programs, &flow_frame(flow, 0, TcpFlags::ACK, 0), Step::SAME, REPEAT, 0)
+                compare(programs, &flow_frame(flow, End::Opener, TcpFlags::ACK, 0), Step::SAME, REPEAT, 0)
             }
             Packet::Data => {
                 open(programs, flow)?;
                 let step = Step { offset: if flow.v6 { 14 + 40 + 4 } else { 14 + 20 + 4 }, by: PAYLOAD_LEN };
-                compare(programs, &flow_frame(flow, 0, TcpFlags::ACK, PAYLOAD_LEN), step, REPEAT, 0)
+                compare(programs, &flow_frame(flow, End::Opener, TcpFlags::ACK, PAYLOAD_LEN), step, REPEAT, 0)
             }
             Packet::Syn => {
                 small.forget()?;
@@ -120,7 +122,7 @@ impl Case {
             Packet::ColdSyn => new_flows(programs, flow, round),
             Packet::Retransmit => {
                 open(programs, flow)?;
-                let data = flow_frame(flow, 0, TcpFlags::ACK, PAYLOAD_LEN);
+                let data = flow_frame(flow, End::Opener, TcpFlags::ACK, PAYLOAD_LEN);
                 show(programs, &data)?;
                 compare(programs, &data, Step::SAME, REPEAT_RECORDED, REPEAT_RECORDED)
             }
@@ -129,7 +131,7 @@ impl Case {
 }
 
 fn new_flows(programs: &mut Programs, flow: &Flow, round: u32) -> Result<(f64, f64)> {
-    let mut syn = record(flow, 0, TcpFlags::SYN, 0);
+    let mut syn = segment(flow, End::Opener, TcpFlags::SYN, 0);
     let [.., network] = round.to_be_bytes();
     syn.source.address = mapped([11, network, 0, 0]);
     let step = Step { offset: 14 + 12, by: 1 };
@@ -155,9 +157,9 @@ fn compare(
 
 /// Makes a flow known, from its SYN on.
 fn open(programs: &mut Programs, flow: &Flow) -> Result<()> {
-    show(programs, &flow_frame(flow, 0, TcpFlags::SYN, 0))?;
-    show(programs, &flow_frame(flow, 1, TcpFlags::SYN.with(TcpFlags::ACK), 0))?;
-    show(programs, &flow_frame(flow, 0, TcpFlags::ACK, 0))
+    show(programs, &flow_frame(flow, End::Opener, TcpFlags::SYN, 0))?;
+    show(programs, &flow_frame(flow, End::Responder, TcpFlags::SYN.with(TcpFlags::ACK), 0))?;
+    show(programs, &flow_frame(flow, End::Opener, TcpFlags::ACK, 0))
 }
 
 fn show(programs: &mut Programs, frame: &[u8]) -> Result<()> {
@@ -166,35 +168,25 @@ fn show(programs: &mut Programs, frame: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn flow_frame(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Vec<u8> {
-    capture::packet(&record(flow, from, flags, payload_len), ETHERNET)
+fn flow_frame(flow: &Flow, from: End, flags: TcpFlags, payload_len: u32) -> Vec<u8> {
+    capture::packet(&segment(flow, from, flags, payload_len), ETHERNET)
 }
 
-/// A segment of the end `from` at the beginning of a flow.
-fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> SegmentRecord {
-    let address = |host| {
-        let v6 = [0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host];
-        if flow.v6 { v6 } else { mapped([10, 1, 0, host]) }
+/// A segment of one end at the beginning of a flow.
+fn segment(flow: &Flow, from: End, flags: TcpFlags, payload_len: u32) -> SegmentRecord {
+    let end = |host, port| {
+        if flow.v6 {
+            Endpoint { address: [0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host], port }
+        } else {
+            v4([10, 1, 0, host], port)
+        }
     };
-    let ends =
-        [Endpoint { address: address(1), port: flow.port }, Endpoint { address: address(2), port: 443 }];
-    let behind_syn = u32::from(!flags.has(TcpFlags::SYN));
+    let ends = [end(1, flow.port), end(2, 443)];
     SegmentRecord {
-        time_ns: 0,
-        interface: 1,
-        kind: SegmentKind::Ack,
-        direction: Direction::Unknown,
-        source: ends[from],
-        destination: ends[1 - from],
-        seq: flow.isn.wrapping_add(behind_syn),
+        seq: flow.isn.wrapping_add(u32::from(!flags.has(TcpFlags::SYN))),
         ack: if flags.has(TcpFlags::ACK) { flow.isn.wrapping_add(1) } else { 0 },
-        flags,
         payload_len,
         timestamps: Timestamps { value: 7, echo: 3, present: flow.timestamps },
-        segments: 1,
-        class: SegmentClass::NEW,
-        volumes: Default::default(),
-        encapsulation: Default::default(),
-        timebase: 0,
+        ..conversation::segment(ends[from as usize], ends[1 - from as usize], flags)
     }
 }

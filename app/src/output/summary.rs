@@ -1,0 +1,138 @@
+//! A few lines at the end, like those of `ping`.
+
+use probe_common::encapsulation::PassedOver;
+
+use super::format::{self, age, counted, duration, maybe_duration, percent};
+use super::writer::Lines;
+use super::{Output, RenderContext, since_start};
+use tcptop_core::{Event, Verdict};
+use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest};
+
+/// The most peers with a verdict that are named.
+const WORST: usize = 3;
+/// The most kinds of packets without TCP that are named.
+const KINDS: usize = 6;
+
+/// The output of these lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary;
+
+impl Output for Summary {
+    fn takes_events(&self) -> bool {
+        false
+    }
+
+    fn event(&mut self, _: &Event, _: &RenderContext, _: &mut Lines) {}
+
+    fn closing_request(&self, query: &Query) -> Option<SnapshotRequest> {
+        Some(since_start(query.clone()))
+    }
+
+    fn close(&mut self, snapshot: &Snapshot, context: &RenderContext, lines: &mut Lines) {
+        lines.push_text(&summary(snapshot, context));
+    }
+}
+
+/// Time watched, handshakes, latencies, worst peers, and what was missed.
+#[must_use]
+pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
+    let since = format!(" since {}", context.date_time(snapshot.counted_ns));
+    let mut lines = vec![format!("--- tcptop {} ---", context.all_interfaces())];
+    lines.extend(totals(snapshot, &since));
+    lines.extend(filtered(snapshot));
+    let mut failing = snapshot.rows.iter().filter(|row| row.verdict.is_some());
+    lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, context)));
+    // The rows are not all: what stands behind them in the order is not looked at.
+    let (more, unseen) = (failing.count(), snapshot.matching.saturating_sub(snapshot.rows.len()));
+    if more > 0 {
+        let least = if unseen > 0 { "at least " } else { "" };
+        lines.push(format!("and {least}{more} more with a verdict"));
+    }
+    lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
+    lines.join("\n")
+}
+
+/// Counts and latencies of all. `since` stands behind the time that was watched.
+pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
+    let Figures { counts, rtt } = &snapshot.total;
+    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
+    let all =
+        Outcome::DECIDED.into_iter().chain([Outcome::Pending]).map(|outcome| (counts.of(outcome), outcome));
+    let named = all.filter(|(count, outcome)| *count > 0 || *outcome == Outcome::Established);
+    let named: Vec<String> = named.map(|(count, outcome)| format!("{count} {}", outcome.name())).collect();
+    let mut lines = vec![format!(
+        "watched {}{since}: {} ({}), {}",
+        if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
+        counted(counts.attempts(), "handshake"),
+        named.join(", "),
+        counted(counts.repeated, "SYN or SYN-ACK retransmit"),
+    )];
+    if counts.sent > 0 {
+        let share = percent(counts.retransmit_share());
+        let data = counted(counts.sent, "data segment");
+        lines.push(format!("{data}, {} retransmitted ({share}% of all segments)", counts.retransmitted));
+    }
+    if let Some(rtt) = rtt {
+        let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
+        let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
+        lines.push(format!("RTT p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
+    }
+    lines
+}
+
+/// Records that were read, and what was missed.
+pub(super) fn missed(snapshot: &Snapshot) -> String {
+    let kinds = snapshot.missed.iter().filter(|(_, count)| *count > 0);
+    let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
+}
+
+/// What a capture held besides: copies, and packets without TCP, by what they are.
+pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    if snapshot.copies > 0 {
+        let copies = counted(snapshot.copies, "packet");
+        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
+    }
+    let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
+    if total > 0 {
+        let (named, others) = snapshot.passed_over.split_at(snapshot.passed_over.len().min(KINDS));
+        let name = |(what, count): &(Option<PassedOver>, u64)| match what {
+            Some(what) => format!("{count} of {what}"),
+            None => format!("{count} others"),
+        };
+        let mut kinds: Vec<String> = named.iter().map(name).collect();
+        let others: u64 = others.iter().map(|(_, count)| count).sum();
+        kinds.extend((others > 0).then(|| format!("{others} others")));
+        lines.push(format!("{} without TCP passed over: {}", counted(total, "packet"), kinds.join(", ")));
+    }
+    lines
+}
+
+/// The filter and how many rows match it. The totals are of all.
+pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
+    let Query { filter, group, .. } = &snapshot.query;
+    let (matching, all) = (snapshot.matching, counted(snapshot.row_count as u64, group.name()));
+    (!filter.is_empty()).then(|| format!("filter {filter}: {matching} of {all}"))
+}
+
+/// `N 10.20.9.7:443 unanswered 1 of 1`
+fn problem(row: &Row, context: &RenderContext) -> String {
+    let counts = &row.figures.counts;
+    let what = match row.verdict {
+        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
+        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
+        Some(Verdict::Slow) => {
+            format!("slow, RTT p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)))
+        }
+        Some(Verdict::Loses) => {
+            let segments = counted(counts.segments(), "segment");
+            format!("loss, {} of {segments} retransmitted", counts.retransmits())
+        }
+        None => "healthy".to_owned(),
+    };
+    let letter = row.verdict.map_or(' ', Verdict::letter);
+    format!("{letter} {} {what}", format::row(&row.key, context))
+}
