@@ -138,9 +138,12 @@ fn arguments<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
         let values: Vec<&str> =
             one.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
         let takes = if takes_value(one) { values.join(" ") } else { String::new() };
+        // A value that may be left out is joined by `=`.
+        let is_optional = one.get_num_args().is_some_and(|count| count.min_values() == 0);
+        let takes = if takes_value(one) && is_optional { format!("[={takes}]") } else { takes };
         let name = match (one.get_short(), one.get_long()) {
             (Some(short), Some(long)) => format!("-{short}, --{long} {takes}"),
-            (None, Some(long)) => format!("--{long} {takes}"),
+            (None, Some(long)) => format!("--{long} {takes}").replace(" [", "["),
             (Some(short), None) => format!("-{short} {takes}"),
             (None, None) => takes,
         };
