@@ -1,4 +1,4 @@
-//! How figures, times and addresses are written for people. One home, so that all sinks write alike.
+//! How figures, times and addresses are written for people, in every output and on the screen.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,47 +10,47 @@ use probe_common::Endpoint;
 use crate::clock::Anchor;
 use tcptop_core::{PeerKey, RowKey, ShownEndpoint};
 
-/// What stands where a value is not known.
+/// An unknown value.
 pub const UNKNOWN: &str = "-";
 
-/// What the sinks need beside the figures: names of interfaces, and the wall clock.
+/// What the figures do not have: names, and the wall clock.
 #[derive(Clone, Debug)]
 pub struct RenderContext {
-    /// The interfaces that are watched, by index. The names are escaped.
+    /// The names of the watched interfaces, by index. They are escaped.
     pub interfaces: BTreeMap<u32, String>,
     /// Where packets come from: `tcx`, or `replay`.
     pub source: &'static str,
-    /// The host's name, escaped, where the packets are its own.
+    /// The name of this host, escaped; none in a replay, whose packets may be those of another one.
     pub host: Option<String>,
-    /// Turns the monotonic clock into the wall clock.
+    /// Converts the monotonic into the wall clock.
     pub anchor: Anchor,
     /// The time zone for people.
     pub zone: TimeZone,
 }
 
-/// As many interfaces are named in a row: a capture can have 65,536.
+/// The most interfaces that are named one after the other: a capture can have 65,536.
 const INTERFACES: usize = 16;
 
 impl RenderContext {
-    /// A context in the time zone of this machine.
+    /// A context in the time zone of this machine, without the name of a host.
     #[must_use]
     pub fn new(interfaces: BTreeMap<u32, String>, source: &'static str, anchor: Anchor) -> Self {
         Self { interfaces, source, host: None, anchor, zone: TimeZone::system() }
     }
 
-    /// The name of an interface, or its index as `#5` when it is not one of those that are watched.
+    /// The name of an interface; `#5` for the index 5 if it is not watched.
     #[must_use]
     pub fn interface(&self, index: u32) -> String {
         self.interface_name(index).into_owned()
     }
 
-    /// The same, borrowed where it is known.
+    /// The same, borrowed if it is known.
     #[must_use]
     pub fn interface_name(&self, index: u32) -> Cow<'_, str> {
         self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), |name| name.into())
     }
 
-    /// The names of all, in a row; of very many only the first, and how many more there are.
+    /// The names of all interfaces, with spaces between; of very many the first, and how many more there are.
     #[must_use]
     pub fn all_interfaces(&self) -> String {
         let mut names: Vec<&str> = self.interfaces.values().map(String::as_str).take(INTERFACES).collect();
@@ -264,7 +264,7 @@ pub fn peer(key: &PeerKey) -> String {
     key.to_string()
 }
 
-/// A row of the first table: a peer, or what several have in common.
+/// The name of a row: a peer, or what a group of peers has in common.
 #[must_use]
 pub fn row(key: &RowKey, context: &RenderContext) -> String {
     match key {
@@ -277,7 +277,7 @@ pub fn row(key: &RowKey, context: &RenderContext) -> String {
     }
 }
 
-/// An address, IPv4 where it is a mapped one.
+/// An address; an IPv4-mapped one as IPv4.
 #[must_use]
 pub fn address(address: &[u8; 16]) -> String {
     Ipv6Addr::from(*address).to_canonical().to_string()
