@@ -43,7 +43,7 @@ const DISTURBING: &[&str] = &[
 pub(crate) struct Args {
     /// Build it elsewhere and fail if the committed object does not come from the committed source
     #[arg(long)]
-    pub(crate) check: bool,
+    check: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {

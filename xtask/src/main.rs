@@ -36,8 +36,10 @@ enum Task {
     Bench(tool::Args),
     /// Draw pictures of the screen, from a replay of a small capture, or check that they are up to date
     Screenshots(screenshots::Args),
-    /// Everything CI checks, in its order
+    /// Everything that every change has to pass
     Ci,
+    /// What takes longer or needs an idle machine: tests ten times, more seeds, benchmarks with their limits
+    Nightly,
     /// Build the kernel object that is committed, or check that it comes from the committed source
     Ebpf(ebpf::Args),
 }
@@ -51,7 +53,8 @@ fn main() -> ExitCode {
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Bench(_)) => Tool::Bench.run(),
         Some(Task::Screenshots(args)) => screenshots::run(&args),
-        Some(Task::Ci) => ci::run(),
+        Some(Task::Ci) => ci::ci(),
+        Some(Task::Nightly) => ci::nightly(),
         Some(Task::Ebpf(args)) => ebpf::run(&args),
     };
     match result {

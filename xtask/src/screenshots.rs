@@ -27,13 +27,6 @@ pub(crate) struct Args {
     capture: bool,
 }
 
-impl Args {
-    /// Only whether the pictures are up to date.
-    pub(crate) const fn check() -> Self {
-        Self { check: true, capture: false }
-    }
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = shell::root().join(FOLDER);
     let capture = folder.join(CAPTURE);
