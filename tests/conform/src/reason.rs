@@ -18,91 +18,52 @@ pub(super) enum Reason {
     SynAmongData,
 }
 
+/// Each with its name and what is behind it.
+#[rustfmt::skip]
+pub(super) const REASONS: [(Reason, &str, &str); 13] = [
+    (Reason::RepeatedSyn, "repeated SYN",
+        "tshark counts from the latest SYN before the ACK, whichever was answered; tcptop from the \
+         one that was, and gives bounds where nothing tells"),
+    (Reason::RepeatedSynAck, "repeated SYN-ACK",
+        "the SYN-ACK was repeated: tshark counts the wait for that; tcptop leaves it out where the \
+         ACK's echo names the last one, and gives bounds where nothing tells"),
+    (Reason::RstIsNoAck, "RST is no ACK",
+        "a RST has the ACK flag, which ends the handshake for tshark; tcptop gives no RTT, and the \
+         time to a refusal apart"),
+    (Reason::UnseenAck, "unseen ACK",
+        "the ACK was not seen, and a later segment shows that there was one: tshark takes its time, \
+         tcptop none"),
+    (Reason::LateSyn, "late SYN",
+        "a SYN came again after the outcome was told, and is not in what was told"),
+    (Reason::StaleSegment, "stale segment",
+        "a late segment of the connection before on the same ports ends the handshake for tshark; its \
+         numbers do not fit, so that tcptop passes it over"),
+    (Reason::CutHeaders, "cut headers",
+        "the capture ends within the TCP options: tshark gives no RTT; tcptop needs no more than \
+         flags and numbers"),
+    (Reason::RepeatsSoon, "repeats soon",
+        "all its numbers have passed, so that tcptop calls it a retransmit; tshark calls it out of \
+         order, for it comes within the first round trip of the newest segment"),
+    (Reason::OldHole, "old hole",
+        "it fills a hole that is older than a round trip, so that tcptop calls it a retransmit; \
+         tshark calls it out of order, for it comes within the first round trip of the newest segment"),
+    (Reason::Overtaken, "overtaken",
+        "it fills a hole that is younger than a round trip, so that it was overtaken for tcptop; \
+         tshark calls it a retransmission, for two ACKs asked for it or it ends with the newest \
+         number"),
+    (Reason::ForgottenHole, "forgotten hole",
+        "it fills a hole that tcptop has forgotten, which remembers the latest three in each \
+         direction: a retransmit, of which nothing tells after which time"),
+    (Reason::LostByte, "lost byte",
+        "one byte just below the newest number is a keep-alive for tshark; tcptop calls it a \
+         retransmit where that byte had not passed, as an ACK had shown"),
+    (Reason::SynAmongData, "SYN among data",
+        "a late SYN of the connection passed after its data, from which tshark counts on as if none \
+         had: what follows is new to it; tcptop calls it a retransmit"),
+];
+
 impl Reason {
-    pub(super) const ALL: [Self; 13] = [
-        Self::RepeatedSyn,
-        Self::RepeatedSynAck,
-        Self::RstIsNoAck,
-        Self::UnseenAck,
-        Self::LateSyn,
-        Self::StaleSegment,
-        Self::CutHeaders,
-        Self::RepeatsSoon,
-        Self::OldHole,
-        Self::Overtaken,
-        Self::ForgottenHole,
-        Self::LostByte,
-        Self::SynAmongData,
-    ];
-
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RepeatedSyn => "repeated SYN",
-            Self::RepeatedSynAck => "repeated SYN-ACK",
-            Self::RstIsNoAck => "RST is no ACK",
-            Self::UnseenAck => "unseen ACK",
-            Self::LateSyn => "late SYN",
-            Self::StaleSegment => "stale segment",
-            Self::CutHeaders => "cut headers",
-            Self::RepeatsSoon => "repeats soon",
-            Self::OldHole => "old hole",
-            Self::Overtaken => "overtaken",
-            Self::ForgottenHole => "forgotten hole",
-            Self::LostByte => "lost byte",
-            Self::SynAmongData => "SYN among data",
-        }
-    }
-
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::RepeatedSyn => {
-                "tshark counts from the latest SYN before the ACK, whichever was answered; tcptop from the one that \
-                 was, and gives bounds where nothing tells"
-            }
-            Self::RepeatedSynAck => {
-                "the SYN-ACK was repeated: tshark counts the wait for that; tcptop leaves it out where the ACK's echo \
-                 names the last one, and gives bounds where nothing tells"
-            }
-            Self::RstIsNoAck => {
-                "a RST has the ACK flag, which ends the handshake for tshark; tcptop gives no RTT, and the time to a \
-                 refusal apart"
-            }
-            Self::UnseenAck => {
-                "the ACK was not seen, and a later segment shows that there was one: tshark takes its time, tcptop none"
-            }
-            Self::LateSyn => "a SYN came again after the outcome was told, and is not in what was told",
-            Self::StaleSegment => {
-                "a late segment of the connection before on the same ports ends the handshake for tshark; its numbers \
-                 do not fit, so that tcptop passes it over"
-            }
-            Self::CutHeaders => {
-                "the capture ends within the TCP options: tshark gives no RTT; tcptop needs no more than flags and \
-                 numbers"
-            }
-            Self::RepeatsSoon => {
-                "all its numbers have passed, so that tcptop calls it a retransmit; tshark calls it out of order, for \
-                 it comes within the first round trip of the newest segment"
-            }
-            Self::OldHole => {
-                "it fills a hole that is older than a round trip, so that tcptop calls it a retransmit; tshark calls \
-                 it out of order, for it comes within the first round trip of the newest segment"
-            }
-            Self::Overtaken => {
-                "it fills a hole that is younger than a round trip, so that it was overtaken for tcptop; tshark calls \
-                 it a retransmission, for two ACKs asked for it or it ends with the newest number"
-            }
-            Self::ForgottenHole => {
-                "it fills a hole that tcptop has forgotten, which remembers the latest three in each direction: a \
-                 retransmit, of which nothing tells after which time"
-            }
-            Self::LostByte => {
-                "one byte just below the newest number is a keep-alive for tshark; tcptop calls it a retransmit where \
-                 that byte had not passed, as an ACK had shown"
-            }
-            Self::SynAmongData => {
-                "a late SYN of the connection passed after its data, from which tshark counts on as if none had: what \
-                 follows is new to it; tcptop calls it a retransmit"
-            }
-        }
+        REASONS[self as usize].1
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::compare::Ledger;
-use super::reason::Reason;
+use super::reason::REASONS;
 use super::repeats::Score;
 
 /// Disagreements of one scene that are spelled out.
@@ -77,9 +77,9 @@ pub(super) fn scores(by_scene: impl Iterator<Item = (&'static str, Score)>, tota
 /// Each difference with its reason and its count, also those that did not occur.
 pub(super) fn reasons(ledger: &Ledger) -> String {
     let mut text = String::from("Differences on purpose:\n");
-    for reason in Reason::ALL {
+    for (reason, name, why) in REASONS {
         let count = ledger.differing.get(&reason).copied().unwrap_or_default();
-        text += &format!("{count:>7}  {}: {}\n", reason.name(), reason.reason());
+        text += &format!("{count:>7}  {name}: {why}\n");
     }
     text
 }
