@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{NEAR, Namespace, Place, Signal, Tcptop};
+use lab::{NEAR, Namespace, Output, Place, Signal, Tcptop};
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
@@ -57,7 +57,7 @@ impl Running {
     /// Starts it in its place, and waits until it watches.
     pub(super) fn start(watcher: Watcher, near: &Namespace, tcptop: &Path, place: &Place) -> Result<Self> {
         let (program, arguments, ready) = match watcher {
-            Watcher::Tcptop => (tcptop, &[NEAR, "--report"][..], "watching"),
+            Watcher::Tcptop => (tcptop, &[NEAR, "--report=json"][..], "watching"),
             Watcher::Tcpdump => {
                 (Path::new("tcpdump"), &["-i", NEAR, "-w", "/dev/null", "tcp"][..], "listening on")
             }
@@ -76,15 +76,13 @@ impl Running {
         let own_ns = processor_time_ns(&self.child)?.saturating_sub(self.begun_ns);
         self.child.signal(Signal::SIGTERM)?;
         let output = self.child.wait(PATIENCE)?;
-        let mut text: String = output.stdout.iter().map(|line| line.text.clone() + "\n").collect();
-        text += &output.stderr;
-        ensure!(output.status.success(), "{} ended with {}: {text}", self.watcher.name(), output.status);
+        ensure!(output.status.success(), "{} ended with {output:?}", self.watcher.name());
         let told = match self.watcher {
-            Watcher::Tcptop => of_tcptop(&text),
-            Watcher::Tcpdump => of_tcpdump(&text),
+            Watcher::Tcptop => of_tcptop(&output),
+            Watcher::Tcpdump => of_tcpdump(&output.stderr),
         };
         let told =
-            told.with_context(|| format!("{} does not say what it saw: {text}", self.watcher.name()))?;
+            told.with_context(|| format!("{} does not say what it saw: {output:?}", self.watcher.name()))?;
         Ok(Told { own_ns, ..told })
     }
 }
@@ -96,12 +94,12 @@ fn processor_time_ns(child: &Tcptop) -> Result<u64> {
     Ok(u64::try_from(time.as_nanos())?)
 }
 
-fn of_tcptop(text: &str) -> Option<Told> {
+fn of_tcptop(output: &Output) -> Option<Told> {
+    let summary = lab::objects(&output.stdout).pop()?.object("summary");
     Some(Told {
-        established: before(text, " established")?,
-        // The line is left out where there were none.
-        segments: before(text, " data segment").unwrap_or(0),
-        lost: after(text, "missed ")?,
+        established: summary.number("established")?,
+        segments: summary.number("data_segments")?,
+        lost: summary.number("missed")?,
         own_ns: 0,
     })
 }
@@ -118,26 +116,9 @@ fn before(text: &str, words: &str) -> Option<u64> {
     text[digits..].parse().ok()
 }
 
-/// The number that begins where these words end.
-fn after(text: &str, words: &str) -> Option<u64> {
-    let (_, text) = text.split_once(words)?;
-    text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_report_says_what_was_seen() {
-        let report = "tcptop 0.1.0 on near0\n\nwatched 401ms: 1 handshake (1 established), 0 SYN or SYN-ACK repeats\n\
-                      84577 data segments, 0 of them sent again (0.0% of all segments)\n5 records, missed 3 (3 kernel flows)\n";
-        let told = Told { established: 1, segments: 84_577, lost: 3, own_ns: 0 };
-        assert_eq!(of_tcptop(report), Some(told));
-        let without = report.replace("84577 data segments,", "");
-        assert_eq!(of_tcptop(&without), Some(Told { segments: 0, ..told }));
-        assert_eq!(of_tcptop("watching near0 (tcx)\n"), None);
-    }
 
     #[test]
     fn tcpdump_says_what_it_saw() {
