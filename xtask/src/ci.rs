@@ -1,5 +1,5 @@
-//! `cargo xtask ci`: what every change has to pass, from the cheapest step to the dearest; and `cargo xtask nightly`:
-//! what takes too long for that, or an idle machine.
+//! `cargo xtask ci`: what every change has to pass, cheapest steps first; and `cargo xtask nightly`: what takes too
+//! long for that or needs an idle machine.
 
 use std::env;
 use std::path::Path;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// A command in a process of its own: the lab's programs take the place of the xtask that starts them.
+/// A command in a process of its own: the lab's programs replace the xtask that starts them.
 enum Step {
     Cargo(&'static str),
     Xtask(&'static str),
@@ -18,7 +18,7 @@ enum Step {
 
 use Step::{Cargo, Xtask};
 
-/// Machines of CI are too noisy and too busy for limits: there, benchmarks have to run.
+/// CI machines are too noisy for limits, so benchmarks only have to run.
 const CI: &[Step] = &[
     Cargo("fmt --all --check"),
     Cargo("clippy --workspace --all-targets -- -D warnings"),
@@ -38,7 +38,7 @@ const CI: &[Step] = &[
     Xtask("demo --duration 10s -- --text --report"),
 ];
 
-/// How often the tests have to pass in a row.
+/// How many times in a row the tests have to pass.
 const TIMES: usize = 10;
 
 const NIGHTLY: &[Step] = &[
@@ -63,7 +63,7 @@ pub(crate) fn nightly() -> Result<()> {
 }
 
 fn run<'s>(name: &str, steps: impl Iterator<Item = &'s Step>) -> Result<()> {
-    // Asked for now: building the workspace may replace the file while this runs.
+    // Determined now: building the workspace may replace the file while this runs.
     let this = env::current_exe().context("cannot tell where xtask is; is /proc mounted?")?;
     let start = Instant::now();
     let mut passed = 0;

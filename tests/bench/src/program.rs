@@ -1,4 +1,4 @@
-//! Programs that are measured.
+//! Measures other programs.
 
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc;
 
-/// How long a program takes from its start to its end, in seconds, with its output thrown away.
+/// How long a program runs, in seconds, with its output discarded.
 pub(super) fn time(command: &mut Command) -> Result<f64> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let name = command.get_program().to_string_lossy().into_owned();
@@ -19,15 +19,15 @@ pub(super) fn time(command: &mut Command) -> Result<f64> {
     Ok(taken.as_secs_f64())
 }
 
-/// What a program says and needs when nobody times it.
+/// What a program prints and needs.
 pub(super) struct Observed {
     /// The last line of its output.
     pub(super) last_line: String,
-    /// The most memory that it had resident, in bytes.
+    /// Its peak resident memory, in bytes.
     pub(super) peak_bytes: u64,
 }
 
-/// Runs a program to its end and watches it.
+/// Runs a program to its end.
 pub(super) fn observe(command: &mut Command) -> Result<Observed> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let name = command.get_program().to_string_lossy().into_owned();
@@ -42,7 +42,7 @@ pub(super) fn observe(command: &mut Command) -> Result<Observed> {
     Ok(Observed { last_line, peak_bytes })
 }
 
-/// Waits for the end of a child, which nobody else may do then, and asks for its peak.
+/// Waits for the end of a child and returns its peak resident memory. The child must not be waited for again.
 fn reap(child: &Child) -> Result<(ExitStatus, u64)> {
     let (mut status, pid) = (0, child.id().cast_signed());
     // SAFETY: a structure of integers, for which zeros are a value.
