@@ -2,8 +2,7 @@
 
 use hashbrown::HashMap;
 
-use tcptop_core::snapshot::{LogEntry, Missed, What};
-use tcptop_core::table::{Outcome, PeerKey, RetransmitKind};
+use tcptop_core::{LogEntry, Missed, Outcome, PeerKey, RetransmitKind, What};
 
 /// What makes two entries one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,13 +42,13 @@ pub struct EventRow {
 }
 
 impl EventKey {
-    const fn of(what: &What) -> Self {
+    fn of(what: &What) -> Self {
         match what {
             What::Verdict { peer, .. } => Self::Verdict(*peer),
             What::Missed { kind, .. } => Self::Missed(*kind),
-            What::Failed(flow) => Self::Failed(flow.peer, flow.outcome),
-            What::Reset(flow) => Self::Reset(flow.peer),
-            What::RetransmitKind { flow, kind, .. } => Self::Retransmit(flow.peer, *kind),
+            What::Failed(flow) => Self::Failed(flow.peer(), flow.outcome()),
+            What::Reset(flow) => Self::Reset(flow.peer()),
+            What::Retransmits { flow, kind, .. } => Self::Retransmit(flow.peer(), *kind),
         }
     }
 
@@ -96,7 +95,7 @@ pub fn fold(entries: &[LogEntry]) -> Vec<Folded> {
 
 const fn count(what: &What) -> u64 {
     match what {
-        What::Missed { count, .. } | What::RetransmitKind { count, .. } => *count,
+        What::Missed { count, .. } | What::Retransmits { count, .. } => *count,
         What::Verdict { .. } | What::Failed(_) | What::Reset(_) => 1,
     }
 }
