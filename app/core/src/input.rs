@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use probe_common::Record;
 use probe_common::counter::Counters;
+use probe_common::encapsulation::PassedOver;
 
 use crate::engine::ReaderId;
 use crate::table::FlowVolumes;
@@ -30,6 +31,11 @@ pub enum Input<'a> {
     Undecodable(u64),
     /// How many packets of a capture could not be read since the start.
     Unreadable(u64),
+    /// How many packets of a capture were copies of others since the start.
+    Copies(u64),
+    /// What packets of a capture were that hold no TCP, and how many of each kind there were since the start, the most
+    /// frequent kind first; `None` stands for all further kinds.
+    PassedOver(&'a [(Option<PassedOver>, u64)]),
     /// How many lines a reader's output has dropped since the start, because whoever reads the output is too slow.
     Unwritten {
         /// Whose output it is.

@@ -30,6 +30,9 @@ pub struct RenderContext {
     pub zone: TimeZone,
 }
 
+/// As many interfaces are named in a row: a capture can have 65,536.
+const INTERFACES: usize = 16;
+
 impl RenderContext {
     /// A context in the time zone of this machine.
     #[must_use]
@@ -49,10 +52,16 @@ impl RenderContext {
         self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), |name| name.into())
     }
 
-    /// The names of all, in a row.
+    /// The names of all, in a row; of very many only the first, and how many more there are.
     #[must_use]
     pub fn all_interfaces(&self) -> String {
-        self.interfaces.values().map(String::as_str).collect::<Vec<_>>().join(" ")
+        let mut names: Vec<&str> = self.interfaces.values().map(String::as_str).take(INTERFACES).collect();
+        let more = self.interfaces.len().saturating_sub(INTERFACES);
+        let more = format!("and {more} more");
+        if self.interfaces.len() > INTERFACES {
+            names.push(&more);
+        }
+        names.join(" ")
     }
 
     /// Local time of day: `14:02:31.123`.
@@ -60,6 +69,22 @@ impl RenderContext {
     pub fn time_of_day(&self, monotonic_ns: u64) -> String {
         let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
         format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
+    }
+
+    /// Local date and time with the offset from UTC, in one word (RFC 3339): `2026-01-02T14:02:31.123+00:00`.
+    #[must_use]
+    pub fn timestamp(&self, monotonic_ns: u64) -> String {
+        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
+        let (second, offset) = (time.strftime("%Y-%m-%dT%H:%M:%S"), time.strftime("%:z"));
+        format!("{second}.{:03}{offset}", time.millisecond())
+    }
+
+    /// Local time of day, with the date if that is not the one at `now_ns`.
+    #[must_use]
+    pub fn since(&self, monotonic_ns: u64, now_ns: u64) -> String {
+        let [time, now] = [monotonic_ns, now_ns].map(|ns| self.anchor.wall(ns).to_zoned(self.zone.clone()));
+        let format = if time.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        time.strftime(format).to_string()
     }
 
     /// Local time of day without the fraction: `14:02:31`.

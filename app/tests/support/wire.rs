@@ -347,12 +347,11 @@ impl Said {
         self.objects("summary").pop().unwrap_or_else(|| panic!("{self:?}"))
     }
 
-    /// How much of this kind the summary says was missed.
-    pub fn missed(&self, kind: &str) -> u64 {
+    /// How many packets or records the summary says were missed for this reason.
+    pub fn missed(&self, reason: &str) -> u64 {
         let summary = self.summary();
-        let (_, count) =
-            summary.as_object().expect("an object").iter().find(|(key, _)| key.ends_with(kind)).expect(kind);
-        count.as_u64().expect("a count")
+        let groups = [&summary["missed_packets"], &summary["missed_records"]];
+        groups.into_iter().find_map(|group| group.get(reason)?.as_u64()).expect(reason)
     }
 
     /// As many established handshakes, each with these legs in nanoseconds and one try, and no retransmit.

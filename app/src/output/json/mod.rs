@@ -4,25 +4,52 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 
-use super::RenderContext;
+use super::writer::Lines;
+use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Peer, PeerVerdict, Report,
-    Retransmit, SchemaNumber, Summary, Thresholds, Time,
+    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, PassedOver, Peer, PeerVerdict,
+    Report, Retransmit, SchemaNumber, Summary, Thresholds, Time,
 };
-use tcptop_core::snapshot::{self, Missed, Outcomes, Percentiles, Row, RowKey, Snapshot};
+use probe_common::encapsulation::{self, Encapsulation};
+use tcptop_core::snapshot::{
+    self, Group, Missed, Outcomes, Percentiles, Query, Row, RowKey, Snapshot, SnapshotRequest,
+};
 use tcptop_core::table::{self, Event, FlowReport, Leg, RetransmitReport, Slow};
 
-/// Appends an object and the end of its line.
-pub fn write(object: &Object<'_>, into: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *into, object).expect("memory takes it, and every key is a string");
-    into.push(b'\n');
+/// The output of objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl Output for Json {
+    fn takes_events(&self) -> bool {
+        true
+    }
+
+    fn event(&mut self, happened: &Event, context: &RenderContext, lines: &mut Lines) {
+        push(&event(happened, context), lines);
+    }
+
+    fn closing_request(&self, query: &Query) -> Option<SnapshotRequest> {
+        Some(request(query))
+    }
+
+    fn close(&mut self, snapshot: &Snapshot, context: &RenderContext, lines: &mut Lines) {
+        closing(snapshot, context).for_each(|object| push(&object, lines));
+    }
 }
 
-/// An object as a line without its end.
+/// The snapshot that the last objects are made of: peers one by one, however people want them grouped.
 #[must_use]
-pub fn line(object: &Object<'_>) -> String {
-    serde_json::to_string(object).expect("memory takes it, and every key is a string")
+pub fn request(query: &Query) -> SnapshotRequest {
+    since_start(Query { group: Group::Peer, ..query.clone() })
+}
+
+/// Adds an object as a line.
+pub fn push(object: &Object<'_>, lines: &mut Lines) {
+    lines.push(|bytes| {
+        serde_json::to_writer(bytes, object).expect("memory takes it, and every key is a string");
+    });
 }
 
 /// What was decided, as an object.
@@ -114,6 +141,9 @@ fn connection<'a>(flow: &FlowReport, time_ns: u64, context: &'a RenderContext) -
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface),
+        encapsulation: Some(flow.encapsulation)
+            .filter(|&encapsulation| encapsulation != Encapsulation::None)
+            .map(Label),
         connection: flow.id,
         role: flow.role.map(Label),
         local_ip: Ip(flow.local.address),
@@ -171,6 +201,9 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         figures: figures(&snapshot.total, snapshot.told),
         records: snapshot.records,
         unmatched: snapshot.unmatched,
+        copies: snapshot.copies,
+        passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
+        passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
         missed: missed.total(),
         missed_records: MissedRecords(missed),
         missed_packets: MissedPackets(missed),
@@ -179,6 +212,10 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         missed_peers: missed.of_kind(Missed::Peer),
         missed_lines: missed.of_kind(Missed::Line),
     }
+}
+
+fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> PassedOver {
+    PassedOver { what: what.map(|what| what.to_string()), packets: *packets }
 }
 
 /// `begun` attempts, of which those that have no other outcome are pending.
