@@ -6,7 +6,7 @@ use lab::capture::Format;
 use lab::scenario::{self, Variant};
 use probe_common::{Endpoint, Record};
 use tcptop::source::capture::{Capture, Locals, Next};
-use tcptop::source::replay::ReplaySource;
+use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop_core::snapshot::{Filter, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
 use tcptop_core::table::{Limits, Thresholds};
@@ -20,7 +20,8 @@ const STEPS: usize = 100_000;
 /// The file is read to its end or to an error, and what was read before makes a summary.
 pub(crate) fn run(data: &[u8]) {
     let Ok(capture) = Capture::read(Cursor::new(data.to_vec())) else { return };
-    let mut source = ReplaySource::new(capture, FLOWS, Locals::default());
+    let mut source =
+        ReplaySource::new(capture, ReplayConfig { flows: FLOWS, locals: Locals::default(), decap: true });
     let mut engine = Engine::new(&limits(), 0);
     let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
     let mut latest_ns = 0;
@@ -33,8 +34,8 @@ pub(crate) fn run(data: &[u8]) {
                 latest_ns = latest_ns.max(step.time_ns);
                 engine.handle(Input::Time { now_ns: latest_ns });
             }
-            Ok(Next::Starved) if source.refill().is_ok() => {}
-            Ok(Next::Starved | Next::End) | Err(_) => break,
+            Ok(Next::Starved) => source.refill(),
+            Ok(Next::End) | Err(_) => break,
         }
     }
     let flows: Vec<_> = source.volumes().collect();
