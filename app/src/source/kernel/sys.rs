@@ -38,7 +38,7 @@ pub(super) fn tcx_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
     let mut info = LinkInfo::default();
     let mut attributes = InfoAttributes {
         fd: link.as_raw_fd().cast_unsigned(),
-        length: size_of::<LinkInfo>() as u32,
+        length: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
         info: (&raw mut info).addr() as u64,
     };
     // SAFETY: the kernel reads the attributes, which are words without padding, and writes at most `length` bytes to a
