@@ -297,6 +297,7 @@ fn network<P: Load + ?Sized>(
             Layer::Ethernet => Through::ethernet(packet, offset)?,
             Layer::EtherType(tag) if VLAN.contains(&tag) => Through::tag(packet, offset)?,
             Layer::EtherType(other) if !decap => return Err(PassedOver::EtherType(other)),
+            Layer::Llc if !decap => return Err(PassedOver::EtherType(0)),
             Layer::Llc => Through::snap(packet, offset)?,
             Layer::EtherType(PPPOE_SESSION) => Through::pppoe(packet, offset)?,
             Layer::EtherType(label) if MPLS.contains(&label) => Through::labels(packet, offset, label)?,
