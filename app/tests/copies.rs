@@ -2,9 +2,10 @@
 
 mod support;
 
+use lab::carrier::{ethertype, frame, tagged};
 use support::wire::{
     ACK, CLIENT, ETHERNET, FIN, MS, PSH, S, SERVER, START, SYN, Said, Segment, Shot, Talk, US, enhanced,
-    ethertype, frame, json, named, pcap, section, shots, tagged,
+    json, named, pcap, section, shots,
 };
 
 /// Every packet once more, so much later, as `copy` makes it; in the order of time.

@@ -2,174 +2,11 @@
 
 mod support;
 
-use std::net::IpAddr;
-
+use lab::carrier::{CARRIERS, ethernet, ethertype, frame, gre, outer, pppoe, tagged, tags, udp, vxlan};
 use serde_json::{Value, json};
 use support::wire::{
-    COOKED, COOKED2, ETHERNET, RAW, START, Said, Segment, Shot, Talk, ethernet, ethertype, frame, ip, json,
-    pcap, replay, shots, tagged,
+    COOKED, COOKED2, ETHERNET, RAW, START, Said, Segment, Shot, Talk, json, pcap, replay, shots,
 };
-
-fn address(text: &str) -> IpAddr {
-    text.parse().expect("an address")
-}
-
-/// An IP packet between two tunnel ends.
-fn outer(v6: bool, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let [from, to] = if v6 { ["2001:db8:f::1", "2001:db8:f::2"] } else { ["203.0.113.1", "203.0.113.2"] };
-    ip(address(from), address(to), protocol, 7, 64, payload)
-}
-
-fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(payload.len() + 8).expect("short");
-    [[0xd9, 0x03], port.to_be_bytes(), len.to_be_bytes(), [0; 2]]
-        .concat()
-        .into_iter()
-        .chain(payload.to_vec())
-        .collect()
-}
-
-fn gre(flags: u16, protocol: u16, fields: &[u8], payload: &[u8]) -> Vec<u8> {
-    [&flags.to_be_bytes()[..], &protocol.to_be_bytes(), fields, payload].concat()
-}
-
-fn pppoe(ip: &[u8]) -> Vec<u8> {
-    let protocol: u16 = if ethertype(ip) == 0x0800 { 0x0021 } else { 0x0057 };
-    let len = u16::try_from(ip.len() + 2).expect("short").to_be_bytes();
-    [&[0x11, 0, 0, 7][..], &len, &protocol.to_be_bytes(), ip].concat()
-}
-
-/// So many labels, the last one marked.
-fn labels(count: u32) -> Vec<u8> {
-    (1..=count)
-        .flat_map(|number| (number << 12 | u32::from(number == count) << 8 | 64).to_be_bytes())
-        .collect()
-}
-
-/// The same packet behind so many tags.
-fn tags(count: u16, ip: &[u8]) -> Vec<u8> {
-    let inner = (0..count).fold((ethertype(ip), ip.to_vec()), |(ethertype, packet), number| {
-        (if number % 2 == 0 { 0x8100 } else { 0x88a8 }, tagged(number, ethertype, &packet))
-    });
-    frame(inner.0, &inner.1)
-}
-
-fn snap(ip: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(ip.len() + 8).expect("short");
-    frame(len, &[&[0xaa, 0xaa, 3, 0, 0, 0][..], &ethertype(ip).to_be_bytes(), ip].concat())
-}
-
-fn vxlan(payload: &[u8]) -> Vec<u8> {
-    [&[8, 0, 0, 0, 0, 0, 42, 0][..], payload].concat()
-}
-
-fn geneve(options: usize, protocol: u16, payload: &[u8]) -> Vec<u8> {
-    let words = u8::try_from(options).expect("at most 63");
-    let head = [&[words, 0][..], &protocol.to_be_bytes(), &[0, 0, 42, 0]].concat();
-    [head, vec![0xee; options * 4], payload.to_vec()].concat()
-}
-
-fn gtp(flags: u8, more: &[u8], payload: &[u8]) -> Vec<u8> {
-    [&[flags, 255, 0, 0, 0, 0, 0, 1][..], more, payload].concat()
-}
-
-/// A way to carry an IP packet in an Ethernet frame, and its name in the output.
-type Carrier = (&'static str, Option<&'static str>, fn(&[u8]) -> Vec<u8>);
-
-const CARRIERS: [Carrier; 41] = [
-    ("plain", None, |ip| ethernet(ip)),
-    ("one tag", None, |ip| tags(1, ip)),
-    ("two tags", None, |ip| tags(2, ip)),
-    ("three tags", None, |ip| tags(3, ip)),
-    ("six tags", None, |ip| tags(6, ip)),
-    ("SNAP", Some("snap"), |ip| snap(ip)),
-    ("PPPoE", Some("pppoe"), |ip| frame(0x8864, &pppoe(ip))),
-    ("PPPoE in a VLAN", Some("pppoe"), |ip| frame(0x8100, &tagged(5, 0x8864, &pppoe(ip)))),
-    ("one label", Some("mpls"), |ip| frame(0x8847, &[labels(1), ip.to_vec()].concat())),
-    ("four labels", Some("mpls"), |ip| frame(0x8847, &[labels(4), ip.to_vec()].concat())),
-    ("multicast label", Some("mpls"), |ip| frame(0x8848, &[labels(2), ip.to_vec()].concat())),
-    ("label in a VLAN", Some("mpls"), |ip| {
-        frame(0x88a8, &tagged(5, 0x8847, &[labels(1), ip.to_vec()].concat()))
-    }),
-    ("Ethernet over MPLS", Some("mpls"), |ip| frame(0x8847, &[labels(2), vec![0; 4], ethernet(ip)].concat())),
-    ("IP in IPv4", Some("4in4"), |ip| ethernet(&outer(false, in_ip(ip), ip))),
-    ("IP in IPv6", Some("4in6"), |ip| ethernet(&outer(true, in_ip(ip), ip))),
-    ("GRE", Some("gre"), |ip| ethernet(&outer(false, 47, &gre(0, ethertype(ip), &[], ip)))),
-    ("GRE over IPv6", Some("gre"), |ip| ethernet(&outer(true, 47, &gre(0, ethertype(ip), &[], ip)))),
-    ("GRE with a key", Some("gre"), |ip| {
-        ethernet(&outer(false, 47, &gre(0x2000, ethertype(ip), &[0, 0, 0, 9], ip)))
-    }),
-    ("GRE with everything", Some("gre"), |ip| {
-        ethernet(&outer(false, 47, &gre(0xb000, ethertype(ip), &[9; 12], ip)))
-    }),
-    ("GRETAP", Some("gre"), |ip| ethernet(&outer(false, 47, &gre(0, 0x6558, &[], &ethernet(ip))))),
-    ("GRETAP with a tag", Some("gre"), |ip| ethernet(&outer(false, 47, &gre(0, 0x6558, &[], &tags(1, ip))))),
-    ("MPLS over GRE", Some("gre"), |ip| {
-        ethernet(&outer(false, 47, &gre(0, 0x8847, &[], &[labels(1), ip.to_vec()].concat())))
-    }),
-    ("ERSPAN I", Some("erspan"), |ip| ethernet(&outer(false, 47, &gre(0, 0x88be, &[], &ethernet(ip))))),
-    ("ERSPAN II", Some("erspan"), |ip| {
-        let header = [&[0; 4][..], &[0x10, 1, 0, 9, 0, 0, 0, 3]].concat();
-        ethernet(&outer(false, 47, &gre(0x1000, 0x88be, &header, &ethernet(ip))))
-    }),
-    ("ERSPAN III", Some("erspan"), |ip| {
-        let header = [&[0; 4][..], &[0x20, 1, 0, 9, 0, 0, 0, 3, 0, 0, 0, 0]].concat();
-        ethernet(&outer(false, 47, &gre(0x1000, 0x22eb, &header, &ethernet(ip))))
-    }),
-    ("ERSPAN III with the platform's part", Some("erspan"), |ip| {
-        let header = [&[0; 4][..], &[0x20, 1, 0, 9, 0, 0, 0, 3, 0, 0, 0, 1], &[7; 8]].concat();
-        ethernet(&outer(true, 47, &gre(0x1000, 0x22eb, &header, &tags(1, ip))))
-    }),
-    ("VXLAN", Some("vxlan"), |ip| ethernet(&outer(false, 17, &udp(4789, &vxlan(&ethernet(ip)))))),
-    ("VXLAN over IPv6", Some("vxlan"), |ip| ethernet(&outer(true, 17, &udp(4789, &vxlan(&ethernet(ip)))))),
-    ("VXLAN of Linux", Some("vxlan"), |ip| ethernet(&outer(false, 17, &udp(8472, &vxlan(&ethernet(ip)))))),
-    ("VXLAN with tags", Some("vxlan"), |ip| ethernet(&outer(false, 17, &udp(4789, &vxlan(&tags(2, ip)))))),
-    ("VXLAN in a VLAN", Some("vxlan"), |ip| tags(1, &outer(false, 17, &udp(4789, &vxlan(&ethernet(ip)))))),
-    ("GENEVE", Some("geneve"), |ip| {
-        ethernet(&outer(false, 17, &udp(6081, &geneve(0, 0x6558, &ethernet(ip)))))
-    }),
-    ("GENEVE with options", Some("geneve"), |ip| {
-        ethernet(&outer(true, 17, &udp(6081, &geneve(12, 0x6558, &ethernet(ip)))))
-    }),
-    ("GENEVE of IP", Some("geneve"), |ip| {
-        ethernet(&outer(false, 17, &udp(6081, &geneve(2, ethertype(ip), ip))))
-    }),
-    ("GTP-U", Some("gtp-u"), |ip| ethernet(&outer(false, 17, &udp(2152, &gtp(0x30, &[], ip))))),
-    ("GTP-U with a sequence number", Some("gtp-u"), |ip| {
-        ethernet(&outer(false, 17, &udp(2152, &gtp(0x32, &[0, 1, 0, 0], ip))))
-    }),
-    ("GTP-U with an extension", Some("gtp-u"), |ip| {
-        ethernet(&outer(false, 17, &udp(2152, &gtp(0x34, &[0, 0, 0, 0x85, 1, 0x10, 9, 0], ip))))
-    }),
-    ("GTP-U with two extensions", Some("gtp-u"), |ip| {
-        let more = [0, 0, 0, 0x85, 1, 0x10, 9, 0xc0, 1, 0, 0, 0];
-        ethernet(&outer(true, 17, &udp(2152, &gtp(0x36, &more, ip))))
-    }),
-    ("authentication header", None, |ip| ethernet(&authenticated(ip))),
-    ("authenticated IP in IP", Some("4in4"), |ip| {
-        let header = [&[in_ip(ip), 4][..], &[0; 22]].concat();
-        ethernet(&outer(false, 51, &[&header[..], ip].concat()))
-    }),
-    ("PPPoE around a tunnel", Some("gre"), |ip| {
-        frame(0x8864, &pppoe(&outer(false, 47, &gre(0, ethertype(ip), &[], ip))))
-    }),
-];
-
-fn in_ip(ip: &[u8]) -> u8 {
-    if ethertype(ip) == 0x0800 { 4 } else { 41 }
-}
-
-/// The same packet with an authentication header before its payload.
-fn authenticated(ip: &[u8]) -> Vec<u8> {
-    let header = [&[6, 4][..], &[0; 22]].concat();
-    let (head, at) = if ethertype(ip) == 0x0800 { (20, 9) } else { (40, 6) };
-    let mut packet = [&ip[..head], &header, &ip[head..]].concat();
-    packet[at] = 51;
-    let len = if head == 20 { packet.len() } else { packet.len() - 40 };
-    let at = if head == 20 { 2 } else { 4 };
-    packet[at..at + 2].copy_from_slice(&u16::try_from(len).expect("short").to_be_bytes());
-    packet
-}
 
 /// The name of a tunnel says which version carries which.
 fn name(name: Option<&'static str>, v6: bool) -> Value {
@@ -179,14 +16,16 @@ fn name(name: Option<&'static str>, v6: bool) -> Value {
 
 #[test]
 fn every_carrier_is_looked_into() {
-    for (what, encapsulation, carry) in CARRIERS {
+    for carrier in CARRIERS {
+        let what = carrier.name;
         for v6 in [false, true] {
             let mut talk = if v6 { Talk::v6(40_001) } else { Talk::v4(40_001) };
             let segments = talk.whole(START, 3);
-            let said = json(&pcap(ETHERNET, &shots(&segments, |segment| carry(&segment.ip()))), &[]);
+            let said = json(&pcap(ETHERNET, &shots(&segments, |segment| carrier.frame(&segment.ip()))), &[]);
             eprintln!("{what}, IPv6 {v6}");
             said.assert_one_handshake();
-            assert_eq!(said.handshakes()[0]["encapsulation"], name(encapsulation, v6), "{said:?}");
+            let encapsulation = carrier.encapsulation(v6).map_or(Value::Null, Value::from);
+            assert_eq!(said.handshakes()[0]["encapsulation"], encapsulation, "{said:?}");
             assert_eq!(
                 (said.summary()["data_segments"].clone(), said.summary()["passed_over"].clone()),
                 (6.into(), 0.into())
@@ -198,9 +37,10 @@ fn every_carrier_is_looked_into() {
 /// `--local` and the roles are about the ends of the connection, not those of the tunnel.
 #[test]
 fn roles_are_those_of_the_inner_addresses() {
-    for (what, _, carry) in CARRIERS {
+    for carrier in CARRIERS {
+        let what = carrier.name;
         let segments = Talk::v4(40_001).handshake(START);
-        let file = pcap(ETHERNET, &shots(&segments, |segment| carry(&segment.ip())));
+        let file = pcap(ETHERNET, &shots(&segments, |segment| carrier.frame(&segment.ip())));
         for (local, role) in
             [("192.0.2.0/24", "client"), ("198.51.100.1", "server"), ("203.0.113.0/24", "observer")]
         {
@@ -213,9 +53,10 @@ fn roles_are_those_of_the_inner_addresses() {
 /// Cut anywhere: fewer figures and a count, never a panic or a figure that is wrong.
 #[test]
 fn carriers_that_are_cut_are_counted() {
-    for (what, _, carry) in CARRIERS {
+    for carrier in CARRIERS {
+        let what = carrier.name;
         let segments = Talk::v4(40_001).handshake(START);
-        let whole = shots(&segments, |segment| carry(&segment.ip()));
+        let whole = shots(&segments, |segment| carrier.frame(&segment.ip()));
         let cut = whole.iter().flat_map(|shot| {
             (0..shot.bytes.len()).map(|kept| Shot {
                 bytes: shot.bytes[..kept].to_vec(),
@@ -238,7 +79,7 @@ fn passed_over(said: &Said) -> Value {
 
 #[test]
 fn without_decap_what_is_passed_over_is_counted_by_what_it_is() {
-    for (carrier, what) in [
+    for (name, what) in [
         ("PPPoE", "EtherType 0x8864 (PPPoE)"),
         ("one label", "EtherType 0x8847 (MPLS)"),
         ("SNAP", "IEEE 802.3 (LLC)"),
@@ -250,12 +91,12 @@ fn without_decap_what_is_passed_over_is_counted_by_what_it_is() {
         ("GENEVE", "UDP port 6081 (GENEVE)"),
         ("GTP-U", "UDP port 2152 (GTP-U)"),
     ] {
-        let (_, _, carry) = CARRIERS.into_iter().find(|(name, ..)| *name == carrier).expect("a carrier");
+        let carrier = CARRIERS.into_iter().find(|carrier| carrier.name == name).expect("a carrier");
         let segments = Talk::v4(40_001).whole(START, 5);
-        let file = pcap(ETHERNET, &shots(&segments, |segment| carry(&segment.ip())));
+        let file = pcap(ETHERNET, &shots(&segments, |segment| carrier.frame(&segment.ip())));
         let said = json(&file, &["--decap=off"]);
         assert_eq!(said.handshakes(), Vec::<Value>::new(), "{said:?}");
-        assert_eq!(passed_over(&said), json!([{ "what": what, "packets": segments.len() }]), "{carrier}");
+        assert_eq!(passed_over(&said), json!([{ "what": what, "packets": segments.len() }]), "{name}");
         json(&file, &["--decap=on"]).assert_one_handshake();
         for report in ["--text", "--report"] {
             let said = replay(&file, &["--decap=off", report]);
