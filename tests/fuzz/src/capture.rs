@@ -7,10 +7,7 @@ use lab::scenario::{self, Variant};
 use probe_common::{Endpoint, Record};
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
-use tcptop_core::snapshot::{Filter, SnapshotRequest, Span};
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Limits, Thresholds};
-use tcptop_core::{Engine, Input, ReaderConfig};
+use tcptop_core::{Engine, EngineConfig, Filter, Input, ReaderConfig, SnapshotRequest, Span};
 
 /// Few, so that flows are evicted.
 const FLOWS: usize = 16;
@@ -22,16 +19,16 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(capture) = Capture::read(Cursor::new(data.to_vec())) else { return };
     let mut source =
         ReplaySource::new(capture, ReplayConfig { flows: FLOWS, locals: Locals::default(), decap: true });
-    let mut engine = Engine::new(&limits(), 0);
+    let mut engine = Engine::new(&config(), 0);
     let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
-    let mut latest_ns = 0;
+    let (mut latest_ns, mut records) = (0, Vec::<Record>::new());
     for step in 0.. {
         assert!(step < STEPS, "it does not end");
-        match source.step() {
-            Ok(Next::Packet(step)) => {
-                let records: Vec<Record> = step.evicted.into_iter().chain(step.record).collect();
+        records.clear();
+        match source.step(&mut records) {
+            Ok(Next::Packet(time_ns)) => {
                 engine.handle(Input::Records(&records));
-                latest_ns = latest_ns.max(step.time_ns);
+                latest_ns = latest_ns.max(time_ns);
                 engine.handle(Input::Time { now_ns: latest_ns });
             }
             Ok(Next::Starved) => source.refill(),
@@ -54,10 +51,8 @@ fn sorted([low, high]: [Endpoint; 2]) -> bool {
     low <= high
 }
 
-fn limits() -> Limits {
-    let stats =
-        StatsConfig { window_ns: 10_000_000_000, thresholds: Thresholds::default(), peer_bytes: 1 << 20 };
-    Limits { flows: FLOWS, handshakes: None, stats }
+fn config() -> EngineConfig {
+    EngineConfig { max_flows: FLOWS, peer_bytes: 1 << 20, ..EngineConfig::default() }
 }
 
 /// Every scenario once, in one of the formats each; all formats of a few.

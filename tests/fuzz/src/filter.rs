@@ -2,7 +2,7 @@
 
 use std::str;
 
-use tcptop_core::snapshot::Filter;
+use tcptop_core::Filter;
 
 /// An expression is either understood, and what it is shown as means the same, or the error points into it.
 pub(crate) fn run(data: &[u8]) {
