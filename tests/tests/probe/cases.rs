@@ -119,7 +119,7 @@ fn tcp_options(family: Family) -> Vec<Case> {
     let bad = bad.map(|(name, options)| (format!("bad option: {name}"), options));
     for (name, options) in absent.into_iter().chain(bad) {
         let spec = spec(&options);
-        cases.extend(packets(&name, &[(spec.packet(), spec.record(SegmentKind::Syn))]));
+        cases.extend(packets(&name, &[(spec.packet(), spec.record(Syn))]));
     }
     cases
 }
