@@ -72,10 +72,10 @@ impl Verdict {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoAnswer => "no answer",
-            Self::Refuses => "refuses",
+            Self::NoAnswer => "unanswered",
+            Self::Refuses => "refused",
             Self::Slow => "slow",
-            Self::Loses => "loses",
+            Self::Loses => "loss",
         }
     }
 
@@ -95,14 +95,14 @@ impl Verdict {
     pub fn definition(self, thresholds: &Thresholds) -> String {
         let Thresholds { unanswered, refused, slow, loss } = thresholds;
         match self {
-            Self::NoAnswer => format!(
-                "{unanswered} of the window's attempts or more got no reply to the SYN, or to the SYN-ACK"
-            ),
-            Self::Refuses => format!("a RST answered {refused} of the window's SYNs or more"),
-            Self::Slow => format!("the 90th percentile within the window is {slow} or more"),
+            Self::NoAnswer => {
+                format!("{unanswered} or more of the attempts in the window are unanswered or half-open")
+            }
+            Self::Refuses => format!("{refused} or more of the attempts in the window were refused by a RST"),
+            Self::Slow => format!("the 90th percentile of the RTT in the window is {slow} or more"),
             Self::Loses => format!(
-                "{loss} of the window's segments or more (SYNs, SYN-ACKs and data, in both directions) had to be \
-                 sent again"
+                "{loss} or more of the segments in the window (SYNs, SYN-ACKs and data, both directions) were \
+                 retransmitted"
             ),
         }
     }
