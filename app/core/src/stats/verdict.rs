@@ -38,10 +38,12 @@ pub struct Thresholds {
     pub slow: Slow,
     /// Share of segments that are retransmits.
     pub loss: Share,
+    /// The smallest sample: with fewer attempts, handshakes or, for loss, retransmits, no verdict applies. At least 1.
+    pub min_attempts: u64,
 }
 
 /// One late attempt of a hundred is no problem: a tenth makes a verdict. Of segments one in a hundred does: a retransmitted SYN
-/// costs a second, data at least a round trip.
+/// costs a second, data at least a round trip. And one or two of anything are a fact, not a verdict.
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
@@ -49,6 +51,7 @@ impl Default for Thresholds {
             refused: Share::PERCENT.times(10),
             slow: Slow::From(100_000_000),
             loss: Share::PERCENT,
+            min_attempts: 3,
         }
     }
 }
@@ -93,16 +96,20 @@ impl Verdict {
     /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
-        let Thresholds { unanswered, refused, slow, loss } = thresholds;
+        let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
         match self {
-            Self::NoAnswer => {
-                format!("{unanswered} or more of the attempts in the window are unanswered or half-open")
+            Self::NoAnswer => format!(
+                "of {min_attempts} or more attempts in the window, {unanswered} or more are unanswered or half-open"
+            ),
+            Self::Refuses => format!(
+                "of {min_attempts} or more attempts in the window, {refused} or more were refused by a RST"
+            ),
+            Self::Slow => {
+                format!("of {min_attempts} or more RTTs in the window, the 90th percentile is {slow} or more")
             }
-            Self::Refuses => format!("{refused} or more of the attempts in the window were refused by a RST"),
-            Self::Slow => format!("the 90th percentile of the RTT in the window is {slow} or more"),
             Self::Loses => format!(
-                "{loss} or more of the segments in the window (SYNs, SYN-ACKs and data, both directions) were \
-                 retransmitted"
+                "{min_attempts} or more segments, and {loss} or more of all in the window (SYNs, SYN-ACKs and data, \
+                 both directions), were retransmitted"
             ),
         }
     }
