@@ -63,9 +63,20 @@ pub struct Environment<'a, F, C, S> {
     pub sink: &'a mut S,
 }
 
-/// Deals with the usual packets: not TCP, or a segment within a connection that is known. Returns false, and has changed
-/// nothing, when the packet is anything else: then [`process`] has to look at it, which has the same results for all
-/// packets, only slower. `scratch` lends room for what is read of a packet that makes a record.
+/// How far [`fast_path`] has come with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All that there was to do.
+    Done,
+    /// It holds no TCP, unless that is carried by something that is not looked into here.
+    NotTcp,
+    /// [`process`] has to look at it. Nothing has changed.
+    Unusual,
+}
+
+/// Deals with the usual packets: not TCP, or a segment within a connection that is known. When the packet is anything
+/// else, [`process`] has to look at it, which has the same results for all packets, only slower. `scratch` lends room for
+/// what is read of a packet that makes a record.
 #[inline(always)]
 pub fn fast_path<'r, P, F, C, S>(
     packet: &P,
@@ -73,7 +84,7 @@ pub fn fast_path<'r, P, F, C, S>(
     hook: &Hook,
     environment: &mut Environment<'_, F, C, S>,
     scratch: impl FnOnce() -> Option<&'r mut ParsedPacket>,
-) -> bool
+) -> Progress
 where
     P: Load + ?Sized,
     F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
@@ -88,15 +99,17 @@ where
     };
     let segment = match segment {
         Ok(segment) => segment,
-        Err(unparsed) => return unparsed == Unparsed::NotTcp,
+        Err(Unparsed::NotTcp) => return Progress::NotTcp,
+        Err(_) => return Progress::Unusual,
     };
     if segment.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) != 0 {
-        return false;
+        return Progress::Unusual;
     }
-    match segment.family {
+    let is_done = match segment.family {
         Family::V4 => fast_segment::<FlowKey4, F, C, S>(&segment, size.segments, hook, environment, scratch),
         Family::V6 => fast_segment::<FlowKey6, F, C, S>(&segment, size.segments, hook, environment, scratch),
-    }
+    };
+    if is_done { Progress::Done } else { Progress::Unusual }
 }
 
 #[inline(always)]

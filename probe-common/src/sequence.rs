@@ -16,6 +16,14 @@ const FAR: u32 = 1 << 26;
 /// microseconds.
 const UNKNOWN_RTT_US: u32 = 3_000;
 
+/// From one moment to another, in microseconds; both wrap after 71 minutes. 0 when the later one is earlier: captures have
+/// such times.
+#[inline(always)]
+pub(crate) const fn elapsed_us(earlier_us: u32, later_us: u32) -> u32 {
+    let elapsed_us = later_us.wrapping_sub(earlier_us);
+    if elapsed_us > u32::MAX / 2 { 0 } else { elapsed_us }
+}
+
 /// Sequence numbers that are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -221,7 +229,7 @@ impl SequenceTracker {
             self.next_seq = end;
         }
         self.count(range);
-        let hole_age_us = opened_us.map_or(0, |opened_us| now_us.wrapping_sub(opened_us));
+        let hole_age_us = opened_us.map_or(0, |opened_us| elapsed_us(opened_us, now_us));
         let patience_us =
             if rtt_us == 0 || (is_last && rtt_us > UNKNOWN_RTT_US) { UNKNOWN_RTT_US } else { rtt_us };
         if opened_us.is_some() && hole_age_us <= patience_us {

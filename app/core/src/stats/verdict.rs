@@ -99,17 +99,19 @@ impl Verdict {
         let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
         match self {
             Self::NoAnswer => format!(
-                "of {min_attempts} or more attempts in the window, {unanswered} or more are unanswered or half-open"
+                "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
+                 half-open"
             ),
             Self::Refuses => format!(
-                "of {min_attempts} or more attempts in the window, {refused} or more were refused by a RST"
+                "{refused} or more of the attempts in the window, of at least {min_attempts}, were refused by a RST"
             ),
-            Self::Slow => {
-                format!("of {min_attempts} or more RTTs in the window, the 90th percentile is {slow} or more")
-            }
+            Self::Slow => format!(
+                "the 90th percentile of the RTT in the window, of at least {min_attempts} handshakes, is {slow} or \
+                 more"
+            ),
             Self::Loses => format!(
-                "{min_attempts} or more segments, and {loss} or more of all in the window (SYNs, SYN-ACKs and data, \
-                 both directions), were retransmitted"
+                "{loss} or more of the segments in the window, and at least {min_attempts}, were retransmitted \
+                 (SYNs, SYN-ACKs and data, both directions)"
             ),
         }
     }
