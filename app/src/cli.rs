@@ -11,9 +11,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::rows::COLUMNS;
-use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
-use tcptop_core::table::units::{Share, Time};
-use tcptop_core::table::{Cidr, Slow};
+use tcptop_core::units::{Share, Time};
+use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
 /// With the commit, where there is one.
 const VERSION: &str = env!("TCPTOP_VERSION");
@@ -56,6 +55,14 @@ pub struct Cli {
     /// Interfaces to watch [default: the interface of the default route]
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
+
+    /// Look for TCP within PPPoE, MPLS and tunnels
+    ///
+    /// IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U are looked into, one tunnel deep. It costs time for each packet that is
+    /// not TCP.
+    #[arg(long, value_name = "on|off", default_value = "off", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub decap: bool,
 
     /// How the figures are shown.
     #[command(flatten)]
