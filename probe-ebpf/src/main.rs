@@ -177,7 +177,8 @@ pub unsafe extern "C" fn read_inner(skb: *mut __sk_buff, direction: u32, link: u
     let context = TcContext::new(skb);
     let packet = Packet::new(&context);
     match inner(&packet, packet.size(), &hook(&packet, direction, link)) {
-        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
+        // What it carries may show in what follows.
+        Err(Unparsed::Truncated | Unparsed::NotTcp) if packet.has_more() => READ_AGAIN,
         read => keep(read),
     }
 }
