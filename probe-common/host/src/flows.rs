@@ -73,7 +73,7 @@ impl<K: Key> Buckets<K> {
     }
 
     fn find_or_claim(&mut self, seed: u64, key: &K, evict: impl FnOnce(&K, &FlowState)) -> &mut FlowState {
-        fn made<K: Key>(bucket: &mut Option<Box<Bucket<K>>>) -> &mut Bucket<K> {
+        fn made<K: Key>(bucket: &mut Place<K>) -> &mut Bucket<K> {
             bucket.get_or_insert_with(|| Box::new(Bucket::EMPTY))
         }
         let hash = key.hash(seed);

@@ -307,7 +307,7 @@ fn second_buckets() {
             usize::from(FLOWS),
             "{family:?}: each is there, or was reported"
         );
-        assert!(gone < 8, "{family:?}: {gone} gave way, though there was room for all of them");
+        assert!(gone < 8, "{family:?}: {gone} were evicted, though there was room for all of them");
         let remembered = (1..=FLOWS).filter(|number| {
             let seen = full.run(*number, open.fin(10 * u32::from(*number) + 1));
             seen.segment().volumes == [volume(1, 10 * u64::from(*number), 0), NONE]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use probe_common::{Family, Hook, LinkLayer, SegmentKind};
+use probe_common::SegmentKind::{Ack, Fin, Retransmit, Syn, SynAck};
+use probe_common::{Family, Hook, LinkLayer};
 
 use crate::bench::{Both, Frame, Seen, monotonic_ns, programs};
 use crate::cases::{Case, packets};
@@ -49,32 +50,32 @@ fn filled(open: &Open) -> Vec<Case> {
         silent(&third),
         silent(&second),
         // Now these bytes have passed before.
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
+        Step::retransmit(&second, Retransmit).volumes(volume(4, 240, 1), NONE),
         silent(&open.data(201, 10)),
-        Step::emits(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 1), NONE),
+        Step::emits(&open.fin(211), Fin).volumes(volume(5, 250, 1), NONE),
     ];
     cases.extend(packets("a hole that is filled within the round-trip time", &slow(open, &steps)));
     let steps = [
         silent(&first),
         silent(&third),
-        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 2), NONE),
+        Step::filling(&second, Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
+        Step::retransmit(&second, Retransmit).volumes(volume(4, 240, 2), NONE),
         silent(&open.data(201, 10)),
-        Step::emits(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 2), NONE),
+        Step::emits(&open.fin(211), Fin).volumes(volume(5, 250, 2), NONE),
     ];
     cases.extend(packets("a hole that is filled late", &unmeasured(open, &steps)));
     let late = [
         silent(&first),
         silent(&third),
-        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
+        Step::filling(&second, Retransmit).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
     ];
     cases.extend(packets("a hole that is filled after a round-trip time", &open.then(&late)));
     let (from, to) = (open.back(11, 10), open.back(1, 10));
     let steps = [
         silent(&open.back(1, 0)),
         silent(&from),
-        Step::filling(&to, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
-        Step::retransmit(&from, SegmentKind::Retransmit).volumes(volume(3, 30, 2), NONE),
+        Step::filling(&to, Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
+        Step::retransmit(&from, Retransmit).volumes(volume(3, 30, 2), NONE),
     ];
     cases.extend(packets("a hole in what the other end sends", &unmeasured(open, &steps)));
     cases
@@ -89,10 +90,10 @@ fn shown(open: &Open) -> Vec<Case> {
         silent(&open.data(121, 0)),
         // An old ACK shows nothing.
         silent(&open.data(81, 0)),
-        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(3, 160, 2), NONE),
+        Step::filling(&second, Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
+        Step::retransmit(&second, Retransmit).volumes(volume(3, 160, 2), NONE),
         silent(&third),
-        Step::emits(&open.fin(201), SegmentKind::Fin).volumes(volume(4, 240, 2), NONE),
+        Step::emits(&open.fin(201), Fin).volumes(volume(4, 240, 2), NONE),
     ];
     // Within the RTT as well: no segment that passed could have caused a fast retransmit.
     cases.extend(packets("a hole that an ACK alone shows", &slow(open, &steps)));
@@ -100,10 +101,10 @@ fn shown(open: &Open) -> Vec<Case> {
     let steps = [
         silent(&first),
         silent(&open.data(82, 0)),
-        Step::filling(&byte, SegmentKind::Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
+        Step::filling(&byte, Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
         // Now it is a keep-alive.
         silent(&byte),
-        Step::emits(&open.fin(82), SegmentKind::Fin).volumes(volume(2, 81, 1), NONE),
+        Step::emits(&open.fin(82), Fin).volumes(volume(2, 81, 1), NONE),
     ];
     cases.extend(packets("a hole of one byte", &unmeasured(open, &steps)));
     cases
@@ -118,9 +119,9 @@ fn in_parts(open: &Open) -> Vec<Case> {
         for (number, (seq, len, is_missing)) in fills.iter().enumerate() {
             let spec = open.data(*seq, *len);
             let step = if *is_missing {
-                Step::filling(&spec, SegmentKind::Retransmit)
+                Step::filling(&spec, Retransmit)
             } else {
-                Step::retransmit(&spec, SegmentKind::Retransmit)
+                Step::retransmit(&spec, Retransmit)
             };
             (segments, bytes, retransmits) = (segments + 1, bytes + *len as u64, retransmits + 1);
             let step = step.volumes(volume(segments, bytes, retransmits), NONE);
@@ -151,9 +152,9 @@ fn many(open: &Open) -> Vec<Case> {
     let mut steps: Vec<Step> = every_other(5).collect();
     let late = |spec: &Spec, number: u64| {
         let step = if number == 1 {
-            Step::retransmit(spec, SegmentKind::Retransmit).after(LATE)
+            Step::retransmit(spec, Retransmit).after(LATE)
         } else {
-            Step::filling(spec, SegmentKind::Retransmit)
+            Step::filling(spec, Retransmit)
         };
         step.volumes(volume(5 + number, 50 + 10 * number, number), NONE)
     };
@@ -166,7 +167,7 @@ fn many(open: &Open) -> Vec<Case> {
     for at in [51, 11, 31] {
         steps.push(silent(&open.data(at, 10)));
     }
-    steps.push(Step::emits(&open.fin(71), SegmentKind::Fin).volumes(volume(7, 70, 0), NONE));
+    steps.push(Step::emits(&open.fin(71), Fin).volumes(volume(7, 70, 0), NONE));
     cases.extend(packets("as many holes as are remembered", &slow(open, &steps)));
     cases
 }
@@ -176,21 +177,17 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
         silent(&open.data(101, 100)),
-        Step::filling(&open.data(1, 100), SegmentKind::Retransmit)
-            .volumes(volume(2, 200, 1), NONE)
-            .after(LATE),
-        Step::retransmit(&open.data(1, 100), SegmentKind::Retransmit).volumes(volume(3, 300, 2), NONE),
-        Step::retransmit(&open.data(101, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 3), NONE),
+        Step::filling(&open.data(1, 100), Retransmit).volumes(volume(2, 200, 1), NONE).after(LATE),
+        Step::retransmit(&open.data(1, 100), Retransmit).volumes(volume(3, 300, 2), NONE),
+        Step::retransmit(&open.data(101, 100), Retransmit).volumes(volume(4, 400, 3), NONE),
     ];
     cases.extend(packets("segments before the first one that was seen", &steps));
-    let fin = Step::emits(&open.fin(201), SegmentKind::Fin).volumes(volume(1, 100, 0), NONE);
+    let fin = Step::emits(&open.fin(201), Fin).volumes(volume(1, 100, 0), NONE);
     let steps = [
         silent(&open.data(1, 100)),
         fin,
-        Step::filling(&open.data(101, 100), SegmentKind::Retransmit)
-            .volumes(volume(2, 200, 1), NONE)
-            .after(LATE),
-        Step::retransmit(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 1), NONE),
+        Step::filling(&open.data(101, 100), Retransmit).volumes(volume(2, 200, 1), NONE).after(LATE),
+        Step::retransmit(&open.fin(201), Fin).volumes(volume(2, 200, 1), NONE),
     ];
     cases.extend(packets("a hole before a FIN", &unmeasured(open, &steps)));
     // The last segment is lost together with its FIN, and retransmitted with it.
@@ -198,7 +195,7 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     let steps = [
         silent(&open.data(1, 100)),
         silent(&open.data(151, 20)),
-        Step::filling(&last, SegmentKind::Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
+        Step::filling(&last, Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
     ];
     cases.extend(packets("a FIN that fills a hole", &unmeasured(open, &steps)));
     cases
@@ -211,32 +208,31 @@ fn handshakes(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
         flow.syn_ack(),
-        Step::emits(&second, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::filling(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
+        Step::emits(&second, Ack).volumes(volume(1, 50, 0), NONE),
+        Step::filling(&first, Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
     ];
     cases.extend(packets("the second segment completes, the first is lost", &steps));
     let steps = [
         flow.syn(),
         flow.syn_ack(),
-        Step::emits(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::retransmit(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE),
+        Step::emits(&first, Ack).volumes(volume(1, 50, 0), NONE),
+        Step::retransmit(&first, Retransmit).volumes(volume(2, 100, 1), NONE),
     ];
     cases.extend(packets("the first segment completes, and is retransmitted", &steps));
-    let fast = Step::emits(&flow.out(SYN, 0, 0).payload(50), SegmentKind::Syn);
+    let fast = Step::emits(&flow.out(SYN, 0, 0).payload(50), Syn);
     let declined = [
         fast.clone(),
         flow.syn_ack(),
-        Step::emits(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::emits(&first, Ack).volumes(volume(1, 50, 0), NONE),
         silent(&second),
     ];
     cases.extend(packets("data in the SYN that is not accepted", &declined));
     let taken = [
         fast,
-        Step::emits(&flow.back(SYN | ACK, 0, 51), SegmentKind::SynAck),
-        Step::emits(&flow.out(ACK | PSH, 51, 1).payload(50), SegmentKind::Ack)
-            .volumes(volume(1, 50, 0), NONE),
+        Step::emits(&flow.back(SYN | ACK, 0, 51), SynAck),
+        Step::emits(&flow.out(ACK | PSH, 51, 1).payload(50), Ack).volumes(volume(1, 50, 0), NONE),
         silent(&open.data(101, 50)),
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(3, 150, 1), NONE),
+        Step::retransmit(&second, Retransmit).volumes(volume(3, 150, 1), NONE),
     ];
     cases.extend(packets("data in the SYN that is accepted", &taken));
     cases
