@@ -12,7 +12,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use probe_common::Record;
 
-use work::{READY, Work, timed};
+use work::cpu::timed;
+use work::{READY, Work};
 
 mod work;
 

@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::{
     ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
-use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop_core::{Filter, Query, Snapshot, SnapshotRequest, Span, Verdict};
+use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
+use tcptop_core::{Engine, Filter, Input, Query, ReaderConfig, Snapshot, SnapshotRequest, Span, Verdict};
 
 const START: u64 = 1_000 * S;
 const NOW: u64 = START + 8 * S;
@@ -353,4 +355,25 @@ proptest! {
             }
         }
     }
+}
+
+/// A filter is matched with the names that the engine knows, and again when it learns others.
+#[test]
+fn interfaces_get_their_names_while_a_filter_is_in_use() {
+    let Watched { mut engine, reader, .. } = watched();
+    let query = Query { filter: filter("iface:wg0"), ..Query::default() };
+    let request = SnapshotRequest { query, rows: 100, flows: 100, ..SnapshotRequest::totals(Span::Window) };
+    let late = engine.add_reader(ReaderConfig { events: Some(filter("iface:wg0")), log: false });
+    let matching = |engine: &mut Engine| {
+        let snapshot = engine.snapshot(reader, &request, NOW);
+        (snapshot.rows.len(), snapshot.flows.expect("asked for").rows.len())
+    };
+    assert_eq!(matching(&mut engine), (0, 0));
+    engine.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "wg0".to_owned())])));
+    assert_eq!(matching(&mut engine), (4, 7));
+    let refused = Connection::to(v4(10, 20, 4, 2, 6379), 43_000);
+    engine.handle(Input::Records(&[refused.syn(NOW).into(), refused.rst_of_responder(NOW + MS).into()]));
+    assert_eq!(engine.poll_events(late).count(), 1);
+    engine.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "eth0".to_owned())])));
+    assert_eq!(matching(&mut engine), (0, 0));
 }

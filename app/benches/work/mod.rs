@@ -1,14 +1,13 @@
 //! A full engine, fed as a live run feeds it.
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use probe_common::Record;
 use tcptop_core::{Engine, EngineConfig, Filter, Input, ReaderConfig, ReaderId, SnapshotRequest, Span};
 
 use feed::{Bytes, Feed, START_NS};
 
+pub(crate) mod cpu;
 mod feed;
 
 /// Records that a live run takes at a time.
@@ -21,6 +20,7 @@ pub(crate) const READY: usize = 256 * BATCH;
 const SETTLED: usize = 2_500_000;
 /// How often time passes in a live run.
 const REFRESH_NS: u64 = 250_000_000;
+
 /// An engine and the records for it.
 pub(crate) struct Work {
     feed: Feed,
@@ -99,20 +99,4 @@ impl Work {
         }
         self.engine.poll_events(self.reader).for_each(|event| _ = black_box(event));
     }
-}
-
-/// The processor time of `work`, done this many times, without that of `prepare`.
-pub(crate) fn timed<T>(times: u64, mut prepare: impl FnMut() -> T, mut work: impl FnMut(T)) -> Duration {
-    let mut sum = Duration::ZERO;
-    for _ in 0..times {
-        let prepared = prepare();
-        let began = processor_time();
-        work(prepared);
-        sum += processor_time() - began;
-    }
-    sum
-}
-
-fn processor_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has this clock").into()
 }

@@ -3,6 +3,8 @@
 //! [`Engine`] is the only way in and out. It is deterministic: time is passed in, and so is the seed of its hashes. No clock,
 //! no I/O, no threads, no locks; `clippy.toml` beside this crate's manifest disallows what would bring them in.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout, clippy::print_stderr)]
+
 mod cidr;
 mod engine;
 mod flow;

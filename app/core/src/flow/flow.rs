@@ -33,7 +33,7 @@ pub struct Flow {
     pub(super) answered_ns: u64,
     pub(super) setup_ns: u64,
     pub(super) lifetime_ns: u64,
-    /// From the SYN that was answered to its answer: a SYN-ACK, or the RST of whoever refuses.
+    /// From the SYN that was answered to its answer: a SYN-ACK, or the RST that refuses it.
     pub(super) answer_leg: Option<Leg>,
     pub(super) client_leg: Option<Leg>,
     pub(super) volumes: [Volume; 2],
@@ -54,7 +54,7 @@ pub struct Flow {
     pub(super) is_repeated: bool,
 }
 
-/// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or nobody knows, clients
+/// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or it is not known, clients
 /// have the higher ports.
 pub(super) fn is_local(direction: Direction, [source, destination]: [Endpoint; 2]) -> bool {
     match direction {

@@ -189,7 +189,7 @@ impl Handshake {
         self.opened_at().and_then(|opened| moment.since(opened)).unwrap_or(NEVER)
     }
 
-    /// Whether no ACK of the opener came before this one, as far as its numbers tell. When it is preceded by data, or
+    /// Whether no ACK of the opener came before this one, as far as its numbers show. When it is preceded by data, or
     /// acknowledges data, another ACK came before; not so with Fast Open, where the other end may send at once.
     fn is_first_of_opener(&self, ack: &SegmentRecord) -> bool {
         let answered = ack.ack.wrapping_sub(1);
@@ -198,7 +198,7 @@ impl Handshake {
             && answers.is_none_or(|answers| answers.isns().any(|isn| isn == answered))
     }
 
-    /// Whether a FIN belongs to it, as far as its numbers tell.
+    /// Whether a FIN belongs to it, as far as its numbers show.
     pub(super) fn is_followed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
         let (sent, received) = if from_opener { (fin.seq, fin.ack) } else { (fin.ack, fin.seq) };
         fin.flags.has(TcpFlags::ACK)

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(sums.len(), flows);
     }
 
-    /// Flows whose ends have equal sums: a hash that is linear in the endpoints could not tell them apart.
+    /// Flows whose ends have equal sums: a hash that is linear in the endpoints would be equal.
     #[test]
     fn ends_with_equal_sums_do_not_collide() {
         for hasher in SEEDS.map(EndpointHasher::new) {

@@ -159,7 +159,7 @@ impl Tracked {
         let from_opener = self.is_from_opener(syn);
         let is_over = self.is_over();
         let Some(handshake) = &mut self.handshake else { return Syn::Opens };
-        // What was decided stays so: whoever tries again after a refusal, or after having given up, does so in another
+        // What was decided stays so: another try after a refusal, or after the opener gave up, is another
         // flow, even with the same number (Windows does, and some openers' numbers never vary).
         if is_over && !handshake.is_copied_by(syn) {
             return Syn::Opens;
@@ -353,7 +353,7 @@ impl Tracked {
         self.at(now_ns)
     }
 
-    /// The flow as it is at `now_ns`, for whoever is not the table.
+    /// The flow as it is at `now_ns`, for use outside of the table.
     pub(crate) fn at(&self, now_ns: u64) -> Flow {
         Flow { outcome: self.flow.outcome_at(now_ns), ..self.flow.clone() }
     }

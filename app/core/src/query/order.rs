@@ -1,20 +1,20 @@
-//! What rows are sorted by.
+//! Sort orders.
 
 use core::str::FromStr;
 
-/// An order, and which way round.
+/// An order and its direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sort<By> {
-    /// What decides.
+    /// What rows are sorted by.
     pub by: By,
-    /// Other than usual: the usual is the worst, the largest or the newest first, and names from A to Z.
+    /// Whether the usual direction is reversed: the worst, the largest or the newest first, and addresses ascending.
     pub reversed: bool,
 }
 
-/// What the rows of the first table can be sorted by: one for each of its columns, and the worst first.
+/// What the rows of the first table can be sorted by: each of its columns, and the worst first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RowOrder {
-    /// What is wrong, worst first; then how much of it.
+    /// Verdict, the worst first, then how much is wrong.
     #[default]
     Problem,
     /// Address and port.
@@ -23,19 +23,19 @@ pub enum RowOrder {
     New,
     /// Median of the round-trip times.
     P50,
-    /// What nine of ten do not exceed.
+    /// 90th percentile of the round-trip times.
     P90,
-    /// What 99 of 100 do not exceed.
+    /// 99th percentile of the round-trip times.
     P99,
-    /// The longest.
+    /// The longest round-trip time.
     Max,
-    /// Attempts without an answer.
+    /// Unanswered attempts.
     Unanswered,
-    /// Attempts that were refused.
+    /// Refused attempts.
     Refused,
-    /// Share of segments that were sent again.
+    /// Share of segments that are retransmits.
     Retransmits,
-    /// How long something has been wrong.
+    /// How long the verdict has applied.
     Since,
 }
 
@@ -45,26 +45,26 @@ pub enum FlowOrder {
     /// The newest first.
     #[default]
     Age,
-    /// What failed first, then what was sent again most, then the newest.
+    /// Failures first, then the most retransmits, then the newest.
     Problem,
     /// Address and service port of the peer.
     Peer,
-    /// The port that tells the connections of a peer apart.
+    /// The port that distinguishes the connections of a peer.
     Port,
-    /// What became of it.
+    /// Outcome, failures first.
     Outcome,
     /// Round-trip time of the handshake.
     Rtt,
-    /// From the first SYN to the ACK.
+    /// Setup time: from the first SYN to the ACK.
     Setup,
-    /// SYNs that were sent.
+    /// Number of SYNs.
     Tries,
-    /// Everything that was sent again.
+    /// Number of retransmits.
     Retransmits,
 }
 
 impl RowOrder {
-    /// Every order, in that of the columns.
+    /// Every order, as the columns are ordered.
     pub const ALL: [Self; 11] = [
         Self::Problem,
         Self::Peer,
@@ -79,7 +79,7 @@ impl RowOrder {
         Self::Since,
     ];
 
-    /// The word for it.
+    /// Its name on the command line and on the screen.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -112,7 +112,7 @@ impl FlowOrder {
         Self::Retransmits,
     ];
 
-    /// The word for it.
+    /// Its name on the command line and on the screen.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -129,7 +129,7 @@ impl FlowOrder {
     }
 }
 
-/// `p99`, or `-p99` for the other way round.
+/// `p99`, or `-p99` for the reverse.
 impl FromStr for Sort<RowOrder> {
     type Err = String;
 

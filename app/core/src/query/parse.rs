@@ -1,4 +1,4 @@
-//! From an expression to terms, and to the place where it makes no sense.
+//! Parses an expression into terms, or finds the place where it makes no sense.
 //!
 //! Nothing is read as a word that could be meant as a term: such a word matches nothing, and an empty table looks like
 //! good news. Quotes make a word of anything.
@@ -11,12 +11,12 @@ use crate::flow::{Outcome, Role};
 use crate::stats::Verdict;
 use crate::units::{Time, decimal};
 
-/// What stands before a `:`.
+/// What can be before a `:`.
 pub(super) const KEYS: [&str; 8] = ["peer", "port", "local", "lport", "iface", "role", "outcome", "verdict"];
 /// What a comparison begins with.
 pub(super) const SIGNS: [char; 3] = ['<', '>', '='];
 
-/// Part of an expression, and where it stands.
+/// Part of an expression, and its place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece<'a> {
     pub(super) text: &'a str,
@@ -81,7 +81,7 @@ fn is_connective(word: &str) -> bool {
     ["and", "or", "not", "&&", "||", "&", "|"].contains(&word)
 }
 
-/// What stands between blanks, but for those within quotes.
+/// Splits at blanks that are not within quotes.
 fn pieces(text: &str) -> Result<Vec<Piece<'_>>, FilterError> {
     let (mut pieces, mut begin, mut quote) = (Vec::new(), None, None);
     let mut letters = text.char_indices();
@@ -160,7 +160,7 @@ fn test(piece: Piece<'_>, after: Option<Piece<'_>>) -> Result<Test, FilterError>
     Ok(Test::Figure { figure, comparison, amount })
 }
 
-/// What has no sign in it: a word to look for, unless it can mean more.
+/// A piece without a sign: a word to search for, unless it can mean more.
 fn bare(piece: Piece<'_>, after: Option<Piece<'_>>) -> Result<Test, FilterError> {
     let lower = piece.text.to_lowercase();
     if after.is_some_and(|after| nearest::takes(&lower, after)) {
@@ -287,7 +287,7 @@ fn outcome(piece: Piece<'_>) -> Result<Outcome, FilterError> {
     known.ok_or_else(|| piece.expected(format!("one of {}", Outcome::ALL.map(Outcome::name).join(", "))))
 }
 
-/// Letters, as many as are meant, or a name.
+/// One or more letters, or a name.
 fn verdicts(piece: Piece<'_>) -> Result<Vec<Verdict>, FilterError> {
     let of = |letter: char| {
         Verdict::ALL.into_iter().find(|verdict| verdict.letter() == letter.to_ascii_uppercase())
@@ -310,7 +310,7 @@ fn amount(unit: Unit, piece: Piece<'_>) -> Result<u64, FilterError> {
     amount.ok_or_else(|| piece.expected(wanted))
 }
 
-/// The text without quotes around it. They stand around all of it or nowhere.
+/// The text without its quotes, which must be around all of it.
 fn plain(piece: Piece<'_>) -> Result<String, FilterError> {
     let misplaced = || piece.expected("quotes around all of it");
     let Some(inner) = piece.text.strip_prefix('"') else {

@@ -11,15 +11,15 @@ use crate::units::Time;
 /// One condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Term {
-    /// It must not hold.
+    /// Whether the test must fail.
     pub(super) negated: bool,
     pub(super) test: Test,
 }
 
-/// What can be asked. Of several values one is enough.
+/// What is tested. Of several values one is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
-    /// Text that is shown; in lower case.
+    /// Text that must be shown; in lower case.
     Word(String),
     /// The remote end.
     Peer(Vec<Ends>),
@@ -41,14 +41,14 @@ pub(super) enum Test {
     },
 }
 
-/// Addresses, and one of their ports where it was named.
+/// A block of addresses, and a port if one was given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ends {
     pub(super) block: Cidr,
     pub(super) port: Option<u16>,
 }
 
-/// A port, or some that follow one another.
+/// A port or a range of ports.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ports(pub(super) RangeInclusive<u16>);
 
@@ -78,7 +78,7 @@ pub(super) enum Comparison {
     More,
 }
 
-/// What a figure is counted in.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// Nanoseconds.
@@ -136,7 +136,7 @@ impl Figure {
 }
 
 impl Comparison {
-    /// How each is typed; the longer of two that begin alike comes first.
+    /// How each is typed; the longer of two with the same beginning comes first.
     const SIGNS: [(&str, Self); 6] = [
         (">=", Self::AtLeast),
         ("<=", Self::AtMost),
@@ -162,7 +162,7 @@ impl Comparison {
         }
     }
 
-    /// Times, rates and shares are equal when they look so: to three digits.
+    /// Whether the comparison holds. Times, rates and shares are equal when their first three digits are.
     pub(super) fn holds(self, figure: f64, amount: f64, unit: Unit) -> bool {
         match self {
             Self::Less => figure < amount,
@@ -218,7 +218,7 @@ fn thousandths(amount: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// In quotes, where without them it would be read as something else.
+/// The text, in quotes if it would be read as something else without them.
 fn quoted(text: &str) -> String {
     if !super::parse::needs_quotes(text) {
         return text.to_owned();

@@ -13,7 +13,7 @@ use crate::flow::Outcome;
 pub(crate) enum PeerEvent {
     /// The first segment of a handshake was seen.
     Opened,
-    /// An attempt ended with this outcome. [`Outcome::Pending`] stands for one that nobody follows any more: the run ended,
+    /// An attempt ended with this outcome. [`Outcome::Pending`] is for one that is no longer followed: the run ended,
     /// or its flow was evicted.
     Ended(Outcome),
     /// A SYN or SYN-ACK was retransmitted.

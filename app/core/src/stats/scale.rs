@@ -1,4 +1,4 @@
-//! A logarithmic scale for latencies, the same in every picture of them.
+//! A logarithmic scale for latencies, the same in every histogram and heat map.
 
 /// Where steps begin within a decade, in tenths: 24 that are about equally wide (the E24 series of preferred numbers,
 /// IEC 60063). Every second one is of the E12 series.

@@ -1,4 +1,4 @@
-//! Since when interfaces are watched: handshakes from before are seen only in part.
+//! Since when interfaces are watched: handshakes that began before are seen only in part.
 
 use probe_common::{SegmentRecord, TcpFlags};
 
