@@ -22,8 +22,8 @@ fn handshake(port: u16, carry: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
 }
 
 fn watch(namespace: &Namespace, arguments: &[&str]) -> Tcptop {
-    let tcptop = Tcptop::spawn(namespace, [&["tap0", "--json"], arguments].concat()).unwrap();
-    tcptop.wait_ready(PATIENCE).unwrap();
+    let tcptop = Tcptop::spawn(namespace, [&["tap0", "--json"], arguments].concat()).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
     tcptop
 }
 
