@@ -48,9 +48,10 @@ impl<'s> Attempt<'s> {
         let first = stream.frames.first().filter(|frame| frame.is_syn())?;
         let (opener, listener, offered) = (first.source, first.destination, first.seq.wrapping_add(1));
         let frames = &stream.frames;
-        let syns = frames.iter().filter(|frame| frame.is_syn() && frame.source == opener).collect();
+        let sent = || frames.iter().filter(|frame| !frame.is_copy);
+        let syns = sent().filter(|frame| frame.is_syn() && frame.source == opener).collect();
         let answers = |frame: &&Frame| frame.is_syn_ack() && frame.source == listener && frame.ack == offered;
-        let syn_acks: Vec<&Frame> = frames.iter().filter(answers).collect();
+        let syn_acks: Vec<&Frame> = sent().filter(answers).collect();
         let answer = syn_acks.first();
         let completes = |frame: &&Frame| {
             let fits = answer.is_some_and(|answer| {
@@ -194,7 +195,13 @@ impl<'s> Attempt<'s> {
     /// `tcp.analysis.initial_rtt` by its definition: from the latest SYN before that packet to it.
     pub(super) fn initial_rtt_ns(&self) -> Option<u64> {
         let ack = self.acknowledgement()?;
-        Some(ack.time_ns.saturating_sub(self.syns_before(Some(ack)).last()?.time_ns))
+        Some(ack.time_ns.saturating_sub(self.latest_syn_before(ack)?.time_ns))
+    }
+
+    /// The latest SYN before a packet, copies included.
+    pub(super) fn latest_syn_before(&self, packet: &Frame) -> Option<&'s Frame> {
+        let is_syn = |frame: &&Frame| frame.is_syn() && frame.source == self.opener;
+        self.stream.frames.iter().rfind(|frame| is_syn(frame) && frame.number < packet.number)
     }
 
     /// How an established connection ended: by a RST, or by the FIN of the second end to close.

@@ -279,6 +279,7 @@ fn why(attempt: &Attempt<'_>, ours: Option<u64>, theirs: Option<u64>) -> Option<
         None if unclear_syn => Some(Reason::RetransmittedSyn),
         None if answered.len() > 1 => Some(Reason::RetransmittedSynAck),
         Some(_) if another_syn => Some(Reason::RetransmittedSyn),
+        Some(_) if attempt.latest_syn_before(ended)?.is_copy => Some(Reason::Copy),
         Some(ours) => {
             let waited_ns = answered.last()?.time_ns.saturating_sub(answer.time_ns);
             (waited_ns > 0 && theirs == Some(ours + waited_ns)).then_some(Reason::RetransmittedSynAck)
@@ -319,7 +320,8 @@ fn volumes(ledger: &mut Ledger, attempt: &Attempt<'_>, flow: &Flow, retransmits:
     for ((sender, receiver), ours) in
         [(flow.local, flow.remote), (flow.remote, flow.local)].into_iter().zip(close.volumes)
     {
-        let by_sender = |frame: &&Frame| frame.source == sender && frame.number <= ending.last.number;
+        let by_sender =
+            |frame: &&Frame| frame.source == sender && frame.number <= ending.last.number && !frame.is_copy;
         // The byte of a keep-alive has been sent before.
         let probes = |frame: &Frame| {
             frame.verdict == Some(Verdict::KeepAlive) && Earlier::of(attempt.stream, frame).hole().is_none()

@@ -19,6 +19,7 @@ pub(super) fn frame(from_client: bool, at: u64, flags: u16, timestamps: Option<(
         source,
         destination,
         stream: 0,
+        ip_id: 0,
         flags,
         seq: isn + u32::from(flags & SYN == 0),
         ack: if flags & ACK == 0 { 0 } else { other + 1 },
@@ -28,6 +29,7 @@ pub(super) fn frame(from_client: bool, at: u64, flags: u16, timestamps: Option<(
         completeness: 0,
         verdict: None,
         has_zero_window: false,
+        is_copy: false,
     }
 }
 

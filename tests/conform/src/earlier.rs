@@ -22,8 +22,9 @@ pub(super) struct Earlier<'s> {
 
 impl<'s> Earlier<'s> {
     pub(super) fn of(stream: &'s Stream, frame: &'s Frame) -> Self {
-        let is_earlier =
-            |other: &&Frame| other.number < frame.number && other.source == frame.source && other.lacks(RST);
+        let is_earlier = |other: &&Frame| {
+            other.number < frame.number && other.source == frame.source && other.lacks(RST) && !other.is_copy
+        };
         Self { frame, earlier: stream.frames.iter().filter(is_earlier).collect() }
     }
 

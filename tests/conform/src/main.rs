@@ -28,6 +28,7 @@ mod capture;
 mod compare;
 #[cfg(test)]
 mod compare_tests;
+mod copies;
 mod earlier;
 mod live;
 mod ours;

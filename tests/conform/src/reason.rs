@@ -16,11 +16,12 @@ pub(super) enum Reason {
     ForgottenHole,
     LostByte,
     SynAmongData,
+    Copy,
 }
 
 /// Every reason with its name and an explanation.
 #[rustfmt::skip]
-pub(super) const REASONS: [(Reason, &str, &str); 13] = [
+pub(super) const REASONS: [(Reason, &str, &str); 14] = [
     (Reason::RetransmittedSyn, "retransmitted SYN",
         "tshark measures from the latest SYN before the ACK, whichever was answered; tcptop from the one \
          that was answered, or it reports bounds if that is not known"),
@@ -59,6 +60,9 @@ pub(super) const REASONS: [(Reason, &str, &str); 13] = [
     (Reason::SynAmongData, "SYN among data",
         "a late SYN of the connection passed after its data, and tshark restarts from it: what follows is \
          new data to tshark, and a retransmit to tcptop"),
+    (Reason::Copy, "copy",
+        "the same packet, duplicated on the way, by its IP ID or the gap: tshark calls it a retransmission, \
+         tcptop does not count it"),
 ];
 
 impl Reason {

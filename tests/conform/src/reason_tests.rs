@@ -231,3 +231,17 @@ fn tshark_may_give_no_time_only_where_headers_are_cut() {
     wrong.flows[0].client_leg = wrong.flows[0].server_leg;
     assert!(disagreements(&compare(&cut, &wrong, View::Observer)) > 0);
 }
+
+/// A copy of the SYN, 2 ms after it, from which tshark measures.
+#[test]
+fn a_copied_syn_excuses_where_tshark_begins() {
+    let copied = |is_copy, rtt_ms| {
+        let copy = Frame { is_copy, ..frame(true, 2, SYN, None) };
+        let mut frames = plain().streams[0].frames.clone();
+        frames.insert(1, copy);
+        capture(frames, Some(rtt_ms), 23)
+    };
+    assert_differs(&copied(true, 9), &plain_run(), &[Reason::Copy]);
+    assert!(disagreements(&compare(&copied(false, 9), &plain_run(), View::Observer)) > 0);
+    assert!(disagreements(&compare(&copied(true, 8), &plain_run(), View::Observer)) > 0);
+}

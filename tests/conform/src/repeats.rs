@@ -67,6 +67,13 @@ pub(super) fn compare(ledger: &mut Ledger, capture: &Capture, run: &Run) -> Scor
             let key = (frame.time_ns, frame.source, frame.destination, frame.seq);
             let ours = reported.get_mut(&key).and_then(VecDeque::pop_front);
             let theirs = frame.verdict.is_some_and(Verdict::is_retransmit);
+            if frame.is_copy && ours.is_none() {
+                // It was sent once.
+                if theirs {
+                    ledger.differs(Reason::Copy);
+                }
+                continue;
+            }
             score.count(ours.is_some(), theirs);
             verdicts(ledger, attempt, frame, ours);
             if let Some(ours) = ours {

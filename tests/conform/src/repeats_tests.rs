@@ -70,6 +70,21 @@ fn shares_are_of_what_either_tells() {
 }
 
 #[test]
+fn a_copy_is_no_retransmit() {
+    let copy = |is_copy| Frame { is_copy, ..called(Verdict::Retransmission, data(21, 0, 100)) };
+    let compared = |is_copy, ours: bool| {
+        let frames = [data(20, 0, 100), copy(is_copy)];
+        let retransmits = ours.then(|| reported(&frames[1], "data", None));
+        compared(&after_handshake(&frames), retransmits.into_iter().collect())
+    };
+    let (ledger, score) = compared(true, false);
+    assert_eq!((disagreements(&ledger), ledger.differing.get(&Reason::Copy)), (0, Some(&1)));
+    assert_eq!(score, Score::default());
+    assert_eq!(disagreements(&compared(false, false).0), 1, "sent twice");
+    assert!(compared(true, true).0.differing.is_empty(), "tcptop calls it a retransmit, like tshark");
+}
+
+#[test]
 fn both_tell_the_same() {
     let again = called(Verdict::Retransmission, data(200, 0, 100));
     let frames = [

@@ -113,7 +113,7 @@ fn outcomes() -> Vec<Scene> {
             |scene, kind| scene.rule(Rule::drop(to_near(kind))),
         )),
         refused.reasons(&[Reason::RstIsNoAck]),
-        twice.rule(Rule::duplicate(Match::syn(), 1.0)).reasons(&[Reason::RstIsNoAck, Reason::LateSyn]),
+        twice.rule(Rule::duplicate(Match::syn(), 1.0)).reasons(&[Reason::RstIsNoAck, Reason::Copy]),
         scene("resets", traffic::reset, &[(Seen::Reset, 24), (Seen::ResetInHandshake, 12)]),
         scene("closed by either end", traffic::closed, &[(Seen::Closed, 36)]),
         silent(scene("ports used again", traffic::reused, &reused)),

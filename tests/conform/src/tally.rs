@@ -41,6 +41,8 @@ pub(super) enum Seen {
     LongPackets,
     /// Packets that are truncated in the capture.
     TruncatedPackets,
+    /// Packets that were duplicated on the way.
+    Copies,
     /// Verdicts of tshark on single packets.
     Retransmission,
     Fast,
@@ -74,6 +76,7 @@ pub(super) fn tally(capture: &Capture, attempts: &[Attempt<'_>]) -> BTreeMap<See
     let frames = || capture.streams.iter().flat_map(|stream| &stream.frames);
     count(Seen::LongPackets, frames().filter(|frame| frame.len > LONGEST_FRAME).count());
     count(Seen::TruncatedPackets, frames().filter(|frame| frame.captured < frame.len).count());
+    count(Seen::Copies, frames().filter(|frame| frame.is_copy).count());
     for frame in frames() {
         count(Seen::ZeroWindow, usize::from(frame.has_zero_window));
         let Some(verdict) = frame.verdict else { continue };

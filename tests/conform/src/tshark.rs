@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
+use super::copies;
+
 pub(super) const FIN: u16 = 0x01;
 pub(super) const SYN: u16 = 0x02;
 pub(super) const RST: u16 = 0x04;
@@ -32,13 +34,14 @@ pub(super) mod completeness {
     }
 }
 
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 26] = [
     "frame.number",
     "frame.time_epoch",
     "frame.len",
     "frame.cap_len",
     "ip.src",
     "ip.dst",
+    "ip.id",
     "ipv6.src",
     "ipv6.dst",
     "tcp.srcport",
@@ -100,6 +103,8 @@ pub(super) struct Frame {
     pub(super) source: SocketAddr,
     pub(super) destination: SocketAddr,
     pub(super) stream: u32,
+    /// IPv4 identification, or 0.
+    pub(super) ip_id: u16,
     pub(super) flags: u16,
     pub(super) seq: u32,
     pub(super) ack: u32,
@@ -113,6 +118,8 @@ pub(super) struct Frame {
     pub(super) verdict: Option<Verdict>,
     /// The sender's window is 0.
     pub(super) has_zero_window: bool,
+    /// It is the same packet as an earlier one, duplicated on the way.
+    pub(super) is_copy: bool,
 }
 
 impl Frame {
@@ -222,13 +229,15 @@ fn gather(lines: &str) -> Result<Capture> {
         capture.end_ns = capture.end_ns.max(frame.time_ns);
         capture.longest = capture.longest.max(frame.len);
     }
+    capture.streams.iter_mut().for_each(|stream| copies::mark(&mut stream.frames));
     Ok(capture)
 }
 
 fn frame(line: &str) -> Result<Frame> {
     let values: Vec<&str> = line.split('\t').collect();
     let values = <[&str; FIELDS.len()]>::try_from(values).ok().context("another number of fields")?;
-    let [number, time, len, captured, source4, destination4, source6, destination6, rest @ ..] = values;
+    let [number, time, len, captured, source4, destination4, ip_id, source6, destination6, rest @ ..] =
+        values;
     let [
         source_port,
         destination_port,
@@ -248,7 +257,10 @@ fn frame(line: &str) -> Result<Frame> {
         let address: IpAddr = if v4.is_empty() { v6 } else { v4 }.parse()?;
         Ok(SocketAddr::new(address, port.parse()?))
     };
-    let flags = flags.strip_prefix("0x").context("flags are hexadecimal")?;
+    let hexadecimal = |text: &str| -> Result<u16> {
+        let digits = text.strip_prefix("0x").with_context(|| format!("{text} is not hexadecimal"))?;
+        Ok(u16::from_str_radix(digits, 16)?)
+    };
     let timestamps =
         if value.is_empty() || echo.is_empty() { None } else { Some((value.parse()?, echo.parse()?)) };
     Ok(Frame {
@@ -259,7 +271,8 @@ fn frame(line: &str) -> Result<Frame> {
         source: end(source4, source6, source_port)?,
         destination: end(destination4, destination6, destination_port)?,
         stream: stream.parse()?,
-        flags: u16::from_str_radix(flags, 16)?,
+        ip_id: if ip_id.is_empty() { 0 } else { hexadecimal(ip_id)? },
+        flags: hexadecimal(flags)?,
         seq: seq.parse()?,
         ack: ack.parse()?,
         payload: payload.parse()?,
@@ -268,6 +281,7 @@ fn frame(line: &str) -> Result<Frame> {
         completeness: complete.parse()?,
         verdict: Verdict::of(verdicts.map(|flag| !flag.is_empty())),
         has_zero_window: !zero_window.is_empty(),
+        is_copy: false,
     })
 }
 
@@ -284,7 +298,7 @@ fn nanoseconds(seconds: &str) -> Result<u64> {
 mod tests {
     use super::{SYN, Verdict, gather, nanoseconds};
 
-    const LINE: &str = "7\t1795325041.123456789\t74\t74\t10.9.0.1\t10.9.0.11\t\t\t40000\t80\t0\t0x0002\t100\t0\t0\
+    const LINE: &str = "7\t1795325041.123456789\t74\t74\t10.9.0.1\t10.9.0.11\t0x00ff\t\t\t40000\t80\t0\t0x0002\t100\t0\t0\
                         \t9\t0\t0.040000001\t31\t\t1\t1\t\t\t";
 
     #[test]
@@ -304,7 +318,7 @@ mod tests {
         let frame = stream.frames[0];
         assert_eq!((frame.number, frame.time_ns), (7, 1_795_325_041_123_456_789));
         assert_eq!(frame.source, "10.9.0.1:40000".parse().unwrap());
-        assert_eq!((frame.flags, frame.timestamps), (SYN, Some((9, 0))));
+        assert_eq!((frame.ip_id, frame.flags, frame.timestamps), (255, SYN, Some((9, 0))));
         assert_eq!((stream.initial_rtt_ns(), stream.completeness()), (Some(40_000_001), 23));
         assert!(!frame.is_cut());
         assert_eq!((frame.verdict, frame.has_zero_window), (Some(Verdict::Fast), false));

@@ -68,7 +68,7 @@ fn by_chance() -> Vec<Scene> {
         lost(longer("longer messages, loss, no SACK", &[(Seen::Fast, 5)]), 0.04).without_sack(),
         lost(long_frames, 0.06),
         lost(calm("bulk, loss", |bench| talk(bench, BULK), &[(Seen::Fast, 3)]), 0.01),
-        twice(short("messages, duplication", &[(Seen::RetransmitByFar, 200)]), 0.15),
+        twice(short("messages, duplication", &[(Seen::Copies, 200)]), 0.15),
         held_back(short("messages, reordering", &[(Seen::OutOfOrder, 20)]), 0.05),
         held_back(twice(lost(short("messages, all of it", &AGAIN), 0.04), 0.05), 0.05),
     ]
@@ -125,5 +125,5 @@ fn late_syns() -> Scene {
     scene.conditions.script.rules.insert(0, Rule::reorder(from_far(Kind::Syn).nth(1), 1.0, OVERTAKEN_SYN));
     let lost = [2, 6].map(|number| Rule::drop(from_far(Kind::Data).nth(number)));
     scene.conditions.later.rules.splice(0..0, lost);
-    scene.reasons(&[Reason::SynAmongData])
+    scene.reasons(&[Reason::SynAmongData, Reason::LateSyn])
 }
