@@ -88,7 +88,8 @@ impl Run {
 
     fn attempt(&mut self, peer: u8, outcome: u8) {
         self.ports += 1;
-        let connection = Connection::to(v4(10, 0, 0, peer, if peer.is_multiple_of(2) { 443 } else { 80 }), self.ports);
+        let connection =
+            Connection::to(v4(10, 0, 0, peer, if peer.is_multiple_of(2) { 443 } else { 80 }), self.ports);
         let answered_ns = self.now_ns + u64::from(outcome) * 40 * MS;
         let records = match outcome {
             0 => vec![connection.syn(self.now_ns)],
