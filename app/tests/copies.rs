@@ -1,4 +1,5 @@
-//! Packets that are in a capture twice are copies; packets that were sent twice are retransmits.
+//! Hard case `copied-packets`: packets that are in a capture twice are copies; packets that were sent twice are
+//! retransmits.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! TCP within tags, labels and tunnels; what is not looked into is counted by what it is.
+//! Hard case `encapsulation`: TCP within tags, labels and tunnels; what is not looked into is counted by what it is.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! `tcptop --decap` on an interface that carries tunnels, and what it does without.
+//! Hard case `encapsulation`: `tcptop --decap` on an interface that carries tunnels, and what it does without.
 
 use std::time::Duration;
 
