@@ -83,7 +83,7 @@ impl TerminalSession {
         Ok(self.size()? != self.terminal.get_frame().area().as_size())
     }
 
-    /// The size of the terminal, at most [`MAX_SIZE`].
+    /// The size of the terminal, at most `MAX_SIZE`.
     ///
     /// # Errors
     /// When the terminal is gone.

@@ -1,4 +1,4 @@
-//! The probe in the kernel: [load] it, [attach] it to interfaces, read its [ring] and [sweep] its flow states.
+//! The probe in the kernel: `load` it, `attach` it to interfaces, read its `ring` and `sweep` its flow states.
 //!
 //! Interfaces come and go during a run, and others may detach what was attached: [`KernelSource::check`] deals with it.
 //! When this process ends, in whatever way, the kernel detaches everything.
