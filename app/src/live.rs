@@ -20,24 +20,23 @@ use crate::source::privilege;
 use crate::stop::Stop;
 use tcptop_core::Input;
 
-/// Records that are taken before the loop looks around: few enough that what they decide stays in the processor's caches
-/// until it is delivered.
+/// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
+/// when they are written.
 const BATCH: usize = 1_024;
-/// While records come, the ring is looked at this often: the probe does not wake us for each one.
+/// While records come, the ring is read this often: the probe does not wake the reader for each one.
 const BUSY: Duration = Duration::from_millis(20);
-/// They may come for this long after the last one. Longer than the 200 ms in which the probe wakes us
-/// once, so that either it wakes us or we look.
+/// For this long after the last record more are expected. Longer than the 200 ms in which the probe wakes the reader once, so
+/// that no record waits for [`IDLE`].
 const ALERT: Duration = Duration::from_millis(400);
-/// When none come, the ring is looked at this often all the same, should a wake-up have been missed.
+/// When none come, the ring is read this often, in case a wake-up was missed.
 const IDLE: Duration = Duration::from_millis(250);
-/// How often figures are made new.
+/// How often the screen gets a new snapshot.
 const REFRESH: Duration = Duration::from_millis(250);
-/// In every so many refreshes, once a second, it is seen whether the interfaces are still there, and what flows have
-/// sent.
+/// With one in so many refreshes, once a second, interfaces and flow volumes are checked.
 const INTERFACE_CHECK: u64 = 4;
-/// In a storm figures are this late at the most.
+/// How late figures may be while the ring is never empty.
 const LATE: Duration = Duration::from_secs(1);
-/// More batches than the ring buffer holds.
+/// No fewer batches than the ring buffer holds.
 const RING_BATCHES: usize = 32;
 
 /// Watches until told to stop.
@@ -111,15 +110,18 @@ impl<'a> Live<'a> {
             }
             let now_ns = monotonic_ns();
             let taken = self.drain();
-            // Time passes only when all records of that time were taken: what they tell comes first. In a storm
-            // there are always more, and it passes up to the last one.
-            let late = due.is_some_and(|since| since.elapsed() > LATE);
-            if due.is_some() && (taken < BATCH || late) {
+            // Time passes only up to records that were handled: what they report comes first. While the ring is never empty,
+            // that is the latest one.
+            let is_drained = taken < BATCH;
+            let is_late = due.is_some_and(|since| since.elapsed() > LATE);
+            if due.is_some() && (is_drained || is_late) {
                 due = None;
-                let now_ns = if taken < BATCH { now_ns } else { self.session.latest_ns() };
+                let now_ns = if is_drained { now_ns } else { self.session.latest_ns() };
                 if let Err(error) = self.refresh(now_ns) {
                     return error.into();
                 }
+            } else if is_drained && self.session.timeout_ns().is_some_and(|due_ns| due_ns <= now_ns) {
+                self.session.handle(Input::Time { now_ns });
             }
             if let Err(end) = self.session.deliver() {
                 return end;
@@ -133,24 +135,30 @@ impl<'a> Live<'a> {
             rest = match taken {
                 BATCH => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
-                _ => IDLE,
+                _ => self.until_timeout().clamp(BUSY, IDLE),
             };
         }
     }
 
-    /// Takes records out of the ring, but no more than one batch and not past the count.
+    /// How long until the engine needs to know the time.
+    fn until_timeout(&self) -> Duration {
+        let timeout_ns = self.session.timeout_ns().unwrap_or(u64::MAX);
+        Duration::from_nanos(timeout_ns.saturating_sub(monotonic_ns()))
+    }
+
+    /// Handles records of the ring, up to one batch and up to the count of handshakes that was asked for. Returns how many.
     fn drain(&mut self) -> usize {
         let session = &mut self.session;
         self.source.drain(BATCH, |records| session.handle(Input::Records(records)))
     }
 
-    /// Lets time pass in the table and gives the screen a new snapshot.
+    /// Lets time pass, reads counters, and gives the screen a new snapshot.
     fn refresh(&mut self, now_ns: u64) -> Result<(), Error> {
         self.session.handle(Input::Time { now_ns });
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
             self.check_interfaces();
-            // Nobody else looks before the end, and reading it all takes 16 ms.
+            // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
@@ -160,7 +168,7 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// What flows have sent since they were last heard of.
+    /// Hands on what flows have sent since the last sweep.
     fn sweep(&mut self, now_ns: u64) -> Result<(), Error> {
         let session = &mut self.session;
         self.source.sweep(|flow| {
@@ -174,7 +182,7 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// Attaches to interfaces that are back or were detached by others, and says what has changed.
+    /// Attaches to interfaces that are back or were detached by others, and reports what has changed.
     fn check_interfaces(&mut self) {
         for change in self.source.check() {
             if let Some(since) = change.since() {
@@ -184,8 +192,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Takes what is still in the ring, and ends. Under a storm the ring is never empty: what was in it
-    /// when the end was called for is enough.
+    /// Handles what is in the ring, and ends. While the ring is never empty, that is as much as it holds.
     async fn end(mut self, end: End) -> Result<(), Error> {
         for _ in 0..RING_BATCHES {
             if self.session.is_counted_out() || self.drain() < BATCH {
@@ -210,7 +217,7 @@ fn watched(session: &mut Session<'_>, since: Since) {
     session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
 }
 
-/// Messages for people, before anything else.
+/// Says on standard error what is watched.
 fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
     let say = |line: String| {
         // Standard error may be closed; that is no reason to stop.

@@ -1,4 +1,4 @@
-//! A run over a capture: the same table and the same sinks, with the capture's time.
+//! A run over a capture: the same engine and outputs as a live run, with the capture's time.
 
 mod reader;
 mod time;
@@ -23,18 +23,19 @@ use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError, Locals};
 use crate::source::replay::{ReplayConfig, ReplaySource};
 use crate::stop::Stop;
-use reader::{Batch, Pace, Reader, Scene, Told};
+use reader::{Batch, Pace, Reader, Received, Scene};
 use tcptop_core::Input;
 use time::StreamTime;
 
-/// Batches that wait for the table at the most.
+/// Maximum number of batches that wait for the engine.
 const WAITING: usize = 16;
 /// How often the screen gets a new snapshot.
 const REFRESH: Duration = Duration::from_millis(250);
+
 /// Reads a capture to its end, or until told to stop.
 ///
 /// # Errors
-/// When the capture cannot be read, or the output cannot be written. What was read before is given first.
+/// When the capture cannot be read, or an output cannot be written. What was read before is written first.
 pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
     let capture = Capture::open(&replay.path).map_err(failed)?;
@@ -44,18 +45,18 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let source = ReplaySource::new(capture, source_config);
     let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
-    let (batches, told) = mpsc::channel(WAITING);
-    let is_watched = config.needs_volumes();
-    let reader = Reader::new(source, batches, replay.speed.map(Pace::new), is_watched);
+    let (sender, batches) = mpsc::channel(WAITING);
+    let wants_volumes = config.needs_volumes();
+    let reader = Reader::new(source, sender, replay.speed.map(Pace::new), wants_volumes);
     thread::Builder::new()
         .name("capture".to_owned())
         .spawn(move || reader.run())
         .map_err(|source| Error::System { what: "start the reading thread", source })?;
     runtime.block_on(async {
-        let mut follower = Follower::new(told, &replay.path, is_live)?;
+        let mut follower = Follower::new(batches, &replay.path, is_live)?;
         let (mut first, stopped) = tokio::select! {
-            first = follower.told.recv() => (first.transpose().map_err(failed)?, false),
-            // A stream may keep us waiting for its first packet.
+            first = follower.batches.recv() => (first.transpose().map_err(failed)?, false),
+            // The first packet of a stream may take any time.
             () = follower.stop.wanted() => (None, true),
         };
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
@@ -65,19 +66,19 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         follower.time.arrive(started_ns);
         let end = match follower.follow(&mut session, first).await {
             Left::AtTheEnd if stopped => End::Done,
-            Left::Told(end) => end,
+            Left::Ended(end) => end,
             Left::Damaged(error) => End::Failed(failed(error)),
             Left::AtTheEnd => follower.browse(&mut session).await,
         };
         tokio::select! {
             ended = session.end(end, follower.time.now_ns()) => ended,
-            // Lines may wait for a reader that is stuck.
+            // Lines may wait for a reader that never reads.
             () = follower.stop.overdue(FAREWELL) => Err(Error::Output { target: "the output".to_owned(), source: unread() }),
         }
     })
 }
 
-/// The capture's interfaces under their names, or that of the file.
+/// The capture's interfaces with their names, or with that of the file.
 fn context(path: &str, scene: &Scene) -> RenderContext {
     let file = Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy());
     let file = if path == "-" { "standard input".into() } else { file };
@@ -91,18 +92,18 @@ fn context(path: &str, scene: &Scene) -> RenderContext {
 
 /// Why the capture is no longer followed.
 enum Left {
-    /// It was asked for, or the output ended it.
-    Told(End),
-    /// It cannot be read on.
+    /// It was asked for, or an output ended it.
+    Ended(End),
+    /// The rest cannot be read.
     Damaged(CaptureError),
-    /// There is no more of it.
+    /// It was read to its end.
     AtTheEnd,
 }
 
-/// The side of the table and the sinks.
+/// The main task: engine, outputs and screen.
 struct Follower<'a> {
-    told: mpsc::Receiver<Told>,
-    /// That of the capture.
+    batches: mpsc::Receiver<Received>,
+    /// Path of the capture.
     path: &'a str,
     refresh: Interval,
     stop: Stop,
@@ -110,44 +111,44 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(told: mpsc::Receiver<Told>, path: &'a str, is_live: bool) -> Result<Self, Error> {
+    fn new(batches: mpsc::Receiver<Received>, path: &'a str, is_live: bool) -> Result<Self, Error> {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { told, path, refresh, stop: Stop::new()?, time: StreamTime::new(is_live) })
+        Ok(Self { batches, path, refresh, stop: Stop::new()?, time: StreamTime::new(is_live) })
     }
 
     async fn follow(&mut self, session: &mut Session<'_>, first: Option<Batch>) -> Left {
         let Some(first) = first else { return Left::AtTheEnd };
-        let mut told = Some(Ok(first));
+        let mut received = Some(Ok(first));
         loop {
-            match told.take() {
+            match received.take() {
                 Some(Ok(batch)) => self.take(session, &batch),
                 Some(Err(error)) => return Left::Damaged(error),
                 None => {}
             }
             if let Err(end) = session.deliver() {
-                return Left::Told(end);
+                return Left::Ended(end);
             }
             if session.is_counted_out() {
-                return Left::Told(End::Done);
+                return Left::Ended(End::Done);
             }
             let room = session.room();
             let next = async {
                 room.await;
-                self.told.recv().await
+                self.batches.recv().await
             };
             tokio::select! {
                 next = next => match next {
-                    Some(next) => told = Some(next),
+                    Some(next) => received = Some(next),
                     None => return Left::AtTheEnd,
                 },
                 command = session.command() => {
                     if !session.obey(command, self.time.now_ns()) {
-                        return Left::Told(End::Done);
+                        return Left::Ended(End::Done);
                     }
                 }
                 _ = self.refresh.tick() => self.pass_time(session),
-                () = self.stop.wanted() => return Left::Told(End::Done),
+                () = self.stop.wanted() => return Left::Ended(End::Done),
             }
         }
     }
@@ -156,7 +157,7 @@ impl<'a> Follower<'a> {
         if let Some(scene) = &batch.scene {
             session.change_context(context(self.path, scene));
         }
-        // What the stream has reached, not what the reader's clock says: its packets may be late.
+        // The time of the stream, not of the clock: its packets may be late.
         let mut now_ns = self.time.reached_ns();
         for record in &batch.records {
             now_ns = now_ns.max(record.time_ns());
@@ -186,7 +187,7 @@ impl<'a> Follower<'a> {
         session.show(now_ns);
     }
 
-    /// The last snapshot stays until the person has seen enough of it.
+    /// Keeps the last snapshot on the screen until the person quits.
     async fn browse(&mut self, session: &mut Session<'_>) -> End {
         while session.has_screen() {
             let now_ns = self.time.reached_ns();

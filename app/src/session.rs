@@ -14,17 +14,16 @@ use crate::output::writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::output::{Output, RenderContext};
 use crate::tui::model::Model;
 use crate::tui::{Command, Screen};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
-use tcptop_core::{Query, SnapshotRequest, Span};
+use tcptop_core::{Engine, Input, Query, ReaderConfig, ReaderId, SnapshotRequest, Span};
 
 /// Why a run ends.
 #[derive(Debug)]
 pub enum End {
-    /// Asked for by a signal, a key, the time limit or the count, or there is no more to read.
+    /// A signal, a key, the time limit or the count ended it, or there is no more to read.
     Done,
-    /// Nobody reads the output any more.
+    /// The reader of standard output has closed it.
     ReaderGone,
-    /// What was watched is gone, or damaged, or the output fails: the figures so far are given all the same.
+    /// The source is gone or damaged, or an output failed: the figures so far are written all the same.
     Failed(Error),
 }
 
@@ -34,10 +33,10 @@ impl From<Error> for End {
     }
 }
 
-/// The event loop that a run lives in: one thread.
+/// The event loop of a run: one thread.
 ///
 /// # Errors
-/// When the system has none to give.
+/// When the system refuses what it needs.
 pub fn event_loop() -> Result<Runtime, Error> {
     let mut builder = runtime::Builder::new_current_thread();
     builder.enable_all().build().map_err(|source| Error::System { what: "start the event loop", source })
@@ -104,7 +103,7 @@ impl<'a> Session<'a> {
         self.engine.latest_ns()
     }
 
-    /// When the engine wants to hear of the time again.
+    /// When the engine needs to know the time: see [`Engine::poll_timeout`].
     #[must_use]
     pub fn timeout_ns(&self) -> Option<u64> {
         self.engine.poll_timeout()
@@ -141,7 +140,7 @@ impl<'a> Session<'a> {
         self.outputs.room()
     }
 
-    /// Shows everything in another context from now on.
+    /// Replaces the context in which everything is shown.
     pub fn change_context(&mut self, context: RenderContext) {
         self.context = Arc::new(context);
         self.engine.handle(Input::Interfaces(&self.context.interfaces));
@@ -169,7 +168,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says something to people while the run goes on.
+    /// Shows a message while the run goes on.
     pub fn notice(&self, message: &str) {
         match &self.screen {
             Some(reader) => reader.screen.notice(message),

@@ -1,4 +1,4 @@
-//! The side of the capture, in a thread of its own.
+//! Reads the capture, which blocks, in a thread of its own.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use crate::source::capture::{CaptureError, Next};
 use crate::source::replay::{ClockStep, ReplaySource};
 use tcptop_core::FlowVolumes;
 
-/// Records that travel together.
+/// Maximum number of records that are sent together.
 const BATCH: usize = 1_024;
-/// What flows have sent is reported this often, in the capture's time.
+/// How often flow volumes are sent, in the capture's time.
 const SWEEP_NS: u64 = 1_000_000_000;
-/// At a given speed, packets this close together are not waited for one by one.
+/// At a given speed, packets this close together are sent together.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Some records, and how far the capture was read with them.
+/// Some records, and the state of the capture after them.
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
     /// Times of the first packet and the latest; both 0 when none could be read.
@@ -43,34 +43,34 @@ pub(super) struct Scene {
     pub(super) steps: Vec<ClockStep>,
 }
 
-pub(super) type Told = Result<Batch, CaptureError>;
+pub(super) type Received = Result<Batch, CaptureError>;
 
-/// Reads blocks.
+/// Sends what the capture holds in batches.
 pub(super) struct Reader {
     source: ReplaySource,
-    batches: mpsc::Sender<Told>,
+    batches: mpsc::Sender<Received>,
     pace: Option<Pace>,
-    /// What was read and not handed over: records, and the times of the first packet and the latest.
+    /// What was read and not sent: records, and the times of the first packet and the latest.
     records: Vec<Record>,
     span_ns: Option<(u64, u64)>,
     /// What the latest packet made.
     made: Vec<Record>,
     /// The latest time of all that was read.
     latest_ns: u64,
-    /// How many interfaces' names and clock steps were handed over.
+    /// How many names of interfaces and clock steps were sent.
     known: (usize, usize),
-    /// When the volumes were handed over last.
+    /// When volumes were last sent.
     swept_ns: u64,
-    /// Somebody looks at them before the end.
-    is_watched: bool,
+    /// Whether volumes are wanted before the end.
+    wants_volumes: bool,
 }
 
 impl Reader {
     pub(super) fn new(
         source: ReplaySource,
-        batches: mpsc::Sender<Told>,
+        batches: mpsc::Sender<Received>,
         pace: Option<Pace>,
-        is_watched: bool,
+        wants_volumes: bool,
     ) -> Self {
         Self {
             source,
@@ -82,7 +82,7 @@ impl Reader {
             latest_ns: 0,
             known: (0, 0),
             swept_ns: 0,
-            is_watched,
+            wants_volumes,
         }
     }
 
@@ -113,12 +113,12 @@ impl Reader {
         if self.send(true)
             && let Some(error) = error
         {
-            // When nobody listens the run has ended before.
+            // It fails when the run has ended before.
             let _ = self.batches.blocking_send(Err(error));
         }
     }
 
-    /// Keeps what one packet came to, in its time. Gives false when nobody wants it any more.
+    /// Keeps the records of a packet, at the pace that was asked for. Returns false once the run has ended.
     fn take(&mut self, time_ns: u64) -> bool {
         if self.pace.as_mut().is_some_and(|pace| pace.is_early(time_ns)) {
             if !self.send(false) {
@@ -133,7 +133,7 @@ impl Reader {
         self.records.len() < BATCH || self.send(false)
     }
 
-    /// Hands over what was read. Gives false when nobody wants it any more.
+    /// Sends what was read. Returns false once the run has ended.
     fn send(&mut self, at_the_end: bool) -> bool {
         let Some(span_ns) = self.span_ns.take() else { return true };
         let records = std::mem::replace(&mut self.records, Vec::with_capacity(BATCH));
@@ -161,9 +161,9 @@ impl Reader {
         is_new.then(|| Scene { names: names.to_vec(), steps: steps.to_vec() })
     }
 
-    /// What every flow has sent, if that was not told for a while.
+    /// What every flow has sent, if that is due.
     fn volumes(&mut self, now_ns: u64, at_the_end: bool) -> Vec<FlowVolumes> {
-        let is_due = self.is_watched && now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS;
+        let is_due = self.wants_volumes && now_ns.saturating_sub(self.swept_ns) >= SWEEP_NS;
         if !at_the_end && !is_due {
             return Vec::new();
         }
@@ -175,7 +175,7 @@ impl Reader {
 /// How fast the capture's time passes.
 pub(super) struct Pace {
     speed: f64,
-    /// A moment, and the capture's time then.
+    /// The time of the clock and of the capture at the start.
     began: Option<(Instant, u64)>,
 }
 
