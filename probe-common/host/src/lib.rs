@@ -65,7 +65,6 @@ pub struct HostProbe {
     flows: HostFlows,
     counters: Counters,
     has_fast_path: bool,
-    scratch: ParsedPacket,
 }
 
 impl HostProbe {
@@ -82,7 +81,6 @@ impl HostProbe {
             flows: HostFlows::new(flows, seed),
             counters: Counters::default(),
             has_fast_path: true,
-            scratch: ParsedPacket::NOTHING,
         }
     }
 
@@ -95,13 +93,13 @@ impl HostProbe {
     /// Looks at a packet. Hands each record that it makes to `emit`, as bytes: that of a flow which is evicted for its
     /// flow first, then its own.
     pub fn process(&mut self, packet: &Packet<'_>, clock: &impl Clock, emit: impl FnMut(&[u8])) {
-        let Self { flows, counters, has_fast_path, scratch } = self;
-        let mut sink = HostSink { counters, emit };
-        let mut environment = Environment { flows, clock, sink: &mut sink };
+        let Self { flows, counters, has_fast_path } = self;
         let Packet { bytes, size, hook } = packet;
-        if *has_fast_path && fast_path(*bytes, *size, hook, &mut environment, || Some(scratch)) {
+        if *has_fast_path && fast_path(*bytes, *size, hook, flows, clock) {
             return;
         }
+        let mut sink = HostSink { counters, emit };
+        let mut environment = Environment { flows, clock, sink: &mut sink };
         if let Err(unparsed) = process(*bytes, *size, hook, &mut environment) {
             sink.count(Counter::Unparsed(unparsed));
         }
