@@ -287,7 +287,8 @@ impl Frames {
         let terminal = Terminal::with_options(backend, options).expect("its size is given");
         let context = RenderContext {
             interfaces: interfaces(),
-            how: "tcx",
+            source: "tcx",
+            host: None,
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,
         };

@@ -10,7 +10,7 @@ use crate::output::outputs::Outputs;
 use crate::output::writer::{Stopped, WhenFull};
 use crate::output::{RenderContext, report};
 use crate::tui::Command;
-use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
+use tcptop_core::snapshot::{Group, Query, Snapshot, SnapshotRequest, Span};
 use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 /// Peers in a report, and in the choice of the worst.
@@ -180,7 +180,10 @@ impl<'a> Session<'a> {
         self.engine.handle(Input::End { now_ns });
         let delivered = self.deliver();
         // What was chosen at the screen was for the screen.
-        let query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        let mut query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
+        if self.config.output == Output::Json {
+            query.group = Group::Peer;
+        }
         let request =
             SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) };
         let snapshot = self.snapshot(now_ns, &request);

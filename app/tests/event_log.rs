@@ -5,7 +5,7 @@ mod support;
 use support::shown::{Shown, at};
 use support::{Connection, MS, v4};
 use tcptop_core::Input;
-use tcptop_core::snapshot::{LogPage, Snapshot, What};
+use tcptop_core::snapshot::{LogPage, Missed, Snapshot, What};
 use tcptop_core::table::{Outcome, Verdict};
 
 fn log(snapshot: &Snapshot) -> &LogPage {
@@ -64,7 +64,7 @@ fn entries_are_listed_newest_first_with_their_port() {
             What::Failed(flow) => Some(("failed", flow.port(), flow.outcome, 1)),
             What::Reset(flow) => Some(("reset", flow.port(), flow.outcome, 1)),
             What::RetransmitKind { flow, count, .. } => Some(("resent", flow.port(), flow.outcome, *count)),
-            What::Verdict { .. } | What::Lost { .. } => None,
+            What::Verdict { .. } | What::Missed { .. } => None,
         })
         .collect();
     assert_eq!(
@@ -107,11 +107,12 @@ fn entries_are_bounded_by_sort() {
     let count = |is: fn(&What) -> bool| log(&snapshot).rows.iter().filter(|row| is(&row.what)).count();
     assert_eq!(count(|what| matches!(what, What::Failed(_))), 1_024);
     assert_eq!(count(|what| matches!(what, What::RetransmitKind { count: 4, .. })), 1, "one burst");
-    assert_eq!(count(|what| matches!(what, What::Lost { kind: "undecodable", count: 7 })), 1);
+    assert_eq!(count(|what| matches!(what, What::Missed { kind: Missed::Undecodable, count: 7 })), 1);
     shown.watched.handle(Input::Undecodable(9));
     let snapshot = shown.take(at(2_500));
-    let lost = log(&snapshot).rows.iter().find(|row| matches!(row.what, What::Lost { .. })).expect("listed");
-    assert_eq!(lost.what, What::Lost { kind: "undecodable", count: 9 });
+    let lost =
+        log(&snapshot).rows.iter().find(|row| matches!(row.what, What::Missed { .. })).expect("listed");
+    assert_eq!(lost.what, What::Missed { kind: Missed::Undecodable, count: 9 });
     shown.request.query.filter = "peer:192.0.2.1".parse().expect("a filter");
     let snapshot = shown.take(at(2_750));
     assert_eq!(log(&snapshot).matching, 1, "what was lost may be what is asked for");

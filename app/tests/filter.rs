@@ -337,6 +337,8 @@ proptest! {
 
     #[test]
     fn any_input_is_read_or_marked(text in bits()) {
+        let (_, error) = Filter::valid_part(&text);
+        prop_assert_eq!(error, text.parse::<Filter>().err());
         match text.parse::<Filter>() {
             Ok(read) => {
                 let written = read.to_string();

@@ -75,7 +75,7 @@ fn real_connections_go_through_a_flood() {
                 closes += 1;
             }
             ("handshake", Some("pending" | "unanswered"), false) => forged += 1,
-            ("summary" | "retransmit", ..) => {}
+            ("peer" | "summary" | "retransmit", ..) => {}
             _ => panic!("{object}"),
         }
     }
@@ -87,10 +87,10 @@ fn real_connections_go_through_a_flood() {
     let reported = u64::from(FORGED) + u64::from(REAL);
     assert_eq!(summary["handshakes"], reported, "{summary}");
     // All forged ones but those that still had room were evicted early.
-    let evicted = summary["lost_evicted_flows"].as_u64().expect("a count");
+    let evicted = summary["missed_flows"].as_u64().expect("a count");
     // The source has to evict handshakes of the flood as well.
     let forgotten =
-        ["lost_forgotten_peers", "lost_untracked"].map(|kind| summary[kind].as_u64().expect("a count"));
-    assert_eq!(summary["lost"], evicted + forgotten.iter().sum::<u64>());
+        ["missed_peers", "missed_kernel_flows"].map(|kind| summary[kind].as_u64().expect("a count"));
+    assert_eq!(summary["missed"], evicted + forgotten.iter().sum::<u64>());
     assert!((u64::from(FORGED) - 2_000..=u64::from(FORGED)).contains(&evicted), "{summary}");
 }

@@ -149,6 +149,32 @@ fn a_filter_works_as_it_is_typed() {
     assert!(stage.model.query.filter.is_empty() && stage.model.rows().len() > 1);
 }
 
+/// Neither a wrong filter nor a part of its wrong term hides anything, and Enter does not close the prompt.
+#[test]
+fn a_wrong_filter_hides_nothing() {
+    let all = stage(&[]).model.rows().len();
+    for wrong in
+        ["loss>1%", "dport:443", "p99:50ms", "|| web", "foo:bar port:5432", "port 5432", "p99 > x", "\"a b"]
+    {
+        let mut stage = stage(&["/", wrong]);
+        for key in ["", "Enter"] {
+            stage.key(key);
+            assert_eq!(
+                (stage.model.place(), stage.model.rows().len()),
+                (Place::Prompt, all),
+                "{wrong} {key}"
+            );
+            assert!(stage.model.prompt.as_ref().unwrap().error.is_some(), "{wrong} {key}");
+        }
+        assert!(stage.frame().contains('^'), "{wrong}");
+        stage.key("Ctrl-U");
+        assert_eq!(stage.keys(&["port:5432", "Enter"]).model.rows().len(), 1, "{wrong}");
+    }
+    // The terms before it apply.
+    let stage = stage(&["/", "port:5432 loss>1%"]);
+    assert_eq!((stage.model.query.filter.to_string().as_str(), stage.model.rows().len()), ("port:5432", 1));
+}
+
 /// Before `p99>50ms` is typed there is `p99`, which as a word would let nothing pass.
 #[test]
 fn what_may_become_a_key_is_no_word_while_it_is_typed() {

@@ -13,7 +13,6 @@ use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json, report, text};
 use tcptop_core::Input;
 use tcptop_core::snapshot::{Snapshot, Span};
-use tcptop_core::table::Event;
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -52,7 +51,13 @@ fn watched() -> Watched {
 fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(START, wall), zone: TimeZone::UTC }
+    RenderContext {
+        interfaces,
+        source: "tcx",
+        host: None,
+        anchor: Anchor::new(START, wall),
+        zone: TimeZone::UTC,
+    }
 }
 
 fn snapshot(mut watched: Watched) -> Snapshot {
@@ -71,15 +76,11 @@ fn text_lines() {
 
 #[test]
 fn json_objects() {
-    let watched = watched();
-    let objects = watched.events.iter().map(|event| match event {
-        Event::Handshake(flow) => json::handshake(flow, &context()),
-        Event::Close(flow) => json::close(flow, &context()),
-        Event::Retransmit(flow) => json::retransmit(flow, &context()),
-    });
-    let mut objects: Vec<_> = objects.collect();
-    objects.push(json::summary(&snapshot(watched), &context()));
-    insta::assert_snapshot!(objects.join("\n"));
+    let (watched, context) = (watched(), context());
+    let events = watched.events.iter().map(|event| json::line(&json::event(event, &context)));
+    let mut lines: Vec<String> = events.collect();
+    lines.extend(json::closing(&snapshot(watched), &context).map(|object| json::line(&object)));
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]

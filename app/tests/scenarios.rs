@@ -17,7 +17,7 @@ use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
 use tcptop_core::Input;
 use tcptop_core::snapshot::Span;
-use tcptop_core::table::{Event, FlowVolumes};
+use tcptop_core::table::FlowVolumes;
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
@@ -39,13 +39,9 @@ fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
     watched.handle(Input::Volumes { flows: &volumes, now_ns: last.time_ns }).finish(last.time_ns);
     let snapshot = watched.snapshot(Span::SinceStart, last.time_ns);
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
-    let reported = watched.events.iter().map(|event| match event {
-        Event::Handshake(report) => json::handshake(report, &context),
-        Event::Close(report) => json::close(report, &context),
-        Event::Retransmit(report) => json::retransmit(report, &context),
-    });
-    let lines = reported.chain([json::summary(&snapshot, &context)]);
-    lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect()
+    let events = watched.events.iter().map(|event| json::event(event, &context));
+    let objects = events.chain(json::closing(&snapshot, &context));
+    objects.map(|object| serde_json::from_str(&json::line(&object)).expect("JSON")).collect()
 }
 
 /// The JSON objects that `tcptop replay` reports for a capture of these packets. The capture has their directions,

@@ -3,7 +3,7 @@
 mod support;
 
 use support::stage::{NOW, Stage, trouble};
-use support::{Connection, S, Watched, v4, v6};
+use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::tui::model::Model;
 
 /// The sizes that people have: a pane, a terminal, a big pane.
@@ -121,6 +121,118 @@ fn figures_do_not_move_their_neighbours() {
         };
         assert_eq!(places(Watched::new()), places(trouble()), "at {width}");
     }
+}
+
+/// One mark says what the keys apply to, whatever is open.
+#[test]
+fn there_is_one_focus_mark_at_a_time() {
+    let keys: [&[&str]; 9] = [
+        &[],
+        &["Down", "Down", "Right", "Down"],
+        &["2"],
+        &["3"],
+        &["4"],
+        &["s"],
+        &["Right", "s"],
+        &["4", "Down", "/"],
+        &["?"],
+    ];
+    for keys in keys {
+        let frame = Stage::new(trouble()).keys(keys).sized(160, 50).frame();
+        assert!(frame.matches('▸').count() <= 1, "{keys:?}\n{frame}");
+    }
+    let frame = Stage::new(trouble()).keys(&["Right"]).frame();
+    assert!(frame.contains("▸ 31002") && frame.contains("N  10.20.9.7:443"), "{frame}");
+}
+
+/// Below the facts: why, and what to try. The thresholds are in the help.
+#[test]
+fn details_of_a_bad_row_end_with_advice() {
+    let half_open = || {
+        let mut watched = Watched::new();
+        for n in 0..4 {
+            let from = Connection::from(v4(198, 51, 100, 7, 6_000 + n), 80);
+            watched.see([from.syn(NOW - 9 * S), from.syn_ack(NOW - 9 * S + MS)]);
+        }
+        watched.expire(NOW);
+        watched
+    };
+    let details = |watched, downs: usize| {
+        let keys = [vec!["Down"; downs], vec!["Enter"]].concat();
+        Stage::new(watched).keys(&keys).sized(200, 40).frame()
+    };
+    for (watched, downs, why, command) in [
+        (trouble(), 0, "Neither a SYN-ACK nor a RST came back", "mtr -T -P 443 10.20.9.7"),
+        (trouble(), 1, "The latest came after 400µs", "on the peer: ss -ltn 'sport = :6379'"),
+        (trouble(), 2, "in all handshakes alike", "mtr -T -P 5432 10.20.3.14"),
+        (trouble(), 3, "Only SYNs and SYN-ACKs are retransmitted", "mtr -T -P 443 2001:db8::8d"),
+        (half_open(), 0, "no ACK came back", "here: ss -ltn 'sport = :80'"),
+    ] {
+        let frame = details(watched, downs);
+        let line = |label: &str| frame.lines().position(|line| line.starts_with(&format!("  {label}: ")));
+        let [facts, why_line, try_line] = ["last seen", "why", "try"].map(|label| line(label).expect(label));
+        assert!(facts < why_line && why_line < try_line, "{frame}");
+        assert!(frame.contains(why) && frame.contains(command), "{frame}");
+        assert!(!frame.contains("of the window's"), "no thresholds: {frame}");
+    }
+    let healthy = details(trouble(), 4);
+    assert!(healthy.contains("verdict:      none") && !healthy.contains("why:"), "{healthy}");
+}
+
+/// Rows that are free on a tall screen are the peers'.
+#[test]
+fn a_taller_screen_shows_more_peers() {
+    let mut watched = trouble();
+    for n in 0..60 {
+        let refused = Connection::to(v4(10, 20, 8, n, 80), 33_000);
+        watched.see([refused.syn(NOW - 1_000), refused.rst_of_responder(NOW - 999)]);
+    }
+    let mut stage = Stage::new(watched);
+    let mut peers = |height| {
+        stage.model.size.height = height;
+        stage.frame().lines().skip(3).take_while(|line| !line.starts_with("──")).count()
+    };
+    let [usual, tall, taller] = [24, 60, 90].map(&mut peers);
+    assert!(tall > usual + 7 && taller >= tall + 22, "{usual} {tall} {taller}");
+}
+
+/// The word that matters is never cut out of an error.
+#[test]
+fn what_is_wrong_with_a_filter_is_said_whole() {
+    for (width, filter) in [(40, "port:80 loss>1%"), (60, "dport:443"), (80, "a || b"), (60, "foo:bar")] {
+        let reason = filter.parse::<tcptop_core::snapshot::Filter>().unwrap_err().to_string();
+        let frame = Stage::new(trouble()).keys(&["/", filter, "Enter"]).sized(width, 24).frame();
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words(&frame).contains(&words(&reason)), "{reason}\n{frame}");
+        assert!(frame.contains("filter: ") && frame.contains('^'), "{frame}");
+    }
+}
+
+/// What happens again and again to one peer is one row with a count, below the verdicts that changed.
+#[test]
+fn repeated_events_are_folded() {
+    let stage = Stage::new(trouble()).keys(&["4"]);
+    let frame = stage.frame();
+    let lines: Vec<&str> = frame.lines().skip(4).take_while(|line| !line.is_empty()).collect();
+    let packets = lines.iter().position(|line| !line.contains("verdict:")).expect("there are some");
+    assert!(packets > 0 && lines[packets..].iter().all(|line| !line.contains("verdict:")), "{frame}");
+    let folded = lines.iter().filter(|line| line.contains("10.20.4.2:6379") && !line.contains("verdict:"));
+    assert_eq!(folded.clone().count(), 1, "{frame}");
+    assert!(folded.clone().all(|line| line.contains("refused ×12") && line.contains("30011")), "{frame}");
+    assert!(frame.contains("retransmitted ×2") && frame.contains("events: 21,"), "{frame}");
+}
+
+/// The selected row stays selected while more of the same happens.
+#[test]
+fn a_folded_event_stays_selected_while_it_is_repeated() {
+    let mut stage = Stage::new(trouble()).keys(&["4", "End", "Up"]);
+    let selected = stage.model.events()[stage.model.selected_event()].clone();
+    let refused = Connection::to(v4(10, 20, 4, 2, 6379), 33_000);
+    stage.now_ns += S;
+    stage.watched.see([refused.syn(stage.now_ns - 2), refused.rst_of_responder(stage.now_ns - 1)]);
+    stage.refresh();
+    let after = &stage.model.events()[stage.model.selected_event()];
+    assert_eq!((after.key, after.count), (selected.key, selected.count + 1));
 }
 
 #[test]

@@ -255,7 +255,7 @@ fn a_reset_restarts_every_count() {
     let snapshot = shown.take(at(3_000));
     assert_eq!((before.counted_ns, snapshot.counted_ns, snapshot.started_ns), (START, at(1_000), START));
     assert_eq!((before.total.outcomes.opened, snapshot.total.outcomes.opened), (2, 1));
-    assert_eq!((snapshot.records, snapshot.told, snapshot.losses.total()), (4, 1, 1));
+    assert_eq!((snapshot.records, snapshot.told, snapshot.missed.total()), (4, 1, 1));
     assert_eq!(snapshot.total.rtt.expect("one").samples, 1);
     assert_eq!(snapshot.past.expect("asked for").moments[0].opened, 3, "a reset keeps the timeline");
 }

@@ -2,16 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::ops::Range;
 
 use fastrand::Rng;
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Timestamps};
+
+use crate::conversation::{EPHEMERAL_PORTS, segment};
 
 /// Connections that each peer has at the same time.
 const CONNECTIONS_EACH: u32 = 64;
-/// Linux's own choice of ephemeral ports (`ip_local_port_range`).
-const EPHEMERAL: Range<u32> = 32_768..61_000;
 const SERVICE: u16 = 443;
 /// What each end sends in one segment: enough to be no keep-alive, and short, for nobody reads it.
 const PAYLOAD: u32 = 32;
@@ -172,34 +171,26 @@ impl Connection {
         let (is_acked, carries) = (flags.has(TcpFlags::ACK), matches!(act, Act::Data | Act::DataAgain));
         SegmentRecord {
             time_ns,
-            interface: 1,
-            kind: SegmentKind::Ack,
             direction: if own == 0 { Direction::Egress } else { Direction::Ingress },
-            source: self.ends[own],
-            destination: self.ends[1 - own],
             seq: if act == Act::Refuse { 0 } else { next[own] },
             ack: if is_acked { next[1 - own] } else { 0 },
-            flags,
             payload_len: if carries { PAYLOAD } else { 0 },
             timestamps: if self.has_timestamps {
                 Timestamps { value, echo: if is_acked { echo } else { 0 }, present: true }
             } else {
                 Timestamps::default()
             },
-            segments: 1,
-            class: SegmentClass::NEW,
-            volumes: Default::default(),
-            encapsulation: Default::default(),
-            timebase: 0,
+            ..segment(self.ends[own], self.ends[1 - own], flags)
         }
     }
 }
 
-/// The client's and the server's end. No two of 28,232 times 65,536 connections have the same.
+/// The client's and the server's end. No two of 28,231 times 65,536 connections have the same.
 fn ends(number: u32, peer: u32) -> [Endpoint; 2] {
     let [_, _, c, d] = number.to_be_bytes();
     let [_, _, s, t] = peer.to_be_bytes();
-    let port = EPHEMERAL.start + (number >> 16) % (EPHEMERAL.end - EPHEMERAL.start);
+    let ports = u32::from(EPHEMERAL_PORTS.end - EPHEMERAL_PORTS.start);
+    let port = u16::try_from((number >> 16) % ports).map_or(u16::MAX, |port| EPHEMERAL_PORTS.start + port);
     let in_net = |net: u8, high, low| {
         if peer % 10 < 3 {
             [0x20, 1, 0xd, 0xb8, 0, net, 0, 0, 0, 0, 0, 0, 0, 0, high, low]
@@ -207,10 +198,7 @@ fn ends(number: u32, peer: u32) -> [Endpoint; 2] {
             mapped([10, net, high, low])
         }
     };
-    [
-        Endpoint { address: in_net(1, c, d), port: u16::try_from(port).unwrap_or(u16::MAX) },
-        Endpoint { address: in_net(2, s, t), port: SERVICE },
-    ]
+    [Endpoint { address: in_net(1, c, d), port }, Endpoint { address: in_net(2, s, t), port: SERVICE }]
 }
 
 fn milliseconds(ns: u64) -> u32 {

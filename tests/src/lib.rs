@@ -12,6 +12,7 @@
 //! | [`bpf`] | kernel programs made by hand, and what the kernel measures of any |
 //! | [`processor`] | which processors a thread or a child process runs on, and before whom |
 //! | [`churn`] | connections without end, as segments: what benchmarks feed to the probe or the table |
+//! | [`conversation`] | connections that are made up, segment by segment: what captures and frames are written from |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`program`] | what the lab's own programs have in common: `conform`, `bench` and `demo` |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
@@ -38,6 +39,7 @@
 pub mod bpf;
 pub mod capture;
 pub mod churn;
+pub mod conversation;
 mod counts;
 mod frame;
 mod judge;
@@ -59,9 +61,9 @@ mod worker;
 
 pub use churn::Churn;
 pub use counts::{SocketCounts, settled};
+pub use ipnet::IpNet;
 pub use link::{Cable, FAR, Link, NEAR, far_v4, far_v6, near_v4, near_v6};
 pub use namespace::{Namespace, require_root};
-pub use netlink::Cidr;
 pub use nix::sys::signal::Signal;
 pub use object::{Object, objects};
 pub use port::Port;

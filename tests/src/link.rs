@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 use anyhow::Result;
+use ipnet::IpNet;
 
 use crate::namespace::Namespace;
-use crate::netlink::{Cidr, Mac};
+use crate::netlink::Mac;
 use crate::script::Script;
 use crate::wire::{FAR_MAC, Medium, NEAR_MAC, Wire};
 
@@ -141,9 +142,9 @@ fn plug(near: &Namespace, far: &Namespace, medium: Medium, script: Script) -> Re
     Ok(wire)
 }
 
-fn own(hosts: RangeInclusive<u8>) -> Vec<Cidr> {
-    let both =
-        |host| [Cidr { address: v4(host), prefix_len: 24 }, Cidr { address: v6(host), prefix_len: 64 }];
+fn own(hosts: RangeInclusive<u8>) -> Vec<IpNet> {
+    let net = |address, prefix_len| IpNet::new(address, prefix_len).expect("not longer than the address");
+    let both = |host| [net(v4(host), 24), net(v6(host), 64)];
     hosts.flat_map(both).collect()
 }
 

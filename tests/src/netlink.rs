@@ -1,12 +1,11 @@
 //! What is set up inside a namespace over netlink: interfaces, addresses, neighbours, routes.
 
-use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
@@ -15,34 +14,6 @@ use crate::namespace::Namespace;
 
 /// A link-layer address.
 pub(crate) type Mac = [u8; 6];
-
-/// An address with the length of its network prefix in bits, read from text such as `10.9.0.1/24`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    /// The address, host bits included.
-    pub address: IpAddr,
-    /// Bits of the network prefix: at most 32 for IPv4, 128 for IPv6.
-    pub prefix_len: u8,
-}
-
-impl FromStr for Cidr {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (address, prefix_len) = text.split_once('/').context("an address is written like 10.9.0.1/24")?;
-        let cidr = Self { address: address.parse()?, prefix_len: prefix_len.parse()? };
-        if cidr.prefix_len > if cidr.address.is_ipv4() { 32 } else { 128 } {
-            bail!("{text}: the prefix is longer than the address");
-        }
-        Ok(cidr)
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.address, self.prefix_len)
-    }
-}
 
 /// Interfaces, addresses, routes. Every function fails when the interface is not there.
 impl Namespace {
@@ -116,7 +87,7 @@ impl Namespace {
     ///
     /// # Errors
     /// When it has the address already.
-    pub fn add_address(&self, interface: &str, address: Cidr) -> Result<()> {
+    pub fn add_address(&self, interface: &str, address: IpNet) -> Result<()> {
         self.add_hosts(interface, &[address], &[])
             .with_context(|| format!("cannot give {address} to {interface}"))
     }
@@ -126,13 +97,13 @@ impl Namespace {
     pub(crate) fn add_hosts(
         &self,
         interface: &str,
-        own: &[Cidr],
+        own: &[IpNet],
         neighbours: &[(IpAddr, Mac)],
     ) -> Result<()> {
         let index = self.link_index(interface)?;
         self.netlink(|handle| async move {
             for cidr in own {
-                let mut request = handle.address().add(index, cidr.address, cidr.prefix_len);
+                let mut request = handle.address().add(index, cidr.addr(), cidr.prefix_len());
                 // Otherwise an IPv6 address cannot be used before a worker of the kernel has found out that nobody
                 // is to be asked whether it is taken.
                 request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
@@ -149,9 +120,9 @@ impl Namespace {
     ///
     /// # Errors
     /// When the gateway cannot be reached, or is of the other family than the network.
-    pub fn add_route(&self, network: Cidr, gateway: IpAddr) -> Result<()> {
+    pub fn add_route(&self, network: IpNet, gateway: IpAddr) -> Result<()> {
         let route = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(network.address, network.prefix_len)
+            .destination_prefix(network.addr(), network.prefix_len())
             .and_then(|route| route.gateway(gateway))
             .with_context(|| format!("cannot route {network} through {gateway}"))?
             .build();
@@ -178,20 +149,5 @@ impl Namespace {
                 Ok(talk(handle).await?)
             })
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Cidr;
-
-    #[test]
-    fn reads_and_writes_prefixes() {
-        for text in ["10.9.0.1/24", "fd09::1/64", "0.0.0.0/0"] {
-            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
-        }
-        for text in ["10.9.0.1", "10.9.0.1/33", "fd09::/129", "host/24", "10.9.0.1/"] {
-            assert!(text.parse::<Cidr>().is_err(), "{text}");
-        }
     }
 }

@@ -33,7 +33,7 @@ impl Object {
         }
     }
 
-    /// What kind of object it is: `handshake`, `close` or `summary`.
+    /// What kind of object it is, such as `handshake` or `summary`.
     #[must_use]
     pub fn kind(&self) -> &str {
         self.text("type").expect("every object has a type")
@@ -94,8 +94,10 @@ impl Object {
         both.unwrap_or_else(|| panic!("no {which} end: {self:?}"))
     }
 
+    /// `missed_records.syn` is a field of an object within.
     fn field(&self, field: &str) -> Option<&Value> {
-        let value = self.0.get(field).unwrap_or_else(|| panic!("no field {field}: {self:?}"));
+        let value = field.split('.').try_fold(&self.0, |object, key| object.get(key));
+        let value = value.unwrap_or_else(|| panic!("no field {field}: {self:?}"));
         Some(value).filter(|value| !value.is_null())
     }
 }

@@ -1,16 +1,15 @@
 //! What an interface does in place of the TCP stack, and how to stop it.
 
-use std::io;
-use std::mem::size_of;
 use std::os::fd::AsRawFd;
 
-use anyhow::{Context, Result, ensure};
-use nix::libc::IFNAMSIZ;
+use anyhow::{Context, Result};
+use nix::libc::{__c_anonymous_ifr_ifru, ifreq};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use rtnetlink::LinkUnspec;
 use rtnetlink::packet_route::link::LinkAttribute;
 
 use crate::namespace::Namespace;
+use crate::tap::request;
 
 /// Commands that switch one offload each (<linux/ethtool.h>): `ETHTOOL_STSO`, `ETHTOOL_SGSO`, `ETHTOOL_SGRO`.
 const SEGMENTATION_AND_MERGING: [u32; 3] = [0x1f, 0x24, 0x2c];
@@ -22,21 +21,11 @@ struct Switch {
     value: u32,
 }
 
-/// What SIOCETHTOOL takes: `struct ifreq` of <linux/if.h> with the pointer in its union.
-#[repr(C)]
-struct InterfaceRequest {
-    name: [u8; IFNAMSIZ],
-    data: *mut Switch,
-    rest_of_union: [u8; 16],
-}
-
-const _: () = assert!(size_of::<InterfaceRequest>() == 40, "struct ifreq has 40 bytes on 64-bit Linux");
-
 nix::ioctl_write_ptr_bad!(
     /// Runs an ethtool command (<linux/sockios.h>).
     ethtool,
     0x8946,
-    InterfaceRequest
+    ifreq
 );
 
 impl Namespace {
@@ -47,7 +36,6 @@ impl Namespace {
     /// # Errors
     /// When there is no such interface, or it cannot be switched.
     pub fn set_segmentation_offloads(&self, interface: &str, on: bool) -> Result<()> {
-        ensure!(interface.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
         let switch_all =
             || SEGMENTATION_AND_MERGING.into_iter().try_for_each(|one| switch(interface, one, on));
         self.run(switch_all).with_context(|| format!("cannot switch the offloads of {interface}"))?;
@@ -59,13 +47,12 @@ impl Namespace {
     }
 }
 
-fn switch(interface: &str, command: u32, on: bool) -> io::Result<()> {
+fn switch(interface: &str, command: u32, on: bool) -> Result<()> {
     let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut switch = Switch { command, value: on.into() };
-    let mut request = InterfaceRequest { name: [0; IFNAMSIZ], data: &raw mut switch, rest_of_union: [0; 16] };
-    request.name[..interface.len()].copy_from_slice(interface.as_bytes());
-    // SAFETY: the descriptor is open, the kernel reads the 40 bytes of a `struct ifreq`, and what its pointer names
-    // lives until the call returns.
+    let request = request(interface, __c_anonymous_ifr_ifru { ifru_data: (&raw mut switch).cast() })?;
+    // SAFETY: the descriptor is open, the kernel reads a `struct ifreq`, and what its pointer names lives until the
+    // call returns.
     unsafe { ethtool(any.as_raw_fd(), &raw const request) }?;
     Ok(())
 }

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
+use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Timestamps};
 use serde::Deserialize;
 use toml::Table;
+
+use crate::conversation::segment;
 
 /// 2026-01-01T00:00:00Z, in nanoseconds since 1970: when every scenario begins.
 pub const START_NS: u64 = 1_767_225_600_000_000_000;
@@ -53,7 +55,7 @@ pub struct Scenario {
     /// passed over, and there must be none of data.
     #[serde(default)]
     pub retransmits: Vec<Expected>,
-    /// Fields of the summary; `lost` and `unmatched` are 0 unless they are here.
+    /// Fields of the summary; `missed` and `unmatched` are 0 unless they are here.
     #[serde(default)]
     pub summary: Table,
 }
@@ -233,26 +235,17 @@ impl Scenario {
         let (value, echo) = packet.ts.unwrap_or_default();
         SegmentRecord {
             time_ns: START_NS + packet.at_us * US,
-            interface: 1,
-            kind: kind(flags),
             direction: match (self.seen_from, packet.from) {
                 (Place::Opener, End::Opener) | (Place::Responder, End::Responder) => Direction::Egress,
                 (Place::Opener, End::Responder) | (Place::Responder, End::Opener) => Direction::Ingress,
                 (Place::Loopback, _) => Direction::Local,
                 (Place::Between, _) => Direction::Unknown,
             },
-            source,
-            destination,
             seq: packet.seq,
             ack: packet.ack,
-            flags,
             payload_len: packet.payload,
             timestamps: Timestamps { value, echo, present: packet.ts.is_some() },
-            segments: 1,
-            class: SegmentClass::NEW,
-            volumes: Default::default(),
-            encapsulation: Default::default(),
-            timebase: 0,
+            ..segment(source, destination, flags)
         }
     }
 }
@@ -276,14 +269,4 @@ fn flags(names: &str) -> Result<TcpFlags> {
             other => bail!("`{other}` is no flag"),
         }))
     })
-}
-
-fn kind(flags: TcpFlags) -> SegmentKind {
-    match flags {
-        flags if flags.has(TcpFlags::RST) => SegmentKind::Rst,
-        flags if flags.has(TcpFlags::SYN.with(TcpFlags::ACK)) => SegmentKind::SynAck,
-        flags if flags.has(TcpFlags::SYN) => SegmentKind::Syn,
-        flags if flags.has(TcpFlags::FIN) => SegmentKind::Fin,
-        _ => SegmentKind::Ack,
-    }
 }

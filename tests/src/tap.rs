@@ -7,7 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result, ensure};
-use nix::libc::{IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, IFNAMSIZ, O_NONBLOCK, c_int};
+use nix::libc::{
+    __c_anonymous_ifr_ifru, IFF_NO_PI, IFF_TAP, IFF_TUN, IFF_VNET_HDR, IFNAMSIZ, O_NONBLOCK, c_int, ifreq,
+};
 use probe_common::LinkLayer;
 use rtnetlink::LinkUnspec;
 
@@ -24,22 +26,12 @@ pub(crate) const VIRTIO_HEADER_LEN: usize = 10;
 /// <linux/if_tun.h>.
 const OFFLOADS: c_int = 0x01 | 0x02 | 0x04;
 
-/// What TUNSETIFF takes: `struct ifreq` of <linux/if.h> with the flags in its union.
-#[repr(C)]
-struct InterfaceRequest {
-    name: [u8; IFNAMSIZ],
-    flags: u16,
-    rest_of_union: [u8; 22],
-}
-
-const _: () = assert!(size_of::<InterfaceRequest>() == 40, "struct ifreq has 40 bytes on 64-bit Linux");
-
 nix::ioctl_readwrite_bad!(
     /// Makes the open file the other side of an interface. The request's number says `int`, though what it
     /// takes is a `struct ifreq` (<linux/if_tun.h>).
     tun_set_interface,
     nix::request_code_write!(b'T', 202, size_of::<c_int>()),
-    InterfaceRequest
+    ifreq
 );
 
 nix::ioctl_write_int_bad!(
@@ -85,7 +77,6 @@ impl Tap {
     }
 
     fn open(name: &str, medium: Medium, flags: c_int) -> Result<Self> {
-        ensure!(name.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -96,11 +87,9 @@ impl Tap {
             LinkLayer::Ethernet => IFF_TAP,
             LinkLayer::None => IFF_TUN,
         };
-        let flags = u16::try_from(layer | flags)?;
-        let mut request = InterfaceRequest { name: [0; IFNAMSIZ], flags, rest_of_union: [0; 22] };
-        request.name[..name.len()].copy_from_slice(name.as_bytes());
-        // SAFETY: the descriptor is open, and the kernel reads and writes the 40 bytes of a `struct ifreq`,
-        // which the request is.
+        let flags = u16::try_from(layer | flags)?.cast_signed();
+        let mut request = request(name, __c_anonymous_ifr_ifru { ifru_flags: flags })?;
+        // SAFETY: the descriptor is open, and the kernel reads and writes a `struct ifreq`, which the request is.
         unsafe { tun_set_interface(file.as_raw_fd(), &raw mut request) }?;
         if medium == Medium::LongFrames {
             // SAFETY: the descriptor is open, and the argument is a number.
@@ -123,6 +112,16 @@ impl Tap {
     pub(crate) fn write_pieces(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         (&self.file).write_vectored(pieces).map(drop)
     }
+}
+
+/// What the kernel takes about an interface (netdevice(7)).
+pub(crate) fn request(interface: &str, about: __c_anonymous_ifr_ifru) -> Result<ifreq> {
+    ensure!(interface.len() < IFNAMSIZ, "an interface's name has at most {} bytes", IFNAMSIZ - 1);
+    let mut request = ifreq { ifr_name: [0; IFNAMSIZ], ifr_ifru: about };
+    for (to, byte) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = byte.cast_signed();
+    }
+    Ok(request)
 }
 
 impl AsFd for Tap {

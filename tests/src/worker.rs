@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
+use tokio::io::unix::AsyncFd;
 
 /// A thread that is told to stop, and waited for, when this is dropped.
 #[derive(Debug)]
@@ -26,6 +27,21 @@ impl Worker {
         let told = stop.clone();
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || body(&told))?;
         Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Starts `body` on a runtime of its own; all of its tasks end with it.
+    pub(crate) fn spawn_async(name: &str, body: impl AsyncFnOnce() + Send + 'static) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Self::spawn(name, move |stop| {
+            runtime.block_on(async {
+                // SAFETY: the eventfd's descriptor is the same, and open, for as long as there is a clone of it.
+                let stop = unsafe { AsyncFd::register(Arc::clone(&stop.0)) }.expect("it can be waited for");
+                tokio::select! {
+                    _ = stop.readable() => {}
+                    () = body() => {}
+                }
+            });
+        })
     }
 }
 
@@ -46,15 +62,6 @@ impl Drop for Worker {
 /// Becomes readable, for good, when the owner of the worker lets go of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(Arc<EventFd>);
-
-impl Stop {
-    /// Waits until stopped, for at most `timeout`; answers whether it was stopped.
-    pub(crate) fn wait(&self, timeout: Duration) -> io::Result<bool> {
-        let mut sources = [readable(self)];
-        wait_any(&mut sources, Some(timeout))?;
-        Ok(is_ready(&sources[0]))
-    }
-}
 
 impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {

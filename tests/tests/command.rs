@@ -85,6 +85,22 @@ fn wrong_arguments_are_usage_errors() {
     }
 }
 
+/// Options of bcc's tcptop and of tcpdump are usage errors that name what does the same here.
+#[test]
+fn habits_of_other_tools_get_a_hint() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().unwrap();
+    for (arguments, right) in [
+        (&["-i", "eth0"][..], "tcptop eth0"),
+        (&["-p", "1"], "tcptop --filter"),
+        (&["-C", "1"], "tcptop --text"),
+    ] {
+        assert_failed(&tcptop(&namespace, arguments), 2, &["error:", "tip:", right]);
+    }
+}
+
 #[test]
 fn help_and_version() {
     if !lab::require_root() {

@@ -60,11 +60,11 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
     assert_eq!(summary.kind(), "summary");
     assert_eq!(of_kind(&objects, "summary").len(), 1);
     for (field, count) in
-        [("handshakes", CONNECTIONS), ("established", CONNECTIONS), ("lost", 0), ("unmatched", 0)]
+        [("handshakes", CONNECTIONS), ("established", CONNECTIONS), ("missed", 0), ("unmatched", 0)]
     {
         assert_eq!(summary.number(field), Some(count as u64), "{field}: {summary:?}");
     }
-    for field in ["refused", "unanswered", "half_open", "reset", "pending", "repeated_syns"] {
+    for field in ["refused", "unanswered", "half_open", "reset", "pending", "retransmits"] {
         assert_eq!(summary.number(field), Some(0), "{field}: {summary:?}");
     }
     assert_eq!(summary.number("rtt_samples"), Some(CONNECTIONS as u64), "{summary:?}");
@@ -90,7 +90,7 @@ fn a_socket_connected_to_itself_is_one_handshake() {
     let [handshake] = of_kind(&objects, "handshake")[..] else { panic!("one handshake: {objects:?}") };
     assert_eq!(handshake.text("outcome"), Some("established"), "{handshake:?}");
     assert_eq!((handshake.local(), handshake.remote()), (own, own), "{handshake:?}");
-    assert_eq!(objects.last().unwrap().number("lost"), Some(0), "{objects:?}");
+    assert_eq!(objects.last().unwrap().number("missed"), Some(0), "{objects:?}");
 }
 
 #[test]

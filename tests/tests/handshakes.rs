@@ -39,7 +39,7 @@ fn watch(namespace: &Namespace) -> Tcptop {
 fn handshakes(tcptop: Tcptop) -> Vec<Object> {
     let mut objects = tcptop.stop(PATIENCE).expect("it ends well");
     let summary = objects.pop().expect("a summary");
-    assert_eq!((summary.kind(), summary.number("lost")), ("summary", Some(0)), "{summary:?}");
+    assert_eq!((summary.kind(), summary.number("missed")), ("summary", Some(0)), "{summary:?}");
     objects.retain(|object| object.kind() == "handshake");
     assert_eq!(summary.number("handshakes"), Some(objects.len() as u64), "{summary:?}");
     objects
@@ -228,7 +228,7 @@ fn half_open() {
     // The first SYN-ACK, and the next one a second later.
     link.wire.wait_for(Direction::ToFar, PATIENCE, |counters| counters.forwarded >= 2).expect("a SYN-ACK");
     let half_open = only_handshake(tcptop);
-    assert_eq!(half_open.text("outcome"), Some("half-open"), "{half_open:?}");
+    assert_eq!(half_open.text("outcome"), Some("half_open"), "{half_open:?}");
     assert_eq!(half_open.text("role"), Some("server"), "{half_open:?}");
     for unknown in ["rtt_ns", "setup_ns", "client_leg_ns"] {
         assert_eq!(half_open.number(unknown), None, "{unknown}: {half_open:?}");

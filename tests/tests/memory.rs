@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 
-use lab::{Medium, Namespace, Port, Signal};
+use lab::conversation::{Conversation, End, v4};
+use lab::{Medium, Namespace, Port, Signal, capture};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use probe_common::TcpFlags;
 
 const FLOWS: u32 = 65_536;
 const PEERS: u32 = 10_000;
@@ -15,40 +16,16 @@ const BOUND_KIB: u64 = 128 * 1024;
 /// Handshakes that are sent before tcptop has reported the first of them: the ring buffer holds their records.
 const BATCH: u32 = 4_096;
 
-/// The one address that all peers connect to, so that a peer is its address.
-const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 443);
-
-/// A TCP segment in an IPv4 packet, without payload. Its checksums are not checked.
-fn packet(source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16), flags: u8, seq: u32, ack: u32) -> [u8; 40] {
-    let mut bytes = [0; 40];
-    bytes[..10].copy_from_slice(&[0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6]);
-    bytes[12..16].copy_from_slice(&source.0.octets());
-    bytes[16..20].copy_from_slice(&destination.0.octets());
-    bytes[20..22].copy_from_slice(&source.1.to_be_bytes());
-    bytes[22..24].copy_from_slice(&destination.1.to_be_bytes());
-    bytes[24..28].copy_from_slice(&seq.to_be_bytes());
-    bytes[28..32].copy_from_slice(&ack.to_be_bytes());
-    bytes[32..34].copy_from_slice(&[0x50, flags]);
-    bytes
-}
-
-/// The three segments of a handshake, in Ethernet.
-fn handshake(number: u32) -> [[u8; 54]; 3] {
-    let host = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + number % PEERS);
+/// The three segments of a handshake, in Ethernet. All peers connect to one address, so that a peer is its address.
+fn handshake(number: u32) -> Vec<Vec<u8>> {
+    let [.., high, low] = (number % PEERS).to_be_bytes();
     let port = u16::try_from(20_000 + number / PEERS).expect("a few ports for each peer");
-    let peer = (host, port);
-    let (syn, ack) = (0x02, 0x10);
-    let packets = [
-        packet(peer, SERVICE, syn, number, 0),
-        packet(SERVICE, peer, syn | ack, !number, number.wrapping_add(1)),
-        packet(peer, SERVICE, ack, number.wrapping_add(1), (!number).wrapping_add(1)),
-    ];
-    packets.map(|packet| {
-        let mut frame = [0; 54];
-        frame[12] = 0x08;
-        frame[14..].copy_from_slice(&packet);
-        frame
-    })
+    let ends = [v4([10, 0, high, low], port), v4([192, 0, 2, 1], 443)];
+    let mut talk = Conversation::new(ends, [number, !number], 0);
+    talk.send(End::Opener, TcpFlags::SYN, 0, 0);
+    talk.send(End::Responder, TcpFlags::SYN.with(TcpFlags::ACK), 0, 0);
+    talk.send(End::Opener, TcpFlags::ACK, 0, 0);
+    talk.segments().iter().map(|segment| capture::packet(segment, 1)).collect()
 }
 
 /// tcptop with its lines, which the test waits for before it sends more packets.
@@ -93,15 +70,16 @@ fn many_flows_and_peers_stay_within_the_bound() {
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
     let rest: Vec<_> = lines.collect();
     assert!(child.wait().unwrap().success());
-    let [summary] = <[String; 1]>::try_from(rest).expect("nothing but the summary is left");
-    let summary = lab::Object::parse(&summary);
+    let mut rest: Vec<_> = rest.iter().map(|line| lab::Object::parse(line)).collect();
+    let summary = rest.pop().expect("a summary");
+    assert!(rest.iter().all(|object| object.kind() == "peer"), "nothing else is left: {rest:?}");
     assert_eq!(summary.number("established"), Some(FLOWS.into()), "{summary:?}");
     // If both buckets of a flow are full, another flow is evicted, which a record reports and a counter counts.
-    let untracked = summary.number("lost_untracked").expect("a count");
+    let untracked = summary.number("missed_kernel_flows").expect("a count");
     assert!(untracked <= u64::from(FLOWS) / 1_000, "{summary:?}");
     assert_eq!(summary.number("records"), Some(3 * u64::from(FLOWS) + untracked), "{summary:?}");
     // Flows evicted in user space are counted as well.
-    assert_eq!(summary.number("lost"), Some(untracked), "{summary:?}");
+    assert_eq!(summary.number("missed"), Some(untracked), "{summary:?}");
     eprintln!("peak {} MiB", peak_kib / 1024);
     assert!(peak_kib < BOUND_KIB, "{peak_kib} KiB");
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use lab::{
-    Cidr, Direction, FAR, Kind, Link, Match, NEAR, Namespace, Object, Rule, Script, SocketCounts, Tcptop,
+    Direction, FAR, IpNet, Kind, Link, Match, NEAR, Namespace, Object, Rule, Script, SocketCounts, Tcptop,
     connect, far_v4, far_v6, near_v4, near_v6, settled,
 };
 
@@ -158,7 +158,7 @@ impl<'a> Reported<'a> {
 }
 
 /// All kinds but the FIN, which is sent after the counters were read.
-const BEFORE_THE_END: [&str; 3] = ["syn", "syn-ack", "data"];
+const BEFORE_THE_END: [&str; 3] = ["syn", "syn_ack", "data"];
 
 fn settings(host: &Namespace, interface: &str, sack: bool, offloads: bool) {
     host.set_sysctl("net/ipv4/tcp_sack", if sack { "1" } else { "0" }).expect("a setting");
@@ -184,12 +184,16 @@ fn lossy(direction: Direction, sack: bool, offloads: bool) -> Link {
 /// it before the hook.
 fn assert_sent(reported: &Reported<'_>, near: &SocketCounts) -> u64 {
     let close = reported.close;
-    assert_eq!(number(close, "sent_segments"), near.sent_segments, "{close:?}");
+    assert_eq!(number(close, "sent_data_segments"), near.sent_segments, "{close:?}");
     assert_eq!(number(close, "sent_bytes"), near.sent_bytes, "{close:?}");
     let resent = reported.sum("local", &BEFORE_THE_END, "segments");
     assert_eq!(resent, near.resent_segments, "{close:?}");
-    assert_eq!(reported.sum("local", &BEFORE_THE_END, "length"), near.resent_bytes, "{close:?}");
-    assert_eq!(reported.sum("local", &["data"], "segments"), number(close, "sent_retransmits"), "{close:?}");
+    assert_eq!(reported.sum("local", &BEFORE_THE_END, "payload_bytes"), near.resent_bytes, "{close:?}");
+    assert_eq!(
+        reported.sum("local", &["data"], "segments"),
+        number(close, "sent_data_retransmits"),
+        "{close:?}"
+    );
     resent
 }
 
@@ -202,7 +206,7 @@ fn assert_nearly(ours: u64, theirs: u64) {
 /// The socket counts each byte once, so the bytes with copies come from the other end.
 fn assert_received(reported: &Reported<'_>, Counted { near, far, .. }: &Counted) {
     let close = reported.close;
-    assert_nearly(number(close, "received_segments"), near.received_segments);
+    assert_nearly(number(close, "received_data_segments"), near.received_segments);
     let bytes = near.received_bytes - near.received_bytes / 100..=far.sent_bytes;
     assert!(bytes.contains(&number(close, "received_bytes")), "{close:?} {near:?} {far:?}");
 }
@@ -266,7 +270,7 @@ fn retransmitted_to_this_host(sack: bool) {
             assert!(after_ns.is_none_or(|after_ns| after_ns >= 10_000_000), "sooner than the wire: {data:?}");
         }
         let (segments, close) = (reported.sum("remote", &["data"], "segments"), reported.close);
-        assert_eq!(segments, number(close, "received_retransmits"), "{close:?}");
+        assert_eq!(segments, number(close, "received_data_retransmits"), "{close:?}");
         assert!(segments <= one.far.resent_segments, "{segments} of {:?}", one.far);
         assert_sent(&reported, &one.near);
         assert_received(&reported, one);
@@ -298,7 +302,7 @@ fn over_a_pair(offloads: bool) {
         [(&near, NEAR, [near_v4(1), near_v6(1)]), (&far, FAR, [far_v4(11), far_v6(11)])]
     {
         for (address, prefix_len) in addresses.into_iter().zip([24, 64]) {
-            host.add_address(interface, Cidr { address, prefix_len }).expect("an address");
+            host.add_address(interface, IpNet::new(address, prefix_len).expect("short")).expect("an address");
         }
         settings(host, interface, true, offloads);
     }
@@ -357,9 +361,9 @@ fn traffic_of_mid_stream_connections() {
     assert_eq!(closes.len(), closed.len(), "{reported:?}");
     for (close, (local, sent, received)) in closes.into_iter().zip(closed) {
         assert_eq!((close.local(), close.text("role"), close.number("lifetime_ns")), (local, None, None));
-        assert_eq!(number(close, "sent_segments"), sent, "{close:?}");
-        assert_nearly(number(close, "received_segments"), received);
+        assert_eq!(number(close, "sent_data_segments"), sent, "{close:?}");
+        assert_nearly(number(close, "received_data_segments"), received);
     }
-    assert_eq!((summary.number("handshakes"), summary.number("lost")), (Some(0), Some(0)), "{summary:?}");
+    assert_eq!((summary.number("handshakes"), summary.number("missed")), (Some(0), Some(0)), "{summary:?}");
     assert_nearly(number(summary, "data_segments"), segments);
 }

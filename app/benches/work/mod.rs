@@ -24,7 +24,7 @@ pub(crate) const READY: usize = 256 * BATCH;
 const SETTLED: usize = 2_500_000;
 /// How often time passes in a live run.
 const REFRESH_NS: u64 = 250_000_000;
-/// The default of `--max-flows`.
+/// The statistics with their default settings.
 fn stats() -> StatsConfig {
     StatsConfig { window_ns: 10_000_000_000, thresholds: Thresholds::default(), peer_bytes: 40 << 20 }
 }

@@ -14,7 +14,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::layout::Size;
-use tcptop::tui::capabilities::Capabilities;
+use tcptop::tui::capabilities::{Capabilities, Theme};
 use tcptop::tui::model::Model;
 use tcptop::tui::{keys, view};
 use tcptop_core::snapshot::Query;
@@ -25,6 +25,7 @@ const USUAL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (160, 50);
 const MONOCHROME: Capabilities = Capabilities { colour: false, ..Capabilities::FULL };
 const ASCII: Capabilities = Capabilities { ascii: true, ..Capabilities::FULL };
+const LIGHT: Capabilities = Capabilities { theme: Theme::LIGHT, ..Capabilities::FULL };
 
 /// A picture: its name, its size, what the terminal can show, and the keys that lead to it.
 struct Shot(&'static str, (u16, u16), Capabilities, &'static [KeyCode]);
@@ -35,7 +36,7 @@ const fn letter(letter: char) -> KeyCode {
     KeyCode::Char(letter)
 }
 
-const SHOTS: [Shot; 12] = [
+const SHOTS: [Shot; 13] = [
     Shot("first-80x24", USUAL, Capabilities::FULL, &[]),
     Shot("first-160x50", LARGE, Capabilities::FULL, &[DOWN, DOWN]),
     Shot("slow-peer", USUAL, Capabilities::FULL, &[DOWN, DOWN]),
@@ -48,6 +49,7 @@ const SHOTS: [Shot; 12] = [
     Shot("help", USUAL, Capabilities::FULL, &[letter('?')]),
     Shot("monochrome", USUAL, MONOCHROME, &[]),
     Shot("ascii", USUAL, ASCII, &[DOWN, DOWN]),
+    Shot("light", USUAL, LIGHT, &[DOWN, DOWN]),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -62,7 +64,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn draw(watch: &mut Watch, Shot(_, (width, height), look, keys): &Shot) -> Result<String, Box<dyn Error>> {
+fn draw(
+    watch: &mut Watch,
+    Shot(_, (width, height), capabilities, keys): &Shot,
+) -> Result<String, Box<dyn Error>> {
     let mut model = Model::new(Query::default());
     model.size = Size { width: *width, height: *height };
     model.own_session = Some(watch::own_session());
@@ -75,7 +80,8 @@ fn draw(watch: &mut Watch, Shot(_, (width, height), look, keys): &Shot) -> Resul
     let mut terminal = Terminal::new(TestBackend::new(*width, *height))?;
     let drawn = terminal.draw(|frame| {
         view::draw(frame, &model, &watch.context);
-        look.reduce(frame.buffer_mut());
+        capabilities.reduce(frame.buffer_mut());
     })?;
-    Ok(svg::snapshot(drawn.buffer))
+    let ground = if capabilities.theme == Theme::LIGHT { svg::LIGHT } else { svg::DARK };
+    Ok(svg::snapshot(drawn.buffer, ground))
 }

@@ -12,29 +12,48 @@ const FONT_SIZE: f64 = 14.0;
 const BASELINE: f64 = 13.5;
 const MARGIN: f64 = 12.0;
 const FONTS: &str = "DejaVu Sans Mono, Menlo, Consolas, monospace";
-const BACKGROUND: &str = "#15171c";
-const FOREGROUND: &str = "#d4d7dd";
-const FAINT: &str = "#868e9b";
 
-/// The colours that tcptop uses, as a dark terminal shows them.
-fn colour(colour: Color) -> &'static str {
-    match colour {
-        Color::Red => "#ff6b66",
-        Color::Yellow => "#edc44d",
-        Color::Magenta => "#d98cff",
-        Color::Cyan => "#50d4d8",
-        _ => FOREGROUND,
+/// The colours of a terminal that has none of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground {
+    background: &'static str,
+    foreground: &'static str,
+    faint: &'static str,
+}
+
+pub(crate) const DARK: Ground = Ground { background: "#15171c", foreground: "#d4d7dd", faint: "#868e9b" };
+pub(crate) const LIGHT: Ground = Ground { background: "#ffffff", foreground: "#1f2328", faint: "#6a737d" };
+
+impl Ground {
+    /// A colour of the 16 as a dark terminal shows it, or one of the 256 as every terminal does.
+    fn color(self, color: Color) -> String {
+        let known = match color {
+            Color::Red => "#ff6b66",
+            Color::Yellow => "#edc44d",
+            Color::Magenta => "#d98cff",
+            Color::Cyan => "#50d4d8",
+            Color::Indexed(index @ 16..=231) => return cube(index - 16),
+            _ => self.foreground,
+        };
+        known.to_owned()
     }
 }
 
+/// A colour of xterm's cube of 6x6x6.
+fn cube(index: u8) -> String {
+    let level = |step: u8| [0_u8, 95, 135, 175, 215, 255][usize::from(index / step % 6)];
+    format!("#{:02x}{:02x}{:02x}", level(36), level(6), level(1))
+}
+
 /// The whole picture.
-pub(crate) fn snapshot(frame: &Buffer) -> String {
+pub(crate) fn snapshot(frame: &Buffer, ground: Ground) -> String {
     let (columns, rows) = (f64::from(frame.area.width), f64::from(frame.area.height));
     let (width, height) = (columns * CELL.0 + 2.0 * MARGIN, rows * CELL.1 + 2.0 * MARGIN);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.1} {height:.1}\" width=\"{width:.1}\" \
          height=\"{height:.1}\" font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\">\n\
-         <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{BACKGROUND}\"/>\n"
+         <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"{}\"/>\n",
+        ground.background
     );
     let columns = usize::from(frame.area.width).max(1);
     for (row, cells) in (0_u16..).zip(frame.content.chunks(columns)) {
@@ -42,7 +61,7 @@ pub(crate) fn snapshot(frame: &Buffer) -> String {
         let mut column = 0;
         while column < cells.len() {
             let length = run(&cells[column..]);
-            draw(&mut svg, &cells[column..column + length], column, top);
+            draw(&mut svg, &cells[column..column + length], column, top, ground);
             column += length;
         }
     }
@@ -78,11 +97,12 @@ fn shape(cell: &Cell) -> Option<Vec<Shape>> {
     })
 }
 
-fn draw(svg: &mut String, cells: &[Cell], column: usize, top: f64) {
+fn draw(svg: &mut String, cells: &[Cell], column: usize, top: f64, ground: Ground) {
     let first = &cells[0];
     let left = MARGIN + f64::from(u16::try_from(column).unwrap_or(u16::MAX)) * CELL.0;
     let count = f64::from(u16::try_from(cells.len()).unwrap_or(u16::MAX));
-    let fill = if first.modifier.contains(Modifier::DIM) { FAINT } else { colour(first.fg) };
+    let fill =
+        if first.modifier.contains(Modifier::DIM) { ground.faint.to_owned() } else { ground.color(first.fg) };
     // Writing to a String cannot fail.
     if let Some(shapes) = shape(first) {
         for ([x0, y0, x1, y1], density) in shapes {

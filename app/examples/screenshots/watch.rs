@@ -56,7 +56,8 @@ impl Watch {
             let reader = engine.add_reader(ReaderConfig { events: None, log: true });
             let context = RenderContext {
                 interfaces,
-                how: "replay",
+                source: "replay",
+                host: None,
                 anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
                 zone: TimeZone::UTC,
             };

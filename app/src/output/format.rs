@@ -1,5 +1,6 @@
 //! How figures, times and addresses are written for people. One home, so that all sinks write alike.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
@@ -19,8 +20,10 @@ pub const UNKNOWN: &str = "-";
 pub struct RenderContext {
     /// The interfaces that are watched, by index. The names are escaped.
     pub interfaces: BTreeMap<u32, String>,
-    /// How packets are had from them: `tcx`, or `replay`.
-    pub how: &'static str,
+    /// Where packets come from: `tcx`, or `replay`.
+    pub source: &'static str,
+    /// The host's name, escaped, where the packets are its own.
+    pub host: Option<String>,
     /// Turns the monotonic clock into the wall clock.
     pub anchor: Anchor,
     /// The time zone for people.
@@ -30,14 +33,20 @@ pub struct RenderContext {
 impl RenderContext {
     /// A context in the time zone of this machine.
     #[must_use]
-    pub fn new(interfaces: BTreeMap<u32, String>, how: &'static str, anchor: Anchor) -> Self {
-        Self { interfaces, how, anchor, zone: TimeZone::system() }
+    pub fn new(interfaces: BTreeMap<u32, String>, source: &'static str, anchor: Anchor) -> Self {
+        Self { interfaces, source, host: None, anchor, zone: TimeZone::system() }
     }
 
     /// The name of an interface, or its index as `#5` when it is not one of those that are watched.
     #[must_use]
     pub fn interface(&self, index: u32) -> String {
-        self.interfaces.get(&index).cloned().unwrap_or_else(|| format!("#{index}"))
+        self.interface_name(index).into_owned()
+    }
+
+    /// The same, borrowed where it is known.
+    #[must_use]
+    pub fn interface_name(&self, index: u32) -> Cow<'_, str> {
+        self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), |name| name.into())
     }
 
     /// The names of all, in a row.

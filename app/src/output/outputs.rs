@@ -60,11 +60,7 @@ impl Outputs {
             Event::Handshake(flow) => Some(text::handshake(flow, context)),
             Event::Close(_) | Event::Retransmit(_) => None,
         };
-        let json = |event: &Event| match event {
-            Event::Handshake(flow) => json::handshake(flow, context),
-            Event::Close(flow) => json::close(flow, context),
-            Event::Retransmit(resent) => json::retransmit(resent, context),
-        };
+        let json = |event: &Event| json::line(&json::event(event, context));
         match self {
             Self::Text(lines) => lines.lines(events.filter_map(text).collect()),
             Self::Json(lines) => lines.lines(events.map(json).collect()),
@@ -145,7 +141,11 @@ impl Outputs {
                     .finish(closing.to_owned())
                     .await
             }
-            Self::Json(lines) => lines.finish(json::summary(snapshot, context)).await,
+            Self::Json(lines) => {
+                let objects: Vec<String> =
+                    json::closing(snapshot, context).map(|object| json::line(&object)).collect();
+                lines.finish(objects.join("\n")).await
+            }
             Self::Text(lines) | Self::Quiet(lines) => lines.finish(closing.to_owned()).await,
         }
     }

@@ -10,14 +10,14 @@ const WORST: usize = 3;
 /// As many peers are listed in a report.
 const LISTED: usize = 20;
 
-/// A few lines: time watched, handshakes, latencies, worst peers, losses.
+/// A few lines: time watched, handshakes, latencies, worst peers, what was missed.
 #[must_use]
 pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     let mut lines = vec![format!("--- tcptop {} ---", context.all_interfaces())];
     lines.extend(totals(snapshot));
     lines.extend(filtered(snapshot));
     lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, context)));
-    lines.push(losses(snapshot));
+    lines.push(missed(snapshot));
     lines.join("\n")
 }
 
@@ -33,7 +33,7 @@ pub fn report(snapshot: &Snapshot, context: &RenderContext) -> String {
         String::new(),
     ];
     lines.extend(totals(snapshot));
-    lines.push(losses(snapshot));
+    lines.push(missed(snapshot));
     lines.extend(filtered(snapshot));
     if !snapshot.rows.is_empty() {
         lines.push(String::new());
@@ -77,15 +77,11 @@ fn totals(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-fn losses(snapshot: &Snapshot) -> String {
-    let kinds: Vec<String> = snapshot
-        .losses
-        .iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(kind, count)| format!("{count} {}", kind.replace('_', " ")))
-        .collect();
-    let why = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-    format!("{}, lost {}{why}", counted(snapshot.records, "record"), snapshot.losses.total())
+fn missed(snapshot: &Snapshot) -> String {
+    let kinds = snapshot.missed.iter().filter(|(_, count)| *count > 0);
+    let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
 }
 
 /// The totals are of all; what is named one by one is what matches.

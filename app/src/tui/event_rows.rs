@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tcptop_core::snapshot::{LogEntry, What};
+use tcptop_core::snapshot::{LogEntry, Missed, What};
 use tcptop_core::table::{Outcome, PeerKey, RetransmitKind};
 
 /// What makes two entries one row.
@@ -11,7 +11,7 @@ pub enum EventKey {
     /// Verdicts on a peer.
     Verdict(PeerKey),
     /// Missed records of one kind.
-    Missed(&'static str),
+    Missed(Missed),
     /// Failed handshakes of a peer with the same outcome.
     Failed(PeerKey, Outcome),
     /// Established connections of a peer that were reset.
@@ -70,7 +70,7 @@ pub fn fold(entries: &[LogEntry]) -> Vec<EventRow> {
 fn key(what: &What) -> EventKey {
     match what {
         What::Verdict { peer, .. } => EventKey::Verdict(*peer),
-        What::Lost { kind, .. } => EventKey::Missed(kind),
+        What::Missed { kind, .. } => EventKey::Missed(*kind),
         What::Failed(flow) => EventKey::Failed(flow.peer, flow.outcome),
         What::Reset(flow) => EventKey::Reset(flow.peer),
         What::RetransmitKind { flow, kind, .. } => EventKey::Retransmit(flow.peer, *kind),
@@ -79,7 +79,7 @@ fn key(what: &What) -> EventKey {
 
 const fn count(what: &What) -> u64 {
     match what {
-        What::Lost { count, .. } | What::RetransmitKind { count, .. } => *count,
+        What::Missed { count, .. } | What::RetransmitKind { count, .. } => *count,
         What::Verdict { .. } | What::Failed(_) | What::Reset(_) => 1,
     }
 }

@@ -8,11 +8,13 @@ use crossterm::event::{self, Event, MouseEventKind};
 use tokio::sync::{mpsc, watch};
 
 use super::capabilities::Capabilities;
+use super::command::Command;
 use super::model::{Action, Effect, Leaving, Model};
 use super::resolver::Resolver;
 use super::terminal::{KeyPoll, TerminalSession};
-use super::{Command, Feed, job_control, keys, terminal, view};
-use tcptop_core::snapshot::SnapshotRequest;
+use super::{job_control, keys, terminal, view};
+use crate::output::RenderContext;
+use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
 
 /// How long to wait for a key before looking for a new snapshot.
 const POLL: Duration = Duration::from_millis(100);
@@ -20,6 +22,17 @@ const POLL: Duration = Duration::from_millis(100);
 const REQUEST_INTERVAL: Duration = Duration::from_millis(80);
 /// Rows per turn of the mouse wheel.
 const WHEEL_ROWS: isize = 3;
+
+/// What the rest of the program sends to the screen.
+#[derive(Clone, Debug)]
+pub(super) struct Feed {
+    pub(super) context: Arc<RenderContext>,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) notice: Option<String>,
+    /// How many SIGTSTP and SIGCONT arrived.
+    pub(super) stops: u64,
+    pub(super) resumes: u64,
+}
 
 pub(super) struct MainLoop {
     feed: watch::Receiver<Feed>,

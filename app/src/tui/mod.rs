@@ -5,6 +5,7 @@
 
 pub mod capabilities;
 pub mod columns;
+mod command;
 pub mod event_rows;
 mod job_control;
 pub mod keys;
@@ -18,6 +19,8 @@ pub mod terminal;
 pub mod terminal_guard;
 pub mod view;
 
+pub use command::Command;
+
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -28,11 +31,11 @@ use tokio::sync::{mpsc, watch};
 
 use self::capabilities::Capabilities;
 use self::job_control::{JobSignal, JobSignals};
-use self::main_loop::MainLoop;
+use self::main_loop::{Feed, MainLoop};
 use self::model::Model;
 use self::terminal::TerminalSession;
 use crate::output::RenderContext;
-use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
+use tcptop_core::snapshot::Snapshot;
 
 /// How long the terminal may take to be restored when tcptop ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -46,30 +49,6 @@ pub struct Setup {
     pub columns: Option<Vec<&'static str>>,
     /// Whether mouse events are wanted. Selecting text then needs Shift.
     pub mouse: bool,
-}
-
-/// What the screen asks of the rest of the program.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Snapshots with other contents.
-    Request(Box<SnapshotRequest>),
-    /// Another window, in nanoseconds.
-    Window(u64),
-    /// All counters restart at 0.
-    Reset,
-    /// The end of the run.
-    Quit,
-}
-
-/// What the rest of the program sends to the screen.
-#[derive(Clone, Debug)]
-struct Feed {
-    context: Arc<RenderContext>,
-    snapshot: Option<Arc<Snapshot>>,
-    notice: Option<String>,
-    /// How many SIGTSTP and SIGCONT arrived.
-    stops: u64,
-    resumes: u64,
 }
 
 /// The handle of the screen's thread.

@@ -11,7 +11,7 @@ use probe_common::segment::mapped;
 use probe_common::{
     Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
 };
-use tcptop_core::snapshot::{Filter, Snapshot, SnapshotRequest, Span};
+use tcptop_core::snapshot::{Filter, Missed, Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
 use tcptop_core::table::{Event, FlowReport, FlowVolumes, Limits, Thresholds};
 use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
@@ -213,9 +213,7 @@ impl Watched {
     /// How many flows are known, and how many were evicted before they had ended.
     pub fn kept_and_evicted(&mut self) -> (usize, u64) {
         let snapshot = self.snapshot(Span::SinceStart, START);
-        let evicted =
-            snapshot.losses.iter().find(|(kind, _)| *kind == "evicted_flows").expect("always there");
-        (snapshot.flow_count, evicted.1)
+        (snapshot.flow_count, snapshot.missed.of_kind(Missed::Flow))
     }
 
     pub fn handshakes(&self) -> Vec<&FlowReport> {

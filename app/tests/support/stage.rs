@@ -130,7 +130,13 @@ fn named(name: &str) -> Vec<(KeyModifiers, KeyCode)> {
 pub fn context() -> RenderContext {
     let wall = "2026-01-02T14:02:31Z".parse::<Timestamp>().expect("a time");
     let interfaces = BTreeMap::from([(INTERFACE, "enp0s1".to_owned())]);
-    RenderContext { interfaces, how: "tcx", anchor: Anchor::new(NOW, wall), zone: TimeZone::UTC }
+    RenderContext {
+        interfaces,
+        source: "tcx",
+        host: None,
+        anchor: Anchor::new(NOW, wall),
+        zone: TimeZone::UTC,
+    }
 }
 
 /// A healthy peer, a slow one, one that refuses, one that does not answer, one that loses SYNs and one that connects.

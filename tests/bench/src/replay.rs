@@ -81,7 +81,7 @@ fn check(summary: &str, contents: &Contents) -> Result<()> {
     let found = |field: &str| summary.number(field).unwrap_or_default();
     let Contents { handshakes, established, refused, .. } = *contents;
     for (field, written) in
-        [("handshakes", handshakes), ("established", established), ("refused", refused), ("lost", 0)]
+        [("handshakes", handshakes), ("established", established), ("refused", refused), ("missed", 0)]
     {
         ensure!(
             found(field) == written,

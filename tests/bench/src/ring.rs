@@ -171,9 +171,9 @@ fn wake_ups(process: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// Records that arrived, and that were lost, by the report: `5 records, lost 3 (3 ack)`.
+/// Records that arrived, and that were missed, by the report: `5 records, missed 3 (3 ACK records)`.
 fn told(report: &str) -> Option<(u64, u64)> {
-    let (records, lost) = report.lines().find_map(|line| line.split_once(" records, lost "))?;
+    let (records, lost) = report.lines().find_map(|line| line.split_once(" records, missed "))?;
     let digits = lost.split(|c: char| !c.is_ascii_digit()).next()?;
     Some((records.parse().ok()?, digits.parse().ok()?))
 }
@@ -244,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_report_says_what_arrived() {
-        assert_eq!(told("watched\n5 records, lost 3 (3 ack)\n"), Some((5, 3)));
-        assert_eq!(told("1200 records, lost 0\n"), Some((1_200, 0)));
+        assert_eq!(told("watched\n5 records, missed 3 (3 ACK records)\n"), Some((5, 3)));
+        assert_eq!(told("1200 records, missed 0\n"), Some((1_200, 0)));
         assert_eq!(told("nothing\n"), None);
     }
 

@@ -6,9 +6,8 @@ use std::io::{self, Write};
 
 use fastrand::Rng;
 use lab::capture::Format;
-use probe_common::SegmentRecord;
 
-use super::conversation::{Conversation, Step};
+use super::conversation::{Segment, Step, connection};
 
 /// Connections that are open at the same time.
 const CONCURRENT: u32 = 500;
@@ -51,7 +50,7 @@ pub(super) fn write(packets: u64, seed: u64, output: &mut impl Write) -> io::Res
     Ok(contents)
 }
 
-type Segments = std::vec::IntoIter<(SegmentRecord, Option<Step>)>;
+type Segments = std::vec::IntoIter<Segment>;
 
 /// The segments of all connections by time: each that ends makes room for another, so it goes on for ever.
 struct Interleaved {
@@ -77,7 +76,7 @@ impl Interleaved {
     fn begin(&mut self, not_before_ns: u64) -> Segments {
         let start_ns = not_before_ns + self.rng.u64(0..SPREAD_NS);
         self.opened += 1;
-        Conversation::new(self.opened - 1, start_ns, &mut self.rng).into_segments()
+        connection(self.opened - 1, start_ns, &mut self.rng)
     }
 
     fn wait(&mut self, place: usize) {
@@ -87,7 +86,7 @@ impl Interleaved {
 }
 
 impl Iterator for Interleaved {
-    type Item = (SegmentRecord, Option<Step>);
+    type Item = Segment;
 
     fn next(&mut self) -> Option<Self::Item> {
         let Reverse((now_ns, place)) = self.due.pop()?;
@@ -118,8 +117,7 @@ mod tests {
 
     #[test]
     fn connections_are_interleaved_in_the_order_of_time() {
-        let records: Vec<SegmentRecord> =
-            Interleaved::new(1).take(20_000).map(|(record, _)| record).collect();
+        let records: Vec<_> = Interleaved::new(1).take(20_000).map(|(record, _)| record).collect();
         assert!(records.is_sorted_by_key(|record| record.time_ns));
         let alone = records.windows(2).filter(|pair| pair[0].source == pair[1].source).count();
         assert!(alone < records.len() / 4, "{alone}");

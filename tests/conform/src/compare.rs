@@ -132,7 +132,7 @@ fn totals(ledger: &mut Ledger, told: &[(&Story<'_>, &Flow)], run: &Run) {
         ("all established", summary.established, count("established")),
         ("all refused", summary.refused, count("refused")),
         ("all unanswered", summary.unanswered, count("unanswered")),
-        ("all half-open", summary.half_open, count("half-open")),
+        ("all half-open", summary.half_open, count("half_open")),
         ("all reset", summary.reset, count("reset")),
         ("all pending", summary.pending, count("pending")),
         ("all repeats", summary.repeated_syns, told.iter().map(repeats).sum::<usize>() as u64),
@@ -199,7 +199,7 @@ fn outcomes(seen: u8) -> &'static [&'static str] {
         () if !has(completeness::SYN_ACK) => &["unanswered", "pending"],
         () if has(completeness::ACK) => &["established"],
         () if has(completeness::RST) => &["reset"],
-        () => &["half-open", "pending"],
+        () => &["half_open", "pending"],
     }
 }
 

@@ -155,7 +155,7 @@ fn what_is_not_known_must_not_be_known_to_tshark() {
 fn words_and_counts_are_compared() {
     let changes: [fn(&mut Flow); 7] = [
         |flow| flow.role = "client".to_owned(),
-        |flow| flow.outcome = "half-open".to_owned(),
+        |flow| flow.outcome = "half_open".to_owned(),
         |flow| flow.tries = Some(2),
         |flow| flow.ambiguous = true,
         |flow| flow.refusal = Some(Leg::Exact(1)),

@@ -131,6 +131,7 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
                 summaries += 1;
             }
             "retransmit" => run.resent.push(resent(&object)?),
+            "peer" => {}
             other => bail!("an object of the unknown kind {other}"),
         }
     }
@@ -176,7 +177,11 @@ fn add_close(flows: &mut [Flow], object: &Object) -> Result<()> {
 
 fn volume(object: &Object, way: &str) -> Result<Volume> {
     let count = |what: &str| count(object, &format!("{way}_{what}"));
-    Ok(Volume { segments: count("segments")?, bytes: count("bytes")?, retransmits: count("retransmits")? })
+    Ok(Volume {
+        segments: count("data_segments")?,
+        bytes: count("bytes")?,
+        retransmits: count("data_retransmits")?,
+    })
 }
 
 fn resent(object: &Object) -> Result<Resent> {
@@ -191,7 +196,7 @@ fn resent(object: &Object) -> Result<Resent> {
         sender,
         receiver,
         seq: count(object, "seq")?.try_into()?,
-        len: count(object, "length")?,
+        len: count(object, "payload_bytes")?,
         kind: word(object, "kind")?,
         after_ns: object.number("after_ns"),
     })
@@ -222,9 +227,9 @@ fn summary(object: &Object) -> Result<Summary> {
         half_open: number("half_open")?,
         reset: number("reset")?,
         pending: number("pending")?,
-        repeated_syns: number("repeated_syns")?,
-        truncated: number("lost_truncated")?,
-        lost: number("lost")?,
+        repeated_syns: number("handshake_retransmits")?,
+        truncated: number("missed_packets.truncated")?,
+        lost: number("missed")?,
     })
 }
 
@@ -243,7 +248,7 @@ mod tests {
     const ENDS: &str =
         r#""role":"client","local_ip":"10.9.0.1","local_port":4,"remote_ip":"fd09::11","remote_port":80"#;
     const SUMMARY: &str = r#"{"type":"summary","handshakes":2,"established":2,"refused":0,"unanswered":0,"half_open":0,
-        "reset":0,"pending":0,"repeated_syns":0,"lost_truncated":0,"lost":0}"#;
+        "reset":0,"pending":0,"handshake_retransmits":0,"missed_packets":{"truncated":0},"missed":0}"#;
 
     /// A handshake whose server leg is exact, has bounds, or both.
     fn handshake(exact: &str, min: &str) -> String {
@@ -260,8 +265,8 @@ mod tests {
         let time = "1970-01-01T00:00:02Z";
         format!(
             r#"{{"type":"close",{ENDS},"outcome":"closed","time":"{time}","lifetime_ns":7,"closed_by":{by},
-            "sent_segments":1,"sent_bytes":2,"sent_retransmits":3,"received_segments":4,"received_bytes":5,
-            "received_retransmits":6}}"#
+            "sent_data_segments":1,"sent_bytes":2,"sent_data_retransmits":3,"received_data_segments":4,"received_bytes":5,
+            "received_data_retransmits":6}}"#
         )
     }
 

@@ -146,7 +146,7 @@ fn patience_us(story: &Story<'_>, past: &Past<'_>, frame: &Frame) -> u64 {
 fn details(ledger: &mut Ledger, story: &Story<'_>, frame: &Frame, ours: &Resent) {
     let what = |what: &str| format!("{}: {what}", name(story, frame));
     let kind = match () {
-        () if frame.is_syn_ack() => "syn-ack",
+        () if frame.is_syn_ack() => "syn_ack",
         () if frame.has(SYN) => "syn",
         () if frame.has(FIN) => "fin",
         () => "data",

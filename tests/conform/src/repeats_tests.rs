@@ -127,7 +127,7 @@ fn handshakes_and_fins_say_after_what() {
     let resent = |syn_ms, syn_ack_ms, fin_ms| {
         vec![
             told(&frames[1], "syn", Some(syn_ms)),
-            told(&frames[3], "syn-ack", Some(syn_ack_ms)),
+            told(&frames[3], "syn_ack", Some(syn_ack_ms)),
             told(&frames[6], "fin", fin_ms),
         ]
     };

@@ -107,7 +107,7 @@ impl<'s> Story<'s> {
                 if fresh(&self.syn_acks) {
                     "pending"
                 } else {
-                    "half-open"
+                    "half_open"
                 }
             }
             (None, None, None) => {

@@ -125,7 +125,7 @@ fn traits(story: &Story<'_>) -> [(Seen, bool); 19] {
         (Seen::Established, outcome == "established"),
         (Seen::Refused, outcome == "refused"),
         (Seen::Unanswered, outcome == "unanswered"),
-        (Seen::HalfOpen, outcome == "half-open"),
+        (Seen::HalfOpen, outcome == "half_open"),
         (Seen::Pending, outcome == "pending"),
         (Seen::ResetInHandshake, outcome == "reset"),
         (Seen::RepeatedSyn, story.syns.len() > 1),

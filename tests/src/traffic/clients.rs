@@ -1,16 +1,18 @@
 //! Clients that keep coming.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::PollFlags;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::open;
 use crate::namespace::Namespace;
-use crate::traffic::{complete, open, wait_io};
-use crate::worker::{Stop, Worker};
+use crate::worker::Worker;
 
 /// What a steady client does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +21,8 @@ pub struct ClientPlan {
     pub remote: SocketAddr,
     /// Where it connects from (port 0: any port); `None` leaves it to the kernel.
     pub local: Option<SocketAddr>,
-    /// Time from one connection's start to the next one's. When a connection takes longer than that, the next
-    /// starts right after it.
+    /// Time from one connection's start to the next one's, in whole milliseconds. When a connection takes longer than
+    /// that, the next starts right after it.
     pub period: Duration,
     /// How long a connection may take, its exchange included.
     pub timeout: Duration,
@@ -75,11 +77,10 @@ impl Clients {
     pub fn with(namespace: &Namespace, plan: ClientPlan) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let (kept, namespace) = (Arc::clone(&counts), namespace.clone());
-        let body = move |stop: &Stop| {
+        let worker = Worker::spawn_async(&format!("client {}", plan.remote.port()), async move || {
             namespace.enter().expect("who could make the namespace can enter it");
-            keep_coming(&plan, &kept, stop).expect("poll works on descriptors it owns");
-        };
-        let worker = Worker::spawn(&format!("client {}", plan.remote.port()), body)?;
+            keep_coming(&plan, &kept).await;
+        })?;
         Ok(Self { counts, _worker: worker })
     }
 
@@ -93,48 +94,23 @@ impl Clients {
     }
 }
 
-fn keep_coming(plan: &ClientPlan, counts: &Counts, stop: &Stop) -> io::Result<()> {
+async fn keep_coming(plan: &ClientPlan, counts: &Counts) {
     loop {
         let started = Instant::now();
-        let outcome = visit(plan, started + plan.timeout, stop);
-        let count = if outcome.is_ok() { &counts.succeeded } else { &counts.failed };
+        let succeeded = matches!(timeout(plan.timeout, visit(plan)).await, Ok(Ok(())));
+        let count = if succeeded { &counts.succeeded } else { &counts.failed };
         count.fetch_add(1, Ordering::Relaxed);
-        if stop.wait(plan.period.saturating_sub(started.elapsed()))? {
-            return Ok(());
-        }
+        sleep_until(started + plan.period).await;
     }
 }
 
-fn visit(plan: &ClientPlan, deadline: Instant, stop: &Stop) -> io::Result<()> {
-    let stream = complete(open(plan.local, plan.remote)?, plan.remote, deadline, Some(stop))?;
-    exchange(&stream, plan.exchange, deadline, stop)
-}
-
-/// Sends `length` bytes and reads as many back, whichever is possible first: neither side's buffers can block
-/// the other.
-fn exchange(mut stream: &TcpStream, length: usize, deadline: Instant, stop: &Stop) -> io::Result<()> {
-    let mut buffer = [0x5a; 16 * 1024];
-    let (mut unsent, mut unread) = (length, length);
-    while unread > 0 {
-        let sending = if unsent > 0 { PollFlags::POLLOUT } else { PollFlags::empty() };
-        wait_io(stream, PollFlags::POLLIN | sending, deadline, Some(stop))?;
-        if unsent > 0 {
-            let chunk = unsent.min(buffer.len());
-            unsent -= unless_blocked(stream.write(&buffer[..chunk]))?.unwrap_or(0);
-        }
-        match unless_blocked(stream.read(&mut buffer))? {
-            Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(read) => unread = unread.saturating_sub(read),
-            None => {}
-        }
-    }
+/// Connects, sends and reads back at the same time, so that neither side's buffers can block the other.
+async fn visit(plan: &ClientPlan) -> io::Result<()> {
+    let socket = open(plan.local, plan.remote)?;
+    socket.set_nonblocking(true)?;
+    let mut stream = TcpSocket::from_std_stream(socket.into()).connect(plan.remote).await?;
+    let (mut reader, mut writer) = stream.split();
+    let (sent, mut received) = (vec![0x5a; plan.exchange], vec![0; plan.exchange]);
+    tokio::try_join!(writer.write_all(&sent), reader.read_exact(&mut received))?;
     Ok(())
-}
-
-fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(length) => Ok(Some(length)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
-    }
 }

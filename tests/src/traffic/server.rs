@@ -1,28 +1,22 @@
 //! Servers.
 
-use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{BufReader, copy_buf, sink};
+use tokio::net::TcpStream;
 
 use crate::namespace::Namespace;
-use crate::worker::{Stop, Worker};
+use crate::worker::Worker;
 
 /// Connections that the kernel completes ahead of `accept`; it caps this at `net/core/somaxconn`.
 const BACKLOG: i32 = 4096;
 /// Bytes taken from a connection in one turn.
 const CHUNK: usize = 64 * 1024;
-
-const STOP: u64 = 0;
-const LISTENER: u64 = 1;
-const FIRST_CONNECTION: u64 = 2;
 
 /// What a server does with the connections it accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,18 +50,16 @@ impl Server {
             namespace.run(|| listen(address)).with_context(|| format!("cannot listen at {address}"))?;
         let address = listener.local_addr()?;
         let accepted = Arc::new(AtomicU64::new(0));
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
-        let mut service = Service {
-            listener,
-            mode,
-            epoll,
-            connections: HashMap::new(),
-            next: FIRST_CONNECTION,
-            accepted: Arc::clone(&accepted),
-        };
-        let body = move |stop: &Stop| service.run(stop).expect("epoll works on descriptors it owns");
-        let worker = Worker::spawn(&format!("server {}", address.port()), body)?;
+        let count = Arc::clone(&accepted);
+        let worker = Worker::spawn_async(&format!("server {}", address.port()), async move || {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("it does not block");
+            loop {
+                // Any error but want of descriptors is that of one connection which was reset while it waited.
+                let Ok((stream, _)) = listener.accept().await else { continue };
+                count.fetch_add(1, Ordering::Relaxed);
+                serve(stream, mode);
+            }
+        })?;
         Ok(Self { address, accepted, _worker: worker })
     }
 
@@ -93,93 +85,18 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The thread's side of a server.
-struct Service {
-    listener: TcpListener,
-    mode: Mode,
-    epoll: Epoll,
-    connections: HashMap<u64, Connection>,
-    next: u64,
-    accepted: Arc<AtomicU64>,
-}
-
-struct Connection {
-    stream: TcpStream,
-    /// What is still to be sent back. While there is any, nothing more is read.
-    pending: Vec<u8>,
-}
-
-impl Service {
-    fn run(&mut self, stop: &Stop) -> io::Result<()> {
-        self.epoll.add(stop, EpollEvent::new(EpollFlags::EPOLLIN, STOP))?;
-        let mut events = [EpollEvent::empty(); 64];
-        loop {
-            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
-                Err(nix::errno::Errno::EINTR) => 0,
-                other => other?,
-            };
-            for event in &events[..count] {
-                match event.data() {
-                    STOP => return Ok(()),
-                    LISTENER => self.accept()?,
-                    token => self.serve(token)?,
-                }
-            }
-        }
-    }
-
-    fn accept(&mut self) -> io::Result<()> {
-        // Any error but want of descriptors is that of one connection which was reset while it waited.
-        while let Ok((stream, _)) = self.listener.accept() {
-            self.accepted.fetch_add(1, Ordering::Relaxed);
-            match self.mode {
-                Mode::CloseAtOnce => {}
-                // To close with a linger of zero sends an RST in place of the FIN.
-                Mode::ResetAtOnce => drop(SockRef::from(&stream).set_linger(Some(Duration::ZERO))),
-                Mode::HoldOpen | Mode::Echo => {
-                    stream.set_nonblocking(true)?;
-                    self.epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, self.next))?;
-                    self.connections.insert(self.next, Connection { stream, pending: Vec::new() });
-                    self.next += 1;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn serve(&mut self, token: u64) -> io::Result<()> {
-        let Some(connection) = self.connections.get_mut(&token) else { return Ok(()) };
-        match connection.turn(self.mode) {
-            Ok(interest) => {
-                self.epoll.modify(connection.stream.as_fd(), &mut EpollEvent::new(interest, token))?;
-            }
-            // Closed or broken by the client: to close the socket takes it out of the poll set as well.
-            Err(_) => drop(self.connections.remove(&token)),
-        }
-        Ok(())
-    }
-}
-
-impl Connection {
-    /// Sends back or reads; answers what to wait for next. The error `UnexpectedEof` is the client's FIN.
-    fn turn(&mut self, mode: Mode) -> io::Result<EpollFlags> {
-        if self.pending.is_empty() {
-            let mut buffer = vec![0; CHUNK];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(length) if mode == Mode::Echo => self.pending.extend_from_slice(&buffer[..length]),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if !self.pending.is_empty() {
-            match self.stream.write(&self.pending) {
-                Ok(sent) => drop(self.pending.drain(..sent)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(if self.pending.is_empty() { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLOUT })
+fn serve(mut stream: TcpStream, mode: Mode) {
+    match mode {
+        Mode::CloseAtOnce => {}
+        // Fails for a connection that is reset already.
+        Mode::ResetAtOnce => drop(stream.set_zero_linger()),
+        // Both end when the client closes or breaks the connection.
+        Mode::HoldOpen => drop(tokio::spawn(async move {
+            copy_buf(&mut BufReader::with_capacity(CHUNK, stream), &mut sink()).await
+        })),
+        Mode::Echo => drop(tokio::spawn(async move {
+            let (reader, mut writer) = stream.split();
+            copy_buf(&mut BufReader::with_capacity(CHUNK, reader), &mut writer).await
+        })),
     }
 }

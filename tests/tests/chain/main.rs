@@ -103,7 +103,7 @@ fn assert_seen(tcptop: Tcptop) {
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
     let summary = objects.last().expect("a summary");
     assert_eq!(summary.number("established"), summary.number("handshakes"), "{summary:?}");
-    assert_eq!(summary.number("lost"), Some(0), "{summary:?}");
+    assert_eq!(summary.number("missed"), Some(0), "{summary:?}");
 }
 
 #[test]

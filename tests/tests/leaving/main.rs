@@ -113,7 +113,7 @@ fn leave(way: Leave) {
     if !killed {
         terminal.wait_screen("the summary", PATIENCE, |screen| {
             let shown = screen.contents();
-            shown.contains("--- tcptop tap0 ---") && shown.contains("lost 0")
+            shown.contains("--- tcptop tap0 ---") && shown.contains("missed 0")
         });
     }
 }
@@ -228,7 +228,7 @@ fn output_that_nobody_reads_does_not_stop_the_probe() {
     let objects: Vec<_> = written.lines().map(lab::Object::parse).collect();
     assert_eq!(objects.iter().filter(|object| object.kind() == "handshake").count(), CONNECTIONS);
     let summary = objects.last().unwrap();
-    assert_eq!((summary.kind(), summary.number("lost")), ("summary", Some(0)), "{summary:?}");
+    assert_eq!((summary.kind(), summary.number("missed")), ("summary", Some(0)), "{summary:?}");
     assert_nothing_attached(&namespace, "lo");
 }
 

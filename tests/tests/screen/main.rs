@@ -142,13 +142,35 @@ fn colours_on_request() {
     assert!(!has_colours(&[], "1") && !has_colours(&["--color", "never"], ""));
 }
 
+/// Yellow of the 16 colours cannot be read on white.
+#[test]
+fn colours_suit_the_background() {
+    // Yellow, the brown for light backgrounds, and the olive for either.
+    let colours = ["\u{1b}[38;5;11;", "\u{1b}[38;5;3;", "\u{1b}[38;5;130;", "\u{1b}[38;5;100;"];
+    let used = |arguments: &[&str], colorfgbg: &str| {
+        let mut command = replay(arguments);
+        command.env("TERM", "xterm-256color");
+        command.env("COLORFGBG", colorfgbg);
+        let terminal = shown(command);
+        let used = colours.map(|colour| contains(&terminal, colour));
+        quit(terminal);
+        [used[0] || used[1], used[2], used[3]]
+    };
+    let (dark, light, either) = ([true, false, false], [false, true, false], [false, false, true]);
+    assert_eq!(used(&[], ""), either);
+    assert_eq!(used(&[], "15;0"), dark);
+    assert_eq!(used(&[], "0;15"), light);
+    assert_eq!(used(&["--theme", "light"], "15;0"), light);
+    assert_eq!(used(&["--theme", "dark"], "0;15"), dark);
+}
+
 #[test]
 fn a_dumb_terminal_gets_lines() {
     let mut command = replay(&[]);
     command.env("TERM", "dumb");
     let mut terminal = Terminal::run(command, 80, 24);
     assert!(terminal.wait().success());
-    terminal.wait_screen("the summary", PATIENCE, |screen| screen.contents().contains("lost 0"));
+    terminal.wait_screen("the summary", PATIENCE, |screen| screen.contents().contains("missed 0"));
     assert!(!terminal.written().contains(&0x1b));
 }
 

@@ -3,15 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::log_entry::{LogEntry, LogPage, What};
-use super::losses::Losses;
+use super::missed::MissedCounts;
 use super::peer_cache::Change;
 use super::query::Filter;
 use super::query::filter::VerdictOf;
 use crate::table::{Event, FlowReport, Outcome, RetransmitReport};
 
-/// LogPage of one sort that are kept. Each sort has room of its own: whoever is scanned shall still see losses.
+/// LogPage of one sort that are kept. Each sort has room of its own: whoever is scanned shall still see what was missed.
 const KEPT: usize = 1_024;
-/// What is sent again by one flow, and what is lost, within this time is one entry.
+/// What is sent again by one flow, and what is missed, within this time is one entry.
 const BURST_NS: u64 = 1_000_000_000;
 
 /// What went wrong, by sorts.
@@ -21,11 +21,11 @@ pub(super) struct EventLog {
     failures: VecDeque<LogEntry>,
     resent: VecDeque<LogEntry>,
     changes: VecDeque<LogEntry>,
-    losses: VecDeque<LogEntry>,
+    missed: VecDeque<LogEntry>,
     /// The latest burst of each flow, by the flow's number: the entry's number.
     bursts: HashMap<u64, u64>,
-    /// What was lost when it was looked at last.
-    lost: Losses,
+    /// What was missed when it was looked at last.
+    missed_before: MissedCounts,
 }
 
 impl EventLog {
@@ -53,27 +53,22 @@ impl EventLog {
         }
     }
 
-    /// What was lost by `now_ns`, all in all.
-    pub(super) fn lost(&mut self, losses: &Losses, now_ns: u64) {
-        if *losses == self.lost {
+    /// What was missed by `now_ns`, all in all.
+    pub(super) fn missed(&mut self, missed: &MissedCounts, now_ns: u64) {
+        if *missed == self.missed_before {
             return;
         }
-        let before = core::mem::replace(&mut self.lost, losses.clone());
-        let before: HashMap<&str, u64> = before.iter().collect();
-        for (kind, count) in losses.iter() {
-            let more = count.saturating_sub(before.get(kind).copied().unwrap_or(0));
-            if more == 0 {
-                continue;
-            }
-            let burst = self.losses.iter_mut().rev().find_map(|entry| match &mut entry.what {
-                What::Lost { kind: known, count } if *known == kind => Some((entry.time_ns, count)),
+        let before = core::mem::replace(&mut self.missed_before, missed.clone());
+        for (kind, more) in missed.since(&before).iter().filter(|(_, more)| *more > 0) {
+            let burst = self.missed.iter_mut().rev().find_map(|entry| match &mut entry.what {
+                What::Missed { kind: known, count } if *known == kind => Some((entry.time_ns, count)),
                 _ => None,
             });
             match burst {
                 Some((since_ns, count)) if now_ns.saturating_sub(since_ns) < BURST_NS => *count += more,
                 Some(_) | None => {
-                    let entry = self.entry(now_ns, What::Lost { kind, count: more });
-                    keep(&mut self.losses, entry);
+                    let entry = self.entry(now_ns, What::Missed { kind, count: more });
+                    keep(&mut self.missed, entry);
                 }
             }
         }
@@ -81,7 +76,7 @@ impl EventLog {
 
     /// Those that match, the newest first.
     pub(super) fn log(&self, filter: &Filter, verdict: VerdictOf<'_>, limit: usize) -> LogPage {
-        let sorts = [&self.failures, &self.resent, &self.changes, &self.losses];
+        let sorts = [&self.failures, &self.resent, &self.changes, &self.missed];
         let all = sorts.into_iter().flatten();
         let mut matching: Vec<&LogEntry> =
             all.filter(|entry| filter.matches_incident(entry, verdict)).collect();
@@ -128,7 +123,7 @@ impl EventLog {
         }
         match &mut entry.what {
             What::RetransmitKind { flow, kind, count } => Some((flow, kind, count)),
-            What::Failed(_) | What::Reset(_) | What::Verdict { .. } | What::Lost { .. } => None,
+            What::Failed(_) | What::Reset(_) | What::Verdict { .. } | What::Missed { .. } => None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is wrong with a row, and for how long it stays so: a verdict goes once it was not deserved for a whole window.
 
+use core::num::NonZeroU64;
+
 use super::Figures;
 use crate::table::{Thresholds, Verdict};
 
@@ -7,6 +9,18 @@ const VERDICTS: usize = Verdict::ALL.len();
 
 /// Which verdicts a row deserves at one moment, by [`Verdict`].
 pub(super) type Deserved = [bool; VERDICTS];
+
+/// What is wrong with a row at one moment, and since when, in nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Present([Option<NonZeroU64>; VERDICTS]);
+
+impl Present {
+    /// Every verdict that is deserved and since when, the worst first.
+    pub fn iter(&self) -> impl Iterator<Item = (Verdict, u64)> {
+        let present = Verdict::ALL.into_iter().zip(self.0);
+        present.filter_map(|(verdict, since_ns)| Some((verdict, since_ns?.get())))
+    }
+}
 
 /// The verdicts on one row over time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +82,13 @@ impl HeldVerdict {
     /// The worst one, and since when it has been.
     pub(super) fn worst(&self) -> Option<(Verdict, u64)> {
         Verdict::ALL.into_iter().find_map(|verdict| Some((verdict, self.held[verdict as usize]?.since_ns)))
+    }
+
+    /// Those that are deserved.
+    pub(super) fn present(&self) -> Present {
+        // Half as large as without: rows are copied often. Time 0 becomes 1 ns.
+        let since = |held: Held| NonZeroU64::new(held.since_ns).unwrap_or(NonZeroU64::MIN);
+        Present(self.held.map(|held| held.filter(|held| held.until_ns.is_none()).map(since)))
     }
 
     /// Is the worst one held, but no longer deserved?
@@ -137,5 +158,14 @@ mod tests {
         assert_eq!(judged(&mut held_verdict, SLOW, 102), (Some(Verdict::NoAnswer), true));
         assert_eq!(judged(&mut held_verdict, SLOW, 112), (Some(Verdict::Slow), false));
         assert_eq!(held_verdict.worst(), Some((Verdict::Slow, 99)));
+    }
+
+    #[test]
+    fn those_that_are_present_are_all_named() {
+        let mut held_verdict = HeldVerdict::default();
+        held_verdict.judge(SILENT, 100, 10, |_| 90);
+        held_verdict.judge([false, true, true, false], 102, 10, |_| 101);
+        let present: Vec<_> = held_verdict.present().iter().collect();
+        assert_eq!(present, [(Verdict::Refuses, 101), (Verdict::Slow, 101)], "the first one is recovering");
     }
 }

@@ -1,5 +1,6 @@
 //! What went wrong, one by one.
 
+use super::missed::Missed;
 use crate::table::{FlowReport, PeerKey, RetransmitKind, Verdict};
 
 /// Something that went wrong.
@@ -39,9 +40,9 @@ pub enum What {
         after: Option<Verdict>,
     },
     /// Something is missing from the figures since.
-    Lost {
-        /// What, as in [`Losses`](super::Losses).
-        kind: &'static str,
+    Missed {
+        /// What.
+        kind: Missed,
         /// How many.
         count: u64,
     },

@@ -10,7 +10,7 @@ mod group_cache;
 mod held_verdict;
 pub mod latency;
 pub mod log_entry;
-pub mod losses;
+pub mod missed;
 mod peer_cache;
 pub mod query;
 mod rank;
@@ -26,9 +26,10 @@ use crate::table::{FlowName, FlowReport, Thresholds};
 
 pub use figures::{Figures, Outcomes};
 pub use group::{Group, RowKey};
+pub use held_verdict::Present;
 pub use latency::{Bar, Percentiles};
 pub use log_entry::{LogEntry, LogPage, What};
-pub use losses::Losses;
+pub use missed::{Missed, MissedCounts};
 pub(crate) use peer_cache::verdict;
 pub use query::{Filter, FilterError, FlowOrder, Query, RowOrder, Sort};
 pub use rows::Row;
@@ -165,13 +166,13 @@ pub struct Snapshot {
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub unmatched: u64,
     /// What is missing from all of the above.
-    pub losses: Losses,
+    pub missed: MissedCounts,
 }
 
 impl RunCounters {
-    /// Records of `kind` that the probe lost.
+    /// Records of `kind` that found the ring buffer full.
     #[must_use]
-    pub fn lost(&self, kind: RecordKind) -> u64 {
+    pub fn missed(&self, kind: RecordKind) -> u64 {
         self.counters.of(Counter::Missed(kind))
     }
 }

@@ -3,7 +3,7 @@
 use super::Figures;
 use super::figures::seconds;
 use super::group::RowKey;
-use super::held_verdict::HeldVerdict;
+use super::held_verdict::{HeldVerdict, Present};
 use super::peer_cache::{Known, Look, Peers};
 use super::query::{RowOrder, Sort};
 use super::rank::RowRank;
@@ -20,6 +20,8 @@ pub struct Row {
     pub verdict: Option<Verdict>,
     /// It is no longer, and the verdict goes once it was not deserved for a whole window.
     pub recovering: bool,
+    /// What is wrong with it now.
+    pub present: Present,
     /// Since when, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
     /// When it was heard of first, in nanoseconds of the monotonic clock.
@@ -58,6 +60,7 @@ impl Parts<'_> {
             peers: self.peers,
             verdict: verdict.map(|(verdict, _)| verdict),
             recovering: self.held_verdict.is_recovering(),
+            present: self.held_verdict.present(),
             since_ns: verdict.map(|(_, since_ns)| since_ns),
             first_ns: self.first_ns,
             new_per_s,

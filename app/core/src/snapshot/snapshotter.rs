@@ -9,7 +9,7 @@ use super::peer_cache::{Look, Peers};
 use super::rows::{Row, Rows};
 use super::selection::{self, Chosen, Selection};
 use super::timeline::Timeline;
-use super::{Bar, Figures, Flows, Group, Losses, RowKey, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{Bar, Figures, Flows, Group, MissedCounts, RowKey, RunCounters, Snapshot, SnapshotRequest, Span};
 use crate::table::peer::Peer;
 use crate::table::stats::Stats;
 use crate::table::{Event, FlowTable, PeerKey, View};
@@ -51,9 +51,9 @@ impl Snapshotter {
             Span::SinceStart => now_ns.saturating_sub(counted_ns).max(1),
         };
         let rows = self.rows(&look, request, span_ns);
-        let losses = Losses::of(table, stats, run_counters);
+        let missed = MissedCounts::of(table, stats, run_counters);
         self.event_log.changed(&self.peers.changes, now_ns);
-        self.event_log.lost(&losses, now_ns);
+        self.event_log.missed(&missed, now_ns);
         let selection = self.selection(table, &look, &rows, request, run_counters.started_ns, span_ns);
         let (recent, total, bars) = self.totals(stats, period);
         let peers = &self.peers;
@@ -86,7 +86,7 @@ impl Snapshotter {
             records: run_counters.records - baseline.records,
             told: table.told() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
-            losses: losses.since(&baseline.losses),
+            missed: missed.since(&baseline.missed),
         }
     }
 

@@ -379,6 +379,8 @@ impl Flow {
             changed_ns: self.changed_ns,
             tries: handshake.and_then(Handshake::tries),
             syn_acks: handshake.and_then(Handshake::syn_acks),
+            client_isn: handshake.and_then(Handshake::client_isn),
+            server_isn: handshake.and_then(Handshake::server_isn),
             server_leg: handshake.and_then(Handshake::server_leg),
             client_leg: handshake.and_then(Handshake::client_leg),
             refusal: handshake.and_then(Handshake::refusal),

@@ -184,6 +184,9 @@ impl Handshake {
     /// An ACK of the opener. Only the first one tells how long it took.
     pub fn complete(&mut self, ack: &SegmentRecord) {
         self.stage = Stage::Established;
+        if let Some(answers) = &mut self.answers {
+            answers.acknowledge(ack.ack.wrapping_sub(1));
+        }
         if !self.is_first_of_opener(ack) {
             return;
         }
@@ -315,6 +318,21 @@ impl Handshake {
     #[must_use]
     pub fn syn_acks(&self) -> Option<u32> {
         self.answers.as_ref().map(|answers| answers.count)
+    }
+
+    /// The opener's initial sequence number, where its SYN was seen.
+    #[must_use]
+    pub fn client_isn(&self) -> Option<u32> {
+        self.syns.as_ref().map(|_| self.isn)
+    }
+
+    /// That of the other end, where its SYN-ACK or its own SYN was seen and leaves no doubt.
+    #[must_use]
+    pub fn server_isn(&self) -> Option<u32> {
+        match &self.answers {
+            Some(answers) => answers.isn(),
+            None => self.crossing.map(|crossing| crossing.isn),
+        }
     }
 
     /// Time of the first SYN, where it was seen.

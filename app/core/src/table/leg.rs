@@ -78,6 +78,8 @@ struct Again {
     /// The latest one, remembered or not; the first segment, where that came last.
     last: Stamp,
     last_gap_ns: u64,
+    /// The initial sequence number that the other end acknowledged, once it did.
+    acknowledged: Option<u32>,
 }
 
 impl Sent {
@@ -88,7 +90,7 @@ impl Sent {
     pub(super) fn repeat(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
         self.count = self.count.saturating_add(1);
-        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0 });
+        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0, acknowledged: None });
         let again = self.again.get_or_insert_with(again);
         again.last_gap_ns = stamp.time_ns.saturating_sub(last.time_ns);
         if stamp.time_ns >= last.time_ns {
@@ -112,6 +114,21 @@ impl Sent {
     /// Initial sequence numbers of those that are remembered, some more than once.
     pub(super) fn isns(&self) -> impl Iterator<Item = u32> {
         self.stamps().map(|stamp| stamp.isn)
+    }
+
+    /// The other end acknowledged this initial sequence number.
+    pub(super) fn acknowledge(&mut self, isn: u32) {
+        let is_known = self.isns().any(|known| known == isn);
+        if let Some(again) = self.again.as_mut().filter(|_| is_known) {
+            again.acknowledged = Some(isn);
+        }
+    }
+
+    /// The initial sequence number of the connection. A server that keeps no state (SYN cookies) repeats its SYN-ACK
+    /// with another one: then it is the one that was acknowledged, and not known before.
+    pub(super) fn isn(&self) -> Option<u32> {
+        let acknowledged = self.again.as_ref().and_then(|again| again.acknowledged);
+        acknowledged.or_else(|| Some(self.first.isn).filter(|&first| self.isns().all(|isn| isn == first)))
     }
 
     /// The leg to an answer at `time_ns` that acknowledges `isn`, and whose timestamp echo may tell which one was

@@ -77,4 +77,19 @@ impl Outcome {
             Self::Unknown => "unknown",
         }
     }
+
+    /// The word for programs: JSON values and labels of metrics. Filters take it, too.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::HalfOpen => "half_open",
+            Self::Pending
+            | Self::Established
+            | Self::Refused
+            | Self::Unanswered
+            | Self::Reset
+            | Self::Closed
+            | Self::Unknown => self.name(),
+        }
+    }
 }

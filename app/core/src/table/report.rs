@@ -17,6 +17,9 @@ pub enum Party {
 }
 
 impl Party {
+    /// Both ends.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -61,6 +64,10 @@ pub struct FlowReport {
     pub tries: Option<u32>,
     /// How many SYN-ACKs answered them, if any did.
     pub syn_acks: Option<u32>,
+    /// Initial sequence number of the opener, where its SYN was seen.
+    pub client_isn: Option<u32>,
+    /// Initial sequence number of the other end, where it was seen and leaves no doubt.
+    pub server_isn: Option<u32>,
     /// From the SYN that was answered to the SYN-ACK.
     pub server_leg: Option<Leg>,
     /// From the SYN-ACK to the ACK.
@@ -175,6 +182,9 @@ pub enum RetransmitKind {
 }
 
 impl RetransmitKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Syn, Self::SynAck, Self::Data, Self::Fin];
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -183,6 +193,15 @@ impl RetransmitKind {
             Self::SynAck => "syn-ack",
             Self::Data => "data",
             Self::Fin => "fin",
+        }
+    }
+
+    /// The word for programs: JSON values and labels of metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::SynAck => "syn_ack",
+            Self::Syn | Self::Data | Self::Fin => self.name(),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::report::{Event, RetransmitKind};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 use super::views::{Baseline, Views};
-use crate::snapshot::{Losses, RunCounters};
+use crate::snapshot::{MissedCounts, RunCounters};
 
 /// Queues of the slab.
 pub(super) const FINISHED: usize = 0;
@@ -165,7 +165,7 @@ impl FlowTable {
             records: run.records,
             reported: self.told,
             unmatched: self.losses.unmatched,
-            losses: Losses::of(self, &self.views.get(view).stats, run),
+            missed: MissedCounts::of(self, &self.views.get(view).stats, run),
         };
         let view = self.views.get_mut(view);
         view.baseline = baseline;

@@ -55,6 +55,12 @@ impl Share {
         Self(self.0 * factor)
     }
 
+    /// The share as a fraction of 1.
+    #[must_use]
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / 1_000.0
+    }
+
     /// Are there some, and do they make this share of all or more?
     #[must_use]
     pub const fn is_reached_by(self, some: u64, all: u64) -> bool {

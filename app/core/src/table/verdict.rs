@@ -79,6 +79,17 @@ impl Verdict {
         }
     }
 
+    /// The word for programs: JSON values and labels of metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "unanswered",
+            Self::Refuses => "refused",
+            Self::Slow => "slow",
+            Self::Loses => "loss",
+        }
+    }
+
     /// When it is deserved, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {

@@ -2,7 +2,7 @@
 
 use super::peer::{PeerEvent, PeerKey};
 use super::stats::Stats;
-use crate::snapshot::Losses;
+use crate::snapshot::MissedCounts;
 
 /// Statistics, and what the run had counted when they were restarted.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Baseline {
     pub(crate) records: u64,
     pub(crate) reported: u64,
     pub(crate) unmatched: u64,
-    pub(crate) losses: Losses,
+    pub(crate) missed: MissedCounts,
 }
 
 /// Every view: at least one, and at most one per reader.

@@ -4,7 +4,7 @@ use super::{CellContext, Column, Side, Value};
 use crate::output::format::{UNKNOWN, brief, counted, duration};
 use crate::tui::event_rows::EventRow;
 use tcptop_core::snapshot::What;
-use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, Verdict};
+use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, RetransmitKind, Verdict};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
@@ -41,9 +41,14 @@ pub static COLUMNS: [Column<EventRow, Never>; 6] = [
             Value::Text(port.unwrap_or_else(|| UNKNOWN.to_owned()))
         })
     },
-    column("detail", "DETAIL", 20, 1, "kind, time, tries or sender, of the latest event", |event, _| {
-        Value::Text(detail(event))
-    }),
+    column(
+        "detail",
+        "DETAIL",
+        20,
+        1,
+        "of the latest event: kind, delay, SYNs, or the end that reset it",
+        |event, _| Value::Text(detail(event)),
+    ),
     column("interface", "IFACE", 9, 2, "interface", |event, context| {
         let index = peer(&event.latest.what).map(|key| key.interface);
         Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.render.interface(index)))
@@ -61,7 +66,7 @@ pub fn wanted(interfaces: usize) -> Vec<&'static Column<EventRow, Never>> {
 pub const fn flow(what: &What) -> Option<&FlowReport> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow),
-        What::Verdict { .. } | What::Lost { .. } => None,
+        What::Verdict { .. } | What::Missed { .. } => None,
     }
 }
 
@@ -71,7 +76,7 @@ pub const fn peer(what: &What) -> Option<PeerKey> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow.peer),
         What::Verdict { peer, .. } => Some(*peer),
-        What::Lost { .. } => None,
+        What::Missed { .. } => None,
     }
 }
 
@@ -91,7 +96,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
         What::Reset(_) => Some(Verdict::Refuses),
         What::RetransmitKind { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
-        What::Lost { .. } => None,
+        What::Missed { .. } => None,
     }
 }
 
@@ -102,7 +107,7 @@ fn what(event: &EventRow) -> String {
         What::Reset(_) => "reset",
         What::RetransmitKind { .. } => "retransmitted",
         What::Verdict { after, .. } => return format!("verdict: {}", after.map_or("healthy", Verdict::name)),
-        What::Lost { .. } => return "missed".to_owned(),
+        What::Missed { .. } => return "missed".to_owned(),
     };
     if event.count > 1 { format!("{name} ×{}", brief(event.count)) } else { name.to_owned() }
 }
@@ -111,12 +116,21 @@ fn detail(event: &EventRow) -> String {
     match &event.latest.what {
         What::Failed(flow) => failure(flow),
         What::Reset(flow) => closed_by(flow),
-        What::RetransmitKind { kind, .. } => kind.name().to_owned(),
+        What::RetransmitKind { kind, .. } => segment(*kind).to_owned(),
         What::Verdict { before, .. } => {
             let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
             format!("was {}{times}", before.map_or("healthy", Verdict::name))
         }
-        What::Lost { kind, count } => format!("{count} {}", kind.replace('_', " ")),
+        What::Missed { kind, count } => counted(*count, kind.noun()),
+    }
+}
+
+const fn segment(kind: RetransmitKind) -> &'static str {
+    match kind {
+        RetransmitKind::Syn => "SYN",
+        RetransmitKind::SynAck => "SYN-ACK",
+        RetransmitKind::Data => "data",
+        RetransmitKind::Fin => "FIN",
     }
 }
 
@@ -130,7 +144,7 @@ fn failure(flow: &FlowReport) -> String {
 }
 
 fn closed_by(flow: &FlowReport) -> String {
-    let by = flow.closed_by.map(|party| format!("by {}", party.name()));
+    let by = flow.closed_by.map(|party| party.name().to_owned());
     let after = flow.lifetime_ns.map(|ns| format!("after {}", duration(ns)));
     by.into_iter().chain(after).collect::<Vec<_>>().join(" ")
 }

@@ -2,7 +2,7 @@
 
 use tui_input::InputRequest;
 
-use crate::tui::Command;
+use crate::tui::command::Command;
 use tcptop_core::table::FlowName;
 
 /// Something a key does.

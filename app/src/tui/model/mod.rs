@@ -14,8 +14,8 @@ pub use action::{Action, Edit, Effect, Page, Place, View};
 pub use prompt::Prompt;
 pub use selected_row::SelectedRow;
 
-use super::Command;
 use super::columns;
+use super::command::Command;
 use super::event_rows::{EventKey, EventRow, fold};
 use super::layout::ScreenLayout;
 use super::resolver::{Address, HostNames};

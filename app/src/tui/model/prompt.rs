@@ -50,11 +50,12 @@ impl Prompt {
         parsed.ok()
     }
 
-    /// The filter without a last word that may become a term, or `None` and the [`error`](Self::error) set.
-    pub fn parse_unfinished(&mut self) -> Option<Filter> {
-        let parsed = Filter::finished(self.text()).parse();
-        self.error = parsed.as_ref().err().cloned();
-        parsed.ok()
+    /// The filter as far as it is typed: without a last word that may become a term, and without what follows the first
+    /// wrong term, which sets the [`error`](Self::error).
+    pub fn parse_unfinished(&mut self) -> Filter {
+        let (filter, error) = Filter::valid_part(Filter::finished(self.text()));
+        self.error = error;
+        filter
     }
 
     /// Changes the text, or moves the cursor.

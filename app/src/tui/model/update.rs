@@ -1,7 +1,8 @@
 //! What each action does to the model.
 
 use super::{Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View};
-use crate::tui::{Command, columns};
+use crate::tui::columns;
+use crate::tui::command::Command;
 use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
 use tcptop_core::table::PeerKey;
 
@@ -192,10 +193,7 @@ impl Model {
     pub(super) fn edit(&mut self, edit: Edit) {
         let Some(prompt) = &mut self.prompt else { return };
         prompt.edit(edit);
-        // While the text is wrong, the last valid filter stays in effect.
-        if let Some(filter) = prompt.parse_unfinished() {
-            self.query.filter = filter;
-        }
+        self.query.filter = prompt.parse_unfinished();
     }
 
     /// Closes the prompt, unless its text is wrong.

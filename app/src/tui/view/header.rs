@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
 
 /// What was missed is shown at every width, also if it is 0.
 fn right(snapshot: &Snapshot, render: &RenderContext) -> Line<'static> {
-    let missed = snapshot.losses.total();
+    let missed = snapshot.missed.total();
     let style = if missed > 0 { style::alarm() } else { Style::new() };
     let time = render.clock_time(snapshot.taken_ns);
     Line::from(vec![Span::styled(format!("missed {missed}"), style), Span::raw(format!("  {time}"))])
@@ -68,7 +68,7 @@ fn facts(snapshot: &Snapshot, model: &Model, render: &RenderContext, room: usize
     let facts = [
         model.frozen_for_ns().and_then(|ns| alarm(1, format!("FROZEN {}", age(ns)))),
         model.notice.as_ref().and_then(|notice| alarm(2, notice.clone())),
-        fact(3, format!("tcptop {} {}", shorten(&render.all_interfaces(), (room / 3).max(9)), render.how)),
+        fact(3, format!("tcptop {} {}", shorten(&render.all_interfaces(), (room / 3).max(9)), render.source)),
         (!filter.is_empty())
             .then(|| shorten(&format!("filter:{filter}"), (room / 3).max(LEAST_FILTER)))
             .and_then(|text| strong(0, text)),

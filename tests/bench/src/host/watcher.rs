@@ -101,7 +101,7 @@ fn of_tcptop(text: &str) -> Option<Told> {
         established: before(text, " established")?,
         // The line is left out where there were none.
         segments: before(text, " data segment").unwrap_or(0),
-        lost: after(text, "lost ")?,
+        lost: after(text, "missed ")?,
         own_ns: 0,
     })
 }
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_report_says_what_was_seen() {
         let report = "tcptop 0.1.0 on near0\n\nwatched 401ms: 1 handshake (1 established), 0 SYN or SYN-ACK repeats\n\
-                      84577 data segments, 0 of them sent again (0.0% of all segments)\n5 records, lost 3 (3 evicted)\n";
+                      84577 data segments, 0 of them sent again (0.0% of all segments)\n5 records, missed 3 (3 kernel flows)\n";
         let told = Told { established: 1, segments: 84_577, lost: 3, own_ns: 0 };
         assert_eq!(of_tcptop(report), Some(told));
         let without = report.replace("84577 data segments,", "");

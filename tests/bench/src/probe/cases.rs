@@ -3,9 +3,10 @@
 use std::os::fd::AsFd;
 
 use anyhow::{Result, ensure};
+use lab::conversation::{self, End, v4};
 use lab::{bpf, capture};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
+use probe_common::{Endpoint, SegmentRecord, TcpFlags, Timestamps};
 
 use super::programs::{PROGRAM, Programs, Step};
 
@@ -100,18 +101,18 @@ impl Case {
         let flow = &Flow { isn: round.wrapping_mul(FAR), ..self.flow };
         match self.packet {
             Packet::NotTcp => {
-                let mut frame = flow_frame(flow, 0, TcpFlags::ACK, 0);
+                let mut frame = flow_frame(flow, End::Opener, TcpFlags::ACK, 0);
                 frame[PROTOCOL.0] = PROTOCOL.1;
                 compare(programs, &frame, Step::SAME, REPEAT, 0)
             }
             Packet::Ack => {
                 open(programs, flow)?;
-                compare(programs, &flow_frame(flow, 0, TcpFlags::ACK, 0), Step::SAME, REPEAT, 0)
+                compare(programs, &flow_frame(flow, End::Opener, TcpFlags::ACK, 0), Step::SAME, REPEAT, 0)
             }
             Packet::Data => {
                 open(programs, flow)?;
                 let step = Step { offset: if flow.v6 { 14 + 40 + 4 } else { 14 + 20 + 4 }, by: PAYLOAD_LEN };
-                compare(programs, &flow_frame(flow, 0, TcpFlags::ACK, PAYLOAD_LEN), step, REPEAT, 0)
+                compare(programs, &flow_frame(flow, End::Opener, TcpFlags::ACK, PAYLOAD_LEN), step, REPEAT, 0)
             }
             Packet::Syn => {
                 small.forget()?;
@@ -120,7 +121,7 @@ impl Case {
             Packet::ColdSyn => new_flows(programs, flow, round),
             Packet::Retransmit => {
                 open(programs, flow)?;
-                let data = flow_frame(flow, 0, TcpFlags::ACK, PAYLOAD_LEN);
+                let data = flow_frame(flow, End::Opener, TcpFlags::ACK, PAYLOAD_LEN);
                 show(programs, &data)?;
                 compare(programs, &data, Step::SAME, REPEAT_RECORDED, REPEAT_RECORDED)
             }
@@ -129,7 +130,7 @@ impl Case {
 }
 
 fn new_flows(programs: &mut Programs, flow: &Flow, round: u32) -> Result<(f64, f64)> {
-    let mut syn = record(flow, 0, TcpFlags::SYN, 0);
+    let mut syn = segment(flow, End::Opener, TcpFlags::SYN, 0);
     let [.., network] = round.to_be_bytes();
     syn.source.address = mapped([11, network, 0, 0]);
     let step = Step { offset: 14 + 12, by: 1 };
@@ -155,9 +156,9 @@ fn compare(
 
 /// Makes a flow known, from its SYN on.
 fn open(programs: &mut Programs, flow: &Flow) -> Result<()> {
-    show(programs, &flow_frame(flow, 0, TcpFlags::SYN, 0))?;
-    show(programs, &flow_frame(flow, 1, TcpFlags::SYN.with(TcpFlags::ACK), 0))?;
-    show(programs, &flow_frame(flow, 0, TcpFlags::ACK, 0))
+    show(programs, &flow_frame(flow, End::Opener, TcpFlags::SYN, 0))?;
+    show(programs, &flow_frame(flow, End::Responder, TcpFlags::SYN.with(TcpFlags::ACK), 0))?;
+    show(programs, &flow_frame(flow, End::Opener, TcpFlags::ACK, 0))
 }
 
 fn show(programs: &mut Programs, frame: &[u8]) -> Result<()> {
@@ -166,35 +167,25 @@ fn show(programs: &mut Programs, frame: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn flow_frame(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> Vec<u8> {
-    capture::packet(&record(flow, from, flags, payload_len), ETHERNET)
+fn flow_frame(flow: &Flow, from: End, flags: TcpFlags, payload_len: u32) -> Vec<u8> {
+    capture::packet(&segment(flow, from, flags, payload_len), ETHERNET)
 }
 
-/// A segment of the end `from` at the beginning of a flow.
-fn record(flow: &Flow, from: usize, flags: TcpFlags, payload_len: u32) -> SegmentRecord {
-    let address = |host| {
-        let v6 = [0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host];
-        if flow.v6 { v6 } else { mapped([10, 1, 0, host]) }
+/// A segment of one end at the beginning of a flow.
+fn segment(flow: &Flow, from: End, flags: TcpFlags, payload_len: u32) -> SegmentRecord {
+    let end = |host, port| {
+        if flow.v6 {
+            Endpoint { address: [0xfd, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host], port }
+        } else {
+            v4([10, 1, 0, host], port)
+        }
     };
-    let ends =
-        [Endpoint { address: address(1), port: flow.port }, Endpoint { address: address(2), port: 443 }];
-    let behind_syn = u32::from(!flags.has(TcpFlags::SYN));
+    let ends = [end(1, flow.port), end(2, 443)];
     SegmentRecord {
-        time_ns: 0,
-        interface: 1,
-        kind: SegmentKind::Ack,
-        direction: Direction::Unknown,
-        source: ends[from],
-        destination: ends[1 - from],
-        seq: flow.isn.wrapping_add(behind_syn),
+        seq: flow.isn.wrapping_add(u32::from(!flags.has(TcpFlags::SYN))),
         ack: if flags.has(TcpFlags::ACK) { flow.isn.wrapping_add(1) } else { 0 },
-        flags,
         payload_len,
         timestamps: Timestamps { value: 7, echo: 3, present: flow.timestamps },
-        segments: 1,
-        class: SegmentClass::NEW,
-        volumes: Default::default(),
-        encapsulation: Default::default(),
-        timebase: 0,
+        ..conversation::segment(ends[from as usize], ends[1 - from as usize], flags)
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lab::bpf::{self, Hook};
+use lab::conversation::{Conversation, End, v4};
 use lab::{Namespace, capture};
-use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
+use probe_common::TcpFlags;
 
 const ETHERNET: u16 = 1;
 /// Where the addresses are in an IPv4 packet behind an Ethernet header: the source's, the destination's.
@@ -21,15 +21,15 @@ const SERVER: [u8; 4] = [10, 2, 0, 1];
 const TOGETHER: u32 = 32;
 const PAYLOAD_LEN: u32 = 100;
 
-/// What a connection does, and from which end: 0 is the client. Each but the first data is a record.
-const STEPS: [(usize, TcpFlags, u32); 7] = [
-    (0, TcpFlags::SYN, 0),
-    (1, TcpFlags::SYN.with(TcpFlags::ACK), 0),
-    (0, TcpFlags::ACK, 0),
-    (0, TcpFlags::ACK, PAYLOAD_LEN),
-    (0, TcpFlags::ACK, PAYLOAD_LEN),
-    (0, TcpFlags::FIN.with(TcpFlags::ACK), 0),
-    (1, TcpFlags::FIN.with(TcpFlags::ACK), 0),
+/// What a connection does, and from which end. Each but the first data is a record.
+const STEPS: [(End, TcpFlags, u32); 7] = [
+    (End::Opener, TcpFlags::SYN, 0),
+    (End::Responder, TcpFlags::SYN.with(TcpFlags::ACK), 0),
+    (End::Opener, TcpFlags::ACK, 0),
+    (End::Opener, TcpFlags::ACK, PAYLOAD_LEN),
+    (End::Opener, TcpFlags::ACK, PAYLOAD_LEN),
+    (End::Opener, TcpFlags::FIN.with(TcpFlags::ACK), 0),
+    (End::Responder, TcpFlags::FIN.with(TcpFlags::ACK), 0),
 ];
 /// Records of a connection.
 pub(super) const RECORDS_EACH: u64 = 6;
@@ -70,9 +70,8 @@ impl Maker {
             }
             // Slept a little too long, it is made up for.
             thread::sleep(due.saturating_sub(began.elapsed()));
-            for (from, flags, payload) in STEPS {
-                let frame = self.frame(from, flags, payload);
-                bpf::test_run(self.stepping[from].as_fd(), &frame, TOGETHER)?;
+            for ((from, ..), frame) in STEPS.into_iter().zip(self.frames()) {
+                bpf::test_run(self.stepping[from as usize].as_fd(), &frame, TOGETHER)?;
             }
             self.connections += TOGETHER;
             made += burst;
@@ -103,42 +102,22 @@ impl Maker {
     }
 
     fn show(&self, step: usize) -> Result<()> {
-        let (from, flags, payload) = STEPS[step];
-        bpf::test_run(self.program.as_fd(), &self.frame(from, flags, payload), 1)?;
+        bpf::test_run(self.program.as_fd(), &self.frames()[step], 1)?;
         Ok(())
     }
 
-    fn frame(&self, from: usize, flags: TcpFlags, payload_len: u32) -> Vec<u8> {
+    /// The frame of each step of the connection that comes next.
+    fn frames(&self) -> Vec<Vec<u8>> {
         let client = (FIRST_CLIENT + self.connections).to_be_bytes();
-        let ends = [
-            Endpoint { address: mapped(client), port: 40_000 },
-            Endpoint { address: mapped(SERVER), port: 443 },
-        ];
-        let opens = flags.has(TcpFlags::SYN);
-        let has_sent = from == 0 && flags.has(TcpFlags::FIN) || from == 1 && !opens;
-        let sent = u32::from(has_sent) * PAYLOAD_LEN;
-        let (seq, ack) = match from {
-            0 => (u32::from(!opens) + sent, 1),
-            _ => (u32::from(!opens), 1 + sent + u32::from(!opens)),
-        };
-        let segment = SegmentRecord {
-            time_ns: 0,
-            interface: 1,
-            kind: SegmentKind::Ack,
-            direction: Direction::Unknown,
-            source: ends[from],
-            destination: ends[1 - from],
-            seq,
-            ack: if flags.has(TcpFlags::ACK) { ack } else { 0 },
-            flags,
-            payload_len,
-            timestamps: Timestamps::default(),
-            segments: 1,
-            class: SegmentClass::NEW,
-            volumes: Default::default(),
-            encapsulation: Default::default(),
-            timebase: 0,
-        };
-        capture::packet(&segment, ETHERNET)
+        let mut talk = Conversation::new([v4(client, 40_000), v4(SERVER, 443)], [0, 0], 0);
+        for (from, flags, payload_len) in STEPS {
+            // Data is sent twice, but counts once.
+            if talk.segments().last().is_some_and(|last| last.payload_len > 0) && payload_len > 0 {
+                talk.send_again(0);
+            } else {
+                talk.send(from, flags, payload_len, 0);
+            }
+        }
+        talk.segments().iter().map(|segment| capture::packet(segment, ETHERNET)).collect()
     }
 }

@@ -2,7 +2,7 @@
 //! that gets slow, one that falls silent, one that refuses and one whose packets are lost.
 
 use fastrand::Rng;
-use probe_common::segment::mapped;
+use lab::conversation::{EPHEMERAL_PORTS, v4};
 use probe_common::{Endpoint, SegmentRecord};
 
 use super::talk::Talk;
@@ -13,8 +13,6 @@ pub(super) const S: u64 = 1_000 * MS;
 const END_NS: u64 = 1_767_362_551 * S;
 /// How long it is.
 const LENGTH_NS: u64 = 281 * S;
-/// Linux's own choice of ephemeral ports (`ip_local_port_range`).
-const EPHEMERAL: std::ops::Range<u16> = 32_768..60_999;
 
 /// What a peer does for some time.
 #[derive(Clone, Copy)]
@@ -37,10 +35,6 @@ struct Peer {
     /// Connections a minute.
     per_min: u64,
     manners: &'static [(u64, Manner)],
-}
-
-fn v4(last: [u8; 4], port: u16) -> Endpoint {
-    Endpoint { address: mapped(last), port }
 }
 
 fn v6(tail: [u16; 6], port: u16) -> Endpoint {
@@ -82,7 +76,7 @@ pub(super) fn packets() -> Vec<SegmentRecord> {
     let mut rng = Rng::with_seed(5);
     let mut records = Vec::new();
     for (number, peer) in (0_u16..).zip(peers()) {
-        let mut port = EPHEMERAL.start + 2_911 * number;
+        let mut port = EPHEMERAL_PORTS.start + 2_911 * number;
         let gap_ns = 60 * S / peer.per_min;
         let mut at_ns = rng.u64(0..gap_ns);
         while at_ns < LENGTH_NS {
@@ -130,7 +124,7 @@ fn held(mut talk: Talk, manner: Manner, rng: &mut Rng) -> Vec<SegmentRecord> {
         Refuses => talk.refused(400_000 + rng.u64(0..90_000)),
         Silent => talk.unanswered(),
     }
-    talk.records
+    talk.into_segments()
 }
 
 /// What happens once: somebody's SSH session, a handshake that is never completed, a connection that is reset.
@@ -145,7 +139,7 @@ fn one_offs() -> Vec<SegmentRecord> {
     let mut reset = Talk::new([here(51_230), v4([10, 20, 1, 10], 8080)], at(21), false);
     reset.opened(900_000, false);
     reset.reset(5 * S);
-    [ssh.records, half_open.records, reset.records].concat()
+    [ssh, half_open, reset].map(Talk::into_segments).concat()
 }
 
 #[cfg(test)]

@@ -52,6 +52,24 @@ impl Filter {
         parse::finished(text)
     }
 
+    /// The filter of the terms before the first wrong one, and what is wrong with that.
+    #[must_use]
+    pub fn valid_part(text: &str) -> (Self, Option<FilterError>) {
+        let (mut part, mut first) = (text, None);
+        loop {
+            match part.parse() {
+                Ok(filter) => return (filter, first),
+                Err(FilterError { at, expected, nearest }) => {
+                    let before = part[..at.start].trim_end();
+                    part = before.rfind(char::is_whitespace).map_or("", |blank| &before[..blank]);
+                    // What is wrong may be behind a blank: `p99 > x`.
+                    part = if before.len() < at.start { before } else { part };
+                    first.get_or_insert(FilterError { at, expected, nearest });
+                }
+            }
+        }
+    }
+
     /// Does everything pass?
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -128,7 +146,7 @@ impl Filter {
                 }
                 test => Some(self.asks_peer(test, peer).unwrap_or(false)),
             }),
-            What::Lost { .. } => true,
+            What::Missed { .. } => true,
         }
     }
 

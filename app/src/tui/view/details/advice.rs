@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use super::Fact;
 use crate::output::format::duration;
 use crate::tui::columns::CellContext;
-use tcptop_core::snapshot::{Percentiles, Row, RowKey, Selection};
+use tcptop_core::snapshot::{Row, RowKey, Selection};
 use tcptop_core::table::{Leg, Outcome, Verdict};
 
 /// `why` and `try` of a row with a verdict.
@@ -15,7 +15,7 @@ pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'
     let (why, commands) = match verdict {
         Verdict::NoAnswer => unanswered(row, side),
         Verdict::Refuses => refused(row, selection, side),
-        Verdict::Slow => (slow(row.figures.rtt.as_ref(), side), path(&row.key)),
+        Verdict::Slow => (slow(row, selection, side), path(&row.key)),
         Verdict::Loses => (loss(selection), with_interface(row, cells)),
     };
     let commands = commands.into_iter().map(|command| ("", command));
@@ -92,20 +92,25 @@ fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec
     (format!("{why}{after}"), commands)
 }
 
-fn slow(rtt: Option<&Percentiles>, side: Side) -> String {
+fn slow(row: &Row, selection: Option<&Selection>, side: Side) -> String {
     let what = match side {
         Side::Inbound => "The ACK",
         // The kernel of the peer sends it, not the application.
         Side::Outbound | Side::Mixed => "The SYN-ACK",
     };
-    // Half as much again is more than the width of a bucket of the histogram.
-    let is_even = rtt.is_some_and(|rtt| rtt.p99_ns < rtt.p50_ns.saturating_mul(3) / 2);
-    let how = if is_even {
-        "in all handshakes alike: distance or a detour rather than congestion."
-    } else {
-        "in some handshakes: congestion on the way, or a busy host."
-    };
-    format!("{what} takes long {how}")
+    let Some(rtt) = row.figures.rtt else { return format!("{what} takes long.") };
+    let fastest_ns = selection.and_then(|selection| selection.bars.first()).map(|bar| bar.from_ns);
+    match fastest_ns {
+        Some(ns) if ns < rtt.p50_ns / 2 => format!(
+            "{what} takes long, but took only {} before: a queue, a changed route or a busy host, not distance.",
+            duration(ns)
+        ),
+        // Half as much again is more than a step of the scale that latencies are counted in.
+        _ if rtt.p99_ns < rtt.p50_ns.saturating_mul(3) / 2 => {
+            format!("{what} takes long in all handshakes alike: distance or a detour rather than congestion.")
+        }
+        _ => format!("{what} takes long in some handshakes: congestion on the way, or a busy host."),
+    }
 }
 
 fn loss(selection: Option<&Selection>) -> String {

@@ -1,0 +1,227 @@
+//! One JSON object a line, for programs.
+
+pub mod label;
+pub mod objects;
+pub mod schema;
+
+use super::RenderContext;
+use label::{Label, MissedPackets, MissedRecords};
+use objects::{
+    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Peer, PeerVerdict, Report,
+    Retransmit, SchemaNumber, Summary, Thresholds, Time,
+};
+use tcptop_core::snapshot::{self, Missed, Outcomes, Percentiles, Row, RowKey, Snapshot};
+use tcptop_core::table::{self, Event, FlowReport, Leg, RetransmitReport, Slow};
+
+/// Appends an object and the end of its line.
+pub fn write(object: &Object<'_>, into: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *into, object).expect("memory takes it, and every key is a string");
+    into.push(b'\n');
+}
+
+/// An object as a line without its end.
+#[must_use]
+pub fn line(object: &Object<'_>) -> String {
+    serde_json::to_string(object).expect("memory takes it, and every key is a string")
+}
+
+/// What was decided, as an object.
+#[must_use]
+pub fn event<'a>(event: &Event, context: &'a RenderContext) -> Object<'a> {
+    match event {
+        Event::Handshake(flow) => Object::Handshake(handshake(flow, context)),
+        Event::Close(flow) => Object::Close(close(flow, context)),
+        Event::Retransmit(resent) => Object::Retransmit(retransmit(resent, context)),
+    }
+}
+
+/// The last objects: each peer of the snapshot, then the summary.
+pub fn closing<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> impl Iterator<Item = Object<'a>> {
+    let summary = Object::Summary(summary(snapshot, context));
+    peers(snapshot, context).map(Object::Peer).chain([summary])
+}
+
+/// The same in one object.
+#[must_use]
+pub fn report<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Object<'a> {
+    Object::Report(Report {
+        schema: SchemaNumber,
+        summary: summary(snapshot, context),
+        peers: peers(snapshot, context).collect(),
+    })
+}
+
+fn handshake<'a>(flow: &FlowReport, context: &'a RenderContext) -> Handshake<'a> {
+    let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
+    let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg);
+    let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal);
+    let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
+    Handshake {
+        connection: connection(flow, flow.changed_ns, context),
+        tries: flow.tries,
+        syn_acks: flow.syn_acks,
+        rtt_ns: exact(flow.rtt()),
+        server_leg_ns: exact(flow.server_leg),
+        client_leg_ns: exact(flow.client_leg),
+        turnaround_ns: exact(flow.turnaround()),
+        setup_ns: flow.setup_ns,
+        refusal_ns: exact(flow.refusal),
+        ambiguous: flow.is_ambiguous(),
+        server_leg_min_ns,
+        server_leg_max_ns,
+        client_leg_min_ns,
+        client_leg_max_ns,
+        refusal_min_ns,
+        refusal_max_ns,
+    }
+}
+
+fn bounds(leg: Option<Leg>) -> (Option<u64>, Option<u64>) {
+    match leg {
+        Some(Leg::Between { min_ns, max_ns }) => (Some(min_ns), Some(max_ns)),
+        Some(Leg::Exact(_)) | None => (None, None),
+    }
+}
+
+fn close<'a>(flow: &FlowReport, context: &'a RenderContext) -> Close<'a> {
+    let [sent, received] = flow.volumes;
+    Close {
+        connection: connection(flow, flow.changed_ns, context),
+        lifetime_ns: flow.lifetime_ns,
+        closed_by: flow.closed_by.map(Label),
+        sent_data_segments: sent.segments,
+        sent_data_retransmits: sent.retransmits,
+        sent_bytes: sent.bytes,
+        received_data_segments: received.segments,
+        received_data_retransmits: received.retransmits,
+        received_bytes: received.bytes,
+    }
+}
+
+fn retransmit<'a>(resent: &RetransmitReport, context: &'a RenderContext) -> Retransmit<'a> {
+    Retransmit {
+        connection: connection(&resent.flow, resent.time_ns, context),
+        kind: Label(resent.kind),
+        sent_by: Label(resent.by),
+        seq: resent.seq,
+        payload_bytes: resent.len,
+        segments: resent.segments,
+        after_ns: resent.after_ns,
+    }
+}
+
+fn connection<'a>(flow: &FlowReport, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
+    Connection {
+        head: head(time_ns, context),
+        interface: context.interface_name(flow.interface),
+        connection: flow.id,
+        role: flow.role.map(Label),
+        local_ip: Ip(flow.local.address),
+        local_port: flow.local.port,
+        remote_ip: Ip(flow.remote.address),
+        remote_port: flow.remote.port,
+        client_isn: flow.client_isn,
+        server_isn: flow.server_isn,
+        outcome: Label(flow.outcome),
+    }
+}
+
+fn head(time_ns: u64, context: &RenderContext) -> Head<'_> {
+    Head { schema: SchemaNumber, time: time(time_ns, context), host: context.host.as_deref() }
+}
+
+fn time(time_ns: u64, context: &RenderContext) -> Time {
+    Time(context.anchor.wall(time_ns))
+}
+
+fn peers<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> impl Iterator<Item = Peer<'a>> {
+    snapshot.rows.iter().filter_map(|row| peer(row, snapshot.taken_ns, context))
+}
+
+/// `None` for what several peers have in common.
+fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer<'a>> {
+    let RowKey::Peer(key) = row.key else { return None };
+    let verdict =
+        |(verdict, since_ns)| PeerVerdict { verdict: Label(verdict), since: time(since_ns, context) };
+    Some(Peer {
+        head: head(taken_ns, context),
+        interface: context.interface_name(key.interface),
+        direction: if key.inbound { Direction::Inbound } else { Direction::Outbound },
+        remote_ip: Ip(key.service.address),
+        service_port: key.service.port,
+        first_seen: time(row.first_ns, context),
+        verdicts: row.present.iter().map(verdict).collect(),
+        figures: figures(&row.figures, row.figures.outcomes.opened),
+    })
+}
+
+fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a> {
+    let (filter, missed) = (&snapshot.query.filter, &snapshot.missed);
+    Summary {
+        head: head(snapshot.taken_ns, context),
+        version: env!("CARGO_PKG_VERSION"),
+        source: context.source,
+        interfaces: context.interfaces.values().map(String::as_str).collect(),
+        filter: (!filter.is_empty()).then(|| filter.to_string()),
+        since: time(snapshot.counted_ns, context),
+        duration_ns: snapshot.taken_ns.saturating_sub(snapshot.counted_ns),
+        thresholds: thresholds(&snapshot.thresholds),
+        peers: snapshot.matching as u64,
+        peers_omitted: snapshot.matching.saturating_sub(snapshot.rows.len()) as u64,
+        figures: figures(&snapshot.total, snapshot.told),
+        records: snapshot.records,
+        unmatched: snapshot.unmatched,
+        missed: missed.total(),
+        missed_records: MissedRecords(missed),
+        missed_packets: MissedPackets(missed),
+        missed_flows: missed.of_kind(Missed::Flow),
+        missed_kernel_flows: missed.of_kind(Missed::KernelFlow),
+        missed_peers: missed.of_kind(Missed::Peer),
+        missed_lines: missed.of_kind(Missed::Line),
+    }
+}
+
+/// `begun` attempts, of which those that have no other outcome are pending.
+fn figures(figures: &snapshot::Figures, begun: u64) -> Figures {
+    let snapshot::Figures { outcomes, rtt } = figures;
+    let handshakes = begun.max(outcomes.decided());
+    let Outcomes {
+        established, refused, unanswered, half_open, reset, unknown, repeated, sent, resent, ..
+    } = *outcomes;
+    let rtt_ns = |percentile: fn(&Percentiles) -> u64| rtt.as_ref().map(percentile);
+    Figures {
+        handshakes,
+        established,
+        refused,
+        unanswered,
+        half_open,
+        reset,
+        unknown,
+        pending: handshakes - outcomes.decided(),
+        segments: outcomes.segments(),
+        retransmits: outcomes.retransmits(),
+        handshake_retransmits: repeated,
+        data_segments: sent,
+        data_retransmits: resent,
+        rtt_samples: rtt.map_or(0, |rtt| rtt.samples),
+        rtt_p50_ns: rtt_ns(|rtt| rtt.p50_ns),
+        rtt_p90_ns: rtt_ns(|rtt| rtt.p90_ns),
+        rtt_p99_ns: rtt_ns(|rtt| rtt.p99_ns),
+        rtt_max_ns: rtt_ns(|rtt| rtt.max_ns),
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a multiple of thousandths, as it was typed")]
+fn thresholds(thresholds: &table::Thresholds) -> Thresholds {
+    let (slow_rtt_p90_ns, slow_rtt_p90_medians) = match thresholds.slow {
+        Slow::From(ns) => (Some(ns), None),
+        Slow::Usual(thousandths) => (None, Some(thousandths as f64 / 1_000.0)),
+    };
+    Thresholds {
+        unanswered_share: thresholds.unanswered.fraction(),
+        refused_share: thresholds.refused.fraction(),
+        loss_share: thresholds.loss.fraction(),
+        slow_rtt_p90_ns,
+        slow_rtt_p90_medians,
+    }
+}

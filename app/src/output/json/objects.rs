@@ -1,0 +1,364 @@
+//! The objects of the JSON output, field by field. The schema and the tables of `docs/json.md` are made from these
+//! types: what stands here is what the documents say.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
+
+use super::label::{Label, MissedPackets, MissedRecords};
+use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
+
+/// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
+pub const SCHEMA: u32 = 2;
+
+/// One object of the output of tcptop: one line.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Object<'a> {
+    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run.
+    Handshake(Handshake<'a>),
+    /// A segment that was retransmitted.
+    Retransmit(Retransmit<'a>),
+    /// The end of a connection that was established.
+    Close(Close<'a>),
+    /// One peer over the whole run: a remote address and a service port. At the end, in the order of
+    /// `--sort`, and at most 1,000.
+    Peer(Peer<'a>),
+    /// All that was seen during the run, and what was missed. The last object.
+    Summary(Summary<'a>),
+    /// The report of `--report=json`: the summary and the peers in one object.
+    Report(Report<'a>),
+}
+
+/// The outcome of a connection attempt.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Handshake<'a> {
+    /// Which connection.
+    #[serde(flatten)]
+    pub connection: Connection<'a>,
+    /// SYNs seen: 1 if none was retransmitted. Null if the SYN was not seen.
+    pub tries: Option<u32>,
+    /// SYN-ACKs seen. Null if none was.
+    pub syn_acks: Option<u32>,
+    /// Round-trip time across the network: the leg that this host does not answer itself; for `observer` both legs.
+    pub rtt_ns: Option<u64>,
+    /// From the SYN that was answered to the SYN-ACK.
+    pub server_leg_ns: Option<u64>,
+    /// From the SYN-ACK that was acknowledged to the ACK.
+    pub client_leg_ns: Option<u64>,
+    /// The time that this host took to answer the SYN. Only for `server`.
+    pub turnaround_ns: Option<u64>,
+    /// From the first SYN to the ACK: what the application waits for.
+    pub setup_ns: Option<u64>,
+    /// From the SYN to the RST that refused it.
+    pub refusal_ns: Option<u64>,
+    /// Retransmits leave open which segment was answered: one of the times above is null, and its bounds are below.
+    pub ambiguous: bool,
+    /// The shortest that the ambiguous server leg can be.
+    pub server_leg_min_ns: Option<u64>,
+    /// The longest that the ambiguous server leg can be.
+    pub server_leg_max_ns: Option<u64>,
+    /// The shortest that the ambiguous client leg can be.
+    pub client_leg_min_ns: Option<u64>,
+    /// The longest that the ambiguous client leg can be.
+    pub client_leg_max_ns: Option<u64>,
+    /// The shortest that the ambiguous refusal can be.
+    pub refusal_min_ns: Option<u64>,
+    /// The longest that the ambiguous refusal can be.
+    pub refusal_max_ns: Option<u64>,
+}
+
+/// A segment that was retransmitted.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Retransmit<'a> {
+    /// Which connection.
+    #[serde(flatten)]
+    pub connection: Connection<'a>,
+    /// What was retransmitted.
+    pub kind: Label<RetransmitKind>,
+    /// Who sent it: this host (`local`) or the peer (`remote`).
+    pub sent_by: Label<Party>,
+    /// Its first sequence number.
+    pub seq: u32,
+    /// Bytes of payload.
+    pub payload_bytes: u32,
+    /// Segments that it is on the wire: this host's network card cuts a large one into several (GSO), or joins several
+    /// (GRO).
+    pub segments: u32,
+    /// Of a SYN or SYN-ACK, the time since the one before; of data, the time since the hole opened that it fills. Null
+    /// if it repeats bytes that were seen before.
+    pub after_ns: Option<u64>,
+}
+
+/// The end of a connection that was established.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Close<'a> {
+    /// Which connection.
+    #[serde(flatten)]
+    pub connection: Connection<'a>,
+    /// From the first SYN to the last FIN or the RST. Null if the SYN was not seen, or if the ports were used again
+    /// before the end was seen.
+    pub lifetime_ns: Option<u64>,
+    /// Who sent the first FIN, or the RST: this host (`local`) or the peer (`remote`).
+    pub closed_by: Option<Label<Party>>,
+    /// Segments with data that this host sent, retransmits included.
+    pub sent_data_segments: u64,
+    /// Segments of them that were retransmits.
+    pub sent_data_retransmits: u64,
+    /// Bytes of payload that this host sent, retransmits included.
+    pub sent_bytes: u64,
+    /// Segments with data that the peer sent, retransmits included.
+    pub received_data_segments: u64,
+    /// Segments of them that were retransmits.
+    pub received_data_retransmits: u64,
+    /// Bytes of payload that the peer sent, retransmits included.
+    pub received_bytes: u64,
+}
+
+/// A remote address and a service port over the whole run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Peer<'a> {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// Interface where the connections passed.
+    pub interface: Cow<'a, str>,
+    /// `outbound`: this host connects to the peer. `inbound`: the peer connects to this host. One that does both is two
+    /// peers.
+    pub direction: Direction,
+    /// The peer's address.
+    pub remote_ip: Ip,
+    /// Port of the service: the peer's for `outbound`, this host's for `inbound`.
+    pub service_port: u16,
+    /// When the first segment of the peer was seen.
+    pub first_seen: Time,
+    /// What is wrong with the peer, the worst first, by the thresholds of the summary.
+    pub verdicts: Vec<PeerVerdict>,
+    /// How much and how long.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Something that is wrong with a peer.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct PeerVerdict {
+    /// What it is.
+    pub verdict: Label<Verdict>,
+    /// When the trouble began.
+    pub since: Time,
+}
+
+/// All that was seen during the run.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Summary<'a> {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// Version of tcptop.
+    pub version: &'static str,
+    /// Where the packets come from: `tcx`, the hooks of a live interface, or `replay`, a capture.
+    pub source: &'a str,
+    /// The interfaces that were watched, or those of the capture.
+    pub interfaces: Vec<&'a str>,
+    /// The filter, as `--filter` takes it. It restricts the other objects, not the figures of the summary.
+    pub filter: Option<String>,
+    /// When counting began.
+    pub since: Time,
+    /// How long was counted.
+    pub duration_ns: u64,
+    /// From where on something is wrong with a peer.
+    pub thresholds: Thresholds,
+    /// Peers that match the filter.
+    pub peers: u64,
+    /// Peers of them for which there is no object, because there are more than 1,000.
+    pub peers_omitted: u64,
+    /// How much and how long.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Records that were read: segments of interest, not packets.
+    pub records: u64,
+    /// SYN-ACKs, ACKs and RSTs that match no connection attempt that was seen.
+    pub unmatched: u64,
+    /// The sum of all that was missed, by the counts below. 0 if the figures are complete.
+    pub missed: u64,
+    /// Records that were missed because the ring buffer was full or they could not be decoded, by kind.
+    pub missed_records: MissedRecords<'a>,
+    /// Packets that could not be parsed, by reason.
+    pub missed_packets: MissedPackets<'a>,
+    /// Connections that were evicted from the table in user space before their end (see `--max-flows`).
+    pub missed_flows: u64,
+    /// Connections that were evicted from the kernel's table before their end.
+    pub missed_kernel_flows: u64,
+    /// Peers that were evicted with their figures, to stay within the memory.
+    pub missed_peers: u64,
+    /// Lines that this output's reader was too slow for.
+    pub missed_lines: u64,
+}
+
+/// The summary and the peers in one object.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Report<'a> {
+    /// Number of this format.
+    pub schema: SchemaNumber,
+    /// As the last object of `--json`.
+    pub summary: Summary<'a>,
+    /// As the `peer` objects of `--json`.
+    pub peers: Vec<Peer<'a>>,
+}
+
+/// What every object begins with.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Head<'a> {
+    /// Number of this format.
+    pub schema: SchemaNumber,
+    /// When it happened, or was decided: RFC 3339 in UTC with nanoseconds.
+    pub time: Time,
+    /// Name of the host that tcptop ran on. Null in a replay.
+    pub host: Option<&'a str>,
+}
+
+/// The connection that something happened to.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Connection<'a> {
+    /// When and where.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// Interface where it passed; in a replay the one that the capture names, or the file.
+    pub interface: Cow<'a, str>,
+    /// Number of the connection, the same in all its objects. Means nothing beyond the run.
+    pub connection: u64,
+    /// What this host is to it: it opened the connection (`client`), the peer did (`server`), both ends are this host
+    /// (`local`), or neither is, as far as a capture tells (`observer`). Null if the beginning was not seen.
+    pub role: Option<Label<Role>>,
+    /// Address of this host's end. For `local` and `observer`, of the client.
+    pub local_ip: Ip,
+    /// Port of this host's end. For `local` and `observer`, of the client.
+    pub local_port: u16,
+    /// Address of the other end.
+    pub remote_ip: Ip,
+    /// Port of the other end.
+    pub remote_port: u16,
+    /// Initial sequence number of the client: of the end that opened the connection. With `server_isn` it names the
+    /// connection on both hosts, also behind NAT. Null if its SYN was not seen.
+    pub client_isn: Option<u32>,
+    /// Initial sequence number of the server. Null if its SYN-ACK was not seen.
+    pub server_isn: Option<u32>,
+    /// What became of it, as far as known at this time. A `handshake` has one of `established`, `refused` (a RST answered
+    /// the SYN), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
+    /// the SYN-ACK), `unknown` (only one SYN-ACK was seen) and `pending` (the run ended first); a `close` has `closed` or
+    /// `reset`.
+    pub outcome: Label<Outcome>,
+}
+
+/// Counts and latencies.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Figures {
+    /// Connection attempts: the sum of the seven outcomes that follow.
+    pub handshakes: u64,
+    /// Attempts that were established.
+    pub established: u64,
+    /// Attempts that a RST answered.
+    pub refused: u64,
+    /// Attempts that nothing answered.
+    pub unanswered: u64,
+    /// Attempts whose SYN-ACK was not acknowledged.
+    pub half_open: u64,
+    /// Attempts that a RST ended after the SYN-ACK.
+    pub reset: u64,
+    /// Attempts of which only one SYN-ACK was seen.
+    pub unknown: u64,
+    /// Attempts that were not decided when the run ended.
+    pub pending: u64,
+    /// Segments that can be retransmitted: SYNs, SYN-ACKs that were retransmitted, and segments with data, in both
+    /// directions.
+    pub segments: u64,
+    /// Retransmits among them.
+    pub retransmits: u64,
+    /// Retransmits that are SYNs or SYN-ACKs.
+    pub handshake_retransmits: u64,
+    /// Segments with data, in both directions, retransmits included.
+    pub data_segments: u64,
+    /// Retransmits that have data.
+    pub data_retransmits: u64,
+    /// Round-trip times that the percentiles are of.
+    pub rtt_samples: u64,
+    /// Median of the round-trip times.
+    pub rtt_p50_ns: Option<u64>,
+    /// 90th percentile of the round-trip times.
+    pub rtt_p90_ns: Option<u64>,
+    /// 99th percentile of the round-trip times.
+    pub rtt_p99_ns: Option<u64>,
+    /// The longest round-trip time.
+    pub rtt_max_ns: Option<u64>,
+}
+
+/// From where on something is wrong with a peer.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Thresholds {
+    /// Share of attempts that are unanswered or half-open, 0 to 1.
+    pub unanswered_share: f64,
+    /// Share of attempts that are refused, 0 to 1.
+    pub refused_share: f64,
+    /// Share of segments that are retransmits, 0 to 1.
+    pub loss_share: f64,
+    /// 90th percentile of the round-trip times. Null if it is a multiple of the peer's own median.
+    pub slow_rtt_p90_ns: Option<u64>,
+    /// The same as a multiple of the peer's own median. Null if it is a time.
+    pub slow_rtt_p90_medians: Option<f64>,
+}
+
+/// Who connects to whom.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// This host connects to the peer.
+    Outbound,
+    /// The peer connects to this host.
+    Inbound,
+}
+
+/// The number of this format.
+#[derive(Clone, Copy, Debug)]
+pub struct SchemaNumber;
+
+/// A moment: `2026-01-02T03:04:05.000000006Z`.
+#[derive(Clone, Copy, Debug)]
+pub struct Time(pub Timestamp);
+
+/// An address: `192.0.2.7`, `2001:db8::7`.
+#[derive(Clone, Copy, Debug)]
+pub struct Ip(pub [u8; 16]);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.9}", self.0)
+    }
+}
+
+impl fmt::Display for Ip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ipv6Addr::from(self.0).to_canonical().fmt(f)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Ip {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for SchemaNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(SCHEMA)
+    }
+}

@@ -1,0 +1,103 @@
+//! The JSON Schema that the repository has: it is that of the types, and the output keeps it.
+//!
+//! After a change of the types, `UPDATE_DOCS=1 cargo test --package tcptop --test schema` writes it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jsonschema::Validator;
+use lab::capture::Format;
+use lab::scenario::{self, Variant};
+use serde_json::{Value, json};
+use tcptop::output::json::schema::schema;
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tcptop.schema.json")
+}
+
+fn committed() -> Value {
+    let text = fs::read_to_string(path()).expect("the schema is in the repository");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// The schema lets readers pass over fields of later versions. Here none may be there that it does not describe.
+fn strict() -> Validator {
+    let mut schema = committed();
+    let objects = schema["oneOf"].as_array_mut().expect("one for each type");
+    objects.iter_mut().for_each(|object| object["unevaluatedProperties"] = json!(false));
+    for within in ["Thresholds", "PeerVerdict", "missed_packets", "missed_records"] {
+        schema["$defs"][within]["unevaluatedProperties"] = json!(false);
+    }
+    jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema")
+}
+
+fn assert_valid(validator: &Validator, object: &Value) {
+    let wrong: Vec<String> = validator.iter_errors(object).map(|error| error.to_string()).collect();
+    assert!(wrong.is_empty(), "{object}\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let of_the_types = serde_json::to_string_pretty(&schema()).expect("JSON") + "\n";
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        // In one step, because the other tests read it meanwhile.
+        let unfinished = path().with_extension("new");
+        fs::write(&unfinished, &of_the_types).expect("the schema can be written");
+        fs::rename(unfinished, path()).expect("and take the place of the old one");
+    }
+    let committed = fs::read_to_string(path()).unwrap_or_default();
+    assert!(committed == of_the_types, "docs/tcptop.schema.json is out of date; UPDATE_DOCS=1 writes it");
+}
+
+fn replay(arguments: &[&str], file: &str, capture: &[u8]) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    fs::write(&path, capture).expect("the target directory is ours");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
+    let output = command.arg("replay").arg(&path).args(arguments).output().expect("it was built");
+    fs::remove_file(&path).expect("it is ours");
+    let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// With the objects of all types, and what most of their fields can be.
+#[test]
+fn every_scenario_keeps_the_schema() {
+    let validator = strict();
+    let mut seen: Vec<String> = Vec::new();
+    for scenario in scenario::all().expect("well-formed") {
+        let capture = Format::USUAL.pcapng(&scenario.records(Variant::ALL[0]));
+        let name = format!("schema-{}", scenario.name.replace('/', "-"));
+        for object in replay(&["--json"], &name, &capture) {
+            assert_valid(&validator, &object);
+            seen.extend(object["type"].as_str().map(str::to_owned));
+        }
+    }
+    for kind in ["handshake", "retransmit", "close", "peer", "summary"] {
+        assert!(seen.iter().any(|seen| seen == kind), "no {kind}");
+    }
+}
+
+/// What breaks the promise is seen: a field less, one more, another type, another word, a wrong address.
+#[test]
+fn what_does_not_keep_the_schema_is_noticed() {
+    let validator = strict();
+    let scenario = &scenario::all().expect("well-formed")[0];
+    let objects =
+        replay(&["--json"], "schema-broken", &Format::USUAL.pcapng(&scenario.records(Variant::ALL[0])));
+    let handshake = objects.iter().find(|object| object["type"] == "handshake").expect("one");
+    assert_valid(&validator, handshake);
+    let changes: [fn(&mut Value); 6] = [
+        |object| drop(object.as_object_mut().expect("one").remove("rtt_ns")),
+        |object| object["rtt"] = json!(1),
+        |object| object["rtt_ns"] = json!("1"),
+        |object| object["outcome"] = json!("half-open"),
+        |object| object["remote_ip"] = json!("10.0.0"),
+        |object| object["schema"] = json!(1),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut broken = handshake.clone();
+        change(&mut broken);
+        assert!(!validator.is_valid(&broken), "change {number}: {broken}");
+    }
+}
