@@ -46,6 +46,9 @@ pub enum Ack {
     Completes,
     /// The handshake is complete. The source had to forget it, and a repeated SYN or SYN-ACK began it anew there.
     Repeats,
+    /// It answers the SYN with the numbers of another connection on these ports, which the other end still has (a
+    /// challenge ACK, RFC 5961, 4.2).
+    Challenges,
     /// The handshake was given up, or the other end sent it.
     Unmatched,
 }
@@ -236,6 +239,7 @@ impl Flow {
                 Ack::Completes
             }
             Some(handshake) if from_opener && handshake.stage == Stage::Established => Ack::Repeats,
+            Some(handshake) if !from_opener && handshake.stage == Stage::Opening => Ack::Challenges,
             Some(_) | None => Ack::Unmatched,
         }
     }

@@ -213,7 +213,7 @@ impl FlowTable {
         let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.takes_ack(record))));
         match known {
             Some((slot, Ack::Completes)) => self.tell(slot, record.time_ns),
-            Some((_, Ack::Repeats)) => {}
+            Some((_, Ack::Repeats | Ack::Challenges)) => {}
             Some((_, Ack::Unmatched)) | None => self.losses.unmatched += 1,
         }
     }
@@ -221,7 +221,9 @@ impl FlowTable {
     fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(flow) = self.flows.get_mut(slot) else { return };
-        if flow.is_up() {
+        if record.class.is_out_of_window() {
+            self.losses.unmatched += 1;
+        } else if flow.is_up() {
             flow.reset(record);
             self.closed(slot);
         } else if flow.is_open() {
