@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
@@ -85,6 +85,14 @@ pub struct ReplayArgs {
     /// Replay at the speed of the capture (1) or N times faster [default: as fast as possible]
     #[arg(long, value_name = "N", value_parser = speed, help_heading = INPUT)]
     pub speed: Option<f64>,
+
+    /// Look for TCP within PPPoE, MPLS and tunnels
+    ///
+    /// IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U are looked into, one tunnel deep. What is passed over is counted by what
+    /// it is.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub decap: bool,
 
     /// How the figures are shown.
     #[command(flatten)]
@@ -246,6 +254,14 @@ fn columns(text: &str) -> Result<Columns, String> {
 
 fn filter(text: &str) -> Result<Filter, String> {
     text.parse().map_err(|error: FilterError| format!("\n{}", error.shown_in(text)))
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("must be on or off".to_owned()),
+    }
 }
 
 fn speed(text: &str) -> Result<f64, String> {

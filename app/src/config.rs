@@ -54,6 +54,8 @@ pub struct Replay {
     pub locals: Vec<Cidr>,
     /// How many times faster than captured to go on; at once without.
     pub speed: Option<f64>,
+    /// Look into tunnels and the like.
+    pub decap: bool,
 }
 
 /// What to do.
@@ -129,6 +131,7 @@ impl Source {
                 path: replay.file.clone(),
                 locals: replay.local.clone(),
                 speed: replay.speed,
+                decap: replay.decap,
             }),
         }
     }

@@ -1,8 +1,10 @@
 //! What can go wrong, in words that say what to try, and the exit code for each.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use nix::libc;
 use thiserror::Error;
 
 use crate::source::capture::CaptureError;
@@ -50,17 +52,16 @@ pub enum Error {
         /// Its ARPHRD number (`linux/if_arp.h`).
         hardware: u16,
     },
-    /// Every interface that was watched is gone.
-    #[error("the interface is gone: {}", names.join(", "))]
-    InterfaceGone {
-        /// What was watched.
-        names: Vec<String>,
-    },
-    /// The kernel lacks something.
-    #[error("this kernel ({release}) has no TCX hooks: they came with Linux 6.6")]
-    NoTcx {
+    /// The interface went away while the probe was being attached.
+    #[error("the interface is gone: {}", _0.escape_debug())]
+    InterfaceGone(String),
+    /// The kernel lacks something that the probe needs.
+    #[error("this kernel ({release}) {feature}")]
+    KernelLacks {
         /// `uname -r`.
         release: String,
+        /// What it lacks.
+        feature: KernelFeature,
     },
     /// The kernel does not let this process do it, whatever its capabilities say.
     #[error(
@@ -102,7 +103,40 @@ pub enum Error {
     },
 }
 
+/// What the probe needs of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelFeature {
+    /// Hooks for programs at an interface, which end with the process.
+    Tcx,
+    /// The way of records to user space.
+    RingBuffer,
+    /// The types of the kernel's own structures.
+    Btf,
+}
+
+impl fmt::Display for KernelFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "has no TCX hooks: they came with Linux 6.6",
+            Self::RingBuffer => "has no BPF ring buffer: it came with Linux 5.8",
+            Self::Btf => {
+                "does not describe its types (CONFIG_DEBUG_INFO_BTF): there is no /sys/kernel/btf/vmlinux"
+            }
+        })
+    }
+}
+
 impl Error {
+    /// The kernel refused what was tried.
+    pub(crate) fn kernel(what: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let what = what.to_owned();
+        // The verifier says EACCES; EPERM is about who asks.
+        if code_behind(&source) == Some(libc::EPERM) {
+            return Self::Forbidden { what };
+        }
+        Self::Kernel { what, source: Box::new(source) }
+    }
+
     /// 1 failure, 2 usage, 3 privilege, 4 kernel or interface.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
@@ -114,10 +148,16 @@ impl Error {
             | Self::NoDefaultRoute { .. }
             | Self::LinkType { .. }
             | Self::InterfaceGone { .. }
-            | Self::NoTcx { .. }
+            | Self::KernelLacks { .. }
             | Self::Kernel { .. } => 4,
         })
     }
+}
+
+/// What the kernel said, behind what the libraries say.
+fn code_behind(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let own = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    own.or_else(|| code_behind(error.source()?))
 }
 
 /// `A`, `A and B`, `A, B and C`.

@@ -13,7 +13,7 @@ use crate::output::RenderContext;
 use crate::output::writer::WhenFull;
 use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
-use crate::source::kernel::KernelSource;
+use crate::source::kernel::{KernelSource, Since};
 use crate::source::privilege;
 use crate::stop::Stop;
 use tcptop_core::Input;
@@ -51,7 +51,7 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let mut live = Live::new(config, interfaces, names.is_empty())?;
+        let mut live = Live::new(config, &interfaces, names.is_empty())?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -59,21 +59,22 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
 }
 
 struct Live<'a> {
-    interfaces: Vec<Interface>,
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
 }
 
 impl<'a> Live<'a> {
-    fn new(config: &'a Config, interfaces: Vec<Interface>, by_default: bool) -> Result<Self, Error> {
-        let source =
-            KernelSource::attach(&interfaces, u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
+    fn new(config: &'a Config, interfaces: &[Interface], by_default: bool) -> Result<Self, Error> {
+        let mut source = KernelSource::load(u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
+        let since = interfaces.iter().map(|interface| source.watch(interface));
+        let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
-        let context = RenderContext::new(names, "tcx", Anchor::now());
-        announce(config, &interfaces, &context, by_default);
-        let session = Session::open(config, context, monotonic_ns(), WhenFull::Count)?;
-        Ok(Self { interfaces, source, session, refreshed: 0 })
+        let context = RenderContext::new(names, source.method(), Anchor::now());
+        announce(config, interfaces, &context, by_default);
+        let mut session = Session::open(config, context, monotonic_ns(), WhenFull::Count)?;
+        since.into_iter().for_each(|since| watched(&mut session, since));
+        Ok(Self { source, session, refreshed: 0 })
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -138,7 +139,7 @@ impl<'a> Live<'a> {
         self.session.handle(Input::Time { now_ns });
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
-            self.check_interfaces()?;
+            self.check_interfaces();
             // Nobody else looks before the end, and reading it all takes 16 ms.
             if self.session.has_screen() {
                 self.sweep(now_ns)?;
@@ -163,23 +164,14 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// Says which interfaces went away; an error when none is left. A new one of the same name has another
-    /// index: it was never attached to.
-    fn check_interfaces(&mut self) -> Result<(), Error> {
-        // A kernel that does not tell right now will the next time.
-        let Ok(present) = interface::all() else { return Ok(()) };
-        let (left, gone): (Vec<_>, Vec<_>) =
-            self.interfaces.drain(..).partition(|watched| present.iter().any(|i| i.index == watched.index));
-        self.interfaces = left;
-        let names: Vec<String> = gone.iter().map(|i| i.name.escape_debug().to_string()).collect();
-        if names.is_empty() {
-            return Ok(());
+    /// Attaches to interfaces that are back or were detached by others, and says what has changed.
+    fn check_interfaces(&mut self) {
+        for change in self.source.check() {
+            if let Some(since) = change.since() {
+                watched(&mut self.session, since);
+            }
+            self.session.notice(&change.to_string());
         }
-        if self.interfaces.is_empty() {
-            return Err(Error::InterfaceGone { names });
-        }
-        self.session.notice(&format!("the interface is gone: {}", names.join(", ")));
-        Ok(())
     }
 
     /// Takes what is still in the ring, and ends. Under a storm the ring is never empty: what was in it
@@ -195,6 +187,11 @@ impl<'a> Live<'a> {
         self.count()?;
         self.session.end(end, now_ns).await
     }
+}
+
+/// All packets of an interface are seen from now on.
+fn watched(session: &mut Session<'_>, since: Since) {
+    session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
 }
 
 /// Messages for people, before anything else.

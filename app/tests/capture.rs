@@ -10,7 +10,7 @@ use lab::capture::Format;
 use probe_common::{Direction, Record, SegmentRecord};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::source::capture::{Capture, CaptureError, Locals, Next};
-use tcptop::source::replay::ReplaySource;
+use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop_core::table::{Leg, Role};
 
 const START: u64 = 1_767_362_551 * S;
@@ -38,12 +38,12 @@ fn read(
 ) -> Result<Vec<SegmentRecord>, (usize, CaptureError)> {
     let locals = Locals(locals.iter().map(|cidr| cidr.parse().expect("a block")).collect());
     let capture = Capture::read(file).map_err(|error| (0, error))?;
-    let mut source = ReplaySource::new(capture, 100, locals);
+    let mut source = ReplaySource::new(capture, ReplayConfig { flows: 100, locals, decap: true });
     let mut records = Vec::new();
     loop {
         match source.step() {
             Ok(Next::Packet(step)) => records.extend(step.record.map(segment)),
-            Ok(Next::Starved) => source.refill().map_err(|error| (records.len(), error))?,
+            Ok(Next::Starved) => source.refill(),
             Ok(Next::End) => return Ok(records),
             Err(error) => return Err((records.len(), error)),
         }

@@ -220,7 +220,10 @@ fn the_ip_header_says_how_long_a_packet_was_that_is_cut_to_its_headers() {
             let said = json(&pcap(ETHERNET, &cut), &[]);
             let retransmits = said.retransmits();
             assert_eq!(retransmits.len(), 1, "{said:?}");
-            assert_eq!((&retransmits[0]["length"], &retransmits[0]["seq"]), (&700.into(), &2_001.into()));
+            assert_eq!(
+                (&retransmits[0]["payload_bytes"], &retransmits[0]["seq"]),
+                (&700.into(), &2_001.into())
+            );
             assert_eq!(said.summary()["data_segments"], 3, "{said:?}");
             assert_eq!(said.summary()["data_retransmits"], 1, "{said:?}");
             assert_eq!(said.missed("truncated"), 0, "{said:?}");
@@ -269,7 +272,9 @@ fn interfaces_are_bounded() {
     let said = json(&described(4 << 20), &[]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.stderr.contains("it describes more than 65536 interfaces, after 0 packets"), "{said:?}");
-    assert_eq!(json(&described(32_768), &[]).code, 0);
+    let many = json(&described(32_768), &[]);
+    assert_eq!(many.code, 0);
+    assert!(many.stdout.len() < 10_000, "not all of them are listed");
 }
 
 /// Many sections that describe what others have described take no more memory than one.

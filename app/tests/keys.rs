@@ -265,5 +265,8 @@ fn rows_are_copied_with_all_that_stands_in_them() {
     assert!(flow.starts_with("10.0.0.1:31002 - 10.20.9.7:443 port 31002 outcome unanswered"), "{flow}");
     assert_eq!(copied(&["2", "Down", "Enter"]), flow);
     let event = copied(&["4", "Down", "Down", "Down", "Down"]);
-    assert!(event.starts_with("2026-01-02 14:02:31.000 +00:00 unanswered ×3 10.20.9.7:443 31002"), "{event}");
+    assert!(
+        event.starts_with("2026-01-02 14:02:31.000 +00:00 14:02:15 unanswered ×3 10.20.9.7:443 31002"),
+        "{event}"
+    );
 }

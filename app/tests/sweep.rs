@@ -11,7 +11,7 @@ use probe_common::segment::mapped_words;
 use probe_common::state::Phase;
 use probe_common::{Direction, Family, FlowState, Segment, Side, Volume};
 use probe_ebpf::{OBJECT, names};
-use tcptop::source::flows::KernelFlows;
+use tcptop::source::kernel::KernelFlows;
 use tcptop_core::table::FlowVolumes;
 
 /// More buckets than one system call reads.

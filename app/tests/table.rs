@@ -135,7 +135,29 @@ fn times_that_run_backwards_give_no_negative_latency() {
     let connection = client();
     let mut watched = Watched::new();
     watched.see([connection.syn(at(10)), connection.syn_ack(at(9)), connection.ack(at(8))]);
-    assert_eq!((watched.only().server_leg, watched.only().setup_ns), (Some(Leg::Exact(0)), Some(0)));
+    let report = watched.only();
+    assert_eq!((report.server_leg, report.client_leg, report.setup_ns), (None, None, None), "unknown, not 0");
+}
+
+/// A capture may have several clocks.
+#[test]
+fn times_of_two_clocks_give_no_latency() {
+    let connection = client();
+    for other in 0..3 {
+        let mut records = [connection.syn(at(0)), connection.syn_ack(at(20)), connection.ack(at(21))];
+        records[other].timebase = 1;
+        let mut watched = Watched::new();
+        watched.see(records);
+        let report = watched.only();
+        let legs = (report.server_leg, report.client_leg, report.setup_ns);
+        let (server, client, setup) = (Leg::Exact(20 * MS), Leg::Exact(MS), 21 * MS);
+        let expected = match other {
+            0 => (None, Some(client), None),
+            1 => (None, None, Some(setup)),
+            _ => (Some(server), None, None),
+        };
+        assert_eq!(legs, expected, "segment {other} is of another clock");
+    }
 }
 
 /// The source compares sequence numbers; the table also checks which end sent the ACK.

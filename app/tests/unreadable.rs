@@ -9,7 +9,7 @@ use probe_common::counter::Counter;
 use probe_common::{Record, SegmentRecord, Unparsed};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::source::capture::{Capture, Locals, Next};
-use tcptop::source::replay::ReplaySource;
+use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop_core::table::Leg;
 
 const START: u64 = 1_767_362_551 * S;
@@ -29,12 +29,13 @@ struct Read {
 
 fn read(file: Vec<u8>) -> Read {
     let capture = Capture::read(Cursor::new(file)).expect("a capture");
-    let mut source = ReplaySource::new(capture, 100, Locals::default());
+    let mut source =
+        ReplaySource::new(capture, ReplayConfig { flows: 100, locals: Locals::default(), decap: true });
     let mut records = Vec::new();
     loop {
         match source.step().expect("whole") {
             Next::Packet(step) => records.extend(step.record),
-            Next::Starved => source.refill().expect("whole"),
+            Next::Starved => source.refill(),
             Next::End => {
                 let truncated = source.counters().of(Counter::Unparsed(Unparsed::Truncated));
                 return Read { records, unreadable: source.unreadable(), truncated };

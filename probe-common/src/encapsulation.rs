@@ -4,6 +4,8 @@
 //! 2473, 4213), GRE (RFC 2784, 2890), ERSPAN (draft-foschiano-erspan), VXLAN (RFC 7348), GENEVE (RFC 8926) or GTP-U (3GPP TS
 //! 29.281). A tunnel within a tunnel is not looked into. Loops are bounded.
 
+use core::fmt;
+
 use crate::load::{Load, Window};
 use crate::segment::Family;
 
@@ -116,6 +118,101 @@ pub enum PassedOver {
     NotIp,
     /// The packet ends before its headers do.
     Truncated,
+}
+
+impl PassedOver {
+    /// Its name, where it has one that people know.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::EtherType(ethertype) => ethertype_name(ethertype),
+            Self::Protocol(protocol) => protocol_name(protocol),
+            Self::UdpPort(port) => udp_tunnel(port),
+            Self::NotIp | Self::Truncated => None,
+        }
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EtherType(..FIRST_ETHERTYPE) => return formatter.write_str("IEEE 802.3 (LLC)"),
+            Self::EtherType(ethertype) => write!(formatter, "EtherType {ethertype:#06x}")?,
+            Self::Protocol(protocol) => write!(formatter, "IP protocol {protocol}")?,
+            Self::UdpPort(port) => write!(formatter, "UDP port {port}")?,
+            Self::NotIp => return formatter.write_str("neither IPv4 nor IPv6"),
+            Self::Truncated => return formatter.write_str("cut off"),
+        }
+        match self.name() {
+            Some(name) => write!(formatter, " ({name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+const fn ethertype_name(ethertype: u16) -> Option<&'static str> {
+    Some(match ethertype {
+        IPV4 => "IPv4",
+        0x0806 => "ARP",
+        0x8035 => "RARP",
+        TRANSPARENT_ETHERNET => "bridged Ethernet",
+        0x8100 | 0x88a8 | 0x9100 | 0x9200 => "VLAN",
+        IPV6 => "IPv6",
+        0x8809 => "LACP",
+        0x8847 | 0x8848 => "MPLS",
+        0x8863 => "PPPoE discovery",
+        PPPOE_SESSION => "PPPoE",
+        0x888e => "EAPOL",
+        ERSPAN_2 | ERSPAN_3 => "ERSPAN",
+        0x88cc => "LLDP",
+        0x88e5 => "MACsec",
+        0x88e7 => "PBB",
+        0x88f7 => "PTP",
+        0x894f => "NSH",
+        _ => return None,
+    })
+}
+
+const fn protocol_name(protocol: u8) -> Option<&'static str> {
+    Some(match protocol {
+        1 => "ICMP",
+        2 => "IGMP",
+        IP_IN_IP => "IPv4",
+        UDP => "UDP",
+        IPV6_IN_IP => "IPv6",
+        GRE => "GRE",
+        50 => "ESP",
+        AUTHENTICATION => "AH",
+        58 => "ICMPv6",
+        89 => "OSPF",
+        97 => "EtherIP",
+        103 => "PIM",
+        108 => "IPComp",
+        112 => "VRRP",
+        115 => "L2TP",
+        132 => "SCTP",
+        137 => "MPLS",
+        _ => return None,
+    })
+}
+
+/// Tunnels over UDP by their port, looked into or not.
+const fn udp_tunnel(port: u16) -> Option<&'static str> {
+    Some(match port {
+        1194 => "OpenVPN",
+        1701 => "L2TP",
+        GTP_PORT => "GTP-U",
+        3544 => "Teredo",
+        4341 => "LISP",
+        4500 => "IPsec",
+        4754 => "GRE",
+        VXLAN_PORT | VXLAN_PORT_OF_LINUX => "VXLAN",
+        4790 => "VXLAN-GPE",
+        GENEVE_PORT => "GENEVE",
+        6635 => "MPLS",
+        51820 => "WireGuard",
+        _ => return None,
+    })
 }
 
 const IPV4: u16 = 0x0800;
@@ -364,7 +461,7 @@ fn behind_extensions<P: Load + ?Sized>(packet: &P, start: usize) -> Result<(u8, 
 fn passed_over<P: Load + ?Sized>(packet: &P, protocol: u8, payload: Option<usize>) -> PassedOver {
     let udp = payload.filter(|_| protocol == UDP).and_then(|offset| packet.window::<8>(offset));
     match udp.map(|header| header.be16::<2>()) {
-        Some(port @ (VXLAN_PORT | VXLAN_PORT_OF_LINUX | GENEVE_PORT | GTP_PORT)) => PassedOver::UdpPort(port),
+        Some(port) if udp_tunnel(port).is_some() => PassedOver::UdpPort(port),
         _ => PassedOver::Protocol(protocol),
     }
 }

@@ -145,7 +145,8 @@ impl Key for FlowKey6 {
 
 /// One turn of multiplication and shift (the constant is that of Fibonacci hashing, 2^64 over the golden ratio).
 #[inline(always)]
-const fn mix(word: u64) -> u64 {
+#[must_use]
+pub const fn mix(word: u64) -> u64 {
     let product = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 32)
 }

@@ -124,6 +124,19 @@ impl ParsedPacket {
         Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo }
     }
 
+    /// Index of the interface that it passed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// The same packet, had it passed another interface: not 0.
+    #[must_use]
+    pub const fn at_interface(self, interface: u32) -> Self {
+        Self { interface, ..self }
+    }
+
     /// The segment.
     #[inline(always)]
     #[must_use]

@@ -18,7 +18,9 @@ const PROG_GET_FD_BY_ID: c_int = 13;
 const OBJ_GET_INFO_BY_FD: c_int = 15;
 const PROG_QUERY: c_int = 16;
 const LINK_CREATE: c_int = 28;
+const LINK_GET_FD_BY_ID: c_int = 30;
 const ENABLE_STATS: c_int = 32;
+const LINK_DETACH: c_int = 34;
 const ARRAY: u32 = 2;
 const PROG_ARRAY: u32 = 3;
 const SCHED_CLS: u32 = 3;
@@ -181,6 +183,22 @@ pub fn attach(program: &OwnedFd, interface: u32, hook: Hook) -> io::Result<Owned
 /// # Errors
 /// When there is none, or no such interface.
 pub fn first_attached(interface: u32, hook: Hook) -> io::Result<OwnedFd> {
+    let (program, _) = first_at(interface, hook)?;
+    owned(bpf(PROG_GET_FD_BY_ID, &mut { program }))
+}
+
+/// Detaches the first TCX link of such a hook, whoever made it and holds it.
+///
+/// # Errors
+/// When there is none, or no such interface.
+pub fn detach_first(interface: u32, hook: Hook) -> io::Result<()> {
+    let (_, link) = first_at(interface, hook)?;
+    let link = owned(bpf(LINK_GET_FD_BY_ID, &mut { link }))?;
+    bpf(LINK_DETACH, &mut number(&link)).map(drop)
+}
+
+/// The identifiers of the first program of a hook and of its link.
+fn first_at(interface: u32, hook: Hook) -> io::Result<(u32, u32)> {
     #[repr(C)]
     #[derive(Default)]
     struct Attributes {
@@ -191,17 +209,22 @@ pub fn first_attached(interface: u32, hook: Hook) -> io::Result<OwnedFd> {
         programs: u64,
         count: u32,
         _padding: u32,
+        program_flags: u64,
+        links: u64,
     }
-    let mut programs = [0_u32; 8];
-    let (count, programs_at) = (8, address(&raw mut programs));
-    let attach_type = hook as u32;
-    bpf(
-        PROG_QUERY,
-        &mut Attributes { interface, attach_type, count, programs: programs_at, ..Attributes::default() },
-    )?;
-    match std::hint::black_box(programs)[0] {
-        0 => Err(io::Error::new(io::ErrorKind::NotFound, "no program is attached")),
-        program => owned(bpf(PROG_GET_FD_BY_ID, &mut { program })),
+    let (mut programs, mut links) = ([0_u32; 8], [0_u32; 8]);
+    let mut attributes = Attributes {
+        interface,
+        attach_type: hook as u32,
+        count: 8,
+        programs: address(&raw mut programs),
+        links: address(&raw mut links),
+        ..Attributes::default()
+    };
+    bpf(PROG_QUERY, &mut attributes)?;
+    match (std::hint::black_box(programs)[0], std::hint::black_box(links)[0]) {
+        (0, _) => Err(io::Error::new(io::ErrorKind::NotFound, "no program is attached")),
+        first => Ok(first),
     }
 }
 

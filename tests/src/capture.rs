@@ -151,12 +151,19 @@ fn ip(record: &SegmentRecord, v4: bool) -> Vec<u8> {
     let (source, destination) = (record.source.address, record.destination.address);
     if v4 {
         let len = (len + 20).to_be_bytes();
-        let head = [0x45, 0, len[0], len[1], 0, 0, 0x40, 0, 64, 6, 0, 0];
+        let ident = ident(record.time_ns).to_be_bytes();
+        let head = [0x45, 0, len[0], len[1], ident[0], ident[1], 0x40, 0, 64, 6, 0, 0];
         [&head[..], &source[12..], &destination[12..], &tcp].concat()
     } else {
         let len = len.to_be_bytes();
         [&[0x60, 0, 0, 0, len[0], len[1], 6, 64][..], &source, &destination, &tcp].concat()
     }
+}
+
+/// The identification of a packet: another one each microsecond, as of a sender that counts its packets. Of two packets with
+/// the same one the second is a copy.
+fn ident(time_ns: u64) -> u16 {
+    u16::try_from(time_ns / 1_000 % 65_535).expect("in range") + 1
 }
 
 fn tcp(record: &SegmentRecord) -> Vec<u8> {

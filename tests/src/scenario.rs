@@ -44,6 +44,10 @@ pub struct Scenario {
     /// Both ends have one address and one port.
     #[serde(default)]
     pub to_itself: bool,
+    /// What is expected is reported in a live run only: a capture has copies of packets, which `replay` knows and the kernel
+    /// programs do not.
+    #[serde(default)]
+    pub live_only: bool,
     /// What passes, in this order.
     pub packets: Vec<Packet>,
     /// When the last packet passes, of another connection and worth nothing: so that time goes on.

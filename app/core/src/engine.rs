@@ -91,12 +91,15 @@ impl Engine {
             Input::Counters(counters) => self.run.counters = *counters,
             Input::Undecodable(records) => self.run.undecodable = records,
             Input::Unreadable(packets) => self.run.unreadable = packets,
+            Input::Copies(packets) => self.run.copies = packets,
+            Input::PassedOver(counts) => self.run.passed_over = counts.into(),
             Input::Unwritten { reader, lines } => self.readers[reader.0].unwritten = lines,
             Input::Interfaces(names) => {
                 self.interfaces.clone_from(names);
                 let filters = self.readers.iter_mut().filter_map(|reader| reader.config.events.as_mut());
                 filters.for_each(|filter| filter.bind(names));
             }
+            Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.table.expire(now_ns),
             Input::End { now_ns } if !self.is_done() => {
                 self.table.expire(now_ns);
@@ -134,14 +137,14 @@ impl Engine {
         let Reader { snapshotter, view, unwritten, .. } = &mut self.readers[reader.0];
         let mut request = request.clone();
         request.query.filter.bind(&self.interfaces);
-        let run = RunCounters { unwritten: *unwritten, ..self.run };
+        let run = RunCounters { unwritten: *unwritten, ..self.run.clone() };
         snapshotter.take(&self.table, self.table.views.get(*view), &run, &request, now_ns)
     }
 
     /// Restarts the counts of one reader at `now_ns`. What is known of flows and peers stays.
     pub fn reset(&mut self, reader: ReaderId, now_ns: u64) {
         let reader = &mut self.readers[reader.0];
-        let run = RunCounters { unwritten: reader.unwritten, ..self.run };
+        let run = RunCounters { unwritten: reader.unwritten, ..self.run.clone() };
         reader.view = self.table.views.split(reader.view);
         self.table.reset(reader.view, &run, now_ns);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use probe_common::Record;
 use probe_common::counter::Counters;
+use probe_common::encapsulation::PassedOver;
 
 use crate::engine::ReaderId;
 use crate::table::FlowVolumes;
@@ -30,6 +31,11 @@ pub enum Input<'a> {
     Undecodable(u64),
     /// How many packets of a capture could not be read since the start.
     Unreadable(u64),
+    /// How many packets of a capture were copies of others since the start.
+    Copies(u64),
+    /// What packets of a capture were that hold no TCP, and how many of each kind there were since the start, the most
+    /// frequent kind first; `None` stands for all further kinds.
+    PassedOver(&'a [(Option<PassedOver>, u64)]),
     /// How many lines a reader's output has dropped since the start, because whoever reads the output is too slow.
     Unwritten {
         /// Whose output it is.
@@ -40,6 +46,14 @@ pub enum Input<'a> {
     /// The names of all interfaces by index, whenever one comes or is renamed. Names of interfaces that are gone stay in it
     /// while their flows may be asked for.
     Interfaces(&'a BTreeMap<u32, String>),
+    /// Both directions of an interface are seen from a moment on, and no record is from before. Of a handshake that is seen
+    /// only in part, because it began earlier, nothing is reported.
+    Watched {
+        /// Index of the interface.
+        interface: u32,
+        /// The moment.
+        since_ns: u64,
+    },
     /// Time has passed: every record up to `now_ns` was handled.
     Time {
         /// Now.

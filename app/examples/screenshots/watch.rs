@@ -11,7 +11,7 @@ use probe_common::segment::mapped;
 use tcptop::clock::Anchor;
 use tcptop::output::RenderContext;
 use tcptop::source::capture::{Capture, Locals, Next};
-use tcptop::source::replay::ReplaySource;
+use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop::tui::model::Model;
 use tcptop_core::snapshot::{Snapshot, SnapshotRequest, Span};
 use tcptop_core::table::stats::StatsConfig;
@@ -44,7 +44,10 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn to_the_end(path: &str) -> Result<Self, Box<dyn Error>> {
         let locals = LOCAL.iter().map(|text| text.parse()).collect::<Result<_, String>>()?;
-        let mut source = ReplaySource::new(Capture::open(path)?, FLOWS, Locals(locals));
+        let mut source = ReplaySource::new(
+            Capture::open(path)?,
+            ReplayConfig { flows: FLOWS, locals: Locals(locals), decap: true },
+        );
         let stats =
             StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
         let limits = Limits { flows: FLOWS, handshakes: None, stats };
@@ -70,7 +73,7 @@ impl Watch {
                     watch.wait_until(step.time_ns, &source);
                     watch.engine.handle(Input::Records(step.record.as_slice()));
                 }
-                Next::Starved => source.refill()?,
+                Next::Starved => source.refill(),
                 Next::End => break,
             }
         }

@@ -30,6 +30,9 @@ pub struct RenderContext {
     pub zone: TimeZone,
 }
 
+/// As many interfaces are named in a row: a capture can have 65,536.
+const INTERFACES: usize = 16;
+
 impl RenderContext {
     /// A context in the time zone of this machine.
     #[must_use]
@@ -49,10 +52,16 @@ impl RenderContext {
         self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), |name| name.into())
     }
 
-    /// The names of all, in a row.
+    /// The names of all, in a row; of very many only the first, and how many more there are.
     #[must_use]
     pub fn all_interfaces(&self) -> String {
-        self.interfaces.values().map(String::as_str).collect::<Vec<_>>().join(" ")
+        let mut names: Vec<&str> = self.interfaces.values().map(String::as_str).take(INTERFACES).collect();
+        let more = self.interfaces.len().saturating_sub(INTERFACES);
+        let more = format!("and {more} more");
+        if self.interfaces.len() > INTERFACES {
+            names.push(&more);
+        }
+        names.join(" ")
     }
 
     /// Local time of day: `14:02:31.123`.

@@ -7,6 +7,8 @@ use tcptop_core::table::Verdict;
 
 /// As many of the worst peers are named in a summary.
 const WORST: usize = 3;
+/// As many kinds of packets that are no TCP are named.
+const KINDS: usize = 6;
 /// As many peers are listed in a report.
 const LISTED: usize = 20;
 
@@ -18,6 +20,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     lines.extend(filtered(snapshot));
     lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, context)));
     lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
     lines.join("\n")
 }
 
@@ -34,6 +37,7 @@ pub fn report(snapshot: &Snapshot, context: &RenderContext) -> String {
     ];
     lines.extend(totals(snapshot));
     lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
     if !snapshot.rows.is_empty() {
         lines.push(String::new());
@@ -82,6 +86,30 @@ fn missed(snapshot: &Snapshot) -> String {
     let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
     format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
+}
+
+/// What a capture held besides: copies, and packets that are no TCP, by what they are.
+fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    if snapshot.copies > 0 {
+        let copies = counted(snapshot.copies, "packet");
+        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
+    }
+    let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
+    if total > 0 {
+        let (named, others) = snapshot.passed_over.split_at(snapshot.passed_over.len().min(KINDS));
+        let mut kinds: Vec<String> = named
+            .iter()
+            .map(|(what, count)| match what {
+                Some(what) => format!("{count} of {what}"),
+                None => format!("{count} others"),
+            })
+            .collect();
+        let others: u64 = others.iter().map(|(_, count)| count).sum();
+        kinds.extend((others > 0).then(|| format!("{others} others")));
+        lines.push(format!("{} without TCP passed over: {}", counted(total, "packet"), kinds.join(", ")));
+    }
+    lines
 }
 
 /// The totals are of all; what is named one by one is what matches.

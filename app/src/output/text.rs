@@ -26,6 +26,9 @@ pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
     }
     let port = if flow.role == Some(Role::Server) { flow.remote.port } else { flow.local.port };
     line.push_str(&format!(" port {port} {}", context.interface(flow.interface)));
+    if let Some(encapsulation) = flow.encapsulation.name() {
+        line.push_str(&format!(" in {encapsulation}"));
+    }
     line
 }
 

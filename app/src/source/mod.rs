@@ -1,7 +1,6 @@
 //! Where records come from.
 
 pub mod capture;
-pub mod flows;
 pub mod interface;
 pub mod kernel;
 pub mod privilege;

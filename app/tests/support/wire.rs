@@ -347,12 +347,9 @@ impl Said {
         self.objects("summary").pop().unwrap_or_else(|| panic!("{self:?}"))
     }
 
-    /// How much of this kind the summary says was missed.
-    pub fn missed(&self, kind: &str) -> u64 {
-        let summary = self.summary();
-        let (_, count) =
-            summary.as_object().expect("an object").iter().find(|(key, _)| key.ends_with(kind)).expect(kind);
-        count.as_u64().expect("a count")
+    /// How many packets the summary says were missed for this reason.
+    pub fn missed(&self, reason: &str) -> u64 {
+        self.summary()["missed_packets"][reason].as_u64().expect("a count")
     }
 
     /// As many established handshakes, each with these legs in nanoseconds and one try, and no retransmit.

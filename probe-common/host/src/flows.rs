@@ -85,7 +85,14 @@ impl<K: Key> Buckets<K> {
         }
         let hash = key.hash(seed);
         let (first, second) = self.pair(hash);
-        buckets::find_or_claim(made(first), || second.map(made), key, hash, |state| evictable.rank(state), evict)
+        buckets::find_or_claim(
+            made(first),
+            || second.map(made),
+            key,
+            hash,
+            |state| evictable.rank(state),
+            evict,
+        )
     }
 
     fn copied(&self) -> Vec<Bucket<K>> {

@@ -77,11 +77,7 @@ impl HostProbe {
     /// The same, with keys hashed by `seed`: the same packets evict the same flows in every run.
     #[must_use]
     pub fn with_seed(flows: u32, seed: u64) -> Self {
-        Self {
-            flows: HostFlows::new(flows, seed),
-            counters: Counters::default(),
-            has_fast_path: true,
-        }
+        Self { flows: HostFlows::new(flows, seed), counters: Counters::default(), has_fast_path: true }
     }
 
     /// The same probe without [`fast_path`]: every packet takes the long way, with the same results.

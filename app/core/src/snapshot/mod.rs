@@ -20,7 +20,10 @@ mod snapshotter;
 pub mod timeline;
 
 use probe_common::RecordKind;
+use std::sync::Arc;
+
 use probe_common::counter::{Counter, Counters};
+use probe_common::encapsulation::PassedOver;
 
 use crate::table::{FlowName, FlowReport, Thresholds};
 
@@ -88,7 +91,7 @@ impl SnapshotRequest {
 }
 
 /// What is known from outside the table.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RunCounters {
     /// When the run began, in nanoseconds of the monotonic clock.
     pub started_ns: u64,
@@ -100,6 +103,10 @@ pub struct RunCounters {
     pub undecodable: u64,
     /// Packets of a capture that could not be read.
     pub unreadable: u64,
+    /// Packets of a capture that were copies of others.
+    pub copies: u64,
+    /// What packets of a capture were that hold no TCP, by kind; `None` stands for all further kinds.
+    pub passed_over: Arc<[(Option<PassedOver>, u64)]>,
     /// Lines that a slow reader of the output did not take.
     pub unwritten: u64,
 }
@@ -167,6 +174,10 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
+    /// Packets of a capture that were copies of others, since the start.
+    pub copies: u64,
+    /// What packets of a capture were that hold no TCP, the most frequent kind first; `None` stands for all further kinds.
+    pub passed_over: Arc<[(Option<PassedOver>, u64)]>,
 }
 
 impl RunCounters {

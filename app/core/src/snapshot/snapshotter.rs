@@ -87,6 +87,8 @@ impl Snapshotter {
             told: table.told() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             missed: missed.since(&baseline.missed),
+            copies: run_counters.copies,
+            passed_over: run_counters.passed_over.clone(),
         }
     }
 

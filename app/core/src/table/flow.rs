@@ -1,9 +1,11 @@
 //! One flow in the table, and what each kind of record does to it.
 
+use probe_common::encapsulation::Encapsulation;
 use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
 
 use super::handshake::{Handshake, Stage};
 use super::key::FlowTuple;
+use super::leg::Moment;
 use super::outcome::{Outcome, Role};
 use super::report::{FlowReport, Party, RetransmitKind, RetransmitReport};
 
@@ -36,7 +38,7 @@ struct End {
     /// Who sent the first FIN or the RST, where that was seen.
     by: Option<Party>,
     /// When, where that was seen.
-    time_ns: Option<u64>,
+    at: Option<Moment>,
 }
 
 /// What an ACK that fits a handshake means.
@@ -66,6 +68,8 @@ pub struct Flow {
     pub role: Option<Role>,
     /// Which of the tuple's ends is this host's.
     pub(super) is_low_local: bool,
+    /// What carries its packets.
+    encapsulation: Encapsulation,
     /// `None` when it was not seen.
     pub handshake: Option<Handshake>,
     /// The outcome of the handshake was told.
@@ -111,7 +115,8 @@ impl Flow {
             Some(Role::Local | Role::Observer) => from_opener,
             Some(Role::Client | Role::Server) | None => is_local(record.direction, ends),
         };
-        Self::between(tuple, role, is_from_local, ends, handshake, record.time_ns)
+        let flow = Self::between(tuple, role, is_from_local, ends, handshake, record.time_ns);
+        Self { encapsulation: record.encapsulation, ..flow }
     }
 
     /// One that was open before, and is known since `now_ns`. What the first of its ends sends passes in this direction.
@@ -134,6 +139,7 @@ impl Flow {
             tuple,
             role,
             is_low_local: tuple.ends()[0] == local,
+            encapsulation: Encapsulation::None,
             handshake,
             told: false,
             waiting: false,
@@ -277,8 +283,8 @@ impl Flow {
 
     /// Takes the RST that ends a connection.
     pub fn reset(&mut self, rst: &SegmentRecord) {
-        let (by, time_ns) = (Some(self.sender(rst)), Some(rst.time_ns));
-        self.ended = Some(End { outcome: Outcome::Reset, by, time_ns });
+        let (by, at) = (Some(self.sender(rst)), Some(Moment::of(rst)));
+        self.ended = Some(End { outcome: Outcome::Reset, by, at });
         self.changed_ns = rst.time_ns;
     }
 
@@ -286,7 +292,7 @@ impl Flow {
     /// for a connection.
     pub fn supersede(&mut self, now_ns: u64) -> bool {
         if self.is_up() {
-            self.ended = Some(End { outcome: Outcome::Closed, by: self.first_fin, time_ns: None });
+            self.ended = Some(End { outcome: Outcome::Closed, by: self.first_fin, at: None });
             self.changed_ns = now_ns;
             return true;
         }
@@ -317,8 +323,8 @@ impl Flow {
         let first = *self.first_fin.get_or_insert(closer);
         self.changed_ns = fin.time_ns;
         if both {
-            let time_ns = Some(fin.time_ns);
-            self.ended = Some(End { outcome: Outcome::Closed, by: Some(first), time_ns });
+            let at = Some(Moment::of(fin));
+            self.ended = Some(End { outcome: Outcome::Closed, by: Some(first), at });
         }
         both
     }
@@ -369,11 +375,12 @@ impl Flow {
     #[must_use]
     pub fn report(&self, now_ns: u64) -> FlowReport {
         let handshake = self.handshake.as_ref();
-        let opened_ns = handshake.and_then(Handshake::opened_ns);
-        let ended_ns = self.ended.and_then(|end| end.time_ns);
+        let opened = handshake.and_then(Handshake::opened_at);
+        let ended = self.ended.and_then(|end| end.at);
         FlowReport {
             id: self.id,
             interface: self.tuple.interface(),
+            encapsulation: self.encapsulation,
             role: self.role,
             local: self.local(),
             remote: self.remote(),
@@ -389,7 +396,7 @@ impl Flow {
             client_leg: handshake.and_then(Handshake::client_leg),
             refusal: handshake.and_then(Handshake::refusal),
             setup_ns: handshake.and_then(Handshake::setup_ns),
-            lifetime_ns: ended_ns.zip(opened_ns).map(|(ended, opened)| ended.saturating_sub(opened)),
+            lifetime_ns: ended.zip(opened).and_then(|(ended, opened)| ended.since(opened)),
             closed_by: self.ended.and_then(|end| end.by),
             volumes: self.volumes,
         }

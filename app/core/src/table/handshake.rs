@@ -2,7 +2,7 @@
 
 use probe_common::{SegmentRecord, TcpFlags};
 
-use super::leg::{Leg, Sent};
+use super::leg::{Leg, Moment, Sent};
 use super::outcome::Outcome;
 use super::report::RetransmitKind;
 
@@ -164,8 +164,8 @@ impl Handshake {
             None => {
                 // One that comes after a RST changes nothing any more.
                 if self.stage != Stage::Refused {
-                    let (time_ns, echo) = (syn_ack.time_ns, syn_ack.timestamps.echo());
-                    self.answer_leg = self.syns.as_ref().map(|syns| syns.leg(time_ns, self.isn, echo));
+                    let (at, echo) = (Moment::of(syn_ack), syn_ack.timestamps.echo());
+                    self.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, echo));
                 }
                 self.answers = Some(Sent::new(syn_ack));
             }
@@ -190,10 +190,23 @@ impl Handshake {
         if !self.is_first_of_opener(ack) {
             return;
         }
-        let answered = ack.ack.wrapping_sub(1);
-        self.client_leg =
-            self.answers.as_ref().map(|answers| answers.leg(ack.time_ns, answered, ack.timestamps.echo()));
-        self.setup_ns = self.opened_ns().map(|opened| ack.time_ns.saturating_sub(opened));
+        let (at, answered) = (Moment::of(ack), ack.ack.wrapping_sub(1));
+        let echo = ack.timestamps.echo();
+        self.client_leg = self.answers.as_ref().and_then(|answers| answers.leg(at, answered, echo));
+        self.setup_ns = self.opened_at().and_then(|opened| at.since(opened));
+        if self.is_contradicted_by(at) {
+            (self.answer_leg, self.client_leg) = (None, None);
+        }
+    }
+
+    /// Do the times of SYN, SYN-ACK and ACK, which is the third, run backwards? Queues and cards stamp with clocks of their
+    /// own: then one leg is as wrong as the other.
+    fn is_contradicted_by(&self, ack: Moment) -> bool {
+        let opened = self.opened_at();
+        self.answers.as_ref().is_some_and(|answers| {
+            ack.contradicts(answers.last_at())
+                || opened.is_some_and(|opened| answers.last_at().contradicts(opened))
+        })
     }
 
     /// Was no ACK of the opener before this one, as far as its numbers tell? Data before its own, or data of the
@@ -230,7 +243,8 @@ impl Handshake {
         let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
         if self.stage == Stage::Opening {
             if acknowledges {
-                self.answer_leg = self.syns.as_ref().map(|syns| syns.leg(rst.time_ns, self.isn, None));
+                let at = Moment::of(rst);
+                self.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, None));
                 self.stage = Stage::Refused;
             }
             return acknowledges;
@@ -308,8 +322,8 @@ impl Handshake {
     #[must_use]
     pub fn repeated_after_ns(&self, kind: RetransmitKind) -> Option<u64> {
         match kind {
-            RetransmitKind::Syn => self.syns.as_ref().map(Sent::last_gap_ns),
-            RetransmitKind::SynAck => self.answers.as_ref().map(Sent::last_gap_ns),
+            RetransmitKind::Syn => self.syns.as_ref().and_then(Sent::last_gap_ns),
+            RetransmitKind::SynAck => self.answers.as_ref().and_then(Sent::last_gap_ns),
             RetransmitKind::Data | RetransmitKind::Fin => None,
         }
     }
@@ -337,8 +351,8 @@ impl Handshake {
 
     /// Time of the first SYN, where it was seen.
     #[must_use]
-    pub fn opened_ns(&self) -> Option<u64> {
-        self.syns.as_ref().filter(|_| !self.first_missed).map(|syns| syns.first_ns())
+    pub(super) fn opened_at(&self) -> Option<Moment> {
+        self.syns.as_ref().filter(|_| !self.first_missed).map(Sent::first_at)
     }
 
     /// From the SYN that was answered to the SYN-ACK.

@@ -52,10 +52,35 @@ impl Leg {
     }
 }
 
+/// When something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub(super) time_ns: u64,
+    timebase: u32,
+}
+
+impl Moment {
+    /// When a segment passed.
+    pub(super) const fn of(record: &SegmentRecord) -> Self {
+        Self { time_ns: record.time_ns, timebase: record.timebase }
+    }
+
+    /// How long after another one, in nanoseconds. `None` when the two do not compare, or when this one is earlier although
+    /// it cannot be: then one of them is wrong.
+    pub(super) fn since(self, earlier: Self) -> Option<u64> {
+        self.time_ns.checked_sub(earlier.time_ns).filter(|_| self.timebase == earlier.timebase)
+    }
+
+    /// Whether it is earlier than one that came before it.
+    pub(super) const fn contradicts(self, earlier: Self) -> bool {
+        self.timebase == earlier.timebase && self.time_ns < earlier.time_ns
+    }
+}
+
 /// When a segment passed, and what its sender put into it.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
-    time_ns: u64,
+    at: Moment,
     isn: u32,
     value: Option<u32>,
 }
@@ -77,7 +102,7 @@ struct Again {
     stamps: Vec<Stamp>,
     /// The latest one, remembered or not; the first segment, where that came last.
     last: Stamp,
-    last_gap_ns: u64,
+    last_gap_ns: Option<u64>,
     /// The initial sequence number that the other end acknowledged, once it did.
     acknowledged: Option<u32>,
 }
@@ -90,10 +115,10 @@ impl Sent {
     pub(super) fn repeat(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
         self.count = self.count.saturating_add(1);
-        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: 0, acknowledged: None });
+        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: None, acknowledged: None });
         let again = self.again.get_or_insert_with(again);
-        again.last_gap_ns = stamp.time_ns.saturating_sub(last.time_ns);
-        if stamp.time_ns >= last.time_ns {
+        again.last_gap_ns = stamp.at.since(last.at);
+        if stamp.at.time_ns >= last.at.time_ns {
             again.last = stamp;
         }
         if again.stamps.len() + 1 < REMEMBERED {
@@ -131,53 +156,61 @@ impl Sent {
         acknowledged.or_else(|| Some(self.first.isn).filter(|&first| self.isns().all(|isn| isn == first)))
     }
 
-    /// The leg to an answer at `time_ns` that acknowledges `isn`, and whose timestamp echo may tell which one was
-    /// answered.
+    /// The leg to an answer that acknowledges `isn`, and whose timestamp echo may tell which one was answered. `None` when the
+    /// times tell none.
     ///
     /// Only an echo of the last one and no other tells. Linux echoes the first SYN that it took, also when
     /// its SYN-ACK is lost and the next one answers a repeated SYN (`tcp_check_req` keeps `ts_recent`), and a
     /// client does the same with SYN-ACKs: an echo of an earlier one is a late answer, or not.
-    pub(super) fn leg(&self, time_ns: u64, isn: u32, echo: Option<u32>) -> Leg {
+    pub(super) fn leg(&self, answer: Moment, isn: u32, echo: Option<u32>) -> Option<Leg> {
         // An answer to the data behind it has a number of its own, which names none.
         let is_named = self.isns().any(|known| known == isn);
         let candidates = || self.stamps().filter(|stamp| !is_named || stamp.isn == isn);
-        let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| stamps.map(|stamp| stamp.time_ns).min();
+        let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| {
+            stamps.map(|stamp| stamp.at).min_by_key(|moment| moment.time_ns)
+        };
         let echoed = earliest(&mut candidates().filter(|stamp| echo.is_some() && stamp.value == echo));
-        let first_ns = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.time_ns);
-        let last_ns = candidates().map(|stamp| stamp.time_ns).max().unwrap_or_else(|| self.last_ns());
-        let since = |earlier_ns: u64| time_ns.saturating_sub(earlier_ns);
-        if first_ns == last_ns {
-            Leg::Exact(since(last_ns))
-        } else {
-            Leg::Between { min_ns: since(last_ns), max_ns: since(first_ns) }
-        }
+        let first = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.at);
+        let last = candidates().map(|stamp| stamp.at).max_by_key(|moment| moment.time_ns);
+        let (min_ns, max_ns) = (answer.since(last.unwrap_or(self.last().at))?, answer.since(first)?);
+        Some(if min_ns == max_ns { Leg::Exact(min_ns) } else { Leg::Between { min_ns, max_ns } })
     }
 
     /// When it was seen first.
     pub(super) const fn first_ns(&self) -> u64 {
-        self.first.time_ns
+        self.first.at.time_ns
     }
 
-    /// How long after the one before the latest came.
-    pub(super) fn last_gap_ns(&self) -> u64 {
-        self.again.as_ref().map_or(0, |again| again.last_gap_ns)
+    /// The same, to be compared with others.
+    pub(super) const fn first_at(&self) -> Moment {
+        self.first.at
+    }
+
+    /// The latest one, likewise.
+    pub(super) fn last_at(&self) -> Moment {
+        self.last().at
+    }
+
+    /// How long after the one before the latest came, where that is known.
+    pub(super) fn last_gap_ns(&self) -> Option<u64> {
+        self.again.as_ref().and_then(|again| again.last_gap_ns)
     }
 
     /// When it was seen last.
     pub(super) fn last_ns(&self) -> u64 {
-        self.last().time_ns
+        self.last().at.time_ns
     }
 
     /// When the sender must have given up, if it does not speak again.
     pub(super) fn given_up_ns(&self) -> u64 {
-        let wait_ns = self.last_gap_ns().saturating_mul(2).max(FIRST_RETRY_NS);
+        let wait_ns = self.last_gap_ns().unwrap_or(0).saturating_mul(2).max(FIRST_RETRY_NS);
         self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
     }
 }
 
 impl Stamp {
     fn of(record: &SegmentRecord) -> Self {
-        Self { time_ns: record.time_ns, isn: record.seq, value: record.timestamps.value() }
+        Self { at: Moment::of(record), isn: record.seq, value: record.timestamps.value() }
     }
 }
 
@@ -214,6 +247,9 @@ mod tests {
             sent.repeat(&syn);
         }
         assert_eq!((sent.count, sent.again.as_ref().unwrap().stamps.len()), (1_001, REMEMBERED - 1));
-        assert_eq!(sent.leg(1_005, 1, None), Leg::Between { min_ns: 5, max_ns: 1_005 });
+        let at = |time_ns, timebase| Moment { time_ns, timebase };
+        assert_eq!(sent.leg(at(1_005, 0), 1, None), Some(Leg::Between { min_ns: 5, max_ns: 1_005 }));
+        assert_eq!(sent.leg(at(999, 0), 1, None), None, "before the last one");
+        assert_eq!(sent.leg(at(1_005, 1), 1, None), None, "of another clock");
     }
 }

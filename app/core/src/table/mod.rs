@@ -25,6 +25,7 @@ pub mod units;
 pub mod verdict;
 mod views;
 mod volumes;
+mod watched;
 pub mod window;
 
 pub use cidr::Cidr;

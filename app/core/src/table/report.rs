@@ -1,5 +1,6 @@
 //! What the table tells of a flow, to a snapshot's row and to an event alike.
 
+use probe_common::encapsulation::Encapsulation;
 use probe_common::{Endpoint, Volume};
 
 use super::key::FlowTuple;
@@ -46,6 +47,8 @@ pub struct FlowReport {
     pub id: u64,
     /// Index of the interface.
     pub interface: u32,
+    /// What carried the first of its packets that was seen.
+    pub encapsulation: Encapsulation,
     /// Who opened it, where that was seen.
     pub role: Option<Role>,
     /// This host's end. On loopback the opener's.

@@ -77,14 +77,15 @@ impl Stats {
         (self.config.window_ns / SLOTS as u64).max(1)
     }
 
-    /// How much time the window that ends at `now_ns` covers, in nanoseconds, at least 1: its newest slot is
-    /// not full, and it may have begun only just. `started_ns` is when the run began.
+    /// How much time the window that ends at `now_ns` covers, in nanoseconds, at least 1 s: its newest slot is
+    /// not full, and it may have begun only just. `started_ns` is when the run began. Of less than a second no rate is told:
+    /// of a moment it would be a billion.
     #[must_use]
     pub fn covered_ns(&self, started_ns: u64, now_ns: u64) -> u64 {
         let slot_ns = self.slot_ns();
         let slots_ns = slot_ns * (SLOTS as u64 - 1) + now_ns % slot_ns;
         let began_ns = started_ns.max(self.window_from_ns);
-        slots_ns.min(now_ns.saturating_sub(began_ns)).max(1)
+        slots_ns.min(now_ns.saturating_sub(began_ns)).max(1_000_000_000)
     }
 
     /// Changes the length of the window. What it held is forgotten: its slots have another length.

@@ -15,6 +15,7 @@ use super::report::{Event, RetransmitKind};
 use super::slab::Slab;
 use super::stats::{Stats, StatsConfig};
 use super::views::{Baseline, Views};
+use super::watched::Watched;
 use crate::snapshot::{MissedCounts, RunCounters};
 
 /// Queues of the slab.
@@ -66,6 +67,7 @@ pub(crate) struct FlowTable {
     next_id: u64,
     told: u64,
     pub(super) losses: TableLosses,
+    pub(crate) watched: Watched,
 }
 
 impl FlowTable {
@@ -84,6 +86,7 @@ impl FlowTable {
             next_id: 0,
             told: 0,
             losses: TableLosses::default(),
+            watched: Watched::default(),
         }
     }
 
@@ -99,6 +102,9 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+        } else if self.watched.may_answer_earlier(record) {
+            self.losses.unmatched += 1;
+            return;
         }
         match record.kind {
             SegmentKind::Retransmit => self.resent(slot, tuple, record),

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::snapshot::{Missed, MissedCounts};
 use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
@@ -64,6 +65,18 @@ labelled! {
     Party: "end", name;
     RetransmitKind: "segment_kind", label;
     Verdict: "verdict", label;
+}
+
+impl Labelled for Encapsulation {
+    const NAME: &'static str = "encapsulation";
+
+    fn labels() -> Vec<&'static str> {
+        Self::ALL.into_iter().filter_map(Self::name).collect()
+    }
+
+    fn label(self) -> &'static str {
+        self.name().unwrap_or("none")
+    }
 }
 
 /// Records that are missing, by kind.

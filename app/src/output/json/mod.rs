@@ -7,9 +7,10 @@ pub mod schema;
 use super::RenderContext;
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Peer, PeerVerdict, Report,
-    Retransmit, SchemaNumber, Summary, Thresholds, Time,
+    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, PassedOver, Peer, PeerVerdict,
+    Report, Retransmit, SchemaNumber, Summary, Thresholds, Time,
 };
+use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::snapshot::{self, Missed, Outcomes, Percentiles, Row, RowKey, Snapshot};
 use tcptop_core::table::{self, Event, FlowReport, Leg, RetransmitReport, Slow};
 
@@ -114,6 +115,9 @@ fn connection<'a>(flow: &FlowReport, time_ns: u64, context: &'a RenderContext) -
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface),
+        encapsulation: Some(flow.encapsulation)
+            .filter(|&encapsulation| encapsulation != Encapsulation::None)
+            .map(Label),
         connection: flow.id,
         role: flow.role.map(Label),
         local_ip: Ip(flow.local.address),
@@ -171,6 +175,9 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         figures: figures(&snapshot.total, snapshot.told),
         records: snapshot.records,
         unmatched: snapshot.unmatched,
+        copies: snapshot.copies,
+        passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
+        passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
         missed: missed.total(),
         missed_records: MissedRecords(missed),
         missed_packets: MissedPackets(missed),
@@ -179,6 +186,10 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         missed_peers: missed.of_kind(Missed::Peer),
         missed_lines: missed.of_kind(Missed::Line),
     }
+}
+
+fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> PassedOver {
+    PassedOver { what: what.map(|what| what.to_string()), packets: *packets }
 }
 
 /// `begun` attempts, of which those that have no other outcome are pending.

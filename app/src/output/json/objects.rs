@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use probe_common::encapsulation::Encapsulation;
+
 use super::label::{Label, MissedPackets, MissedRecords};
 use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
 
@@ -183,6 +185,13 @@ pub struct Summary<'a> {
     pub records: u64,
     /// SYN-ACKs, ACKs and RSTs that match no connection attempt that was seen.
     pub unmatched: u64,
+    /// Packets of a capture that are copies of others: of a mirror port, or seen at several places. They are not counted
+    /// elsewhere.
+    pub copies: u64,
+    /// Packets of a capture without TCP that can be read.
+    pub passed_over: u64,
+    /// What they were, the most frequent kind first.
+    pub passed_over_by_kind: Vec<PassedOver>,
     /// The sum of all that was missed, by the counts below. 0 if the figures are complete.
     pub missed: u64,
     /// Records that were missed because the ring buffer was full or they could not be decoded, by kind.
@@ -197,6 +206,16 @@ pub struct Summary<'a> {
     pub missed_peers: u64,
     /// Lines that this output's reader was too slow for.
     pub missed_lines: u64,
+}
+
+/// Packets of one kind.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PassedOver {
+    /// The kind, such as `EtherType 0x8864 (PPPoE)`, `IP protocol 50 (ESP)` or `UDP port 4789 (VXLAN)`. Null for all kinds
+    /// beyond the first 64.
+    pub what: Option<String>,
+    /// How many packets.
+    pub packets: u64,
 }
 
 /// The summary and the peers in one object.
@@ -229,6 +248,8 @@ pub struct Connection<'a> {
     pub head: Head<'a>,
     /// Interface where it passed; in a replay the one that the capture names, or the file.
     pub interface: Cow<'a, str>,
+    /// What carried its packets, when that is not plain Ethernet or nothing: PPPoE, MPLS or a tunnel. VLAN tags are not named.
+    pub encapsulation: Option<Label<Encapsulation>>,
     /// Number of the connection, the same in all its objects. Means nothing beyond the run.
     pub connection: u64,
     /// What this host is to it: it opened the connection (`client`), the peer did (`server`), both ends are this host

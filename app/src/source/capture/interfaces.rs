@@ -10,6 +10,8 @@ use super::link::LinkType;
 
 /// A capture has no more interfaces than this. It costs next to nothing to write more into one, and each is remembered.
 pub(super) const MAX_INTERFACES: usize = 65_536;
+/// As many interfaces are shown, should there be packets of none: describing more is cheap, reading their names is not.
+const SHOWN: usize = 256;
 /// Longer names are cut. Linux's have 15 bytes at the most, Windows' some 50.
 const MAX_NAME: usize = 128;
 const NANO: u128 = 1_000_000_000;
@@ -86,6 +88,8 @@ pub(super) struct Interfaces {
     numbers: HashMap<Identity, u32>,
     /// Names of all of them, by number, from 1.
     names: Vec<String>,
+    /// The highest number that a packet had.
+    used: u32,
     /// A link type that cannot be read, if there was one.
     pub(super) unsupported: Option<u16>,
 }
@@ -102,9 +106,10 @@ impl Interfaces {
         self.current.get(index).copied()
     }
 
-    /// Names of all of them, by number, from 1; empty where there is none.
+    /// Their names, by number, from 1; empty where there is none. Beyond the first 256 those that have no packet are left
+    /// out.
     pub(super) fn names(&self) -> &[String] {
-        &self.names
+        &self.names[..self.names.len().min(SHOWN.max(self.used as usize))]
     }
 
     /// The interface of a pcap file.
@@ -152,7 +157,10 @@ impl Interfaces {
         ifindex: u32,
         packets: u64,
     ) -> Result<u32, CaptureError> {
-        if ifindex == 0 { Ok(number) } else { self.number(Identity::Index(number, ifindex), packets) }
+        let number =
+            if ifindex == 0 { number } else { self.number(Identity::Index(number, ifindex), packets)? };
+        self.used = self.used.max(number);
+        Ok(number)
     }
 
     fn number(&mut self, identity: Identity, packets: u64) -> Result<u32, CaptureError> {

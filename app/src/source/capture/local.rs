@@ -1,6 +1,6 @@
 //! Which addresses are this host's, as said by a person.
 
-use probe_common::Direction;
+use probe_common::{Direction, Endpoint};
 
 use tcptop_core::table::Cidr;
 
@@ -19,5 +19,14 @@ impl Locals {
             (false, true) => Direction::Ingress,
             (false, false) => Direction::Unknown,
         }
+    }
+
+    /// The same where a person has named some, or else `said` is not known; else that.
+    #[must_use]
+    pub fn known_direction(&self, said: Direction, source: Endpoint, destination: Endpoint) -> Direction {
+        if said != Direction::Unknown && self.0.is_empty() {
+            return said;
+        }
+        self.direction(source.address, destination.address)
     }
 }

@@ -9,7 +9,10 @@ mod unpack;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pcap_parser::traits::PcapReaderIterator;
 use pcap_parser::{LegacyPcapReader, PcapError, PcapNGReader};
 use probe_common::Direction;
@@ -101,6 +104,8 @@ pub enum Next<T> {
 /// A capture that is being read.
 pub struct Capture {
     reader: Box<dyn PcapReaderIterator + Send>,
+    /// What it is read from, where that is a file of the system.
+    file: Option<OwnedFd>,
     failure: Failure,
     contents: Contents,
     capacity: usize,
@@ -112,10 +117,30 @@ impl Capture {
     /// # Errors
     /// When it cannot be opened, or is no capture.
     pub fn open(path: &str) -> Result<Self, CaptureError> {
-        if path == "-" {
-            return Self::read(io::stdin());
-        }
-        Self::read(File::open(path).map_err(CaptureError::Open)?)
+        let file = match path {
+            "-" => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+            path => File::open(path),
+        };
+        let file = file.map_err(CaptureError::Open)?;
+        let watched = file.try_clone().map_err(CaptureError::Open)?;
+        Ok(Self { file: Some(watched.into()), ..Self::read(file)? })
+    }
+
+    /// Whether it is read while it is written: from a pipe, a socket or a terminal.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        let file = self.file.as_ref().and_then(|file| file.try_clone().ok());
+        file.is_some_and(|file| !File::from(file).metadata().is_ok_and(|metadata| metadata.is_file()))
+    }
+
+    /// Waits until there are bytes to be read, but no longer than this. Returns whether there are none. A regular file is
+    /// never silent.
+    #[must_use]
+    pub fn is_silent(&self, patience: Duration) -> bool {
+        let Some(file) = &self.file else { return false };
+        let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        poll(&mut polled, patience) == Ok(0)
     }
 
     /// Reads a capture from anything that gives bytes.
@@ -141,10 +166,11 @@ impl Capture {
             Some(source) => CaptureError::Read { source, packets: 0 },
             None => CaptureError::Format,
         })?;
-        Ok(Self { reader, failure, contents: Contents::default(), capacity: BUFFER })
+        Ok(Self { reader, file: None, failure, contents: Contents::default(), capacity: BUFFER })
     }
 
-    /// Names of the interfaces seen so far, in the order of their numbers; empty where there is none. Can
+    /// Names of the interfaces seen so far, in the order of their numbers; empty where there is none, and of very many
+    /// only those up to the last one that has packets. Can
     /// hold control characters: escape them before they are shown.
     #[must_use]
     pub fn names(&self) -> &[String] {

@@ -26,9 +26,12 @@ const fn column(
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<EventRow, Never>; 6] = [
+pub static COLUMNS: [Column<EventRow, Never>; 7] = [
     column("last", "LAST", 8, 0, "time of the latest event, by the clock of this host", |event, context| {
         Value::Text(context.render.clock_time(event.latest.time_ns))
+    }),
+    column("first", "FIRST", 8, 2, "time of the first of those that were folded", |event, context| {
+        Value::Text(context.render.clock_time(event.first_ns))
     }),
     column("event", "EVENT", 19, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
     column("peer", "PEER", 0, 0, "peer", |event, context| {
@@ -49,7 +52,7 @@ pub static COLUMNS: [Column<EventRow, Never>; 6] = [
         "of the latest event: kind, delay, SYNs, or the end that reset it",
         |event, _| Value::Text(detail(event)),
     ),
-    column("interface", "IFACE", 9, 2, "interface", |event, context| {
+    column("interface", "IFACE", 9, 3, "interface", |event, context| {
         let index = peer(&event.latest.what).map(|key| key.interface);
         Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.render.interface(index)))
     }),

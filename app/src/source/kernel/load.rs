@@ -1,0 +1,115 @@
+//! Loads the kernel programs: what the kernel must offer, the object's maps, and the programs that the verifier checks.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::Path;
+
+use aya::maps::{Map, MapData, MapType};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfLoader};
+use nix::libc;
+use probe_common::buckets;
+use probe_ebpf::{OBJECT, names};
+
+use crate::error::{Error, KernelFeature};
+
+/// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
+pub(super) struct Programs {
+    ebpf: Ebpf,
+}
+
+impl Programs {
+    /// Loads the object's maps, with room for the states of so many flows of each address family, at least 1.
+    ///
+    /// # Errors
+    /// When the kernel lacks something, or refuses.
+    pub(super) fn new(flows: u32) -> Result<Self, Error> {
+        check_kernel()?;
+        let (buckets, seed) = (buckets::buckets(flows), RandomState::new().hash_one(flows));
+        let mut loader = EbpfLoader::new();
+        loader.override_global(names::BUCKETS, &buckets, true);
+        loader.override_global(names::HASH_SEED, &seed, true);
+        for map in names::FLOWS {
+            loader.map_max_entries(map, buckets);
+        }
+        let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
+        Ok(Self { ebpf })
+    }
+
+    /// Takes a map of the object, once.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(super) fn take_map(&mut self, name: &str) -> Result<Map, Error> {
+        self.ebpf.take_map(name).ok_or_else(|| missing(name))
+    }
+
+    /// Takes a map of the object that is an array, once.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub(super) fn take_array(&mut self, name: &str) -> Result<MapData, Error> {
+        match self.take_map(name)? {
+            Map::Array(map) => Ok(map),
+            _ => Err(Error::kernel("use the probe", io::Error::other(format!("its `{name}` is no array")))),
+        }
+    }
+
+    /// A program, loaded into the kernel when it is first asked for.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub(super) fn program(&mut self, name: &str) -> Result<&mut SchedClassifier, Error> {
+        let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+        let program: &mut SchedClassifier =
+            program.try_into().map_err(|error| Error::kernel("use the probe", error))?;
+        if program.fd().is_err() {
+            program.load().map_err(|error| Error::kernel("load the probe", error))?;
+        }
+        Ok(program)
+    }
+}
+
+fn missing(name: &str) -> Error {
+    Error::kernel("use the probe", io::Error::other(format!("the built object has no `{name}`")))
+}
+
+/// Checks what the probe needs of the kernel before anything is loaded: the verifier's own words explain none of it.
+fn check_kernel() -> Result<(), Error> {
+    let lacking = [
+        (KernelFeature::Tcx, has_tcx()),
+        (KernelFeature::RingBuffer, aya::sys::is_map_supported(MapType::RingBuf).unwrap_or(true)),
+        (KernelFeature::Btf, has_btf()),
+    ];
+    if let Some((feature, _)) = lacking.into_iter().find(|(_, is_there)| !is_there) {
+        return Err(Error::KernelLacks { release: release(), feature });
+    }
+    // Counters are kept for each processor.
+    match nr_cpus() {
+        Ok(_) => Ok(()),
+        Err((_, source)) => Err(Error::System { what: "read /sys/devices/system/cpu/possible", source }),
+    }
+}
+
+/// Asks which programs are attached to loopback, which every namespace has. A kernel that does not know what is asked for
+/// says EINVAL; any other answer is about who asks.
+fn has_tcx() -> bool {
+    let asked = SchedClassifier::query_tcx("lo", TcAttachType::Ingress);
+    let is_unknown = |error: &ProgramError| match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error() == Some(libc::EINVAL),
+        _ => false,
+    };
+    !asked.is_err_and(|error| is_unknown(&error))
+}
+
+/// The kernel describes its own types, which the verifier needs for the arguments of global functions. Without `/sys`
+/// nobody can tell.
+fn has_btf() -> bool {
+    !Path::new("/sys/kernel").is_dir() || Path::new("/sys/kernel/btf/vmlinux").exists()
+}
+
+fn release() -> String {
+    nix::sys::utsname::uname()
+        .map_or_else(|_| "release not known".to_owned(), |name| name.release().to_string_lossy().into_owned())
+}

@@ -1,0 +1,250 @@
+//! The probe in the kernel: [load] it, [attach] it to interfaces, read its [ring] and [sweep] its flow states.
+//!
+//! Interfaces come and go during a run, and others may detach what was attached: [`KernelSource::check`] deals with it.
+//! When this process ends, in whatever way, the kernel detaches everything.
+
+mod attach;
+mod load;
+mod ring;
+mod sweep;
+mod sys;
+
+use std::fmt;
+use std::io;
+
+use aya::maps::{MapData, PerCpuArray};
+use probe_common::Record;
+use probe_common::counter::{COUNTERS, Counters};
+use probe_ebpf::names;
+
+use self::attach::{AttachMethod, Attachment, Tcx};
+use self::load::Programs;
+use self::ring::Ring;
+pub use self::sweep::KernelFlows;
+use super::interface::{self, Interface};
+use crate::clock::monotonic_ns;
+use crate::error::Error;
+use tcptop_core::table::FlowVolumes;
+
+/// The loaded probe, and the interfaces that it watches.
+pub struct KernelSource {
+    // Before the programs, so that they are detached first.
+    watched: Vec<Watched>,
+    programs: Programs,
+    method: Box<dyn AttachMethod>,
+    ring: Ring,
+    counters: PerCpuArray<MapData, [u64; COUNTERS]>,
+    flows: KernelFlows,
+}
+
+/// An interface that is watched, or waited for.
+struct Watched {
+    name: String,
+    /// The index that it had first. Its flows keep it when the interface is made again and has another.
+    id: u32,
+    state: State,
+}
+
+enum State {
+    Attached {
+        index: u32,
+        attachments: Vec<Box<dyn Attachment>>,
+    },
+    /// There is none of that name, or it cannot be attached to, for the reason that was given last.
+    Waiting(Option<String>),
+}
+
+/// What happened to an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The name of the interface. Can hold control characters.
+    pub name: String,
+    /// What it is.
+    pub what: What,
+}
+
+/// See [`Change`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The interface is gone.
+    Gone,
+    /// There is an interface of that name again, and the probe is attached to it.
+    Back(Since),
+    /// Someone else had detached the probe. It is attached again.
+    Detached(Since),
+    /// The probe cannot be attached, for this reason.
+    Failed(String),
+}
+
+/// Since when all packets of an interface are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The index under which its flows are known.
+    pub interface: u32,
+    /// The time, in nanoseconds of the monotonic clock.
+    pub time_ns: u64,
+}
+
+impl Change {
+    /// Since when all packets of the interface are seen, if that has begun anew.
+    #[must_use]
+    pub const fn since(&self) -> Option<Since> {
+        match self.what {
+            What::Back(since) | What::Detached(since) => Some(since),
+            What::Gone | What::Failed(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.escape_debug();
+        match &self.what {
+            What::Gone => write!(f, "the interface is gone: {name}; waiting for it"),
+            What::Back(_) => write!(f, "{name} is back and watched again"),
+            What::Detached(_) => {
+                write!(f, "the probe was detached from {name} by someone else, and is attached again")
+            }
+            What::Failed(reason) => write!(f, "{name} is not watched: {reason}"),
+        }
+    }
+}
+
+impl KernelSource {
+    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1.
+    ///
+    /// # Errors
+    /// When the kernel lacks something that the probe needs, or refuses it.
+    pub fn load(flows: u32) -> Result<Self, Error> {
+        let mut programs = Programs::new(flows)?;
+        let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
+        let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
+            .map_err(|error| Error::kernel("open the counters", error))?;
+        let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
+        let flows = KernelFlows::new(v4?, v6?);
+        Ok(Self { watched: Vec::new(), programs, method: Box::new(Tcx), ring, counters, flows })
+    }
+
+    /// How the probe is attached, as people know it.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        self.method.name()
+    }
+
+    /// Attaches the probe to an interface. What it says of packets before the returned time, of which some were not seen,
+    /// is dropped.
+    ///
+    /// # Errors
+    /// When the interface carries nothing that tcptop can read, is gone, or the kernel refuses.
+    pub fn watch(&mut self, interface: &Interface) -> Result<Since, Error> {
+        let mut watched =
+            Watched { name: interface.name.clone(), id: interface.index, state: State::Waiting(None) };
+        let since = self.attach(&mut watched, interface)?;
+        self.watched.push(watched);
+        Ok(since)
+    }
+
+    fn attach(&mut self, watched: &mut Watched, interface: &Interface) -> Result<Since, Error> {
+        let attachments = attach::attach(self.method.as_ref(), &mut self.programs, interface)?;
+        let since = Since { interface: watched.id, time_ns: monotonic_ns() };
+        self.ring.view(interface.index, watched.id, since.time_ns);
+        watched.state = State::Attached { index: interface.index, attachments };
+        Ok(since)
+    }
+
+    /// Looks at the interfaces: attaches to those that are back, and again where someone else has detached the probe.
+    /// Returns what has changed since the last call.
+    pub fn check(&mut self) -> Vec<Change> {
+        // A kernel that does not say right now will the next time.
+        let Ok(present) = interface::all() else { return Vec::new() };
+        let mut changes = Vec::new();
+        for mut watched in std::mem::take(&mut self.watched) {
+            let whats = self.check_one(&mut watched, &present);
+            changes.extend(whats.into_iter().map(|what| Change { name: watched.name.clone(), what }));
+            self.watched.push(watched);
+        }
+        changes
+    }
+
+    fn check_one(&mut self, watched: &mut Watched, present: &[Interface]) -> Vec<What> {
+        let mut changes = Vec::new();
+        let (candidate, outcome): (_, fn(Since) -> What) = match &watched.state {
+            State::Attached { index, attachments } => {
+                match present.iter().find(|interface| interface.index == *index) {
+                    Some(_) if attachments.iter().all(|attachment| attachment.is_attached()) => {
+                        return changes;
+                    }
+                    Some(interface) => (Some(interface), What::Detached),
+                    None => {
+                        changes.push(What::Gone);
+                        (None, What::Back)
+                    }
+                }
+            }
+            State::Waiting(_) => (None, What::Back),
+        };
+        let reported = match std::mem::replace(&mut watched.state, State::Waiting(None)) {
+            State::Waiting(reason) => reason,
+            // What is left of the attachments ends here, so that no packet is seen twice.
+            State::Attached { .. } => None,
+        };
+        let of_that_name = || present.iter().find(|interface| interface.name == watched.name);
+        let Some(interface) = candidate.or_else(of_that_name).cloned() else { return changes };
+        match self.attach(watched, &interface) {
+            Ok(since) => changes.push(outcome(since)),
+            Err(error) => {
+                let reason = error.to_string();
+                if reported.as_ref() != Some(&reason) {
+                    changes.push(What::Failed(reason.clone()));
+                }
+                watched.state = State::Waiting(Some(reason));
+            }
+        }
+        changes
+    }
+
+    /// Waits until the kernel says that there are records.
+    ///
+    /// # Errors
+    /// When the reactor is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.ring.readable().await
+    }
+
+    /// Takes records until the ring is empty, `most` are taken, or `take`, which gets some at a time, returns false. Returns
+    /// how many.
+    pub fn drain(&mut self, most: usize, take: impl FnMut(&[Record]) -> bool) -> usize {
+        self.ring.drain(most, take)
+    }
+
+    /// Passes to `take` what every flow has sent that may have sent anything since the last time.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it.
+    pub fn sweep(&mut self, mut take: impl FnMut(&FlowVolumes)) -> Result<(), Error> {
+        let ring = &self.ring;
+        let swept = self.flows.sweep(|flow| {
+            let mut flow = *flow;
+            flow.ends.interface = ring.id(flow.ends.interface);
+            take(&flow);
+        });
+        swept.map_err(|error| Error::kernel("read the flow states", error))
+    }
+
+    /// Records that were no records of this version.
+    #[must_use]
+    pub const fn undecodable(&self) -> u64 {
+        self.ring.undecodable()
+    }
+
+    /// The probe's counters, of all processors together.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it.
+    pub fn counters(&self) -> Result<Counters, Error> {
+        let cells = self.counters.get(&0, 0).map_err(|error| Error::kernel("read the counters", error))?;
+        let mut sum = Counters::default();
+        cells.iter().for_each(|cells| sum.add(cells));
+        Ok(sum)
+    }
+}

@@ -1,0 +1,107 @@
+//! The ring buffer that records come through.
+
+use std::io;
+
+use aya::maps::{Map, MapData, RingBuf};
+use probe_common::Record;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::error::Error;
+
+/// Records that are handed on together: many enough that their flows can be asked for at once, few enough that they stay
+/// in the nearest cache.
+const TOGETHER: usize = 64;
+
+pub(super) struct Ring {
+    ring: AsyncFd<RingBuf<MapData>>,
+    /// Those that are handed on together.
+    decoded: Vec<Record>,
+    undecodable: u64,
+    views: Vec<View>,
+    /// From this time on every record counts.
+    complete_ns: u64,
+}
+
+/// An interface that programs are or were attached to.
+#[derive(Clone, Copy)]
+struct View {
+    /// Its index, which records have.
+    index: u32,
+    /// The index under which its flows are known: that of the first interface of its name.
+    id: u32,
+    /// Since when all its packets are seen.
+    complete_ns: u64,
+}
+
+impl Ring {
+    pub(super) fn new(map: Map) -> Result<Self, Error> {
+        let ring = RingBuf::try_from(map).map_err(|error| Error::kernel("open the ring buffer", error))?;
+        // SAFETY: the ring owns its descriptor, returns the same one at every call and is only dropped with this
+        // `AsyncFd`.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| Error::System { what: "wait for the ring buffer", source: error.into() })?;
+        let decoded = Vec::with_capacity(TOGETHER);
+        Ok(Self { ring, decoded, undecodable: 0, views: Vec::new(), complete_ns: 0 })
+    }
+
+    /// All packets of the interface with this index are seen from `complete_ns` on: its earlier records are dropped. Its
+    /// flows are known under the index `id`.
+    pub(super) fn view(&mut self, index: u32, id: u32, complete_ns: u64) {
+        self.views.retain(|view| view.index != index);
+        self.views.push(View { index, id, complete_ns });
+        self.complete_ns = self.complete_ns.max(complete_ns);
+    }
+
+    /// The index under which the flows of the interface with this index are known.
+    pub(super) fn id(&self, index: u32) -> u32 {
+        self.views.iter().find(|view| view.index == index).map_or(index, |view| view.id)
+    }
+
+    /// See [`KernelSource::readable`](super::KernelSource::readable).
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.ring.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// See [`KernelSource::drain`](super::KernelSource::drain).
+    pub(super) fn drain(&mut self, most: usize, mut take: impl FnMut(&[Record]) -> bool) -> usize {
+        let Self { ring, decoded, undecodable, views, complete_ns } = self;
+        let ring = ring.get_mut();
+        let is_plain = views.iter().all(|view| view.id == view.index);
+        let mut taken = 0;
+        loop {
+            let (before, end) = (taken, most.min(taken + TOGETHER));
+            decoded.clear();
+            while taken < end
+                && let Some(item) = ring.next()
+            {
+                taken += 1;
+                match Record::decode(&item) {
+                    Ok(record) if is_plain && record.time_ns() >= *complete_ns => decoded.push(record),
+                    Ok(record) => decoded.extend(viewed(record, views)),
+                    Err(_) => *undecodable += 1,
+                }
+            }
+            if taken == before || !take(decoded) {
+                return taken;
+            }
+        }
+    }
+
+    pub(super) const fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+}
+
+/// The record under the index that its interface is known by, or nothing when it is from before all packets were seen.
+fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
+    let time_ns = record.time_ns();
+    let interface = match &mut record {
+        Record::Segment(segment) => &mut segment.interface,
+        Record::EvictedFlow(flow) => &mut flow.interface,
+    };
+    let view = views.iter().find(|view| view.index == *interface)?;
+    *interface = view.id;
+    (time_ns >= view.complete_ns).then_some(record)
+}

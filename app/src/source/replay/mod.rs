@@ -1,0 +1,265 @@
+//! Records out of a capture: the same parsing and the same verdicts as in the kernel, on captured bytes.
+
+mod clock;
+mod copies;
+mod order;
+mod passed;
+mod taps;
+
+use std::time::{Duration, Instant};
+
+use probe_common::counter::Counters;
+use probe_common::encapsulation::{PassedOver, locate};
+use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, SegmentRecord, Size, Unparsed};
+use probe_host::HostProbe;
+
+use super::capture::{Capture, CaptureError, Locals, Next, Packet};
+pub use clock::ClockStep;
+use clock::{CaptureClock, PacketTime};
+use copies::Copies;
+use order::{Order, WINDOW_NS, Waiting};
+use passed::PassedOverCounts;
+use taps::Taps;
+use tcptop_core::table::FlowVolumes;
+
+/// What a person says about a capture.
+#[derive(Clone, Debug)]
+pub struct ReplayConfig {
+    /// Flows that are remembered, at least 1.
+    pub flows: usize,
+    /// Which addresses are this host's.
+    pub locals: Locals,
+    /// Look into tunnels and the like.
+    pub decap: bool,
+}
+
+/// A capture that gives records.
+pub struct ReplaySource {
+    capture: Capture,
+    order: Order,
+    clock: CaptureClock,
+    taps: Taps,
+    copies: Copies,
+    passed_over: PassedOverCounts,
+    probe: HostProbe,
+    config: ReplayConfig,
+    /// Nobody waits for earlier packets than those that are there.
+    is_released: bool,
+    /// How the capture ended, once it has.
+    end: Option<Result<(), CaptureError>>,
+}
+
+/// What one packet came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// When it was captured, in nanoseconds of the capture's time: those since 1970, but for [`ClockStep`]s.
+    pub time_ns: u64,
+    /// Its record, if it made one.
+    pub record: Option<Record>,
+    /// What is known last of a flow that was evicted for it.
+    pub evicted: Option<Record>,
+}
+
+impl ReplaySource {
+    /// Takes a capture.
+    #[must_use]
+    pub fn new(capture: Capture, config: ReplayConfig) -> Self {
+        let flows = u32::try_from(config.flows).unwrap_or(u32::MAX);
+        Self {
+            capture,
+            order: Order::default(),
+            clock: CaptureClock::default(),
+            taps: Taps::new(config.flows),
+            copies: Copies::new(),
+            passed_over: PassedOverCounts::default(),
+            probe: HostProbe::new(flows),
+            config,
+            is_released: false,
+            end: None,
+        }
+    }
+
+    /// The next packet, without waiting for more bytes.
+    ///
+    /// # Errors
+    /// When the capture cannot be read on. All packets before were given.
+    pub fn step(&mut self) -> Result<Next<Step>, CaptureError> {
+        loop {
+            if let Some(step) = self.next_in_order() {
+                return Ok(Next::Packet(step));
+            }
+            match self.end.take() {
+                Some(Err(error)) => return Err(error),
+                Some(Ok(())) => {
+                    self.end = Some(Ok(()));
+                    return Ok(Next::End);
+                }
+                None => {}
+            }
+            match self.read_one() {
+                Ok(Next::Packet(packet)) => {
+                    self.order.push(packet);
+                    self.is_released = false;
+                }
+                Ok(Next::Starved) => return Ok(Next::Starved),
+                Ok(Next::End) => self.end = Some(Ok(())),
+                Err(error) => self.end = Some(Err(error)),
+            }
+        }
+    }
+
+    /// Waits for more bytes. When there are none although there should be, [`step`](Self::step) says so behind the packets
+    /// that wait.
+    pub fn refill(&mut self) {
+        let since = Instant::now();
+        if let Err(error) = self.capture.refill() {
+            self.end = Some(Err(error));
+        }
+        self.clock.rest(since.elapsed());
+    }
+
+    /// Gives packets that wait for earlier ones their turn when the stream is silent: whatever is on its way would have come
+    /// by now. Returns whether there are any.
+    pub fn release(&mut self) -> bool {
+        let first = self.order.first();
+        let can_go = first.is_some_and(|(first, _)| self.has_witnesses(first.stamp_ns));
+        self.is_released = can_go && self.capture.is_silent(Duration::from_nanos(WINDOW_NS));
+        self.is_released
+    }
+
+    fn has_witnesses(&self, stamp_ns: u64) -> bool {
+        self.order.following_ns().len() >= self.clock.witnesses(stamp_ns)
+    }
+
+    fn read_one(&mut self) -> Result<Next<Waiting>, CaptureError> {
+        let Self { capture, passed_over, probe, config, .. } = self;
+        capture.next(|packet| {
+            let read = read(&packet, config.decap, passed_over);
+            if let Err(unparsed) = read {
+                probe.count(Counter::Unparsed(unparsed));
+            }
+            Waiting { stamp_ns: packet.time_ns, packet: read.ok() }
+        })
+    }
+
+    /// The first of the packets that wait, if its time has come.
+    fn next_in_order(&mut self) -> Option<Step> {
+        let (first, is_due) = self.order.first()?;
+        let is_due = (is_due || self.is_released) && self.has_witnesses(first.stamp_ns);
+        if !is_due && self.end.is_none() {
+            return None;
+        }
+        let time = self.clock.time(first.stamp_ns, self.order.following_ns());
+        let packet = self.order.pop()?.packet;
+        Some(self.process(packet, time))
+    }
+
+    fn process(&mut self, packet: Option<ParsedPacket>, time: PacketTime) -> Step {
+        let Self { capture, taps, copies, probe, config, .. } = self;
+        let mut step = Step { time_ns: time.time_ns, record: None, evicted: None };
+        let Some(mut packet) = packet else { return step };
+        if capture.names().len() > 1 {
+            packet = packet.at_interface(taps.interface(&packet));
+        }
+        let mut rtt_ns = || {
+            let state = probe.flow_mut(packet.segment(), packet.interface())?;
+            (state.rtt_us > 0).then(|| u64::from(state.rtt_us) * 1_000)
+        };
+        if copies.is_copy(&packet, time.time_ns, &mut rtt_ns) {
+            return step;
+        }
+        probe.process_parsed(&packet, &probe_host::PacketTime(time.time_ns), |bytes| {
+            let mut record = Record::decode(bytes).expect("made by the same version");
+            locate_ends(&mut record, &config.locals);
+            match &mut record {
+                Record::Segment(segment) => {
+                    segment.timebase = time.timebase;
+                    step.record = Some(record);
+                }
+                Record::EvictedFlow(_) => step.evicted = Some(record),
+            }
+        });
+        step
+    }
+
+    /// What every flow that is known has sent.
+    pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
+        let locals = &self.config.locals;
+        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).map(|flow| {
+            let [low, high] = flow.ends.endpoints();
+            let learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
+            FlowVolumes { learned, ..flow }
+        })
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        self.probe.counters()
+    }
+
+    /// How many packets could not be read.
+    #[must_use]
+    pub const fn unreadable(&self) -> u64 {
+        self.capture.unreadable()
+    }
+
+    /// How many packets were copies of others.
+    #[must_use]
+    pub const fn copies(&self) -> u64 {
+        self.copies.count
+    }
+
+    /// What the packets were that hold no TCP, the most frequent first. Those of `None` are of several further kinds.
+    #[must_use]
+    pub fn passed_over(&self) -> Vec<(Option<PassedOver>, u64)> {
+        self.passed_over.list()
+    }
+
+    /// Where the wall-clock time of the capture does not go on as its own, in order.
+    #[must_use]
+    pub fn clock_steps(&self) -> &[ClockStep] {
+        self.clock.steps()
+    }
+
+    /// Names of the interfaces that the capture has named so far.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        self.capture.names()
+    }
+}
+
+/// The segment in a packet.
+fn read(packet: &Packet<'_>, decap: bool, counts: &mut PassedOverCounts) -> Result<ParsedPacket, Unparsed> {
+    let inner = locate(packet.bytes, packet.first, decap).map_err(|passed_over| match passed_over {
+        PassedOver::Truncated => Unparsed::Truncated,
+        other => {
+            counts.count(other);
+            Unparsed::NotTcp
+        }
+    })?;
+    let hook = Hook { interface: packet.interface, direction: packet.direction, link: LinkLayer::None };
+    // A capture has what passed an interface: super-packets are in it as one, and counted as one.
+    let size = Size { bytes: packet.wire_len, segments: 1 };
+    match ParsedPacket::read_inner(packet.bytes, inner, size, &hook) {
+        // Tools that cut a capture to the headers may cut both lengths of its packets, too.
+        Err(Unparsed::Truncated) => {
+            ParsedPacket::read_inner(packet.bytes, inner, Size { bytes: u32::MAX, ..size }, &hook)
+        }
+        read => read,
+    }
+}
+
+/// Corrects the direction of a record by the addresses of this host.
+fn locate_ends(record: &mut Record, locals: &Locals) {
+    match record {
+        Record::Segment(segment) => {
+            let SegmentRecord { direction, source, destination, .. } = segment;
+            *direction = locals.known_direction(*direction, *source, *destination);
+        }
+        Record::EvictedFlow(flow) => {
+            let [low, high] = flow.ends;
+            flow.learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
+        }
+    }
+}

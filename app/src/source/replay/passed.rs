@@ -1,0 +1,54 @@
+//! What a capture holds besides TCP, counted by what it is: a capture of nothing that can be read is not an empty one.
+
+use std::collections::BTreeMap;
+
+use probe_common::encapsulation::PassedOver;
+
+/// As many kinds are told apart. Ordinary captures have some ten.
+const KINDS: usize = 64;
+
+/// Packets by what they were.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PassedOverCounts {
+    counts: BTreeMap<PassedOver, u64>,
+    /// Packets of further kinds.
+    others: u64,
+}
+
+impl PassedOverCounts {
+    pub(super) fn count(&mut self, what: PassedOver) {
+        let has_room = self.counts.len() < KINDS;
+        match self.counts.get_mut(&what) {
+            Some(count) => *count += 1,
+            None if has_room => _ = self.counts.insert(what, 1),
+            None => self.others += 1,
+        }
+    }
+
+    /// The kinds with their counts, the most frequent first; those that are not told apart last, as `None`.
+    pub(super) fn list(&self) -> Vec<(Option<PassedOver>, u64)> {
+        let mut counts: Vec<_> = self.counts.iter().map(|(&what, &count)| (Some(what), count)).collect();
+        counts.sort_by_key(|&(what, count)| (std::cmp::Reverse(count), what));
+        counts.extend((self.others > 0).then_some((None, self.others)));
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_bounded_and_no_packet_is_left_out() {
+        let mut counts = PassedOverCounts::default();
+        for ethertype in 0..1_000 {
+            for _ in 0..ethertype % 3 {
+                counts.count(PassedOver::EtherType(ethertype));
+            }
+        }
+        let list = counts.list();
+        assert_eq!(list.len(), KINDS + 1);
+        assert_eq!(list[0], (Some(PassedOver::EtherType(2)), 2));
+        assert_eq!(list.iter().map(|(_, count)| count).sum::<u64>(), 999);
+    }
+}
