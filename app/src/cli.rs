@@ -14,6 +14,10 @@ use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
 use tcptop_core::table::units::{Share, Time};
 use tcptop_core::table::{Cidr, Slow};
 
+/// With the commit, where there is one.
+const VERSION: &str = env!("TCPTOP_VERSION");
+const LONG_VERSION: &str = concat!(env!("TCPTOP_VERSION"), "\nkernel object sha256 ", env!("TCPTOP_OBJECT"));
+
 const AFTER_HELP: &str = "\
 Examples:
   sudo tcptop                                  the interface of the default route
@@ -41,7 +45,7 @@ const LIMITS: &str = "Limits";
 ///
 /// Times have a unit: ns, us, ms, s, m, h or d, as in 50ms, 1.5s or 1m30s. Shares are percentages: 10%, 0.5%.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "tcptop", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "tcptop", version = VERSION, long_version = LONG_VERSION, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// Another input than interfaces.

@@ -115,7 +115,8 @@ impl Volume {
     pub const NONE: Self = Self { segments: 0, bytes: 0, retransmits: 0 };
 }
 
-const _: () = assert!(size_of::<SequenceTracker>() == 120, "a padding byte would be uninitialised in the map");
+const _: () =
+    assert!(size_of::<SequenceTracker>() == 120, "a padding byte would be uninitialised in the map");
 
 /// Whether a segment is a retransmit, and how old the hole is that it fills; of a RST whether it fits its flow. A word,
 /// because a function of the kernel's byte code can return no more.

@@ -135,7 +135,8 @@ fn help_and_version() {
     for (argument, expected) in [
         ("--help", &["Usage: tcptop", "INTERFACE", "--json", "--duration", "Exit codes:", "CAP_BPF"][..]),
         ("-h", &["Usage: tcptop"]),
-        ("--version", &[concat!("tcptop ", env!("CARGO_PKG_VERSION"))]),
+        ("-V", &[concat!("tcptop ", env!("CARGO_PKG_VERSION"))]),
+        ("--version", &[concat!("tcptop ", env!("CARGO_PKG_VERSION")), "\nkernel object sha256 "]),
     ] {
         let output = tcptop(&namespace, &[argument]);
         assert_eq!((output.status.code(), output.stderr.as_str()), (Some(0), ""), "{argument}");
@@ -145,6 +146,17 @@ fn help_and_version() {
         }
         assert!(!shown.contains("guard"), "internal: {shown}");
     }
+}
+
+/// What `--version` says of the kernel object can be checked by anybody who has the source.
+#[test]
+fn the_version_names_the_kernel_object() {
+    let object = concat!(env!("CARGO_MANIFEST_DIR"), "/../probe-ebpf/object/tcptop.bpf.o");
+    let hash = Command::new("sha256sum").arg(object).output().unwrap().stdout;
+    let version = command().arg("--version").output().unwrap().stdout;
+    let (hash, version) = (String::from_utf8(hash).unwrap(), String::from_utf8(version).unwrap());
+    let shown = version.trim_end().rsplit(' ').next().unwrap();
+    assert!(shown.len() == 12 && hash.starts_with(shown), "{version} of {hash}");
 }
 
 /// Hard case `missing-privileges`, for a user who is not root. The binary is copied, because others may not be

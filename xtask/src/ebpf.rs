@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let bytes = fs::copy(&fresh, &object).with_context(|| format!("cannot write {OBJECT}"))?;
-    let stamp = Stamp::new(&toolchain, sources);
+    let stamp = Stamp::new(&toolchain, &sources, &object)?;
     fs::write(root.join(STAMP), stamp.to_string()).with_context(|| format!("cannot write {STAMP}"))?;
     println!("{OBJECT}: {bytes} bytes, by {}", stamp.toolchain());
     Ok(())
@@ -79,10 +79,19 @@ fn check(root: &Path, sources: &str) -> Result<()> {
         );
     }
 
+    let sha256 = stamp::sha256(&root.join(OBJECT))?;
+    if committed.sha256 != sha256 {
+        bail!(
+            "{OBJECT} is not the object that {STAMP} is about: sha256 {sha256}, not {}; run `cargo xtask ebpf` and \
+             commit what it writes",
+            committed.sha256
+        );
+    }
+
     let toolchain = toolchain::find()?;
     let fresh = build(root, &toolchain)?;
-    let used = Stamp::new(&toolchain, sources.to_owned());
-    if used == committed {
+    let used = Stamp::new(&toolchain, sources, &fresh)?;
+    if used.toolchain() == committed.toolchain() {
         return compare(&root.join(OBJECT), &fresh);
     }
     println!("The committed object was built by {}; here is {}.", committed.toolchain(), used.toolchain());

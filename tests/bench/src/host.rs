@@ -9,16 +9,17 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::processor::allowed;
 use lab::{Cable, Place};
 
 use self::load::{Load, Run};
-use self::table::{Measured, Turn};
+use self::turn::Turn;
 use self::watcher::{Running, Told, Watcher};
+use crate::report::{Limit, Report};
 
 mod load;
-mod table;
+mod turn;
 mod watcher;
 
 /// Real-time priorities: of the load, so that what else runs on this machine takes nothing from it, and of the
@@ -44,25 +45,59 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     lab::program::require(&["tcpdump"])?;
     let bench = Bench::new(args)?;
-    let mut missed = Vec::new();
+    let mut measured = Vec::new();
     for load in Load::ALL {
-        let mut measured = Measured::default();
         for round in 1..=args.rounds {
             eprintln!("bench: {}, round {round} of {}", load.name(), args.rounds);
             // Should it matter who is first, it is each in turn.
             let mut order = Watcher::ALL;
             order.rotate_left(usize::from(round % 2 == 0));
             for watcher in order {
-                measured.add(watcher, bench.turn(load, watcher)?);
+                measured.push((load, watcher, bench.turn(load, watcher)?));
             }
         }
-        missed.extend(measured.print(load)?);
     }
-    println!("\n{}", table::LEGEND);
-    if !missed.is_empty() && !args.no_limits {
-        bail!("{}", missed.join("; "));
+    report(args, &measured)
+}
+
+fn report(args: &Args, measured: &[(Load, Watcher, Turn)]) -> Result<()> {
+    let mut report = Report::new(&format!("with a watcher and without, by turns; rounds: {}", args.rounds));
+    for load in Load::ALL {
+        let of_load = measured.iter().filter(|(of, ..)| *of == load);
+        let without: Vec<f64> = of_load.map(|(.., turn)| turn.without_per_s).collect();
+        report.row(&format!("{} without", load.rate()), Limit::None, &without)?;
+        for watcher in Watcher::ALL {
+            let turns = measured.iter().filter(|(of, by, _)| (*of, *by) == (load, watcher));
+            let figures = |figure: fn(&Turn) -> f64| -> Vec<f64> {
+                turns.clone().map(|(.., turn)| figure(turn)).collect()
+            };
+            let name = watcher.name();
+            report.row(&format!("{} with {name}", load.rate()), Limit::None, &figures(|t| t.with_per_s))?;
+            report.row(
+                &format!("  of the {} without", load.rate()),
+                limit(load, watcher),
+                &figures(Turn::ratio),
+            )?;
+            report.row("  ns more each, on the load's processor", Limit::None, &figures(Turn::more_ns))?;
+            report.row("  ns of the watcher's own each", Limit::None, &figures(|turn| turn.own_ns))?;
+            report.row(
+                "  of the rate without, on one processor",
+                Limit::None,
+                &figures(Turn::ratio_on_one),
+            )?;
+            report.row("  not seen, by its own count", Limit::None, &figures(|turn| turn.lost as f64))?;
+        }
     }
-    Ok(())
+    report.finish(args.no_limits)
+}
+
+/// The least of the rate without anything that is to be left.
+const fn limit(load: Load, watcher: Watcher) -> Limit {
+    match (load, watcher) {
+        (Load::Segments, Watcher::Tcptop) => Limit::AtLeast(0.92),
+        (Load::Connections, Watcher::Tcptop) => Limit::AtLeast(0.93),
+        (_, Watcher::Tcpdump) => Limit::None,
+    }
 }
 
 /// What is the same in every turn.

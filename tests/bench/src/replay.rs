@@ -5,11 +5,11 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::Object;
 
-use super::program::{self, Observed};
-use super::stats::{Spread, count, seconds};
+use super::program;
+use super::report::{Limit, Report, count};
 use super::traffic::{self, Contents};
 
 /// How many times faster than tshark tcptop is to be at the least.
@@ -45,20 +45,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     check(&ours.last_line, &contents)?;
     let theirs = program::observe(&mut tshark_reads(&capture))?;
 
-    let mut measured = Measured::default();
+    let (mut ours_s, mut theirs_s) = (Vec::new(), Vec::new());
     for round in 1..=args.rounds {
         eprintln!("bench: round {round} of {}", args.rounds);
-        let ours_s = program::time(&mut tcptop_reads(&tcptop, &capture))?;
-        let theirs_s = program::time(&mut tshark_reads(&capture))?;
-        measured.ours_s.push(ours_s);
-        measured.theirs_s.push(theirs_s);
-        measured.ratios.push(theirs_s / ours_s);
+        ours_s.push(program::time(&mut tcptop_reads(&tcptop, &capture))?);
+        theirs_s.push(program::time(&mut tshark_reads(&capture))?);
     }
-    let ratio = measured.print(args, &contents, &ours, &theirs)?;
-    if ratio.median < LIMIT && !args.no_limits {
-        bail!("the ratio {:.1} is below its limit {LIMIT:.1}", ratio.median);
+    let mut report = Report::new(&format!(
+        "{} packets, {} MiB, {} handshakes; rounds: {}",
+        count(args.packets),
+        contents.bytes >> 20,
+        count(contents.handshakes),
+        args.rounds
+    ));
+    for (name, measured_s, observed) in
+        [("tcptop replay --json", &ours_s, ours), ("tshark -z conv,tcp", &theirs_s, theirs)]
+    {
+        let per_s: Vec<f64> = measured_s.iter().map(|s| args.packets as f64 / s).collect();
+        report.row(&format!("{name}: s"), Limit::None, measured_s)?;
+        report.row(&format!("{name}: packets/s"), Limit::None, &per_s)?;
+        let peak_mib = observed.peak_bytes as f64 / f64::from(1 << 20);
+        report.row(&format!("{name}: MiB at its peak"), Limit::None, &[peak_mib])?;
     }
-    Ok(())
+    let ratios: Vec<f64> = theirs_s.iter().zip(&ours_s).map(|(theirs, ours)| theirs / ours).collect();
+    report.row("how many times longer tshark takes", Limit::AtLeast(LIMIT), &ratios)?;
+    report.finish(args.no_limits)
 }
 
 /// With all that it can say, so that no work is left out.
@@ -117,49 +128,4 @@ impl Drop for Capture {
             eprintln!("bench: cannot remove {}: {error}", self.path.display());
         }
     }
-}
-
-/// Wall time of each run, in seconds, and for each round how many times longer tshark took.
-#[derive(Default)]
-struct Measured {
-    ours_s: Vec<f64>,
-    theirs_s: Vec<f64>,
-    ratios: Vec<f64>,
-}
-
-impl Measured {
-    /// Prints the table and gives the ratio.
-    fn print(&self, args: &Args, contents: &Contents, ours: &Observed, theirs: &Observed) -> Result<Spread> {
-        let spread = |measured: &[f64]| Spread::of(measured).context("there is at least one round");
-        println!(
-            "{} packets, {} MiB, {} handshakes; rounds: {}",
-            count(args.packets),
-            contents.bytes >> 20,
-            count(contents.handshakes),
-            args.rounds
-        );
-        println!("{:<24}{:>9}{:>20}{:>12}{:>10}", "", "median", "min - max", "packets/s", "peak");
-        let rows =
-            [("tcptop replay --json", &self.ours_s, ours), ("tshark -z conv,tcp", &self.theirs_s, theirs)];
-        for (name, measured_s, observed) in rows {
-            let Spread { min, median, max } = spread(measured_s)?;
-            println!(
-                "{name:<24}{:>9}{:>20}{:>12}{:>10}",
-                seconds(median),
-                format!("{} - {}", seconds(min), seconds(max)),
-                rate(args.packets, median),
-                format!("{} MiB", observed.peak_bytes >> 20)
-            );
-        }
-        let ratio = spread(&self.ratios)?;
-        let Spread { min, median, max } = ratio;
-        println!("ratio {median:.1} ({min:.1} - {max:.1}); at least {LIMIT:.1} is wanted");
-        Ok(ratio)
-    }
-}
-
-/// `2.41 M` or `96 k` packets per second.
-fn rate(packets: u64, s: f64) -> String {
-    let per_s = packets as f64 / s;
-    if per_s < 1e6 { format!("{:.0} k", per_s / 1e3) } else { format!("{:.2} M", per_s / 1e6) }
 }

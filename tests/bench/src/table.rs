@@ -5,9 +5,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use super::stats::{Spread, count};
+use super::report::{Limit, Report, count};
 use crate::cargo;
 
 /// At so many flows there is a limit: the least records in a second of one processor's time.
@@ -40,7 +40,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let status = child.wait()?;
     ensure!(status.success(), "`cargo bench` ended with {status}");
-    print(&measured, args)
+    let mut report = Report::new(&format!(
+        "records in a second of one processor: decoded, taken into the table, their events handed on; rounds: {}",
+        args.rounds
+    ));
+    for (flows, all) in &measured {
+        let limit = if *flows == LIMIT.0 { Limit::AtLeast(LIMIT.1) } else { Limit::None };
+        report.row(&format!("with {} flows", count(*flows)), limit, all)?;
+    }
+    report.finish(args.no_limits)
 }
 
 /// A line of the program that measures: flows, and records in a second.
@@ -49,55 +57,9 @@ fn parse(line: &str) -> Option<(u64, f64)> {
     Some((flows.parse().ok()?, per_s.parse().ok()?))
 }
 
-fn print(measured: &[(u64, Vec<f64>)], args: &Args) -> Result<()> {
-    println!("records in a second of one processor: decoded, taken into the table, their events handed on");
-    println!("rounds, in turns: {}", args.rounds);
-    println!("{:>12}{:>12}{:>12}{:>24}", "flows", "limit", "median", "min - max");
-    let mut missed = None;
-    for (flows, all) in measured {
-        let rate = Spread::of(all).context("there is at least one round")?;
-        let limit = Some(LIMIT.1).filter(|_| *flows == LIMIT.0);
-        let is_missed = limit.is_some_and(|limit| rate.median < limit);
-        println!(
-            "{:>12}{:>12}{:>12}{:>24}{}",
-            count(*flows),
-            limit.map_or("-".to_owned(), millions),
-            millions(rate.median),
-            format!("{} - {}", millions(rate.min), millions(rate.max)),
-            if is_missed { "  below" } else { "" }
-        );
-        missed = missed.or(Some(rate.median).filter(|_| is_missed));
-    }
-    match missed {
-        Some(rate) if !args.no_limits => bail!(
-            "{} records a second at {} flows, below the limit of {}",
-            millions(rate),
-            count(LIMIT.0),
-            millions(LIMIT.1)
-        ),
-        _ => Ok(()),
-    }
-}
-
-/// `2.41 M`.
-fn millions(per_s: f64) -> String {
-    format!("{:.2} M", per_s / 1e6)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(per_s: &[f64], no_limits: bool) -> Result<()> {
-        print(&[(1_000, vec![1.0]), (65_536, per_s.to_vec())], &Args { rounds: 3, no_limits })
-    }
-
-    #[test]
-    fn the_limit_is_for_the_middle_of_the_rounds() {
-        assert!(at(&[1.0, 2e6, 3e6], false).is_ok());
-        assert!(at(&[1.0, 1.9e6, 3e6], false).is_err());
-        assert!(at(&[1.0, 1.9e6, 3e6], true).is_ok());
-    }
 
     #[test]
     fn a_line_is_flows_and_a_rate() {

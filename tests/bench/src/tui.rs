@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::program;
-use super::stats::{Spread, count};
+use super::report::{Limit, Report, count};
 use crate::cargo;
 
 /// Pictures a second.
@@ -69,11 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             runs.push(Run::read(&program::observe(&mut command)?.last_line)?);
         }
     }
-    let wrong = print(args, &measured)?;
-    if !wrong.is_empty() && !args.no_limits {
-        bail!("{}", wrong.join("\n"));
-    }
-    Ok(())
+    report(args, &measured)
 }
 
 /// What one run has measured, on average for each picture.
@@ -109,51 +105,28 @@ impl Run {
     }
 }
 
-/// Prints the table and gives what is past a limit.
-fn print(args: &Args, measured: &[Vec<Run>]) -> Result<Vec<String>> {
-    let spread = |runs: &[Run], of: fn(&Run) -> f64| {
-        Spread::of(&runs.iter().map(of).collect::<Vec<_>>()).context("there is at least one round")
-    };
+fn report(args: &Args, measured: &[Vec<Run>]) -> Result<()> {
     let any = measured.first().and_then(|runs| runs.first()).context("there is at least one round")?;
     // A view over fewer would prove nothing.
     ensure!(any.flows == args.flows, "of {} flows {} are known", count(args.flows), count(any.flows));
-    println!(
-        "{} flows, {} peers, {} new/s, {RATE} pictures a second of 80x24, {} rounds of {}",
+    let mut report = Report::new(&format!(
+        "{} flows, {} peers, {} new/s, {RATE} snapshots a second of 80x24, {} rounds of {}",
         count(args.flows),
         count(any.peers),
         count(args.new),
         args.rounds,
         args.frames
-    );
-    println!(
-        "{:<36}{:>10}{:>10}{:>10}{:>16}{:>10}",
-        "", "snapshot", "frame", "of a core", "min - max", "bytes"
-    );
-    let mut wrong = Vec::new();
+    ));
     for ((_, name), runs) in LOOKS.iter().zip(measured) {
-        let percent = spread(runs, Run::percent)?;
-        let bytes = spread(runs, |run| run.bytes as f64)?.median;
-        println!(
-            "{name:<36}{:>10}{:>10}{:>10}{:>16}{bytes:>10.0}",
-            milliseconds(spread(runs, |run| run.snapshot_us as f64)?.median),
-            milliseconds(spread(runs, |run| run.draw_us as f64)?.median),
-            format!("{:.1}%", percent.median),
-            format!("{:.1} - {:.1}%", percent.min, percent.max),
-        );
-        if percent.median >= LIMIT_PERCENT {
-            wrong.push(format!("{name}: {:.1}% of a core", percent.median));
-        }
-        if bytes >= LIMIT_BYTES {
-            wrong.push(format!("{name}: {bytes:.0} bytes a frame"));
-        }
+        let mut row = |what: &str, limit, of: fn(&Run) -> f64| {
+            report.row(&format!("{name}: {what}"), limit, &runs.iter().map(of).collect::<Vec<_>>())
+        };
+        row("ms a snapshot", Limit::None, |run| run.snapshot_us as f64 / 1e3)?;
+        row("ms a frame", Limit::None, |run| run.draw_us as f64 / 1e3)?;
+        row("% of a processor", Limit::AtMost(LIMIT_PERCENT), Run::percent)?;
+        row("bytes a frame", Limit::AtMost(LIMIT_BYTES), |run| run.bytes as f64)?;
     }
-    let below = format!("{LIMIT_PERCENT:.1}%");
-    println!("{:<36}{:>10}{:>10}{below:>10}{:>16}{LIMIT_BYTES:>10.0}", "limit, to stay below", "", "", "");
-    Ok(wrong)
-}
-
-fn milliseconds(us: f64) -> String {
-    format!("{:.2} ms", us / 1e3)
+    report.finish(args.no_limits)
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use super::toolchain::Toolchain;
+use crate::shell;
 
 /// The files that go into the object; `lib.rs` of probe-ebpf is the host's side.
 const SOURCES: &[&str] =
@@ -18,11 +20,19 @@ pub(super) struct Stamp {
     rustc: String,
     linker: String,
     pub(super) sources: String,
+    /// Of the object itself: `tcptop --version` shows it, and `sha256sum` gives it.
+    pub(super) sha256: String,
 }
 
 impl Stamp {
-    pub(super) fn new(toolchain: &Toolchain, sources: String) -> Self {
-        Self { rustc: toolchain.rustc_version.clone(), linker: toolchain.linker_version.clone(), sources }
+    /// Of an object that this toolchain has built of these sources.
+    pub(super) fn new(toolchain: &Toolchain, sources: &str, object: &Path) -> Result<Self> {
+        Ok(Self {
+            rustc: toolchain.rustc_version.clone(),
+            linker: toolchain.linker_version.clone(),
+            sources: sources.to_owned(),
+            sha256: sha256(object)?,
+        })
     }
 
     pub(super) fn parse(text: &str) -> Result<Self> {
@@ -30,7 +40,12 @@ impl Stamp {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             value.map(str::to_owned).with_context(|| format!("the line `{name}: ...` is missing"))
         };
-        Ok(Self { rustc: field("rustc")?, linker: field("bpf-linker")?, sources: field("sources")? })
+        Ok(Self {
+            rustc: field("rustc")?,
+            linker: field("bpf-linker")?,
+            sources: field("sources")?,
+            sha256: field("sha256")?,
+        })
     }
 
     pub(super) fn toolchain(&self) -> String {
@@ -46,8 +61,15 @@ impl Display for Stamp {
         )?;
         writeln!(out, "rustc: {}", self.rustc)?;
         writeln!(out, "bpf-linker: {}", self.linker)?;
-        writeln!(out, "sources: {}", self.sources)
+        writeln!(out, "sources: {}", self.sources)?;
+        writeln!(out, "sha256: {}", self.sha256)
     }
+}
+
+pub(super) fn sha256(file: &Path) -> Result<String> {
+    let output = shell::ask(Command::new("sha256sum").arg(file));
+    let hash = output.as_deref().and_then(|output| output.split_whitespace().next());
+    Ok(hash.with_context(|| format!("`sha256sum {}` fails", file.display()))?.to_owned())
 }
 
 /// One figure for everything the object is made of: paths and bytes of the sources, the versions of the
@@ -125,7 +147,8 @@ impl Fnv {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# words\nrustc: rustc 1.96.0 (ac68)\nbpf-linker: bpf-linker 0.13.0\nsources: 00ff\n";
+    const TEXT: &str =
+        "# words\nrustc: rustc 1.96.0 (ac68)\nbpf-linker: bpf-linker 0.13.0\nsources: 00ff\nsha256: 12ab\n";
 
     #[test]
     fn a_stamp_survives_being_written() {

@@ -9,6 +9,7 @@ use probe_common::segment::mapped;
 use probe_common::{Endpoint, SegmentRecord, TcpFlags, Timestamps};
 
 use super::programs::{PROGRAM, Programs, Step};
+use crate::report::Limit;
 
 /// How often a packet that leaves no record is shown in a row: some milliseconds.
 const REPEAT: u32 = 200_000;
@@ -28,7 +29,7 @@ const PAYLOAD_LEN: u32 = 100;
 /// A kind of packet.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    pub(super) limit_ns: Option<f64>,
+    pub(super) limit: Limit,
     packet: Packet,
     flow: Flow,
 }
@@ -63,7 +64,7 @@ impl Case {
             let port = 40_000 + u16::try_from(cases.len()).unwrap_or_default();
             cases.push(Self {
                 name,
-                limit_ns: Some(limit_ns),
+                limit: Limit::AtMost(limit_ns),
                 packet,
                 flow: Flow { v6, timestamps, port, isn: 0 },
             });
@@ -82,7 +83,7 @@ impl Case {
         let flow = Flow { v6: false, timestamps: true, port: 50_000, isn: 0 };
         cases.push(Self {
             name: "SYN of a new flow, in no cache",
-            limit_ns: None,
+            limit: Limit::None,
             packet: Packet::ColdSyn,
             flow,
         });
