@@ -1,6 +1,7 @@
 //! The command line: options, their help, and hints for habits of other tools.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::StyledStr;
@@ -106,20 +107,30 @@ pub struct ReplayArgs {
 /// How the figures are shown, for every input.
 #[derive(Clone, Debug, Args)]
 pub struct Show {
-    /// Print a line per handshake instead of the screen
-    #[arg(long, conflicts_with = "json", help_heading = OUTPUT)]
-    pub text: bool,
+    /// Print a line per handshake instead of the screen, or write it to FILE beside the screen
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    #[arg(help_heading = OUTPUT)]
+    pub text: Option<PathBuf>,
 
-    /// Print JSON, one object per line: handshake, retransmit, close, peer, summary
+    /// Print a text line per retransmitted segment as well
+    #[arg(long, help_heading = OUTPUT)]
+    pub retransmits: bool,
+
+    /// Print JSON, one object per line (handshake, retransmit, close, peer, summary), or write it to FILE
     ///
     /// `handshake` when the outcome of a handshake is decided, `retransmit` for each retransmitted segment, `close` when a
     /// connection ends; at the end a `peer` for each peer, and one `summary`. docs/json.md describes the keys.
-    #[arg(long, conflicts_with = "report", help_heading = OUTPUT)]
-    pub json: bool,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    #[arg(help_heading = OUTPUT)]
+    pub json: Option<PathBuf>,
 
-    /// Print a report at the end, for a ticket, and nothing before it unless --text is given
-    #[arg(long, help_heading = OUTPUT)]
-    pub report: bool,
+    /// Print a report at the end, for a ticket, and nothing before it unless --text is given; or write it to FILE
+    ///
+    /// FORMAT is text, markdown or json. The extension of FILE says its format: .md for Markdown, .json for JSON, text
+    /// otherwise. A file that is called like a format needs a path: ./json.
+    #[arg(long, value_name = "FORMAT|FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "text", help_heading = OUTPUT)]
+    pub report: Option<OsString>,
 
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///

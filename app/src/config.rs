@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Show};
+use crate::error::Error;
+use crate::output::plan::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::snapshot::Query;
@@ -13,28 +15,6 @@ use tcptop_core::table::{Cidr, Limits, Thresholds};
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
 const PEER_BYTES: usize = 40 << 20;
-
-/// Where events and figures go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// The terminal, full screen.
-    Screen,
-    /// A line per handshake.
-    Text,
-    /// JSON objects.
-    Json,
-    /// Nowhere, until the end.
-    Quiet,
-}
-
-/// What is left at the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// A few lines.
-    Summary,
-    /// A report.
-    Report,
-}
 
 /// Where records come from.
 #[derive(Clone, Debug)]
@@ -61,36 +41,39 @@ pub struct Replay {
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where events and figures go.
-    pub output: Output,
-    /// What is left at the end.
-    pub ending: Ending,
+    /// How the screen is, if there is one.
+    pub screen: Option<Setup>,
+    /// What is written, beside the screen or without one.
+    pub outputs: Vec<Plan>,
     /// When to stop.
     pub duration: Option<Duration>,
     /// What the table may hold.
     pub limits: Limits,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
-    /// How the screen is to be.
-    pub screen: Setup,
 }
 
 impl Config {
-    /// The meaning of the arguments, when standard output can or cannot show a screen, and with these
-    /// environment variables.
-    #[must_use]
-    pub fn new(cli: &Cli, can_show_screen: bool, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+    /// The meaning of the arguments, when standard output can or cannot show a screen, and with these environment
+    /// variables. `command` is the command line as reports show it.
+    ///
+    /// # Errors
+    /// When outputs do not go together.
+    pub fn new(
+        cli: &Cli,
+        can_show_screen: bool,
+        command: &str,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Error> {
         let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
-        let output = match (show.json, show.text, show.report) {
-            (true, _, _) => Output::Json,
-            (false, true, _) => Output::Text,
-            (false, false, true) => Output::Quiet,
-            (false, false, false) if can_show_screen => Output::Screen,
-            (false, false, false) => Output::Text,
-        };
-        Self {
-            output,
-            ending: if show.report { Ending::Report } else { Ending::Summary },
+        let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
+        Ok(Self {
+            screen: has_screen.then(|| Setup {
+                capabilities: Capabilities::new(show.color, show.theme, show.ascii, variable),
+                columns: show.columns.clone(),
+                mouse: show.mouse,
+            }),
+            outputs,
             duration: cli.duration,
             limits: Limits {
                 flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
@@ -112,13 +95,72 @@ impl Config {
                 sort: show.sort,
                 ..Query::default()
             },
-            screen: Setup {
-                capabilities: Capabilities::new(show.color, show.theme, show.ascii, variable),
-                columns: show.columns.clone(),
-                mouse: show.mouse,
-            },
+        })
+    }
+
+    /// Whether figures that the kernel keeps are wanted before the end: on the screen, and for the verdicts that events
+    /// are filtered by.
+    #[must_use]
+    pub fn needs_volumes(&self) -> bool {
+        self.screen.is_some() || self.query.filter.asks_verdict()
+    }
+}
+
+/// Whether there is a screen, and what is written.
+fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, Vec<Plan>), Error> {
+    let text =
+        show.text.as_ref().map(|path| (Target::of(path), Format::Text { retransmits: show.retransmits }));
+    let json = show.json.as_ref().map(|path| (Target::of(path), Format::Json));
+    let report = show.report.as_ref().map(|text| {
+        let (format, target) = ReportFormat::of(text);
+        (target, Format::Report { format, command: command.to_owned() })
+    });
+    let mut plans: Vec<Plan> = Vec::new();
+    for (target, format) in [text, json, report].into_iter().flatten() {
+        match plans.iter_mut().find(|plan| plan.target == target) {
+            Some(plan) => plan.formats.push(format),
+            None => plans.push(Plan { target, formats: vec![format] }),
         }
     }
+    if let Some(plan) = plans.iter().find(|plan| plan.formats.len() > 1 && !plan.is_readable()) {
+        return Err(Error::Usage(format!(
+            "JSON cannot be mixed with other output on {}; --json=FILE writes it to a file",
+            plan.target
+        )));
+    }
+    let is_free = plans.iter().all(|plan| plan.target != Target::Stdout);
+    let has_screen = is_free && can_show_screen;
+    if is_free && !has_screen {
+        let lines = plans.is_empty().then_some(Format::Text { retransmits: show.retransmits });
+        plans.push(Plan { target: Target::Stdout, formats: lines.into_iter().collect() });
+    }
+    plans.iter_mut().for_each(Plan::end);
+    let has_lines = plans.iter().any(|plan| matches!(plan.formats[..], [Format::Text { .. }, ..]));
+    if show.retransmits && !has_lines {
+        return Err(Error::Usage("--retransmits is for text lines; add --text".to_owned()));
+    }
+    Ok((has_screen, plans))
+}
+
+/// The command line as reports show it: what a shell would take, with control characters escaped.
+#[must_use]
+pub fn command_line(arguments: impl IntoIterator<Item = OsString>) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_=./:,%+@".contains(letter);
+    let quoted = |word: &str| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.to_owned()
+        } else {
+            let escaped: String = word.replace('\'', "'\\''").chars().map(shown).collect();
+            format!("'{escaped}'")
+        }
+    };
+    let mut words = arguments.into_iter().map(|word| word.to_string_lossy().into_owned());
+    let program = words.next().and_then(|path| Some(path.rsplit('/').next()?.to_owned()));
+    program.into_iter().chain(words).map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+}
+
+fn shown(letter: char) -> String {
+    if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
 }
 
 impl Source {
@@ -146,20 +188,80 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    fn output(arguments: &[&str], screen: bool) -> (Output, Ending) {
+    const TEXT: Format = Format::Text { retransmits: false };
+
+    fn report(format: ReportFormat) -> Format {
+        Format::Report { format, command: "tcptop".to_owned() }
+    }
+
+    fn config(arguments: &[&str], can_show_screen: bool) -> Result<Config, Error> {
         let cli = Cli::parse_from([&["tcptop"], arguments].concat());
-        let config = Config::new(&cli, screen, |_| None);
-        (config.output, config.ending)
+        Config::new(&cli, can_show_screen, "tcptop", |_| None)
+    }
+
+    /// Whether there is a screen, and what goes where; standard output is `-`.
+    fn outputs(arguments: &[&str], can_show_screen: bool) -> (bool, Vec<(String, Vec<Format>)>) {
+        let config = config(arguments, can_show_screen).unwrap();
+        let name = |target: Target| match target {
+            Target::Stdout => "-".to_owned(),
+            Target::File(path) => path.display().to_string(),
+        };
+        let plans = config.outputs.into_iter().map(|plan| (name(plan.target), plan.formats));
+        (config.screen.is_some(), plans.collect())
     }
 
     #[test]
-    fn the_screen_needs_a_terminal_and_nothing_else_asked_for() {
-        assert_eq!(output(&[], true), (Output::Screen, Ending::Summary));
-        assert_eq!(output(&[], false), (Output::Text, Ending::Summary));
-        assert_eq!(output(&["--text"], true), (Output::Text, Ending::Summary));
-        assert_eq!(output(&["--json"], true), (Output::Json, Ending::Summary));
-        assert_eq!(output(&["--report"], true), (Output::Quiet, Ending::Report));
-        assert_eq!(output(&["replay", "x.pcap", "--json"], true), (Output::Json, Ending::Summary));
-        assert_eq!(output(&["--report", "--text"], false), (Output::Text, Ending::Report));
+    fn the_screen_needs_a_terminal_and_nothing_else_on_it() {
+        let stdout = |formats: Vec<Format>| (false, vec![("-".to_owned(), formats)]);
+        assert_eq!(outputs(&[], true), (true, vec![]));
+        assert_eq!(outputs(&[], false), stdout(vec![TEXT, Format::Summary]));
+        assert_eq!(outputs(&["--text"], true), stdout(vec![TEXT, Format::Summary]));
+        assert_eq!(outputs(&["--json"], true), stdout(vec![Format::Json]));
+        assert_eq!(outputs(&["--json=-"], true), stdout(vec![Format::Json]));
+        assert_eq!(outputs(&["--report"], true), stdout(vec![report(ReportFormat::Text)]));
+        assert_eq!(outputs(&["--report=markdown"], true), stdout(vec![report(ReportFormat::Markdown)]));
+        assert_eq!(outputs(&["replay", "x.pcap", "--json"], true), stdout(vec![Format::Json]));
+        assert_eq!(outputs(&["--report", "--text"], false), stdout(vec![TEXT, report(ReportFormat::Text)]));
+    }
+
+    #[test]
+    fn files_are_written_beside_the_screen_or_without_one() {
+        let file = |name: &str, formats: Vec<Format>| (name.to_owned(), formats);
+        let files = vec![
+            file("t", vec![TEXT, Format::Summary]),
+            file("j", vec![Format::Json]),
+            file("r.md", vec![report(ReportFormat::Markdown)]),
+        ];
+        let arguments = ["--json=j", "--text=t", "--report=r.md"];
+        assert_eq!(outputs(&arguments, true), (true, files.clone()));
+        // Nobody asked for lines on standard output.
+        let summary = file("-", vec![Format::Summary]);
+        assert_eq!(outputs(&arguments, false), (false, [files, vec![summary]].concat()));
+        let both = vec![file("-", vec![TEXT, Format::Summary]), file("j", vec![Format::Json])];
+        assert_eq!(outputs(&["--json=j", "--text"], true), (false, both));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_apart_again_is_not_mixed() {
+        for wrong in [
+            &["--json", "--text"][..],
+            &["--json", "--report"],
+            &["--json=-", "--report=text"],
+            &["--text", "--report=json"],
+            &["--json=a", "--text=a"],
+            &["--retransmits", "--json"],
+        ] {
+            assert!(matches!(config(wrong, false), Err(Error::Usage(_))), "{wrong:?}");
+        }
+        assert!(config(&["--retransmits"], true).is_err(), "the screen has no lines");
+        assert!(config(&["--retransmits"], false).is_ok());
+    }
+
+    #[test]
+    fn a_command_line_can_be_pasted() {
+        let line = |words: &[&str]| command_line(words.iter().map(OsString::from));
+        assert_eq!(line(&["/usr/bin/tcptop", "eth0", "--report"]), "tcptop eth0 --report");
+        assert_eq!(line(&["tcptop", "--filter", "p99>50ms web"]), "tcptop --filter 'p99>50ms web'");
+        assert_eq!(line(&["tcptop", "it's", "", "\x1b[0m"]), r"tcptop 'it'\''s' '' '\u{1b}[0m'");
     }
 }

@@ -88,8 +88,13 @@ pub enum Error {
         source: CaptureError,
     },
     /// Output could not be written.
-    #[error("cannot write the output: {0}")]
-    Output(io::Error),
+    #[error("cannot write {target}: {source}")]
+    Output {
+        /// Where it goes, escaped.
+        target: String,
+        /// What came of it.
+        source: io::Error,
+    },
     /// The terminal could not be used.
     #[error("cannot use the terminal: {0}\n  try: --text")]
     Terminal(io::Error),
@@ -141,7 +146,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Capture { .. } | Self::Output(_) | Self::Terminal(_) | Self::System { .. } => 1,
+            Self::Capture { .. } | Self::Output { .. } | Self::Terminal(_) | Self::System { .. } => 1,
             Self::Usage(_) => 2,
             Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }

@@ -4,12 +4,14 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
+use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
-use crate::config::{Config, Output};
+use crate::config::Config;
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::outputs::{self, Opened};
 use crate::output::writer::WhenFull;
 use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
@@ -48,10 +50,11 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
         interface.link_layer()?;
     }
     privilege::check()?;
+    let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let mut live = Live::new(config, &interfaces, names.is_empty())?;
+        let mut live = Live::new(config, opened, &interfaces, names.is_empty())?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -65,14 +68,20 @@ struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    fn new(config: &'a Config, interfaces: &[Interface], by_default: bool) -> Result<Self, Error> {
+    fn new(
+        config: &'a Config,
+        opened: Vec<Opened>,
+        interfaces: &[Interface],
+        by_default: bool,
+    ) -> Result<Self, Error> {
         let mut source = KernelSource::load(u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
+        let context = RenderContext { host: host(), ..context };
         announce(config, interfaces, &context, by_default);
-        let mut session = Session::open(config, context, monotonic_ns(), WhenFull::Count)?;
+        let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         Ok(Self { source, session, refreshed: 0 })
     }
@@ -111,8 +120,8 @@ impl<'a> Live<'a> {
                     return error.into();
                 }
             }
-            if let Err(stopped) = self.session.deliver() {
-                return stopped.into();
+            if let Err(end) = self.session.deliver() {
+                return end;
             }
             if self.session.is_counted_out() {
                 return End::Done;
@@ -141,7 +150,7 @@ impl<'a> Live<'a> {
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
             self.check_interfaces();
             // Nobody else looks before the end, and reading it all takes 16 ms.
-            if self.session.has_screen() {
+            if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
         }
@@ -189,6 +198,12 @@ impl<'a> Live<'a> {
     }
 }
 
+/// The host's name, as `uname -n` prints it.
+fn host() -> Option<String> {
+    let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
+    (!name.is_empty() && name != "(none)").then_some(name)
+}
+
 /// All packets of an interface are seen from now on.
 fn watched(session: &mut Session<'_>, since: Since) {
     session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
@@ -204,6 +219,6 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
         say(format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
     }
     let why = if by_default { ", which has the default route" } else { "" };
-    let how = if config.output == Output::Screen { "" } else { "; Ctrl-C stops" };
+    let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
     say(format!("watching {} (tcx){why}{how}", context.all_interfaces()));
 }

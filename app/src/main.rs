@@ -3,8 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use tcptop::cli::Cli;
-use tcptop::config::{Config, Source};
+use tcptop::config::{self, Config, Source};
+use tcptop::error::Error;
 use tcptop::live;
 use tcptop::tui::terminal_guard;
 
@@ -13,18 +16,24 @@ fn main() -> ExitCode {
         return terminal_guard::run().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let cli = Cli::parse_with_hints(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let config = Config::new(&cli, can_show_screen(), |name| std::env::var_os(name));
-    let run = match Source::new(&cli) {
-        Source::Interfaces(names) => live::run(&config, &names),
-        Source::Replay(replay) => tcptop::replay::run(&config, &replay),
-    };
-    match run {
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
+        // In the form of those that the parser finds.
+        Err(Error::Usage(message)) => Cli::command().error(ErrorKind::ArgumentConflict, message).exit(),
         Err(error) => {
             // Standard error may be closed or full; the exit code says it, too.
             let _ = writeln!(std::io::stderr(), "tcptop: {error}");
             error.exit_code()
         }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Error> {
+    let command = config::command_line(std::env::args_os());
+    let config = Config::new(cli, can_show_screen(), &command, |name| std::env::var_os(name))?;
+    match Source::new(cli) {
+        Source::Interfaces(names) => live::run(&config, &names),
+        Source::Replay(replay) => tcptop::replay::run(&config, &replay),
     }
 }
 

@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Anchor;
-use crate::config::{Config, Output, Replay};
+use crate::config::{Config, Replay};
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::outputs;
 use crate::output::writer::{FAREWELL, WhenFull, unread};
 use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError, Locals};
@@ -41,9 +42,10 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let locals = Locals(replay.locals.clone());
     let source_config = ReplayConfig { flows: config.limits.flows, locals, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
+    let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
     let (batches, told) = mpsc::channel(WAITING);
-    let is_watched = config.output == Output::Screen;
+    let is_watched = config.needs_volumes();
     let reader = Reader::new(source, batches, replay.speed.map(Pace::new), is_watched);
     thread::Builder::new()
         .name("capture".to_owned())
@@ -59,7 +61,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
         let scene = first.as_mut().and_then(|batch| batch.scene.take()).unwrap_or_default();
         let context = context(&replay.path, &scene);
-        let mut session = Session::open(config, context, started_ns, WhenFull::Wait)?;
+        let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
         follower.time.arrive(started_ns);
         let end = match follower.follow(&mut session, first).await {
             Left::AtTheEnd if stopped => End::Done,
@@ -70,7 +72,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         tokio::select! {
             ended = session.end(end, follower.time.now_ns()) => ended,
             // Lines may wait for a reader that is stuck.
-            () = follower.stop.overdue(FAREWELL) => Err(Error::Output(unread())),
+            () = follower.stop.overdue(FAREWELL) => Err(Error::Output { target: "the output".to_owned(), source: unread() }),
         }
     })
 }
@@ -123,8 +125,8 @@ impl<'a> Follower<'a> {
                 Some(Err(error)) => return Left::Damaged(error),
                 None => {}
             }
-            if let Err(stopped) = session.deliver() {
-                return Left::Told(stopped.into());
+            if let Err(end) = session.deliver() {
+                return Left::Told(end);
             }
             if session.is_counted_out() {
                 return Left::Told(End::Done);

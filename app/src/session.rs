@@ -1,20 +1,21 @@
-//! One run, whatever its records come from: the table, the sinks, and how it ends.
+//! One run, whatever its records come from: the engine, everything that reads it, and how it ends.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use tokio::runtime::{self, Runtime};
 
-use crate::config::{Config, Ending, Output};
+use crate::config::Config;
 use crate::error::Error;
-use crate::output::outputs::Outputs;
-use crate::output::writer::{Stopped, WhenFull};
-use crate::output::{RenderContext, report};
-use crate::tui::Command;
-use tcptop_core::snapshot::{Group, Query, Snapshot, SnapshotRequest, Span};
+use crate::output::outputs::{Gone, Opened, Outputs};
+use crate::output::plan::Target;
+use crate::output::summary::Summary;
+use crate::output::writer::{LineWriter, Lines, Stopped, WhenFull};
+use crate::output::{Output, RenderContext};
+use crate::tui::model::Model;
+use crate::tui::{Command, Screen};
+use tcptop_core::snapshot::{Query, SnapshotRequest, Span};
 use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
-
-/// Peers in a report, and in the choice of the worst.
-const REPORT_PEERS: usize = 1_000;
 
 /// Why a run ends.
 #[derive(Debug)]
@@ -33,15 +34,6 @@ impl From<Error> for End {
     }
 }
 
-impl From<Stopped> for End {
-    fn from(stopped: Stopped) -> Self {
-        match stopped {
-            Stopped::ReaderGone => Self::ReaderGone,
-            Stopped::Failed(error) => Self::Failed(Error::Output(error)),
-        }
-    }
-}
-
 /// The event loop that a run lives in: one thread.
 ///
 /// # Errors
@@ -51,39 +43,53 @@ pub fn event_loop() -> Result<Runtime, Error> {
     builder.enable_all().build().map_err(|source| Error::System { what: "start the event loop", source })
 }
 
-/// The engine and the outputs of one run.
+/// The engine of one run and everything that reads it.
 pub struct Session<'a> {
     config: &'a Config,
     engine: Engine,
-    reader: ReaderId,
-    request: SnapshotRequest,
     context: Arc<RenderContext>,
     outputs: Outputs,
+    screen: Option<ScreenReader>,
+    /// The first output that failed while others went on.
+    failed: Option<Error>,
+}
+
+/// The screen, and what it wants to see.
+struct ScreenReader {
+    screen: Screen,
+    reader: ReaderId,
+    request: SnapshotRequest,
 }
 
 impl<'a> Session<'a> {
-    /// Opens the outputs. `started_ns` is on the clock that the records carry.
+    /// Starts the outputs and the screen. `started_ns` is on the clock that the records carry.
     ///
     /// # Errors
-    /// When the terminal cannot be used.
-    pub fn open(
+    /// When the terminal cannot be used, or the system gives no threads.
+    pub fn start(
         config: &'a Config,
+        opened: Vec<Opened>,
         context: RenderContext,
         started_ns: u64,
         when_full: WhenFull,
     ) -> Result<Self, Error> {
         let mut engine = Engine::new(&config.limits, started_ns);
         engine.handle(Input::Interfaces(&context.interfaces));
-        let writes_events = matches!(config.output, Output::Text | Output::Json);
-        let reader = engine.add_reader(ReaderConfig {
-            events: writes_events.then(|| config.query.filter.clone()),
-            log: config.output == Output::Screen,
-        });
-        let request =
-            SnapshotRequest { query: config.query.clone(), ..SnapshotRequest::totals(Span::Window) };
         let context = Arc::new(context);
-        let outputs = Outputs::open(config, &context, when_full)?;
-        Ok(Self { config, engine, reader, request, context, outputs })
+        let outputs = Outputs::start(opened, &mut engine, &config.query, when_full)?;
+        let screen = match &config.screen {
+            Some(setup) => Some(ScreenReader {
+                reader: engine.add_reader(ReaderConfig { events: None, log: true }),
+                request: SnapshotRequest {
+                    query: config.query.clone(),
+                    ..SnapshotRequest::totals(Span::Window)
+                },
+                screen: Screen::open(Arc::clone(&context), setup, Model::new(config.query.clone()))
+                    .map_err(Error::Terminal)?,
+            }),
+            None => None,
+        };
+        Ok(Self { config, engine, context, outputs, screen, failed: None })
     }
 
     /// Hands an input to the engine. Returns false once as many handshakes were reported as were asked for.
@@ -110,15 +116,27 @@ impl<'a> Session<'a> {
         self.engine.is_done()
     }
 
-    /// Writes the events since the last time.
+    /// Writes the events since the last time. An output that fails is left out from then on; the run goes on while
+    /// there is another one.
     ///
     /// # Errors
-    /// When they cannot be written.
-    pub fn deliver(&mut self) -> Result<(), Stopped> {
-        self.outputs.events(self.engine.poll_events(self.reader), &self.context)
+    /// Why the run ends: whoever reads standard output has gone, or nothing can be written any more.
+    pub fn deliver(&mut self) -> Result<(), End> {
+        for gone in self.outputs.deliver(&mut self.engine, &self.context) {
+            let is_last = self.outputs.is_empty() && self.screen.is_none();
+            match failure(gone) {
+                None => return Err(End::ReaderGone),
+                Some(error) if is_last => return Err(End::Failed(error)),
+                Some(error) => {
+                    self.notice(&format!("{error}; going on without it"));
+                    self.failed.get_or_insert(error);
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// Waits until the output's reader has caught up, where lines wait for it.
+    /// Waits until the outputs' readers have caught up, where lines wait for them.
     pub fn room(&self) -> impl Future<Output = ()> + use<> {
         self.outputs.room()
     }
@@ -127,82 +145,115 @@ impl<'a> Session<'a> {
     pub fn change_context(&mut self, context: RenderContext) {
         self.context = Arc::new(context);
         self.engine.handle(Input::Interfaces(&self.context.interfaces));
-        self.outputs.change_context(&self.context);
+        if let Some(reader) = &self.screen {
+            reader.screen.change_context(Arc::clone(&self.context));
+        }
     }
 
-    /// Is there a screen?
+    /// Whether there is a screen.
     #[must_use]
-    pub fn has_screen(&self) -> bool {
-        self.config.output == Output::Screen
+    pub const fn has_screen(&self) -> bool {
+        self.screen.is_some()
+    }
+
+    /// Whether a reader wants figures that the kernel keeps before the end.
+    #[must_use]
+    pub fn needs_volumes(&self) -> bool {
+        self.config.needs_volumes()
     }
 
     /// Gives the screen, if there is one, a new snapshot.
     pub fn show(&mut self, now_ns: u64) {
-        if self.has_screen() {
-            let snapshot = self.snapshot(now_ns, &self.request.clone());
-            self.outputs.show(snapshot);
+        if let Some(ScreenReader { screen, reader, request }) = &self.screen {
+            screen.show(self.engine.snapshot(*reader, request, now_ns));
         }
     }
 
     /// Says something to people while the run goes on.
     pub fn notice(&self, message: &str) {
-        self.outputs.notice(message);
+        match &self.screen {
+            Some(reader) => reader.screen.notice(message),
+            // Standard error may be closed; that is no reason to stop.
+            None => drop(writeln!(io::stderr(), "tcptop: {message}")),
+        }
     }
 
-    /// The next wish of the person at the screen; `None` when the screen is gone.
+    /// The next command from the screen; `None` when the screen is gone. Without a screen, never.
     pub async fn command(&mut self) -> Option<Command> {
-        self.outputs.command().await
+        match &mut self.screen {
+            Some(reader) => reader.screen.command().await,
+            None => std::future::pending().await,
+        }
     }
 
-    /// Does what the person asked for. Gives false when that is to quit.
+    /// Carries out a command from the screen. Returns false when that is to quit.
     pub fn obey(&mut self, command: Option<Command>, now_ns: u64) -> bool {
+        let Some(ScreenReader { reader, request, .. }) = &mut self.screen else { return false };
         match command {
-            Some(Command::Request(request)) => {
-                self.request = *request;
-                // Whoever asks is looking.
+            Some(Command::Request(wanted)) => {
+                *request = *wanted;
+                // A person is waiting.
                 self.show(now_ns);
             }
-            Some(Command::Reset) => self.engine.reset(self.reader, now_ns),
-            Some(Command::Window(window_ns)) => self.engine.set_window(self.reader, window_ns, now_ns),
+            Some(Command::Reset) => self.engine.reset(*reader, now_ns),
+            Some(Command::Window(window_ns)) => self.engine.set_window(*reader, window_ns, now_ns),
             Some(Command::Quit) | None => return false,
         }
         true
     }
 
-    /// Gives what is left to give.
+    /// Writes what is left to write: what each output writes last, and after the screen a summary.
     ///
     /// # Errors
     /// What ended the run, or what could not be written.
-    pub async fn end(mut self, end: End, now_ns: u64) -> Result<(), Error> {
-        if let End::ReaderGone = end {
-            return Ok(());
-        }
+    pub async fn end(mut self, mut end: End, now_ns: u64) -> Result<(), Error> {
         self.engine.handle(Input::End { now_ns });
-        let delivered = self.deliver();
-        // What was chosen at the screen was for the screen.
-        let mut query = if self.has_screen() { Query::default() } else { self.request.query.clone() };
-        if self.config.output == Output::Json {
-            query.group = Group::Peer;
+        if let Err(gone) = self.deliver() {
+            end = if let End::Failed(error) = end { End::Failed(error) } else { gone };
         }
-        let request =
-            SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) };
-        let snapshot = self.snapshot(now_ns, &request);
-        let closing = match self.config.ending {
-            Ending::Summary => report::summary(&snapshot, &self.context),
-            Ending::Report => report::report(&snapshot, &self.context),
-        };
-        let closed = match delivered {
-            Ok(()) => self.outputs.close(&snapshot, &closing, &self.context).await,
-            Err(stopped) => Err(stopped),
-        };
-        match (end, closed.map_err(End::from)) {
-            (End::Failed(error), _) | (_, Err(End::Failed(error))) => Err(error),
-            (End::Done | End::ReaderGone, Ok(()) | Err(End::ReaderGone | End::Done)) => Ok(()),
+        let mut failures: Vec<Error> = self.failed.take().into_iter().collect();
+        if let Some(reader) = self.screen.take() {
+            let closed = reader.close(&mut self.engine, &self.config.query, &self.context, now_ns).await;
+            failures.extend(closed.err());
+        }
+        let Self { config, mut engine, context, outputs, .. } = self;
+        let gone = outputs.close(&mut engine, &config.query, &context, now_ns).await;
+        failures.extend(gone.into_iter().filter_map(failure));
+        match end {
+            End::Failed(error) => Err(error),
+            End::Done | End::ReaderGone => failures.into_iter().next().map_or(Ok(()), Err),
         }
     }
+}
 
-    fn snapshot(&mut self, now_ns: u64, request: &SnapshotRequest) -> Snapshot {
-        self.engine.handle(Input::Unwritten { reader: self.reader, lines: self.outputs.unwritten() });
-        self.engine.snapshot(self.reader, request, now_ns)
+impl ScreenReader {
+    /// Gives the terminal back and prints a summary, which is of what the screen has counted.
+    async fn close(
+        self,
+        engine: &mut Engine,
+        query: &Query,
+        context: &RenderContext,
+        now_ns: u64,
+    ) -> Result<(), Error> {
+        let Self { screen, reader, .. } = self;
+        let mut lines = Lines::default();
+        if let Some(request) = Summary.closing_request(query) {
+            Summary.close(&engine.snapshot(reader, &request, now_ns), context, &mut lines);
+        }
+        let stdout = |why| failure(Gone { target: Target::Stdout, why });
+        screen.close().map_err(Error::Terminal)?;
+        let writer = LineWriter::new(io::stdout(), WhenFull::Drop)
+            .map_err(|source| Error::System { what: "start an output thread", source })?;
+        writer.finish(lines).await.map_err(stdout).or_else(|failure| failure.map_or(Ok(()), Err))
     }
+}
+
+/// What to say of an output that can no longer be written; nothing where whoever read standard output has gone.
+fn failure(Gone { target, why }: Gone) -> Option<Error> {
+    let source = match (why, &target) {
+        (Stopped::ReaderGone, Target::Stdout) => return None,
+        (Stopped::ReaderGone, Target::File(_)) => io::ErrorKind::BrokenPipe.into(),
+        (Stopped::Failed(source), _) => source,
+    };
+    Some(Error::Output { target: target.to_string(), source })
 }

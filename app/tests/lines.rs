@@ -10,9 +10,15 @@ use probe_common::counter::{Counter, Counters};
 use probe_common::{RecordKind, SegmentKind, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
-use tcptop::output::{RenderContext, json, report, text};
-use tcptop_core::Input;
-use tcptop_core::snapshot::{Snapshot, Span};
+use tcptop::output::json::Json;
+use tcptop::output::plan::ReportFormat;
+use tcptop::output::report::Report;
+use tcptop::output::summary::Summary;
+use tcptop::output::text::Text;
+use tcptop::output::writer::Lines;
+use tcptop::output::{Output, RenderContext};
+use tcptop_core::snapshot::Query;
+use tcptop_core::{Input, ReaderConfig};
 
 const START: u64 = 100 * S;
 const END: u64 = START + 65 * S;
@@ -54,41 +60,64 @@ fn context() -> RenderContext {
     RenderContext {
         interfaces,
         source: "tcx",
-        host: None,
+        host: Some("web-3".to_owned()),
         anchor: Anchor::new(START, wall),
         zone: TimeZone::UTC,
     }
 }
 
-fn snapshot(mut watched: Watched) -> Snapshot {
+/// What an output writes of all this.
+fn written(mut output: impl Output) -> String {
+    let (mut watched, context, mut lines) = (watched(), context(), Lines::default());
+    if output.takes_events() {
+        watched.events.iter().for_each(|event| output.event(event, &context, &mut lines));
+    }
     let mut counters = Counters::default();
     counters.0[Counter::Missed(RecordKind::Segment(SegmentKind::Syn)).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
-    watched.handle(Input::Counters(&counters)).snapshot(Span::SinceStart, END)
+    watched.handle(Input::Counters(&counters));
+    if let Some(request) = output.closing_request(&Query::default()) {
+        let reader = watched.engine.add_reader(ReaderConfig::default());
+        output.close(&watched.engine.snapshot(reader, &request, END), &context, &mut lines);
+    }
+    String::from_utf8(lines.as_bytes().to_vec()).expect("text")
+}
+
+fn report(format: ReportFormat) -> Report {
+    Report { format, command: "tcptop enp0s1 --report".to_owned() }
 }
 
 #[test]
 fn text_lines() {
-    let watched = watched();
-    let lines: Vec<_> = watched.handshakes().iter().map(|flow| text::handshake(flow, &context())).collect();
-    insta::assert_snapshot!(lines.join("\n"));
+    insta::assert_snapshot!(written(Text { retransmits: false }));
+}
+
+#[test]
+fn text_lines_with_retransmits() {
+    insta::assert_snapshot!(written(Text { retransmits: true }));
 }
 
 #[test]
 fn json_objects() {
-    let (watched, context) = (watched(), context());
-    let events = watched.events.iter().map(|event| json::line(&json::event(event, &context)));
-    let mut lines: Vec<String> = events.collect();
-    lines.extend(json::closing(&snapshot(watched), &context).map(|object| json::line(&object)));
-    insta::assert_snapshot!(lines.join("\n"));
+    insta::assert_snapshot!(written(Json));
 }
 
 #[test]
 fn summary_like_that_of_ping() {
-    insta::assert_snapshot!(report::summary(&snapshot(watched()), &context()));
+    insta::assert_snapshot!(written(Summary));
 }
 
 #[test]
 fn report_to_paste() {
-    insta::assert_snapshot!(report::report(&snapshot(watched()), &context()));
+    insta::assert_snapshot!(written(report(ReportFormat::Text)));
+}
+
+#[test]
+fn report_in_markdown() {
+    insta::assert_snapshot!(written(report(ReportFormat::Markdown)));
+}
+
+#[test]
+fn report_in_json() {
+    insta::assert_snapshot!(written(report(ReportFormat::Json)));
 }

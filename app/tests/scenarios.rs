@@ -41,7 +41,7 @@ fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
     let context = RenderContext::new(BTreeMap::new(), "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
     let events = watched.events.iter().map(|event| json::event(event, &context));
     let objects = events.chain(json::closing(&snapshot, &context));
-    objects.map(|object| serde_json::from_str(&json::line(&object)).expect("JSON")).collect()
+    objects.map(|object| serde_json::to_value(object).expect("JSON")).collect()
 }
 
 /// The JSON objects that `tcptop replay` reports for a capture of these packets. The capture has their directions,

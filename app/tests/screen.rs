@@ -328,7 +328,7 @@ fn the_own_session_is_marked() {
     let peer = v6("2001:db8:85a3:8d3:1319:8a2e:370:7348", 50_123);
     assert!(!stage.frame().contains('@'));
     stage.model.own_session = Some([v4(10, 0, 0, 1, 22), peer]);
-    assert!(stage.frame().contains("@▸ 2001:db8"), "{}", stage.frame());
+    assert!(stage.frame().contains("@▸ [2001:db8"), "{}", stage.frame());
     stage.key("Enter");
     assert!(stage.frame().contains("the SSH session that tcptop runs in"));
 }

@@ -71,6 +71,22 @@ impl RenderContext {
         format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
     }
 
+    /// Local date and time with the offset from UTC, in one word (RFC 3339): `2026-01-02T14:02:31.123+00:00`.
+    #[must_use]
+    pub fn timestamp(&self, monotonic_ns: u64) -> String {
+        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
+        let (second, offset) = (time.strftime("%Y-%m-%dT%H:%M:%S"), time.strftime("%:z"));
+        format!("{second}.{:03}{offset}", time.millisecond())
+    }
+
+    /// Local time of day, with the date if that is not the one at `now_ns`.
+    #[must_use]
+    pub fn since(&self, monotonic_ns: u64, now_ns: u64) -> String {
+        let [time, now] = [monotonic_ns, now_ns].map(|ns| self.anchor.wall(ns).to_zoned(self.zone.clone()));
+        let format = if time.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        time.strftime(format).to_string()
+    }
+
     /// Local time of day without the fraction: `14:02:31`.
     #[must_use]
     pub fn clock_time(&self, monotonic_ns: u64) -> String {

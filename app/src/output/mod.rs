@@ -1,12 +1,41 @@
-//! How things are shown: text lines, JSON, a report, the screen. Sinks get events and snapshots and give
-//! bytes; none of them knows where records come from.
+//! What a run writes, and where: text lines, JSON objects, a summary, a report. Outputs take events and snapshots and
+//! give lines; none of them knows where records come from, and each reads the engine by itself.
 
 pub mod format;
 pub mod json;
 pub mod outputs;
-mod queue;
+pub mod plan;
 pub mod report;
+pub mod summary;
 pub mod text;
 pub mod writer;
 
+use std::fmt::Debug;
+
 pub use format::RenderContext;
+use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
+use tcptop_core::table::Event;
+use writer::Lines;
+
+/// The most peers that an output describes one by one.
+pub const REPORT_PEERS: usize = 1_000;
+
+/// A way to write a run. A new one is named in [`plan::Format`], too.
+pub trait Output: Debug {
+    /// Whether it writes events as they happen.
+    fn takes_events(&self) -> bool;
+
+    /// Writes an event that passes the filter.
+    fn event(&mut self, event: &Event, context: &RenderContext, lines: &mut Lines);
+
+    /// The snapshot that it wants at the end, if it writes anything then.
+    fn closing_request(&self, query: &Query) -> Option<SnapshotRequest>;
+
+    /// Writes what comes last.
+    fn close(&mut self, snapshot: &Snapshot, context: &RenderContext, lines: &mut Lines);
+}
+
+/// Everything since the start, with as many rows as are described one by one.
+fn since_start(query: Query) -> SnapshotRequest {
+    SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) }
+}

@@ -1,152 +1,158 @@
-//! Where events and snapshots go in this run.
+//! Every output of a run, each with its own place in the engine's events and its own figures.
 
-use std::io;
-use std::sync::Arc;
+use std::io::Write;
 
-use super::writer::{LineWriter, Stopped, WhenFull};
-use super::{RenderContext, json, text};
-use crate::config::{Config, Output};
+use super::plan::{Plan, Target};
+use super::writer::{LineWriter, Lines, Stopped, WhenFull};
+use super::{Output, RenderContext};
 use crate::error::Error;
-use crate::tui::model::Model;
-use crate::tui::{Command, Screen};
-use tcptop_core::snapshot::Snapshot;
-use tcptop_core::table::Event;
+use tcptop_core::snapshot::Query;
+use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
-/// The one sink of a run.
+/// A target that could be opened, and what is written to it.
+pub struct Opened {
+    plan: Plan,
+    target: Box<dyn Write + Send>,
+}
+
+/// All targets of a run, and what is written to them.
+#[derive(Debug, Default)]
+pub struct Outputs(Vec<Destination>);
+
+/// A target that can no longer be written to.
 #[derive(Debug)]
-pub enum Outputs {
-    /// The terminal.
-    Screen(Screen),
-    /// A line per handshake.
-    Text(LineWriter),
-    /// JSON objects.
-    Json(LineWriter),
-    /// Nothing before the end.
-    Quiet(LineWriter),
+pub struct Gone {
+    /// Which one.
+    pub target: Target,
+    /// Why.
+    pub why: Stopped,
+}
+
+/// A target and what is written to it.
+#[derive(Debug)]
+struct Destination {
+    target: Target,
+    writer: LineWriter,
+    outputs: Vec<(Box<dyn Output>, ReaderId)>,
+    lines: Lines,
+}
+
+/// Opens every target, before the run starts: a file that cannot be created is to be known then.
+///
+/// # Errors
+/// When one cannot be opened.
+pub fn open(plans: &[Plan]) -> Result<Vec<Opened>, Error> {
+    let open = |plan: &Plan| match plan.target.open() {
+        Ok(target) => Ok(Opened { plan: plan.clone(), target }),
+        Err(source) => Err(Error::Output { target: plan.target.to_string(), source }),
+    };
+    plans.iter().map(open).collect()
 }
 
 impl Outputs {
-    /// Opens the terminal or standard output.
+    /// Starts to read the engine for each output. Events are those that match the query's filter.
     ///
     /// # Errors
-    /// When the terminal cannot be used.
-    pub fn open(config: &Config, context: &Arc<RenderContext>, when_full: WhenFull) -> Result<Self, Error> {
-        let lines = || {
-            LineWriter::new(io::stdout(), when_full)
-                .map_err(|source| Error::System { what: "start the output thread", source })
+    /// When the system gives no threads.
+    pub fn start(
+        opened: Vec<Opened>,
+        engine: &mut Engine,
+        query: &Query,
+        when_full: WhenFull,
+    ) -> Result<Self, Error> {
+        let start = |Opened { plan, target }: Opened| {
+            let writer = LineWriter::new(target, when_full)
+                .map_err(|source| Error::System { what: "start an output thread", source })?;
+            let outputs = plan.formats.iter().map(|format| {
+                let output = format.output();
+                let events = output.takes_events().then(|| query.filter.clone());
+                (output, engine.add_reader(ReaderConfig { events, log: false }))
+            });
+            let outputs = outputs.collect();
+            Ok(Destination { target: plan.target, writer, outputs, lines: Lines::default() })
         };
-        let screen = || {
-            let model = Model::new(config.query.clone());
-            Screen::open(Arc::clone(context), &config.screen, model).map_err(Error::Terminal)
+        Ok(Self(opened.into_iter().map(start).collect::<Result<_, Error>>()?))
+    }
+
+    /// Whether nothing is written any more.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes the events since the last time. Returns the targets that can no longer be written to; they are left out
+    /// from now on.
+    #[must_use]
+    pub fn deliver(&mut self, engine: &mut Engine, context: &RenderContext) -> Vec<Gone> {
+        let delivered = |destination: &mut Destination| {
+            let written = destination.deliver(engine, context);
+            written.err().map(|why| Gone { target: destination.target.clone(), why })
         };
-        Ok(match config.output {
-            Output::Screen => Self::Screen(screen()?),
-            Output::Text => Self::Text(lines()?),
-            Output::Json => Self::Json(lines()?),
-            Output::Quiet => Self::Quiet(lines()?),
-        })
-    }
-
-    /// Takes what was decided.
-    ///
-    /// # Errors
-    /// When it can no longer be written.
-    pub fn events<'e>(
-        &mut self,
-        events: impl Iterator<Item = &'e Event>,
-        context: &RenderContext,
-    ) -> Result<(), Stopped> {
-        let text = |event: &Event| match event {
-            Event::Handshake(flow) => Some(text::handshake(flow, context)),
-            Event::Close(_) | Event::Retransmit(_) => None,
-        };
-        let json = |event: &Event| json::line(&json::event(event, context));
-        match self {
-            Self::Text(lines) => lines.lines(events.filter_map(text).collect()),
-            Self::Json(lines) => lines.lines(events.map(json).collect()),
-            Self::Screen(_) | Self::Quiet(_) => Ok(()),
+        let gone: Vec<Gone> = self.0.iter_mut().filter_map(delivered).collect();
+        if !gone.is_empty() {
+            self.0.retain(|destination| gone.iter().all(|gone| gone.target != destination.target));
         }
+        gone
     }
 
-    /// Takes a new snapshot.
-    pub fn show(&self, snapshot: Snapshot) {
-        if let Self::Screen(screen) = self {
-            screen.show(snapshot);
-        }
-    }
-
-    /// Shows everything in another context from now on. Those who write lines are given it with each.
-    pub fn change_context(&self, context: &Arc<RenderContext>) {
-        if let Self::Screen(screen) = self {
-            screen.change_context(Arc::clone(context));
-        }
-    }
-
-    /// Says something to people while the run goes on.
-    pub fn notice(&self, message: &str) {
-        match self {
-            Self::Screen(screen) => screen.notice(message),
-            // Standard error may be closed; that is no reason to stop.
-            Self::Text(_) | Self::Json(_) | Self::Quiet(_) => {
-                let _ = io::Write::write_all(&mut io::stderr(), format!("tcptop: {message}\n").as_bytes());
-            }
-        }
-    }
-
-    /// The next wish of the person at the screen; `None` when the screen is gone. Without a screen, never.
-    pub async fn command(&mut self) -> Option<Command> {
-        match self {
-            Self::Screen(screen) => screen.command().await,
-            Self::Text(_) | Self::Json(_) | Self::Quiet(_) => std::future::pending().await,
-        }
-    }
-
-    /// Waits until the reader has caught up, where lines wait for it.
+    /// Waits until every reader has caught up, where lines wait for readers.
     pub fn room(&self) -> impl Future<Output = ()> + use<> {
-        let room = match self {
-            Self::Screen(_) => None,
-            Self::Text(lines) | Self::Json(lines) | Self::Quiet(lines) => Some(lines.room()),
-        };
+        let rooms: Vec<_> = self.0.iter().map(|destination| destination.writer.room()).collect();
         async move {
-            if let Some(room) = room {
+            for room in rooms {
                 room.await;
             }
         }
     }
 
-    /// Lines that a slow reader did not take.
-    #[must_use]
-    pub const fn unwritten(&self) -> u64 {
-        match self {
-            Self::Screen(_) => 0,
-            Self::Text(lines) | Self::Json(lines) | Self::Quiet(lines) => lines.unwritten(),
-        }
-    }
-
-    /// Gives the closing words and closes.
-    ///
-    /// # Errors
-    /// When something could not be written, or the screen failed.
+    /// Writes what each output writes last, and returns once all is written. Returns the targets where that failed.
     pub async fn close(
         self,
-        snapshot: &Snapshot,
-        closing: &str,
+        engine: &mut Engine,
+        query: &Query,
         context: &RenderContext,
-    ) -> Result<(), Stopped> {
-        match self {
-            Self::Screen(screen) => {
-                screen.close().map_err(Stopped::Failed)?;
-                LineWriter::new(io::stdout(), WhenFull::Count)
-                    .map_err(Stopped::Failed)?
-                    .finish(closing.to_owned())
-                    .await
+        now_ns: u64,
+    ) -> Vec<Gone> {
+        // All at once: each may take its time.
+        let close = |destination: Destination| {
+            let target = destination.target.clone();
+            (target, tokio::spawn(destination.close(engine, query, context, now_ns)))
+        };
+        let closing: Vec<_> = self.0.into_iter().map(close).collect();
+        let mut gone = Vec::new();
+        for (target, closed) in closing {
+            // A task that panicked has said so.
+            if let Ok(Err(why)) = closed.await {
+                gone.push(Gone { target, why });
             }
-            Self::Json(lines) => {
-                let objects: Vec<String> =
-                    json::closing(snapshot, context).map(|object| json::line(&object)).collect();
-                lines.finish(objects.join("\n")).await
-            }
-            Self::Text(lines) | Self::Quiet(lines) => lines.finish(closing.to_owned()).await,
         }
+        gone
+    }
+}
+
+impl Destination {
+    fn deliver(&mut self, engine: &mut Engine, context: &RenderContext) -> Result<(), Stopped> {
+        for (output, reader) in self.outputs.iter_mut().filter(|(output, _)| output.takes_events()) {
+            engine.poll_events(*reader).for_each(|event| output.event(event, context, &mut self.lines));
+        }
+        self.writer.write(&mut self.lines)
+    }
+
+    /// The last lines are made at once; writing them takes what it takes.
+    fn close(
+        mut self,
+        engine: &mut Engine,
+        query: &Query,
+        context: &RenderContext,
+        now_ns: u64,
+    ) -> impl Future<Output = Result<(), Stopped>> + Send + use<> {
+        for (output, reader) in &mut self.outputs {
+            let Some(request) = output.closing_request(query) else { continue };
+            engine.handle(Input::Unwritten { reader: *reader, lines: self.writer.dropped() });
+            let snapshot = engine.snapshot(*reader, &request, now_ns);
+            output.close(&snapshot, context, &mut self.lines);
+        }
+        let Self { writer, lines, .. } = self;
+        writer.finish(lines)
     }
 }

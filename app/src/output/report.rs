@@ -1,174 +1,174 @@
-//! What is left when tcptop ends: a few lines like `ping`'s, or a report to paste into a ticket.
+//! A report at the end, to be pasted into a ticket: what was watched and how, the totals, and the peers.
 
-use super::RenderContext;
-use super::format::{self, age, counted, duration, maybe_duration, percent};
-use tcptop_core::snapshot::{Figures, Percentiles, Query, Row, Snapshot};
-use tcptop_core::table::Verdict;
+use super::format::{self, UNKNOWN, age, maybe_duration, percent};
+use super::plan::ReportFormat;
+use super::summary::{filtered, missed, passed_over, totals};
+use super::writer::Lines;
+use super::{Output, RenderContext, json, since_start};
+use tcptop_core::snapshot::{Figures, Query, Row, RowKey, Snapshot, SnapshotRequest};
+use tcptop_core::table::units::Time;
+use tcptop_core::table::{Event, Slow, Thresholds, Verdict};
 
-/// As many of the worst peers are named in a summary.
-const WORST: usize = 3;
-/// As many kinds of packets that are no TCP are named.
-const KINDS: usize = 6;
-/// As many peers are listed in a report.
+/// The most peers in the table.
 const LISTED: usize = 20;
 
-/// A few lines: time watched, handshakes, latencies, worst peers, what was missed.
-#[must_use]
-pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
-    let mut lines = vec![format!("--- tcptop {} ---", context.all_interfaces())];
-    lines.extend(totals(snapshot));
-    lines.extend(filtered(snapshot));
-    lines.extend(failing(snapshot).take(WORST).map(|row| problem(row, context)));
-    lines.push(missed(snapshot));
-    lines.extend(passed_over(snapshot));
-    lines.join("\n")
+/// The output of a report.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How it is written.
+    pub format: ReportFormat,
+    /// The command line that it was made by.
+    pub command: String,
 }
 
-/// The same at more length, with a table of peers: to be pasted into a ticket. `snapshot` was taken with
-/// peers since the start.
-#[must_use]
-pub fn report(snapshot: &Snapshot, context: &RenderContext) -> String {
-    let began = context.anchor.wall(snapshot.counted_ns);
-    let ended = context.anchor.wall(snapshot.taken_ns);
-    let mut lines = vec![
-        format!("tcptop {} on {}", env!("CARGO_PKG_VERSION"), context.all_interfaces()),
-        format!("{began:.0} to {ended:.0}"),
-        String::new(),
-    ];
-    lines.extend(totals(snapshot));
-    lines.push(missed(snapshot));
-    lines.extend(passed_over(snapshot));
-    lines.extend(filtered(snapshot));
-    if !snapshot.rows.is_empty() {
+impl Output for Report {
+    fn takes_events(&self) -> bool {
+        false
+    }
+
+    fn event(&mut self, _: &Event, _: &RenderContext, _: &mut Lines) {}
+
+    fn closing_request(&self, query: &Query) -> Option<SnapshotRequest> {
+        Some(match self.format {
+            ReportFormat::Text | ReportFormat::Markdown => since_start(query.clone()),
+            ReportFormat::Json => json::request(query),
+        })
+    }
+
+    fn close(&mut self, snapshot: &Snapshot, context: &RenderContext, lines: &mut Lines) {
+        match self.format {
+            ReportFormat::Text => lines.push_text(&self.text(snapshot, context)),
+            ReportFormat::Markdown => lines.push_text(&self.markdown(snapshot, context)),
+            ReportFormat::Json => json::push(&json::report(snapshot, context), lines),
+        }
+    }
+}
+
+impl Report {
+    /// For people, in a font of fixed width.
+    #[must_use]
+    pub fn text(&self, snapshot: &Snapshot, context: &RenderContext) -> String {
+        let mut lines = vec![format!("tcptop {} report", env!("CARGO_PKG_VERSION"))];
+        let facts = self.facts(snapshot, context);
+        lines.extend(facts.iter().map(|(name, fact)| format!("{name:<10}  {fact}")));
         lines.push(String::new());
-        lines.extend(table(snapshot, context));
+        lines.extend(figures(snapshot));
+        if !snapshot.rows.is_empty() {
+            lines.push(String::new());
+            lines.extend(aligned(&Table::of(snapshot, context)));
+            lines.extend(more(snapshot));
+        }
+        lines.join("\n")
     }
-    lines.join("\n")
+
+    /// For a ticket, in GitHub's Markdown.
+    #[must_use]
+    pub fn markdown(&self, snapshot: &Snapshot, context: &RenderContext) -> String {
+        let mut lines = vec![format!("## tcptop {} report", env!("CARGO_PKG_VERSION")), String::new()];
+        let facts = self.facts(snapshot, context);
+        lines.extend(facts.iter().map(|(name, fact)| format!("- **{name}:** {}", escaped(fact))));
+        lines.push(String::new());
+        lines.extend(figures(snapshot).into_iter().map(|line| format!("- {}", escaped(&line))));
+        if !snapshot.rows.is_empty() {
+            lines.push(String::new());
+            lines.extend(piped(&Table::of(snapshot, context)));
+            lines.extend(more(snapshot).map(|more| format!("\n{more}")));
+        }
+        lines.join("\n")
+    }
+
+    /// What was watched, when, how and by which measure.
+    fn facts(&self, snapshot: &Snapshot, context: &RenderContext) -> Vec<(&'static str, String)> {
+        let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
+        let mut facts = vec![
+            ("host", context.host.clone().unwrap_or_else(|| UNKNOWN.to_owned())),
+            ("interfaces", format!("{} ({})", context.all_interfaces(), context.source)),
+            ("from", context.date_time(snapshot.counted_ns)),
+            ("to", format!("{} ({})", context.date_time(snapshot.taken_ns), age(watched_ns))),
+        ];
+        facts.extend(context.zone.iana_name().map(|name| ("time zone", name.to_owned())));
+        facts.push(("command", self.command.clone()));
+        facts.push(("thresholds", thresholds(&snapshot.thresholds)));
+        facts
+    }
 }
 
-fn totals(snapshot: &Snapshot) -> Vec<String> {
-    let Figures { outcomes, rtt } = &snapshot.total;
-    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
-    let pending = snapshot.told.saturating_sub(outcomes.decided());
-    let counts = [
-        (outcomes.established, "established"),
-        (outcomes.refused, "refused"),
-        (outcomes.unanswered, "unanswered"),
-        (outcomes.half_open, "half-open"),
-        (outcomes.reset, "reset"),
-        (outcomes.unknown, "unknown"),
-        (pending, "pending"),
+/// From where on there is a verdict, by its letter.
+fn thresholds(thresholds: &Thresholds) -> String {
+    let Thresholds { unanswered, refused, slow, loss } = thresholds;
+    let slow = match slow {
+        Slow::From(ns) => Time(*ns).to_string(),
+        Slow::Usual(thousandths) => format!("{}x the peer's median", decimal(*thousandths)),
+    };
+    let limits = [
+        (Verdict::NoAnswer, format!("unanswered {unanswered}")),
+        (Verdict::Refuses, format!("refused {refused}")),
+        (Verdict::Slow, format!("slow, RTT p90 {slow}")),
+        (Verdict::Loses, format!("loss {loss}")),
     ];
-    let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
-    let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
-    let mut lines = vec![format!(
-        "watched {}: {} ({}), {}",
-        if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
-        counted(snapshot.told, "handshake"),
-        named.join(", "),
-        counted(outcomes.repeated, "SYN or SYN-ACK repeat"),
-    )];
-    if outcomes.sent > 0 {
-        let share = percent(outcomes.retransmit_share());
-        let data = counted(outcomes.sent, "data segment");
-        lines.push(format!("{data}, {} of them sent again ({share}% of all segments)", outcomes.resent));
-    }
-    if let Some(rtt) = rtt {
-        let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
-        let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
-        lines.push(format!("rtt p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
-    }
+    limits.map(|(verdict, limit)| format!("{}: {limit}", verdict.letter())).join("; ")
+}
+
+/// Thousandths as a number: `3`, `2.5`.
+fn decimal(thousandths: u64) -> String {
+    let text = format!("{}.{:03}", thousandths / 1_000, thousandths % 1_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn figures(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = totals(snapshot, "");
+    lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
+    lines.extend(filtered(snapshot));
     lines
 }
 
-fn missed(snapshot: &Snapshot) -> String {
-    let kinds = snapshot.missed.iter().filter(|(_, count)| *count > 0);
-    let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
-    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
-    format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
-}
-
-/// What a capture held besides: copies, and packets that are no TCP, by what they are.
-fn passed_over(snapshot: &Snapshot) -> Vec<String> {
-    let mut lines = Vec::new();
-    if snapshot.copies > 0 {
-        let copies = counted(snapshot.copies, "packet");
-        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
-    }
-    let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
-    if total > 0 {
-        let (named, others) = snapshot.passed_over.split_at(snapshot.passed_over.len().min(KINDS));
-        let mut kinds: Vec<String> = named
-            .iter()
-            .map(|(what, count)| match what {
-                Some(what) => format!("{count} of {what}"),
-                None => format!("{count} others"),
-            })
-            .collect();
-        let others: u64 = others.iter().map(|(_, count)| count).sum();
-        kinds.extend((others > 0).then(|| format!("{others} others")));
-        lines.push(format!("{} without TCP passed over: {}", counted(total, "packet"), kinds.join(", ")));
-    }
-    lines
-}
-
-/// The totals are of all; what is named one by one is what matches.
-fn filtered(snapshot: &Snapshot) -> Option<String> {
-    let Query { filter, group, .. } = &snapshot.query;
-    let (matching, all) = (snapshot.matching, counted(snapshot.row_count as u64, group.name()));
-    (!filter.is_empty()).then(|| format!("filter {filter}: {matching} of {all}"))
-}
-
-fn failing(snapshot: &Snapshot) -> impl Iterator<Item = &Row> {
-    snapshot.rows.iter().filter(|row| row.verdict.is_some())
-}
-
-fn problem(row: &Row, context: &RenderContext) -> String {
-    let outcomes = &row.figures.outcomes;
-    let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("no answer to {} of {}", outcomes.silent(), outcomes.opened),
-        Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
-        Some(Verdict::Slow) => format!("slow, p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns))),
-        Some(Verdict::Loses) => format!(
-            "loses, {} of {} retransmitted",
-            outcomes.retransmits(),
-            counted(outcomes.segments(), "segment")
-        ),
-        None => "nothing wrong".to_owned(),
-    };
-    let letter = row.verdict.map_or(' ', Verdict::letter);
-    format!("{letter} {} {what}", format::row(&row.key, context))
-}
-
-const TITLES: [&str; 10] = ["", "", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%"];
-
-/// The peers in columns, each as wide as its widest cell; the first two are aligned to the left.
-fn table(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
-    let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, context));
-    let mut titles = TITLES.map(str::to_owned);
-    titles[1] = snapshot.query.group.name().to_uppercase();
-    let cells: Vec<[String; 10]> = std::iter::once(titles).chain(rows).collect();
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 10] = std::array::from_fn(width);
-    let line = |row: &[String; 10]| {
-        let padded = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-            if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        padded.collect::<Vec<_>>().join("  ")
-    };
-    let mut lines: Vec<String> = cells.iter().map(line).collect();
+fn more(snapshot: &Snapshot) -> Option<String> {
     let more = snapshot.matching.saturating_sub(LISTED);
-    if more > 0 {
-        lines.push(format!("... and {more} more {}s", snapshot.query.group.name()));
-    }
-    lines
+    (more > 0).then(|| format!("... and {more} more {}s", snapshot.query.group.name()))
 }
 
-fn cells(row: &Row, context: &RenderContext) -> [String; 10] {
-    let Figures { outcomes, rtt } = &row.figures;
+/// Cells of text, under titles.
+struct Table {
+    titles: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+/// The columns before this one are aligned to the left.
+const LEFT: usize = 3;
+
+impl Table {
+    fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
+        let group = snapshot.query.group.name().to_uppercase();
+        let titles =
+            ["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%", "SINCE"];
+        let rows = snapshot.rows.iter().take(LISTED);
+        Self {
+            titles: titles.map(str::to_owned).to_vec(),
+            rows: rows.map(|row| cells(row, snapshot, context).to_vec()).collect(),
+        }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
+        std::iter::once(&self.titles).chain(&self.rows)
+    }
+}
+
+fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12] {
+    let Figures { outcomes, rtt, .. } = &row.figures;
+    let direction = match row.key {
+        RowKey::Peer(key) if key.inbound => "in",
+        RowKey::Peer(_) => "out",
+        RowKey::Host { .. }
+        | RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_) => UNKNOWN,
+    };
     [
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
+        direction.to_owned(),
         outcomes.opened.to_string(),
         outcomes.established.to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
@@ -177,5 +177,40 @@ fn cells(row: &Row, context: &RenderContext) -> [String; 10] {
         outcomes.silent().to_string(),
         outcomes.refused.to_string(),
         percent(outcomes.retransmit_share()),
+        row.since_ns.map_or(UNKNOWN.to_owned(), |since_ns| context.since(since_ns, snapshot.taken_ns)),
     ]
+}
+
+/// Each column as wide as its widest cell.
+fn aligned(table: &Table) -> Vec<String> {
+    let width = |column: usize| table.lines().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..table.titles.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let padded = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
+            if column < LEFT { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        padded.collect::<Vec<_>>().join("  ")
+    };
+    table.lines().map(line).collect()
+}
+
+fn piped(table: &Table) -> Vec<String> {
+    let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
+    let sides = (0..table.titles.len()).map(|column| if column < LEFT { "---" } else { "---:" }.to_owned());
+    let mut lines: Vec<String> =
+        table.lines().map(|row| line(row.iter().map(|cell| escaped(cell)).collect())).collect();
+    lines.insert(1, line(sides.collect()));
+    lines
+}
+
+/// Text that Markdown takes as it is, also in a table.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if "\\`*_[]<>|#".contains(letter) {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
 }

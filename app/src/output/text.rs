@@ -1,21 +1,44 @@
-//! Lines for people, one per decided handshake.
+//! Lines for people: one per decided handshake, and one per retransmitted segment where they are wanted.
 
-use super::RenderContext;
-use super::format::{UNKNOWN, duration, maybe_duration, peer};
-use tcptop_core::table::{FlowReport, Leg, Role};
+use super::format::{UNKNOWN, counted, duration, maybe_duration, peer};
+use super::writer::Lines;
+use super::{Output, RenderContext};
+use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest};
+use tcptop_core::table::{Event, FlowReport, Leg, Party, RetransmitReport, Role};
 
-/// One handshake: when, who, what came of it, how long it took.
+/// The output of these lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Text {
+    /// Whether retransmitted segments have lines.
+    pub retransmits: bool,
+}
+
+impl Output for Text {
+    fn takes_events(&self) -> bool {
+        true
+    }
+
+    fn event(&mut self, event: &Event, context: &RenderContext, lines: &mut Lines) {
+        match event {
+            Event::Handshake(flow) => lines.push_text(&handshake(flow, context)),
+            Event::Retransmit(resent) if self.retransmits => lines.push_text(&retransmit(resent, context)),
+            Event::Retransmit(_) | Event::Close(_) => {}
+        }
+    }
+
+    fn closing_request(&self, _: &Query) -> Option<SnapshotRequest> {
+        None
+    }
+
+    fn close(&mut self, _: &Snapshot, _: &RenderContext, _: &mut Lines) {}
+}
+
+/// A handshake: when, with whom, its outcome and its times.
 ///
-/// `14:02:31.123 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
+/// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
 #[must_use]
 pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
-    let role = flow.role.map_or(UNKNOWN, Role::name);
-    let mut line = format!(
-        "{} {role:<6} {:<24} {:<11}",
-        context.time_of_day(flow.changed_ns),
-        peer(&flow.peer),
-        flow.outcome.name(),
-    );
+    let mut line = begin(flow, flow.changed_ns, flow.outcome.name(), context);
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
@@ -24,12 +47,40 @@ pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
         let tries = flow.tries.map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string());
         line.push_str(&format!(" tries {tries}"));
     }
-    let port = if flow.role == Some(Role::Server) { flow.remote.port } else { flow.local.port };
-    line.push_str(&format!(" port {port} {}", context.interface(flow.interface)));
-    if let Some(encapsulation) = flow.encapsulation.name() {
-        line.push_str(&format!(" in {encapsulation}"));
+    line + &end(flow, context)
+}
+
+/// A retransmitted segment: when, with whom, what it is, who sent it, and how long after the one before.
+///
+/// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 retransmit syn sent after 1.00s port 40123 eth0`
+#[must_use]
+pub fn retransmit(resent: &RetransmitReport, context: &RenderContext) -> String {
+    let mut line = begin(&resent.flow, resent.time_ns, "retransmit", context);
+    let way = match resent.by {
+        Party::Local => "sent",
+        Party::Remote => "received",
+    };
+    line.push_str(&format!(" {} {way}", resent.kind.name()));
+    if let Some(after_ns) = resent.after_ns {
+        line.push_str(&format!(" after {}", duration(after_ns)));
     }
-    line
+    if resent.len > 0 {
+        line.push_str(&format!(" {}", counted(resent.len.into(), "byte")));
+    }
+    if resent.segments > 1 {
+        line.push_str(&format!(" in {} segments", resent.segments));
+    }
+    line + &end(&resent.flow, context)
+}
+
+fn begin(flow: &FlowReport, time_ns: u64, what: &str, context: &RenderContext) -> String {
+    let role = flow.role.map_or(UNKNOWN, Role::name);
+    format!("{} {role:<6} {:<24} {what:<11}", context.timestamp(time_ns), peer(&flow.peer))
+}
+
+fn end(flow: &FlowReport, context: &RenderContext) -> String {
+    let carrier = flow.encapsulation.name().map(|name| format!(" in {name}")).unwrap_or_default();
+    format!(" port {} {}{carrier}", flow.port(), context.interface_name(flow.interface))
 }
 
 fn latency(flow: &FlowReport) -> String {
@@ -45,7 +96,7 @@ fn latency(flow: &FlowReport) -> String {
     [Some(text), turnaround].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// One leg: `210ms`, or its bounds: `2.10ms..1.00s`.
+/// A leg: `210ms`, or its bounds: `2.10ms..1.00s`.
 #[must_use]
 pub fn leg(leg: Leg) -> String {
     match leg {

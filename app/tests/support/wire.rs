@@ -347,9 +347,11 @@ impl Said {
         self.objects("summary").pop().unwrap_or_else(|| panic!("{self:?}"))
     }
 
-    /// How many packets the summary says were missed for this reason.
+    /// How many packets or records the summary says were missed for this reason.
     pub fn missed(&self, reason: &str) -> u64 {
-        self.summary()["missed_packets"][reason].as_u64().expect("a count")
+        let summary = self.summary();
+        let groups = [&summary["missed_packets"], &summary["missed_records"]];
+        groups.into_iter().find_map(|group| group.get(reason)?.as_u64()).expect(reason)
     }
 
     /// As many established handshakes, each with these legs in nanoseconds and one try, and no retransmit.

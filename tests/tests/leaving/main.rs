@@ -201,7 +201,7 @@ fn a_full_disk_is_an_error() {
     let _clients = Clients::every(&namespace, server.address(), Duration::from_millis(5)).unwrap();
     let (status, said) = end(child);
     assert_eq!(status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot write the output") && said.contains("space"), "{said}");
+    assert!(said.contains("cannot write standard output") && said.contains("space"), "{said}");
     assert_nothing_attached(&namespace, "lo");
 }
 
@@ -249,7 +249,7 @@ fn output_that_is_never_read_does_not_delay_the_exit() {
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
-    assert!(rest.contains("cannot write the output"), "{rest}");
+    assert!(rest.contains("cannot write standard output"), "{rest}");
     assert_nothing_attached(&namespace, "lo");
     drop(unread);
 }

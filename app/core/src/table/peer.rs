@@ -1,7 +1,7 @@
 //! What is known of one peer.
 
 use core::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use probe_common::Endpoint;
 
@@ -50,14 +50,18 @@ impl PeerKey {
     }
 }
 
-/// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host.
+/// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host. An
+/// IPv6 address has brackets: `[2001:db8::7]→:443`.
 impl fmt::Display for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.inbound {
             return write!(f, "{}", Shown(&self.service));
         }
         let Endpoint { address, port } = self.service;
-        write!(f, "{}→:{port}", Ipv6Addr::from(address).to_canonical())
+        match Ipv6Addr::from(address).to_canonical() {
+            IpAddr::V4(address) => write!(f, "{address}→:{port}"),
+            IpAddr::V6(address) => write!(f, "[{address}]→:{port}"),
+        }
     }
 }
 

@@ -4,26 +4,52 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 
-use super::RenderContext;
+use super::writer::Lines;
+use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
     Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, PassedOver, Peer, PeerVerdict,
     Report, Retransmit, SchemaNumber, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
-use tcptop_core::snapshot::{self, Missed, Outcomes, Percentiles, Row, RowKey, Snapshot};
+use tcptop_core::snapshot::{
+    self, Group, Missed, Outcomes, Percentiles, Query, Row, RowKey, Snapshot, SnapshotRequest,
+};
 use tcptop_core::table::{self, Event, FlowReport, Leg, RetransmitReport, Slow};
 
-/// Appends an object and the end of its line.
-pub fn write(object: &Object<'_>, into: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *into, object).expect("memory takes it, and every key is a string");
-    into.push(b'\n');
+/// The output of objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl Output for Json {
+    fn takes_events(&self) -> bool {
+        true
+    }
+
+    fn event(&mut self, happened: &Event, context: &RenderContext, lines: &mut Lines) {
+        push(&event(happened, context), lines);
+    }
+
+    fn closing_request(&self, query: &Query) -> Option<SnapshotRequest> {
+        Some(request(query))
+    }
+
+    fn close(&mut self, snapshot: &Snapshot, context: &RenderContext, lines: &mut Lines) {
+        closing(snapshot, context).for_each(|object| push(&object, lines));
+    }
 }
 
-/// An object as a line without its end.
+/// The snapshot that the last objects are made of: peers one by one, however people want them grouped.
 #[must_use]
-pub fn line(object: &Object<'_>) -> String {
-    serde_json::to_string(object).expect("memory takes it, and every key is a string")
+pub fn request(query: &Query) -> SnapshotRequest {
+    since_start(Query { group: Group::Peer, ..query.clone() })
+}
+
+/// Adds an object as a line.
+pub fn push(object: &Object<'_>, lines: &mut Lines) {
+    lines.push(|bytes| {
+        serde_json::to_writer(bytes, object).expect("memory takes it, and every key is a string");
+    });
 }
 
 /// What was decided, as an object.

@@ -1,0 +1,146 @@
+//! A few lines at the end, like those of `ping`.
+
+use probe_common::encapsulation::PassedOver;
+
+use super::format::{self, age, counted, duration, maybe_duration, percent};
+use super::writer::Lines;
+use super::{Output, RenderContext, since_start};
+use tcptop_core::snapshot::{Figures, Percentiles, Query, Row, Snapshot, SnapshotRequest};
+use tcptop_core::table::{Event, Verdict};
+
+/// The most peers with a verdict that are named.
+const WORST: usize = 3;
+/// The most kinds of packets without TCP that are named.
+const KINDS: usize = 6;
+
+/// The output of these lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary;
+
+impl Output for Summary {
+    fn takes_events(&self) -> bool {
+        false
+    }
+
+    fn event(&mut self, _: &Event, _: &RenderContext, _: &mut Lines) {}
+
+    fn closing_request(&self, query: &Query) -> Option<SnapshotRequest> {
+        Some(since_start(query.clone()))
+    }
+
+    fn close(&mut self, snapshot: &Snapshot, context: &RenderContext, lines: &mut Lines) {
+        lines.push_text(&summary(snapshot, context));
+    }
+}
+
+/// Time watched, handshakes, latencies, worst peers, and what was missed.
+#[must_use]
+pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
+    let since = format!(" since {}", context.date_time(snapshot.counted_ns));
+    let mut lines = vec![format!("--- tcptop {} ---", context.all_interfaces())];
+    lines.extend(totals(snapshot, &since));
+    lines.extend(filtered(snapshot));
+    let mut failing = snapshot.rows.iter().filter(|row| row.verdict.is_some());
+    lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, context)));
+    // The rows are not all: what stands behind them in the order is not looked at.
+    let (more, unseen) = (failing.count(), snapshot.matching.saturating_sub(snapshot.rows.len()));
+    if more > 0 {
+        let least = if unseen > 0 { "at least " } else { "" };
+        lines.push(format!("and {least}{more} more with a verdict"));
+    }
+    lines.push(missed(snapshot));
+    lines.extend(passed_over(snapshot));
+    lines.join("\n")
+}
+
+/// Counts and latencies of all. `since` stands behind the time that was watched.
+pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
+    let Figures { outcomes, rtt, .. } = &snapshot.total;
+    let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
+    let pending = snapshot.told.saturating_sub(outcomes.decided());
+    let counts = [
+        (outcomes.established, "established"),
+        (outcomes.refused, "refused"),
+        (outcomes.unanswered, "unanswered"),
+        (outcomes.half_open, "half-open"),
+        (outcomes.reset, "reset"),
+        (outcomes.unknown, "unknown"),
+        (pending, "pending"),
+    ];
+    let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
+    let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
+    let mut lines = vec![format!(
+        "watched {}{since}: {} ({}), {}",
+        if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
+        counted(snapshot.told, "handshake"),
+        named.join(", "),
+        counted(outcomes.repeated, "SYN or SYN-ACK retransmit"),
+    )];
+    if outcomes.sent > 0 {
+        let share = percent(outcomes.retransmit_share());
+        let data = counted(outcomes.sent, "data segment");
+        lines.push(format!("{data}, {} retransmitted ({share}% of all segments)", outcomes.resent));
+    }
+    if let Some(rtt) = rtt {
+        let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
+        let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
+        lines.push(format!("RTT p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
+    }
+    lines
+}
+
+/// Records that were read, and what was missed.
+pub(super) fn missed(snapshot: &Snapshot) -> String {
+    let kinds = snapshot.missed.iter().filter(|(_, count)| *count > 0);
+    let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
+}
+
+/// What a capture held besides: copies, and packets without TCP, by what they are.
+pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    if snapshot.copies > 0 {
+        let copies = counted(snapshot.copies, "packet");
+        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
+    }
+    let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
+    if total > 0 {
+        let (named, others) = snapshot.passed_over.split_at(snapshot.passed_over.len().min(KINDS));
+        let name = |(what, count): &(Option<PassedOver>, u64)| match what {
+            Some(what) => format!("{count} of {what}"),
+            None => format!("{count} others"),
+        };
+        let mut kinds: Vec<String> = named.iter().map(name).collect();
+        let others: u64 = others.iter().map(|(_, count)| count).sum();
+        kinds.extend((others > 0).then(|| format!("{others} others")));
+        lines.push(format!("{} without TCP passed over: {}", counted(total, "packet"), kinds.join(", ")));
+    }
+    lines
+}
+
+/// The filter and how many rows match it. The totals are of all.
+pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
+    let Query { filter, group, .. } = &snapshot.query;
+    let (matching, all) = (snapshot.matching, counted(snapshot.row_count as u64, group.name()));
+    (!filter.is_empty()).then(|| format!("filter {filter}: {matching} of {all}"))
+}
+
+/// `N 10.20.9.7:443 unanswered 1 of 1`
+fn problem(row: &Row, context: &RenderContext) -> String {
+    let outcomes = &row.figures.outcomes;
+    let what = match row.verdict {
+        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", outcomes.silent(), outcomes.opened),
+        Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
+        Some(Verdict::Slow) => {
+            format!("slow, RTT p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)))
+        }
+        Some(Verdict::Loses) => {
+            let segments = counted(outcomes.segments(), "segment");
+            format!("loss, {} of {segments} retransmitted", outcomes.retransmits())
+        }
+        None => "healthy".to_owned(),
+    };
+    let letter = row.verdict.map_or(' ', Verdict::letter);
+    format!("{letter} {} {what}", format::row(&row.key, context))
+}
