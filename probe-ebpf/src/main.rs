@@ -19,9 +19,13 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use probe_common::encapsulation::{Layer, PassedOver, locate};
 use probe_common::key::{FlowKey4, FlowKey6};
 use probe_common::process::{fast_path, process_parsed};
-use probe_common::{Counter, Direction, Environment, Family, Hook, LinkLayer, ParsedPacket, Unparsed};
+use probe_common::{
+    Counter, Direction, Environment, Family, FindTimestamps, Hook, LinkLayer, ParsedPacket, Progress, Size,
+    Unparsed,
+};
 
 use crate::maps::{Flows, KernelClock, Ring};
 
@@ -75,16 +79,25 @@ pub fn loopback(context: TcContext) -> i32 {
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
-    if fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock) {
+    let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
+    let is_carried = progress == Progress::NotTcp && maps::decap();
+    if progress != Progress::Unusual && !is_carried {
         return TCX_NEXT;
     }
     let skb = context.skb.skb;
     // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
     unsafe {
-        let mut read = read_in_place(skb, DIRECTION, LINK);
-        if read == READ_AGAIN {
-            read = read_copied(skb, DIRECTION, LINK);
-        }
+        let read = if is_carried {
+            match read_inner(skb, DIRECTION, LINK) {
+                READ_AGAIN => read_inner_copied(skb, DIRECTION, LINK),
+                read => read,
+            }
+        } else {
+            match read_in_place(skb, DIRECTION, LINK) {
+                READ_AGAIN => read_copied(skb, DIRECTION, LINK),
+                read => read,
+            }
+        };
         match (maps::packet_room(), read) {
             (Some(packet), READ_V4) => passes_v4(packet),
             (Some(packet), READ_V6) => passes_v6(packet),
@@ -142,6 +155,49 @@ pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: 
     match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
         Some(copied) => keep(ParsedPacket::read(&copied, packet.size(), &hook)),
         None => keep(Err(Unparsed::Truncated)),
+    }
+}
+
+/// Reads a packet within a packet where its headers lie.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_inner(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    match inner(&packet, packet.size(), &hook(&packet, direction, link)) {
+        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
+        read => keep(read),
+    }
+}
+
+/// The same from a copy of the headers.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_inner_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
+        Some(copied) => keep(inner(&copied, packet.size(), &hook(&packet, direction, link))),
+        None => keep(Err(Unparsed::Truncated)),
+    }
+}
+
+#[inline(always)]
+fn inner<P: FindTimestamps>(packet: &P, size: Size, hook: &Hook) -> Result<ParsedPacket, Unparsed> {
+    let first = match hook.link {
+        LinkLayer::Ethernet => Layer::Ethernet,
+        LinkLayer::None => Layer::Ip,
+    };
+    match locate(packet, first, true) {
+        Ok(inner) => ParsedPacket::read_inner(packet, inner, size, hook),
+        Err(PassedOver::Truncated) => Err(Unparsed::Truncated),
+        Err(_) => Err(Unparsed::NotTcp),
     }
 }
 

@@ -144,6 +144,14 @@ impl KernelSource {
         Ok(since)
     }
 
+    /// Detaches the probe from the interface that is known under this index, or no longer waits for it. Returns whether it
+    /// was watched.
+    pub fn unwatch(&mut self, interface: u32) -> bool {
+        let before = self.watched.len();
+        self.watched.retain(|watched| watched.id != interface);
+        self.watched.len() < before
+    }
+
     fn attach(&mut self, watched: &mut Watched, interface: &Interface) -> Result<Since, Error> {
         let attachments = attach::attach(self.method.as_ref(), &mut self.programs, interface)?;
         let since = Since { interface: watched.id, time_ns: monotonic_ns() };
