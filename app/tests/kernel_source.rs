@@ -69,7 +69,7 @@ fn with_source(test: impl FnOnce(&Hosts, KernelSource, [interface::Interface; 2]
         let _inside = runtime.enter();
         let present = interface::all().expect("the kernel says");
         let of = |name| present.iter().find(|interface| interface.name == name).expect("it is there").clone();
-        test(&hosts, KernelSource::load(FLOWS).expect("it loads"), NAMES.map(of));
+        test(&hosts, KernelSource::load(FLOWS, false).expect("it loads"), NAMES.map(of));
     });
 }
 

@@ -226,7 +226,7 @@ fn repeated_events_are_folded() {
 #[test]
 fn a_folded_event_stays_selected_while_it_is_repeated() {
     let mut stage = Stage::new(trouble()).keys(&["4", "End", "Up"]);
-    let selected = stage.model.events()[stage.model.selected_event()].clone();
+    let selected = stage.model.events()[stage.model.selected_event()];
     let refused = Connection::to(v4(10, 20, 4, 2, 6379), 33_000);
     stage.now_ns += S;
     stage.watched.see([refused.syn(stage.now_ns - 2), refused.rst_of_responder(stage.now_ns - 1)]);

@@ -80,24 +80,30 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
     let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
-    let is_carried = progress == Progress::NotTcp && maps::decap();
-    if progress != Progress::Unusual && !is_carried {
+    let is_dealt_with = match progress {
+        Progress::Done => true,
+        Progress::NotTcp => !maps::decap(),
+        Progress::Unusual => false,
+    };
+    if is_dealt_with {
         return TCX_NEXT;
     }
     let skb = context.skb.skb;
     // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
     unsafe {
-        let read = if is_carried {
-            match read_inner(skb, DIRECTION, LINK) {
-                READ_AGAIN => read_inner_copied(skb, DIRECTION, LINK),
-                read => read,
+        let mut read = READ_OTHER;
+        if progress == Progress::Unusual {
+            read = read_in_place(skb, DIRECTION, LINK);
+            if read == READ_AGAIN {
+                read = read_copied(skb, DIRECTION, LINK);
             }
-        } else {
-            match read_in_place(skb, DIRECTION, LINK) {
-                READ_AGAIN => read_copied(skb, DIRECTION, LINK),
-                read => read,
+        }
+        if read == READ_OTHER && maps::decap() {
+            read = read_inner(skb, DIRECTION, LINK);
+            if read == READ_AGAIN {
+                read = read_inner_copied(skb, DIRECTION, LINK);
             }
-        };
+        }
         match (maps::packet_room(), read) {
             (Some(packet), READ_V4) => passes_v4(packet),
             (Some(packet), READ_V6) => passes_v6(packet),
@@ -122,6 +128,8 @@ fn hook(packet: &Packet<'_>, direction: u32, link: u32) -> Hook {
 const READ_NOTHING: i32 = 0;
 /// Nothing yet: there are bytes outside the linear area.
 const READ_AGAIN: i32 = 1;
+/// No TCP, unless something carries it that was not looked into.
+const READ_OTHER: i32 = 2;
 /// A segment.
 const READ_V4: i32 = 4;
 const READ_V6: i32 = 6;
@@ -168,7 +176,8 @@ pub unsafe extern "C" fn read_inner(skb: *mut __sk_buff, direction: u32, link: u
     let context = TcContext::new(skb);
     let packet = Packet::new(&context);
     match inner(&packet, packet.size(), &hook(&packet, direction, link)) {
-        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
+        // What it carries may show in what follows.
+        Err(Unparsed::Truncated | Unparsed::NotTcp) if packet.has_more() => READ_AGAIN,
         read => keep(read),
     }
 }
@@ -212,6 +221,7 @@ fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
                 Family::V6 => READ_V6,
             }
         }
+        Err(Unparsed::NotTcp) => READ_OTHER,
         Err(unparsed) => {
             maps::count(Counter::Unparsed(unparsed));
             READ_NOTHING

@@ -162,12 +162,12 @@ const fn carrier(
 
 /// Every one.
 pub const CARRIERS: [Carrier; 41] = [
-    carrier("plain", None, |ip| ethernet(ip)),
+    carrier("plain", None, ethernet),
     carrier("one tag", None, |ip| tags(1, ip)),
     carrier("two tags", None, |ip| tags(2, ip)),
     carrier("three tags", None, |ip| tags(3, ip)),
     carrier("six tags", None, |ip| tags(6, ip)),
-    carrier("SNAP", Some("snap"), |ip| snap(ip)),
+    carrier("SNAP", Some("snap"), snap),
     carrier("PPPoE", Some("pppoe"), |ip| frame(0x8864, &pppoe(ip))),
     carrier("PPPoE in a VLAN", Some("pppoe"), |ip| frame(0x8100, &tagged(5, 0x8864, &pppoe(ip)))),
     carrier("one label", Some("mpls"), |ip| frame(0x8847, &[labels(1), ip.to_vec()].concat())),

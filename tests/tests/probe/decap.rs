@@ -1,6 +1,7 @@
 //! TCP within tags, labels and tunnels, with the programs set to look into them.
 
 use lab::carrier::{CARRIERS, Carrier, ethernet, outer, udp, vxlan};
+use lab::{Medium, Namespace, Port};
 use probe_common::{Counter, Family, Hook, LinkLayer, Record, SegmentKind, Unparsed};
 
 use crate::BUCKETS;
@@ -114,6 +115,28 @@ fn carriers_cut_at_every_length() {
             assert_eq!(seen.records.len(), 0, "{} cut to {length}", carrier.name);
             let counted = seen.counted.of(Counter::Unparsed(Unparsed::Truncated));
             assert!(counted <= 1 && seen.counted.0.iter().sum::<u64>() == counted, "{seen:?}");
+        }
+    }
+}
+
+/// Through a device, with headers outside the linear area of the packet buffer.
+#[test]
+fn carriers_split_at_every_offset() {
+    if !lab::require_root() {
+        return;
+    }
+    let namespace = Namespace::new().expect("a namespace");
+    let port = Port::new(&namespace, "tap0", Medium::Ethernet).expect("a device");
+    let mut kernel = Kernel::load_with(1, true);
+    kernel.attach("ethernet_ingress", &namespace, "tap0");
+    let long = syn(Family::V4).options(&[&timestamps(1, 2)[..], &[1, 1]].concat()).payload(6_000).packet();
+    // A frame with a length instead of an EtherType is not that long.
+    for carrier in CARRIERS.into_iter().filter(|carrier| carrier.name != "SNAP") {
+        let frame = carrier.frame(&long);
+        for linear in (14..=150).step_by(17) {
+            kernel.forget();
+            let seen = kernel.watch(|| port.send_split(&frame, linear).expect("the device takes it"));
+            assert_syn(&seen, &carrier, false);
         }
     }
 }

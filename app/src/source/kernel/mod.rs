@@ -111,12 +111,13 @@ impl fmt::Display for Change {
 }
 
 impl KernelSource {
-    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1.
+    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1. With `decap` it
+    /// looks into tunnels and the like.
     ///
     /// # Errors
     /// When the kernel lacks something that the probe needs, or refuses it.
-    pub fn load(flows: u32) -> Result<Self, Error> {
-        let mut programs = Programs::new(flows)?;
+    pub fn load(flows: u32, decap: bool) -> Result<Self, Error> {
+        let mut programs = Programs::new(flows, decap)?;
         let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
         let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
             .map_err(|error| Error::kernel("open the counters", error))?;
