@@ -87,7 +87,8 @@ where
     let mut buckets: Array<_, InMap<K>> = (&mut map).try_into().expect("an array of buckets");
     let mut bucket = Bucket::EMPTY;
     // In any bucket: the sweep reads all of them.
-    *buckets::find_or_claim(&mut bucket, || None, key, 0, |_, _| {}) = state(number, epoch);
+    let slot = buckets::find_or_claim(&mut bucket, || None, key, 0, |_| 0, |_, _| {});
+    *slot.expect("it is empty") = state(number, epoch);
     buckets.set(number % BUCKETS, InMap(bucket), 0).expect("there are more");
 }
 

@@ -5,7 +5,7 @@
 //! counted.
 
 use crate::key::Key;
-use crate::state::FlowState;
+use crate::state::{FlowState, RANK_UNENDED};
 use crate::verifier::forget;
 
 /// Slots in a bucket: a power of two. With half of all slots taken, fewer than one flow in a hundred finds its bucket
@@ -58,42 +58,58 @@ pub fn find<'a, K: Key>(
 }
 
 /// Returns the state of a flow. One that is not known gets a slot; a flow that has not ended and is evicted for it is passed
-/// to `evict` first.
+/// to `evict` first: the one with the lowest `rank`, see [`Evictable::rank`]. `None` when both buckets are full of flows that
+/// must not be evicted.
+///
+/// [`Evictable::rank`]: crate::state::Evictable::rank
 #[inline(always)]
 pub fn find_or_claim<'a, K: Key>(
     first: &'a mut Bucket<K>,
     second: impl FnOnce() -> Option<&'a mut Bucket<K>>,
     key: &K,
     hash: u64,
+    rank: impl Fn(&FlowState) -> u32,
     evict: impl FnOnce(&K, &FlowState),
-) -> &'a mut FlowState {
+) -> Option<&'a mut FlowState> {
     if let Some(way) = first.way(key) {
-        return first.state(way, hash);
+        return Some(first.state(way, hash));
     }
-    if let Some(way) = first.free() {
-        return first.assign(way, key, hash);
-    }
-    let second = second();
-    let lowest = first.lowest_rank();
-    let evicted = first.unended(lowest, hash);
-    if let Some(second) = second {
+    let mut candidate = first.candidate(&rank);
+    let mut bucket = first;
+    if candidate.rank != FREE
+        && let Some(second) = second()
+    {
         if let Some(way) = second.way(key) {
-            return second.state(way, hash);
+            return Some(second.state(way, hash));
         }
-        if evicted.is_some() {
-            if let Some(way) = second.free() {
-                return second.assign(way, key, hash);
-            }
-            let way = second.lowest_rank();
-            if second.unended(way, hash).is_none() {
-                return second.assign(way, key, hash);
-            }
+        let other = second.candidate(&rank);
+        // Of two that have not ended, the one of the first bucket.
+        if candidate.rank >= RANK_UNENDED && (other.rank < RANK_UNENDED || candidate.rank == u32::MAX) {
+            (candidate, bucket) = (other, second);
         }
     }
-    if let Some((key, state)) = evicted {
-        evict(key, state);
+    if candidate.rank == u32::MAX {
+        return None;
     }
-    first.assign(lowest, key, hash)
+    let way = forget(candidate.way, hash) & (WAYS - 1);
+    if candidate.rank >= RANK_UNENDED {
+        evict(&bucket.keys[way], &bucket.states[way]);
+    }
+    bucket.keys[way] = *key;
+    let state = &mut bucket.states[way];
+    state.clear();
+    Some(state)
+}
+
+/// The rank of a slot without a flow.
+const FREE: u32 = 0;
+
+/// A slot that a new flow may get.
+#[derive(Clone, Copy)]
+struct Candidate {
+    way: usize,
+    /// [`FREE`], the rank of the flow that is evicted for it, or `u32::MAX` when there is no such slot.
+    rank: u32,
 }
 
 impl<K: Key> Bucket<K> {
@@ -118,37 +134,20 @@ impl<K: Key> Bucket<K> {
         (0..WAYS).find(|way| self.keys[*way].is_none())
     }
 
-    /// The slot of the flow to evict from a full bucket: one that has ended, else the oldest handshake under way, else the
-    /// one that was silent for longest.
+    /// A slot without a flow, else the one with the lowest rank.
     #[inline(always)]
-    fn lowest_rank(&self) -> usize {
-        let mut lowest = 0;
-        let mut lowest_rank = u32::MAX;
+    fn candidate(&self, rank: &impl Fn(&FlowState) -> u32) -> Candidate {
+        if let Some(way) = self.free() {
+            return Candidate { way, rank: FREE };
+        }
+        let mut lowest = Candidate { way: 0, rank: u32::MAX };
         for way in 0..WAYS {
-            let rank = self.states[way].eviction_rank();
-            if rank < lowest_rank {
-                (lowest, lowest_rank) = (way, rank);
+            let rank = rank(&self.states[way]);
+            if rank < lowest.rank {
+                lowest = Candidate { way, rank };
             }
         }
         lowest
-    }
-
-    /// The flow in a slot, if it has not ended. `hash` is any number that the verifier does not know.
-    #[inline(always)]
-    fn unended(&self, way: usize, hash: u64) -> Option<(&K, &FlowState)> {
-        let way = forget(way, hash) & (WAYS - 1);
-        let (key, state) = (&self.keys[way], &self.states[way]);
-        (state.eviction_rank() > FlowState::RANK_ENDED).then_some((key, state))
-    }
-
-    /// Assigns a slot to a flow whose hash this is.
-    #[inline(always)]
-    fn assign(&mut self, way: usize, key: &K, hash: u64) -> &mut FlowState {
-        let way = forget(way, hash) & (WAYS - 1);
-        self.keys[way] = *key;
-        let state = &mut self.states[way];
-        state.clear();
-        state
     }
 
     /// Every flow and its state.

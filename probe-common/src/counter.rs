@@ -36,6 +36,7 @@ impl Counter {
             Self::Unparsed(Unparsed::TooDeep) => Some(UNPARSED + 1),
             Self::Unparsed(Unparsed::Truncated) => Some(UNPARSED + 2),
             Self::Unparsed(Unparsed::Malformed) => Some(UNPARSED + 3),
+            Self::Unparsed(Unparsed::SynFin) => Some(UNPARSED + 4),
             Self::EvictedFlow => Some(EVICTED_FLOWS),
         }
     }

@@ -16,8 +16,11 @@ const COMPLETION_WINDOW: u32 = 1 << 24;
 const UNANSWERED_WINDOW: u32 = 1 << 14;
 /// The same for a RST that ends a handshake: data in the SYN or in the first flight may precede it.
 const RESET_WINDOW: u32 = 1 << 16;
-/// The same for a RST that ends a connection: no window is larger in practice.
+/// How far behind the next number a RST may lie that ends a connection: no window is larger in practice. Whoever resets
+/// what it does not know takes the number that the other end had acknowledged.
 const CONNECTION_WINDOW: u32 = 1 << 26;
+/// How far ahead: data that was not seen.
+const UNSEEN_WINDOW: u32 = 1 << 17;
 
 /// What a SYN-ACK means for a flow that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +110,18 @@ impl FlowState {
         sent < COMPLETION_WINDOW && (self.phase == Phase::ANSWERED_TWICE || received < COMPLETION_WINDOW)
     }
 
+    /// Returns whether this segment of `side` is an ACK that answers another SYN than the opener's: of a connection that
+    /// `side` still has on these ports, or has in TIME-WAIT (a challenge ACK, RFC 5961, 4.2).
+    #[inline(always)]
+    #[must_use]
+    pub fn is_challenged_by(&self, segment: &Segment, side: Side) -> bool {
+        let received = segment.ack.wrapping_sub(self.trackers[self.opener as usize & 1].isn.wrapping_add(1));
+        self.phase == Phase::OPENING
+            && self.opener != side as u32
+            && segment.flags.has(TcpFlags::ACK)
+            && received >= UNANSWERED_WINDOW
+    }
+
     /// Completes the handshake with a segment of `side`.
     #[inline(always)]
     pub fn complete(&mut self, side: Side, now_us: u32) {
@@ -135,7 +150,7 @@ impl FlowState {
             return (self.phase == Phase::ANSWERED || self.opener == side as u32) && sent < RESET_WINDOW;
         }
         let distance = segment.seq.wrapping_sub(own.next_seq);
-        !own.is_known() || distance < CONNECTION_WINDOW || distance.wrapping_neg() < CONNECTION_WINDOW
+        !own.is_known() || distance < UNSEEN_WINDOW || distance.wrapping_neg() < CONNECTION_WINDOW
     }
 
     /// Returns whether this SYN belongs to the handshake that is under way: it repeats one, or it comes from the other end

@@ -53,11 +53,14 @@ pub enum Unparsed {
     Truncated,
     /// The headers contradict themselves.
     Malformed,
+    /// SYN and FIN in one segment: no stack sends that, but scanners do.
+    SynFin,
 }
 
 impl Unparsed {
     /// Those that are counted, in the order of their cells.
-    pub const COUNTED: [Self; 4] = [Self::Fragment, Self::TooDeep, Self::Truncated, Self::Malformed];
+    pub const COUNTED: [Self; 5] =
+        [Self::Fragment, Self::TooDeep, Self::Truncated, Self::Malformed, Self::SynFin];
 
     /// The word for it, as in `lost` of the JSON output.
     #[must_use]
@@ -68,6 +71,7 @@ impl Unparsed {
             Self::TooDeep => "too_deep",
             Self::Truncated => "truncated",
             Self::Malformed => "malformed",
+            Self::SynFin => "syn_fin",
         }
     }
 }
@@ -255,7 +259,7 @@ fn tcp<P: Load + ?Sized>(
         return Err(Unparsed::Malformed);
     }
     #[allow(clippy::cast_possible_truncation, reason = "offset as in `end_of_ip`; 0 to 40 of options")]
-    let (options_offset, options_len) = ((offset + TCP_MIN_LEN) as u16, (header_len - TCP_MIN_LEN) as u16);
+    let (options_offset, options_len) = ((offset + TCP_MIN_LEN) as u16, (header_len - TCP_MIN_LEN) as u8);
     Ok(Segment {
         source,
         destination,
@@ -268,6 +272,7 @@ fn tcp<P: Load + ?Sized>(
         payload_len: end - payload,
         options_offset,
         options_len,
+        is_closed: u8::from(header.be16::<14>() == 0),
         ident,
     })
 }

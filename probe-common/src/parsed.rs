@@ -6,7 +6,6 @@ use crate::options::{FindTimestamps, timestamps};
 use crate::parse::{LinkLayer, Unparsed, ipv4, ipv6, parse};
 use crate::segment::{Family, Segment, Timestamps};
 use crate::sequence::SequenceRange;
-use crate::verifier::zero;
 
 /// Which way a packet passed its interface. The numbers are those in records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,22 +124,6 @@ impl ParsedPacket {
         Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo }
     }
 
-    /// Becomes one of a data segment, whose options nobody needs.
-    #[inline(always)]
-    pub(crate) fn set(&mut self, segment: &Segment, segments: u32, hook: &Hook, side: Side) {
-        let (direction, side, none) = (hook.direction as u16, side as u16, zero());
-        *self = Self {
-            segment: *segment,
-            segments,
-            interface: hook.interface,
-            direction,
-            side,
-            options: none,
-            ts_value: none,
-            ts_echo: none,
-        };
-    }
-
     /// Index of the interface that it passed.
     #[inline(always)]
     #[must_use]
@@ -207,6 +190,6 @@ impl ParsedPacket {
 
     #[inline(always)]
     pub(crate) const fn range(&self) -> SequenceRange {
-        SequenceRange::of(&self.segment, self.segments)
+        SequenceRange::of(&self.segment, self.segments, self.timestamps())
     }
 }

@@ -8,10 +8,10 @@ use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::load::Load;
 use crate::options::FindTimestamps;
 use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
-use crate::parsed::{Hook, ParsedPacket, Size};
-use crate::segment::{Family, Segment, TcpFlags};
+use crate::parsed::{Direction, Hook, ParsedPacket, Size};
+use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::{SegmentClass, SequenceRange};
-use crate::state::{Clock, FlowState, FlowStates, Phase};
+use crate::state::{Clock, Evictable, FlowState, FlowStates, Phase};
 
 /// Why a segment makes a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub enum SegmentKind {
     Syn = 0,
     /// SYN with ACK: it is being answered.
     SynAck = 1,
-    /// The ACK that completes a handshake.
+    /// The ACK that completes a handshake, or one that answers the SYN with the numbers of another connection.
     Ack = 2,
     /// RST, whatever it answers.
     Rst = 3,
@@ -74,22 +74,14 @@ pub enum Progress {
     Unusual,
 }
 
-/// Deals with the usual packets: not TCP, or a segment within a connection that is known. When the packet is anything
-/// else, [`process`] has to look at it, which has the same results for all packets, only slower. `scratch` lends room for
-/// what is read of a packet that makes a record.
+/// Deals with the usual packets: not TCP, or the next segment of a connection that is known. When the packet is anything
+/// else, [`process`] has to look at it, which has the same results for all packets, only slower.
 #[inline(always)]
-pub fn fast_path<'r, P, F, C, S>(
-    packet: &P,
-    size: Size,
-    hook: &Hook,
-    environment: &mut Environment<'_, F, C, S>,
-    scratch: impl FnOnce() -> Option<&'r mut ParsedPacket>,
-) -> Progress
+pub fn fast_path<P, F, C>(packet: &P, size: Size, hook: &Hook, flows: &mut F, clock: &C) -> Progress
 where
     P: Load + ?Sized,
     F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
     C: Clock,
-    S: RecordSink,
 {
     let network = network(packet, hook.link);
     let segment = match network {
@@ -106,41 +98,30 @@ where
         return Progress::Unusual;
     }
     let is_done = match segment.family {
-        Family::V4 => fast_segment::<FlowKey4, F, C, S>(&segment, size.segments, hook, environment, scratch),
-        Family::V6 => fast_segment::<FlowKey6, F, C, S>(&segment, size.segments, hook, environment, scratch),
+        Family::V4 => fast_segment::<FlowKey4, F, C>(&segment, size.segments, hook, flows, clock),
+        Family::V6 => fast_segment::<FlowKey6, F, C>(&segment, size.segments, hook, flows, clock),
     };
     if is_done { Progress::Done } else { Progress::Unusual }
 }
 
 #[inline(always)]
-fn fast_segment<'r, K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
+fn fast_segment<K: Key, F: FlowStates<K>, C: Clock>(
     segment: &Segment,
     segments: u32,
     hook: &Hook,
-    environment: &mut Environment<'_, F, C, S>,
-    scratch: impl FnOnce() -> Option<&'r mut ParsedPacket>,
+    flows: &mut F,
+    clock: &C,
 ) -> bool {
     let (key, side) = K::of(segment, hook.interface);
-    let range = SequenceRange::of(segment, segments);
-    let clock = environment.clock;
-    let Some(state) = environment.flows.find(&key) else { return range.len == 0 };
+    // In order, nobody asks for the timestamps.
+    let range = SequenceRange::of(segment, segments, Timestamps::default());
+    let Some(state) = flows.find(&key) else { return range.len == 0 };
     if state.phase.is_opening() {
         return false;
     }
     state.epoch = clock.epoch();
-    if state.tracker(side).accept_in_order(&range) {
-        return true;
-    }
-    let time_ns = clock.now_ns();
-    let rtt_us = state.rtt_us;
-    let class = F::accept_out_of_order(state.tracker(side), &range, us(time_ns), rtt_us);
-    if class.is_retransmit()
-        && let Some(packet) = scratch()
-    {
-        packet.set(segment, segments, hook, side);
-        environment.sink.emit_segment(packet, SegmentKind::Retransmit, time_ns, class, Some(state));
-    }
-    true
+    state.note_window(segment, side);
+    state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range)
 }
 
 /// Looks at one packet: the whole way from bytes to record.
@@ -176,22 +157,31 @@ pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     environment: &mut Environment<'_, F, C, S>,
 ) -> Result<(), Unparsed> {
     let flags = packet.segment.flags;
-    if flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
-        data_or_ack(packet, environment);
-        return Ok(());
-    }
     if !flags.has(TcpFlags::RST) && flags.has(TcpFlags::SYN.with(TcpFlags::FIN)) {
         // No connection opens and closes in one segment; Linux drops it (tcp_rcv_state_process).
-        return Err(Unparsed::Malformed);
+        return Err(Unparsed::SynFin);
     }
+    let Environment { flows, clock, sink } = environment;
+    let (key, side): (K, _) = packet.key();
+    let now_ns = clock.now_ns();
+    // One look-up for all kinds, which the verifier follows once.
+    let evict = |evicted: &K, state: &FlowState| sink.emit_evicted_flow(now_ns, evicted, state);
+    let mut state = flows.find_or_claim(&key, evictable(packet), evict);
+    if let Some(state) = &mut state {
+        state.epoch = clock.epoch();
+    }
+    let known = Known { packet, side, now_ns, sink: *sink };
     if flags.has(TcpFlags::RST) {
-        rst(packet, environment);
+        known.rst(state);
     } else if flags.has(TcpFlags::FIN) {
-        fin(packet, environment);
+        known.fin::<K, F>(state);
+    } else if !flags.has(TcpFlags::SYN) {
+        known.data_or_ack::<K, F>(state);
     } else if flags.has(TcpFlags::ACK) {
-        syn_ack(packet, environment);
+        // One end connected to itself: both sides are the low one.
+        known.syn_ack(state, if key.is_to_itself() { side } else { side.other() });
     } else {
-        syn(packet, environment);
+        known.syn(state);
     }
     Ok(())
 }
@@ -203,163 +193,179 @@ const fn us(ns: u64) -> u32 {
     (ns / 1_000) as u32
 }
 
-/// A segment within a connection: data, or a pure ACK.
+/// Which flows may be evicted for the flow of this segment, when it is not known.
 #[inline(always)]
-fn data_or_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
-    environment: &mut Environment<'_, F, C, S>,
-) {
-    let (key, side) = packet.key();
-    let (range, clock) = (packet.range(), environment.clock);
-    let Some(state) = environment.flows.find(&key) else {
-        if range.len > 0 {
-            learn(packet, &key, side, environment);
-        }
-        return;
-    };
-    state.epoch = clock.epoch();
-    let completes = state.phase.is_opening() && state.completed_by(&packet.segment, side);
-    let (mut class, mut time_ns) = (SegmentClass::NEW, 0);
-    if !state.tracker(side).accept_in_order(&range) {
-        time_ns = clock.now_ns();
-        let rtt_us = state.rtt_us;
-        class = F::accept_out_of_order(state.tracker(side), &range, us(time_ns), rtt_us);
+fn evictable(packet: &ParsedPacket) -> Evictable {
+    let (segment, is_inbound) = (&packet.segment, packet.direction() == Direction::Ingress);
+    let flags = segment.flags;
+    if flags.has(TcpFlags::RST) {
+        return Evictable::NOTHING;
     }
-    if completes {
-        if time_ns == 0 {
-            time_ns = clock.now_ns();
-        }
-        state.complete(side, us(time_ns));
-        environment.sink.emit_segment(packet, SegmentKind::Ack, time_ns, class, Some(state));
-    } else if class.is_retransmit() {
-        environment.sink.emit_segment(packet, SegmentKind::Retransmit, time_ns, class, Some(state));
+    if flags.has(TcpFlags::SYN) {
+        // This host answers whoever sends a SYN: a SYN-ACK does not make the connection its own.
+        let is_own = !is_inbound && !flags.has(TcpFlags::ACK);
+        return if is_own { Evictable::ALL } else { Evictable::FOR_STRANGERS };
     }
+    if segment.payload_len == 0 && !flags.has(TcpFlags::FIN) {
+        return Evictable::NOTHING;
+    }
+    if is_inbound { Evictable::FOR_UNCONFIRMED } else { Evictable::FOR_LEARNED }
 }
 
-/// The state of a flow that is to be remembered from now on. Another may be evicted for it.
-#[inline(always)]
-fn claim<'a, K: Key, F: FlowStates<K>, S: RecordSink>(
-    key: &K,
-    now_ns: u64,
-    flows: &'a mut F,
-    sink: &mut S,
-) -> Option<&'a mut FlowState> {
-    flows.find_or_claim(key, |evicted, state| sink.emit_evicted_flow(now_ns, evicted, state))
-}
-
-/// Data of a flow that was open before the probe was attached, or that was evicted.
-#[inline(always)]
-fn learn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
-    key: &K,
+/// A segment, and what is to be done with it once its flow was looked up.
+struct Known<'a, S> {
+    packet: &'a ParsedPacket,
     side: Side,
-    environment: &mut Environment<'_, F, C, S>,
-) {
-    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
-    let Some(state) = claim(key, now_ns, environment.flows, environment.sink) else { return };
-    state.phase = Phase::OPEN;
-    state.flags = FlowState::learned_from(packet.direction(), side);
-    state.epoch = clock.epoch();
-    state.tracker(side).learn(&packet.range(), us(now_ns));
+    now_ns: u64,
+    sink: &'a mut S,
 }
 
-#[inline(always)]
-fn syn<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
-    environment: &mut Environment<'_, F, C, S>,
-) {
-    let (key, side): (K, _) = packet.key();
-    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
-    let Some(state) = claim(&key, now_ns, environment.flows, environment.sink) else { return };
-    environment.sink.emit_segment(packet, SegmentKind::Syn, now_ns, SegmentClass::NEW, Some(state));
-    if state.includes_syn(&packet.segment, side) {
-        state.reopen(side, us(now_ns));
-    } else {
-        state.open(packet.segment.seq, side, us(now_ns));
-        state.epoch = clock.epoch();
+impl<S: RecordSink> Known<'_, S> {
+    #[inline(always)]
+    fn emit(self, kind: SegmentKind, class: SegmentClass, state: Option<&FlowState>) {
+        self.sink.emit_segment(self.packet, kind, self.now_ns, class, state);
     }
-}
 
-/// A SYN-ACK. Its SYN may have taken another path, or passed before the probe was attached.
-#[inline(always)]
-fn syn_ack<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
-    environment: &mut Environment<'_, F, C, S>,
-) {
-    let (key, side): (K, _) = packet.key();
-    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
-    let Some(state) = claim(&key, now_ns, environment.flows, environment.sink) else { return };
-    environment.sink.emit_segment(packet, SegmentKind::SynAck, now_ns, SegmentClass::NEW, Some(state));
-    // One end connected to itself: both sides are the low one.
-    let opener = if key.is_to_itself() { side } else { side.other() };
-    let segment = &packet.segment;
-    if state.phase != Phase::FREE
-        && let Answer::Taken | Answer::Unmatched = state.answer(segment, opener)
-    {
-        return;
-    }
-    state.open(segment.ack.wrapping_sub(1), opener, us(now_ns));
-    state.flags |= FlowState::SYN_UNSEEN;
-    state.epoch = clock.epoch();
-    state.answer(segment, opener);
-}
-
-#[inline(always)]
-fn rst<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
-    environment: &mut Environment<'_, F, C, S>,
-) {
-    let (key, side) = packet.key();
-    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
-    let state = environment.flows.find(&key).map(|state| {
-        state.epoch = clock.epoch();
-        if state.reset_by(&packet.segment, side) {
-            state.phase = Phase::ENDED;
+    /// A segment within a connection: data, or a pure ACK.
+    #[inline(always)]
+    fn data_or_ack<K: Key, F: FlowStates<K>>(self, state: Option<&mut FlowState>) {
+        let Some(state) = state else { return };
+        let (segment, side, range) = (&self.packet.segment, self.side, self.packet.range());
+        state.note_window(segment, side);
+        if state.phase == Phase::FREE {
+            return self.learn(state);
         }
-        &*state
-    });
-    environment.sink.emit_segment(packet, SegmentKind::Rst, now_ns, SegmentClass::NEW, state);
-}
+        if state.is_challenged_by(segment, side) {
+            // The numbers are those of another connection.
+            return self.emit(SegmentKind::Ack, SegmentClass::NEW, Some(state));
+        }
+        let completes = state.phase.is_opening() && state.completed_by(segment, side);
+        let class = if state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range) {
+            SegmentClass::NEW
+        } else {
+            let rtt_us = state.rtt_us;
+            F::accept_out_of_order(state.tracker(side), &range, us(self.now_ns), rtt_us)
+        };
+        if completes {
+            state.complete(side, us(self.now_ns));
+            self.emit(SegmentKind::Ack, class, Some(state));
+        } else if class.is_retransmit() {
+            self.emit(SegmentKind::Retransmit, class, Some(state));
+        }
+    }
 
-#[inline(always)]
-fn fin<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
-    environment: &mut Environment<'_, F, C, S>,
-) {
-    let (key, side) = packet.key();
-    let (clock, now_ns) = (environment.clock, environment.clock.now_ns());
-    let mut class = SegmentClass::NEW;
-    let state = environment.flows.find(&key).map(|state| {
-        state.epoch = clock.epoch();
-        if state.phase.is_opening() && state.completed_by(&packet.segment, side) {
+    /// Data, or a FIN, of a flow that was open before the probe was attached, or that was evicted.
+    #[inline(always)]
+    fn learn(&self, state: &mut FlowState) {
+        state.phase = Phase::OPEN;
+        state.flags = FlowState::learned_from(self.packet.direction(), self.side);
+        state.tracker(self.side).learn(&self.packet.range(), us(self.now_ns));
+    }
+
+    #[inline(always)]
+    fn syn(self, state: Option<&mut FlowState>) {
+        let (segment, side, now_us) = (&self.packet.segment, self.side, us(self.now_ns));
+        let is_own = matches!(self.packet.direction(), Direction::Egress | Direction::Local);
+        self.sink.emit_segment(
+            self.packet,
+            SegmentKind::Syn,
+            self.now_ns,
+            SegmentClass::NEW,
+            state.as_deref(),
+        );
+        let Some(state) = state else { return };
+        if state.includes_syn(segment, side) {
+            state.reopen(side, now_us);
+        } else {
+            let epoch = state.epoch;
+            state.open(segment.seq, side, now_us);
+            state.epoch = epoch;
+        }
+        if is_own && state.opener == side as u32 {
+            state.flags |= FlowState::OPENED_HERE;
+        }
+    }
+
+    /// A SYN-ACK to `opener`. Its SYN may have taken another path, or passed before the probe was attached.
+    #[inline(always)]
+    fn syn_ack(self, state: Option<&mut FlowState>, opener: Side) {
+        let (segment, now_us) = (&self.packet.segment, us(self.now_ns));
+        self.sink.emit_segment(
+            self.packet,
+            SegmentKind::SynAck,
+            self.now_ns,
+            SegmentClass::NEW,
+            state.as_deref(),
+        );
+        let Some(state) = state else { return };
+        if state.phase != Phase::FREE
+            && let Answer::Taken | Answer::Unmatched = state.answer(segment, opener)
+        {
+            return;
+        }
+        let epoch = state.epoch;
+        state.open(segment.ack.wrapping_sub(1), opener, now_us);
+        state.flags |= FlowState::SYN_UNSEEN;
+        state.epoch = epoch;
+        state.answer(segment, opener);
+    }
+
+    #[inline(always)]
+    fn rst(self, state: Option<&mut FlowState>) {
+        let mut class = SegmentClass::NEW;
+        let state = state.map(|state| {
+            if state.reset_by(&self.packet.segment, self.side) {
+                state.phase = Phase::ENDED;
+            } else if state.phase == Phase::OPEN {
+                class = SegmentClass::OUT_OF_WINDOW;
+            }
+            &*state
+        });
+        self.emit(SegmentKind::Rst, class, state);
+    }
+
+    #[inline(always)]
+    fn fin<K: Key, F: FlowStates<K>>(self, state: Option<&mut FlowState>) {
+        let mut class = SegmentClass::NEW;
+        let state = state.map(|state| {
+            if state.phase == Phase::FREE {
+                self.learn(state);
+                state.flags |= 1 << (self.side as u32);
+            } else {
+                class = self.takes_fin::<K, F>(state);
+            }
+            &*state
+        });
+        self.emit(SegmentKind::Fin, class, state);
+    }
+
+    #[inline(always)]
+    fn takes_fin<K: Key, F: FlowStates<K>>(&self, state: &mut FlowState) -> SegmentClass {
+        let (segment, side, now_us) = (&self.packet.segment, self.side, us(self.now_ns));
+        let range = self.packet.range();
+        if state.phase.is_opening() && state.completed_by(segment, side) {
             // It completes the handshake in place of an ACK that was not seen: the round-trip time is not known.
             state.flags |= FlowState::SYN_UNSEEN;
-            state.complete(side, us(now_ns));
+            state.complete(side, now_us);
         }
-        // After a FIN of the other end the ACK may still come (Fast Open).
-        if !state.phase.is_opening() {
-            class = finish::<K, F>(state, &packet.range(), side, us(now_ns));
+        // Where only one end is seen, the handshake is never complete. The FIN may also come before the ACK (Fast Open).
+        let follows = !state.phase.is_opening()
+            || (state.phase != Phase::OPENING
+                && segment.flags.has(TcpFlags::ACK)
+                && state.tracker(side).is_near(&range));
+        if !follows {
+            return SegmentClass::NEW;
         }
-        &*state
-    });
-    environment.sink.emit_segment(packet, SegmentKind::Fin, now_ns, class, state);
-}
-
-#[inline(always)]
-fn finish<K: Key, F: FlowStates<K>>(
-    state: &mut FlowState,
-    range: &SequenceRange,
-    side: Side,
-    now_us: u32,
-) -> SegmentClass {
-    let rtt_us = state.rtt_us;
-    let mut class = SegmentClass::NEW;
-    if !state.tracker(side).accept_next(range) {
-        class = F::accept_out_of_order(state.tracker(side), range, now_us, rtt_us);
+        let rtt_us = state.rtt_us;
+        let class = if state.tracker(side).accept_next(&range) {
+            SegmentClass::NEW
+        } else {
+            F::accept_out_of_order(state.tracker(side), &range, now_us, rtt_us)
+        };
+        state.flags |= 1 << (side as u32);
+        if state.flags & 3 == 3 && !state.phase.is_opening() {
+            state.phase = Phase::ENDED;
+        }
+        class
     }
-    state.flags |= 1 << (side as u32);
-    if state.flags & 3 == 3 {
-        state.phase = Phase::ENDED;
-    }
-    class
 }

@@ -269,6 +269,8 @@ const DIRECTION_BITS: u8 = 3;
 const HAS_TIMESTAMPS: u8 = 4;
 const IS_RETRANSMIT: u8 = 8;
 const ENCAPSULATION_SHIFT: u32 = 4;
+/// In the place of the age of a hole, of what is no retransmit: [`SegmentClass::OUT_OF_WINDOW`].
+const OUT_OF_WINDOW: u32 = u32::MAX;
 
 // SAFETY: the fields are integers, or made of them, and fill it.
 unsafe impl Plain for RawSegment {}
@@ -295,12 +297,12 @@ impl RawSegment {
         self.seq = segment.seq;
         self.ack = segment.ack;
         self.payload_len = segment.payload_len;
-        self.hole_age_us = class.hole_age_us();
+        self.hole_age_us = if class.is_out_of_window() { OUT_OF_WINDOW } else { class.hole_age_us() };
         self.source_port = segment.source_port;
         self.destination_port = segment.destination_port;
         self.segments = (packet.segments & 0xffff) as u16;
         self.flags = segment.flags.0;
-        // The options of retransmitted data were not read.
+        // Nobody needs those of retransmitted data.
         let is_stamped =
             packet.options == ParsedPacket::WITH_TIMESTAMPS && kind != SegmentKind::Retransmit as u32;
         self.ts_value = if is_stamped { packet.ts_value } else { 0 };
@@ -338,6 +340,7 @@ impl RawSegment {
             },
             segments: self.segments.into(),
             class: match self.bits & IS_RETRANSMIT {
+                0 if self.hole_age_us == OUT_OF_WINDOW => SegmentClass::OUT_OF_WINDOW,
                 0 => SegmentClass::NEW,
                 _ => SegmentClass::retransmit(self.hole_age_us),
             },

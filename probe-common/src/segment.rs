@@ -105,7 +105,9 @@ pub struct Segment {
     /// Where the TCP options begin in the packet, in bytes.
     pub options_offset: u16,
     /// How long they are: 0 to 40 bytes.
-    pub options_len: u16,
+    pub options_len: u8,
+    /// 1 when the receive window of its sender is closed: 0 bytes.
+    pub is_closed: u8,
     /// Control bits.
     pub flags: TcpFlags,
     /// The IP version that carried it.
@@ -130,6 +132,7 @@ impl Segment {
         payload_len: 0,
         options_offset: 0,
         options_len: 0,
+        is_closed: 0,
         ident: 0,
     };
 

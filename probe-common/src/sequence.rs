@@ -3,18 +3,23 @@
 //! A segment that begins where the last one ended is the rule, and costs a comparison and three additions. Any other is
 //! looked at more closely: it opens a hole, fills one, or repeats what has passed.
 
-use crate::segment::{Segment, TcpFlags};
+use crate::segment::{Segment, TcpFlags, Timestamps};
 use crate::verifier::assign_words;
 
-/// How many holes are remembered. When another opens, the oldest is forgotten: what fills it later than a round trip is a
-/// retransmit with or without it.
-const HOLES: usize = 3;
+/// As many holes are remembered. When another opens, the oldest is forgotten: then only the sender's own counters tell
+/// whether what fills it was overtaken or retransmitted.
+const HOLES: usize = 6;
 /// Sequence numbers this far from the expected one have nothing to do with what is known: the flow took another path for
 /// a while, or the segment belongs to another connection. Windows are smaller in practice (64 MiB).
 const FAR: u32 = 1 << 26;
 /// A hole that is filled this soon was no loss but reordering, while no round-trip time is known: 3 ms, in
 /// microseconds.
 const UNKNOWN_RTT_US: u32 = 3_000;
+/// IP IDs this far apart, or less, are of packets that were sent shortly after each other, where a sender counts them.
+/// Some senders draw them at random: two of those lie so close by chance once in 32 times.
+const NEAR_IDENTS: i16 = 1_024;
+/// IP IDs are compared for this long, in microseconds: after 2^16 packets they begin again.
+const IDENT_LIFETIME_US: u32 = 1_000_000;
 
 /// From one moment to another, in microseconds; both wrap after 71 minutes. 0 when the later one is earlier: captures have
 /// such times.
@@ -39,7 +44,49 @@ impl Hole {
     const NONE: Self = Self { start: 0, end: 0, opened_us: 0 };
 }
 
-/// One direction of a flow. Lies in a kernel map: integers, no padding.
+/// When a sender sent a segment, by its own counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SentMark {
+    /// TSval, where `is_stamped`.
+    ts_value: u32,
+    /// When it passed, in microseconds of the monotonic clock; wraps after 71 minutes.
+    at_us: u32,
+    /// The packet's IP ID; 0 where there is none, or the sender does not count.
+    ident: u16,
+    /// 1 where it had timestamps.
+    is_stamped: u16,
+}
+
+impl SentMark {
+    const NONE: Self = Self { ts_value: 0, at_us: 0, ident: 0, is_stamped: 0 };
+
+    #[inline(always)]
+    const fn of(range: &SequenceRange, now_us: u32) -> Self {
+        Self { ts_value: range.ts_value, at_us: now_us, ident: range.ident, is_stamped: range.is_stamped }
+    }
+
+    /// Was `other`, which passed after this, sent before or after it? `None` where the counters do not tell. Timestamps
+    /// come first: every sender counts them up (RFC 7323, 4.1). Linux counts the IP IDs of a connection, Windows those of
+    /// the host.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_wrap, reason = "differences of numbers that wrap (RFC 1982)")]
+    const fn followed_by(&self, other: &Self) -> Option<bool> {
+        let ticks = other.ts_value.wrapping_sub(self.ts_value) as i32;
+        if self.is_stamped & other.is_stamped != 0 && ticks != 0 {
+            return Some(ticks > 0);
+        }
+        let packets = other.ident.wrapping_sub(self.ident) as i16;
+        let is_recent = elapsed_us(self.at_us, other.at_us) < IDENT_LIFETIME_US;
+        let is_counted = self.ident != 0 && other.ident != 0 && is_recent;
+        if is_counted && packets != 0 && packets >= -NEAR_IDENTS && packets <= NEAR_IDENTS {
+            return Some(packets > 0);
+        }
+        None
+    }
+}
+
+/// One direction of a flow. Lies in a kernel map: integers, no padding. What every segment needs comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SequenceTracker {
@@ -47,11 +94,13 @@ pub struct SequenceTracker {
     pub next_seq: u32,
     /// The initial sequence number, once a SYN has passed.
     pub isn: u32,
-    /// Which of the two is known, as the bits below.
-    known: u32,
-    holes: [Hole; HOLES],
     /// What was sent.
     pub volume: Volume,
+    /// What is known of the two numbers, as the bits below.
+    known: u32,
+    /// The segment out of order that was sent last, by its sender's counters.
+    mark: SentMark,
+    holes: [Hole; HOLES],
 }
 
 const NEXT: u32 = 1;
@@ -74,10 +123,11 @@ impl Volume {
     pub const NONE: Self = Self { segments: 0, bytes: 0, retransmits: 0 };
 }
 
-const _: () = assert!(size_of::<SequenceTracker>() == 72, "a padding byte would be uninitialised in the map");
+const _: () =
+    assert!(size_of::<SequenceTracker>() == 120, "a padding byte would be uninitialised in the map");
 
-/// Whether a segment is a retransmit, and how old the hole is that it fills. A word, because a function of the kernel's
-/// byte code can return no more.
+/// Whether a segment is a retransmit, and how old the hole is that it fills; of a RST whether it fits its flow. A word,
+/// because a function of the kernel's byte code can return no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct SegmentClass(u64);
@@ -85,6 +135,8 @@ pub struct SegmentClass(u64);
 impl SegmentClass {
     /// Not a retransmit, as far as is known.
     pub const NEW: Self = Self(0);
+    /// A RST that its receiver has to ignore: its sequence number is out of the window (RFC 9293, 3.10.7.4).
+    pub const OUT_OF_WINDOW: Self = Self(1 << 33);
     const RETRANSMIT: u64 = 1 << 32;
 
     /// The class that [`word`](Self::word) returned.
@@ -115,6 +167,13 @@ impl SegmentClass {
         self.0 & Self::RETRANSMIT != 0
     }
 
+    /// Returns whether it is [`OUT_OF_WINDOW`](Self::OUT_OF_WINDOW).
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_out_of_window(self) -> bool {
+        self.0 & Self::OUT_OF_WINDOW.0 != 0
+    }
+
     /// How long ago the hole opened that it fills, in microseconds; 0 when it fills none, because what it repeats has been
     /// seen.
     #[inline(always)]
@@ -136,23 +195,43 @@ pub struct SequenceRange {
     pub payload_len: u32,
     /// How many segments it stands for.
     pub segments: u32,
+    /// TSval, where `is_stamped`.
+    pub ts_value: u32,
+    /// The packet's IP ID, 0 for none.
+    pub ident: u16,
+    /// 1 where it has timestamps.
+    pub is_stamped: u16,
 }
 
 impl SequenceRange {
-    /// The range of a segment that stands for `segments` (GSO, GRO).
+    /// The range of a segment that stands for `segments` (GSO, GRO), and has these timestamps.
     #[inline(always)]
     #[must_use]
-    pub const fn of(segment: &Segment, segments: u32) -> Self {
+    pub const fn of(segment: &Segment, segments: u32, timestamps: Timestamps) -> Self {
         let fin = segment.flags.has(TcpFlags::FIN) as u32;
         let payload_len = segment.payload_len;
-        Self { seq: segment.seq, len: payload_len.wrapping_add(fin), payload_len, segments }
+        Self {
+            seq: segment.seq,
+            len: payload_len.wrapping_add(fin),
+            payload_len,
+            segments,
+            ts_value: timestamps.value,
+            ident: segment.ident,
+            is_stamped: timestamps.present as u16,
+        }
     }
 }
 
 impl SequenceTracker {
     /// A tracker that knows nothing.
-    pub const UNKNOWN: Self =
-        Self { next_seq: 0, isn: 0, known: 0, volume: Volume::NONE, holes: [Hole::NONE; HOLES] };
+    pub const UNKNOWN: Self = Self {
+        next_seq: 0,
+        isn: 0,
+        volume: Volume::NONE,
+        known: 0,
+        mark: SentMark::NONE,
+        holes: [Hole::NONE; HOLES],
+    };
 
     /// Begins after a SYN.
     #[inline(always)]
@@ -201,7 +280,30 @@ impl SequenceTracker {
             || (range.len == 0 && !(self.is_known() && range.seq.wrapping_sub(self.next_seq) < FAR))
     }
 
+    /// Returns whether this is what a sender probes the closed window of the other end with (RFC 9293, 3.8.6.1): the next byte alone. It
+    /// is not taken, and comes again as the first of others. A pure ACK behind it shows no byte that is missing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_probed_by(&self, range: &SequenceRange) -> bool {
+        let end = range.seq.wrapping_add(range.len);
+        self.is_known()
+            && end.wrapping_sub(self.next_seq) == 1
+            && range.len <= 1
+            && range.payload_len == range.len
+    }
+
+    /// Returns whether the number of this segment is near the next one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_near(&self, range: &SequenceRange) -> bool {
+        let ahead = range.seq.wrapping_sub(self.next_seq);
+        self.is_known() && (ahead < FAR || ahead.wrapping_neg() < FAR)
+    }
+
     /// Takes any other segment, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
+    ///
+    /// Whatever fills a hole was overtaken on its way, or is a retransmit. The sender's own counters tell which: a segment
+    /// that was overtaken was sent before the one that opened the hole. Where they do not, the time does.
     pub fn accept_out_of_order(&mut self, range: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
         let end = range.seq.wrapping_add(range.len);
         let ahead = range.seq.wrapping_sub(self.next_seq);
@@ -209,6 +311,11 @@ impl SequenceTracker {
         if !self.is_known() || (ahead >= FAR && behind >= FAR) {
             self.learn(range, now_us);
             return SegmentClass::NEW;
+        }
+        let (mark, sent) = (self.mark, SentMark::of(range, now_us));
+        let is_later = mark.followed_by(&sent);
+        if is_later != Some(false) {
+            assign_words(&mut self.mark, &sent);
         }
         if ahead < FAR {
             self.open(Hole { start: self.next_seq, end: range.seq, opened_us: now_us });
@@ -222,17 +329,21 @@ impl SequenceTracker {
         if behind == 1 && range.len <= 1 && range.payload_len == range.len && opened_us.is_none() {
             return SegmentClass::NEW;
         }
-        // Just before the last number there is, only a pure ACK can have overtaken it. Nothing asks for its retransmission
-        // but a timer, which may fire within the round trip.
         let is_last = end == self.next_seq;
         if behind < range.len {
             self.next_seq = end;
         }
         self.count(range);
         let hole_age_us = opened_us.map_or(0, |opened_us| elapsed_us(opened_us, now_us));
+        // Just before the last number there is, only a pure ACK can have overtaken it. Nothing asks for its retransmission
+        // but a timer, which may fire within the round trip.
         let patience_us =
             if rtt_us == 0 || (is_last && rtt_us > UNKNOWN_RTT_US) { UNKNOWN_RTT_US } else { rtt_us };
-        if opened_us.is_some() && hole_age_us <= patience_us {
+        let was_overtaken = match is_later {
+            Some(is_later) => !is_later,
+            None => opened_us.is_some() && hole_age_us <= patience_us,
+        };
+        if was_overtaken {
             return SegmentClass::NEW;
         }
         if range.payload_len > 0 {
@@ -255,28 +366,32 @@ impl SequenceTracker {
     pub fn learn(&mut self, range: &SequenceRange, now_us: u32) {
         self.known |= NEXT;
         self.next_seq = range.seq.wrapping_add(range.len);
+        assign_words(&mut self.mark, &SentMark::of(range, now_us));
         assign_words(&mut self.holes, &[Hole::NONE; HOLES]);
         self.open(Hole { start: range.seq.wrapping_sub(FAR), end: range.seq, opened_us: now_us });
         self.count(range);
     }
 
+    /// Remembers a hole, at the cost of the oldest.
     #[inline(always)]
     fn open(&mut self, hole: Hole) {
-        let [first, second, third] = &mut self.holes;
-        assign_words(third, second);
-        assign_words(second, first);
-        assign_words(first, &hole);
+        for older in (1..HOLES).rev() {
+            let newer = self.holes[older - 1];
+            assign_words(&mut self.holes[older], &newer);
+        }
+        assign_words(&mut self.holes[0], &hole);
     }
 
-    /// Takes these numbers out of the hole that has any of them; returns when it opened.
+    /// Takes these numbers out of all holes that have any of them; gives when the oldest of these opened.
     #[inline(always)]
     fn fill(&mut self, start: u32, end: u32) -> Option<u32> {
         let mut rest = None;
         let mut found = None;
+        // The oldest one stands last.
         for hole in &mut self.holes {
             let before = start.wrapping_sub(hole.start) < FAR && start != hole.start;
             let overlaps = start.wrapping_sub(hole.end) >= FAR && hole.start.wrapping_sub(end) >= FAR;
-            if hole.start == hole.end || !overlaps || found.is_some() {
+            if hole.start == hole.end || !overlaps {
                 continue;
             }
             found = Some(hole.opened_us);

@@ -79,8 +79,7 @@ pub fn loopback(context: TcContext) -> i32 {
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
-    let mut environment = Environment { flows: &mut Flows, clock: &KernelClock, sink: &mut Ring };
-    let progress = fast_path(&packet, packet.size(), &hook, &mut environment, maps::packet_room);
+    let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
     let is_dealt_with = match progress {
         Progress::Done => true,
         Progress::NotTcp => !maps::decap(),

@@ -10,6 +10,7 @@ use probe_common::buckets::{self, Bucket};
 use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::sequence::{SequenceRange, SequenceTracker};
+use probe_common::state::Evictable;
 use probe_common::{
     Clock, Counter, FlowState, FlowStates, ParsedPacket, RawEvictedFlow, RawSegment, RecordKind, RecordSink,
     SegmentClass, SegmentKind,
@@ -21,6 +22,8 @@ const FLOWS: u32 = 65_536;
 const RING_BYTES: u32 = 4 << 20;
 /// The reader is woken each time the backlog has grown by this much: 3,855 records, an eighth of the ring.
 const WAKE_STEP_BYTES: u64 = 512 << 10;
+/// The part of the ring that records of every kind share. The rest is kept for SYNs, SYN-ACKs and ACKs.
+const SHARED_BYTES: u64 = RING_BYTES as u64 / 4 * 3;
 /// What the ring adds to each record (`BPF_RINGBUF_HDR_SZ`).
 const RECORD_HEADER_BYTES: u64 = 8;
 /// The reader is woken for a small backlog when it was not for this long. Once awake it looks for more by
@@ -162,10 +165,19 @@ impl<K: Table> FlowStates<K> for Flows {
     }
 
     #[inline(always)]
-    fn find_or_claim(&mut self, key: &K, evict: impl FnOnce(&K, &FlowState)) -> Option<&mut FlowState> {
+    fn find_or_claim(
+        &mut self,
+        key: &K,
+        evictable: Evictable,
+        evict: impl FnOnce(&K, &FlowState),
+    ) -> Option<&mut FlowState> {
+        if evictable == Evictable::NOTHING {
+            return self.find(key);
+        }
         let hash = key.hash(HASH_SEED.get());
         let [first, second] = buckets::buckets_of(hash, BUCKETS.get());
-        Some(buckets::find_or_claim(K::bucket(first)?, || K::bucket(second), key, hash, evict))
+        let rank = |state: &FlowState| eviction_rank(state, evictable.word());
+        buckets::find_or_claim(K::bucket(first)?, || K::bucket(second), key, hash, rank, evict)
     }
 
     #[inline(always)]
@@ -193,6 +205,14 @@ pub extern "C" fn accept_out_of_order(
         (Some(tracker), Some(range)) => tracker.accept_out_of_order(range, now_us, rtt_us).word(),
         _ => SegmentClass::NEW.word(),
     }
+}
+
+/// A global function, like the others: a bucket has eight states, and each has many ways to its rank.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn eviction_rank(state: *const FlowState, evictable: u32) -> u32 {
+    // SAFETY: null, or what the verifier has checked to be as large as it is.
+    unsafe { state.as_ref() }.map_or(u32::MAX, |state| Evictable::from_word(evictable).rank(state))
 }
 
 /// Room for what was read of a packet, this processor's own for the run of the program: programs of one hook are not
@@ -263,6 +283,9 @@ fn emit_evicted_flow<K: Key>(time_ns: u64, key: &K, state: &FlowState) {
 
 #[inline(always)]
 fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
+    if is_dispensable(kind) && RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > SHARED_BYTES {
+        return count_cell(Counter::missed_cell(kind));
+    }
     let Some(mut entry) = RECORDS.reserve::<R>(0) else {
         return count_cell(Counter::missed_cell(kind));
     };
@@ -271,6 +294,22 @@ fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
     entry.submit(wake_up(size_of::<R>() as u64, time_ns));
     count_cell(Counter::submitted_cell(kind));
 }
+
+/// Returns whether the last room of the ring is not for records of this kind: without one of a SYN, a SYN-ACK or an ACK
+/// a handshake is not known, without another one it is.
+#[inline(always)]
+const fn is_dispensable(kind: u32) -> bool {
+    kind > SegmentKind::Ack as u32
+}
+
+const _: () = assert!(
+    is_dispensable(SegmentKind::Rst as u32)
+        && is_dispensable(SegmentKind::Fin as u32)
+        && is_dispensable(SegmentKind::Retransmit as u32)
+        && is_dispensable(RecordKind::EvictedFlow.number() as u32)
+        && !is_dispensable(SegmentKind::Syn as u32)
+        && !is_dispensable(SegmentKind::SynAck as u32)
+);
 
 /// A wake-up costs some 11 µs, so it depends on the backlog and on an interval, not on each record.
 #[inline(always)]

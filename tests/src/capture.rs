@@ -160,10 +160,12 @@ fn ip(record: &SegmentRecord, v4: bool) -> Vec<u8> {
     }
 }
 
-/// The identification of a packet: another one each microsecond, as of a sender that counts its packets. Of two packets with
-/// the same one the second is a copy.
+/// The identification of a packet: another one each microsecond, far from those before, as of a sender that does not count
+/// its packets. Of two packets with the same one the second is a copy.
 fn ident(time_ns: u64) -> u16 {
-    u16::try_from(time_ns / 1_000 % 65_535).expect("in range") + 1
+    /// Has no divisor in common with the number of identifications.
+    const STEP: u64 = 7_919;
+    u16::try_from(time_ns / 1_000 * STEP % 65_535).expect("in range") + 1
 }
 
 fn tcp(record: &SegmentRecord) -> Vec<u8> {

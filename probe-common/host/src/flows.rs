@@ -2,6 +2,7 @@
 
 use probe_common::buckets::{self, Bucket};
 use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
+use probe_common::state::Evictable;
 use probe_common::{Family, FlowState, FlowStates, Segment};
 
 /// The flow states of both address families.
@@ -72,13 +73,29 @@ impl<K: Key> Buckets<K> {
         buckets::find(first.as_deref_mut()?, || second?.as_deref_mut(), key, hash)
     }
 
-    fn find_or_claim(&mut self, seed: u64, key: &K, evict: impl FnOnce(&K, &FlowState)) -> &mut FlowState {
+    fn find_or_claim(
+        &mut self,
+        seed: u64,
+        key: &K,
+        evictable: Evictable,
+        evict: impl FnOnce(&K, &FlowState),
+    ) -> Option<&mut FlowState> {
         fn made<K: Key>(bucket: &mut Place<K>) -> &mut Bucket<K> {
             bucket.get_or_insert_with(|| Box::new(Bucket::EMPTY))
         }
+        if evictable == Evictable::NOTHING {
+            return self.find(seed, key);
+        }
         let hash = key.hash(seed);
         let (first, second) = self.pair(hash);
-        buckets::find_or_claim(made(first), || second.map(made), key, hash, evict)
+        buckets::find_or_claim(
+            made(first),
+            || second.map(made),
+            key,
+            hash,
+            |state| evictable.rank(state),
+            evict,
+        )
     }
 
     fn copied(&self) -> Vec<Bucket<K>> {
@@ -99,9 +116,10 @@ impl FlowStates<FlowKey4> for HostFlows {
     fn find_or_claim(
         &mut self,
         key: &FlowKey4,
+        evictable: Evictable,
         evict: impl FnOnce(&FlowKey4, &FlowState),
     ) -> Option<&mut FlowState> {
-        Some(self.v4.find_or_claim(self.seed, key, evict))
+        self.v4.find_or_claim(self.seed, key, evictable, evict)
     }
 }
 
@@ -113,8 +131,9 @@ impl FlowStates<FlowKey6> for HostFlows {
     fn find_or_claim(
         &mut self,
         key: &FlowKey6,
+        evictable: Evictable,
         evict: impl FnOnce(&FlowKey6, &FlowState),
     ) -> Option<&mut FlowState> {
-        Some(self.v6.find_or_claim(self.seed, key, evict))
+        self.v6.find_or_claim(self.seed, key, evictable, evict)
     }
 }

@@ -68,7 +68,6 @@ pub struct HostProbe {
     counters: Counters,
     has_fast_path: bool,
     decap: bool,
-    scratch: ParsedPacket,
 }
 
 impl HostProbe {
@@ -86,7 +85,6 @@ impl HostProbe {
             counters: Counters::default(),
             has_fast_path: true,
             decap: false,
-            scratch: ParsedPacket::NOTHING,
         }
     }
 
@@ -105,15 +103,12 @@ impl HostProbe {
     /// Looks at a packet. Hands each record that it makes to `emit`, as bytes: that of a flow which is evicted for its
     /// flow first, then its own.
     pub fn process(&mut self, packet: &Packet<'_>, clock: &impl Clock, emit: impl FnMut(&[u8])) {
-        let Self { flows, counters, has_fast_path, decap, scratch } = self;
+        let Self { flows, counters, has_fast_path, decap } = self;
+        let Packet { bytes, size, hook } = packet;
+        let progress =
+            if *has_fast_path { fast_path(*bytes, *size, hook, flows, clock) } else { Progress::Unusual };
         let mut sink = HostSink { counters, emit };
         let mut environment = Environment { flows, clock, sink: &mut sink };
-        let Packet { bytes, size, hook } = packet;
-        let progress = if *has_fast_path {
-            fast_path(*bytes, *size, hook, &mut environment, || Some(scratch))
-        } else {
-            Progress::Unusual
-        };
         let processed = match progress {
             Progress::Done => return,
             Progress::NotTcp => Err(Unparsed::NotTcp),

@@ -5,7 +5,7 @@ use probe_common::{Family, LinkLayer, Unparsed};
 
 use crate::frames::{
     ACK, AUTHENTICATION, DESTINATION, FIN, HOP_BY_HOP, PSH, ROUTING, RST, SYN, Spec, Step, V4_MORE, V6_MORE,
-    Want, ethernet, extension, fragment, timestamps,
+    Want, ethernet, extension, fragment, timestamps, volume,
 };
 
 /// Successive frames at the hooks of one link layer, and what each must cause.
@@ -66,11 +66,16 @@ fn kinds(family: Family) -> Vec<Case> {
     let spec = |flags, payload| Spec::out(family, flags, 0xffff_fff0, 0x8000_0001).payload(payload);
     let recorded = recorded.into_iter().map(|(name, flags, payload, kind)| {
         let spec = spec(flags, payload);
-        (name, spec.packet(), spec.record(kind))
+        let mut want = spec.record(kind);
+        // A FIN makes its flow known, with the data beside it.
+        if let (Fin, Want::Emitted(record)) = (kind, &mut want) {
+            record.volumes[0] = volume(u64::from(payload > 0), payload as u64, 0);
+        }
+        (name, spec.packet(), want)
     });
     let silent = silent.map(|(name, flags, payload)| (name, spec(flags, payload).packet(), Want::Nothing));
     // Linux drops it: no connection opens and closes in one segment.
-    let senseless = ("SYN-FIN", spec(SYN | FIN, 0).packet(), Want::Unparsed(Unparsed::Malformed));
+    let senseless = ("SYN-FIN", spec(SYN | FIN, 0).packet(), Want::Unparsed(Unparsed::SynFin));
     let all = recorded.chain(silent).chain([senseless]);
     all.flat_map(|(name, packet, want)| packets(name, &[(packet, want)])).collect()
 }

@@ -1,5 +1,7 @@
 //! The table, part 3: data and retransmits in a connection.
 
+use std::time::Duration;
+
 use probe_common::SegmentKind::{Ack, Fin, Retransmit, Rst, Syn, SynAck};
 use probe_common::{Family, SegmentKind, Timestamps};
 
@@ -177,6 +179,22 @@ fn probes(open: &Open) -> Vec<Case> {
             emits(&open.fin(152), Fin).volumes(volume(3, 151, 0), NONE),
         ],
     );
+    // The other end has no room: the byte is not taken, and begins what is sent once there is.
+    case(
+        "a probe of a closed window",
+        &[
+            silent(&open.data(1, 100)),
+            silent(&open.back(1, 0).closed()),
+            silent(&open.data(101, 1)),
+            silent(&open.data(102, 0)),
+            silent(&open.back(1, 0).closed()),
+            silent(&open.data(101, 1)),
+            silent(&open.back(1, 0)),
+            silent(&open.data(101, 50)),
+            Step::retransmit(&open.data(101, 50), Retransmit).volumes(volume(3, 200, 1), NONE),
+            emits(&open.fin(151), Fin).volumes(volume(3, 200, 1), NONE),
+        ],
+    );
     // Two bytes, or one byte farther below, are no probe.
     case(
         "hardly more than a keep-alive",
@@ -227,7 +245,9 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "a RST that is out of place",
         &[
-            emits(&open.0.out(RST, FAR, 0), Rst).volumes(out, back),
+            emits(&open.0.out(RST, FAR, 0), Rst).volumes(out, back).out_of_window(),
+            // More was sent than may have passed unseen.
+            emits(&open.0.out(RST, 101 + (1 << 17), 0), Rst).volumes(out, back).out_of_window(),
             silent(&open.data(101, 10)),
             emits(&open.0.out(RST, 111, 0), Rst).volumes(volume(2, 110, 0), back),
         ],
@@ -325,7 +345,36 @@ fn mid_stream(open: &Open) -> Vec<Case> {
     );
     case(
         "a FIN of an unknown flow",
-        &[emits(&open.fin(1), Fin), silent(&open.data(2, 0)), emits(&open.fin(1), Fin)],
+        &[
+            emits(&open.fin(1), Fin),
+            silent(&open.data(2, 0)),
+            Step::retransmit(&open.fin(1), Fin),
+            // As is what is before it, once it is too late for having been overtaken.
+            Step::filling(&open.data(0, 1), Retransmit)
+                .volumes(volume(1, 1, 1), NONE)
+                .after(Duration::from_millis(5)),
+        ],
+    );
+    case(
+        "FINs of both ends of an unknown flow",
+        &[
+            emits(&open.fin(1), Fin),
+            emits(&open.back(1, 0).flags(FIN | ACK), Fin),
+            Step::retransmit(&open.fin(1), Fin),
+        ],
+    );
+    // Only the responder is seen (asymmetric routing): the handshake is never complete.
+    case(
+        "a FIN where one end is seen",
+        &[
+            open.0.syn_ack(),
+            silent(&open.back(1, 100)),
+            emits(&open.back(151, 0).flags(FIN | ACK), Fin).volumes(volume(1, 100, 0), NONE),
+            Step::filling(&open.back(101, 50), Retransmit)
+                .volumes(volume(2, 150, 1), NONE)
+                .after(Duration::from_millis(5)),
+            Step::retransmit(&open.back(151, 0).flags(FIN | ACK), Fin).volumes(volume(2, 150, 1), NONE),
+        ],
     );
     let behind = |seq, len| open.data(FAR.wrapping_add(seq), len);
     let elsewhere = [

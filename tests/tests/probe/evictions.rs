@@ -6,7 +6,8 @@ use std::time::Duration;
 use probe_common::buckets::WAYS;
 use probe_common::state::Phase;
 use probe_common::{
-    Counter, Endpoint, EvictedFlowRecord, Family, FlowState, Hook, LinkLayer, Record, RecordKind, Volume,
+    Counter, Direction, Endpoint, EvictedFlowRecord, Family, FlowState, Hook, LinkLayer, RecordKind,
+    SegmentKind, Volume,
 };
 
 use crate::bench::{Both, Frame, Seen, programs};
@@ -51,6 +52,11 @@ impl Full<'_> {
         assert_eq!(seen.counted.of(Counter::EvictedFlow), evicted, "{}", place());
         assert_eq!(seen.counted.of(Counter::Submitted(RecordKind::EvictedFlow)), evicted, "{}", place());
         seen.timeless()
+    }
+
+    /// Whether everything comes in from outside.
+    fn is_inbound(&self) -> bool {
+        self.hook.direction == Direction::Ingress
     }
 
     fn open(&self) -> Open {
@@ -150,16 +156,29 @@ fn the_longest_silent_flow_is_evicted() {
         for (number, epochs) in (1..).zip([4, 1, 7, 2, 8, 3, 6, 5]) {
             full.silence(number, epochs);
         }
-        let newcomers =
-            [open.0.out(SYN, 0, 0), open.0.back(SYN | ACK, 0, 1), open.data(1, 9), open.back(1, 9)];
-        for ((number, spec), gone) in (100..).zip(newcomers).zip([5, 3, 7, 8]) {
-            full.expect(number, spec, &[(gone, volumes(gone))]);
-            // Handshakes would be evicted next.
-            full.edit(number, |state| state.phase = Phase::OPEN);
+        let (inbound, mut silent) = (full.is_inbound(), [5, 3, 7].into_iter());
+        // What this host opened is not evicted for a SYN-ACK, which answers a SYN from outside; nor an open flow for one
+        // that is learned from what came in.
+        let newcomers = [
+            (open.0.out(SYN, 0, 0), true),
+            (open.0.back(SYN | ACK, 0, 1), inbound),
+            (open.data(1, 9), !inbound),
+            (open.back(1, 9), !inbound),
+        ];
+        for (number, (spec, evicts)) in (100..).zip(newcomers) {
+            let gone = if evicts { silent.next() } else { None };
+            full.expect(number, spec, gone.map(|gone| (gone, volumes(gone))).as_slice());
+            if evicts {
+                // Handshakes, and flows that are learned, would be evicted next.
+                full.edit(number, |state| (state.phase, state.flags) = (Phase::OPEN, FlowState::OPENED_HERE));
+            }
+        }
+        if inbound {
+            full.expect(200, open.fin(1), &[]);
         }
         assert_eq!(full.both.count(), WAYS);
         // A segment that is neither data nor part of a handshake needs no slot.
-        for spec in [open.data(1, 0), open.fin(1), open.0.out(RST, 1, 0)] {
+        for spec in [open.data(1, 0), open.0.out(RST, 1, 0)] {
             full.expect(200, spec, &[]);
         }
     });
@@ -184,12 +203,19 @@ fn ended_flows_are_evicted_first_then_handshakes() {
         assert_eq!(full.both.count(), WAYS);
         // A refused flow has ended as well.
         full.expect(12, open.data(1, 70), &[]);
-        full.expect(13, open.data(1, 80), &[(11, [NONE, NONE])]);
-        full.expect(14, open.data(1, 90), &[(1, volumes(1))]);
+        let learned = full.learned(12, [volume(1, 70, 0), NONE]);
+        full.expect_records(13, open.0.out(SYN, 0, 0), &[learned]);
+        thread::sleep(Duration::from_micros(40));
+        full.expect(14, open.0.out(SYN, 0, 0), &[(11, [NONE, NONE])]);
+        let establish = |state: &mut FlowState| state.phase = Phase::OPEN;
+        full.edit(13, establish);
+        full.edit(14, establish);
+        full.expect(15, open.0.out(SYN, 0, 0), &[(1, volumes(1))]);
+        full.edit(15, establish);
         // A half-closed flow has not ended.
         full.run(2, open.fin(21));
         full.silence(2, 2);
-        full.expect(15, open.data(1, 90), &[(2, volumes(2))]);
+        full.expect(16, open.0.out(SYN, 0, 0), &[(2, volumes(2))]);
     });
 }
 
@@ -233,33 +259,58 @@ fn the_oldest_handshake_is_evicted() {
     });
 }
 
-/// An evicted flow that is seen again is learned again, and none of its segments is taken for a retransmit.
+/// An evicted flow that is seen again is learned again, and none of its segments is taken for a retransmit. Flows that are
+/// learned evict each other before any whose handshake was seen.
 #[test]
 fn an_evicted_flow_is_learned_again() {
     when_full(|full| {
         fill(full);
         let open = full.open();
         full.silence(1, 3);
-        full.silence(2, 2);
-        full.expect(10, open.data(1, 5), &[(1, volumes(1))]);
-        let seen = full.run(1, open.data(11, 10));
-        assert_eq!(
-            seen.records,
-            [Record::EvictedFlow(full.record(2, volumes(2)))],
-            "learned without a record of its own"
-        );
+        if full.is_inbound() {
+            // So that there is a slot for one of them.
+            full.run(1, open.0.out(RST, 11, 0));
+            full.expect(10, open.data(1, 5), &[]);
+        } else {
+            full.expect(10, open.data(1, 5), &[(1, volumes(1))]);
+        }
+        let learned = full.learned(10, [volume(1, 5, 0), NONE]);
+        full.expect_records(1, open.data(11, 10), &[learned]);
         for spec in [open.data(21, 10), open.0.out(ACK, 31, 1), open.back(2, 1), open.back(3, 5)] {
-            assert_eq!(full.run(1, spec), Seen::default());
+            assert_eq!(full.run(1, spec), Seen::default(), "learned without a record of its own");
         }
         let seen = full.run(1, open.fin(31));
         let since = [volume(2, 20, 0), volume(2, 6, 0)];
         assert_eq!((seen.records.len(), seen.segment().volumes), (1, since), "counted anew");
-        // So is the next evicted flow, which evicts the oldest one.
-        full.silence(10, 1);
-        let learned = full.learned(10, [volume(1, 5, 0), NONE]);
-        full.expect_records(2, open.data(21, 10), &[learned]);
-        let seen = full.run(2, open.data(21, 10));
+        let seen = full.run(1, open.data(21, 10));
         assert!(seen.segment().class.is_retransmit(), "what is sent again from then on is known");
+    });
+}
+
+/// Hard case `forged-segments`: a handshake under way is not evicted for a flow that is learned mid-stream, and what this
+/// host opened not for anything from outside. A segment that finds no slot is reported all the same.
+#[test]
+fn a_handshake_is_not_evicted_for_what_is_learned() {
+    when_full(|full| {
+        let open = full.open();
+        for number in 1..=slots() {
+            full.expect(number, open.0.out(SYN, 0, 0), &[]);
+        }
+        for (number, spec) in (100..).zip([open.data(1, 9), open.back(1, 9), open.fin(1), open.back(1, 0)]) {
+            full.expect(number, spec, &[]);
+        }
+        for number in 1..=slots() {
+            full.expect(number, open.0.back(SYN | ACK, 0, 1), &[]);
+            let seen = full.run(number, open.0.out(ACK, 1, 1));
+            assert_eq!(seen.segment().kind, SegmentKind::Ack, "{number} is known");
+            full.edit(number, |state| state.flags |= FlowState::OPENED_HERE);
+        }
+        // From outside, as a SYN at ingress: this host opened all that is known.
+        if full.is_inbound() {
+            let seen = full.run(120, open.0.out(SYN, 0, 0));
+            assert_eq!((seen.evicted().count(), seen.segment().kind), (0, SegmentKind::Syn));
+        }
+        assert_eq!(full.both.count(), WAYS);
     });
 }
 
@@ -309,7 +360,7 @@ fn second_buckets() {
         );
         assert!(gone < 8, "{family:?}: {gone} were evicted, though there was room for all of them");
         let remembered = (1..=FLOWS).filter(|number| {
-            let seen = full.run(*number, open.fin(10 * u32::from(*number) + 1));
+            let seen = full.run(*number, open.0.out(RST, 10 * u32::from(*number) + 1, 0));
             seen.segment().volumes == [volume(1, 10 * u64::from(*number), 0), NONE]
         });
         assert_eq!(remembered.count() + gone, usize::from(FLOWS), "{family:?}: each is found again");

@@ -36,6 +36,10 @@ pub(crate) struct Spec {
     pub(crate) segments: u32,
     /// `None` for the length of the header.
     pub(crate) data_offset: Option<u8>,
+    /// The IPv4 identification.
+    pub(crate) ident: u16,
+    /// The receive window.
+    pub(crate) window: u16,
 }
 
 /// What a frame must cause.
@@ -107,6 +111,11 @@ impl Step {
         self
     }
 
+    /// Must not end a connection.
+    pub(crate) fn out_of_window(self) -> Self {
+        self.classed(SegmentClass::OUT_OF_WINDOW)
+    }
+
     /// The volumes of its sender and of the other end, this segment included.
     pub(crate) fn volumes(mut self, own: Volume, other: Volume) -> Self {
         if let Want::Emitted(record) = &mut self.want {
@@ -135,6 +144,8 @@ impl Spec {
             payload: 0,
             segments: 1,
             data_offset: None,
+            ident: 1,
+            window: 0xffff,
         }
     }
 
@@ -154,6 +165,16 @@ impl Spec {
 
     pub(crate) fn payload(self, payload: usize) -> Self {
         Self { payload, ..self }
+    }
+
+    /// The packet with this identification, of IPv4.
+    pub(crate) fn ident(self, ident: u16) -> Self {
+        Self { ident, ..self }
+    }
+
+    /// With a closed receive window.
+    pub(crate) fn closed(self) -> Self {
+        Self { window: 0, ..self }
     }
 
     /// As if this many segments had been merged.
@@ -187,7 +208,9 @@ impl Spec {
         let words = 5 + u8::try_from(self.options.len() / 4).expect("at most 40 bytes of options");
         let mut bytes = [self.source.1.to_be_bytes(), self.destination.1.to_be_bytes()].concat();
         bytes.extend([self.seq.to_be_bytes(), self.ack.to_be_bytes()].concat());
-        bytes.extend([self.data_offset.unwrap_or(words) << 4, self.flags, 0xff, 0xff, 0, 0, 0, 0]);
+        bytes.extend([self.data_offset.unwrap_or(words) << 4, self.flags]);
+        bytes.extend(self.window.to_be_bytes());
+        bytes.extend([0; 4]);
         bytes.extend(&self.options);
         bytes.resize(bytes.len() + self.payload, 0x5a);
         bytes
@@ -206,7 +229,8 @@ impl Spec {
         let tcp = self.tcp();
         let header_len = 20 + 4 * usize::from(option_words);
         let total = u16::try_from(header_len + tcp.len()).expect("short").to_be_bytes();
-        let mut bytes = vec![0x45 + option_words, 0, total[0], total[1], 0, 1];
+        let mut bytes = vec![0x45 + option_words, 0, total[0], total[1]];
+        bytes.extend(self.ident.to_be_bytes());
         bytes.extend(fragment.to_be_bytes());
         bytes.extend([64, TCP, 0, 0]);
         bytes.extend(&self.address(self.source.0)[12..]);

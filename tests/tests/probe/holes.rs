@@ -8,7 +8,7 @@ use probe_common::{Family, Hook, LinkLayer};
 use crate::bench::{Both, Frame, Seen, monotonic_ns, programs};
 use crate::cases::{Case, packets};
 use crate::data::Open;
-use crate::frames::{ACK, PSH, SYN, Spec, Step, ethernet, volume};
+use crate::frames::{ACK, PSH, SYN, Spec, Step, ethernet, timestamps, volume};
 use crate::sequences::NONE;
 
 /// Longer than a hole may stay open while the RTT is unknown.
@@ -21,7 +21,15 @@ pub(crate) fn all() -> Vec<Case> {
     families
         .iter()
         .flat_map(|open| {
-            [filled(open), shown(open), in_parts(open), many(open), at_the_edges(open), handshakes(open)]
+            [
+                filled(open),
+                shown(open),
+                in_parts(open),
+                many(open),
+                sent_order(open),
+                at_the_edges(open),
+                handshakes(open),
+            ]
         })
         .flatten()
         .collect()
@@ -146,29 +154,80 @@ fn in_parts(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case `reordering`: three holes are remembered.
+/// Hard case `reordering`: six holes are remembered.
 fn many(open: &Open) -> Vec<Case> {
     let every_other = |count: u32| (0..count).map(|at| silent(&open.data(1 + 20 * at, 10)));
-    let mut steps: Vec<Step> = every_other(5).collect();
+    let mut steps: Vec<Step> = every_other(8).collect();
     let late = |spec: &Spec, number: u64| {
         let step = if number == 1 {
             Step::retransmit(spec, Retransmit).after(LATE)
         } else {
             Step::filling(spec, Retransmit)
         };
-        step.volumes(volume(5 + number, 50 + 10 * number, number), NONE)
+        step.volumes(volume(8 + number, 80 + 10 * number, number), NONE)
     };
     // The oldest hole is forgotten; a segment that fills it is a retransmit all the same.
-    steps.extend((1..=4).map(|number: u32| late(&open.data(20 * number - 9, 10), u64::from(number))));
-    steps.push(silent(&open.data(91, 10)));
+    steps.extend((1..=7).map(|number: u32| late(&open.data(20 * number - 9, 10), u64::from(number))));
+    steps.push(silent(&open.data(151, 10)));
     let mut cases = packets("more holes than are remembered", &unmeasured(open, &steps)).to_vec();
 
-    let mut steps: Vec<Step> = every_other(4).collect();
-    for at in [51, 11, 31] {
+    let mut steps: Vec<Step> = every_other(7).collect();
+    for at in [51, 11, 111, 31, 91, 71] {
         steps.push(silent(&open.data(at, 10)));
     }
-    steps.push(Step::emits(&open.fin(71), Fin).volumes(volume(7, 70, 0), NONE));
+    steps.push(Step::emits(&open.fin(131), Fin).volumes(volume(13, 130, 0), NONE));
     cases.extend(packets("as many holes as are remembered", &slow(open, &steps)));
+
+    let mut steps: Vec<Step> = every_other(4).collect();
+    let over_all = open.data(1, 60);
+    steps.push(Step::filling(&over_all, Retransmit).volumes(volume(5, 100, 1), NONE).after(2 * SLOW));
+    // No hole is left that could excuse it.
+    let again = open.data(51, 10);
+    steps.push(Step::retransmit(&again, Retransmit).volumes(volume(6, 110, 2), NONE));
+    cases.extend(packets("a segment over several holes", &slow(open, &steps)));
+    cases
+}
+
+/// Hard case `reordering`: the sender's own counters say which of two segments it sent first, whatever the time.
+fn sent_order(open: &Open) -> Vec<Case> {
+    let stamped = |spec: Spec, value| spec.options(&[&[1, 1][..], &timestamps(value, 7)].concat());
+    let mut cases = Vec::new();
+    // Later than its neighbours, though within the round-trip time: a fast retransmit.
+    let steps = [
+        silent(&stamped(open.data(1, 80), 500)),
+        silent(&stamped(open.data(121, 80), 501)),
+        silent(&stamped(open.data(201, 80), 502)),
+        Step::filling(&stamped(open.data(81, 40), 503), Retransmit).volumes(volume(4, 280, 1), NONE),
+    ];
+    cases.extend(packets("a hole filled within the round-trip time by a later segment", &slow(open, &steps)));
+    // Earlier, though a round-trip time late, and though its hole is forgotten.
+    let mut steps: Vec<Step> = (0..9).map(|at| silent(&stamped(open.data(1 + 20 * at, 10), 501))).collect();
+    steps.push(silent(&stamped(open.data(11, 10), 500)).after(2 * SLOW));
+    steps.push(silent(&stamped(open.data(151, 10), 500)));
+    cases.extend(packets("holes filled late by earlier segments", &slow(open, &steps)));
+    if open.data(1, 1).family == Family::V4 {
+        let ident = |seq, len, ident| open.data(seq, len).ident(ident);
+        let steps = [
+            silent(&ident(1, 80, 0xfffe)),
+            silent(&ident(121, 80, 1)),
+            silent(&ident(201, 80, 2)),
+            // Overtaken, with a number from before the wrap.
+            silent(&ident(81, 20, 0xffff)).after(2 * SLOW),
+            Step::filling(&ident(101, 20, 3), Retransmit).volumes(volume(5, 280, 1), NONE),
+        ];
+        cases.extend(packets("IP IDs say which was sent first", &slow(open, &steps)));
+        // Drawn at random: too far apart to be counted.
+        let steps = [
+            silent(&ident(1, 80, 900)),
+            silent(&ident(121, 80, 40_000)),
+            silent(&ident(81, 40, 60_000)),
+            silent(&ident(301, 80, 20_000)),
+            Step::filling(&ident(201, 40, 5_000), Retransmit)
+                .volumes(volume(5, 320, 1), NONE)
+                .after(2 * SLOW),
+        ];
+        cases.extend(packets("IP IDs that are not counted say nothing", &slow(open, &steps)));
+    }
     cases
 }
 

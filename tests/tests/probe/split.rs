@@ -5,7 +5,7 @@ use probe_common::{Direction, Family, Hook, LinkLayer, SegmentKind, Unparsed};
 
 use crate::bench::{Kernel, Seen};
 use crate::data::Open;
-use crate::frames::{self, ACK, FIN, SYN, Spec, Step, Want, ethernet, extension, volume};
+use crate::frames::{self, ACK, RST, SYN, Spec, Step, Want, ethernet, extension, volume};
 use crate::sequences::NONE;
 use crate::{cut_cases, expected};
 
@@ -38,10 +38,10 @@ fn headers_outside_the_linear_area() {
     let stamps = [&[1, 1][..], &frames::timestamps(7, 9)].concat();
     with_devices(|kernel, port, hook| {
         for family in [Family::V4, Family::V6] {
-            let fin = Spec::out(family, FIN | ACK, 5, 6).options(&stamps).payload(PAYLOAD);
+            let rst = Spec::out(family, RST | ACK, 5, 6).options(&stamps).payload(PAYLOAD);
             let packet = match family {
-                Family::V4 => fin.v4(4, 0),
-                Family::V6 => fin.v6(&[extension(frames::DESTINATION, 3)]),
+                Family::V4 => rst.v4(4, 0),
+                Family::V6 => rst.v6(&[extension(frames::DESTINATION, 3)]),
             };
             let (frame, least) = match hook.link {
                 LinkLayer::Ethernet => (ethernet(&[], &packet), 14),
@@ -50,7 +50,7 @@ fn headers_outside_the_linear_area() {
             // Split at every offset in the headers, and after them.
             for linear in least..=140 {
                 let seen = kernel.watch(|| port.send_split(&frame, linear).unwrap());
-                let want = expected(&fin.stamped(SegmentKind::Fin, 7, 9), hook);
+                let want = expected(&rst.stamped(SegmentKind::Rst, 7, 9), hook);
                 assert_eq!(seen.timeless(), want, "{family:?}, {linear} bytes linear");
             }
         }

@@ -38,6 +38,8 @@ pub(crate) enum Ack {
     Completes,
     /// The handshake is complete. The source had forgotten it, and a retransmitted SYN or SYN-ACK restarted it there.
     Repeats,
+    /// It answers the SYN with the numbers of another connection on these ports.
+    Challenges,
     /// The handshake was given up, or the other end sent it.
     Unmatched,
 }
@@ -203,6 +205,7 @@ impl Tracked {
                 Ack::Completes
             }
             Some(handshake) if from_opener && handshake.is_completed => Ack::Repeats,
+            Some(handshake) if !from_opener && is_open && !handshake.is_answered() => Ack::Challenges,
             Some(_) | None => Ack::Unmatched,
         }
     }

@@ -59,6 +59,7 @@ impl Missed {
             Self::Packet(Unparsed::TooDeep) => "deeply nested packet",
             Self::Packet(Unparsed::Truncated) => "truncated packet",
             Self::Packet(Unparsed::Malformed) => "malformed packet",
+            Self::Packet(Unparsed::SynFin) => "SYN-FIN packet",
             Self::Unreadable => "unreadable packet",
             Self::KernelFlow => "kernel flow",
             Self::Flow => "evicted flow",

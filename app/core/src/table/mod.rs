@@ -258,7 +258,7 @@ impl FlowTable {
         let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.ack(record))));
         match known {
             Some((slot, Ack::Completes)) => self.report(slot, record.time_ns),
-            Some((_, Ack::Repeats)) => {}
+            Some((_, Ack::Repeats | Ack::Challenges)) => {}
             Some((_, Ack::Unmatched)) | None => self.losses.unmatched += 1,
         }
     }
@@ -266,7 +266,9 @@ impl FlowTable {
     fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(tracked) = self.flows.get_mut(slot) else { return };
-        if tracked.is_up() {
+        if record.class.is_out_of_window() {
+            self.losses.unmatched += 1;
+        } else if tracked.is_up() {
             tracked.reset(record);
             self.closed(slot);
         } else if tracked.is_open() {
