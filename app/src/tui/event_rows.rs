@@ -1,6 +1,6 @@
 //! The rows of the event log: what happens again and again to one peer is one row.
 
-use hashbrown::HashMap;
+use std::collections::HashMap;
 
 use tcptop_core::{LogEntry, Missed, Outcome, PeerKey, RetransmitKind, What};
 
