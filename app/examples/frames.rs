@@ -22,10 +22,10 @@ use tcptop::clock::Anchor;
 use tcptop::output::RenderContext;
 use tcptop::tui::model::{Action, Model, View};
 use tcptop::tui::view;
-use tcptop_core::snapshot::{Filter, FlowOrder, Group, Query, SnapshotRequest, Sort, Span};
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Limits, Thresholds};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{
+    Engine, EngineConfig, Filter, FlowOrder, Group, Input, Query, ReaderConfig, ReaderId, SnapshotRequest,
+    Sort, Span,
+};
 
 const S: u64 = 1_000_000_000;
 const FRAME_NS: u64 = S / 4;
@@ -110,7 +110,7 @@ fn request(look: &str) -> Result<SnapshotRequest, String> {
         selected_flows: ROWS,
         flows: if all_flows { ROWS } else { 0 },
         log: ROWS,
-        past: true,
+        timeline: true,
         ..SnapshotRequest::totals(Span::Window)
     })
 }
@@ -128,10 +128,9 @@ struct Host {
 
 impl Host {
     fn new(plan: &Plan) -> Self {
-        let stats =
-            StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
-        let flows = usize::try_from(plan.flows).unwrap_or(usize::MAX);
-        let mut engine = Engine::new(&Limits { flows, handshakes: None, stats }, START);
+        let max_flows = usize::try_from(plan.flows).unwrap_or(usize::MAX);
+        let config = EngineConfig { max_flows, ..EngineConfig::default() };
+        let mut engine = Engine::new(&config, START);
         engine.handle(Input::Interfaces(&interfaces()));
         let reader = engine.add_reader(ReaderConfig { events: None, log: true });
         let mut host = Self {

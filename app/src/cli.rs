@@ -11,9 +11,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::rows::COLUMNS;
-use tcptop_core::snapshot::{Filter, FilterError, Group, RowOrder, Sort};
-use tcptop_core::table::units::{Share, Time};
-use tcptop_core::table::{Cidr, Slow};
+use tcptop_core::units::{Share, Time};
+use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
 /// With the commit, where there is one.
 const VERSION: &str = env!("TCPTOP_VERSION");

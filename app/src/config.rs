@@ -1,6 +1,7 @@
 //! What was meant by what was typed.
 
 use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use crate::cli::{Cli, Command, Show};
@@ -8,9 +9,7 @@ use crate::error::Error;
 use crate::output::plan::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
-use tcptop_core::snapshot::Query;
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Cidr, Limits, Thresholds};
+use tcptop_core::{Cidr, EngineConfig, Query, Thresholds};
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
@@ -47,8 +46,8 @@ pub struct Config {
     pub outputs: Vec<Plan>,
     /// When to stop.
     pub duration: Option<Duration>,
-    /// What the table may hold.
-    pub limits: Limits,
+    /// What the engine may hold, and how it judges.
+    pub engine: EngineConfig,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -75,19 +74,18 @@ impl Config {
             }),
             outputs,
             duration: cli.duration,
-            limits: Limits {
-                flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
-                handshakes: show.count,
-                stats: StatsConfig {
-                    window_ns: nanoseconds(show.window),
-                    thresholds: Thresholds {
-                        unanswered: show.unanswered,
-                        refused: show.refused,
-                        slow: show.slow,
-                        loss: show.loss,
-                    },
-                    peer_bytes: PEER_BYTES,
+            engine: EngineConfig {
+                max_flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
+                max_handshakes: show.count,
+                window_ns: nanoseconds(show.window),
+                thresholds: Thresholds {
+                    unanswered: show.unanswered,
+                    refused: show.refused,
+                    slow: show.slow,
+                    loss: show.loss,
                 },
+                peer_bytes: PEER_BYTES,
+                seed: RandomState::new().hash_one(()),
             },
             query: Query {
                 filter: show.filter.clone().unwrap_or_default(),

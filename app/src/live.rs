@@ -74,7 +74,7 @@ impl<'a> Live<'a> {
         interfaces: &[Interface],
         by_default: bool,
     ) -> Result<Self, Error> {
-        let mut source = KernelSource::load(u32::try_from(config.limits.flows).unwrap_or(u32::MAX))?;
+        let mut source = KernelSource::load(u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX))?;
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();

@@ -40,7 +40,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let capture = Capture::open(&replay.path).map_err(failed)?;
     let is_live = capture.is_stream() && replay.speed.is_none();
     let locals = Locals(replay.locals.clone());
-    let source_config = ReplayConfig { flows: config.limits.flows, locals, decap: replay.decap };
+    let source_config = ReplayConfig { flows: config.engine.max_flows, locals, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
     let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;

@@ -14,8 +14,8 @@ use crate::output::writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::output::{Output, RenderContext};
 use crate::tui::model::Model;
 use crate::tui::{Command, Screen};
-use tcptop_core::snapshot::{Query, SnapshotRequest, Span};
 use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{Query, SnapshotRequest, Span};
 
 /// Why a run ends.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
         started_ns: u64,
         when_full: WhenFull,
     ) -> Result<Self, Error> {
-        let mut engine = Engine::new(&config.limits, started_ns);
+        let mut engine = Engine::new(&config.engine, started_ns);
         engine.handle(Input::Interfaces(&context.interfaces));
         let context = Arc::new(context);
         let outputs = Outputs::start(opened, &mut engine, &config.query, when_full)?;

@@ -11,7 +11,7 @@ use probe_common::{Direction, Record, SegmentRecord};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::source::capture::{Capture, CaptureError, Locals, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
-use tcptop_core::table::{Leg, Role};
+use tcptop_core::{Leg, Role};
 
 const START: u64 = 1_767_362_551 * S;
 
@@ -138,8 +138,8 @@ fn an_observer_sees_both_legs() {
     watched.see(read(Cursor::new(PLAIN.pcap(&records())), &[]).unwrap());
     let handshakes = watched.handshakes();
     let [out, inward] = handshakes[..] else { panic!("{handshakes:?}") };
-    assert_eq!(out.role, Some(Role::Observer));
-    assert_eq!((out.local.port, out.peer.service), (40_001, v4(10, 20, 1, 10, 443)));
+    assert_eq!(out.role(), Some(Role::Observer));
+    assert_eq!((out.local().port, out.peer().service), (40_001, v4(10, 20, 1, 10, 443)));
     assert_eq!(out.rtt(), Some(Leg::Exact(40 * MS + 7_000 - 123_456)), "the sum of both legs");
     assert_eq!((inward.turnaround(), inward.rtt()), (None, Some(Leg::Exact(25 * MS))));
 }

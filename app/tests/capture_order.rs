@@ -282,11 +282,11 @@ fn the_first_second_has_no_rate_of_a_billion() {
     let packets = Talk::v4(40_001).send(SERVER, SYN | ACK, 0);
     let said = json(&pcap(ETHERNET, &[Shot::new(START, packets.ethernet())]), &[]);
     assert_eq!(said.code, 0, "{said:?}");
-    let mut engine = tcptop_core::Engine::new(&support::limits(10), START);
+    let mut engine = tcptop_core::Engine::new(&support::config(10), START);
     let reader = engine.add_reader(tcptop_core::ReaderConfig::default());
     let syn = support::Connection::to(support::v4(10, 20, 1, 10, 443), 40_001).syn(START);
     engine.handle(tcptop_core::Input::Records(&[syn.into()]));
-    let request = tcptop_core::snapshot::SnapshotRequest::totals(tcptop_core::snapshot::Span::Window);
+    let request = tcptop_core::SnapshotRequest::totals(tcptop_core::Span::Window);
     for age_ns in [0, 1, MS, S] {
         let snapshot = engine.snapshot(reader, &request, START + age_ns);
         assert!(snapshot.new_per_s <= 1.0, "{} after {age_ns} ns", snapshot.new_per_s);

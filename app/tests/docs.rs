@@ -15,8 +15,7 @@ use tcptop::output::json::schema::{schema, types};
 use tcptop::tui::columns::{Column, events, flows, rows};
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::Place;
-use tcptop_core::snapshot::{Filter, Group, RowOrder};
-use tcptop_core::table::{Thresholds, Verdict};
+use tcptop_core::{Filter, Group, RowOrder, Thresholds, Verdict};
 
 /// What a first page may ask of its reader.
 const MOST_WORDS: usize = 1_000;

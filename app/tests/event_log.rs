@@ -4,9 +4,7 @@ mod support;
 
 use support::shown::{Shown, at};
 use support::{Connection, MS, v4};
-use tcptop_core::Input;
-use tcptop_core::snapshot::{LogPage, Missed, Snapshot, What};
-use tcptop_core::table::{Outcome, Verdict};
+use tcptop_core::{Input, LogPage, Missed, Outcome, Snapshot, Verdict, What};
 
 fn log(snapshot: &Snapshot) -> &LogPage {
     snapshot.log.as_ref().expect("they are asked for")
@@ -61,9 +59,9 @@ fn entries_are_listed_newest_first_with_their_port() {
         .rows
         .iter()
         .filter_map(|entry| match &entry.what {
-            What::Failed(flow) => Some(("failed", flow.port(), flow.outcome, 1)),
-            What::Reset(flow) => Some(("reset", flow.port(), flow.outcome, 1)),
-            What::RetransmitKind { flow, count, .. } => Some(("resent", flow.port(), flow.outcome, *count)),
+            What::Failed(flow) => Some(("failed", flow.port(), flow.outcome(), 1)),
+            What::Reset(flow) => Some(("reset", flow.port(), flow.outcome(), 1)),
+            What::Retransmits { flow, count, .. } => Some(("resent", flow.port(), flow.outcome(), *count)),
             What::Verdict { .. } | What::Missed { .. } => None,
         })
         .collect();
@@ -106,7 +104,7 @@ fn entries_are_bounded_by_sort() {
     let snapshot = shown.take(at(2_000));
     let count = |is: fn(&What) -> bool| log(&snapshot).rows.iter().filter(|row| is(&row.what)).count();
     assert_eq!(count(|what| matches!(what, What::Failed(_))), 1_024);
-    assert_eq!(count(|what| matches!(what, What::RetransmitKind { count: 4, .. })), 1, "one burst");
+    assert_eq!(count(|what| matches!(what, What::Retransmits { count: 4, .. })), 1, "one burst");
     assert_eq!(count(|what| matches!(what, What::Missed { kind: Missed::Undecodable, count: 7 })), 1);
     shown.watched.handle(Input::Undecodable(9));
     let snapshot = shown.take(at(2_500));

@@ -6,8 +6,7 @@ use proptest::prelude::{
     ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop_core::snapshot::{Filter, Query, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::Verdict;
+use tcptop_core::{Filter, Query, Snapshot, SnapshotRequest, Span, Verdict};
 
 const START: u64 = 1_000 * S;
 const NOW: u64 = START + 8 * S;

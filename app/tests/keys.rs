@@ -6,7 +6,7 @@ use support::stage::{Stage, trouble};
 use tcptop::tui::Command;
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::{Action, Edit, Effect, Leaving, Page, Pane, Place, View};
-use tcptop_core::snapshot::{FlowOrder, Group, RowOrder};
+use tcptop_core::{FlowOrder, Group, RowOrder};
 use tui_input::InputRequest;
 
 fn stage(keys: &[&str]) -> Stage {

@@ -3,8 +3,7 @@
 mod support;
 
 use support::{Connection, MS, S, Watched, v4};
-use tcptop_core::snapshot::Span;
-use tcptop_core::table::{Leg, Outcome};
+use tcptop_core::{EngineConfig, Leg, Outcome, Span};
 
 const START: u64 = 100 * S;
 
@@ -28,13 +27,13 @@ fn a_flood_of_syns_leaves_established_flows_alone() {
         watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).syn(at(20))]);
     }
     assert_eq!(watched.kept_and_evicted(), (100, 950));
-    let pending = watched.handshakes().iter().filter(|report| report.outcome == Outcome::Pending).count();
+    let pending = watched.handshakes().iter().filter(|report| report.outcome() == Outcome::Pending).count();
     assert_eq!(pending, 950, "evicted flows were reported as they were");
     for port in 0..50 {
         let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
         watched.see([connection.fin_of_opener(at(30)), connection.fin_of_responder(at(31))]);
     }
-    assert!(watched.closes().iter().all(|report| report.lifetime_ns == Some(31 * MS)));
+    assert!(watched.closes().iter().all(|report| report.lifetime_ns() == Some(31 * MS)));
     assert_eq!(watched.closes().len(), 50);
 }
 
@@ -58,12 +57,11 @@ fn a_table_full_of_established_flows_still_sees_handshakes() {
 
 #[test]
 fn no_more_outcomes_are_reported_than_the_limit() {
-    let mut limits = support::limits(100);
-    limits.handshakes = Some(2);
-    let mut watched = Watched::with(&limits, START);
+    let config = EngineConfig { max_handshakes: Some(2), ..support::config(100) };
+    let mut watched = Watched::with(&config, START);
     watched.see((0..8).map(|port| Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port).syn(at(0))));
     watched.expire(at(10_000));
-    let told = watched.snapshot(Span::SinceStart, at(10_000)).told;
+    let told = watched.snapshot(Span::SinceStart, at(10_000)).reported;
     assert_eq!((watched.events.len(), told, watched.engine.is_done()), (2, 2, true));
 }
 
@@ -81,7 +79,7 @@ fn a_flood_of_fins_leaves_established_flows_alone() {
         let connection = Connection::to(v4(10, 0, 0, 2, 443), 30_000 + port);
         watched.see([connection.fin_of_opener(at(30)), connection.fin_of_responder(at(31))]);
     }
-    assert_eq!(watched.closes().iter().filter(|report| report.lifetime_ns == Some(31 * MS)).count(), 50);
+    assert_eq!(watched.closes().iter().filter(|report| report.lifetime_ns() == Some(31 * MS)).count(), 50);
 }
 
 /// A finished flow is evicted without being counted.

@@ -17,7 +17,7 @@ use tcptop::output::summary::Summary;
 use tcptop::output::text::Text;
 use tcptop::output::writer::Lines;
 use tcptop::output::{Output, RenderContext};
-use tcptop_core::snapshot::Query;
+use tcptop_core::Query;
 use tcptop_core::{Input, ReaderConfig};
 
 const START: u64 = 100 * S;
@@ -34,7 +34,7 @@ fn watched() -> Watched {
     let half = Connection::from(v4(198, 51, 100, 7, 6_000), 80);
     let before = Connection::to(v4(10, 20, 7, 7, 22), 40_005);
     let late = Connection::to(v4(10, 20, 1, 10, 8080), 40_006);
-    let mut watched = Watched::with(&support::limits(65_536), START);
+    let mut watched = Watched::with(&support::config(65_536), START);
     watched
         .see([fast.syn(at(0)), fast.syn_ack(at(0) + 912_345), fast.ack(at(0) + 920_000)])
         .see([served.syn(at(10)), served.syn_ack(at(10) + 48_000), served.ack(at(35))])

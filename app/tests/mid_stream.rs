@@ -5,8 +5,7 @@ mod support;
 use probe_common::key::Ends;
 use probe_common::{Direction, Endpoint, EvictedFlowRecord, Record, SegmentRecord, Volume};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
-use tcptop_core::snapshot::{RowKey, Span};
-use tcptop_core::table::{FlowReport, FlowVolumes, Outcome};
+use tcptop_core::{Flow, FlowVolumes, Outcome, RowKey, Span};
 
 const START: u64 = 100 * S;
 
@@ -42,11 +41,11 @@ fn connection(port: u16) -> Connection {
 }
 
 fn counted(watched: &mut Watched) -> (u64, u64) {
-    let outcomes = watched.snapshot(Span::SinceStart, at(0)).total.outcomes;
-    (outcomes.sent, outcomes.resent)
+    let counts = watched.snapshot(Span::SinceStart, at(0)).total.counts;
+    (counts.sent, counts.retransmitted)
 }
 
-fn only(watched: &mut Watched) -> FlowReport {
+fn only(watched: &mut Watched) -> Flow {
     let flows = watched.flows(at(1_000));
     let [flow] = &flows[..] else { panic!("{flows:?}") };
     flow.clone()
@@ -61,16 +60,16 @@ fn it_is_known_with_its_ends_and_without_a_latency() {
         let (low, high) = (volume(5, 1), volume(700, 20));
         watched.sent(learned(here, there, low_sends, [low, high]), at(0));
         let flow = only(&mut watched);
-        assert_eq!((flow.local, flow.remote, flow.role), (local, remote, None));
-        assert_eq!((flow.outcome, flow.rtt(), flow.setup_ns), (Outcome::Unknown, None, None));
-        assert_eq!(flow.volumes, if local == here { [low, high] } else { [high, low] });
-        assert_eq!(flow.peer.service.port, 443, "the lower port is taken for the service");
-        assert_eq!(flow.peer.inbound, local == here);
+        assert_eq!((flow.local(), flow.remote(), flow.role()), (local, remote, None));
+        assert_eq!((flow.outcome(), flow.rtt(), flow.setup_ns()), (Outcome::Unknown, None, None));
+        assert_eq!(flow.volumes(), if local == here { [low, high] } else { [high, low] });
+        assert_eq!(flow.peer().service.port, 443, "the lower port is taken for the service");
+        assert_eq!(flow.peer().inbound, local == here);
         assert_eq!(counted(&mut watched), (705, 21));
         let rows = watched.snapshot(Span::Window, at(0)).rows;
         assert_eq!(
-            (rows[0].key, rows[0].figures.outcomes.resent),
-            (RowKey::Peer(flow.peer), 21),
+            (rows[0].key, rows[0].figures.counts.retransmitted),
+            (RowKey::Peer(flow.peer()), 21),
             "to the peer"
         );
         assert!(watched.expire(at(1_000)).finish(at(1_000)).events.is_empty(), "no event is reported");
@@ -85,7 +84,7 @@ fn the_higher_port_is_local_if_nothing_else_decides() {
             let mut watched = Watched::new();
             let [low, high] = [v4(10, 0, 0, 1, ports[0]), v4(10, 0, 0, 2, ports[1])];
             watched.sent(learned(low, high, direction, [volume(1, 0), NONE]), at(0));
-            assert_eq!((only(&mut watched).local.port, only(&mut watched).remote.port), (51_000, 443));
+            assert_eq!((only(&mut watched).local().port, only(&mut watched).remote().port), (51_000, 443));
         }
     }
 }
@@ -103,7 +102,7 @@ fn it_is_the_same_flow_to_its_records() {
         of(connection(40_000).fin_of_responder(at(1_110)), [received, sent]),
     ]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
-    assert_eq!((close.volumes, close.lifetime_ns), ([sent, received], None));
+    assert_eq!((close.volumes(), close.lifetime_ns()), ([sent, received], None));
     assert_eq!(counted(&mut watched), (46, 2));
 }
 
@@ -114,7 +113,7 @@ fn a_reset_reports_what_was_sent() {
     let (sent, received) = (volume(16, 2), volume(30, 0));
     watched.see([SegmentRecord { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
-    assert_eq!((close.outcome, close.volumes), (Outcome::Reset, [sent, received]));
+    assert_eq!((close.outcome(), close.volumes()), (Outcome::Reset, [sent, received]));
     assert_eq!(counted(&mut watched), (46, 2));
 }
 
@@ -159,7 +158,7 @@ fn a_flood_leaves_connections_alone_in_which_this_host_sends() {
     for port in 0..1_000 {
         watched.see([Connection::from(v4(198, 51, 100, 7, 1_024 + port), 80).syn(at(20))]);
     }
-    let left: Vec<u16> = watched.flows(at(30)).iter().map(|flow| flow.local.port).collect();
+    let left: Vec<u16> = watched.flows(at(30)).iter().map(|flow| flow.local().port).collect();
     assert_eq!(left.iter().filter(|&&port| port >= 30_000).count(), 25, "{left:?}");
     assert!((0..50).step_by(2).all(|port| left.contains(&(30_000 + port))), "{left:?}");
 }

@@ -12,9 +12,10 @@ use proptest::prelude::{
 };
 use proptest::test_runner::TestCaseError;
 use support::{INTERFACE, MS, S, Watched, v4};
-use tcptop_core::snapshot::{RowKey, Selection, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::{Event, FlowReport, Leg, Outcome, PeerKey};
-use tcptop_core::{Engine, Input, ReaderId};
+use tcptop_core::{
+    Engine, Event, Flow, Input, Leg, Outcome, PeerKey, ReaderId, RowKey, Selection, Snapshot,
+    SnapshotRequest, Span,
+};
 
 const START: u64 = 1_000 * S;
 /// Small, so that flows have to be evicted.
@@ -117,10 +118,10 @@ struct Run {
     engine: Engine,
     reader: ReaderId,
     given: Vec<SegmentRecord>,
-    reported: Vec<FlowReport>,
-    closed: Vec<FlowReport>,
+    reported: Vec<Flow>,
+    closed: Vec<Flow>,
     /// Every flow that was ever seen in the table, as it was seen last.
-    flows: BTreeMap<u64, FlowReport>,
+    flows: BTreeMap<u64, Flow>,
 }
 
 impl Run {
@@ -161,7 +162,7 @@ impl Run {
         let flows = all.flows.expect("asked for").rows;
         prop_assert_eq!(flows.len(), all.flow_count);
         self.check_chains(&flows, now_ns)?;
-        self.flows.extend(flows.into_iter().map(|flow| (flow.id, flow)));
+        self.flows.extend(flows.into_iter().map(|flow| (flow.id(), flow)));
         Ok(())
     }
 
@@ -178,18 +179,20 @@ impl Run {
     }
 
     /// Checks that the flows of a peer are its own, newest first.
-    fn check_chains(&mut self, flows: &[FlowReport], now_ns: u64) -> Result<(), TestCaseError> {
-        let peers: BTreeSet<PeerKey> = flows.iter().map(|flow| flow.peer).collect();
+    fn check_chains(&mut self, flows: &[Flow], now_ns: u64) -> Result<(), TestCaseError> {
+        let peers: BTreeSet<PeerKey> = flows.iter().map(|flow| flow.peer()).collect();
         for peer in peers {
             let mut all: Vec<u64> =
-                flows.iter().filter(|flow| flow.peer == peer).map(|flow| flow.id).collect();
+                flows.iter().filter(|flow| flow.peer() == peer).map(|flow| flow.id()).collect();
             all.sort_unstable_by_key(|&id| core::cmp::Reverse(id));
             let Some(selection) = self.selection(peer, now_ns) else {
-                let has_handshake = |flow: &&FlowReport| flow.tries.is_some() || flow.syn_acks.is_some();
-                prop_assert!(!flows.iter().filter(|flow| flow.peer == peer).any(|flow| has_handshake(&flow)));
+                let has_handshake = |flow: &&Flow| flow.tries().is_some() || flow.syn_acks().is_some();
+                prop_assert!(
+                    !flows.iter().filter(|flow| flow.peer() == peer).any(|flow| has_handshake(&flow))
+                );
                 continue;
             };
-            let chained: Vec<u64> = selection.flows.iter().map(|flow| flow.id).collect();
+            let chained: Vec<u64> = selection.flows.iter().map(|flow| flow.id()).collect();
             prop_assert_eq!(selection.flow_count, all.len());
             prop_assert_eq!(chained, all);
         }
@@ -197,10 +200,10 @@ impl Run {
     }
 
     /// Whether there are two segments, one of kind `first` and one of `second`, at this distance.
-    fn lie_apart(&self, flow: &FlowReport, ns: u64, first: SegmentKind, second: &[SegmentKind]) -> bool {
+    fn lie_apart(&self, flow: &Flow, ns: u64, first: SegmentKind, second: &[SegmentKind]) -> bool {
         let of_flow = |record: &&SegmentRecord| {
             let ends = [record.source, record.destination];
-            ends == [flow.local, flow.remote] || ends == [flow.remote, flow.local]
+            ends == [flow.local(), flow.remote()] || ends == [flow.remote(), flow.local()]
         };
         let of_kind = |kinds: &[SegmentKind]| -> Vec<u64> {
             let fits = self.given.iter().filter(|record| kinds.contains(&record.kind)).filter(of_flow);
@@ -212,7 +215,7 @@ impl Run {
 
     fn check_leg(
         &self,
-        flow: &FlowReport,
+        flow: &Flow,
         leg: Option<Leg>,
         first: SegmentKind,
         second: &[SegmentKind],
@@ -232,17 +235,17 @@ impl Run {
     /// Checks that each latency is the distance of two segments that were seen, and fits the outcome.
     fn check_latencies(&self) -> Result<(), TestCaseError> {
         for flow in self.reported.iter().chain(&self.closed) {
-            self.check_leg(flow, flow.server_leg, SegmentKind::Syn, &[SegmentKind::SynAck])?;
-            self.check_leg(flow, flow.client_leg, SegmentKind::SynAck, &[SegmentKind::Ack])?;
-            self.check_leg(flow, flow.refusal, SegmentKind::Syn, &[SegmentKind::Rst])?;
-            self.check_leg(flow, flow.setup_ns.map(Leg::Exact), SegmentKind::Syn, &[SegmentKind::Ack])?;
+            self.check_leg(flow, flow.server_leg(), SegmentKind::Syn, &[SegmentKind::SynAck])?;
+            self.check_leg(flow, flow.client_leg(), SegmentKind::SynAck, &[SegmentKind::Ack])?;
+            self.check_leg(flow, flow.refusal(), SegmentKind::Syn, &[SegmentKind::Rst])?;
+            self.check_leg(flow, flow.setup_ns().map(Leg::Exact), SegmentKind::Syn, &[SegmentKind::Ack])?;
             self.check_leg(
                 flow,
-                flow.lifetime_ns.map(Leg::Exact),
+                flow.lifetime_ns().map(Leg::Exact),
                 SegmentKind::Syn,
                 &[SegmentKind::Fin, SegmentKind::Rst],
             )?;
-            prop_assert_eq!(flow.refusal.is_some(), flow.outcome == Outcome::Refused, "{:?}", flow);
+            prop_assert_eq!(flow.refusal().is_some(), flow.outcome() == Outcome::Refused, "{:?}", flow);
         }
         Ok(())
     }
@@ -250,31 +253,24 @@ impl Run {
     /// Checks that every SYN is in one flow's tries, every flow with a handshake is reported once, and counts agree.
     fn check_counts(&mut self, end_ns: u64) -> Result<(), TestCaseError> {
         let syns = self.given.iter().filter(|record| record.kind == SegmentKind::Syn).count() as u64;
-        let tries: u64 = self.flows.values().filter_map(|flow| flow.tries).map(u64::from).sum();
+        let tries: u64 = self.flows.values().filter_map(|flow| flow.tries()).map(u64::from).sum();
         prop_assert_eq!(tries, syns, "{:#?}", self.flows);
-        let reported: BTreeSet<u64> = self.reported.iter().map(|flow| flow.id).collect();
+        let reported: BTreeSet<u64> = self.reported.iter().map(|flow| flow.id()).collect();
         prop_assert_eq!(reported.len(), self.reported.len(), "reported twice");
-        let attempts = self.flows.values().filter(|flow| flow.tries.is_some() || flow.syn_acks.is_some());
-        let attempts: BTreeSet<u64> = attempts.map(|flow| flow.id).collect();
+        let attempts = self.flows.values().filter(|flow| flow.tries().is_some() || flow.syn_acks().is_some());
+        let attempts: BTreeSet<u64> = attempts.map(|flow| flow.id()).collect();
         prop_assert_eq!(&reported, &attempts);
-        let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id).collect();
+        let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id()).collect();
         prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
         let opened = attempts.len() as u64;
         let end = self.snapshot(None, end_ns);
-        let counts = end.total.outcomes;
+        let counts = end.total.counts;
         prop_assert_eq!(counts.opened, opened);
-        for (outcome, count) in [
-            (Outcome::Established, counts.established),
-            (Outcome::Refused, counts.refused),
-            (Outcome::Unanswered, counts.unanswered),
-            (Outcome::HalfOpen, counts.half_open),
-            (Outcome::Reset, counts.reset),
-            (Outcome::Unknown, counts.unknown),
-        ] {
-            let reported = self.reported.iter().filter(|flow| flow.outcome == outcome).count() as u64;
-            prop_assert_eq!(count, reported, "{:?}", outcome);
+        for outcome in Outcome::DECIDED {
+            let reported = self.reported.iter().filter(|flow| flow.outcome() == outcome).count() as u64;
+            prop_assert_eq!(counts.of(outcome), reported, "{:?}", outcome);
         }
-        let peers: BTreeSet<PeerKey> = self.flows.values().map(|flow| flow.peer).collect();
+        let peers: BTreeSet<PeerKey> = self.flows.values().map(|flow| flow.peer()).collect();
         for peer in peers {
             let waiting = self.selection(peer, end_ns).map_or(0, |selection| selection.waiting);
             prop_assert_eq!(waiting, 0, "no attempt waits at the end");

@@ -15,9 +15,7 @@ use serde_json::Value;
 use support::Watched;
 use tcptop::clock::Anchor;
 use tcptop::output::{RenderContext, json};
-use tcptop_core::Input;
-use tcptop_core::snapshot::Span;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::{FlowVolumes, Input, Span};
 
 const RAW_IP: u16 = 101;
 const FLOWS: usize = 65_536;
@@ -25,7 +23,7 @@ const FLOWS: usize = 65_536;
 /// The JSON objects that the engine reports for the records of these packets.
 fn through_the_table(packets: &[SegmentRecord]) -> Vec<Value> {
     let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return Vec::new() };
-    let mut watched = Watched::with(&support::limits(FLOWS), first.time_ns);
+    let mut watched = Watched::with(&support::config(FLOWS), first.time_ns);
     let mut probe = HostProbe::new(u32::try_from(FLOWS).expect("few"));
     for segment in packets {
         watched.expire(segment.time_ns);

@@ -200,7 +200,7 @@ fn a_taller_screen_shows_more_peers() {
 #[test]
 fn what_is_wrong_with_a_filter_is_said_whole() {
     for (width, filter) in [(40, "port:80 loss>1%"), (60, "dport:443"), (80, "a || b"), (60, "foo:bar")] {
-        let reason = filter.parse::<tcptop_core::snapshot::Filter>().unwrap_err().to_string();
+        let reason = filter.parse::<tcptop_core::Filter>().unwrap_err().to_string();
         let frame = Stage::new(trouble()).keys(&["/", filter, "Enter"]).sized(width, 24).frame();
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words(&frame).contains(&words(&reason)), "{reason}\n{frame}");
@@ -298,7 +298,7 @@ fn counting_begins_anew_and_says_since_when() {
     let stage = Stage::new(trouble()).sized(120, 24).keys(&["Ctrl-R"]);
     let frame = stage.frame();
     assert!(frame.contains("since 14:02:31") && frame.contains("counting from now on"), "{frame}");
-    assert_eq!(stage.model.snapshot.as_ref().unwrap().total.outcomes.opened, 0);
+    assert_eq!(stage.model.snapshot.as_ref().unwrap().total.counts.opened, 0);
 }
 
 #[test]

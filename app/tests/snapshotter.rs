@@ -6,16 +6,17 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use support::shown::{START, Shown, at};
 use support::{Connection, MS, Watched, v4, v6};
-use tcptop_core::snapshot::{FlowOrder, Group, Query, RowOrder, Snapshot, SnapshotRequest, Sort, Span};
-use tcptop_core::table::units::Share;
-use tcptop_core::table::{Outcome, Slow, Thresholds, Verdict};
-use tcptop_core::{Input, ReaderConfig};
+use tcptop_core::units::Share;
+use tcptop_core::{
+    FlowOrder, Group, Input, Outcome, Query, ReaderConfig, RowOrder, Slow, Snapshot, SnapshotRequest, Sort,
+    Span, Thresholds, Verdict,
+};
 
 /// Filters that exclude some of the peers of a group.
 const FILTERS: [&str; 4] = ["", "!peer:10.0.0.0/24", "!peer:10.0.1.1", "peer:10.9.9.9"];
 
 fn verdicts(snapshot: &Snapshot) -> Vec<(String, Option<Verdict>, bool)> {
-    let row = |row: &tcptop_core::snapshot::Row| (row.key.to_string(), row.verdict, row.recovering);
+    let row = |row: &tcptop_core::Row| (row.key.to_string(), row.verdict, row.recovering);
     snapshot.rows.iter().map(row).collect()
 }
 
@@ -91,9 +92,9 @@ fn peers_are_grouped() {
         shown.request.query.group = group;
         let snapshot = shown.take(at(500));
         assert_eq!((snapshot.row_count, snapshot.matching), (snapshot.rows.len(), snapshot.rows.len()));
-        let row = |row: &tcptop_core::snapshot::Row| {
+        let row = |row: &tcptop_core::Row| {
             let rtt = row.figures.rtt.expect("all were established");
-            (row.key.to_string(), row.peers, row.figures.outcomes.established, rtt.p50_ns / MS)
+            (row.key.to_string(), row.peers, row.figures.counts.of(Outcome::Established), rtt.p50_ns / MS)
         };
         let mut rows: Vec<_> = snapshot.rows.iter().map(row).collect();
         rows.sort();
@@ -130,9 +131,9 @@ fn groups_are_made_of_matching_peers() {
     assert_eq!((snapshot.rows.len(), snapshot.rows[0].peers), (1, 3), "rows are made of what matches");
     let selection = snapshot.selection.expect("there is a row");
     assert_eq!((selection.flow_count, selection.matching, selection.flows.len()), (30, 30, 10));
-    assert!(selection.flows.is_sorted_by_key(|flow| core::cmp::Reverse(flow.id)));
-    assert_eq!(selection.total.outcomes.established, 30);
-    assert_eq!(selection.past.expect("asked for").moments[0].opened, 30);
+    assert!(selection.flows.is_sorted_by_key(|flow| core::cmp::Reverse(flow.id())));
+    assert_eq!(selection.total.counts.of(Outcome::Established), 30);
+    assert_eq!(selection.timeline.expect("asked for").moments[0].opened, 30);
 }
 
 #[test]
@@ -196,8 +197,8 @@ fn rows_are_sorted_as_requested() {
     shown.refuse(40_000, at(0));
     let mut order = |by, reversed| -> Vec<u8> {
         shown.request.query.sort = Sort { by, reversed };
-        let host = |row: &tcptop_core::snapshot::Row| match row.key {
-            tcptop_core::snapshot::RowKey::Peer(peer) => peer.service.address[15],
+        let host = |row: &tcptop_core::Row| match row.key {
+            tcptop_core::RowKey::Peer(peer) => peer.service.address[15],
             _ => unreachable!(),
         };
         shown.take(at(500)).rows.iter().map(host).collect()
@@ -217,7 +218,7 @@ fn rows_are_sorted_as_requested() {
     let fresh = shown.watched.engine.add_reader(ReaderConfig::default());
     let snapshot = shown.watched.engine.snapshot(fresh, &few, at(500));
     assert_eq!((snapshot.rows.len(), snapshot.matching), (2, 4));
-    assert_eq!(snapshot.rows[0].figures.outcomes.opened, 9);
+    assert_eq!(snapshot.rows[0].figures.counts.opened, 9);
 }
 
 #[test]
@@ -254,10 +255,10 @@ fn a_reset_restarts_every_count() {
     shown.watched.see([refused.rst_of_responder(at(2_000))]).handle(Input::Undecodable(3));
     let snapshot = shown.take(at(3_000));
     assert_eq!((before.counted_ns, snapshot.counted_ns, snapshot.started_ns), (START, at(1_000), START));
-    assert_eq!((before.total.outcomes.opened, snapshot.total.outcomes.opened), (2, 1));
-    assert_eq!((snapshot.records, snapshot.told, snapshot.missed.total()), (4, 1, 1));
+    assert_eq!((before.total.counts.opened, snapshot.total.counts.opened), (2, 1));
+    assert_eq!((snapshot.records, snapshot.reported, snapshot.missed.total()), (4, 1, 1));
     assert_eq!(snapshot.total.rtt.expect("one").samples, 1);
-    assert_eq!(snapshot.past.expect("asked for").moments[0].opened, 3, "a reset keeps the timeline");
+    assert_eq!(snapshot.timeline.expect("asked for").moments[0].opened, 3, "a reset keeps the timeline");
 }
 
 /// More flows than one snapshot scans.
@@ -284,11 +285,11 @@ fn very_many_flows_are_scanned_in_parts() {
     for frame in 0..12 {
         let snapshot = watched.engine.snapshot(watched.reader, &request, at(500 + frame));
         let flows = snapshot.flows.expect("asked for");
-        assert!(flows.rows.iter().all(|flow| flow.outcome == Outcome::Refused));
-        assert!(flows.rows.is_sorted_by_key(|flow| flow.id));
+        assert!(flows.rows.iter().all(|flow| flow.outcome() == Outcome::Refused));
+        assert!(flows.rows.is_sorted_by_key(|flow| flow.id()));
         searched.push((flows.searched >= 1.0, flows.matching));
         if flows.searched >= 1.0 {
-            assert_eq!((flows.matching, flows.rows.len(), flows.rows[0].id), (150, 40, 7));
+            assert_eq!((flows.matching, flows.rows.len(), flows.rows[0].id()), (150, 40, 7));
         }
     }
     assert!(!searched[0].0 && searched[0].1 < 150, "{searched:?}");
@@ -300,7 +301,7 @@ fn very_many_flows_are_scanned_in_parts() {
     let connection = Connection::to(v4(10, 10, 0, 1, 443), 5);
     watched.see([connection.syn(at(700)), connection.rst_of_responder(at(701))]);
     let flows = watched.engine.snapshot(watched.reader, &fresh, at(702)).flows.expect("asked for");
-    assert_eq!(flows.rows[0].id, u64::from(FLOWS));
+    assert_eq!(flows.rows[0].id(), u64::from(FLOWS));
 }
 
 proptest! {
@@ -349,8 +350,8 @@ proptest! {
                 }
                 prop_assert_eq!((kept.matching, kept.row_count), (anew.matching, anew.row_count));
                 prop_assert_eq!(&kept.recent, &anew.recent);
-                prop_assert_eq!(&kept.past, &anew.past);
-                prop_assert_eq!(kept.selection.map(|s| (s.total, s.past)), anew.selection.map(|s| (s.total, s.past)));
+                prop_assert_eq!(&kept.timeline, &anew.timeline);
+                prop_assert_eq!(kept.selection.map(|s| (s.total, s.timeline)), anew.selection.map(|s| (s.total, s.timeline)));
                 prop_assert_eq!(kept.flows.map(|flows| flows.rows), anew.flows.map(|flows| flows.rows));
             }
         }

@@ -4,8 +4,7 @@ mod support;
 
 use probe_common::SegmentRecord;
 use support::{Connection, INTERFACE, MS, START, Watched, v4};
-use tcptop_core::Input;
-use tcptop_core::table::Outcome;
+use tcptop_core::{Input, Outcome};
 
 const SINCE: u64 = START + 500 * MS;
 
@@ -47,10 +46,10 @@ fn nothing_is_reported_of_a_refusal_of_an_earlier_attempt() {
 fn an_attempt_that_is_seen_from_its_beginning_is_reported() {
     let (mut watched, connection) = (watched(), connection());
     watched.see([connection.syn(at(1)), refusal(at(2))]);
-    assert_eq!(watched.only().outcome, Outcome::Refused);
+    assert_eq!(watched.only().outcome(), Outcome::Refused);
     let mut watched = self::watched();
     watched.see([connection.syn(at(1)), connection.syn_ack(at(2)), connection.ack(at(3))]);
-    assert_eq!(watched.only().outcome, Outcome::Established);
+    assert_eq!(watched.only().outcome(), Outcome::Established);
 }
 
 /// After that time a SYN-ACK without a SYN has another reason: its SYN takes another path.
@@ -58,7 +57,7 @@ fn an_attempt_that_is_seen_from_its_beginning_is_reported() {
 fn after_three_seconds_a_lone_answer_counts() {
     let (mut watched, connection) = (watched(), connection());
     watched.see([connection.syn_ack(at(3_000)), connection.ack(at(3_001))]);
-    assert_eq!(watched.only().outcome, Outcome::Established);
+    assert_eq!(watched.only().outcome(), Outcome::Established);
 }
 
 /// The connection itself is followed: its end is no part of the handshake.

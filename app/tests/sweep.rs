@@ -12,7 +12,7 @@ use probe_common::state::Phase;
 use probe_common::{Direction, Family, FlowState, Segment, Side, Volume};
 use probe_ebpf::{OBJECT, names};
 use tcptop::source::kernel::KernelFlows;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// More buckets than one system call reads.
 const BUCKETS: u32 = 600;

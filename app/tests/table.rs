@@ -4,8 +4,7 @@ mod support;
 
 use probe_common::SegmentRecord;
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop_core::snapshot::Span;
-use tcptop_core::table::{Leg, Outcome, Role, Verdict};
+use tcptop_core::{Leg, Outcome, Role, Span, Verdict};
 
 const START: u64 = 100 * S;
 
@@ -26,13 +25,13 @@ fn a_client_waits_for_the_server_leg() {
     let mut watched = Watched::new();
     watched.see(handshake(&client(), 40));
     let report = watched.only();
-    assert_eq!((report.role, report.outcome), (Some(Role::Client), Outcome::Established));
-    assert_eq!(report.server_leg, Some(Leg::Exact(40 * MS)));
-    assert_eq!(report.client_leg, Some(Leg::Exact(1_000)));
-    assert_eq!(report.rtt(), report.server_leg);
-    assert_eq!((report.turnaround(), report.tries), (None, Some(1)));
-    assert_eq!(report.setup_ns, Some(40 * MS + 1_000));
-    assert_eq!(report.peer.service, v4(10, 0, 0, 2, 443));
+    assert_eq!((report.role(), report.outcome()), (Some(Role::Client), Outcome::Established));
+    assert_eq!(report.server_leg(), Some(Leg::Exact(40 * MS)));
+    assert_eq!(report.client_leg(), Some(Leg::Exact(1_000)));
+    assert_eq!(report.rtt(), report.server_leg());
+    assert_eq!((report.turnaround(), report.tries()), (None, Some(1)));
+    assert_eq!(report.setup_ns(), Some(40 * MS + 1_000));
+    assert_eq!(report.peer().service, v4(10, 0, 0, 2, 443));
 }
 
 #[test]
@@ -41,11 +40,11 @@ fn a_server_waits_for_the_client_leg() {
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0)), connection.syn_ack(at(0) + 30_000), connection.ack(at(25))]);
     let report = watched.only();
-    assert_eq!(report.role, Some(Role::Server));
+    assert_eq!(report.role(), Some(Role::Server));
     assert_eq!(report.rtt(), Some(Leg::Exact(25 * MS - 30_000)));
     assert_eq!(report.turnaround(), Some(Leg::Exact(30_000)));
-    assert_eq!(report.remote, v6("2001:db8::9", 51_000));
-    assert_eq!(report.peer.service, v6("2001:db8::9", 8_080));
+    assert_eq!(report.remote(), v6("2001:db8::9", 51_000));
+    assert_eq!(report.peer().service, v6("2001:db8::9", 8_080));
 }
 
 /// Hard case `mid-stream`.
@@ -57,9 +56,9 @@ fn a_mid_stream_connection_has_no_latency() {
     assert!(watched.handshakes().is_empty());
     let closes = watched.closes();
     let [close] = closes[..] else { panic!("{closes:?}") };
-    assert_eq!((close.outcome, close.role, close.lifetime_ns), (Outcome::Closed, None, None));
-    assert_eq!((close.rtt(), close.setup_ns, close.tries), (None, None, None));
-    assert_eq!(close.peer.service, v4(10, 0, 0, 2, 443), "the lower port is taken for the service");
+    assert_eq!((close.outcome(), close.role(), close.lifetime_ns()), (Outcome::Closed, None, None));
+    assert_eq!((close.rtt(), close.setup_ns(), close.tries()), (None, None, None));
+    assert_eq!(close.peer().service, v4(10, 0, 0, 2, 443), "the lower port is taken for the service");
 }
 
 /// Hard case `port-reuse`.
@@ -73,9 +72,9 @@ fn a_new_isn_on_the_same_ports_is_another_flow() {
         second.syn_ack(at(510)),
         second.ack(at(511)),
     ]);
-    let legs: Vec<_> = watched.handshakes().iter().map(|report| report.server_leg).collect();
+    let legs: Vec<_> = watched.handshakes().iter().map(|report| report.server_leg()).collect();
     assert_eq!(legs, [Some(Leg::Exact(40 * MS)), Some(Leg::Exact(10 * MS))]);
-    assert!(watched.handshakes().iter().all(|report| report.tries == Some(1)));
+    assert!(watched.handshakes().iter().all(|report| report.tries() == Some(1)));
     assert_eq!(watched.kept_and_evicted().0, 1);
 }
 
@@ -83,7 +82,7 @@ fn a_new_isn_on_the_same_ports_is_another_flow() {
 fn an_attempt_times_out() {
     let connection = client();
     let outcome = |watched: &mut Watched, now_ns| {
-        watched.snapshot(Span::Window, now_ns).selection?.flows.first().map(|report| report.outcome)
+        watched.snapshot(Span::Window, now_ns).selection?.flows.first().map(|report| report.outcome())
     };
     let mut watched = Watched::new();
     watched.see([connection.syn(at(0))]);
@@ -95,7 +94,7 @@ fn an_attempt_times_out() {
     watched.expire(at(7_500));
     assert!(watched.handshakes().is_empty(), "the next SYN is due at 7 s, and may be late");
     watched.expire(at(8_000));
-    assert_eq!((watched.only().outcome, watched.only().tries), (Outcome::Unanswered, Some(3)));
+    assert_eq!((watched.only().outcome(), watched.only().tries()), (Outcome::Unanswered, Some(3)));
     assert_eq!(waiting(&mut watched), 0);
     watched.expire(at(8_000 + 61_000));
     assert_eq!(watched.kept_and_evicted().0, 0);
@@ -124,7 +123,7 @@ fn open_attempts_are_reported_at_the_end() {
     let mut watched = Watched::new();
     let waiting = Connection::to(v4(10, 0, 0, 3, 443), 40_001);
     watched.see([waiting.syn(at(0)), client().syn(at(1_900))]).expire(at(2_000)).finish(at(2_000));
-    let outcomes: Vec<_> = watched.handshakes().iter().map(|report| report.outcome).collect();
+    let outcomes: Vec<_> = watched.handshakes().iter().map(|report| report.outcome()).collect();
     assert_eq!(outcomes, [Outcome::Unanswered, Outcome::Pending]);
     watched.finish(at(2_001));
     assert_eq!(watched.handshakes().len(), 2, "once");
@@ -136,7 +135,11 @@ fn times_that_run_backwards_give_no_negative_latency() {
     let mut watched = Watched::new();
     watched.see([connection.syn(at(10)), connection.syn_ack(at(9)), connection.ack(at(8))]);
     let report = watched.only();
-    assert_eq!((report.server_leg, report.client_leg, report.setup_ns), (None, None, None), "unknown, not 0");
+    assert_eq!(
+        (report.server_leg(), report.client_leg(), report.setup_ns()),
+        (None, None, None),
+        "unknown, not 0"
+    );
 }
 
 /// A capture may have several clocks.
@@ -149,7 +152,7 @@ fn times_of_two_clocks_give_no_latency() {
         let mut watched = Watched::new();
         watched.see(records);
         let report = watched.only();
-        let legs = (report.server_leg, report.client_leg, report.setup_ns);
+        let legs = (report.server_leg(), report.client_leg(), report.setup_ns());
         let (server, client, setup) = (Leg::Exact(20 * MS), Leg::Exact(MS), 21 * MS);
         let expected = match other {
             0 => (None, Some(client), None),

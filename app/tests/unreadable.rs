@@ -10,7 +10,7 @@ use probe_common::{Record, SegmentRecord, Unparsed};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
-use tcptop_core::table::Leg;
+use tcptop_core::Leg;
 
 const START: u64 = 1_767_362_551 * S;
 const FORMAT: Format = Format::USUAL;
@@ -144,9 +144,9 @@ fn assert_all_figures(file: Vec<u8>, what: &str) {
     let mut watched = Watched::new();
     watched.see(read.records);
     let report = watched.only();
-    assert_eq!(report.server_leg, Some(Leg::Exact(40 * MS)), "{what}");
-    assert_eq!((report.client_leg, report.tries), (Some(Leg::Exact(MS)), Some(1)), "{what}");
-    assert_eq!(watched.closes()[0].lifetime_ns, Some(100 * MS), "{what}");
+    assert_eq!(report.server_leg(), Some(Leg::Exact(40 * MS)), "{what}");
+    assert_eq!((report.client_leg(), report.tries()), (Some(Leg::Exact(MS)), Some(1)), "{what}");
+    assert_eq!(watched.closes()[0].lifetime_ns(), Some(100 * MS), "{what}");
 }
 
 /// Long captures keep the headers only; the payload is not needed.

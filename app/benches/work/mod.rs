@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use probe_common::Record;
-use tcptop_core::snapshot::{Filter, SnapshotRequest, Span};
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Limits, Thresholds};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{Engine, EngineConfig, Filter, Input, ReaderConfig, ReaderId, SnapshotRequest, Span};
 
 use feed::{Bytes, Feed, START_NS};
 
@@ -24,11 +21,6 @@ pub(crate) const READY: usize = 256 * BATCH;
 const SETTLED: usize = 2_500_000;
 /// How often time passes in a live run.
 const REFRESH_NS: u64 = 250_000_000;
-/// The statistics with their default settings.
-fn stats() -> StatsConfig {
-    StatsConfig { window_ns: 10_000_000_000, thresholds: Thresholds::default(), peer_bytes: 40 << 20 }
-}
-
 /// An engine and the records for it.
 pub(crate) struct Work {
     feed: Feed,
@@ -43,8 +35,8 @@ impl Work {
     /// A table that has been full long enough to be in a steady state: seven of eight flows are open connections, the
     /// others have ended.
     pub(crate) fn new(flows: u32) -> Self {
-        let limits = Limits { flows: flows as usize, handshakes: None, stats: stats() };
-        let mut engine = Engine::new(&limits, START_NS);
+        let config = EngineConfig { max_flows: flows as usize, ..EngineConfig::default() };
+        let mut engine = Engine::new(&config, START_NS);
         let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: false });
         let mut this = Self {
             feed: Feed::new(flows - flows / 8),

@@ -1,25 +1,62 @@
-//! The one door to the core: inputs in, events and snapshots out, for any number of readers.
+//! The only way in and out of the core: inputs in, events and snapshots out, for any number of readers.
 
 use std::collections::BTreeMap;
 
+use crate::flow::Event;
 use crate::input::Input;
-use crate::snapshot::{self, Filter, RunCounters, Snapshot, SnapshotRequest, Snapshotter};
-use crate::table::{Event, FlowTable, Limits};
+use crate::query::Filter;
+use crate::snapshot::{
+    self, Baseline, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
+};
+use crate::stats::Thresholds;
+use crate::table::FlowTable;
+
+/// What an engine may hold, and how it judges.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Maximum number of flows at the same time, at least 1.
+    pub max_flows: usize,
+    /// After so many reported handshakes records are no longer handled; `None` for no limit.
+    pub max_handshakes: Option<u64>,
+    /// Length of the sliding window, in nanoseconds. A reader may change its own.
+    pub window_ns: u64,
+    /// When a verdict on a peer applies.
+    pub thresholds: Thresholds,
+    /// Memory for the statistics of all peers together, in bytes, for each reader with figures of its own.
+    pub peer_bytes: usize,
+    /// Key of the hash that flows are found by: random, so that nobody can choose addresses that collide.
+    pub seed: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            max_flows: 65_536,
+            max_handshakes: None,
+            window_ns: 10_000_000_000,
+            thresholds: Thresholds::default(),
+            peer_bytes: 40 << 20,
+            seed: 0,
+        }
+    }
+}
 
 /// Turns inputs into events and snapshots. It has no clock: times come with the inputs.
 ///
-/// After each [`handle`](Self::handle) every reader that takes events polls them; [`poll_timeout`](Self::poll_timeout)
-/// says when the engine wants to hear of the time.
+/// After each [`handle`](Self::handle) every reader that takes events polls them; [`poll_timeout`](Self::poll_timeout) returns
+/// when the engine needs to know the time. Readers are independent: what one polls, requests, resets or sets changes nothing
+/// for another.
 #[derive(Debug)]
 pub struct Engine {
     table: FlowTable,
     run: RunCounters,
+    /// Names by index.
     interfaces: BTreeMap<u32, String>,
     readers: Vec<Reader>,
     latest_ns: u64,
 }
 
-/// One reader of an engine. Only the engine that gave it knows it.
+/// One reader of an engine. Only the engine that returned it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReaderId(usize);
 
@@ -37,6 +74,7 @@ struct Reader {
     config: ReaderConfig,
     /// Which of the table's views its figures are.
     view: usize,
+    baseline: Baseline,
     snapshotter: Snapshotter,
     /// Events of the table that it has polled.
     polled: usize,
@@ -48,9 +86,9 @@ struct Reader {
 impl Engine {
     /// An engine that has seen nothing. The run starts at `now_ns`.
     #[must_use]
-    pub fn new(limits: &Limits, now_ns: u64) -> Self {
+    pub fn new(config: &EngineConfig, now_ns: u64) -> Self {
         Self {
-            table: FlowTable::new(limits),
+            table: FlowTable::new(config),
             run: RunCounters { started_ns: now_ns, ..RunCounters::default() },
             interfaces: BTreeMap::new(),
             readers: Vec::new(),
@@ -58,35 +96,30 @@ impl Engine {
         }
     }
 
-    /// Adds a reader. It counts since the start, or, where all others have reset their figures, as
-    /// [`Snapshot::counted_ns`] says; events reach it from now on.
-    pub fn add_reader(&mut self, mut config: ReaderConfig) -> ReaderId {
-        if let Some(filter) = &mut config.events {
-            filter.bind(&self.interfaces);
-        }
+    /// Adds a reader. Its figures cover the time since the start, unless every reader has restarted its own:
+    /// [`Snapshot::counted_ns`] says since when. It gets the events from now on.
+    pub fn add_reader(&mut self, config: ReaderConfig) -> ReaderId {
         let seen = self.table.events.len();
-        self.readers.push(Reader {
-            config,
-            view: self.table.views.join(),
-            snapshotter: Snapshotter::default(),
-            polled: seen,
-            logged: seen,
-            unwritten: 0,
-        });
+        let view = self.table.views.join();
+        let sharer = self.readers.iter().find(|reader| reader.view == view);
+        let baseline = sharer.map(|reader| reader.baseline.clone()).unwrap_or_default();
+        let snapshotter = Snapshotter::default();
+        let reader = Reader { config, view, baseline, snapshotter, polled: seen, logged: seen, unwritten: 0 };
+        self.readers.push(reader);
         ReaderId(self.readers.len() - 1)
     }
 
-    /// Takes one input.
+    /// Handles one input.
     pub fn handle(&mut self, input: Input<'_>) {
         self.discard_polled();
         match input {
             Input::Records(records) => {
-                let handled = &records[..self.table.handle_all(records)];
+                let handled = &records[..self.table.handle(records)];
                 self.run.records += handled.len() as u64;
                 self.latest_ns = handled.iter().map(|record| record.time_ns()).fold(self.latest_ns, u64::max);
             }
             Input::Volumes { flows, now_ns } => {
-                flows.iter().for_each(|flow| self.table.take_volumes(flow, now_ns));
+                flows.iter().for_each(|flow| self.table.handle_volumes(flow, now_ns));
             }
             Input::Counters(counters) => self.run.counters = *counters,
             Input::Undecodable(records) => self.run.undecodable = records,
@@ -94,11 +127,11 @@ impl Engine {
             Input::Copies(packets) => self.run.copies = packets,
             Input::PassedOver(counts) => self.run.passed_over = counts.into(),
             Input::Unwritten { reader, lines } => self.readers[reader.0].unwritten = lines,
-            Input::Interfaces(names) => {
+            Input::Interfaces(names) if *names != self.interfaces => {
                 self.interfaces.clone_from(names);
-                let filters = self.readers.iter_mut().filter_map(|reader| reader.config.events.as_mut());
-                filters.for_each(|filter| filter.bind(names));
+                self.readers.iter_mut().for_each(|reader| reader.snapshotter.interfaces_changed());
             }
+            Input::Interfaces(_) => {}
             Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.table.expire(now_ns),
             Input::End { now_ns } if !self.is_done() => {
@@ -110,13 +143,13 @@ impl Engine {
         self.log_events();
     }
 
-    /// The events since this reader polled last that pass its filter, in order. They stay as they are until the next
-    /// input; events that a reader does not poll are kept for it.
+    /// The events that this reader has not polled yet and that pass its filter, in order. Events that a reader does not poll are
+    /// kept for it.
     pub fn poll_events(&mut self, reader: ReaderId) -> impl Iterator<Item = &Event> {
         let Reader { config, view, polled, .. } = &mut self.readers[reader.0];
         let from = core::mem::replace(polled, self.table.events.len());
-        let stats = &self.table.views.get(*view).stats;
-        let filter = config.events.as_ref();
+        let stats = self.table.views.get(*view);
+        let filter = config.events.as_ref().map(|filter| filter.bind(&self.interfaces));
         self.table.events[from..].iter().filter(move |event| {
             let now_ns = event.time_ns();
             let verdict = |peer: &_| snapshot::verdict(stats, peer, now_ns);
@@ -124,8 +157,8 @@ impl Engine {
         })
     }
 
-    /// When the engine wants the next [`Input::Time`] at the latest to be in time with what it reports; `None` when
-    /// nothing is waited for. It may want it in vain.
+    /// When the engine needs the next [`Input::Time`], to report in time what only time shows; `None` when nothing is waited
+    /// for. It may turn out that nothing was due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
         self.table.due_ns()
@@ -134,29 +167,40 @@ impl Engine {
     /// Takes a snapshot for a reader, of what was handled so far, as it is at `now_ns`.
     #[must_use]
     pub fn snapshot(&mut self, reader: ReaderId, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
-        let Reader { snapshotter, view, unwritten, .. } = &mut self.readers[reader.0];
-        let mut request = request.clone();
-        request.query.filter.bind(&self.interfaces);
-        let run = RunCounters { unwritten: *unwritten, ..self.run.clone() };
-        snapshotter.take(&self.table, self.table.views.get(*view), &run, &request, now_ns)
+        let Reader { snapshotter, view, baseline, unwritten, .. } = &mut self.readers[reader.0];
+        let seen = Seen {
+            table: &self.table,
+            stats: self.table.views.get(*view),
+            run: &RunCounters { unwritten: *unwritten, ..self.run.clone() },
+            baseline,
+            interfaces: &self.interfaces,
+        };
+        snapshotter.take(&seen, request, now_ns)
     }
 
-    /// Restarts the counts of one reader at `now_ns`. What is known of flows and peers stays.
+    /// Restarts the counts of one reader at `now_ns`. Flows and peers stay known.
     pub fn reset(&mut self, reader: ReaderId, now_ns: u64) {
         let reader = &mut self.readers[reader.0];
-        let run = RunCounters { unwritten: reader.unwritten, ..self.run.clone() };
         reader.view = self.table.views.split(reader.view);
-        self.table.reset(reader.view, &run, now_ns);
+        let run = RunCounters { unwritten: reader.unwritten, ..self.run.clone() };
+        reader.baseline = Baseline {
+            counted_ns: Some(now_ns),
+            records: run.records,
+            reported: self.table.reported(),
+            unmatched: self.table.losses().unmatched,
+            missed: MissedCounts::of(&self.table, self.table.views.get(reader.view), &run),
+        };
+        self.table.views.get_mut(reader.view).reset(now_ns);
     }
 
     /// Changes the length of one reader's sliding window, in nanoseconds. The window starts empty at `now_ns`.
     pub fn set_window(&mut self, reader: ReaderId, window_ns: u64, now_ns: u64) {
         let reader = &mut self.readers[reader.0];
         reader.view = self.table.views.split(reader.view);
-        self.table.views.get_mut(reader.view).stats.set_window(window_ns, now_ns);
+        self.table.views.get_mut(reader.view).set_window(window_ns, now_ns);
     }
 
-    /// Whether as many handshakes were reported as the limits allow. Records are no longer handled then.
+    /// Whether as many handshakes were reported as the configuration allows. Records are no longer handled then.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.table.is_done()
@@ -168,11 +212,11 @@ impl Engine {
         self.latest_ns
     }
 
-    /// Forgets the events that every reader has polled. The allocation stays: as many will come again.
+    /// Forgets the events that every reader has polled. The allocation stays, as large as batches of events are.
     fn discard_polled(&mut self) {
         let count = self.table.events.len();
-        let waits = |reader: &Reader| reader.config.events.is_some() && reader.polled < count;
-        if count > 0 && !self.readers.iter().any(waits) {
+        let has_unpolled = |reader: &Reader| reader.config.events.is_some() && reader.polled < count;
+        if count > 0 && !self.readers.iter().any(has_unpolled) {
             self.table.events.clear();
             self.readers.iter_mut().for_each(|reader| (reader.polled, reader.logged) = (0, 0));
         }
@@ -181,7 +225,7 @@ impl Engine {
     fn log_events(&mut self) {
         for reader in self.readers.iter_mut().filter(|reader| reader.config.log) {
             let from = core::mem::replace(&mut reader.logged, self.table.events.len());
-            reader.snapshotter.note(&self.table.events[from..]);
+            reader.snapshotter.log(&self.table.events[from..]);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the engine is told: one enum, so that a new kind of input is a new variant and no new door.
+//! What the engine handles: one enum, so that a new kind of input is a new variant and no new method.
 
 use std::collections::BTreeMap;
 

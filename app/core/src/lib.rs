@@ -1,12 +1,30 @@
 //! The pure core of tcptop: records in, flows, figures and snapshots out.
 //!
-//! Deterministic: time is passed in. No clock, no I/O, no threads, no locks; `clippy.toml` beside this crate's
-//! manifest disallows the types and methods that would bring them in.
+//! [`Engine`] is the only way in and out. It is deterministic: time is passed in, and so is the seed of its hashes. No clock,
+//! no I/O, no threads, no locks; `clippy.toml` beside this crate's manifest disallows what would bring them in.
 
+mod cidr;
 mod engine;
+mod flow;
 mod input;
-pub mod snapshot;
-pub mod table;
+mod prefetch;
+mod query;
+mod slab;
+mod snapshot;
+mod stats;
+mod table;
+pub mod units;
 
-pub use engine::{Engine, ReaderConfig, ReaderId};
+pub use cidr::Cidr;
+pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
+pub use flow::{
+    Event, Flow, FlowName, Leg, Outcome, Party, PeerKey, Retransmit, RetransmitKind, Role, ShownEndpoint,
+};
 pub use input::Input;
+pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
+pub use snapshot::{
+    Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Present, Row, Selection, Snapshot,
+    SnapshotRequest, Span, Timeline, What,
+};
+pub use stats::{Counts, Percentiles, Slow, Thresholds, Verdict, scale};
+pub use table::FlowVolumes;

@@ -17,7 +17,7 @@ use ratatui::layout::Size;
 use tcptop::tui::capabilities::{Capabilities, Theme};
 use tcptop::tui::model::Model;
 use tcptop::tui::{keys, view};
-use tcptop_core::snapshot::Query;
+use tcptop_core::Query;
 
 use watch::Watch;
 

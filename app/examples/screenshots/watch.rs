@@ -13,10 +13,7 @@ use tcptop::output::RenderContext;
 use tcptop::source::capture::{Capture, Locals, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop::tui::model::Model;
-use tcptop_core::snapshot::{Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Limits, Thresholds};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{Engine, EngineConfig, Input, ReaderConfig, ReaderId, Snapshot, SnapshotRequest, Span};
 
 const S: u64 = 1_000_000_000;
 /// How often there is a new snapshot.
@@ -48,13 +45,11 @@ impl Watch {
             Capture::open(path)?,
             ReplayConfig { flows: FLOWS, locals: Locals(locals), decap: true },
         );
-        let stats =
-            StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 40 << 20 };
-        let limits = Limits { flows: FLOWS, handshakes: None, stats };
+        let config = EngineConfig { max_flows: FLOWS, ..EngineConfig::default() };
         let mut watch: Option<Self> = None;
         let begin = |now_ns| {
             let interfaces = BTreeMap::from([(1, "enp0s1".to_owned())]);
-            let mut engine = Engine::new(&limits, now_ns);
+            let mut engine = Engine::new(&config, now_ns);
             engine.handle(Input::Interfaces(&interfaces));
             let reader = engine.add_reader(ReaderConfig { events: None, log: true });
             let context = RenderContext {

@@ -8,9 +8,7 @@ use jiff::tz::TimeZone;
 use probe_common::Endpoint;
 
 use crate::clock::Anchor;
-use tcptop_core::snapshot::RowKey;
-use tcptop_core::table::PeerKey;
-use tcptop_core::table::key::Shown;
+use tcptop_core::{PeerKey, RowKey, ShownEndpoint};
 
 /// What stands where a value is not known.
 pub const UNKNOWN: &str = "-";
@@ -256,7 +254,7 @@ fn scaled(number: u64, unit: &str) -> String {
 /// An address and a port: `10.20.3.14:5432`, `[2001:db8::8d]:443`.
 #[must_use]
 pub fn endpoint(endpoint: &Endpoint) -> String {
-    Shown(endpoint).to_string()
+    ShownEndpoint(endpoint).to_string()
 }
 
 /// A peer: `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port

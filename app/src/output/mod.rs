@@ -13,8 +13,8 @@ pub mod writer;
 use std::fmt::Debug;
 
 pub use format::RenderContext;
-use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::Event;
+use tcptop_core::Event;
+use tcptop_core::{Query, Snapshot, SnapshotRequest, Span};
 use writer::Lines;
 
 /// The most peers that an output describes one by one.

@@ -6,7 +6,7 @@ use super::plan::{Plan, Target};
 use super::writer::{LineWriter, Lines, Stopped, WhenFull};
 use super::{Output, RenderContext};
 use crate::error::Error;
-use tcptop_core::snapshot::Query;
+use tcptop_core::Query;
 use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 
 /// A target that could be opened, and what is written to it.

@@ -5,9 +5,9 @@ use super::plan::ReportFormat;
 use super::summary::{filtered, missed, passed_over, totals};
 use super::writer::Lines;
 use super::{Output, RenderContext, json, since_start};
-use tcptop_core::snapshot::{Figures, Query, Row, RowKey, Snapshot, SnapshotRequest};
-use tcptop_core::table::units::Time;
-use tcptop_core::table::{Event, Slow, Thresholds, Verdict};
+use tcptop_core::units::Time;
+use tcptop_core::{Event, Slow, Thresholds, Verdict};
+use tcptop_core::{Figures, Outcome, Query, Row, RowKey, Snapshot, SnapshotRequest};
 
 /// The most peers in the table.
 const LISTED: usize = 20;
@@ -155,7 +155,7 @@ impl Table {
 }
 
 fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12] {
-    let Figures { outcomes, rtt, .. } = &row.figures;
+    let Figures { counts, rtt } = &row.figures;
     let direction = match row.key {
         RowKey::Peer(key) if key.inbound => "in",
         RowKey::Peer(_) => "out",
@@ -169,14 +169,14 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
         direction.to_owned(),
-        outcomes.opened.to_string(),
-        outcomes.established.to_string(),
+        counts.opened.to_string(),
+        counts.of(Outcome::Established).to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
-        outcomes.silent().to_string(),
-        outcomes.refused.to_string(),
-        percent(outcomes.retransmit_share()),
+        counts.unanswered().to_string(),
+        counts.of(Outcome::Refused).to_string(),
+        percent(counts.retransmit_share()),
         row.since_ns.map_or(UNKNOWN.to_owned(), |since_ns| context.since(since_ns, snapshot.taken_ns)),
     ]
 }

@@ -5,8 +5,8 @@ use probe_common::encapsulation::PassedOver;
 use super::format::{self, age, counted, duration, maybe_duration, percent};
 use super::writer::Lines;
 use super::{Output, RenderContext, since_start};
-use tcptop_core::snapshot::{Figures, Percentiles, Query, Row, Snapshot, SnapshotRequest};
-use tcptop_core::table::{Event, Verdict};
+use tcptop_core::{Event, Verdict};
+use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest};
 
 /// The most peers with a verdict that are named.
 const WORST: usize = 3;
@@ -55,31 +55,24 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
 
 /// Counts and latencies of all. `since` stands behind the time that was watched.
 pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
-    let Figures { outcomes, rtt, .. } = &snapshot.total;
+    let Figures { counts, rtt } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
-    let pending = snapshot.told.saturating_sub(outcomes.decided());
-    let counts = [
-        (outcomes.established, "established"),
-        (outcomes.refused, "refused"),
-        (outcomes.unanswered, "unanswered"),
-        (outcomes.half_open, "half-open"),
-        (outcomes.reset, "reset"),
-        (outcomes.unknown, "unknown"),
-        (pending, "pending"),
-    ];
-    let named = counts.iter().filter(|(count, name)| *count > 0 || *name == "established");
-    let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
+    let pending = snapshot.reported.saturating_sub(counts.decided());
+    let decided = Outcome::DECIDED.map(|outcome| (counts.of(outcome), outcome));
+    let all = decided.into_iter().chain([(pending, Outcome::Pending)]);
+    let named = all.filter(|(count, outcome)| *count > 0 || *outcome == Outcome::Established);
+    let named: Vec<String> = named.map(|(count, outcome)| format!("{count} {}", outcome.name())).collect();
     let mut lines = vec![format!(
         "watched {}{since}: {} ({}), {}",
         if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
-        counted(snapshot.told, "handshake"),
+        counted(snapshot.reported, "handshake"),
         named.join(", "),
-        counted(outcomes.repeated, "SYN or SYN-ACK retransmit"),
+        counted(counts.repeated, "SYN or SYN-ACK retransmit"),
     )];
-    if outcomes.sent > 0 {
-        let share = percent(outcomes.retransmit_share());
-        let data = counted(outcomes.sent, "data segment");
-        lines.push(format!("{data}, {} retransmitted ({share}% of all segments)", outcomes.resent));
+    if counts.sent > 0 {
+        let share = percent(counts.retransmit_share());
+        let data = counted(counts.sent, "data segment");
+        lines.push(format!("{data}, {} retransmitted ({share}% of all segments)", counts.retransmitted));
     }
     if let Some(rtt) = rtt {
         let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
@@ -128,16 +121,16 @@ pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
 
 /// `N 10.20.9.7:443 unanswered 1 of 1`
 fn problem(row: &Row, context: &RenderContext) -> String {
-    let outcomes = &row.figures.outcomes;
+    let counts = &row.figures.counts;
     let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", outcomes.silent(), outcomes.opened),
-        Some(Verdict::Refuses) => format!("refused {} of {}", outcomes.refused, outcomes.opened),
+        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.opened),
+        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.opened),
         Some(Verdict::Slow) => {
             format!("slow, RTT p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)))
         }
         Some(Verdict::Loses) => {
-            let segments = counted(outcomes.segments(), "segment");
-            format!("loss, {} of {segments} retransmitted", outcomes.retransmits())
+            let segments = counted(counts.segments(), "segment");
+            format!("loss, {} of {segments} retransmitted", counts.retransmits())
         }
         None => "healthy".to_owned(),
     };

@@ -3,8 +3,8 @@
 use super::format::{UNKNOWN, counted, duration, maybe_duration, peer};
 use super::writer::Lines;
 use super::{Output, RenderContext};
-use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest};
-use tcptop_core::table::{Event, FlowReport, Leg, Party, RetransmitReport, Role};
+use tcptop_core::{Event, Flow, Leg, Party, Retransmit, Role};
+use tcptop_core::{Query, Snapshot, SnapshotRequest};
 
 /// The output of these lines.
 #[derive(Clone, Copy, Debug)]
@@ -37,14 +37,14 @@ impl Output for Text {
 ///
 /// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
 #[must_use]
-pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
-    let mut line = begin(flow, flow.changed_ns, flow.outcome.name(), context);
+pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
+    let mut line = begin(flow, flow.changed_ns(), flow.outcome().name(), context);
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
     }
-    if flow.tries != Some(1) {
-        let tries = flow.tries.map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string());
+    if flow.tries() != Some(1) {
+        let tries = flow.tries().map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string());
         line.push_str(&format!(" tries {tries}"));
     }
     line + &end(flow, context)
@@ -54,7 +54,7 @@ pub fn handshake(flow: &FlowReport, context: &RenderContext) -> String {
 ///
 /// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 retransmit syn sent after 1.00s port 40123 eth0`
 #[must_use]
-pub fn retransmit(resent: &RetransmitReport, context: &RenderContext) -> String {
+pub fn retransmit(resent: &Retransmit, context: &RenderContext) -> String {
     let mut line = begin(&resent.flow, resent.time_ns, "retransmit", context);
     let way = match resent.by {
         Party::Local => "sent",
@@ -73,26 +73,26 @@ pub fn retransmit(resent: &RetransmitReport, context: &RenderContext) -> String 
     line + &end(&resent.flow, context)
 }
 
-fn begin(flow: &FlowReport, time_ns: u64, what: &str, context: &RenderContext) -> String {
-    let role = flow.role.map_or(UNKNOWN, Role::name);
-    format!("{} {role:<6} {:<24} {what:<11}", context.timestamp(time_ns), peer(&flow.peer))
+fn begin(flow: &Flow, time_ns: u64, what: &str, context: &RenderContext) -> String {
+    let role = flow.role().map_or(UNKNOWN, Role::name);
+    format!("{} {role:<6} {:<24} {what:<11}", context.timestamp(time_ns), peer(&flow.peer()))
 }
 
-fn end(flow: &FlowReport, context: &RenderContext) -> String {
-    let carrier = flow.encapsulation.name().map(|name| format!(" in {name}")).unwrap_or_default();
-    format!(" port {} {}{carrier}", flow.port(), context.interface_name(flow.interface))
+fn end(flow: &Flow, context: &RenderContext) -> String {
+    let carrier = flow.encapsulation().name().map(|name| format!(" in {name}")).unwrap_or_default();
+    format!(" port {} {}{carrier}", flow.port(), context.interface_name(flow.interface()))
 }
 
-fn latency(flow: &FlowReport) -> String {
-    if let Some(refusal) = flow.refusal {
+fn latency(flow: &Flow) -> String {
+    if let Some(refusal) = flow.refusal() {
         return format!("after {}", leg(refusal));
     }
     let turnaround = flow.turnaround().map(|turnaround| format!("turnaround {}", leg(turnaround)));
-    if flow.rtt().is_none() && flow.setup_ns.is_none() {
+    if flow.rtt().is_none() && flow.setup_ns().is_none() {
         return turnaround.unwrap_or_default();
     }
     let rtt = flow.rtt().map_or_else(|| UNKNOWN.to_owned(), leg);
-    let text = format!("rtt {rtt:<6} setup {:<6}", maybe_duration(flow.setup_ns));
+    let text = format!("rtt {rtt:<6} setup {:<6}", maybe_duration(flow.setup_ns()));
     [Some(text), turnaround].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

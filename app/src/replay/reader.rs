@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::source::capture::{CaptureError, Next};
 use crate::source::replay::{ClockStep, ReplaySource, Step};
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// Records that travel together.
 const BATCH: usize = 1_024;

@@ -1,6 +1,6 @@
 //! What the screen asks of the rest of the program.
 
-use tcptop_core::snapshot::SnapshotRequest;
+use tcptop_core::SnapshotRequest;
 
 /// A command of the person at the screen.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use tcptop_core::snapshot::{LogEntry, Missed, What};
-use tcptop_core::table::{Outcome, PeerKey, RetransmitKind};
+use tcptop_core::{LogEntry, Missed, Outcome, PeerKey, RetransmitKind, What};
 
 /// What makes two entries one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,15 +70,15 @@ fn key(what: &What) -> EventKey {
     match what {
         What::Verdict { peer, .. } => EventKey::Verdict(*peer),
         What::Missed { kind, .. } => EventKey::Missed(*kind),
-        What::Failed(flow) => EventKey::Failed(flow.peer, flow.outcome),
-        What::Reset(flow) => EventKey::Reset(flow.peer),
-        What::RetransmitKind { flow, kind, .. } => EventKey::Retransmit(flow.peer, *kind),
+        What::Failed(flow) => EventKey::Failed(flow.peer(), flow.outcome()),
+        What::Reset(flow) => EventKey::Reset(flow.peer()),
+        What::Retransmits { flow, kind, .. } => EventKey::Retransmit(flow.peer(), *kind),
     }
 }
 
 const fn count(what: &What) -> u64 {
     match what {
-        What::Missed { count, .. } | What::RetransmitKind { count, .. } => *count,
+        What::Missed { count, .. } | What::Retransmits { count, .. } => *count,
         What::Verdict { .. } | What::Failed(_) | What::Reset(_) => 1,
     }
 }

@@ -14,7 +14,7 @@ use super::resolver::Resolver;
 use super::terminal::{KeyPoll, TerminalSession};
 use super::{job_control, keys, terminal, view};
 use crate::output::RenderContext;
-use tcptop_core::snapshot::{Snapshot, SnapshotRequest};
+use tcptop_core::{Snapshot, SnapshotRequest};
 
 /// How long to wait for a key before looking for a new snapshot.
 const POLL: Duration = Duration::from_millis(100);

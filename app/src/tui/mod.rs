@@ -35,7 +35,7 @@ use self::main_loop::{Feed, MainLoop};
 use self::model::Model;
 use self::terminal::TerminalSession;
 use crate::output::RenderContext;
-use tcptop_core::snapshot::Snapshot;
+use tcptop_core::Snapshot;
 
 /// How long the terminal may take to be restored when tcptop ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);

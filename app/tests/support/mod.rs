@@ -11,10 +11,10 @@ use probe_common::segment::mapped;
 use probe_common::{
     Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
 };
-use tcptop_core::snapshot::{Filter, Missed, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::stats::StatsConfig;
-use tcptop_core::table::{Event, FlowReport, FlowVolumes, Limits, Thresholds};
-use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
+use tcptop_core::{
+    Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, Missed, ReaderConfig, ReaderId, Snapshot,
+    SnapshotRequest, Span,
+};
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;
@@ -30,9 +30,9 @@ pub fn v6(text: &str, port: u16) -> Endpoint {
     Endpoint { address: text.parse::<std::net::Ipv6Addr>().expect("an address").octets(), port }
 }
 
-pub fn limits(flows: usize) -> Limits {
-    let stats = StatsConfig { window_ns: 10 * S, thresholds: Thresholds::default(), peer_bytes: 64 << 20 };
-    Limits { flows, handshakes: None, stats }
+/// An engine with room for so many flows.
+pub fn config(max_flows: usize) -> EngineConfig {
+    EngineConfig { max_flows, peer_bytes: 64 << 20, ..EngineConfig::default() }
 }
 
 /// Both ends of one connection, seen from this host.
@@ -160,11 +160,11 @@ impl Watched {
     }
 
     pub fn with_room(flows: usize) -> Self {
-        Self::with(&limits(flows), START)
+        Self::with(&config(flows), START)
     }
 
-    pub fn with(limits: &Limits, started_ns: u64) -> Self {
-        let mut engine = Engine::new(limits, started_ns);
+    pub fn with(config: &EngineConfig, started_ns: u64) -> Self {
+        let mut engine = Engine::new(config, started_ns);
         engine.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "enp0s1".to_owned())])));
         let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
         Self { engine, reader, events: Vec::new() }
@@ -206,7 +206,7 @@ impl Watched {
     }
 
     /// Every flow in the table, newest first.
-    pub fn flows(&mut self, now_ns: u64) -> Vec<FlowReport> {
+    pub fn flows(&mut self, now_ns: u64) -> Vec<Flow> {
         self.snapshot(Span::SinceStart, now_ns).flows.expect("asked for").rows
     }
 
@@ -216,7 +216,7 @@ impl Watched {
         (snapshot.flow_count, snapshot.missed.of_kind(Missed::Flow))
     }
 
-    pub fn handshakes(&self) -> Vec<&FlowReport> {
+    pub fn handshakes(&self) -> Vec<&Flow> {
         let reported = self.events.iter().filter_map(|event| match event {
             Event::Handshake(report) => Some(report),
             Event::Close(_) | Event::Retransmit(_) => None,
@@ -224,7 +224,7 @@ impl Watched {
         reported.collect()
     }
 
-    pub fn closes(&self) -> Vec<&FlowReport> {
+    pub fn closes(&self) -> Vec<&Flow> {
         let reported = self.events.iter().filter_map(|event| match event {
             Event::Close(report) => Some(report),
             Event::Handshake(_) | Event::Retransmit(_) => None,
@@ -233,7 +233,7 @@ impl Watched {
     }
 
     /// The only handshake that was reported.
-    pub fn only(&self) -> &FlowReport {
+    pub fn only(&self) -> &Flow {
         let [report] = self.handshakes()[..] else { panic!("{:?}", self.events) };
         report
     }

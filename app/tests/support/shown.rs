@@ -1,7 +1,6 @@
 //! An engine and the snapshots of one reader.
 
-use tcptop_core::snapshot::{Query, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::Thresholds;
+use tcptop_core::{EngineConfig, Query, Snapshot, SnapshotRequest, Span, Thresholds};
 
 pub use super::START;
 use super::{Connection, MS, Watched, v4};
@@ -17,7 +16,7 @@ fn request(query: Query) -> SnapshotRequest {
         selected_flows: 10,
         flows: 10,
         log: 100,
-        past: true,
+        timeline: true,
         ..SnapshotRequest::totals(Span::Window)
     }
 }
@@ -34,9 +33,8 @@ impl Shown {
     }
 
     pub fn with(thresholds: Thresholds) -> Self {
-        let mut limits = super::limits(65_536);
-        limits.stats.thresholds = thresholds;
-        Self { watched: Watched::with(&limits, START), ..Self::new() }
+        let config = EngineConfig { thresholds, ..super::config(65_536) };
+        Self { watched: Watched::with(&config, START), ..Self::new() }
     }
 
     pub fn take(&mut self, now_ns: u64) -> Snapshot {

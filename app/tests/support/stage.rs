@@ -14,7 +14,7 @@ use tcptop::output::RenderContext;
 use tcptop::tui::Command;
 use tcptop::tui::model::{Action, Effect, Model};
 use tcptop::tui::{keys, view};
-use tcptop_core::snapshot::Query;
+use tcptop_core::Query;
 
 pub use super::START;
 use super::{Connection, INTERFACE, MS, S, Watched, v4, v6};

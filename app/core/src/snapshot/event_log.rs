@@ -1,70 +1,121 @@
-//! Keeps what went wrong, as much of it as there is room for.
+//! The event log: what went wrong, as much of it as there is room for.
 
+use core::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 
-use super::log_entry::{LogEntry, LogPage, What};
-use super::missed::MissedCounts;
+use super::missed::{Missed, MissedCounts};
 use super::peer_cache::Change;
-use super::query::Filter;
-use super::query::filter::VerdictOf;
-use crate::table::{Event, FlowReport, Outcome, RetransmitReport};
+use crate::flow::{Event, Flow, Outcome, PeerKey, Retransmit, RetransmitKind};
+use crate::query::{BoundFilter, VerdictOf};
+use crate::stats::Verdict;
 
-/// LogPage of one sort that are kept. Each sort has room of its own: whoever is scanned shall still see what was missed.
+/// Entries of one sort that are kept. Each sort has room of its own, so that what was missed stays visible during a scan.
 const KEPT: usize = 1_024;
-/// What is sent again by one flow, and what is missed, within this time is one entry.
+/// Retransmits of one flow, and what is missed of one kind, within this time are one entry.
 const BURST_NS: u64 = 1_000_000_000;
 
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEntry {
+    /// Number of the entry, in the order of appearance.
+    pub id: u64,
+    /// When, in nanoseconds of the monotonic clock.
+    pub time_ns: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A handshake that failed: unanswered, refused, half-open or reset.
+    Failed(Flow),
+    /// A RST ended a connection that was established.
+    Reset(Flow),
+    /// Segments of one flow were retransmitted in quick succession.
+    Retransmits {
+        /// The flow, as it was at the latest of them.
+        flow: Flow,
+        /// What the latest of them is.
+        kind: RetransmitKind,
+        /// How many there were.
+        count: u64,
+    },
+    /// The verdict on a peer changed.
+    Verdict {
+        /// Which one.
+        peer: PeerKey,
+        /// What was wrong with it.
+        before: Option<Verdict>,
+        /// What is.
+        after: Option<Verdict>,
+    },
+    /// Something is missing from the figures since.
+    Missed {
+        /// What.
+        kind: Missed,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// The entries that were requested.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogPage {
+    /// The newest first.
+    pub rows: Vec<LogEntry>,
+    /// How many of those that are kept match the filter, shown or not.
+    pub matching: usize,
+}
+
 /// What went wrong, by sorts.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct EventLog {
     next_id: u64,
     failures: VecDeque<LogEntry>,
-    resent: VecDeque<LogEntry>,
+    retransmits: VecDeque<LogEntry>,
     changes: VecDeque<LogEntry>,
     missed: VecDeque<LogEntry>,
-    /// The latest burst of each flow, by the flow's number: the entry's number.
+    /// The number of the latest entry of retransmits of each flow, by the flow's number.
     bursts: HashMap<u64, u64>,
-    /// What was missed when it was looked at last.
-    missed_before: MissedCounts,
+    /// What was missed when that was last added.
+    known_missed: MissedCounts,
 }
 
 impl EventLog {
-    pub(super) fn note(&mut self, event: &Event) {
+    pub(super) fn add(&mut self, event: &Event) {
         match event {
-            Event::Handshake(flow) => match flow.outcome {
-                Outcome::Unanswered | Outcome::Refused | Outcome::HalfOpen | Outcome::Reset => {
-                    self.failed(flow.changed_ns, What::Failed(flow.clone()));
-                }
-                Outcome::Pending | Outcome::Established | Outcome::Closed | Outcome::Unknown => {}
-            },
-            Event::Close(flow) if flow.outcome == Outcome::Reset => {
-                self.failed(flow.changed_ns, What::Reset(flow.clone()));
+            Event::Handshake(flow) if flow.outcome().is_failure() => {
+                self.add_failure(flow.changed_ns(), What::Failed(flow.clone()));
             }
-            Event::Close(_) => {}
-            Event::Retransmit(resent) => self.resent(resent),
+            Event::Close(flow) if flow.outcome() == Outcome::Reset => {
+                self.add_failure(flow.changed_ns(), What::Reset(flow.clone()));
+            }
+            Event::Handshake(_) | Event::Close(_) => {}
+            Event::Retransmit(retransmit) => self.add_retransmit(retransmit),
         }
     }
 
-    /// Verdicts that changed by `now_ns`.
-    pub(super) fn changed(&mut self, changes: &[Change], now_ns: u64) {
+    /// Adds verdicts that changed by `now_ns`.
+    pub(super) fn add_changes(&mut self, changes: &[Change], now_ns: u64) {
         for &Change { peer, before, after } in changes {
             let entry = self.entry(now_ns, What::Verdict { peer, before, after });
             keep(&mut self.changes, entry);
         }
     }
 
-    /// What was missed by `now_ns`, all in all.
-    pub(super) fn missed(&mut self, missed: &MissedCounts, now_ns: u64) {
-        if *missed == self.missed_before {
+    /// Adds what was missed by `now_ns`, given all that was missed since the start.
+    pub(super) fn add_missed(&mut self, missed: &MissedCounts, now_ns: u64) {
+        if *missed == self.known_missed {
             return;
         }
-        let before = core::mem::replace(&mut self.missed_before, missed.clone());
-        for (kind, more) in missed.since(&before).iter().filter(|(_, more)| *more > 0) {
-            let burst = self.missed.iter_mut().rev().find_map(|entry| match &mut entry.what {
+        let new = missed.since(&core::mem::replace(&mut self.known_missed, missed.clone()));
+        for (kind, more) in new.iter().filter(|(_, more)| *more > 0) {
+            let latest = self.missed.iter_mut().rev().find_map(|entry| match &mut entry.what {
                 What::Missed { kind: known, count } if *known == kind => Some((entry.time_ns, count)),
                 _ => None,
             });
-            match burst {
+            match latest {
                 Some((since_ns, count)) if now_ns.saturating_sub(since_ns) < BURST_NS => *count += more,
                 Some(_) | None => {
                     let entry = self.entry(now_ns, What::Missed { kind, count: more });
@@ -74,66 +125,66 @@ impl EventLog {
         }
     }
 
-    /// Those that match, the newest first.
-    pub(super) fn log(&self, filter: &Filter, verdict: VerdictOf<'_>, limit: usize) -> LogPage {
-        let sorts = [&self.failures, &self.resent, &self.changes, &self.missed];
-        let all = sorts.into_iter().flatten();
-        let mut matching: Vec<&LogEntry> =
-            all.filter(|entry| filter.matches_incident(entry, verdict)).collect();
+    /// The entries that match, the newest first. What was missed always does: it may be what is searched for.
+    pub(super) fn page(&self, filter: BoundFilter<'_>, verdict: VerdictOf<'_>, limit: usize) -> LogPage {
+        let matches = |entry: &&LogEntry| match &entry.what {
+            What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => {
+                filter.matches_flow(flow, entry.time_ns, verdict)
+            }
+            What::Verdict { peer, before, after } => filter.matches_change(peer, [*before, *after]),
+            What::Missed { .. } => true,
+        };
+        let sorts = [&self.failures, &self.retransmits, &self.changes, &self.missed];
+        let mut matching: Vec<&LogEntry> = sorts.into_iter().flatten().filter(matches).collect();
+        matching.sort_unstable_by_key(|entry| Reverse((entry.time_ns, entry.id)));
         let count = matching.len();
-        matching.sort_unstable_by_key(|entry| core::cmp::Reverse((entry.time_ns, entry.id)));
         LogPage { rows: matching.into_iter().take(limit).cloned().collect(), matching: count }
     }
 
-    fn failed(&mut self, time_ns: u64, what: What) {
+    fn add_failure(&mut self, time_ns: u64, what: What) {
         let entry = self.entry(time_ns, what);
         keep(&mut self.failures, entry);
     }
 
-    fn resent(&mut self, resent: &RetransmitReport) {
-        let RetransmitReport { flow, time_ns, kind, segments, .. } = resent;
+    fn add_retransmit(&mut self, retransmit: &Retransmit) {
+        let Retransmit { flow, time_ns, kind, segments, .. } = retransmit;
         let segments = u64::from((*segments).max(1));
-        if let Some((report, last, count)) = self.burst(flow, *time_ns) {
+        if let Some((latest_flow, latest_kind, count)) = self.burst(flow, *time_ns) {
             *count += segments;
-            (*report, *last) = (flow.clone(), *kind);
+            (*latest_flow, *latest_kind) = (flow.clone(), *kind);
             return;
         }
-        let what = What::RetransmitKind { flow: flow.clone(), kind: *kind, count: segments };
+        let what = What::Retransmits { flow: flow.clone(), kind: *kind, count: segments };
         let entry = self.entry(*time_ns, what);
-        self.bursts.insert(flow.id, entry.id);
-        if let Some(LogEntry { id, what: What::RetransmitKind { flow, .. }, .. }) =
-            keep(&mut self.resent, entry)
-            && self.bursts.get(&flow.id) == Some(&id)
+        self.bursts.insert(flow.id(), entry.id);
+        if let Some(LogEntry { id, what: What::Retransmits { flow, .. }, .. }) =
+            keep(&mut self.retransmits, entry)
+            && self.bursts.get(&flow.id()) == Some(&id)
         {
-            self.bursts.remove(&flow.id);
+            self.bursts.remove(&flow.id());
         }
     }
 
-    /// The burst of a flow that is under way.
-    fn burst(
-        &mut self,
-        flow: &FlowReport,
-        time_ns: u64,
-    ) -> Option<(&mut FlowReport, &mut crate::table::RetransmitKind, &mut u64)> {
-        let id = *self.bursts.get(&flow.id)?;
-        let place = self.resent.binary_search_by_key(&id, |entry| entry.id).ok()?;
-        let entry = &mut self.resent[place];
-        if time_ns.saturating_sub(entry.time_ns) >= BURST_NS {
-            return None;
-        }
+    /// The entry that a retransmit of a flow belongs to, if one is recent.
+    fn burst(&mut self, flow: &Flow, time_ns: u64) -> Option<(&mut Flow, &mut RetransmitKind, &mut u64)> {
+        let id = *self.bursts.get(&flow.id())?;
+        let place = self.retransmits.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        let entry = &mut self.retransmits[place];
         match &mut entry.what {
-            What::RetransmitKind { flow, kind, count } => Some((flow, kind, count)),
-            What::Failed(_) | What::Reset(_) | What::Verdict { .. } | What::Missed { .. } => None,
+            What::Retransmits { flow, kind, count } if time_ns.saturating_sub(entry.time_ns) < BURST_NS => {
+                Some((flow, kind, count))
+            }
+            _ => None,
         }
     }
 
-    fn entry(&mut self, time_ns: u64, what: What) -> LogEntry {
+    const fn entry(&mut self, time_ns: u64, what: What) -> LogEntry {
         self.next_id += 1;
         LogEntry { id: self.next_id, time_ns, what }
     }
 }
 
-/// Adds an entry and gives the one that had to go.
+/// Adds an entry. Returns the one that had to go.
 fn keep(log: &mut VecDeque<LogEntry>, entry: LogEntry) -> Option<LogEntry> {
     log.push_back(entry);
     if log.len() > KEPT { log.pop_front() } else { None }

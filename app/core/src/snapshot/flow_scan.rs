@@ -1,52 +1,52 @@
-//! The flows that match, best first, out of very many: a part of the table is looked through for each snapshot, so that
-//! no snapshot is late.
+//! The flows that match, best first, out of very many: a part of the table is searched for each snapshot, so that no snapshot
+//! is late.
 
 use std::collections::{BinaryHeap, HashSet};
 
-use super::query::{Filter, FlowFacts, FlowOrder, Query, Sort};
+use super::Flows;
 use super::rank::FlowRank;
-use super::{Flows, RowKey};
-use crate::table::flow::Flow;
-use crate::table::{FlowName, FlowTable, PeerKey, Verdict};
+use crate::flow::{Flow, FlowName, PeerKey, Tracked};
+use crate::query::{BoundFilter, FlowOrder, Query, RowKey, Sort, VerdictOf};
+use crate::table::FlowTable;
 
-/// Slots that are looked through for one snapshot.
+/// Slots that are searched for one snapshot.
 const STEP: usize = 1 << 15;
 /// The same while there is no result yet: somebody waits for it.
 const FIRST_STEP: usize = 1 << 16;
-/// Flows that became pending, established or closed lately, of each so many, are looked at whatever slot they are in.
+/// Flows that became pending, established or closed lately, so many of each, are tested in whatever slot they are.
 const LATEST: usize = 1 << 10;
 
-/// What flows are looked for.
+/// What flows are searched for.
 pub(super) struct Wanted<'a> {
-    pub(super) filter: &'a Filter,
+    pub(super) filter: BoundFilter<'a>,
     pub(super) sort: Sort<FlowOrder>,
     /// Only those of this row.
     pub(super) of: Option<RowKey>,
-    /// How many at the most.
+    /// Maximum number of them.
     pub(super) limit: usize,
     pub(super) now_ns: u64,
     /// The verdict on a peer.
-    pub(super) verdict: &'a dyn Fn(&PeerKey) -> Option<Verdict>,
+    pub(super) verdict: VerdictOf<'a>,
 }
 
 /// The best of those that were offered, and how many match.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Best {
+struct Best {
     flows: Vec<(FlowRank, FlowName)>,
     matching: usize,
 }
 
-/// Looks through the table, part by part, again and again.
-#[derive(Clone, Debug, Default)]
+/// Searches the table, part by part, again and again.
+#[derive(Debug, Default)]
 pub(super) struct FlowScan {
     query: Query,
     of: Option<RowKey>,
     limit: usize,
-    /// The next slot to be looked at.
+    /// The next slot to be tested.
     cursor: usize,
     /// What this round has found so far.
     found: Best,
-    /// What the last whole round had found.
+    /// What the last complete round had found.
     result: Option<Best>,
 }
 
@@ -55,18 +55,13 @@ impl Wanted<'_> {
         self.of.is_none_or(|row| row.holds(&flow.peer()))
             && self.filter.matches_flow(flow, self.now_ns, self.verdict)
     }
-
-    fn rank(&self, flow: &impl FlowFacts) -> FlowRank {
-        FlowRank::of(flow, self.sort, self.now_ns)
-    }
 }
 
 impl Best {
-    /// Looks through some flows.
-    pub(super) fn offer<'a>(&mut self, flows: impl Iterator<Item = &'a Flow>, wanted: &Wanted<'_>) {
-        for flow in flows.filter(|flow| wanted.is_met_by(flow)) {
+    fn offer<'a>(&mut self, flows: impl Iterator<Item = &'a Tracked>, wanted: &Wanted<'_>) {
+        for flow in flows.map(|tracked| &tracked.flow).filter(|flow| wanted.is_met_by(flow)) {
             self.matching += 1;
-            self.flows.push((wanted.rank(flow), flow.name()));
+            self.flows.push((FlowRank::of(flow, wanted.sort, wanted.now_ns), flow.name()));
             if self.flows.len() >= 4 * wanted.limit.max(256) {
                 self.cut(wanted.limit);
             }
@@ -80,17 +75,18 @@ impl Best {
         self.flows.truncate(limit);
     }
 
-    /// Those that stand first, as they are now.
-    pub(super) fn flows(mut self, table: &FlowTable, wanted: &Wanted<'_>) -> Flows {
+    /// The first of them, as they are now.
+    fn flows(mut self, table: &FlowTable, wanted: &Wanted<'_>) -> Flows {
         self.cut(wanted.limit);
         self.flows.sort_unstable_by_key(|(rank, _)| *rank);
-        let reports = self.flows.iter().filter_map(|(_, name)| table.flow(name, wanted.now_ns));
-        Flows { rows: reports.collect(), matching: self.matching, searched: 1.0 }
+        let known = self.flows.iter().filter_map(|(_, name)| table.look_up(name));
+        let rows = known.map(|tracked| tracked.at(wanted.now_ns)).collect();
+        Flows { rows, matching: self.matching, searched: 1.0 }
     }
 }
 
 impl FlowScan {
-    /// The flows that are wanted, as far as is known.
+    /// The flows that are wanted, as far as they were found.
     pub(super) fn flows(&mut self, table: &FlowTable, query: &Query, wanted: &Wanted<'_>) -> Flows {
         let is_other = (self.of, self.limit) != (wanted.of, wanted.limit)
             || self.query.filter != query.filter
@@ -100,7 +96,7 @@ impl FlowScan {
             *self = Self { query, of, limit, ..Self::default() };
         }
         let step = if self.result.is_some() { STEP } else { FIRST_STEP };
-        // To look for a word takes longer than all else.
+        // To search for a word takes longer than all else.
         let step = if wanted.filter.has_words() { step / 2 } else { step };
         let is_whole = self.cursor == 0 && table.slots() <= step;
         let end = self.cursor + step;
@@ -117,14 +113,16 @@ impl FlowScan {
         }
     }
 
-    /// What both rounds know, and what has changed lately, each as it is now.
+    /// What both rounds have found, and what has changed lately, each as it is now.
     fn so_far(&self, table: &FlowTable, wanted: &Wanted<'_>) -> Flows {
-        let known = self.result.iter().chain([&self.found]).flat_map(|best| &best.flows);
-        let known = known.filter_map(|(_, name)| table.look_up(name));
+        let found = self.result.iter().chain([&self.found]).flat_map(|best| &best.flows);
+        let found = found.filter_map(|(_, name)| table.look_up(name));
         let mut best = Best::default();
         let mut seen = HashSet::new();
-        let flows = known.chain(table.latest(LATEST)).filter(|flow| seen.insert(flow.id));
-        best.offer(flows, wanted);
+        best.offer(
+            found.chain(table.latest(LATEST)).filter(|tracked| seen.insert(tracked.flow.id())),
+            wanted,
+        );
         let mut flows = best.flows(table, wanted);
         #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
         let share = self.cursor as f64 / table.slots().max(1) as f64;
@@ -136,9 +134,9 @@ impl FlowScan {
     }
 }
 
-/// The flows that are wanted among a few, each of which is looked at.
+/// The flows that are wanted among a few, each of which is tested.
 pub(super) fn among<'a>(
-    flows: impl Iterator<Item = &'a Flow>,
+    flows: impl Iterator<Item = &'a Tracked>,
     table: &FlowTable,
     wanted: &Wanted<'_>,
 ) -> Flows {
@@ -147,24 +145,24 @@ pub(super) fn among<'a>(
     best.flows(table, wanted)
 }
 
-/// The newest flows of some peers, which are wanted whatever they are: each peer's stand in this order.
+/// The newest flows of some peers, without a test: those of each peer are sorted so.
 pub(super) fn newest(
     peers: impl Iterator<Item = PeerKey>,
     table: &FlowTable,
     matching: usize,
     wanted: &Wanted<'_>,
 ) -> Flows {
-    let mut chains: Vec<_> = peers.map(|peer| table.chain_of(peer).peekable()).collect();
+    let mut chains: Vec<_> = peers.map(|peer| table.flows_of(peer).peekable()).collect();
     let mut heads = BinaryHeap::new();
     for (which, chain) in chains.iter_mut().enumerate() {
-        heads.extend(chain.peek().map(|flow| (flow.id, which)));
+        heads.extend(chain.peek().map(|tracked| (tracked.flow.id(), which)));
     }
     let mut rows = Vec::new();
     while rows.len() < wanted.limit
         && let Some((_, which)) = heads.pop()
     {
-        rows.extend(chains[which].next().map(|flow| flow.report(wanted.now_ns)));
-        heads.extend(chains[which].peek().map(|flow| (flow.id, which)));
+        rows.extend(chains[which].next().map(|tracked| tracked.at(wanted.now_ns)));
+        heads.extend(chains[which].peek().map(|tracked| (tracked.flow.id(), which)));
     }
     Flows { rows, matching, searched: 1.0 }
 }

@@ -1,35 +1,35 @@
-//! Peers taken together.
+//! The figures of groups of peers, kept until one of their peers changes.
 
 use std::collections::HashMap;
 
 use super::figures::Figures;
-use super::group::{Group, RowKey};
 use super::held_verdict::{HeldVerdict, deserved};
 use super::latency::Scratch;
-use super::peer_cache::{Known, Look, Peers};
-use super::rank::{Ranked, RowRank};
-use super::rows::{Parts, Row, Rows, first};
-use crate::table::{Slow, Verdict};
+use super::peer_cache::{CachedPeer, PeerCache, Scan};
+use super::rank::RowRank;
+use super::rows::{Row, Rows, cut_to_first};
+use crate::query::{Group, RowKey};
+use crate::stats::{Slow, Verdict};
 
-/// With so many peers in the rows their round-trip times are put together once a second, not for each snapshot.
+/// With more peers than this in the rows their round-trip times are merged once a second, not for each snapshot.
 const MANY: usize = 1_000;
 const SECOND_NS: u64 = 1_000_000_000;
-/// Odd, with as many bits set as not: 2^64 divided by the golden ratio.
+/// Odd, with about as many bits set as not: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// One row of several peers.
+/// One row.
 #[derive(Clone, Debug)]
-struct Member {
+struct GroupRow {
     key: RowKey,
-    /// The slots of its peers, of those that pass the filter.
+    /// The slots of those of its peers that pass the filter.
     peers: Vec<u32>,
     /// How many peers it has, whether they pass or not.
     known: usize,
-    /// The sum of their serial numbers: others give another, but for a chance in very many.
+    /// The sum of their serial numbers: practically unique to these peers.
     serials: u64,
-    /// The look that found one of them changed last.
+    /// The last scan that changed one of them.
     changed: u64,
-    /// The serials when they were added up.
+    /// The serials when they were last added up.
     added: u64,
     first_ns: u64,
     rank: RowRank,
@@ -37,53 +37,50 @@ struct Member {
     figures: Figures,
 }
 
-/// The rows of one way to group.
+/// The rows of one grouping.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Groups {
+pub(super) struct GroupCache {
     group: Group,
-    rows: Vec<Member>,
+    rows: Vec<GroupRow>,
     index: HashMap<RowKey, u32>,
     /// By the slot of a peer: its serial number, and the row that it belongs to.
     row_of: Vec<(u64, u32)>,
-    /// When the round-trip times were put together.
-    timed_ns: u64,
+    /// When the round-trip times were merged.
+    merged_ns: u64,
 }
 
-impl Groups {
-    /// The rows. `peers` were looked at before.
+impl GroupCache {
+    /// The rows. `peers` were scanned before.
     pub(super) fn rows(
         &mut self,
-        peers: &Peers,
-        look: &Look<'_>,
+        peers: &PeerCache,
+        scan: &Scan<'_>,
         scratch: &mut Scratch,
         limit: usize,
-        span_ns: u64,
     ) -> Rows {
-        if core::mem::replace(&mut self.group, look.query.group) != look.query.group {
-            *self = Self { group: look.query.group, ..Self::default() };
+        if core::mem::replace(&mut self.group, scan.query.group) != scan.query.group {
+            *self = Self { group: scan.query.group, ..Self::default() };
         }
         self.gather(peers);
-        let now_ns = look.period.now_ns;
+        let now_ns = scan.period.now_ns;
         let members: usize = self.rows.iter().map(|row| row.peers.len()).sum();
-        let is_due = members <= MANY || now_ns.saturating_sub(self.timed_ns) >= SECOND_NS;
+        let is_due = members <= MANY || now_ns.saturating_sub(self.merged_ns) >= SECOND_NS;
         if is_due {
-            self.timed_ns = now_ns;
+            self.merged_ns = now_ns;
         }
         for row in &mut self.rows {
-            row.add_up(peers, look, is_due.then_some(&mut *scratch));
+            row.add_up(peers, scan, is_due.then_some(&mut *scratch));
         }
-        let filter = &look.query.filter;
-        let asks = filter.asks_rows();
         let passing = (0..).zip(&self.rows).filter(|(_, row)| !row.peers.is_empty());
-        let matching = passing.filter(|(_, row)| !asks || filter.matches_row(&row.row(span_ns), now_ns));
+        let matching = passing.filter(|(_, row)| scan.matches(|| row.row(scan.span_ns)));
         let mut ranks: Vec<(RowRank, u32)> = matching.map(|(index, row)| (row.rank, index)).collect();
         let matching = ranks.len();
-        first(&mut ranks, limit, look.query.sort, |index| self.rows[index as usize].key);
-        let rows = ranks.iter().map(|(_, index)| self.rows[*index as usize].row(span_ns)).collect();
+        cut_to_first(&mut ranks, limit, scan.query.sort, |index| self.rows[index as usize].key);
+        let rows = ranks.iter().map(|(_, index)| self.rows[*index as usize].row(scan.span_ns)).collect();
         Rows { rows, matching, count: self.rows.len() }
     }
 
-    /// The row of this key, if there is one.
+    /// The row with this key, if there is one.
     pub(super) fn row(&self, key: &RowKey, span_ns: u64) -> Option<Row> {
         let row = &self.rows[*self.index.get(key)? as usize];
         (!row.peers.is_empty()).then(|| row.row(span_ns))
@@ -94,8 +91,8 @@ impl Groups {
         self.index.get(key).map_or(&[], |index| &self.rows[*index as usize].peers)
     }
 
-    /// Who belongs to which row. A row goes when none of its peers is known any more, not when none passes the filter.
-    fn gather(&mut self, peers: &Peers) {
+    /// Assigns peers to rows. A row is removed when none of its peers is known any more, not when none passes the filter.
+    fn gather(&mut self, peers: &PeerCache) {
         for row in &mut self.rows {
             row.peers.clear();
             (row.known, row.serials, row.changed) = (0, 0, 0);
@@ -118,18 +115,18 @@ impl Groups {
         }
     }
 
-    /// Takes a row out that nobody belongs to; the last row takes its place.
+    /// Removes an empty row; the last row takes its place.
     fn remove(&mut self, index: usize) {
         let row = self.rows.swap_remove(index);
         self.index.remove(&row.key);
-        // Of whom it said where they belong is found out anew.
+        // Its entries may name the row that was moved.
         self.row_of.clear();
         let Some(moved) = self.rows.get(index) else { return };
         let place = u32::try_from(index).expect("there are no more rows than peers");
         self.index.insert(moved.key, place);
     }
 
-    fn row_of(&mut self, slot: u32, known: &Known) -> u32 {
+    fn row_of(&mut self, slot: u32, known: &CachedPeer) -> u32 {
         let place = slot as usize;
         if let Some((serial, index)) = self.row_of.get(place)
             && *serial == known.serial
@@ -138,7 +135,7 @@ impl Groups {
         }
         let key = self.group.row(&known.key);
         let index = *self.index.entry(key).or_insert_with(|| {
-            self.rows.push(Member::new(key));
+            self.rows.push(GroupRow::new(key));
             u32::try_from(self.rows.len() - 1).expect("there are no more rows than peers")
         });
         if self.row_of.len() <= place {
@@ -149,7 +146,7 @@ impl Groups {
     }
 }
 
-impl Member {
+impl GroupRow {
     fn new(key: RowKey) -> Self {
         Self {
             key,
@@ -165,16 +162,16 @@ impl Member {
         }
     }
 
-    /// Adds the peers up, and their round-trip times if it is time for them.
-    fn add_up(&mut self, peers: &Peers, look: &Look<'_>, scratch: Option<&mut Scratch>) {
+    /// Adds the peers up, and merges their round-trip times if there is a place to.
+    fn add_up(&mut self, peers: &PeerCache, scan: &Scan<'_>, scratch: Option<&mut Scratch>) {
         let has_others = core::mem::replace(&mut self.added, self.serials) != self.serials;
-        let is_due = scratch.is_some() || self.held_verdict.is_due(look.period.now_ns);
-        if !has_others && !is_due && self.changed < peers.looks {
+        let is_due = scratch.is_some() || self.held_verdict.is_due(scan.period.now_ns);
+        if !has_others && !is_due && self.changed < peers.scans {
             return;
         }
         let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
         let mut figures = Figures { rtt: self.figures.rtt, ..Figures::default() };
-        known().for_each(|known| figures.outcomes += known.figures.outcomes);
+        known().for_each(|known| figures.counts += &known.figures.counts);
         if let [only] = self.peers[..] {
             figures.rtt = peers.get(only).and_then(|known| known.figures.rtt);
         } else if let Some(scratch) = scratch {
@@ -183,44 +180,42 @@ impl Member {
                 .iter()
                 .filter(|slot| peers.get(**slot).is_some_and(|known| known.figures.rtt.is_some()))
             {
-                let tally = look.stats.peer_in(*slot).map(|peer| &peer.tally);
-                tally.into_iter().for_each(|tally| look.period.rtts(tally, scratch));
+                let tally = scan.stats.peer_in(*slot).map(|peer| &peer.tally);
+                tally.into_iter().for_each(|tally| scan.period.add_rtts(tally, scratch));
             }
             figures.rtt = scratch.take();
         }
         self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
         self.figures = figures;
-        self.judge(peers, look);
-        let ranked = Ranked { figures: &self.figures, verdict: self.held_verdict.worst() };
-        self.rank = RowRank::of(&ranked, look.query.sort);
+        self.judge(peers, scan);
+        self.rank = RowRank::of(&self.figures, self.held_verdict.worst(), scan.query.sort);
     }
 
-    fn judge(&mut self, peers: &Peers, look: &Look<'_>) {
-        let thresholds = look.stats.thresholds();
+    fn judge(&mut self, peers: &PeerCache, scan: &Scan<'_>) {
+        let thresholds = scan.stats.thresholds();
         let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
         let mut deserved = deserved(&self.figures, thresholds, thresholds.slow.from_ns(None));
         if let Slow::Usual(_) = thresholds.slow {
-            // What is usual is each peer's own: here a tenth of the handshakes must be with those that are slow.
-            let samples = |known: &Known| known.figures.rtt.map_or(0, |rtt| rtt.samples);
+            // Each peer has its own median: here a tenth of the handshakes must be with peers that are slow.
+            let samples = |known: &CachedPeer| known.figures.rtt.map_or(0, |rtt| rtt.samples);
             let slow: u64 =
                 known().filter(|known| known.held_verdict.deserves(Verdict::Slow)).map(samples).sum();
             let all: u64 = known().map(samples).sum();
             deserved[Verdict::Slow as usize] = slow > 0 && slow * 10 >= all;
         }
-        let now_ns = look.period.now_ns;
+        let now_ns = scan.period.now_ns;
         let since_ns = |verdict: Verdict| {
             let failing = known().filter_map(|known| known.held_verdict.worst());
             let since = failing.filter(|(worst, _)| *worst == verdict).map(|(_, since_ns)| since_ns);
             since.min().unwrap_or(now_ns)
         };
         let mut held_verdict = self.held_verdict;
-        held_verdict.judge(deserved, now_ns, look.hold_ns(), since_ns);
+        held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
         self.held_verdict = held_verdict;
     }
 
     fn row(&self, span_ns: u64) -> Row {
-        let Self { key, first_ns, held_verdict, figures, .. } = self;
-        Parts { key: *key, peers: self.peers.len(), first_ns: *first_ns, held_verdict, figures, span_ns }
-            .row()
+        let Self { key, peers, first_ns, held_verdict, figures, .. } = self;
+        Row::new(*key, peers.len(), *first_ns, held_verdict, figures, span_ns)
     }
 }

@@ -1,13 +1,14 @@
-//! What is wrong with a row, and for how long it stays so: a verdict goes once it was not deserved for a whole window.
+//! What is wrong with a row over time: a verdict clears after one full window without its condition.
 
 use core::num::NonZeroU64;
 
 use super::Figures;
-use crate::table::{Thresholds, Verdict};
+use crate::flow::Outcome;
+use crate::stats::{Thresholds, Verdict};
 
 const VERDICTS: usize = Verdict::ALL.len();
 
-/// Which verdicts a row deserves at one moment, by [`Verdict`].
+/// Which verdicts' conditions hold for a row at one moment, by [`Verdict`].
 pub(super) type Deserved = [bool; VERDICTS];
 
 /// What is wrong with a row at one moment, and since when, in nanoseconds of the monotonic clock.
@@ -15,7 +16,7 @@ pub(super) type Deserved = [bool; VERDICTS];
 pub struct Present([Option<NonZeroU64>; VERDICTS]);
 
 impl Present {
-    /// Every verdict that is deserved and since when, the worst first.
+    /// Every verdict whose condition holds, and since when, the worst first.
     pub fn iter(&self) -> impl Iterator<Item = (Verdict, u64)> {
         let present = Verdict::ALL.into_iter().zip(self.0);
         present.filter_map(|(verdict, since_ns)| Some((verdict, since_ns?.get())))
@@ -26,32 +27,32 @@ impl Present {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeldVerdict {
     held: [Option<Held>; VERDICTS],
-    /// When each was not deserved last, as far as one looked; 0 when it always was.
+    /// When the condition of each last did not hold, as far as it was judged; 0 when it always held.
     healthy_ns: [u64; VERDICTS],
 }
 
-/// A verdict that is held. Times are nanoseconds of the monotonic clock.
+/// A verdict that applies. Times are nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     since_ns: u64,
-    /// Until when; not known while it is deserved.
+    /// Until when; `None` while its condition holds.
     until_ns: Option<u64>,
 }
 
-/// Which verdicts these figures deserve, when what is slow is slow from `slow_ns` on.
+/// Which verdicts' conditions hold for these figures, when round-trip times of `slow_ns` and more are slow.
 pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Option<u64>) -> Deserved {
-    let outcomes = &figures.outcomes;
+    let counts = &figures.counts;
     Verdict::ALL.map(|verdict| match verdict {
-        Verdict::NoAnswer => thresholds.unanswered.is_reached_by(outcomes.silent(), outcomes.opened),
-        Verdict::Refuses => thresholds.refused.is_reached_by(outcomes.refused, outcomes.opened),
+        Verdict::NoAnswer => thresholds.unanswered.is_reached_by(counts.unanswered(), counts.opened),
+        Verdict::Refuses => thresholds.refused.is_reached_by(counts.of(Outcome::Refused), counts.opened),
         Verdict::Slow => figures.rtt.zip(slow_ns).is_some_and(|(rtt, slow_ns)| rtt.p90_ns >= slow_ns),
-        Verdict::Loses => thresholds.loss.is_reached_by(outcomes.retransmits(), outcomes.segments()),
+        Verdict::Loses => thresholds.loss.is_reached_by(counts.retransmits(), counts.segments()),
     })
 }
 
 impl HeldVerdict {
-    /// Takes what is deserved at `now_ns`, and holds for `hold_ns` what no longer is. `since_ns` tells when the trouble
-    /// behind a verdict began; as long as there was too little of it for a verdict, it does not count.
+    /// Applies the verdicts whose conditions hold at `now_ns`, and holds the others for another `hold_ns`. `since_ns` returns
+    /// when the problem behind a verdict began; the time in which it was too small for the verdict does not count.
     pub(super) fn judge(
         &mut self,
         deserved: Deserved,
@@ -79,19 +80,19 @@ impl HeldVerdict {
         }
     }
 
-    /// The worst one, and since when it has been.
+    /// The worst one, and since when it applies.
     pub(super) fn worst(&self) -> Option<(Verdict, u64)> {
         Verdict::ALL.into_iter().find_map(|verdict| Some((verdict, self.held[verdict as usize]?.since_ns)))
     }
 
-    /// Those that are deserved.
+    /// Those whose conditions hold.
     pub(super) fn present(&self) -> Present {
-        // Half as large as without: rows are copied often. Time 0 becomes 1 ns.
+        // Half as large as without `NonZeroU64`: rows are copied often. Time 0 becomes 1 ns.
         let since = |held: Held| NonZeroU64::new(held.since_ns).unwrap_or(NonZeroU64::MIN);
         Present(self.held.map(|held| held.filter(|held| held.until_ns.is_none()).map(since)))
     }
 
-    /// Is the worst one held, but no longer deserved?
+    /// Whether the worst one is held without its condition.
     pub(super) fn is_recovering(&self) -> bool {
         self.worst().is_some_and(|(verdict, _)| !self.deserves(verdict))
     }
@@ -100,7 +101,7 @@ impl HeldVerdict {
         self.held[verdict as usize].is_some_and(|held| held.until_ns.is_none())
     }
 
-    /// Does one go by now, even if nothing has changed?
+    /// Whether one clears by now, even if nothing has changed.
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
         self.held.iter().flatten().any(|held| held.until_ns.is_some_and(|until_ns| until_ns <= now_ns))
     }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_stays_until_it_was_not_deserved_for_a_whole_window() {
+    fn a_verdict_clears_after_a_full_window_without_its_condition() {
         let mut held_verdict = HeldVerdict::default();
         assert_eq!(judged(&mut held_verdict, NOTHING, 100), (None, false));
         assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::NoAnswer), false));

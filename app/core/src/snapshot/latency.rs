@@ -1,41 +1,12 @@
-//! Distributions as figures: percentiles, and bars on a logarithmic scale.
+//! Distributions as figures: percentiles, and histograms on a logarithmic scale.
 
-use crate::table::distribution::{Distribution, Latencies};
-use crate::table::scale::{STEPS, begin_ns, step};
-
-/// The figures that are shown of a distribution, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percentiles {
-    /// SequenceTracker of the samples are no longer.
-    pub p50_ns: u64,
-    /// Nine of ten are no longer.
-    pub p90_ns: u64,
-    /// 99 of 100 are no longer.
-    pub p99_ns: u64,
-    /// The longest.
-    pub max_ns: u64,
-    /// How many samples there are: at least 1.
-    pub samples: u64,
-}
-
-impl Percentiles {
-    /// The figures of a distribution, or `None` when it has no samples.
-    #[must_use]
-    pub fn of(latencies: &Latencies) -> Option<Self> {
-        (!latencies.is_empty()).then(|| Self {
-            p50_ns: latencies.quantile_ns(0.50),
-            p90_ns: latencies.quantile_ns(0.90),
-            p99_ns: latencies.quantile_ns(0.99),
-            max_ns: latencies.max_ns(),
-            samples: latencies.len(),
-        })
-    }
-}
+use crate::stats::scale::{STEPS, begin_ns, step};
+use crate::stats::{Distribution, Latencies, Percentiles};
 
 /// Up to so many samples are sorted; more are counted in buckets.
 const SORTED: usize = 1_024;
 
-/// Room to put latencies together in, used again and again: making it anew costs more than all else.
+/// Memory to merge latencies in, reused: to allocate it costs more than all else.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
     few: Vec<u64>,
@@ -57,7 +28,7 @@ impl Scratch {
         }
     }
 
-    /// The figures of what was added, which is forgotten.
+    /// The percentiles of what was added, which is forgotten.
     pub(super) fn take(&mut self) -> Option<Percentiles> {
         if self.many.is_empty() && self.few.len() <= SORTED {
             return self.take_few();
@@ -65,32 +36,32 @@ impl Scratch {
         self.take_all(Percentiles::of)
     }
 
-    /// The figures and the bars of what was added, which is forgotten.
-    pub(super) fn take_shape(&mut self) -> (Option<Percentiles>, Vec<Bar>) {
+    /// The percentiles and the histogram of what was added, which is forgotten.
+    pub(super) fn take_with_bars(&mut self) -> (Option<Percentiles>, Vec<Bar>) {
         if self.many.is_empty() && self.few.len() <= SORTED {
-            let bars = bars_of(self.few.iter().map(|&sample| (self.many.told_ns(sample), 1)));
+            let bars = bars_of(self.few.iter().map(|&sample| (self.many.bucket_ns(sample), 1)));
             return (self.take_few(), bars);
         }
         self.take_all(|all| (Percentiles::of(all), bars(all)))
     }
 
-    fn take_all<T>(&mut self, look: impl FnOnce(&Latencies) -> T) -> T {
+    fn take_all<T>(&mut self, figures: impl FnOnce(&Latencies) -> T) -> T {
         self.few.drain(..).for_each(|sample| self.many.record(sample));
-        let seen = look(&self.many);
+        let figures = figures(&self.many);
         if !self.many.is_empty() {
             self.many.reset();
         }
-        seen
+        figures
     }
 
-    /// The same figures as those of buckets: a sample is told as the highest of its bucket, but for the longest.
+    /// The same figures as those of buckets: a sample counts as the highest of its bucket, except for the longest.
     fn take_few(&mut self) -> Option<Percentiles> {
         self.few.sort_unstable();
         let max_ns = *self.few.last()?;
         let samples = self.few.len();
         let ranked = |hundredths: usize| {
             let rank = (samples * hundredths).div_ceil(100).max(1);
-            self.many.told_ns(self.few[rank - 1]).min(max_ns)
+            self.many.bucket_ns(self.few[rank - 1]).min(max_ns)
         };
         let (p50_ns, p90_ns, p99_ns) = (ranked(50), ranked(90), ranked(99));
         self.few.clear();
@@ -111,8 +82,7 @@ pub struct Bar {
 const BARS: usize = STEPS / 2;
 
 /// The bars from the first to the last that has samples.
-#[must_use]
-pub fn bars(latencies: &Latencies) -> Vec<Bar> {
+fn bars(latencies: &Latencies) -> Vec<Bar> {
     bars_of(latencies.buckets())
 }
 
@@ -130,7 +100,6 @@ fn bars_of(latencies: impl Iterator<Item = (u64, u64)>) -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::distribution::Distribution;
 
     #[test]
     fn bars_cover_the_samples_and_nothing_else() {
@@ -159,7 +128,7 @@ mod tests {
             scratch.add(&few);
             assert_eq!(scratch.take(), Percentiles::of(&all), "{samples} samples");
             scratch.add(&few);
-            assert_eq!(scratch.take_shape(), (Percentiles::of(&all), bars(&all)), "{samples} samples");
+            assert_eq!(scratch.take_with_bars(), (Percentiles::of(&all), bars(&all)), "{samples} samples");
             assert_eq!(scratch.take(), None, "it is empty again");
         }
     }

@@ -6,7 +6,8 @@ use probe_common::counter::Counter;
 use probe_common::{RecordKind, SegmentKind, Unparsed};
 
 use super::RunCounters;
-use crate::table::{FlowTable, Stats};
+use crate::stats::Stats;
+use crate::table::FlowTable;
 
 /// Something that the figures lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +80,16 @@ impl Hash for Missed {
 pub struct MissedCounts([u64; COUNT]);
 
 impl MissedCounts {
-    pub(crate) fn of(table: &FlowTable, stats: &Stats, run_counters: &RunCounters) -> Self {
+    pub(crate) fn of(table: &FlowTable, stats: &Stats, run: &RunCounters) -> Self {
         let count = |missed: Missed| match missed {
-            Missed::Record(kind) => run_counters.missed(kind),
-            Missed::Undecodable => run_counters.undecodable,
-            Missed::Packet(why) => run_counters.counters.of(Counter::Unparsed(why)),
-            Missed::Unreadable => run_counters.unreadable,
-            Missed::KernelFlow => run_counters.counters.of(Counter::EvictedFlow),
+            Missed::Record(kind) => run.counters.of(Counter::Missed(kind)),
+            Missed::Undecodable => run.undecodable,
+            Missed::Packet(why) => run.counters.of(Counter::Unparsed(why)),
+            Missed::Unreadable => run.unreadable,
+            Missed::KernelFlow => run.counters.of(Counter::EvictedFlow),
             Missed::Flow => table.losses().evicted_flows,
-            Missed::Peer => stats.forgotten_peers(),
-            Missed::Line => run_counters.unwritten,
+            Missed::Peer => stats.evicted_peers(),
+            Missed::Line => run.unwritten,
         };
         let mut counts = Self::default();
         counts.0.iter_mut().zip(Missed::all()).for_each(|(cell, missed)| *cell = count(missed));

@@ -1,75 +1,71 @@
-//! One immutable snapshot of everything that the sinks show. Pure, like the table it is taken from.
+//! One immutable snapshot of everything that the outputs show.
 //!
-//! Sorting and cutting to the most important rows happens here, once, so that all sinks agree.
+//! Rows are filtered, grouped, sorted and cut to the first here, once, so that all outputs agree.
 
 mod event_log;
-pub mod figures;
+mod figures;
 mod flow_scan;
-pub mod group;
 mod group_cache;
 mod held_verdict;
-pub mod latency;
-pub mod log_entry;
-pub mod missed;
+mod latency;
+mod missed;
 mod peer_cache;
-pub mod query;
 mod rank;
-pub mod rows;
-pub mod selection;
+mod rows;
+mod selection;
 mod snapshotter;
-pub mod timeline;
+mod timeline;
 
-use probe_common::RecordKind;
 use std::sync::Arc;
 
-use probe_common::counter::{Counter, Counters};
+use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
 
-use crate::table::{FlowName, FlowReport, Thresholds};
+use crate::flow::{Flow, FlowName};
+use crate::query::{Query, RowKey};
+use crate::stats::Thresholds;
 
-pub use figures::{Figures, Outcomes};
-pub use group::{Group, RowKey};
+pub use event_log::{LogEntry, LogPage, What};
+pub use figures::Figures;
 pub use held_verdict::Present;
-pub use latency::{Bar, Percentiles};
-pub use log_entry::{LogEntry, LogPage, What};
+pub use latency::Bar;
 pub use missed::{Missed, MissedCounts};
 pub(crate) use peer_cache::verdict;
-pub use query::{Filter, FilterError, FlowOrder, Query, RowOrder, Sort};
 pub use rows::Row;
 pub use selection::Selection;
-pub(crate) use snapshotter::Snapshotter;
+pub(crate) use snapshotter::{Seen, Snapshotter};
 pub use timeline::{Moment, Timeline};
 
-/// The time that the rows of peers speak of.
+/// The time that the rows of peers cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// The sliding window.
     Window,
-    /// The whole run.
+    /// Since the start, or since the reader restarted its counts.
     SinceStart,
 }
 
-/// What a sink wants to see beyond the totals. What is not asked for costs nothing.
+/// What a reader wants to see besides the totals. What is not requested costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SnapshotRequest {
-    /// The time that the rows of the first table speak of.
+    /// The time that the rows of the first table cover.
     pub span: Span,
     /// Which rows, in which order.
     pub query: Query,
-    /// Rows of the first table at the most.
+    /// Maximum number of rows of the first table.
     pub rows: usize,
-    /// The row whose flows and latencies are wanted; without one, those of the first.
+    /// The row whose flows and latencies are wanted; `None` for the first.
     pub selected: Option<RowKey>,
-    /// Rows of its flows at the most.
+    /// Maximum number of its flows.
     pub selected_flows: usize,
-    /// Rows of flows at the most, whosever they are.
+    /// Maximum number of flows of all peers.
     pub flows: usize,
-    /// The flow that is looked at.
+    /// A flow that is wanted in detail.
     pub flow: Option<FlowName>,
-    /// Rows of log at the most.
+    /// Maximum number of rows of the event log.
     pub log: usize,
-    /// Are the last minutes wanted, of all and of the selected row?
-    pub past: bool,
+    /// Whether the timeline is wanted, of all and of the selected row.
+    pub timeline: bool,
 }
 
 impl SnapshotRequest {
@@ -85,40 +81,51 @@ impl SnapshotRequest {
             flows: 0,
             flow: None,
             log: 0,
-            past: false,
+            timeline: false,
         }
     }
 }
 
-/// What is known from outside the table.
+/// What was counted outside of the table, since the start.
 #[derive(Clone, Debug, Default)]
-pub struct RunCounters {
-    /// When the run began, in nanoseconds of the monotonic clock.
-    pub started_ns: u64,
+pub(crate) struct RunCounters {
+    /// When the run started, in nanoseconds of the monotonic clock.
+    pub(crate) started_ns: u64,
     /// The probe's own counters.
-    pub counters: Counters,
-    /// Records that were taken from the ring buffer.
-    pub records: u64,
+    pub(crate) counters: Counters,
+    /// Records that were handled.
+    pub(crate) records: u64,
     /// Records that could not be decoded.
-    pub undecodable: u64,
+    pub(crate) undecodable: u64,
     /// Packets of a capture that could not be read.
-    pub unreadable: u64,
+    pub(crate) unreadable: u64,
     /// Packets of a capture that were copies of others.
-    pub copies: u64,
-    /// What packets of a capture were that hold no TCP, by kind; `None` stands for all further kinds.
-    pub passed_over: Arc<[(Option<PassedOver>, u64)]>,
-    /// Lines that a slow reader of the output did not take.
-    pub unwritten: u64,
+    pub(crate) copies: u64,
+    /// What packets of a capture were that hold no TCP, by kind; `None` is all further kinds.
+    pub(crate) passed_over: Arc<[(Option<PassedOver>, u64)]>,
+    /// Lines of output that were dropped because their reader is too slow.
+    pub(crate) unwritten: u64,
 }
 
-/// Flows, whosever they are.
+/// Counts of the run when a reader restarted its own: what it does not want to see.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Baseline {
+    /// When that was.
+    pub(crate) counted_ns: Option<u64>,
+    pub(crate) records: u64,
+    pub(crate) reported: u64,
+    pub(crate) unmatched: u64,
+    pub(crate) missed: MissedCounts,
+}
+
+/// Flows of all peers, or of one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flows {
-    /// Those that match the filter, in the order that was asked for.
-    pub rows: Vec<FlowReport>,
+    /// Those that match the filter, in the order that was requested.
+    pub rows: Vec<Flow>,
     /// How many match, shown or not.
     pub matching: usize,
-    /// How far the search for them has come, 0 to 1: below 1 the rows are the best of those that were looked at, as
+    /// How much of the table was searched for them, 0 to 1. Below 1 the rows are the best of those that were searched, as
     /// after a change of the filter while very many flows are known.
     pub searched: f64,
 }
@@ -128,13 +135,13 @@ pub struct Flows {
 pub struct Snapshot {
     /// When it was taken.
     pub taken_ns: u64,
-    /// When the run began.
+    /// When the run started.
     pub started_ns: u64,
-    /// Since when is counted what is counted since the start: it can be begun anew.
+    /// Since when everything that covers the time since the start is counted: a reader can restart its counts.
     pub counted_ns: u64,
     /// Length of the sliding window.
     pub window_ns: u64,
-    /// From where on something is wrong with a peer: for [`Verdict::definition`](crate::table::Verdict::definition).
+    /// When a verdict applies: for [`Verdict::definition`](crate::Verdict::definition).
     pub thresholds: Thresholds,
     /// Attempts per second, within the window or the time since the start if that is shorter.
     pub new_per_s: f64,
@@ -142,13 +149,13 @@ pub struct Snapshot {
     pub recent: Figures,
     /// Of all, since the start. Filters do not change it.
     pub total: Figures,
-    /// Round-trip times of all since the start: how many were how long.
+    /// Histogram of the round-trip times of all since the start.
     pub bars: Vec<Bar>,
-    /// The last minutes of all, where they were asked for.
-    pub past: Option<Timeline>,
-    /// What the rows are, and what had to match: what was asked for.
+    /// The timeline of all, if requested.
+    pub timeline: Option<Timeline>,
+    /// What was requested: how rows are made, and what they match.
     pub query: Query,
-    /// Rows of the first table that match the filter, in the order that was asked for.
+    /// Rows of the first table that match the filter, in the order that was requested.
     pub rows: Vec<Row>,
     /// How many rows match, shown or not.
     pub matching: usize,
@@ -158,32 +165,24 @@ pub struct Snapshot {
     pub peer_count: usize,
     /// How many flows are known.
     pub flow_count: usize,
-    /// The row of request.
+    /// The selected row.
     pub selection: Option<Selection>,
-    /// Flows whosever they are, where they were asked for.
+    /// Flows of all peers, if requested.
     pub flows: Option<Flows>,
-    /// The flow that was asked for, as long as it is known: for a minute after it has ended.
-    pub flow: Option<FlowReport>,
-    /// What went wrong, where that was asked for.
+    /// The flow that was requested, while it is known: until a minute after it has ended.
+    pub flow: Option<Flow>,
+    /// The event log, if requested.
     pub log: Option<LogPage>,
-    /// Records that were read.
+    /// Records that were handled.
     pub records: u64,
-    /// Handshakes whose outcome was told.
-    pub told: u64,
+    /// Handshakes whose outcome was reported.
+    pub reported: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub unmatched: u64,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
     /// Packets of a capture that were copies of others, since the start.
     pub copies: u64,
-    /// What packets of a capture were that hold no TCP, the most frequent kind first; `None` stands for all further kinds.
+    /// What packets of a capture were that hold no TCP, the most frequent kind first; `None` is all further kinds.
     pub passed_over: Arc<[(Option<PassedOver>, u64)]>,
-}
-
-impl RunCounters {
-    /// Records of `kind` that found the ring buffer full.
-    #[must_use]
-    pub fn missed(&self, kind: RecordKind) -> u64 {
-        self.counters.of(Counter::Missed(kind))
-    }
 }

@@ -1,27 +1,26 @@
-//! What was found out of each peer, kept until it changes: of ten thousand peers few do from one snapshot to the next.
+//! The figures of each peer, kept until they change: of ten thousand peers few do from one snapshot to the next.
 
 use super::Span;
 use super::figures::{Figures, Period};
 use super::held_verdict::{HeldVerdict, deserved};
 use super::latency::Scratch;
-use super::query::Query;
-use super::rank::{Ranked, RowRank};
-use crate::table::peer::Peer;
-use crate::table::stats::Stats;
-use crate::table::{PeerKey, Verdict};
+use super::rank::RowRank;
+use crate::flow::PeerKey;
+use crate::query::{BoundFilter, Query};
+use crate::stats::{Peer, Stats, Verdict};
 
 /// One peer.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct CachedPeer {
     pub(super) key: PeerKey,
     pub(super) first_ns: u64,
-    /// No two that are or were known have the same.
+    /// Unique among all that are or were cached.
     pub(super) serial: u64,
-    /// The look that found it changed last.
+    /// The scan that changed it last.
     pub(super) changed: u64,
-    /// The peer's stamp when it was looked at.
+    /// The peer's stamp when its figures were computed.
     stamp: u64,
-    /// Is it one of those that rows are made of?
+    /// Whether it is one of those that rows are made of.
     pub(super) passes: bool,
     pub(super) rank: RowRank,
     pub(super) held_verdict: HeldVerdict,
@@ -38,29 +37,32 @@ pub(super) struct Change {
 
 /// All peers, by their slots in the statistics.
 #[derive(Clone, Debug)]
-pub(super) struct Peers {
-    known: Vec<Option<Known>>,
-    /// What the ranks and the passing depend on.
+pub(super) struct PeerCache {
+    peers: Vec<Option<CachedPeer>>,
+    /// What the ranks and `passes` depend on.
     query: Query,
+    is_refiltered: bool,
     span: Span,
-    /// The number of the window's slot that was under way.
+    /// The number of the window's current slot.
     slide: u64,
-    /// How many looks there were.
-    pub(super) looks: u64,
+    /// How many scans there were.
+    pub(super) scans: u64,
     serials: u64,
-    /// The verdicts that changed with the last look.
+    /// The verdicts that changed with the last scan.
     pub(super) changes: Vec<Change>,
 }
 
-/// What one look at the peers finds them by.
-pub(super) struct Look<'a> {
+/// What one scan of the peers depends on.
+pub(super) struct Scan<'a> {
     pub(super) stats: &'a Stats,
     pub(super) query: &'a Query,
+    pub(super) filter: BoundFilter<'a>,
     pub(super) period: Period,
+    /// Length of the time that rows cover.
+    pub(super) span_ns: u64,
 }
 
 /// What is wrong with a peer within the window that ends at `now_ns`, whatever was before.
-#[must_use]
 pub(crate) fn verdict(stats: &Stats, peer: &PeerKey, now_ns: u64) -> Option<Verdict> {
     let peer = stats.peer(peer)?;
     let period = Period { span: Span::Window, slot_ns: stats.slot_ns(), now_ns };
@@ -70,8 +72,8 @@ pub(crate) fn verdict(stats: &Stats, peer: &PeerKey, now_ns: u64) -> Option<Verd
     Verdict::ALL.into_iter().find(|verdict| deserved[*verdict as usize])
 }
 
-impl Look<'_> {
-    /// For how long a verdict is held that is no longer deserved.
+impl Scan<'_> {
+    /// For how long a verdict is held without its condition.
     pub(super) const fn hold_ns(&self) -> u64 {
         match self.period.span {
             Span::Window => self.stats.window_ns(),
@@ -80,90 +82,89 @@ impl Look<'_> {
     }
 }
 
-impl Default for Peers {
+impl Default for PeerCache {
     fn default() -> Self {
         Self {
-            known: Vec::new(),
+            peers: Vec::new(),
             query: Query::default(),
+            is_refiltered: false,
             span: Span::Window,
             slide: 0,
-            looks: 0,
+            scans: 0,
             serials: 0,
             changes: Vec::new(),
         }
     }
 }
 
-impl Peers {
-    /// Finds out anew what has changed.
-    pub(super) fn look(&mut self, look: &Look<'_>, scratch: &mut Scratch) {
-        let Look { stats, query, period } = look;
+impl PeerCache {
+    /// Has the next scan apply the filter to every peer.
+    pub(super) const fn refilter(&mut self) {
+        self.is_refiltered = true;
+    }
+
+    /// Computes what has changed.
+    pub(super) fn scan(&mut self, scan: &Scan<'_>, scratch: &mut Scratch) {
+        let Scan { stats, query, filter, period, .. } = scan;
         if core::mem::replace(&mut self.span, period.span) != period.span {
-            // Of another span nothing holds: neither figures nor verdicts.
-            self.known.clear();
+            // Neither figures nor verdicts of another span are of use.
+            self.peers.clear();
         }
         let slid = core::mem::replace(&mut self.slide, period.slide()) != period.slide();
-        let refiltered = query.filter != self.query.filter;
+        let refiltered = core::mem::take(&mut self.is_refiltered) || query.filter != self.query.filter;
         let resorted = query.sort != self.query.sort;
         self.query.clone_from(query);
         self.changes.clear();
-        self.looks += 1;
-        self.known.resize(stats.stamps().len(), None);
-        for ((slot, known), &stamp) in (0..).zip(&mut self.known).zip(stats.stamps()) {
-            let is_stale = known.as_ref().is_none_or(|known| known.stamp != stamp);
-            if is_stale
-                || refiltered
-                || known.as_ref().is_some_and(|known| known.may_change(slid, period.now_ns))
-                || resorted
-            {
-                let Some(peer) = stats.peer_in(slot) else {
-                    *known = None;
-                    continue;
-                };
-                let is_other = known.as_ref().is_none_or(|known| known.key != peer.key);
-                let known = match known {
-                    Some(known) if !is_other => known,
-                    _ => {
-                        self.serials += 1;
-                        known.insert(Known::new(peer, self.serials))
-                    }
-                };
-                if is_other || refiltered {
-                    known.passes = query.filter.matches_peer(&known.key);
-                }
-                if is_stale || slid {
-                    known.stamp = stamp;
-                    known.figures = period.figures(&peer.tally, scratch);
-                }
-                self.changes.extend(known.judge(peer, look));
-                known.changed = self.looks;
-                known.rank = RowRank::of(&known.ranked(), query.sort);
+        self.scans += 1;
+        self.peers.resize(stats.stamps().len(), None);
+        for ((slot, cached), &stamp) in (0..).zip(&mut self.peers).zip(stats.stamps()) {
+            let is_stale = cached.as_ref().is_none_or(|cached| cached.stamp != stamp);
+            let may_change = cached.as_ref().is_some_and(|cached| cached.may_change(slid, period.now_ns));
+            if !(is_stale || refiltered || may_change || resorted) {
+                continue;
             }
+            let Some(peer) = stats.peer_in(slot) else {
+                *cached = None;
+                continue;
+            };
+            let is_other = cached.as_ref().is_none_or(|cached| cached.key != peer.key);
+            let cached = match cached {
+                Some(cached) if !is_other => cached,
+                _ => {
+                    self.serials += 1;
+                    cached.insert(CachedPeer::new(peer, self.serials))
+                }
+            };
+            if is_other || refiltered {
+                cached.passes = filter.matches_peer(&cached.key);
+            }
+            if is_stale || slid {
+                cached.stamp = stamp;
+                cached.figures = period.figures(&peer.tally, scratch);
+            }
+            self.changes.extend(cached.judge(peer, scan));
+            cached.changed = self.scans;
+            cached.rank = RowRank::of(&cached.figures, cached.held_verdict.worst(), query.sort);
         }
     }
 
     /// Every peer, with its slot.
-    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &Known)> {
-        (0..).zip(&self.known).filter_map(|(slot, known)| Some((slot, known.as_ref()?)))
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, &CachedPeer)> {
+        (0..).zip(&self.peers).filter_map(|(slot, cached)| Some((slot, cached.as_ref()?)))
     }
 
-    /// Every peer that rows are made of, with its slot.
-    pub(super) fn passing(&self) -> impl Iterator<Item = (u32, &Known)> {
-        self.all().filter(|(_, known)| known.passes)
-    }
-
-    pub(super) fn get(&self, slot: u32) -> Option<&Known> {
-        self.known.get(slot as usize)?.as_ref()
+    pub(super) fn get(&self, slot: u32) -> Option<&CachedPeer> {
+        self.peers.get(slot as usize)?.as_ref()
     }
 
     /// The verdict on a peer.
     pub(super) fn verdict(&self, stats: &Stats, peer: &PeerKey) -> Option<Verdict> {
-        let known = self.get(stats.slot_of(peer)?)?;
-        known.held_verdict.worst().map(|(verdict, _)| verdict)
+        let cached = self.get(stats.slot_of(peer)?)?;
+        cached.held_verdict.worst().map(|(verdict, _)| verdict)
     }
 }
 
-impl Known {
+impl CachedPeer {
     fn new(peer: &Peer, serial: u64) -> Self {
         Self {
             key: peer.key,
@@ -178,31 +179,24 @@ impl Known {
         }
     }
 
-    /// Can it be another without a change of the peer? Figures change when the window slides, verdicts go with time.
+    /// Whether it may change although the peer did not: figures change when the window slides, verdicts clear with time.
     fn may_change(&self, slid: bool, now_ns: u64) -> bool {
-        slid && !self.figures.outcomes.is_nothing() || self.held_verdict.is_due(now_ns)
+        slid && !self.figures.counts.is_empty() || self.held_verdict.is_due(now_ns)
     }
 
-    fn judge(&mut self, peer: &Peer, look: &Look<'_>) -> Option<Change> {
-        let now_ns = look.period.now_ns;
-        let thresholds = look.stats.thresholds();
-        let before = self.held_verdict.worst().map(|(verdict, _)| verdict);
+    fn judge(&mut self, peer: &Peer, scan: &Scan<'_>) -> Option<Change> {
+        let now_ns = scan.period.now_ns;
+        let thresholds = scan.stats.thresholds();
+        let worst = |held: &HeldVerdict| held.worst().map(|(verdict, _)| verdict);
+        let before = worst(&self.held_verdict);
         let slow_ns = thresholds.slow.from_ns(peer.usual_ns);
         let since_ns = |verdict: Verdict| match peer.streaks[verdict as usize].since_ns() {
             0 => now_ns,
             since_ns => since_ns,
         };
-        self.held_verdict.judge(
-            deserved(&self.figures, thresholds, slow_ns),
-            now_ns,
-            look.hold_ns(),
-            since_ns,
-        );
-        let after = self.held_verdict.worst().map(|(verdict, _)| verdict);
+        let deserved = deserved(&self.figures, thresholds, slow_ns);
+        self.held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
+        let after = worst(&self.held_verdict);
         (before != after).then_some(Change { peer: self.key, before, after })
-    }
-
-    fn ranked(&self) -> Ranked<'_> {
-        Ranked { figures: &self.figures, verdict: self.held_verdict.worst() }
     }
 }

@@ -1,30 +1,28 @@
-//! The rows of the first table: peers, or what several have in common.
+//! The rows of the first table: peers, or groups of peers.
 
-use super::Figures;
-use super::figures::seconds;
-use super::group::RowKey;
+use super::figures::{Figures, per_second};
 use super::held_verdict::{HeldVerdict, Present};
-use super::peer_cache::{Known, Look, Peers};
-use super::query::{RowOrder, Sort};
+use super::peer_cache::{CachedPeer, PeerCache, Scan};
 use super::rank::RowRank;
-use crate::table::Verdict;
+use crate::query::{RowFacts, RowKey, RowOrder, Sort};
+use crate::stats::Verdict;
 
-/// One peer, or several taken together, within the span of time that was asked for.
+/// One peer or a group of peers, within the span of time that was requested.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
-    /// Who it is.
+    /// Identifies it.
     pub key: RowKey,
     /// How many peers are in it.
     pub peers: usize,
     /// What is wrong with it, if anything is or was within the last window.
     pub verdict: Option<Verdict>,
-    /// It is no longer, and the verdict goes once it was not deserved for a whole window.
+    /// Whether the condition of the verdict does not hold now: it clears after one full window without it.
     pub recovering: bool,
-    /// What is wrong with it now.
+    /// Everything that is wrong with it now.
     pub present: Present,
-    /// Since when, in nanoseconds of the monotonic clock.
+    /// Since when the verdict applies, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
-    /// When it was heard of first, in nanoseconds of the monotonic clock.
+    /// When it was first seen, in nanoseconds of the monotonic clock.
     pub first_ns: u64,
     /// Attempts per second.
     pub new_per_s: f64,
@@ -32,69 +30,72 @@ pub struct Row {
     pub figures: Figures,
 }
 
-/// The rows that were asked for, how many match, and how many there are.
+/// The rows that were requested, how many match, and how many there are.
 pub(super) struct Rows {
     pub(super) rows: Vec<Row>,
     pub(super) matching: usize,
     pub(super) count: usize,
 }
 
-/// What a row is made of.
-pub(super) struct Parts<'a> {
-    pub(super) key: RowKey,
-    pub(super) peers: usize,
-    pub(super) first_ns: u64,
-    pub(super) held_verdict: &'a HeldVerdict,
-    pub(super) figures: &'a Figures,
-    /// How long the span of time is.
-    pub(super) span_ns: u64,
-}
-
-impl Parts<'_> {
-    pub(super) fn row(&self) -> Row {
-        let verdict = self.held_verdict.worst();
-        #[allow(clippy::cast_precision_loss, reason = "a rate is shown with three digits")]
-        let new_per_s = self.figures.outcomes.opened as f64 / seconds(self.span_ns);
-        Row {
-            key: self.key,
-            peers: self.peers,
-            verdict: verdict.map(|(verdict, _)| verdict),
-            recovering: self.held_verdict.is_recovering(),
-            present: self.held_verdict.present(),
-            since_ns: verdict.map(|(_, since_ns)| since_ns),
-            first_ns: self.first_ns,
-            new_per_s,
-            figures: *self.figures,
+impl Row {
+    /// A row that covers `span_ns`.
+    pub(super) fn new(
+        key: RowKey,
+        peers: usize,
+        first_ns: u64,
+        held_verdict: &HeldVerdict,
+        figures: &Figures,
+        span_ns: u64,
+    ) -> Self {
+        let worst = held_verdict.worst();
+        Self {
+            key,
+            peers,
+            verdict: worst.map(|(verdict, _)| verdict),
+            recovering: held_verdict.is_recovering(),
+            present: held_verdict.present(),
+            since_ns: worst.map(|(_, since_ns)| since_ns),
+            first_ns,
+            new_per_s: per_second(figures.counts.opened, span_ns),
+            figures: *figures,
         }
     }
+
+    pub(super) const fn facts(&self) -> RowFacts<'_> {
+        let Self { verdict, first_ns, new_per_s, figures: Figures { counts, rtt }, .. } = self;
+        RowFacts { counts, rtt: *rtt, verdict: *verdict, first_ns: *first_ns, new_per_s: *new_per_s }
+    }
 }
 
-impl Known {
+impl CachedPeer {
     pub(super) fn row(&self, span_ns: u64) -> Row {
-        let key = RowKey::Peer(self.key);
-        let Self { first_ns, held_verdict, figures, .. } = self;
-        Parts { key, peers: 1, first_ns: *first_ns, held_verdict, figures, span_ns }.row()
+        Row::new(RowKey::Peer(self.key), 1, self.first_ns, &self.held_verdict, &self.figures, span_ns)
     }
 }
 
-impl Peers {
+impl PeerCache {
     /// The rows of single peers.
-    pub(super) fn rows(&self, look: &Look<'_>, limit: usize, span_ns: u64) -> Rows {
-        let (filter, now_ns) = (&look.query.filter, look.period.now_ns);
-        let asks = filter.asks_rows();
-        let matching =
-            self.passing().filter(|(_, known)| !asks || filter.matches_row(&known.row(span_ns), now_ns));
-        let mut ranks: Vec<(RowRank, u32)> = matching.map(|(slot, known)| (known.rank, slot)).collect();
+    pub(super) fn rows(&self, scan: &Scan<'_>, limit: usize) -> Rows {
+        let passing = self.all().filter(|(_, cached)| cached.passes);
+        let matching = passing.filter(|(_, cached)| scan.matches(|| cached.row(scan.span_ns)));
+        let mut ranks: Vec<(RowRank, u32)> = matching.map(|(slot, cached)| (cached.rank, slot)).collect();
         let matching = ranks.len();
-        let key = |slot: u32| self.get(slot).map(|known| RowKey::Peer(known.key));
-        first(&mut ranks, limit, look.query.sort, key);
-        let rows = ranks.iter().filter_map(|(_, slot)| Some(self.get(*slot)?.row(span_ns)));
-        Rows { rows: rows.collect(), matching, count: look.stats.len() }
+        let key = |slot: u32| self.get(slot).map(|cached| RowKey::Peer(cached.key));
+        cut_to_first(&mut ranks, limit, scan.query.sort, key);
+        let rows = ranks.iter().filter_map(|(_, slot)| Some(self.get(*slot)?.row(scan.span_ns)));
+        Rows { rows: rows.collect(), matching, count: scan.stats.len() }
     }
 }
 
-/// Cuts to those that stand first, in their order.
-pub(super) fn first<Key: Ord>(
+impl Scan<'_> {
+    /// Whether a row passes the filter, which needs to be made only where a term applies to rows.
+    pub(super) fn matches(&self, row: impl FnOnce() -> Row) -> bool {
+        !self.filter.restricts_rows() || self.filter.matches_row(&row().facts(), self.period.now_ns)
+    }
+}
+
+/// Sorts, and cuts to the first.
+pub(super) fn cut_to_first<Key: Ord>(
     ranks: &mut Vec<(RowRank, u32)>,
     limit: usize,
     sort: Sort<RowOrder>,

@@ -1,17 +1,17 @@
 //! The last minutes, slot by slot.
 
-use super::{Bar, Percentiles};
-use crate::table::history::{History, SLOT_NS, SLOTS, slot};
-use crate::table::scale::{STEPS, begin_ns, end_ns};
+use super::Bar;
+use crate::stats::scale::{STEPS, begin_ns, end_ns};
+use crate::stats::{History, Percentiles, SLOT_NS, SLOTS, slot};
 
 /// The last five minutes, or as much of them as was watched.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Timeline {
-    /// Slots of five seconds, the oldest first, none left out; the newest is under way. At most 60.
+    /// Slots, the oldest first, without gaps; the newest is the current one. At most [`SLOTS`](Self::SLOTS).
     pub moments: Vec<Moment>,
 }
 
-/// One slot of the past.
+/// One slot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moment {
     /// When it began, in nanoseconds of the monotonic clock.
@@ -22,20 +22,21 @@ pub struct Moment {
     pub unanswered: u64,
     /// Attempts that were refused.
     pub refused: u64,
-    /// Segments that were sent again.
+    /// Segments that were retransmits.
     pub retransmits: u64,
-    /// All segments that could have been.
+    /// Segments that could have been retransmits.
     pub segments: u64,
-    /// Round-trip times, where there are any: the ends of the steps that they fall on, which are a tenth wide.
+    /// Round-trip times, if there are any: the ends of the [steps](crate::scale) that they fall on, which are a tenth wide.
     pub rtt: Option<Percentiles>,
-    /// How many round-trip times were how long, those steps left out that none fell on. The steps are those of all bars
-    /// in all snapshots.
+    /// Histogram of the round-trip times, without the bars that none fell on.
     pub bars: Vec<Bar>,
 }
 
 impl Timeline {
     /// The length of a slot, in nanoseconds.
     pub const SLOT_NS: u64 = SLOT_NS;
+    /// How many slots there are at most.
+    pub const SLOTS: u64 = SLOTS;
 
     /// The sum of histories at `now_ns`, as far back as `started_ns`.
     pub(super) fn of<'a>(histories: impl Iterator<Item = &'a History>, started_ns: u64, now_ns: u64) -> Self {
@@ -108,7 +109,7 @@ fn percentiles(steps: &[u64]) -> Option<Percentiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::peer::PeerEvent;
+    use crate::stats::PeerEvent;
 
     const START: u64 = 1_000 * SLOT_NS + 1;
 
@@ -117,10 +118,10 @@ mod tests {
         let [mut one, mut other] = [History::default(), History::default()];
         (0..90).for_each(|_| _ = one.record(1_000_000, START));
         for slot in 0..3 {
-            one.count(PeerEvent::Opened, 2, START + slot * SLOT_NS);
+            (0..2).for_each(|_| _ = one.count(PeerEvent::Opened, START + slot * SLOT_NS));
         }
         (0..10).for_each(|_| _ = other.record(210_000_000, START));
-        other.count(PeerEvent::Opened, 5, START + SLOT_NS);
+        (0..5).for_each(|_| _ = other.count(PeerEvent::Opened, START + SLOT_NS));
         let past = Timeline::of([&one, &other].into_iter(), START, START + 3 * SLOT_NS);
         let opened: Vec<u64> = past.moments.iter().map(|moment| moment.opened).collect();
         assert_eq!(opened, [2, 7, 2, 0]);

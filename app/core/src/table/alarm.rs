@@ -6,21 +6,20 @@ use std::collections::{BinaryHeap, VecDeque};
 /// No alarm is set.
 const OFF: u64 = u64::MAX;
 
-/// One alarm per slot: the earliest that was asked for since the last one went off.
+/// One alarm per slot: the earliest that was set since the last one was due.
 #[derive(Debug, Default)]
-pub struct Alarms {
-    /// Those that were asked for in the order in which they are due, as nearly all are: each handshake may take as long
-    /// as the others.
+pub(super) struct Alarms {
+    /// Those that were set in the order in which they are due, as nearly all are: each handshake may take as long as the
+    /// others.
     row: VecDeque<(u64, u32)>,
     others: BinaryHeap<Reverse<(u64, u32)>>,
-    /// What counts for each slot; an entry that says otherwise is stale.
+    /// When the alarm of each slot is due; an entry elsewhere that says otherwise is stale.
     due: Vec<u64>,
 }
 
 impl Alarms {
-    /// Asks for an alarm at `due_ns`. A later one than is set already changes nothing: whoever is woken
-    /// too early asks again.
-    pub fn set(&mut self, slot: u32, due_ns: u64) {
+    /// Sets an alarm. A later one than is set already changes nothing: whoever is woken too early sets another.
+    pub(super) fn set(&mut self, slot: u32, due_ns: u64) {
         let index = slot as usize;
         if self.due.len() <= index {
             self.due.resize(index + 1, OFF);
@@ -41,30 +40,29 @@ impl Alarms {
         }
     }
 
-    /// As [`set`](Self::set), for one that is due much later than most: in the row it would stand before all that come.
-    pub fn set_apart(&mut self, slot: u32, due_ns: u64) {
+    /// As [`set`](Self::set), for one that is due much later than most: in the row it would block all that are set later.
+    pub(super) fn set_apart(&mut self, slot: u32, due_ns: u64) {
         if let Some(due) = self.due.get_mut(slot as usize).filter(|due| due_ns < **due) {
             *due = due_ns;
             self.others.push(Reverse((due_ns, slot)));
         }
     }
 
-    /// Takes back what was asked for. An alarm that goes off in vain costs a look at a flow that has long left the
-    /// caches.
-    pub fn cancel(&mut self, slot: u32) {
+    /// Clears the alarm of a slot. A needless alarm costs a look at a flow that has long left the caches.
+    pub(super) fn cancel(&mut self, slot: u32) {
         if let Some(due_ns) = self.due.get_mut(slot as usize) {
             *due_ns = OFF;
         }
     }
 
-    /// When the next alarm is due, or one that was taken back: no later than the next.
+    /// When the next alarm is due, or a stale entry: no later than the next alarm.
     pub(crate) fn due_ns(&self) -> Option<u64> {
         let in_row = self.row.front().map(|&(due_ns, _)| due_ns);
         in_row.into_iter().chain(self.others.peek().map(|&Reverse((due_ns, _))| due_ns)).min()
     }
 
-    /// The next slot whose alarm is due at `now_ns`, and when it was due; its alarm is off then.
-    pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
+    /// The next slot whose alarm is due at `now_ns`, and when it was due. Clears that alarm.
+    pub(super) fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         loop {
             let in_row = self.row.front().copied();
             let other = self.others.peek().map(|&Reverse(other)| other);
@@ -91,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earliest_counts_and_goes_off_once() {
+    fn the_earliest_counts_and_is_due_once() {
         let mut alarms = Alarms::default();
         alarms.set(3, 50);
         alarms.set(3, 20);
@@ -104,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_apart_keeps_nobody_out_of_the_row() {
+    fn what_is_set_apart_keeps_no_other_out_of_the_row() {
         let mut alarms = Alarms::default();
         alarms.set(1, 20);
         assert_eq!(alarms.next(20), Some((1, 20)));
@@ -118,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_back_does_not_go_off() {
+    fn a_cleared_alarm_is_never_due() {
         let mut alarms = Alarms::default();
         alarms.set(1, 20);
         alarms.cancel(1);
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn stale_entries_do_not_pile_up() {
+    fn stale_entries_take_bounded_memory() {
         let mut alarms = Alarms::default();
         for due_ns in (1..100_000).rev() {
             alarms.set(0, due_ns);

@@ -1,4 +1,4 @@
-//! Which flows each peer has, the newest first: a peer's flows are found without a look at all others.
+//! Which flows each peer has, the newest first: found without a search through all flows.
 
 use hashbrown::HashTable;
 
@@ -19,8 +19,8 @@ struct Link {
     older: u32,
 }
 
-/// The flows of every peer, by their slots. Whose a flow is, the caller knows: chains are found by a hash of the peer
-/// and by a look at their newest flow.
+/// The flows of every peer, by their slots. The caller knows the peer of a flow: chains are found by a hash of the peer and by
+/// their newest flow.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
     chains: HashTable<Chain>,
@@ -28,8 +28,8 @@ pub(super) struct Chains {
 }
 
 impl Chains {
-    /// Adds the newest flow of a peer with this `hash`. `is_peers` tells whether a flow is the peer's, `hash_of` the
-    /// hash of any flow's peer.
+    /// Adds the newest flow of a peer with this `hash`. `is_peers` returns whether a flow is the peer's, `hash_of` the hash of
+    /// any flow's peer.
     pub(super) fn join(
         &mut self,
         slot: u32,
@@ -55,7 +55,7 @@ impl Chains {
         }
     }
 
-    /// Takes a flow out, which still tells whose it is.
+    /// Takes a flow out. `is_peers` must still hold for it.
     pub(super) fn leave(&mut self, slot: u32, hash: u64, is_peers: impl Fn(u32) -> bool) {
         let Link { newer, older } = self.links[slot as usize];
         if let Some(link) = self.links.get_mut(newer as usize) {

@@ -1,41 +1,559 @@
-//! The pure core: records in, flows and figures out.
-//!
-//! Deterministic: time is passed in. No clock, no I/O, no threads, no locks (`cargo xtask tidy` checks).
+//! The flow table: records in, decided handshakes and figures out.
 
-pub mod alarm;
+mod alarm;
 mod chains;
-pub mod cidr;
-pub mod distribution;
-pub mod flow;
-pub mod handshake;
-pub mod history;
-pub mod key;
-pub mod leg;
-mod look;
-mod lookup;
-pub mod outcome;
-pub mod peer;
-mod prefetch;
-pub mod report;
-pub mod scale;
-pub mod slab;
-pub mod stats;
-pub mod table;
-pub mod units;
-pub mod verdict;
-mod views;
-mod volumes;
 mod watched;
-pub mod window;
 
-pub use cidr::Cidr;
-pub use leg::Leg;
-pub use outcome::{Outcome, Role};
-pub use peer::PeerKey;
-pub use report::{Event, FlowName, FlowReport, Party, RetransmitKind, RetransmitReport};
-pub use stats::Stats;
-pub(crate) use table::FlowTable;
-pub use table::Limits;
-pub use verdict::{Slow, Thresholds, Verdict};
-pub(crate) use views::View;
-pub use volumes::FlowVolumes;
+use core::ops::Range;
+
+use hashbrown::HashTable;
+use probe_common::key::Ends;
+use probe_common::{
+    Direction, Endpoint, EvictedFlowRecord, FlowState, Record, SegmentKind, SegmentRecord, Side, Volume,
+};
+
+use crate::engine::EngineConfig;
+use crate::flow::{
+    Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Leg, Outcome, PeerKey, RetransmitKind,
+    Syn, SynAck, Tracked,
+};
+use crate::slab::Slab;
+use crate::stats::{PeerEvent, Views};
+use alarm::Alarms;
+use chains::Chains;
+use watched::Watched;
+
+/// Queues of the slab.
+const FINISHED: usize = 0;
+/// Open handshakes, and connections of which nothing but their end is known: forged FINs are as cheap as SYNs.
+const PENDING: usize = 1;
+const LASTING: usize = 2;
+const QUEUES: usize = 3;
+
+/// Pending flows may take one part in this many of a full table.
+const PENDING_SHARE: usize = 4;
+/// A finished flow stays on the screen for this long.
+const RETENTION_NS: u64 = 60_000_000_000;
+/// Records whose flows are prefetched together.
+const PREFETCHED: usize = 16;
+
+/// What both ends of a flow have sent so far, as its state in the source has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowVolumes {
+    /// The ends, the low one first, and the interface.
+    pub ends: Ends,
+    /// What each of them sent.
+    pub volumes: [Volume; 2],
+    /// The direction in which the low end sends, of a connection that was open before the source saw it: no record may have
+    /// reported it. See [`FlowState::learned`].
+    pub learned: Option<Direction>,
+}
+
+impl FlowVolumes {
+    /// Those of the flow between these ends with this state.
+    #[must_use]
+    pub fn of(ends: Ends, state: &FlowState) -> Self {
+        Self { ends, volumes: state.volumes(Side::Low), learned: state.learned() }
+    }
+}
+
+/// What the table could not keep or not match, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableLosses {
+    /// Flows that were evicted before they had ended.
+    pub(crate) evicted_flows: u64,
+    /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
+    pub(crate) unmatched: u64,
+}
+
+/// Every flow that is known, and the statistics about them.
+#[derive(Debug)]
+pub(crate) struct FlowTable {
+    hasher: EndpointHasher,
+    flows: Slab<Tracked, QUEUES>,
+    index: HashTable<u32>,
+    /// Which flows each peer has.
+    chains: Chains,
+    alarms: Alarms,
+    pub(crate) views: Views,
+    /// What was decided and not discarded, in order.
+    pub(crate) events: Vec<Event>,
+    limit: usize,
+    max_reports: Option<u64>,
+    next_id: u64,
+    reported: u64,
+    losses: TableLosses,
+    /// Since when interfaces are watched.
+    pub(crate) watched: Watched,
+}
+
+impl FlowTable {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self {
+            hasher: EndpointHasher::new(config.seed),
+            flows: Slab::new(),
+            index: HashTable::new(),
+            chains: Chains::default(),
+            alarms: Alarms::default(),
+            views: Views::new(config),
+            events: Vec::new(),
+            limit: config.max_flows.max(1),
+            max_reports: config.max_handshakes,
+            next_id: 0,
+            reported: 0,
+            losses: TableLosses::default(),
+            watched: Watched::default(),
+        }
+    }
+
+    /// Handles records until as many outcomes are reported as were asked for. Returns how many it handled.
+    ///
+    /// With many flows, what is known of one is in no near cache, and to wait for one after the other is most of the work.
+    /// So the flows of some records are requested from memory together, before the first of them is needed.
+    pub(crate) fn handle(&mut self, records: &[Record]) -> usize {
+        let mut handled = 0;
+        for together in records.chunks(PREFETCHED) {
+            let mut tuples = [None; PREFETCHED];
+            for (record, place) in together.iter().zip(&mut tuples) {
+                let tuple = place.insert(FlowTuple::of(&self.hasher, record));
+                self.index.iter_hash(tuple.hash()).for_each(|slot| self.flows.prefetch(*slot));
+            }
+            for (record, tuple) in together.iter().zip(tuples.into_iter().flatten()) {
+                if self.is_done() {
+                    return handled;
+                }
+                self.handle_one(tuple, record);
+                handled += 1;
+            }
+        }
+        handled
+    }
+
+    fn handle_one(&mut self, tuple: FlowTuple, record: &Record) {
+        match record {
+            Record::Segment(segment) => self.segment(tuple, segment),
+            Record::EvictedFlow(flow) => self.evicted(tuple, flow),
+        }
+    }
+
+    /// Learns what both ends of a flow have sent so far. A connection that was open before is known from now on, if there is
+    /// room for it.
+    pub(crate) fn handle_volumes(&mut self, flow: &FlowVolumes, now_ns: u64) {
+        let [low, high] = flow.ends.endpoints();
+        let tuple = FlowTuple::new(&self.hasher, flow.ends.interface, low, high);
+        match (self.find(&tuple), flow.learned) {
+            (Some(slot), _) => self.learn_volumes(slot, low, flow.volumes, now_ns),
+            (None, Some(low_sends)) if self.has_room() => {
+                let mid_stream = Tracked::mid_stream(tuple, low_sends, [low, high], now_ns);
+                self.open_mid_stream(mid_stream, low, flow.volumes);
+            }
+            // Records have reported it, or will.
+            (None, _) => {}
+        }
+    }
+
+    /// Lets time pass: what was silent for too long is decided, what ended long ago is forgotten.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        while !self.is_done()
+            && let Some((slot, due_ns)) = self.alarms.next(now_ns)
+        {
+            self.wake(slot, due_ns);
+        }
+        while let Some(slot) = self.flows.oldest(FINISHED) {
+            let changed_ns = self.flow(slot).map_or(0, Flow::changed_ns);
+            if changed_ns.saturating_add(RETENTION_NS) > now_ns {
+                break;
+            }
+            self.retire(slot, now_ns);
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do, or before.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        if self.is_done() {
+            return None;
+        }
+        let oldest = self.flows.oldest(FINISHED).and_then(|slot| self.flow(slot));
+        let forgotten_ns = oldest.map(|flow| flow.changed_ns().saturating_add(RETENTION_NS));
+        self.alarms.due_ns().into_iter().chain(forgotten_ns).min()
+    }
+
+    /// The run ends: open handshakes are reported as they are.
+    pub(crate) fn finish(&mut self, now_ns: u64) {
+        let open = self.flows.iter().filter(|(_, tracked)| tracked.is_open());
+        let mut open: Vec<(u64, u32)> = open.map(|(slot, tracked)| (tracked.flow.id(), slot)).collect();
+        open.sort_unstable();
+        for (_, slot) in open {
+            self.report(slot, now_ns);
+        }
+    }
+
+    /// How many handshakes' outcomes were reported since the start.
+    pub(crate) const fn reported(&self) -> u64 {
+        self.reported
+    }
+
+    /// Whether as many outcomes were reported as were asked for.
+    pub(crate) fn is_done(&self) -> bool {
+        self.max_reports.is_some_and(|max_reports| self.reported >= max_reports)
+    }
+
+    pub(crate) const fn losses(&self) -> TableLosses {
+        self.losses
+    }
+}
+
+/// What each kind of record does.
+impl FlowTable {
+    fn segment(&mut self, tuple: FlowTuple, record: &SegmentRecord) {
+        let slot = self.find(&tuple);
+        if let Some(slot) = slot {
+            self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+        } else if self.watched.may_answer_earlier(record) {
+            self.losses.unmatched += 1;
+            return;
+        }
+        match record.kind {
+            SegmentKind::Retransmit => self.data_retransmitted(slot, tuple, record),
+            SegmentKind::Syn => self.syn(slot, tuple, record),
+            SegmentKind::SynAck => self.syn_ack(slot, tuple, record),
+            SegmentKind::Ack => self.ack(slot, record),
+            SegmentKind::Rst => self.rst(slot, tuple, record),
+            SegmentKind::Fin => self.fin(slot, tuple, record),
+        }
+    }
+
+    fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
+        if let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
+            match tracked.syn(record) {
+                Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, record),
+                Syn::Crosses => return,
+                Syn::Opens => self.supersede(slot, record.time_ns),
+            }
+        }
+        self.open(Tracked::new(tuple, record, Some(Handshake::opened_by(record))));
+    }
+
+    fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
+        let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) else {
+            self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
+            return;
+        };
+        match tracked.syn_ack(record) {
+            SynAck::Answers => {
+                self.set_waiting(slot, record.time_ns, false);
+                self.arm(slot);
+            }
+            SynAck::Repeats => self.repeated(slot, RetransmitKind::SynAck, record),
+            SynAck::Unmatched if self.flows.get(slot).is_some_and(Tracked::may_be_followed) => {
+                // The next connection on these ports, whose SYN took another path.
+                self.supersede(slot, record.time_ns);
+                self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
+            }
+            SynAck::Unmatched => self.losses.unmatched += 1,
+        }
+    }
+
+    fn ack(&mut self, slot: Option<u32>, record: &SegmentRecord) {
+        let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.ack(record))));
+        match known {
+            Some((slot, Ack::Completes)) => self.report(slot, record.time_ns),
+            Some((_, Ack::Repeats)) => {}
+            Some((_, Ack::Unmatched)) | None => self.losses.unmatched += 1,
+        }
+    }
+
+    fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
+        let slot = self.known_or_mid_stream(slot, tuple, record);
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        if tracked.is_up() {
+            tracked.reset(record);
+            self.closed(slot);
+        } else if tracked.is_open() {
+            if tracked.early_rst(record) {
+                self.report(slot, record.time_ns);
+            } else {
+                self.losses.unmatched += 1;
+            }
+        }
+    }
+
+    fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
+        let slot = self.known_or_mid_stream(slot, tuple, record);
+        if self.flows.get_mut(slot).is_some_and(|tracked| tracked.fin_completes(record)) {
+            self.report(slot, record.time_ns);
+        }
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        if record.class.is_retransmit() {
+            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, record)));
+        }
+        if tracked.last_fin(record) {
+            self.closed(slot);
+        }
+    }
+
+    /// A SYN or SYN-ACK was retransmitted.
+    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &SegmentRecord) {
+        let now_ns = record.time_ns;
+        let Some(tracked) = self.flows.get(slot) else { return };
+        self.views.count(tracked.flow.peer(), PeerEvent::Repeated, now_ns);
+        self.events.push(Event::Retransmit(tracked.retransmit(kind, record)));
+        self.set_waiting(slot, now_ns, true);
+        self.arm(slot);
+    }
+
+    fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
+        let slot = self.known_or_mid_stream(slot, tuple, record);
+        let Some(tracked) = self.flows.get(slot) else { return };
+        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, record)));
+    }
+
+    /// The source evicted a flow. What it had sent is all that there is to count. Of a flow that is not known here, it was
+    /// not counted yet, unless flows were evicted here and it is one of them.
+    fn evicted(&mut self, tuple: FlowTuple, record: &EvictedFlowRecord) {
+        let [low, high] = record.ends;
+        match (self.find(&tuple), record.learned) {
+            (Some(slot), _) => self.learn_volumes(slot, low, record.volumes, record.time_ns),
+            (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
+                let mut tracked = Tracked::mid_stream(tuple, low_sends, [low, high], record.time_ns);
+                let new = tracked.learn_volumes(low, record.volumes);
+                self.count_volumes(tracked.flow.peer(), new, record.time_ns);
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+/// Flows come and go.
+impl FlowTable {
+    /// Adds a flow, and evicts the oldest of the least valuable class when the table is full.
+    fn open(&mut self, mut tracked: Tracked) -> u32 {
+        while self.flows.len() >= self.limit {
+            let Some(oldest) = self.least_valuable() else { break };
+            if self.flows.get(oldest).is_some_and(|oldest| oldest.is_open() || oldest.is_up()) {
+                self.losses.evicted_flows += 1;
+            }
+            self.retire(oldest, tracked.flow.first_ns());
+            // The next to be evicted.
+            self.least_valuable().into_iter().for_each(|slot| self.flows.prefetch(slot));
+        }
+        tracked.flow.id = self.next_id;
+        self.next_id += 1;
+        let (peer, first_ns) = (tracked.flow.peer(), tracked.flow.first_ns());
+        let (hash, is_attempt) = (tracked.flow.name().tuple.hash(), tracked.has_handshake());
+        let slot = self.flows.insert(tracked, PENDING);
+        let hash_of = |slot: &u32| self.flows.get(*slot).map_or(0, |known| known.flow.name().tuple.hash());
+        self.index.insert_unique(hash, slot, hash_of);
+        self.chain(slot, peer);
+        if is_attempt {
+            self.views.count(peer, PeerEvent::Opened, first_ns);
+        }
+        self.arm(slot);
+        slot
+    }
+
+    /// The flow of a record that reports a connection which was open before, if it reports one.
+    fn known_or_mid_stream(&mut self, known: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) -> u32 {
+        let mid_stream = || Tracked::new(tuple, record, None);
+        known.unwrap_or_else(|| self.open_mid_stream(mid_stream(), record.source, record.volumes))
+    }
+
+    /// Adds a connection that was open before, with what `source` and the other end have sent.
+    fn open_mid_stream(&mut self, mut tracked: Tracked, source: Endpoint, volumes: [Volume; 2]) -> u32 {
+        let now_ns = tracked.flow.first_ns();
+        if self.losses.evicted_flows > 0 {
+            // It may have been evicted here: what it has sent was counted then.
+            tracked.learn_volumes(source, volumes);
+        }
+        let slot = self.open(tracked);
+        self.learn_volumes(slot, source, volumes, now_ns);
+        slot
+    }
+
+    /// Whether a flow can be added without evicting a live one.
+    fn has_room(&self) -> bool {
+        self.flows.len() < self.limit || self.flows.len_of(FINISHED) > 0
+    }
+
+    /// The oldest finished flow; else, while pending ones take more than their share, the oldest of these; else the oldest of
+    /// those that last. A flood of SYNs thus leaves three quarters to the latter, and however many of them there are, a
+    /// handshake has room to be completed.
+    fn least_valuable(&self) -> Option<u32> {
+        let crowded = self.flows.len_of(PENDING) > self.limit / PENDING_SHARE;
+        let order = if crowded { [FINISHED, PENDING, LASTING] } else { [FINISHED, LASTING, PENDING] };
+        order.into_iter().find_map(|queue| self.flows.oldest(queue))
+    }
+
+    /// Takes out a flow whose ports are reused.
+    fn supersede(&mut self, slot: u32, now_ns: u64) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        if tracked.supersede(now_ns) {
+            self.closed(slot);
+        } else {
+            self.report(slot, now_ns);
+        }
+        self.retire(slot, now_ns);
+    }
+
+    /// Takes a flow out; an outcome that is open is reported as it is.
+    fn retire(&mut self, slot: u32, now_ns: u64) {
+        if self.flows.get(slot).is_some_and(Tracked::is_open) {
+            self.report(slot, now_ns);
+        }
+        self.unchain(slot);
+        let Some(hash) = self.flow(slot).map(|flow| flow.name().tuple.hash()) else { return };
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        self.flows.discard(slot);
+    }
+
+    /// Reports the outcome of a handshake as it is at `now_ns`, unless there is none or that was done.
+    fn report(&mut self, slot: u32, now_ns: u64) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        if !tracked.has_handshake() || core::mem::replace(&mut tracked.is_reported, true) {
+            return;
+        }
+        self.reported += 1;
+        self.alarms.cancel(slot);
+        let flow = tracked.reported_at(now_ns);
+        let (peer, outcome) = (flow.peer(), flow.outcome());
+        if outcome.is_decided() {
+            self.views.count(peer, PeerEvent::Decided(outcome), now_ns);
+        }
+        let is_up = outcome == Outcome::Established;
+        if let Some(rtt_ns) = flow.rtt().and_then(Leg::exact).filter(|_| is_up) {
+            self.views.record(peer, rtt_ns, now_ns);
+        }
+        // After it was counted: that it waited and that it was given up is one series of trouble.
+        self.set_waiting(slot, now_ns, false);
+        self.events.push(Event::Handshake(flow));
+        self.flows.requeue(slot, if is_up { LASTING } else { FINISHED });
+    }
+
+    fn closed(&mut self, slot: u32) {
+        let Some(tracked) = self.flows.get(slot) else { return };
+        self.events.push(Event::Close(tracked.at(tracked.flow.changed_ns())));
+        self.flows.requeue(slot, FINISHED);
+    }
+
+    /// An attempt counts as unanswered from now on, or no longer.
+    fn set_waiting(&mut self, slot: u32, now_ns: u64, is_waiting: bool) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let is_waiting = is_waiting && tracked.is_unanswered();
+        if core::mem::replace(&mut tracked.is_waiting, is_waiting) != is_waiting {
+            self.views.wait(tracked.flow.peer(), is_waiting, now_ns);
+        }
+    }
+
+    /// Looks at a slot whose alarm was due at `now_ns`. The slot may hold another flow by now.
+    fn wake(&mut self, slot: u32, now_ns: u64) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        // What happens is dated to when it was due, so that it does not depend on how often time passes.
+        if let Some(deadline_ns) = tracked.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
+            tracked.expire(deadline_ns);
+            return self.report(slot, deadline_ns);
+        }
+        if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
+            self.set_waiting(slot, silent_ns, true);
+        }
+        if let Some(due_ns) = self.flows.get(slot).and_then(Tracked::due_ns) {
+            self.alarms.set_apart(slot, due_ns);
+        }
+    }
+
+    fn arm(&mut self, slot: u32) {
+        if let Some(due_ns) = self.flows.get(slot).and_then(Tracked::due_ns) {
+            self.alarms.set(slot, due_ns);
+        }
+    }
+
+    /// Counts what was sent since the last report to the peer.
+    fn learn_volumes(&mut self, slot: u32, source: Endpoint, volumes: [Volume; 2], now_ns: u64) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let new = tracked.learn_volumes(source, volumes);
+        let peer = tracked.flow.peer();
+        // What this host has sent cannot be forged: it lasts like one whose handshake was seen.
+        if tracked.is_up() && tracked.flow.volumes()[0].segments > 0 {
+            self.flows.requeue(slot, LASTING);
+        }
+        self.count_volumes(peer, new, now_ns);
+    }
+
+    /// Counts so many segments with data, and how many of them were retransmits.
+    fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, u64), now_ns: u64) {
+        if segments > 0 {
+            self.views.count(peer, PeerEvent::Sent(segments), now_ns);
+        }
+        if retransmits > 0 {
+            self.views.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
+        }
+    }
+}
+
+/// Flows are found.
+impl FlowTable {
+    /// How many flows are known.
+    pub(crate) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// How many slots there are for flows, used or not.
+    pub(crate) const fn slots(&self) -> usize {
+        self.flows.slots()
+    }
+
+    /// The flows in some of the slots.
+    pub(crate) fn in_slots(&self, slots: Range<usize>) -> impl Iterator<Item = &Tracked> {
+        self.flows.range(slots)
+    }
+
+    /// The newest flows of each queue, so many of each: those that became pending, lasting or finished lately.
+    pub(crate) fn latest(&self, each: usize) -> impl Iterator<Item = &Tracked> {
+        let queues = (0..QUEUES).flat_map(move |queue| self.flows.newest(queue).take(each));
+        queues.filter_map(|slot| self.flows.get(slot))
+    }
+
+    /// A flow, while it is known.
+    pub(crate) fn look_up(&self, name: &FlowName) -> Option<&Tracked> {
+        self.flows.get(self.find(&name.tuple)?).filter(|tracked| tracked.flow.id() == name.id)
+    }
+
+    /// The flows of `peer`, the newest first.
+    pub(crate) fn flows_of(&self, peer: PeerKey) -> impl Iterator<Item = &Tracked> {
+        let slots = self.chains.of(peer.hash(&self.hasher), move |slot| self.is_of(slot, &peer));
+        slots.filter_map(|slot| self.flows.get(slot))
+    }
+
+    /// How many flows `peer` has.
+    pub(crate) fn count_of(&self, peer: &PeerKey) -> usize {
+        self.chains.len_of(peer.hash(&self.hasher), |slot| self.is_of(slot, peer))
+    }
+
+    fn chain(&mut self, slot: u32, peer: PeerKey) {
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        let peer_of = |slot: u32| flows.get(slot).map(|tracked| tracked.flow.peer());
+        let hash_of = |slot: u32| peer_of(slot).map_or(0, |peer| peer.hash(hasher));
+        self.chains.join(slot, peer.hash(hasher), |other| peer_of(other) == Some(peer), hash_of);
+    }
+
+    fn unchain(&mut self, slot: u32) {
+        let flows = &self.flows;
+        let peer_of = |slot: u32| flows.get(slot).map(|tracked| tracked.flow.peer());
+        let Some(peer) = peer_of(slot) else { return };
+        self.chains.leave(slot, peer.hash(&self.hasher), |other| peer_of(other) == Some(peer));
+    }
+
+    fn is_of(&self, slot: u32, peer: &PeerKey) -> bool {
+        self.flow(slot).is_some_and(|flow| flow.peer() == *peer)
+    }
+
+    fn flow(&self, slot: u32) -> Option<&Flow> {
+        Some(&self.flows.get(slot)?.flow)
+    }
+
+    fn find(&self, tuple: &FlowTuple) -> Option<u32> {
+        let is_it = |slot: &u32| self.flow(*slot).is_some_and(|flow| flow.name().tuple == *tuple);
+        self.index.find(tuple.hash(), is_it).copied()
+    }
+}

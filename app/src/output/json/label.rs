@@ -8,8 +8,7 @@ use serde_json::{Map, Value, json};
 
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
-use tcptop_core::snapshot::{Missed, MissedCounts};
-use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
+use tcptop_core::{Missed, MissedCounts, Outcome, Party, RetransmitKind, Role, Verdict};
 
 /// Something that has one word for programs for each of its values.
 pub trait Labelled: Copy {

@@ -12,10 +12,10 @@ use objects::{
     Report, Retransmit, SchemaNumber, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
-use tcptop_core::snapshot::{
-    self, Group, Missed, Outcomes, Percentiles, Query, Row, RowKey, Snapshot, SnapshotRequest,
+use tcptop_core::{
+    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Row, RowKey, Slow, Snapshot,
+    SnapshotRequest,
 };
-use tcptop_core::table::{self, Event, FlowReport, Leg, RetransmitReport, Slow};
 
 /// The output of objects.
 #[derive(Clone, Copy, Debug)]
@@ -78,21 +78,21 @@ pub fn report<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Object<
     })
 }
 
-fn handshake<'a>(flow: &FlowReport, context: &'a RenderContext) -> Handshake<'a> {
+fn handshake<'a>(flow: &Flow, context: &'a RenderContext) -> Handshake<'a> {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
-    let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg);
-    let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal);
-    let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg);
+    let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
+    let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
+    let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg());
     Handshake {
-        connection: connection(flow, flow.changed_ns, context),
-        tries: flow.tries,
-        syn_acks: flow.syn_acks,
+        connection: connection(flow, flow.changed_ns(), context),
+        tries: flow.tries(),
+        syn_acks: flow.syn_acks(),
         rtt_ns: exact(flow.rtt()),
-        server_leg_ns: exact(flow.server_leg),
-        client_leg_ns: exact(flow.client_leg),
+        server_leg_ns: exact(flow.server_leg()),
+        client_leg_ns: exact(flow.client_leg()),
         turnaround_ns: exact(flow.turnaround()),
-        setup_ns: flow.setup_ns,
-        refusal_ns: exact(flow.refusal),
+        setup_ns: flow.setup_ns(),
+        refusal_ns: exact(flow.refusal()),
         ambiguous: flow.is_ambiguous(),
         server_leg_min_ns,
         server_leg_max_ns,
@@ -110,12 +110,12 @@ fn bounds(leg: Option<Leg>) -> (Option<u64>, Option<u64>) {
     }
 }
 
-fn close<'a>(flow: &FlowReport, context: &'a RenderContext) -> Close<'a> {
-    let [sent, received] = flow.volumes;
+fn close<'a>(flow: &Flow, context: &'a RenderContext) -> Close<'a> {
+    let [sent, received] = flow.volumes();
     Close {
-        connection: connection(flow, flow.changed_ns, context),
-        lifetime_ns: flow.lifetime_ns,
-        closed_by: flow.closed_by.map(Label),
+        connection: connection(flow, flow.changed_ns(), context),
+        lifetime_ns: flow.lifetime_ns(),
+        closed_by: flow.closed_by().map(Label),
         sent_data_segments: sent.segments,
         sent_data_retransmits: sent.retransmits,
         sent_bytes: sent.bytes,
@@ -125,7 +125,7 @@ fn close<'a>(flow: &FlowReport, context: &'a RenderContext) -> Close<'a> {
     }
 }
 
-fn retransmit<'a>(resent: &RetransmitReport, context: &'a RenderContext) -> Retransmit<'a> {
+fn retransmit<'a>(resent: &tcptop_core::Retransmit, context: &'a RenderContext) -> Retransmit<'a> {
     Retransmit {
         connection: connection(&resent.flow, resent.time_ns, context),
         kind: Label(resent.kind),
@@ -137,22 +137,22 @@ fn retransmit<'a>(resent: &RetransmitReport, context: &'a RenderContext) -> Retr
     }
 }
 
-fn connection<'a>(flow: &FlowReport, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
+fn connection<'a>(flow: &Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
     Connection {
         head: head(time_ns, context),
-        interface: context.interface_name(flow.interface),
-        encapsulation: Some(flow.encapsulation)
+        interface: context.interface_name(flow.interface()),
+        encapsulation: Some(flow.encapsulation())
             .filter(|&encapsulation| encapsulation != Encapsulation::None)
             .map(Label),
-        connection: flow.id,
-        role: flow.role.map(Label),
-        local_ip: Ip(flow.local.address),
-        local_port: flow.local.port,
-        remote_ip: Ip(flow.remote.address),
-        remote_port: flow.remote.port,
-        client_isn: flow.client_isn,
-        server_isn: flow.server_isn,
-        outcome: Label(flow.outcome),
+        connection: flow.id(),
+        role: flow.role().map(Label),
+        local_ip: Ip(flow.local().address),
+        local_port: flow.local().port,
+        remote_ip: Ip(flow.remote().address),
+        remote_port: flow.remote().port,
+        client_isn: flow.client_isn(),
+        server_isn: flow.server_isn(),
+        outcome: Label(flow.outcome()),
     }
 }
 
@@ -181,7 +181,7 @@ fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),
         verdicts: row.present.iter().map(verdict).collect(),
-        figures: figures(&row.figures, row.figures.outcomes.opened),
+        figures: figures(&row.figures, row.figures.counts.opened),
     })
 }
 
@@ -198,7 +198,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         thresholds: thresholds(&snapshot.thresholds),
         peers: snapshot.matching as u64,
         peers_omitted: snapshot.matching.saturating_sub(snapshot.rows.len()) as u64,
-        figures: figures(&snapshot.total, snapshot.told),
+        figures: figures(&snapshot.total, snapshot.reported),
         records: snapshot.records,
         unmatched: snapshot.unmatched,
         copies: snapshot.copies,
@@ -219,27 +219,24 @@ fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> Pa
 }
 
 /// `begun` attempts, of which those that have no other outcome are pending.
-fn figures(figures: &snapshot::Figures, begun: u64) -> Figures {
-    let snapshot::Figures { outcomes, rtt } = figures;
-    let handshakes = begun.max(outcomes.decided());
-    let Outcomes {
-        established, refused, unanswered, half_open, reset, unknown, repeated, sent, resent, ..
-    } = *outcomes;
+fn figures(figures: &tcptop_core::Figures, begun: u64) -> Figures {
+    let tcptop_core::Figures { counts, rtt } = figures;
+    let handshakes = begun.max(counts.decided());
     let rtt_ns = |percentile: fn(&Percentiles) -> u64| rtt.as_ref().map(percentile);
     Figures {
         handshakes,
-        established,
-        refused,
-        unanswered,
-        half_open,
-        reset,
-        unknown,
-        pending: handshakes - outcomes.decided(),
-        segments: outcomes.segments(),
-        retransmits: outcomes.retransmits(),
-        handshake_retransmits: repeated,
-        data_segments: sent,
-        data_retransmits: resent,
+        established: counts.of(Outcome::Established),
+        refused: counts.of(Outcome::Refused),
+        unanswered: counts.of(Outcome::Unanswered),
+        half_open: counts.of(Outcome::HalfOpen),
+        reset: counts.of(Outcome::Reset),
+        unknown: counts.of(Outcome::Unknown),
+        pending: handshakes - counts.decided(),
+        segments: counts.segments(),
+        retransmits: counts.retransmits(),
+        handshake_retransmits: counts.repeated,
+        data_segments: counts.sent,
+        data_retransmits: counts.retransmitted,
         rtt_samples: rtt.map_or(0, |rtt| rtt.samples),
         rtt_p50_ns: rtt_ns(|rtt| rtt.p50_ns),
         rtt_p90_ns: rtt_ns(|rtt| rtt.p90_ns),
@@ -249,7 +246,7 @@ fn figures(figures: &snapshot::Figures, begun: u64) -> Figures {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a multiple of thousandths, as it was typed")]
-fn thresholds(thresholds: &table::Thresholds) -> Thresholds {
+fn thresholds(thresholds: &tcptop_core::Thresholds) -> Thresholds {
     let (slow_rtt_p90_ns, slow_rtt_p90_medians) = match thresholds.slow {
         Slow::From(ns) => (Some(ns), None),
         Slow::Usual(thousandths) => (None, Some(thousandths as f64 / 1_000.0)),

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
-use tcptop_core::table::{Outcome, Party, RetransmitKind, Role, Verdict};
+use tcptop_core::{Outcome, Party, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
 pub const SCHEMA: u32 = 2;

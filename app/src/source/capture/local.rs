@@ -2,7 +2,7 @@
 
 use probe_common::{Direction, Endpoint};
 
-use tcptop_core::table::Cidr;
+use tcptop_core::Cidr;
 
 /// The addresses of this host.
 #[derive(Clone, Debug, Default)]

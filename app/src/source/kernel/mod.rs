@@ -24,7 +24,7 @@ pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
 use crate::clock::monotonic_ns;
 use crate::error::Error;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// The loaded probe, and the interfaces that it watches.
 pub struct KernelSource {

@@ -8,7 +8,7 @@ use probe_common::buckets::Bucket;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 
 use super::sys;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// Buckets that one system call reads.
 const BATCH: usize = 256;

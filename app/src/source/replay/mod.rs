@@ -20,7 +20,7 @@ use copies::Copies;
 use order::{Order, WINDOW_NS, Waiting};
 use passed::PassedOverCounts;
 use taps::Taps;
-use tcptop_core::table::FlowVolumes;
+use tcptop_core::FlowVolumes;
 
 /// What a person says about a capture.
 #[derive(Clone, Debug)]

@@ -3,8 +3,7 @@
 use super::{CellContext, Column, Side, Value};
 use crate::output::format::{UNKNOWN, brief, counted, duration};
 use crate::tui::event_rows::EventRow;
-use tcptop_core::snapshot::What;
-use tcptop_core::table::{FlowReport, Leg, Outcome, PeerKey, RetransmitKind, Verdict};
+use tcptop_core::{Flow, Leg, Outcome, PeerKey, RetransmitKind, Verdict, What};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
@@ -66,18 +65,18 @@ pub fn wanted(interfaces: usize) -> Vec<&'static Column<EventRow, Never>> {
 
 /// The flow that an event concerns, if it is a single one.
 #[must_use]
-pub const fn flow(what: &What) -> Option<&FlowReport> {
+pub const fn flow(what: &What) -> Option<&Flow> {
     match what {
-        What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow),
+        What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => Some(flow),
         What::Verdict { .. } | What::Missed { .. } => None,
     }
 }
 
 /// The peer that an event concerns, if it is a single one.
 #[must_use]
-pub const fn peer(what: &What) -> Option<PeerKey> {
+pub fn peer(what: &What) -> Option<PeerKey> {
     match what {
-        What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => Some(flow.peer),
+        What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => Some(flow.peer()),
         What::Verdict { peer, .. } => Some(*peer),
         What::Missed { .. } => None,
     }
@@ -87,7 +86,7 @@ pub const fn peer(what: &What) -> Option<PeerKey> {
 #[must_use]
 pub const fn verdict(what: &What) -> Option<Verdict> {
     match what {
-        What::Failed(flow) => match flow.outcome {
+        What::Failed(flow) => match flow.outcome() {
             Outcome::Refused | Outcome::Reset => Some(Verdict::Refuses),
             Outcome::Pending
             | Outcome::Established
@@ -97,7 +96,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
             | Outcome::Unknown => Some(Verdict::NoAnswer),
         },
         What::Reset(_) => Some(Verdict::Refuses),
-        What::RetransmitKind { .. } => Some(Verdict::Loses),
+        What::Retransmits { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
         What::Missed { .. } => None,
     }
@@ -106,9 +105,9 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
 /// `refused ×12`, `verdict: slow`.
 fn what(event: &EventRow) -> String {
     let name = match &event.latest.what {
-        What::Failed(flow) => flow.outcome.name(),
+        What::Failed(flow) => flow.outcome().name(),
         What::Reset(_) => "reset",
-        What::RetransmitKind { .. } => "retransmitted",
+        What::Retransmits { .. } => "retransmitted",
         What::Verdict { after, .. } => return format!("verdict: {}", after.map_or("healthy", Verdict::name)),
         What::Missed { .. } => return "missed".to_owned(),
     };
@@ -119,7 +118,7 @@ fn detail(event: &EventRow) -> String {
     match &event.latest.what {
         What::Failed(flow) => failure(flow),
         What::Reset(flow) => closed_by(flow),
-        What::RetransmitKind { kind, .. } => segment(*kind).to_owned(),
+        What::Retransmits { kind, .. } => segment(*kind).to_owned(),
         What::Verdict { before, .. } => {
             let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
             format!("was {}{times}", before.map_or("healthy", Verdict::name))
@@ -137,18 +136,18 @@ const fn segment(kind: RetransmitKind) -> &'static str {
     }
 }
 
-fn failure(flow: &FlowReport) -> String {
-    let after = flow.refusal.map(|refusal| match refusal {
+fn failure(flow: &Flow) -> String {
+    let after = flow.refusal().map(|refusal| match refusal {
         Leg::Exact(ns) => format!("after {}", duration(ns)),
         Leg::Between { max_ns, .. } => format!("after <{}", duration(max_ns)),
     });
-    let tries = flow.tries.map(|tries| counted(tries.into(), "SYN"));
+    let tries = flow.tries().map(|tries| counted(tries.into(), "SYN"));
     after.or(tries).unwrap_or_default()
 }
 
-fn closed_by(flow: &FlowReport) -> String {
-    let by = flow.closed_by.map(|party| party.name().to_owned());
-    let after = flow.lifetime_ns.map(|ns| format!("after {}", duration(ns)));
+fn closed_by(flow: &Flow) -> String {
+    let by = flow.closed_by().map(|party| party.name().to_owned());
+    let after = flow.lifetime_ns().map(|ns| format!("after {}", duration(ns)));
     by.into_iter().chain(after).collect::<Vec<_>>().join(" ")
 }
 

@@ -2,8 +2,7 @@
 
 use super::{CellContext, Column, Side, Value};
 use crate::output::format::UNKNOWN;
-use tcptop_core::snapshot::{FlowOrder, Group};
-use tcptop_core::table::{FlowReport, Leg, Role};
+use tcptop_core::{Flow, FlowOrder, Group, Leg, Role};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
@@ -16,12 +15,12 @@ const fn figure(
     width: u16,
     priority: u8,
     meaning: &'static str,
-    value: fn(&FlowReport, &CellContext<'_>) -> Value,
-) -> Column<FlowReport, FlowOrder> {
+    value: fn(&Flow, &CellContext<'_>) -> Value,
+) -> Column<Flow, FlowOrder> {
     Column { name, title, width, priority, side: Side::Right, meaning, value, order: None }
 }
 
-impl Column<FlowReport, FlowOrder> {
+impl Column<Flow, FlowOrder> {
     const fn by(mut self, order: FlowOrder) -> Self {
         self.order = Some(order);
         self
@@ -34,15 +33,15 @@ impl Column<FlowReport, FlowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
+pub static COLUMNS: [Column<Flow, FlowOrder>; 16] = [
     figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
-        Value::Text(context.peer(&flow.peer))
+        Value::Text(context.peer(&flow.peer()))
     })
     .words()
     .by(FlowOrder::Peer),
     figure("port", "PORT", 5, 0, "port of the client", |flow, _| Value::Text(flow.port().to_string()))
         .by(FlowOrder::Port),
-    figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| Value::Text(flow.outcome.name().to_owned()))
+    figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| Value::Text(flow.outcome().name().to_owned()))
         .words()
         .by(FlowOrder::Outcome),
     figure(
@@ -59,13 +58,13 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
     )
     .by(FlowOrder::Rtt),
     figure("setup", "SETUP", 6, 3, "from the first SYN to the ACK: what the application waits", |flow, _| {
-        Value::Duration(flow.setup_ns)
+        Value::Duration(flow.setup_ns())
     })
     .by(FlowOrder::Setup),
     figure("turnaround", "TURN", 6, 9, "time this host took to answer the SYN", |flow, _| {
         Value::Duration(flow.turnaround().and_then(Leg::exact))
     }),
-    figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| Value::MaybeCount(flow.tries.map(u64::from)))
+    figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| Value::MaybeCount(flow.tries().map(u64::from)))
         .by(FlowOrder::Tries),
     figure("retr", "RETR", 4, 1, "retransmits in both directions", |flow, _| {
         Value::Count(flow.retransmits())
@@ -75,37 +74,37 @@ pub static COLUMNS: [Column<FlowReport, FlowOrder>; 16] = [
         Value::Share(flow.retransmit_share())
     }),
     figure("age", "AGE", 6, 4, "time since the first segment", |flow, context| {
-        Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns)))
+        Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns())))
     })
     .by(FlowOrder::Age),
-    figure("sent", "SENT", 6, 7, "bytes sent by this host", |flow, _| Value::Bytes(flow.volumes[0].bytes)),
+    figure("sent", "SENT", 6, 7, "bytes sent by this host", |flow, _| Value::Bytes(flow.volumes()[0].bytes)),
     figure("received", "RECV", 6, 8, "bytes received by this host", |flow, _| {
-        Value::Bytes(flow.volumes[1].bytes)
+        Value::Bytes(flow.volumes()[1].bytes)
     }),
     figure("lifetime", "LIFE", 6, 10, "time from the first SYN to the end", |flow, _| {
-        match flow.lifetime_ns {
+        match flow.lifetime_ns() {
             Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
             short => Value::Duration(short),
         }
     }),
     figure("role", "ROLE", 8, 11, "role of this host", |flow, _| {
-        Value::Text(flow.role.map_or(UNKNOWN, Role::name).to_owned())
+        Value::Text(flow.role().map_or(UNKNOWN, Role::name).to_owned())
     })
     .words(),
     figure("closed", "CLOSED", 6, 12, "end that closed it: local is this host", |flow, _| {
-        Value::Text(flow.closed_by.map_or(UNKNOWN, tcptop_core::table::Party::name).to_owned())
+        Value::Text(flow.closed_by().map_or(UNKNOWN, tcptop_core::Party::name).to_owned())
     })
     .words(),
     figure("interface", "IFACE", 9, 13, "interface", |flow, context| {
-        Value::Text(context.render.interface(flow.interface))
+        Value::Text(context.render.interface(flow.interface()))
     })
     .words(),
 ];
 
 /// The columns that are shown: the peer and the interface only if there are several.
 #[must_use]
-pub fn wanted(has_peer: bool, interfaces: usize) -> Vec<&'static Column<FlowReport, FlowOrder>> {
-    let makes_sense = |column: &&Column<FlowReport, FlowOrder>| match column.name {
+pub fn wanted(has_peer: bool, interfaces: usize) -> Vec<&'static Column<Flow, FlowOrder>> {
+    let makes_sense = |column: &&Column<Flow, FlowOrder>| match column.name {
         "peer" => has_peer,
         "interface" => interfaces > 1,
         _ => true,
@@ -121,11 +120,11 @@ pub fn has_peers(group: Group) -> bool {
 
 /// A flow with all its columns, to be pasted somewhere.
 #[must_use]
-pub fn as_text(flow: &FlowReport, context: &CellContext<'_>) -> String {
+pub fn as_text(flow: &Flow, context: &CellContext<'_>) -> String {
     let cells = COLUMNS
         .iter()
         .skip(1)
         .map(|column| format!("{} {}", column.name, (column.value)(flow, context).text()));
-    let ends = format!("{} - {}", context.endpoint(&flow.local), context.endpoint(&flow.remote));
+    let ends = format!("{} - {}", context.endpoint(&flow.local()), context.endpoint(&flow.remote()));
     [ends].into_iter().chain(cells).collect::<Vec<_>>().join(" ")
 }

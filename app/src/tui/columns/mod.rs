@@ -11,8 +11,7 @@ use crate::output::RenderContext;
 use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
-use tcptop_core::snapshot::RowKey;
-use tcptop_core::table::PeerKey;
+use tcptop_core::{PeerKey, RowKey};
 
 /// A column of rows of type `Row` that can be sorted by an `Order`.
 #[derive(Debug)]

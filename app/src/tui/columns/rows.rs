@@ -1,8 +1,7 @@
 //! The columns of the first table: peers, or groups of peers.
 
 use super::{CellContext, Column, Side, Value};
-use tcptop_core::snapshot::{Group, Percentiles, Row, RowKey, RowOrder};
-use tcptop_core::table::Verdict;
+use tcptop_core::{Group, Outcome, Percentiles, Row, RowKey, RowOrder, Verdict};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_NAME: u16 = 21;
@@ -59,8 +58,10 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
     figure("peers", "PEERS", 5, 14, "peers in the group", |row, _| Value::Count(row.peers as u64)),
     figure("new", "NEW/s", 5, 3, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
         .by(RowOrder::New),
-    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.outcomes.opened)),
-    figure("ok", "OK", 6, 8, "completed handshakes", |row, _| Value::Count(row.figures.outcomes.established)),
+    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.counts.opened)),
+    figure("ok", "OK", 6, 8, "completed handshakes", |row, _| {
+        Value::Count(row.figures.counts.of(Outcome::Established))
+    }),
     figure("p50", "P50", 6, 2, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns)).by(RowOrder::P50),
     figure("p90", "P90", 6, 5, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
         .by(RowOrder::P90),
@@ -73,21 +74,21 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
         5,
         0,
         "unanswered attempts: no reply to the SYN, or to the SYN-ACK",
-        |row, _| Value::Count(row.figures.outcomes.silent()),
+        |row, _| Value::Count(row.figures.counts.unanswered()),
     )
     .by(RowOrder::Unanswered),
     figure("refused", "REFUSED", 7, 0, "refused attempts: a RST answered the SYN", |row, _| {
-        Value::Count(row.figures.outcomes.refused)
+        Value::Count(row.figures.counts.of(Outcome::Refused))
     })
     .by(RowOrder::Refused),
     figure("reset", "RESET", 5, 10, "handshakes ended by a RST after the SYN-ACK", |row, _| {
-        Value::Count(row.figures.outcomes.reset)
+        Value::Count(row.figures.counts.of(Outcome::Reset))
     }),
     figure("segments", "SEGS", 6, 11, "segments: SYNs, retransmitted SYN-ACKs, and data", |row, _| {
-        Value::Count(row.figures.outcomes.segments())
+        Value::Count(row.figures.counts.segments())
     }),
     figure("retr", "RETR%", 5, 6, "retransmitted share of the segments", |row, _| {
-        Value::Share(row.figures.outcomes.retransmit_share())
+        Value::Share(row.figures.counts.retransmit_share())
     })
     .by(RowOrder::Retransmits),
     figure("since", "SINCE", 6, 4, "age of the verdict", |row, context| {

@@ -3,7 +3,7 @@
 use tui_input::InputRequest;
 
 use crate::tui::command::Command;
-use tcptop_core::table::FlowName;
+use tcptop_core::FlowName;
 
 /// Something a key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,8 +19,7 @@ use super::command::Command;
 use super::event_rows::{EventKey, EventRow, fold};
 use super::layout::ScreenLayout;
 use super::resolver::{Address, HostNames};
-use tcptop_core::snapshot::{Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
-use tcptop_core::table::FlowReport;
+use tcptop_core::{Flow, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
 
 /// Rows of a table that are requested: more than any terminal shows, few enough to be copied four times a second.
 const ROWS: usize = 500;
@@ -90,7 +89,7 @@ pub struct Model {
     /// The pages over the view, the uppermost last.
     pub overlays: Vec<Overlay>,
     /// The flow whose details are shown, as it was last known.
-    pub detailed_flow: Option<FlowReport>,
+    pub detailed_flow: Option<Flow>,
     rows: SelectedRow<RowKey>,
     flows: SelectedRow<u64>,
     events: SelectedRow<EventKey>,
@@ -141,7 +140,7 @@ impl Model {
                 View::Peers if layout.events => LOG_ENTRIES,
                 View::Peers | View::Flows | View::Latency => 0,
             },
-            past: shows_row_details || self.view == View::Latency || (on_first_screen && layout.timeline),
+            timeline: shows_row_details || self.view == View::Latency || (on_first_screen && layout.timeline),
         }
     }
 
@@ -210,7 +209,7 @@ impl Model {
 
     /// The flows of this view, as they are shown.
     #[must_use]
-    pub fn flows(&self) -> Vec<&FlowReport> {
+    pub fn flows(&self) -> Vec<&Flow> {
         let flows = self.snapshot.as_ref().and_then(|snapshot| match self.view {
             View::Flows => snapshot.flows.as_ref().map(|flows| &flows.rows),
             View::Peers | View::Latency | View::Events => {
@@ -218,7 +217,7 @@ impl Model {
             }
         });
         let flows = flows.map_or(&[][..], |flows| flows);
-        let ids: Vec<u64> = flows.iter().map(|flow| flow.id).collect();
+        let ids: Vec<u64> = flows.iter().map(|flow| flow.id()).collect();
         let held = self.held.as_ref().map(|held| &held.flows[..]);
         selected_row::held_order(&ids, held).into_iter().map(|index| &flows[index]).collect()
     }
@@ -252,7 +251,7 @@ impl Model {
     }
 
     fn flow_ids(&self) -> Vec<u64> {
-        self.flows().iter().map(|flow| flow.id).collect()
+        self.flows().iter().map(|flow| flow.id()).collect()
     }
 
     fn event_keys(&self) -> Vec<EventKey> {
@@ -303,7 +302,7 @@ impl Model {
             return Vec::new();
         }
         let rows = self.rows().into_iter().filter_map(|row| columns::rows::address(&row.key));
-        let flows = self.flows().into_iter().map(|flow| flow.remote.address);
+        let flows = self.flows().into_iter().map(|flow| flow.remote().address);
         let events = self.events().iter().filter_map(|event| columns::events::peer(&event.latest.what));
         let all = rows.chain(flows).chain(events.map(|peer| peer.service.address));
         let mut new: Vec<Address> = all.filter(|address| self.names.is_new(address)).collect();

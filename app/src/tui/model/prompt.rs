@@ -3,7 +3,7 @@
 use tui_input::{Input, InputRequest};
 
 use super::Edit;
-use tcptop_core::snapshot::{Filter, FilterError};
+use tcptop_core::{Filter, FilterError};
 
 /// Longest filter in bytes.
 const MAX_BYTES: usize = 500;

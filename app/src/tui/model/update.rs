@@ -3,8 +3,7 @@
 use super::{Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View};
 use crate::tui::columns;
 use crate::tui::command::Command;
-use tcptop_core::snapshot::{Filter, FlowOrder, Query, RowOrder, Sort};
-use tcptop_core::table::PeerKey;
+use tcptop_core::{Filter, FlowOrder, PeerKey, Query, RowOrder, Sort};
 
 impl Model {
     pub(super) fn help(&mut self) {

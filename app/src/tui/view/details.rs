@@ -5,8 +5,7 @@ use ratatui::text::Line;
 use super::{ViewContext, style};
 use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
 use crate::tui::columns::CellContext;
-use tcptop_core::snapshot::{Figures, Outcomes, Row, RowKey, Selection};
-use tcptop_core::table::{FlowReport, Leg, Outcome, Role};
+use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, Role, Row, RowKey, Selection};
 
 mod advice;
 
@@ -91,7 +90,7 @@ fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
 
 /// Counts and latencies of a span of time.
 fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> Vec<Fact> {
-    let Figures { outcomes, rtt } = figures;
+    let Figures { counts, rtt } = figures;
     let latencies = rtt.as_ref().map_or_else(
         || "rtt unknown: no completed handshake".to_owned(),
         |rtt| {
@@ -100,29 +99,29 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
             format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {samples}")
         },
     );
-    let attempts = counted(outcomes.opened, "attempt");
-    let counts = format!("{before}{attempts}{rate}, {}", counts(outcomes));
-    vec![(label, counts), ("", latencies), ("", retransmits(outcomes))]
+    let attempts = counted(counts.opened, "attempt");
+    let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
+    vec![(label, attempts), ("", latencies), ("", retransmits(counts))]
 }
 
-fn counts(outcomes: &Outcomes) -> String {
+fn outcomes(counts: &Counts) -> String {
     let all = [
-        (outcomes.established, "established"),
-        (outcomes.unanswered, "unanswered"),
-        (outcomes.half_open, "half-open"),
-        (outcomes.refused, "refused"),
-        (outcomes.reset, "reset"),
-        (outcomes.unknown, "unknown"),
+        (counts.of(Outcome::Established), "established"),
+        (counts.of(Outcome::Unanswered), "unanswered"),
+        (counts.of(Outcome::HalfOpen), "half-open"),
+        (counts.of(Outcome::Refused), "refused"),
+        (counts.of(Outcome::Reset), "reset"),
+        (counts.of(Outcome::Unknown), "unknown"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
     named.join(", ")
 }
 
-fn retransmits(outcomes: &Outcomes) -> String {
-    let share = percent(outcomes.retransmit_share());
-    let Outcomes { sent, resent, repeated, .. } = outcomes;
-    format!("retransmits: {repeated} SYN and SYN-ACK, {resent} of {sent} data segments ({share} %)")
+fn retransmits(counts: &Counts) -> String {
+    let share = percent(counts.retransmit_share());
+    let Counts { sent, retransmitted, repeated, .. } = counts;
+    format!("retransmits: {repeated} SYN and SYN-ACK, {retransmitted} of {sent} data segments ({share} %)")
 }
 
 fn since_start(selection: &Selection, view: &ViewContext<'_>) -> Vec<Fact> {
@@ -147,17 +146,17 @@ fn since_start(selection: &Selection, view: &ViewContext<'_>) -> Vec<Fact> {
 pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     let ViewContext { snapshot, model, cells } = view;
     let Some(flow) = &model.detailed_flow else { return Details::of_nothing() };
-    let title = format!("{} - {}", cells.endpoint(&flow.local), cells.endpoint(&flow.remote));
+    let title = format!("{} - {}", cells.endpoint(&flow.local()), cells.endpoint(&flow.remote()));
     let mut facts = vec![
         ("outcome", outcome(flow)),
         ("role", role(flow, cells)),
-        ("first seen", moment(flow.first_ns, cells)),
-        ("last change", moment(flow.changed_ns, cells)),
+        ("first seen", moment(flow.first_ns(), cells)),
+        ("last change", moment(flow.changed_ns(), cells)),
         ("tries", tries(flow)),
     ];
     facts.extend(latencies(flow));
     facts.extend(volumes(flow));
-    if cells.is_own_session(&flow.local, &flow.remote) {
+    if cells.is_own_session(&flow.local(), &flow.remote()) {
         facts.push(("@", "the SSH session that tcptop runs in".to_owned()));
     }
     if snapshot.flow.is_none() {
@@ -170,19 +169,19 @@ fn moment(ns: u64, cells: &CellContext<'_>) -> String {
     format!("{}, {} ago", cells.render.exact_time(ns), age(cells.now_ns.saturating_sub(ns)))
 }
 
-fn role(flow: &FlowReport, cells: &CellContext<'_>) -> String {
-    let role = match flow.role {
+fn role(flow: &Flow, cells: &CellContext<'_>) -> String {
+    let role = match flow.role() {
         Some(Role::Client) => "client: this host opened the connection",
         Some(Role::Server) => "server: the remote end opened the connection",
         Some(Role::Local) => "local: both ends are this host",
         Some(Role::Observer) => "observer: neither end is known to be this host; the left one opened it",
         None => "unknown: the SYN was not seen",
     };
-    format!("{role}; on {}", cells.render.interface(flow.interface))
+    format!("{role}; on {}", cells.render.interface(flow.interface()))
 }
 
-fn outcome(flow: &FlowReport) -> String {
-    let words = match flow.outcome {
+fn outcome(flow: &Flow) -> String {
+    let words = match flow.outcome() {
         Outcome::Pending => "less than a second old and not answered yet",
         Outcome::Established => "the handshake is complete",
         Outcome::Refused => "a RST answered the SYN",
@@ -192,19 +191,19 @@ fn outcome(flow: &FlowReport) -> String {
         Outcome::Closed => "closed",
         Outcome::Unknown => "the handshake was not seen, or only one direction of it",
     };
-    let by = flow.closed_by.map(|party| format!(", by the {} end", party.name())).unwrap_or_default();
-    let life = flow.lifetime_ns.map(|ns| format!(", after {}", duration(ns))).unwrap_or_default();
-    format!("{}: {words}{by}{life}", flow.outcome.name())
+    let by = flow.closed_by().map(|party| format!(", by the {} end", party.name())).unwrap_or_default();
+    let life = flow.lifetime_ns().map(|ns| format!(", after {}", duration(ns))).unwrap_or_default();
+    format!("{}: {words}{by}{life}", flow.outcome().name())
 }
 
-fn tries(flow: &FlowReport) -> String {
+fn tries(flow: &Flow) -> String {
     let seen = |count: Option<u32>, what: &str| {
         count.map_or_else(|| format!("no {what}"), |count| counted(count.into(), what))
     };
-    format!("{}, {}", seen(flow.tries, "SYN"), seen(flow.syn_acks, "SYN-ACK"))
+    format!("{}, {}", seen(flow.tries(), "SYN"), seen(flow.syn_acks(), "SYN-ACK"))
 }
 
-fn latencies(flow: &FlowReport) -> Vec<Fact> {
+fn latencies(flow: &Flow) -> Vec<Fact> {
     let words = |leg: Option<Leg>| match leg {
         None => UNKNOWN.to_owned(),
         Some(Leg::Exact(ns)) => duration(ns),
@@ -214,23 +213,23 @@ fn latencies(flow: &FlowReport) -> Vec<Fact> {
     };
     let mut facts = vec![
         ("rtt", words(flow.rtt())),
-        ("server leg", format!("{}, from the SYN to the SYN-ACK", words(flow.server_leg))),
-        ("client leg", format!("{}, from the SYN-ACK to the ACK", words(flow.client_leg))),
-        ("setup", format!("{}, from the first SYN to the ACK", maybe_duration(flow.setup_ns))),
+        ("server leg", format!("{}, from the SYN to the SYN-ACK", words(flow.server_leg()))),
+        ("client leg", format!("{}, from the SYN-ACK to the ACK", words(flow.client_leg()))),
+        ("setup", format!("{}, from the first SYN to the ACK", maybe_duration(flow.setup_ns()))),
     ];
-    if flow.role == Some(Role::Server) {
+    if flow.role() == Some(Role::Server) {
         facts
             .push(("turnaround", format!("{}, the time this host took to answer", words(flow.turnaround()))));
     }
-    if let Some(refusal) = flow.refusal {
+    if let Some(refusal) = flow.refusal() {
         facts.push(("refusal", format!("{}, from the SYN to the RST", words(Some(refusal)))));
     }
     facts
 }
 
-fn volumes(flow: &FlowReport) -> Vec<Fact> {
+fn volumes(flow: &Flow) -> Vec<Fact> {
     let words = |index: usize| {
-        let volume = &flow.volumes[index];
+        let volume = &flow.volumes()[index];
         let retransmits = counted(volume.retransmits, "retransmit");
         format!("{} in {}, {retransmits}", bytes(volume.bytes), counted(volume.segments, "segment"))
     };

@@ -8,7 +8,7 @@ use ratatui::widgets::{Paragraph, Wrap};
 use super::style;
 use crate::tui::columns::CellContext;
 use crate::tui::model::Model;
-use tcptop_core::snapshot::Snapshot;
+use tcptop_core::Snapshot;
 
 /// No connection was seen so far.
 pub(super) fn no_connections(frame: &mut Frame<'_>, area: Rect, cells: &CellContext<'_>) {
@@ -32,7 +32,7 @@ pub(super) fn no_events(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot, 
     if !model.query.filter.is_empty() {
         return no_match(frame, area, "event");
     }
-    let handshakes = format!("No events in {} handshakes.", snapshot.told);
+    let handshakes = format!("No events in {} handshakes.", snapshot.reported);
     draw(
         frame,
         area,

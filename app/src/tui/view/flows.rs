@@ -8,8 +8,7 @@ use super::{ViewContext, empty, rule, style};
 use crate::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
 use crate::tui::columns::{CellContext, Column};
 use crate::tui::model::Pane;
-use tcptop_core::snapshot::{FlowOrder, Flows, Selection};
-use tcptop_core::table::{FlowReport, Outcome};
+use tcptop_core::{Flow, FlowOrder, Flows, Outcome, Selection};
 
 /// The title of the selected row's flows.
 pub(super) fn title(selection: &Selection, cells: &CellContext<'_>) -> String {
@@ -61,7 +60,7 @@ fn table(
     frame: &mut Frame<'_>,
     area: Rect,
     view: &ViewContext<'_>,
-    columns: &[&'static Column<FlowReport, FlowOrder>],
+    columns: &[&'static Column<Flow, FlowOrder>],
     is_active: bool,
 ) {
     let ViewContext { model, cells, .. } = view;
@@ -70,9 +69,9 @@ fn table(
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: Some(model.query.flow_sort.by),
-        letter: |flow, cells| if cells.is_own_session(&flow.local, &flow.remote) { '@' } else { ' ' },
-        style: |flow| style::outcome(flow.outcome),
-        explains_verdict: |column, flow| column.name == "outcome" && is_failure(flow.outcome),
+        letter: |flow, cells| if cells.is_own_session(&flow.local(), &flow.remote()) { '@' } else { ' ' },
+        style: |flow| style::outcome(flow.outcome()),
+        explains_verdict: |column, flow| column.name == "outcome" && is_failure(flow.outcome()),
         selected: is_active.then(|| model.selected_flow()),
         is_active: is_active && model.is_view_focused(),
     };

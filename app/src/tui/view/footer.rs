@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use super::{overlay, style};
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Model, Place, Prompt};
-use tcptop_core::snapshot::Filter;
+use tcptop_core::Filter;
 
 /// Examples of terms, shown while nothing is wrong.
 const EXAMPLES: &str = "peer:10.0.0.0/8 port:443 p99>50ms outcome:unanswered !role:server words";

@@ -10,7 +10,7 @@ use crate::output::RenderContext;
 use crate::output::format::{age, brief, brief_rate, clock, maybe_duration, percent};
 use crate::tui::columns::{CellContext, shorten};
 use crate::tui::model::Model;
-use tcptop_core::snapshot::{Group, Snapshot};
+use tcptop_core::{Group, Outcome, Snapshot};
 
 /// The filter is never left out: it is shortened to no less than this.
 const LEAST_FILTER: usize = 16;
@@ -117,7 +117,7 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
 }
 
 fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
-    let outcomes = &snapshot.recent.outcomes;
+    let counts = &snapshot.recent.counts;
     let rtt = snapshot.recent.rtt;
     let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
     let Wording { gap, unanswered, .. } = wording;
@@ -126,13 +126,13 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
         ("p50", format!("p50 {}{gap}", latency(rtt.map(|rtt| rtt.p50_ns))), false),
         ("p90", format!("p90 {}{gap}", latency(rtt.map(|rtt| rtt.p90_ns))), false),
         ("p99", format!("p99 {}{gap}", latency(rtt.map(|rtt| rtt.p99_ns))), false),
-        ("unans", format!("│{gap}{unanswered} {:>4}", brief(outcomes.silent())), outcomes.silent() > 0),
-        ("refused", format!("{gap}refused {:>4}", brief(outcomes.refused)), outcomes.refused > 0),
+        ("unans", format!("│{gap}{unanswered} {:>4}", brief(counts.unanswered())), counts.unanswered() > 0),
         (
-            "retr",
-            format!("{gap}retr {:>4}%", percent(outcomes.retransmit_share())),
-            outcomes.retransmits() > 0,
+            "refused",
+            format!("{gap}refused {:>4}", brief(counts.of(Outcome::Refused))),
+            counts.of(Outcome::Refused) > 0,
         ),
+        ("retr", format!("{gap}retr {:>4}%", percent(counts.retransmit_share())), counts.retransmits() > 0),
     ];
     let shown = facts.into_iter().filter(|(name, ..)| wording.shown.contains(name));
     let spans = shown

@@ -7,8 +7,8 @@ use ratatui::text::{Line, Span};
 use super::histogram::{percentiles, scale};
 use super::{style, timeline};
 use crate::output::format::count;
-use tcptop_core::snapshot::{Bar, Timeline};
-use tcptop_core::table::scale::{STEPS, begin_ns, step};
+use tcptop_core::scale::{STEPS, begin_ns, step};
+use tcptop_core::{Bar, Timeline};
 
 /// From few to many.
 const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
@@ -108,7 +108,7 @@ fn shade(count: u64, most: u64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tcptop_core::snapshot::Moment;
+    use tcptop_core::Moment;
 
     #[test]
     fn one_is_seen_beside_many() {

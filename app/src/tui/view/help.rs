@@ -6,7 +6,7 @@ use super::{place_name, style};
 use crate::tui::columns::{Column, events, flows, rows};
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Action, Place};
-use tcptop_core::table::{Thresholds, Verdict};
+use tcptop_core::{Thresholds, Verdict};
 
 const WORDS: [(&str, &str); 8] = [
     ("window", "the time that the figures cover; + and - change it"),
@@ -85,7 +85,7 @@ fn row(left: &str, right: &str) -> Line<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tcptop_core::snapshot::Filter;
+    use tcptop_core::Filter;
 
     #[test]
     fn filters_of_the_help_are_filters() {

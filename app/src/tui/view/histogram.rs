@@ -7,7 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::style;
 use crate::output::format::{count, duration};
-use tcptop_core::snapshot::{Bar, Percentiles, Selection};
+use tcptop_core::{Bar, Percentiles, Selection};
 
 /// Eighths of a column.
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];

@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
 use super::{ViewContext, empty, heat_map, rule, style, timeline};
-use tcptop_core::snapshot::{Selection, Snapshot};
+use tcptop_core::{Selection, Snapshot};
 
 /// The smallest useful heat map.
 const LEAST_MAP: u16 = 3;
@@ -24,7 +24,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         return empty::not_selected(frame, body);
     }
     // The snapshot was taken before this view was opened.
-    let Some(past) = &selection.past else { return };
+    let Some(past) = &selection.timeline else { return };
     let series = u16::try_from(timeline::ALL.len()).unwrap_or(u16::MAX);
     let lines = series.min(body.height.saturating_sub(LEAST_MAP + 1).max(3));
     let sizes = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lines)];

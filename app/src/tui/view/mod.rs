@@ -26,8 +26,7 @@ use super::columns::{self, CellContext};
 use super::layout::{MIN_SIZE, ScreenLayout};
 use super::model::{Model, Overlay, Page, Place, View};
 use crate::output::RenderContext;
-use tcptop_core::snapshot::{Selection, Snapshot};
-use tcptop_core::table::Thresholds;
+use tcptop_core::{Selection, Snapshot, Thresholds};
 
 /// Draws the whole screen. Returns how many lines of the uppermost page do not fit.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usize {

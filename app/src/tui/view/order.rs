@@ -7,7 +7,7 @@ use ratatui::widgets::{Block, Clear, List, ListState};
 
 use super::style;
 use crate::tui::model::Model;
-use tcptop_core::snapshot::{FlowOrder, RowOrder};
+use tcptop_core::{FlowOrder, RowOrder};
 
 /// Fits the longest name and the title.
 const WIDTH: u16 = 24;

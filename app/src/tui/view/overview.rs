@@ -8,7 +8,7 @@ use ratatui::widgets::Paragraph;
 use super::latency::slow_from;
 use super::{ViewContext, empty, events, flows, histogram, rows, rule, timeline};
 use crate::tui::layout::ScreenLayout;
-use tcptop_core::snapshot::Selection;
+use tcptop_core::Selection;
 
 /// Width of the flows beside the histogram.
 const FLOWS_WIDTH: u16 = 52;
@@ -39,7 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     rows::draw(frame, upper, view);
     draw_selection(frame, lower, view, selection);
     if layout.timeline {
-        timeline::strip(frame, middle, selection.past.as_ref(), &cells.row(&selection.row.key));
+        timeline::strip(frame, middle, selection.timeline.as_ref(), &cells.row(&selection.row.key));
     }
     if layout.events {
         events::draw(frame, bottom, view);

@@ -8,7 +8,7 @@ use super::{ViewContext, style};
 use crate::tui::columns::Column;
 use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
 use crate::tui::model::Pane;
-use tcptop_core::snapshot::{Row, RowOrder};
+use tcptop_core::{Row, RowOrder};
 
 /// Draws titles and as many rows as fit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {

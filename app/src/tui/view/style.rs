@@ -3,7 +3,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use tcptop_core::table::{Outcome, Verdict};
+use tcptop_core::{Outcome, Verdict};
 
 /// Titles, keys, and the selected row.
 pub(super) const fn strong() -> Style {

@@ -7,9 +7,7 @@ use ratatui::widgets::Sparkline;
 
 use super::{rule, style};
 use crate::output::format::{UNKNOWN, age, count, duration};
-use tcptop_core::snapshot::{Moment, Percentiles, Timeline};
-use tcptop_core::table::Verdict;
-use tcptop_core::table::history::SLOTS;
+use tcptop_core::{Moment, Percentiles, Timeline, Verdict};
 
 /// Lines of the strip on the first screen, without its rule.
 pub(super) const STRIP_HEIGHT: u16 = 3;
@@ -100,12 +98,12 @@ pub(super) fn slot_width(width: u16) -> u16 {
 
 /// The number of slots.
 pub(super) fn slots() -> u16 {
-    u16::try_from(SLOTS).unwrap_or(u16::MAX)
+    u16::try_from(Timeline::SLOTS).unwrap_or(u16::MAX)
 }
 
 /// The time that they cover, in minutes.
 pub(super) fn minutes() -> u16 {
-    u16::try_from(SLOTS * Timeline::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
+    u16::try_from(Timeline::SLOTS * Timeline::SLOT_NS / 60_000_000_000).unwrap_or(u16::MAX)
 }
 
 /// The values as columns, the newest at the right, each as wide as fits.

@@ -5,8 +5,7 @@ use std::net::Ipv6Addr;
 use super::Fact;
 use crate::output::format::duration;
 use crate::tui::columns::CellContext;
-use tcptop_core::snapshot::{Row, RowKey, Selection};
-use tcptop_core::table::{Leg, Outcome, Verdict};
+use tcptop_core::{Leg, Outcome, Row, RowKey, Selection, Verdict};
 
 /// `why` and `try` of a row with a verdict.
 pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'_>) -> Vec<Fact> {
@@ -47,14 +46,14 @@ impl Side {
 }
 
 fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
-    let outcomes = &row.figures.outcomes;
-    let some = if outcomes.established > 0 {
+    let counts = &row.figures.counts;
+    let some = if counts.of(Outcome::Established) > 0 {
         "Some attempts succeed: loss or overload rather than a firewall. "
     } else {
         ""
     };
     let why = match side {
-        Side::Inbound if outcomes.half_open >= outcomes.unanswered => {
+        Side::Inbound if counts.of(Outcome::HalfOpen) >= counts.of(Outcome::Unanswered) => {
             "This host answered with a SYN-ACK, but no ACK came back: the SYN-ACK or the ACK is lost on the way, or \
              the SYNs have forged addresses."
         }
@@ -76,8 +75,8 @@ fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
 
 fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec<String>) {
     let flows = selection.map_or(&[][..], |selection| &selection.flows);
-    let latest = flows.iter().find(|flow| flow.outcome == Outcome::Refused);
-    let after = latest.and_then(|flow| flow.refusal).and_then(Leg::exact);
+    let latest = flows.iter().find(|flow| flow.outcome() == Outcome::Refused);
+    let after = latest.and_then(|flow| flow.refusal()).and_then(Leg::exact);
     let after = after.map(|ns| format!(" The latest came after {}.", duration(ns))).unwrap_or_default();
     let (why, commands) = match side {
         Side::Inbound => (
@@ -115,7 +114,7 @@ fn slow(row: &Row, selection: Option<&Selection>, side: Side) -> String {
 
 fn loss(selection: Option<&Selection>) -> String {
     let flows = selection.map_or(&[][..], |selection| &selection.flows);
-    let of = |index: usize| flows.iter().map(|flow| flow.volumes[index].retransmits).sum::<u64>();
+    let of = |index: usize| flows.iter().map(|flow| flow.volumes()[index].retransmits).sum::<u64>();
     let (sent, received) = (of(0), of(1));
     let direction = match (sent, received) {
         (0, 0) => "Only SYNs and SYN-ACKs are retransmitted".to_owned(),

@@ -2,22 +2,21 @@
 
 use hdrhistogram::Histogram;
 
-/// Latencies are told apart down to this many nanoseconds; above 8 µs the two digits below are coarser.
+/// The resolution in nanoseconds; above 8 µs the two digits below are coarser.
 const LOWEST_NS: u64 = 64;
-/// The longest latency that is told apart: 2^37 ns, some 137 s. A handshake that takes longer than Linux
-/// tries (127 s by default) is given up before. Longer ones count as this.
+/// Longer latencies count as this one: 2^37 ns, some 137 s. A handshake is given up before: Linux tries for 127 s by
+/// default.
 const HIGHEST_NS: u64 = 1 << 37;
 /// Two significant digits: a figure is off by less than 1 %.
 const DIGITS: u8 = 2;
 /// Up to this many samples are kept as they are: 2 KiB. A histogram takes 1 to 13 KiB.
 const FEW: usize = 256;
 
-/// Latencies counted in buckets, with the longest one as it was.
+/// Latencies counted in buckets, and the exact longest one.
 ///
-/// Counts are 32 bits wide: at 100,000 samples a second in one bucket they last for half a day, and then
-/// saturate.
+/// Counts are 32 bits wide: they saturate after half a day with 100,000 samples a second in one bucket.
 #[derive(Clone, Debug)]
-pub struct Latencies {
+pub(crate) struct Latencies {
     histogram: Histogram<u32>,
     max_ns: u64,
 }
@@ -25,7 +24,7 @@ pub struct Latencies {
 impl Latencies {
     /// None yet; spans the whole range at once, to merge others into.
     #[must_use]
-    pub fn spanning() -> Self {
+    pub(crate) fn spanning() -> Self {
         Self::up_to(HIGHEST_NS)
     }
 
@@ -42,65 +41,93 @@ impl Latencies {
     }
 
     /// Adds one latency, in nanoseconds.
-    pub fn record(&mut self, latency_ns: u64) {
+    pub(crate) fn record(&mut self, latency_ns: u64) {
         let within = latency_ns.min(HIGHEST_NS - 1);
         self.histogram.record(within).expect("within the range, or the histogram grows");
         self.max_ns = self.max_ns.max(latency_ns);
     }
 
     /// Adds all of another.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.histogram.add(&other.histogram).expect("what is merged into spans the whole range");
         self.max_ns = self.max_ns.max(other.max_ns);
     }
 
-    /// Forgets all, and keeps its room.
-    pub fn reset(&mut self) {
+    /// Forgets all, and keeps its memory.
+    pub(crate) fn reset(&mut self) {
         self.histogram.reset();
         self.max_ns = 0;
     }
 
-    /// A latency as its bucket tells it, in nanoseconds.
+    /// The highest latency of the bucket that a latency falls into, in nanoseconds.
     #[must_use]
-    pub fn told_ns(&self, latency_ns: u64) -> u64 {
+    pub(crate) fn bucket_ns(&self, latency_ns: u64) -> u64 {
         self.histogram.highest_equivalent(latency_ns.min(HIGHEST_NS - 1))
     }
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// Is there none?
+    /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.histogram.is_empty()
     }
 
     /// The longest, in nanoseconds; 0 when there is none.
     #[must_use]
-    pub const fn max_ns(&self) -> u64 {
+    pub(crate) const fn max_ns(&self) -> u64 {
         self.max_ns
     }
 
-    /// The latency that this share of all do not exceed, 0 to 1, in nanoseconds.
+    /// The latency that this share of all do not exceed, 0 to 1, in nanoseconds; 0 when there is none.
     #[must_use]
-    pub fn quantile_ns(&self, share: f64) -> u64 {
+    pub(crate) fn quantile_ns(&self, share: f64) -> u64 {
         self.histogram.value_at_quantile(share).min(self.max_ns)
     }
 
     /// The buckets that have samples: the highest latency of each in nanoseconds, and how many.
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         self.histogram
             .iter_recorded()
             .map(|bucket| (bucket.value_iterated_to(), bucket.count_since_last_iteration()))
     }
 }
 
+/// Percentiles of a distribution, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Median: half of the samples are no longer.
+    pub p50_ns: u64,
+    /// 90 of 100 samples are no longer.
+    pub p90_ns: u64,
+    /// 99 of 100 samples are no longer.
+    pub p99_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// How many samples there are, at least 1.
+    pub samples: u64,
+}
+
+impl Percentiles {
+    /// The percentiles of some latencies; `None` when there are none.
+    pub(crate) fn of(latencies: &Latencies) -> Option<Self> {
+        (!latencies.is_empty()).then(|| Self {
+            p50_ns: latencies.quantile_ns(0.50),
+            p90_ns: latencies.quantile_ns(0.90),
+            p99_ns: latencies.quantile_ns(0.99),
+            max_ns: latencies.max_ns(),
+            samples: latencies.len(),
+        })
+    }
+}
+
 /// Latencies in nanoseconds: the samples themselves while they are few, a histogram from then on.
 #[derive(Clone, Debug)]
-pub enum Distribution {
+pub(crate) enum Distribution {
     /// Each sample as it came.
     Few(Vec<u64>),
     /// Counts in buckets.
@@ -114,13 +141,13 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Adds one latency, in nanoseconds. Gives true when it takes another room on the heap from now on.
-    pub fn record(&mut self, latency_ns: u64) -> bool {
+    /// Adds one latency, in nanoseconds. Returns whether it takes more or less heap than before.
+    pub(crate) fn record(&mut self, latency_ns: u64) -> bool {
         match self {
             Self::Few(samples) if samples.len() < FEW => {
-                let room = samples.capacity();
+                let before = samples.capacity();
                 samples.push(latency_ns);
-                samples.capacity() != room
+                samples.capacity() != before
             }
             Self::Few(samples) => {
                 let mut many = Latencies::growing();
@@ -130,30 +157,24 @@ impl Distribution {
                 true
             }
             Self::Many(many) => {
-                let room = many.histogram.distinct_values();
+                let before = many.histogram.distinct_values();
                 many.record(latency_ns);
-                many.histogram.distinct_values() != room
+                many.histogram.distinct_values() != before
             }
         }
     }
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Few(samples) => samples.len() as u64,
             Self::Many(many) => many.len(),
         }
     }
 
-    /// Is there none?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Adds all of this to `sum`.
-    pub fn merge_into(&self, sum: &mut Latencies) {
+    pub(crate) fn merge_into(&self, sum: &mut Latencies) {
         match self {
             Self::Few(samples) => samples.iter().for_each(|&sample| sum.record(sample)),
             Self::Many(many) => sum.add(many),
@@ -161,7 +182,7 @@ impl Distribution {
     }
 
     /// Forgets all samples.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         match self {
             Self::Few(samples) => samples.clear(),
             Self::Many(_) => *self = Self::default(),
@@ -170,7 +191,7 @@ impl Distribution {
 
     /// What it takes on the heap, in bytes.
     #[must_use]
-    pub fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::Few(samples) => samples.capacity() * size_of::<u64>(),
             Self::Many(many) => size_of::<Latencies>() + many.histogram.distinct_values() * size_of::<u32>(),
@@ -215,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_is_told_as_it_was() {
+    fn the_longest_is_exact() {
         let mut distribution = Distribution::default();
         for sample in [912_345, 1_234_567] {
             distribution.record(sample);

@@ -1,13 +1,13 @@
-//! Asking for memory before it is needed.
+//! Requesting memory before it is needed.
 
-/// Begins to bring a value into the nearest cache, and does not wait for it. Changes nothing but the time that the next
-/// look at it takes.
+/// Starts to load a value into the nearest cache, and does not wait for it. Changes nothing but the time that the next access
+/// takes.
 #[inline]
-pub(super) fn prefetch<T>(value: &T) {
+pub(crate) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        /// Length of a line of the cache, in bytes.
+        /// Length of a cache line, in bytes.
         const LINE: usize = 64;
         for offset in (0..size_of::<T>()).step_by(LINE) {
             let line = core::ptr::from_ref(value).cast::<i8>().wrapping_add(offset);

@@ -1,16 +1,17 @@
-//! What the rows of the first table are: peers, or what several peers have in common.
+//! What the rows of the first table are: peers, or groups of peers.
 
 use core::fmt;
 use core::str::FromStr;
 use std::net::Ipv6Addr;
 
-use crate::table::{Cidr, PeerKey};
+use crate::cidr::Cidr;
+use crate::flow::PeerKey;
 
-/// Length of the prefix that is taken for one subnet.
+/// Length of a subnet's prefix.
 const V4_SUBNET_BITS: u8 = 24;
 const V6_SUBNET_BITS: u8 = 64;
 
-/// What peers are taken together by.
+/// How peers are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Group {
     /// Not at all: remote address, service port and who connects to whom.
@@ -46,7 +47,7 @@ pub enum RowKey {
         interface: u32,
         /// Remote port for a service that this host connects to, local port for one of its own.
         port: u16,
-        /// Do the peers connect to this host?
+        /// Whether the peers connect to this host.
         inbound: bool,
     },
     /// One network.
@@ -60,7 +61,7 @@ pub enum RowKey {
     Role {
         /// Index of the interface.
         interface: u32,
-        /// Do the peers connect to this host?
+        /// Whether the peers connect to this host.
         inbound: bool,
     },
     /// All of one interface.
@@ -68,11 +69,11 @@ pub enum RowKey {
 }
 
 impl Group {
-    /// Every way to group, in the order in which one key goes through them.
+    /// Every way to group, in the order in which a key switches them.
     pub const ALL: [Self; 6] =
         [Self::Peer, Self::Host, Self::Service, Self::Subnet, Self::Role, Self::Interface];
 
-    /// The word for it.
+    /// Its name on the command line and on the screen.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -145,15 +146,15 @@ impl RowKey {
         }
     }
 
-    /// Is this peer one of the row's?
+    /// Whether this peer is one of the row's.
     #[must_use]
-    pub fn holds(&self, peer: &PeerKey) -> bool {
+    pub(crate) fn holds(&self, peer: &PeerKey) -> bool {
         self.group().row(peer) == *self
     }
 }
 
-/// As people write it: `10.20.3.14:5432`, `10.20.3.14→:443`, `10.20.3.0/24`. An interface stands as `#` and its
-/// index: names are not known here.
+/// As people write it: `10.20.3.14:5432`, `10.20.3.14→:443`, `10.20.3.0/24`. An interface is `#` and its index: its name is
+/// not known here.
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

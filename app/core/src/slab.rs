@@ -2,12 +2,12 @@
 
 use core::ops::Range;
 
-use super::prefetch::prefetch;
+use crate::prefetch::prefetch;
 
 /// The end of a queue, and a slot that is in none.
 const NONE: u32 = u32::MAX;
 
-/// The queue of a slot, and its neighbours there.
+/// The queue of a slot, and its neighbours in it.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     queue: usize,
@@ -22,99 +22,91 @@ struct Queue {
     len: usize,
 }
 
-/// Values in numbered slots; each value stands in one of `QUEUES` first-in-first-out queues, so that the
-/// oldest of a class is found at once. All operations take constant time.
+/// Values in numbered slots; each value is in one of `QUEUES` first-in-first-out queues, so that the oldest of a class is
+/// found at once. All operations on one value take constant time.
 #[derive(Clone, Debug)]
-pub struct Slab<T, const QUEUES: usize> {
+pub(crate) struct Slab<T, const QUEUES: usize> {
     values: Vec<Option<T>>,
-    /// Apart from the values: whoever moves in a queue touches neighbours, whose values are of no request then.
+    /// Apart from the values: a move in a queue touches neighbours, whose values are not needed then.
     places: Vec<Place>,
     free: Vec<u32>,
     queues: [Queue; QUEUES],
 }
 
 impl<T, const QUEUES: usize> Slab<T, QUEUES> {
-    /// An empty slab. Slots are made as they are needed.
+    /// An empty slab. It grows as needed.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let queue = Queue { first: NONE, last: NONE, len: 0 };
         Self { values: Vec::new(), places: Vec::new(), free: Vec::new(), queues: [queue; QUEUES] }
     }
 
     /// How many values there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queues.iter().map(|queue| queue.len).sum()
     }
 
-    /// Is there none?
+    /// How many values are in `queue`.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many values stand in `queue`.
-    #[must_use]
-    pub fn len_of(&self, queue: usize) -> usize {
+    pub(crate) fn len_of(&self, queue: usize) -> usize {
         self.queues[queue].len
     }
 
-    /// The slot of the value that has stood in `queue` for longest.
+    /// The slot of the value that was put into `queue` first.
     #[must_use]
-    pub fn oldest(&self, queue: usize) -> Option<u32> {
+    pub(crate) fn oldest(&self, queue: usize) -> Option<u32> {
         let first = self.queues[queue].first;
         (first != NONE).then_some(first)
     }
 
     /// The value in a slot.
     #[must_use]
-    pub fn get(&self, slot: u32) -> Option<&T> {
+    pub(crate) fn get(&self, slot: u32) -> Option<&T> {
         self.values.get(slot as usize)?.as_ref()
     }
 
-    /// The value in a slot, to be changed.
-    pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.values.get_mut(slot as usize)?.as_mut()
     }
 
     /// Begins to bring the value in a slot into the nearest cache.
-    pub fn prefetch(&self, slot: u32) {
+    pub(crate) fn prefetch(&self, slot: u32) {
         self.values.get(slot as usize).into_iter().for_each(prefetch);
         self.places.get(slot as usize).into_iter().for_each(prefetch);
     }
 
     /// Every value, in no useful order, with its slot.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0..).zip(&self.values).filter_map(|(number, value)| Some((number, value.as_ref()?)))
     }
 
     /// How many slots there are, with a value or without.
     #[must_use]
-    pub const fn slots(&self) -> usize {
+    pub(crate) const fn slots(&self) -> usize {
         self.values.len()
     }
 
     /// The values in some of the slots.
-    pub fn range(&self, slots: Range<usize>) -> impl Iterator<Item = &T> {
+    pub(crate) fn range(&self, slots: Range<usize>) -> impl Iterator<Item = &T> {
         let end = slots.end.min(self.values.len());
         self.values[slots.start.min(end)..end].iter().flatten()
     }
 
-    /// The slots of the values in `queue`, the one that came last first.
-    pub fn newest(&self, queue: usize) -> impl Iterator<Item = u32> {
+    /// The slots of the values in `queue`, the newest first.
+    pub(crate) fn newest(&self, queue: usize) -> impl Iterator<Item = u32> {
         let linked = |number: u32| Some(number).filter(|number| *number != NONE);
         core::iter::successors(linked(self.queues[queue].last), move |number| {
             linked(self.places[*number as usize].previous)
         })
     }
 
-    /// Every value, to be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.values.iter_mut().flatten()
     }
 
-    /// Puts a value at the end of `queue` and says in which slot.
-    pub fn insert(&mut self, value: T, queue: usize) -> u32 {
+    /// Puts a value at the end of `queue`. Returns its slot.
+    pub(crate) fn insert(&mut self, value: T, queue: usize) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             self.values.push(None);
             self.places.push(Place { queue, previous: NONE, next: NONE });
@@ -126,30 +118,30 @@ impl<T, const QUEUES: usize> Slab<T, QUEUES> {
     }
 
     /// Takes a value out.
-    pub fn remove(&mut self, number: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: u32) -> Option<T> {
         let value = self.values.get_mut(number as usize)?.take()?;
         self.vacate(number);
         Some(value)
     }
 
-    /// Takes a value out that nobody wants.
-    pub fn discard(&mut self, number: u32) {
+    /// Drops a value in place.
+    pub(crate) fn discard(&mut self, number: u32) {
         if let Some(value @ Some(_)) = self.values.get_mut(number as usize) {
             *value = None;
             self.vacate(number);
         }
     }
 
-    /// Puts the value of a slot at the end of `queue`, unless it stands there already.
-    pub fn requeue(&mut self, number: u32, queue: usize) {
+    /// Moves the value of a slot to the end of `queue`, unless it is in that queue.
+    pub(crate) fn requeue(&mut self, number: u32, queue: usize) {
         if self.places[number as usize].queue != queue {
             self.unlink(number);
             self.append(number, queue);
         }
     }
 
-    /// Puts the value of a slot at the end of `queue`, as the youngest.
-    pub fn touch(&mut self, number: u32, queue: usize) {
+    /// Moves the value of a slot to the end of `queue`, as the newest.
+    pub(crate) fn touch(&mut self, number: u32, queue: usize) {
         self.unlink(number);
         self.append(number, queue);
     }

@@ -3,8 +3,10 @@
 use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
 
-use crate::table::units::Time;
-use crate::table::{Cidr, Outcome, Role, Verdict};
+use crate::cidr::Cidr;
+use crate::flow::{Outcome, Role};
+use crate::stats::Verdict;
+use crate::units::Time;
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq)]

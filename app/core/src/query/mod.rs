@@ -1,26 +1,24 @@
-//! What of the snapshot is wanted: which rows, taken together how, in which order. One home, so that the screen, text
-//! lines, JSON and reports agree.
+//! What of a snapshot is wanted: which rows, grouped how, in which order. One place, so that all outputs agree.
 
-pub mod facts;
-pub mod filter;
+mod filter;
+mod group;
 mod nearest;
-pub mod order;
+mod order;
 mod parse;
 mod short;
 mod term;
 
-pub use facts::FlowFacts;
+pub(crate) use filter::{BoundFilter, RowFacts, VerdictOf};
 pub use filter::{Filter, FilterError};
+pub use group::{Group, RowKey};
 pub use order::{FlowOrder, RowOrder, Sort};
-
-use super::group::Group;
 
 /// Which rows, in which order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
-    /// What a row must be to be shown; an empty one lets everything pass.
+    /// What a row must match to be shown.
     pub filter: Filter,
-    /// What peers are taken together by.
+    /// How peers are grouped.
     pub group: Group,
     /// The order of the rows of the first table.
     pub sort: Sort<RowOrder>,

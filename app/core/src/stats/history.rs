@@ -1,91 +1,92 @@
-//! What happened in the last minutes, in little memory: nothing where nothing did, and of latencies the step that they
-//! fall on.
+//! What happened in the last minutes, in little memory: nothing where nothing happened, and latencies as steps of a
+//! logarithmic scale.
 
 use std::collections::VecDeque;
 
-use super::peer::PeerEvent;
+use super::counts::PeerEvent;
 use super::scale::step;
+use crate::flow::Outcome;
 
 /// Length of a slot, in nanoseconds.
-pub const SLOT_NS: u64 = 5_000_000_000;
-/// How many slots are kept, with the one that is under way.
-pub const SLOTS: u64 = 60;
+pub(crate) const SLOT_NS: u64 = 5_000_000_000;
+/// How many slots are kept, with the current one.
+pub(crate) const SLOTS: u64 = 60;
 
-/// What happened within one slot. There may be another with more of the same slot.
+/// What happened within one slot. Several may hold parts of the same slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Moment {
-    /// All segments that could have been sent again.
-    pub segments: u32,
+pub(crate) struct Moment {
+    /// Segments that could have been retransmits.
+    pub(crate) segments: u32,
     /// Attempts.
-    pub opened: u16,
+    pub(crate) opened: u16,
     /// Attempts without an answer, to the SYN or the SYN-ACK.
-    pub unanswered: u16,
+    pub(crate) unanswered: u16,
     /// Attempts that were refused.
-    pub refused: u16,
-    /// Segments that were sent again.
-    pub retransmits: u16,
+    pub(crate) refused: u16,
+    /// Segments that were retransmits.
+    pub(crate) retransmits: u16,
     slot: Stub,
 }
 
-/// How many latencies of one slot fell on one step. There may be another with more of them.
+/// How many latencies of one slot fell on one step. Several may hold parts of the same step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell {
+pub(crate) struct Cell {
     /// How many.
-    pub count: u16,
+    pub(crate) count: u16,
     /// The step, see [`scale`](super::scale).
-    pub step: u8,
+    pub(crate) step: u8,
     slot: Stub,
 }
 
-/// More at once than any host does within a slot: what is beyond is not counted.
+/// More than any host does at once: what is beyond is not counted.
 const MOST: u64 = 1 << 20;
 
-/// The end of a slot's number: the newest number tells the rest.
+/// The end of a slot's number: the rest follows from the newest number.
 type Stub = u8;
 
-/// The last [`SLOTS`]. Ten thousand peers have one: hence the short numbers.
+/// The last [`SLOTS`]. Ten thousand peers have one each: hence the short numbers.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     moments: VecDeque<Moment>,
     cells: VecDeque<Cell>,
     /// The newest slot in which something happened.
     newest: u32,
 }
 
-/// The number of the slot that a time lies in, from the beginning of time.
-#[must_use]
-pub fn slot(now_ns: u64) -> u32 {
+/// The number of the slot that a time lies in, counted from time 0.
+pub(crate) fn slot(now_ns: u64) -> u32 {
     u32::try_from(now_ns / SLOT_NS).unwrap_or(u32::MAX)
 }
 
 impl History {
-    /// Counts something that happened so many times by `now_ns`. Gives true when it takes another room on the heap from
-    /// now on.
-    pub fn count(&mut self, event: PeerEvent, count: u64, now_ns: u64) -> bool {
-        let room = self.heap_bytes();
+    /// Counts what happened at `now_ns`. Returns whether it takes more or less heap than before.
+    pub(crate) fn count(&mut self, event: PeerEvent, now_ns: u64) -> bool {
+        let before = self.heap_bytes();
         match event {
             PeerEvent::Opened => {
-                self.add(count, now_ns, |moment| &mut moment.opened);
-                self.add_segments(count, now_ns);
+                self.add(1, now_ns, |moment| &mut moment.opened);
+                self.add_segments(1, now_ns);
             }
             PeerEvent::Repeated => {
-                self.add(count, now_ns, |moment| &mut moment.retransmits);
-                self.add_segments(count, now_ns);
+                self.add(1, now_ns, |moment| &mut moment.retransmits);
+                self.add_segments(1, now_ns);
             }
-            PeerEvent::Refused => self.add(count, now_ns, |moment| &mut moment.refused),
-            PeerEvent::Unanswered | PeerEvent::HalfOpen => {
-                self.add(count, now_ns, |moment| &mut moment.unanswered);
+            PeerEvent::Decided(Outcome::Refused) => self.add(1, now_ns, |moment| &mut moment.refused),
+            PeerEvent::Decided(Outcome::Unanswered | Outcome::HalfOpen) => {
+                self.add(1, now_ns, |moment| &mut moment.unanswered);
             }
-            PeerEvent::Sent => self.add_segments(count, now_ns),
-            PeerEvent::Retransmitted => self.add(count, now_ns, |moment| &mut moment.retransmits),
-            PeerEvent::Established | PeerEvent::Reset | PeerEvent::OneSided => {}
+            PeerEvent::Decided(_) => {}
+            PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
+            PeerEvent::Retransmitted(segments) => {
+                self.add(segments, now_ns, |moment| &mut moment.retransmits);
+            }
         }
-        self.heap_bytes() != room
+        self.heap_bytes() != before
     }
 
-    /// Adds a latency. Gives true when it takes another room on the heap from now on.
-    pub fn record(&mut self, latency_ns: u64, now_ns: u64) -> bool {
-        let room = self.heap_bytes();
+    /// Adds a latency. Returns whether it takes more or less heap than before.
+    pub(crate) fn record(&mut self, latency_ns: u64, now_ns: u64) -> bool {
+        let before = self.heap_bytes();
         let (slot, step) = (self.reach(now_ns), step(latency_ns));
         let same_slot = self.cells.iter_mut().rev().take_while(|cell| cell.slot == slot);
         let known = same_slot.into_iter().find(|cell| cell.step == step && cell.count < u16::MAX);
@@ -93,24 +94,23 @@ impl History {
             Some(cell) => cell.count += 1,
             None => self.cells.push_back(Cell { slot, step, count: 1 }),
         }
-        self.heap_bytes() != room
+        self.heap_bytes() != before
     }
 
-    /// What happened in those of the last slots in which something did, with their numbers, the oldest first.
-    pub fn moments(&self, now_ns: u64) -> impl Iterator<Item = (u32, &Moment)> {
+    /// What happened in the last slots, with their numbers, the oldest first; slots in which nothing happened are left out.
+    pub(crate) fn moments(&self, now_ns: u64) -> impl Iterator<Item = (u32, &Moment)> {
         let moments = self.moments.iter().map(|moment| (self.whole(moment.slot), moment));
         moments.filter(move |(number, _)| !is_past(*number, slot(now_ns)))
     }
 
     /// The latencies of the last slots, with the numbers of the slots, the oldest first.
-    pub fn cells(&self, now_ns: u64) -> impl Iterator<Item = (u32, &Cell)> {
+    pub(crate) fn cells(&self, now_ns: u64) -> impl Iterator<Item = (u32, &Cell)> {
         let cells = self.cells.iter().map(|cell| (self.whole(cell.slot), cell));
         cells.filter(move |(number, _)| !is_past(*number, slot(now_ns)))
     }
 
     /// What it takes on the heap, in bytes.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.moments.capacity() * size_of::<Moment>() + self.cells.capacity() * size_of::<Cell>()
     }
 
@@ -144,8 +144,8 @@ impl History {
         self.moments.back_mut().expect("it was pushed if it was not there")
     }
 
-    /// Goes on to the slot that a time lies in, and forgets what is past then. Records of two processors may come in the
-    /// wrong order: what is a bit late counts to the newest slot.
+    /// Advances to the slot that a time lies in, and forgets what is past then. Records of two processors may overtake each
+    /// other: a late one counts to the newest slot.
     fn reach(&mut self, now_ns: u64) -> Stub {
         let now = slot(now_ns).max(self.newest);
         while self.moments.front().is_some_and(|moment| is_past(self.whole(moment.slot), now)) {
@@ -171,7 +171,7 @@ fn is_past(slot: u32, now: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::scale::begin_ns;
+    use crate::stats::scale::begin_ns;
 
     const START: u64 = 1_000 * SLOT_NS;
 
@@ -180,13 +180,13 @@ mod tests {
         let mut history = History::default();
         for (event, slot) in [
             (PeerEvent::Opened, 0),
-            (PeerEvent::Refused, 0),
+            (PeerEvent::Decided(Outcome::Refused), 0),
             (PeerEvent::Opened, 2),
             (PeerEvent::Repeated, 2),
-            (PeerEvent::Established, 5),
-            (PeerEvent::HalfOpen, 2),
+            (PeerEvent::Decided(Outcome::Established), 5),
+            (PeerEvent::Decided(Outcome::HalfOpen), 2),
         ] {
-            history.count(event, 1, START + slot * SLOT_NS + 1);
+            history.count(event, START + slot * SLOT_NS + 1);
         }
         let moments: Vec<_> = history
             .moments(START + 2 * SLOT_NS)
@@ -204,8 +204,8 @@ mod tests {
         for (latency_ns, slot) in [(210_000_000, 0), (215_000_000, 0), (1_000_000, 1), (210_000_000, 0)] {
             history.record(latency_ns, START + slot * SLOT_NS);
         }
-        let told = |(slot, cell): (u32, &Cell)| (slot, begin_ns(cell.step.into()), cell.count);
-        let cells: Vec<_> = history.cells(START + SLOT_NS).map(told).collect();
+        let parts = |(slot, cell): (u32, &Cell)| (slot, begin_ns(cell.step.into()), cell.count);
+        let cells: Vec<_> = history.cells(START + SLOT_NS).map(parts).collect();
         // The last one came too late for its slot.
         assert_eq!(cells, [(1_000, 200_000_000, 2), (1_001, 1_000_000, 1), (1_001, 200_000_000, 1)]);
     }
@@ -216,22 +216,22 @@ mod tests {
         (0..70_000).for_each(|_| _ = history.record(1_000_000, START));
         assert_eq!(history.cells(START).map(|(_, cell)| u32::from(cell.count)).sum::<u32>(), 70_000);
         assert_eq!(history.cells(START).count(), 2);
-        history.count(PeerEvent::Retransmitted, 200_000, START);
-        history.count(PeerEvent::Opened, 3, START);
+        history.count(PeerEvent::Retransmitted(200_000), START);
+        (0..3).for_each(|_| _ = history.count(PeerEvent::Opened, START));
         let sum = |of: fn(&Moment) -> u16| history.moments(START).map(|(_, m)| u32::from(of(m))).sum::<u32>();
         assert_eq!((sum(|moment| moment.retransmits), sum(|moment| moment.opened)), (200_000, 3));
         assert_eq!(history.moments(START).count(), 4);
     }
 
-    /// The short numbers of slots begin anew after 256 of them.
+    /// The short numbers of slots repeat after 256 of them.
     #[test]
-    fn slots_are_told_apart_after_a_long_silence() {
+    fn slots_stay_distinct_after_a_long_silence() {
         let mut history = History::default();
-        history.count(PeerEvent::Opened, 1, START);
+        history.count(PeerEvent::Opened, START);
         history.record(1_000_000, START);
         let later_ns = START + 256 * SLOT_NS;
         assert_eq!((history.moments(later_ns).count(), history.cells(later_ns).count()), (0, 0));
-        history.count(PeerEvent::Opened, 1, later_ns);
+        history.count(PeerEvent::Opened, later_ns);
         assert_eq!(history.moments(later_ns).map(|(slot, _)| slot).collect::<Vec<_>>(), [1_256]);
         assert_eq!(history.cells(later_ns).count(), 0);
     }
@@ -240,7 +240,7 @@ mod tests {
     fn what_is_long_ago_is_forgotten() {
         let mut history = History::default();
         for slot in 0..1_000 {
-            history.count(PeerEvent::Opened, 1, START + slot * SLOT_NS);
+            history.count(PeerEvent::Opened, START + slot * SLOT_NS);
             history.record(1_000_000, START + slot * SLOT_NS);
         }
         let now_ns = START + 999 * SLOT_NS;

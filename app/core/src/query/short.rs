@@ -1,13 +1,13 @@
-//! Addresses as text, quickly: for a word a million flows may be asked.
+//! Addresses as text, quickly: a word is searched for in up to a million flows.
 
 use core::fmt::{self, Write};
 use std::net::Ipv6Addr;
 
 use probe_common::Endpoint;
 
-use crate::table::key::Shown;
+use crate::flow::ShownEndpoint;
 
-/// A short text that is written without asking for memory.
+/// A short text that is written without allocating.
 pub(super) struct Short {
     bytes: [u8; 64],
     len: usize,
@@ -21,10 +21,10 @@ impl Short {
         short
     }
 
-    /// An endpoint, as [`Shown`] writes it, but in a fifth of the time where it is IPv4.
+    /// An endpoint, as [`ShownEndpoint`] writes it, but in a fifth of the time where it is IPv4.
     pub(super) fn endpoint(endpoint: &Endpoint) -> Self {
         let Some(v4) = Ipv6Addr::from(endpoint.address).to_ipv4_mapped() else {
-            return Self::of(&Shown(endpoint));
+            return Self::of(&ShownEndpoint(endpoint));
         };
         let mut short = Self { bytes: [0; 64], len: 0 };
         for (octet, behind) in v4.octets().into_iter().zip(*b"...:") {
@@ -74,7 +74,7 @@ mod tests {
         for address in [mapped([0, 0, 0, 0]), mapped([10, 105, 255, 9]), [0; 16], longest] {
             for port in [0, 7, 80, 443, 10_000, 65_535] {
                 let endpoint = Endpoint { address, port };
-                assert_eq!(Short::endpoint(&endpoint).text(), Shown(&endpoint).to_string());
+                assert_eq!(Short::endpoint(&endpoint).text(), ShownEndpoint(&endpoint).to_string());
             }
         }
     }

@@ -1,29 +1,29 @@
 //! A sliding window in slots.
 
 /// The window slides by a tenth of its length.
-pub const SLOTS: usize = 10;
+pub(super) const SLOTS: usize = 10;
 
 /// What can be kept per slot.
-pub trait Slot: Default {
+pub(super) trait Slot: Default {
     /// Forgets everything, to be used for a new span of time.
     fn clear(&mut self);
 }
 
-/// The last `SLOTS` spans of time. A slot is cleared when its turn comes again, so that a window that
-/// nobody writes to costs nothing.
+/// The last `SLOTS` spans of time. A slot is cleared when it is reused, so that a window that nobody writes to costs
+/// nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Window<S> {
+pub(super) struct Window<S> {
     slots: [S; SLOTS],
-    /// Those that hold something, as bits: the others are not even looked at.
+    /// Those that hold something, as bits: the others are not read.
     used: u16,
-    /// The number of the newest span, counted from the beginning of time.
+    /// The number of the newest span, counted from time 0.
     newest: u64,
 }
 
 impl<S: Slot> Window<S> {
-    /// The slot that `now_ns` falls into, with slots `slot_ns` long. Times that lie behind the window
-    /// (two processors' records can come in the wrong order) fall into the oldest slot that is left.
-    pub fn at(&mut self, now_ns: u64, slot_ns: u64) -> &mut S {
+    /// The slot that `now_ns` falls into, with slots `slot_ns` long. Times before the window (records of two processors may
+    /// overtake each other) fall into its oldest slot.
+    pub(super) fn at(&mut self, now_ns: u64, slot_ns: u64) -> &mut S {
         let span = now_ns / slot_ns;
         self.advance(span);
         let oldest = self.newest.saturating_sub(SLOTS as u64 - 1);
@@ -33,7 +33,7 @@ impl<S: Slot> Window<S> {
     }
 
     /// The slots that are still within the window at `now_ns`.
-    pub fn live(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &S> {
+    pub(super) fn live(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &S> {
         let span = now_ns / slot_ns;
         let oldest = span.saturating_sub(SLOTS as u64 - 1);
         let indices = (oldest..=self.newest.min(span)).map(index);
@@ -41,7 +41,7 @@ impl<S: Slot> Window<S> {
     }
 
     /// All slots, whatever their time.
-    pub fn all(&self) -> impl Iterator<Item = &S> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &S> {
         self.slots.iter()
     }
 

@@ -1,47 +1,47 @@
-//! What can be wrong with a peer, and from where on it is: the one home of these definitions.
+//! What can be wrong with a peer, and from which figures on: the only place with these definitions.
 
 use core::fmt;
 use core::str::FromStr;
 
-use super::units::{Share, Time};
+use crate::units::{Share, Time};
 
 /// What is wrong with a peer, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Attempts are not answered.
     NoAnswer,
-    /// It refuses.
+    /// Attempts are refused.
     Refuses,
-    /// Its handshakes take long.
+    /// Handshakes take long.
     Slow,
-    /// Segments have to be sent again.
+    /// Segments are lost: they have to be retransmitted.
     Loses,
 }
 
-/// From where on a peer is slow.
+/// Which round-trip times are slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
-    /// From this round-trip time on, in nanoseconds.
+    /// This one and longer ones, in nanoseconds.
     From(u64),
-    /// From so many thousandths of what is usual for it: its own median since the start.
+    /// So many thousandths of the peer's own median since the start, and longer ones.
     Usual(u64),
 }
 
-/// From where on a verdict is deserved.
+/// When each verdict applies: at the threshold or beyond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Attempts without an answer, of all.
+    /// Share of attempts that are unanswered.
     pub unanswered: Share,
-    /// Attempts that were refused, of all.
+    /// Share of attempts that are refused.
     pub refused: Share,
-    /// The round-trip time that a tenth of the handshakes reach.
+    /// Round-trip time of a tenth of the handshakes.
     pub slow: Slow,
-    /// Segments that were sent again, of all.
+    /// Share of segments that are retransmits.
     pub loss: Share,
 }
 
-/// One late attempt must not stand for a hundred that are not: a tenth makes a verdict. Of segments one in a hundred
-/// does: a SYN that is sent again costs a second, data a round trip at the least.
+/// One late attempt of a hundred is no problem: a tenth makes a verdict. Of segments one in a hundred does: a retransmitted SYN
+/// costs a second, data at least a round trip.
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Verdict {
         }
     }
 
-    /// The word for it.
+    /// Its name for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl Verdict {
         }
     }
 
-    /// The word for programs: JSON values and labels of metrics.
+    /// Its name for programs: JSON values and labels of metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl Verdict {
         }
     }
 
-    /// When it is deserved, as a sentence without its full stop.
+    /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
         let Thresholds { unanswered, refused, slow, loss } = thresholds;
@@ -109,13 +109,13 @@ impl Verdict {
 }
 
 impl Slow {
-    /// Below this nothing is slow, whatever is usual: nobody notices.
+    /// Shorter round-trip times are never slow compared to a median: nobody notices.
     pub const LEAST_NS: u64 = 1_000_000;
-    /// So many round-trip times make what is usual for a peer.
+    /// With fewer round-trip times there is no median to compare with.
     pub const SAMPLES: u64 = 20;
 
-    /// The round-trip time from which on a peer is slow, in nanoseconds, when this is usual for it. `None` when nothing
-    /// tells.
+    /// The shortest slow round-trip time for a peer with this median, in nanoseconds; `None` when the median is needed and not
+    /// known.
     #[must_use]
     pub fn from_ns(self, usual_ns: Option<u64>) -> Option<u64> {
         match self {
@@ -157,7 +157,7 @@ impl FromStr for Slow {
         let wanted =
             || "must be a time such as 100ms, or such as 3x: three times the peer's own median".to_owned();
         let slow = match text.strip_suffix('x') {
-            Some(times) => super::units::decimal(times, 1_000).map(Self::Usual),
+            Some(times) => crate::units::decimal(times, 1_000).map(Self::Usual),
             None => text.parse().ok().map(|Time(ns)| Self::From(ns)),
         };
         let is_more_than_usual = |slow: &Self| match slow {

@@ -5,7 +5,8 @@ use strsim::damerau_levenshtein;
 
 use super::parse::{self, KEYS, Piece, SIGNS};
 use super::term::{Figure, Unit};
-use crate::table::{Outcome, Role, Verdict};
+use crate::flow::{Outcome, Role};
+use crate::stats::Verdict;
 
 /// What other tools and people call a key or a figure.
 const ALIASES: [(&str, &[&str]); 14] = [

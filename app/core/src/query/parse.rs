@@ -7,8 +7,9 @@ use core::ops::Range;
 
 use super::term::{Comparison, Ends, Figure, Ports, Term, Test, Unit};
 use super::{FilterError, nearest};
-use crate::table::units::{Time, decimal};
-use crate::table::{Outcome, Role, Verdict};
+use crate::flow::{Outcome, Role};
+use crate::stats::Verdict;
+use crate::units::{Time, decimal};
 
 /// What stands before a `:`.
 pub(super) const KEYS: [&str; 8] = ["peer", "port", "local", "lport", "iface", "role", "outcome", "verdict"];

@@ -1,4 +1,4 @@
-//! A logarithmic scale for latencies that are to be compared at a glance.
+//! A logarithmic scale for latencies, the same in every picture of them.
 
 /// Where steps begin within a decade, in tenths: 24 that are about equally wide (the E24 series of preferred numbers,
 /// IEC 60063). Every second one is of the E12 series.
@@ -24,7 +24,7 @@ const fn begins() -> [u64; STEPS] {
     begins
 }
 
-/// The step that a latency falls on.
+/// The step that a latency in nanoseconds falls on.
 #[must_use]
 pub fn step(latency_ns: u64) -> u8 {
     let above = BEGINS_NS.partition_point(|&begin_ns| begin_ns <= latency_ns);

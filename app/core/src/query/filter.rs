@@ -1,9 +1,9 @@
-//! The expression that rows must match: which of its terms are asked of what, and what they mean there.
+//! The expression that rows must match: which of its terms apply to what, and what they mean there.
 //!
-//! Terms of identity (words, `peer`, `port`, `iface`, `role`) choose peers, before they are taken together to rows.
-//! Terms of figures (`p99>50ms`, `outcome:refused`, `verdict:N`) are asked of the row, over its span of time. Terms of
-//! single connections (`lport`, `local`, `setup`, `tries`) are asked of flows only, and `new` of rows only: elsewhere
-//! they do not restrict anything.
+//! Terms of identity (words, `peer`, `port`, `iface`, `role`) choose peers, before they are grouped into rows. Terms of
+//! figures (`p99>50ms`, `outcome:refused`, `verdict:N`) apply to rows, over their span of time. Terms of single connections
+//! (`lport`, `local`, `setup`, `tries`) apply to flows only, and `new` to rows only. Terms that do not apply to something
+//! are ignored.
 
 use core::fmt;
 use core::ops::Range;
@@ -12,19 +12,25 @@ use std::collections::BTreeMap;
 
 use probe_common::Endpoint;
 
-use super::facts::FlowFacts;
 use super::parse;
 use super::short::Short;
-use super::term::{Comparison, Figure, Term, Test};
-use crate::snapshot::{LogEntry, Row, What};
-use crate::table::{Outcome, PeerKey, Role, Verdict};
+use super::term::{Comparison, Ends, Figure, Term, Test};
+use crate::flow::{Flow, Leg, Outcome, PeerKey, Role};
+use crate::stats::{Counts, Percentiles, Verdict};
 
 /// A filter: terms that must all hold, such as `peer:10.0.0.0/8 port:443 p99>50ms !role:server web`.
+///
+/// It is only an expression: what it lets pass depends on the names of the interfaces, which the engine knows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
     terms: Vec<Term>,
-    /// Names of interfaces by index.
-    interfaces: BTreeMap<u32, String>,
+}
+
+/// A filter and the names of the interfaces by index, without which nothing can be matched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BoundFilter<'a> {
+    terms: &'a [Term],
+    interfaces: &'a BTreeMap<u32, String>,
 }
 
 /// What is wrong with a filter, and where.
@@ -38,15 +44,24 @@ pub struct FilterError {
     pub nearest: Option<String>,
 }
 
-/// The verdict on a peer, for those terms of flows that ask for it.
-pub type VerdictOf<'a> = &'a dyn Fn(&PeerKey) -> Option<Verdict>;
+/// The verdict on a peer, for those terms of flows that need it.
+pub(crate) type VerdictOf<'a> = &'a dyn Fn(&PeerKey) -> Option<Verdict>;
 
-/// Does a row, of which only some terms can be asked, pass one of them? `None` when it cannot be asked.
+/// What terms are compared with in a row of one or several peers.
+pub(crate) struct RowFacts<'a> {
+    pub(crate) counts: &'a Counts,
+    pub(crate) rtt: Option<Percentiles>,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) first_ns: u64,
+    pub(crate) new_per_s: f64,
+}
+
+/// Whether something passes a term; `None` when the term does not apply to it.
 type Answer = Option<bool>;
 
 impl Filter {
-    /// The part of an expression that a person who is still typing it has finished: without a last word that may become
-    /// a term, such as the `p9` of `p99>50ms`. As a word it would let nothing pass.
+    /// The part of an expression that a person who is still typing has finished: without a last word that may become a term,
+    /// such as the `p9` of `p99>50ms`. As a word it would let nothing pass.
     #[must_use]
     pub fn finished(text: &str) -> &str {
         parse::finished(text)
@@ -70,27 +85,37 @@ impl Filter {
         }
     }
 
-    /// Does everything pass?
+    /// Whether everything passes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 
-    /// Takes the names of the interfaces, which terms are compared with. To be called before the filter is used, and
-    /// when interfaces come or go.
-    pub fn bind(&mut self, interfaces: &BTreeMap<u32, String>) {
-        self.interfaces.clone_from(interfaces);
-    }
-
-    /// Is there a term of flows that asks for the verdict on their peer?
+    /// Whether a term of connections is about the verdict on their peer.
     #[must_use]
     pub fn asks_verdict(&self) -> bool {
         self.terms.iter().any(|term| matches!(term.test, Test::Verdict(_)))
     }
 
-    /// Is there a term that is asked of rows as a whole?
-    #[must_use]
-    pub fn asks_rows(&self) -> bool {
+    /// The terms that apply to single connections only, and do not restrict the rows of peers.
+    pub fn flow_terms(&self) -> impl Iterator<Item = String> {
+        self.terms.iter().filter(|term| term.test.is_of_flows()).map(ToString::to_string)
+    }
+
+    /// The filter where interfaces have these names.
+    pub(crate) fn bind<'a>(&'a self, interfaces: &'a BTreeMap<u32, String>) -> BoundFilter<'a> {
+        BoundFilter { terms: &self.terms, interfaces }
+    }
+}
+
+impl BoundFilter<'_> {
+    /// Whether everything passes.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Whether a term applies to rows as a whole.
+    pub(crate) fn restricts_rows(&self) -> bool {
         self.terms.iter().any(|term| match term.test {
             Test::Figure { figure, .. } => !matches!(figure, Figure::Setup | Figure::Tries),
             Test::Outcome(_) | Test::Verdict(_) => true,
@@ -104,66 +129,48 @@ impl Filter {
         })
     }
 
-    /// Is there a word to be looked for?
-    #[must_use]
-    pub fn has_words(&self) -> bool {
+    /// Whether there is a word to be searched for.
+    pub(crate) fn has_words(&self) -> bool {
         self.terms.iter().any(|term| matches!(term.test, Test::Word(_)))
     }
 
-    /// The terms that speak of single connections, and do not restrict the rows of peers.
-    pub fn flow_terms(&self) -> impl Iterator<Item = String> {
-        self.terms.iter().filter(|term| term.is_of_flows()).map(ToString::to_string)
+    /// Whether this flow passes, as it is at `now_ns`.
+    pub(crate) fn matches_flow(&self, flow: &Flow, now_ns: u64, verdict: VerdictOf<'_>) -> bool {
+        self.all(|test| self.test_flow(test, flow, now_ns, verdict))
     }
 
-    /// Does this flow pass?
-    #[must_use]
-    pub fn matches_flow(&self, flow: &impl FlowFacts, now_ns: u64, verdict: VerdictOf<'_>) -> bool {
-        self.all(|test| self.asks_flow(test, flow, now_ns, verdict))
+    /// Whether this peer is one of those that rows are made of.
+    pub(crate) fn matches_peer(&self, peer: &PeerKey) -> bool {
+        self.all(|test| self.test_peer(test, peer))
     }
 
-    /// Is this peer one of those that rows are made of?
-    #[must_use]
-    pub fn matches_peer(&self, peer: &PeerKey) -> bool {
-        self.all(|test| self.asks_peer(test, peer))
+    /// Whether this row passes, made of peers that do.
+    pub(crate) fn matches_row(&self, row: &RowFacts<'_>, now_ns: u64) -> bool {
+        self.all(|test| test_row(test, row, now_ns))
     }
 
-    /// Does this row pass, made of peers that do?
-    #[must_use]
-    pub fn matches_row(&self, row: &Row, now_ns: u64) -> bool {
-        self.all(|test| asks_row(test, row, now_ns))
+    /// Whether the change from one of these verdicts on a peer to the other passes.
+    pub(crate) fn matches_change(&self, peer: &PeerKey, verdicts: [Option<Verdict>; 2]) -> bool {
+        self.all(|test| match test {
+            Test::Verdict(wanted) => Some(verdicts.iter().flatten().any(|verdict| wanted.contains(verdict))),
+            test => Some(self.test_peer(test, peer).unwrap_or(false)),
+        })
     }
 
-    /// Does this entry pass? What was lost always does: it may be what is asked for.
-    #[must_use]
-    pub fn matches_incident(&self, entry: &LogEntry, verdict: VerdictOf<'_>) -> bool {
-        match &entry.what {
-            What::Failed(flow) | What::Reset(flow) | What::RetransmitKind { flow, .. } => {
-                self.matches_flow(flow, entry.time_ns, verdict)
-            }
-            What::Verdict { peer, before, after } => self.all(|test| match test {
-                Test::Verdict(verdicts) => {
-                    Some([before, after].into_iter().flatten().any(|verdict| verdicts.contains(verdict)))
-                }
-                test => Some(self.asks_peer(test, peer).unwrap_or(false)),
-            }),
-            What::Missed { .. } => true,
-        }
+    fn all(&self, test: impl Fn(&Test) -> Answer) -> bool {
+        self.terms.iter().all(|term| test(&term.test).is_none_or(|holds| holds != term.negated))
     }
 
-    fn all(&self, ask: impl Fn(&Test) -> Answer) -> bool {
-        self.terms.iter().all(|term| ask(&term.test).is_none_or(|holds| holds != term.negated))
-    }
-
-    fn asks_flow(&self, test: &Test, flow: &impl FlowFacts, now_ns: u64, verdict: VerdictOf<'_>) -> Answer {
+    fn test_flow(&self, test: &Test, flow: &Flow, now_ns: u64, verdict: VerdictOf<'_>) -> Answer {
         Some(match test {
             Test::Word(word) => self.has_word(flow, now_ns, word),
             Test::Peer(ends) => ends.iter().any(|end| end.holds(flow.remote(), flow.peer().service.port)),
             Test::Local(ends) => ends.iter().any(|end| end.holds(flow.local(), flow.local().port)),
             Test::LocalPort(ports) => ports.iter().any(|ports| ports.0.contains(&flow.local().port)),
             Test::Role(roles) => flow.role().is_some_and(|role| roles.contains(&role)),
-            Test::Outcome(outcomes) => outcomes.contains(&flow.outcome(now_ns)),
+            Test::Outcome(outcomes) => outcomes.contains(&flow.outcome_at(now_ns)),
             Test::Verdict(verdicts) => verdict(&flow.peer()).is_some_and(|known| verdicts.contains(&known)),
-            Test::Port(_) | Test::Interface(_) => return self.asks_peer(test, &flow.peer()),
+            Test::Port(_) | Test::Interface(_) => return self.test_peer(test, &flow.peer()),
             Test::Figure { figure: Figure::New, .. } => return None,
             Test::Figure { figure, comparison, amount } => {
                 let known = flow_figure(*figure, flow, now_ns);
@@ -172,7 +179,7 @@ impl Filter {
         })
     }
 
-    fn asks_peer(&self, test: &Test, peer: &PeerKey) -> Answer {
+    fn test_peer(&self, test: &Test, peer: &PeerKey) -> Answer {
         Some(match test {
             Test::Word(word) => {
                 has(Short::of(peer).text(), word)
@@ -182,7 +189,7 @@ impl Filter {
             Test::Peer(ends) => ends.iter().any(|end| end.holds(peer.service, peer.service.port)),
             Test::Port(ports) => ports.iter().any(|ports| ports.0.contains(&peer.service.port)),
             Test::Interface(names) => names.iter().any(|name| name == self.interface(peer.interface)),
-            // Which of the other three it is, a peer does not tell.
+            // Which of the other three it is, a peer does not say.
             Test::Role(roles) => roles.iter().any(|role| (*role == Role::Server) == peer.inbound),
             Test::Local(_)
             | Test::LocalPort(_)
@@ -192,35 +199,24 @@ impl Filter {
         })
     }
 
-    fn has_word(&self, flow: &impl FlowFacts, now_ns: u64, word: &str) -> bool {
-        has(flow.outcome(now_ns).name(), word)
+    fn has_word(&self, flow: &Flow, now_ns: u64, word: &str) -> bool {
+        has(flow.outcome_at(now_ns).name(), word)
             || flow.role().is_some_and(|role| has(role.name(), word))
-            || has(self.interface(flow.peer().interface), word)
+            || has(self.interface(flow.interface()), word)
             || may_be_address(word) && is_in_addresses(flow, word)
     }
 
-    /// The name of an interface; empty where it is not known.
+    /// The name of an interface; empty if it is not known.
     fn interface(&self, index: u32) -> &str {
         self.interfaces.get(&index).map_or("", String::as_str)
     }
 }
 
-/// Whom a row of several peers is made of was asked before; this is asked of it as a whole.
-fn asks_row(test: &Test, row: &Row, now_ns: u64) -> Answer {
-    let outcomes = &row.figures.outcomes;
+/// Tests a row as a whole. The peers that it is made of were tested before.
+fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
     Some(match test {
         Test::Outcome(_) if test.is_of_flows() => return None,
-        Test::Outcome(wanted) => wanted.iter().any(|outcome| {
-            0 < match outcome {
-                Outcome::Established => outcomes.established,
-                Outcome::Refused => outcomes.refused,
-                Outcome::Unanswered => outcomes.unanswered,
-                Outcome::HalfOpen => outcomes.half_open,
-                Outcome::Reset => outcomes.reset,
-                Outcome::Unknown => outcomes.unknown,
-                Outcome::Pending | Outcome::Closed => 0,
-            }
-        }),
+        Test::Outcome(wanted) => wanted.iter().any(|outcome| row.counts.of(*outcome) > 0),
         Test::Verdict(verdicts) => row.verdict.is_some_and(|verdict| verdicts.contains(&verdict)),
         Test::Figure { figure: Figure::Setup | Figure::Tries, .. } => return None,
         Test::Figure { figure, comparison, amount } => row_figure(*figure, row, now_ns)
@@ -235,28 +231,29 @@ fn asks_row(test: &Test, row: &Row, now_ns: u64) -> Answer {
     })
 }
 
-/// Of a flow the percentiles are its own round-trip time: it has no other.
+/// The percentiles of a flow are its own round-trip time: it has no other.
 #[allow(clippy::cast_precision_loss, reason = "what is compared has a few digits")]
-fn flow_figure(figure: Figure, flow: &impl FlowFacts, now_ns: u64) -> Option<f64> {
-    let outcome = || flow.outcome(now_ns);
+fn flow_figure(figure: Figure, flow: &Flow, now_ns: u64) -> Option<f64> {
+    let outcome = || flow.outcome_at(now_ns);
     Some(match figure {
-        Figure::P50 | Figure::P90 | Figure::P99 | Figure::Max | Figure::Rtt => flow.rtt_ns()? as f64,
+        Figure::P50 | Figure::P90 | Figure::P99 | Figure::Max | Figure::Rtt => {
+            flow.rtt().and_then(Leg::exact)? as f64
+        }
         Figure::Setup => flow.setup_ns()? as f64,
         Figure::Age => now_ns.saturating_sub(flow.first_ns()) as f64,
         Figure::New => return None,
         Figure::Unanswered => f64::from(matches!(outcome(), Outcome::Unanswered | Outcome::HalfOpen)),
         Figure::Refused => f64::from(outcome() == Outcome::Refused),
-        Figure::Share if flow.segments() == 0 => return None,
-        Figure::Share => flow.retransmits() as f64 / flow.segments() as f64 * 100_000.0,
+        Figure::Share => flow.retransmit_share()? * 100_000.0,
         Figure::Retransmits => flow.retransmits() as f64,
         Figure::Tries => f64::from(flow.tries()?),
     })
 }
 
-/// Of a row the round-trip time is the median.
+/// The round-trip time of a row is the median.
 #[allow(clippy::cast_precision_loss, reason = "what is compared has a few digits")]
-fn row_figure(figure: Figure, row: &Row, now_ns: u64) -> Option<f64> {
-    let (outcomes, rtt) = (&row.figures.outcomes, row.figures.rtt);
+fn row_figure(figure: Figure, row: &RowFacts<'_>, now_ns: u64) -> Option<f64> {
+    let (counts, rtt) = (row.counts, row.rtt);
     Some(match figure {
         Figure::P50 | Figure::Rtt => rtt?.p50_ns as f64,
         Figure::P90 => rtt?.p90_ns as f64,
@@ -265,10 +262,10 @@ fn row_figure(figure: Figure, row: &Row, now_ns: u64) -> Option<f64> {
         Figure::Setup | Figure::Tries => return None,
         Figure::Age => now_ns.saturating_sub(row.first_ns) as f64,
         Figure::New => row.new_per_s * 1_000.0,
-        Figure::Unanswered => outcomes.silent() as f64,
-        Figure::Refused => outcomes.refused as f64,
-        Figure::Share => outcomes.retransmit_share()? * 100_000.0,
-        Figure::Retransmits => outcomes.retransmits() as f64,
+        Figure::Unanswered => counts.unanswered() as f64,
+        Figure::Refused => counts.of(Outcome::Refused) as f64,
+        Figure::Share => counts.retransmit_share()? * 100_000.0,
+        Figure::Retransmits => counts.retransmits() as f64,
     })
 }
 
@@ -277,43 +274,35 @@ fn compare(figure: Figure, comparison: Comparison, value: f64, amount: u64) -> b
     comparison.holds(value, amount as f64, figure.unit())
 }
 
-/// Names and addresses are shown in whatever case; words are in lower case.
+/// Whether the text has the word in it, in whatever case; words are in lower case.
 fn has(text: &str, word: &str) -> bool {
     text.contains(word)
         || text.bytes().any(|byte| byte.is_ascii_uppercase()) && text.to_lowercase().contains(word)
 }
 
-/// What the peer has beyond the address and the port of an end is an arrow.
-fn is_in_addresses(flow: &impl FlowFacts, word: &str) -> bool {
+/// All that the text of a peer has beyond an address and a port is an arrow.
+fn is_in_addresses(flow: &Flow, word: &str) -> bool {
     [flow.remote(), flow.local()].iter().any(|end| has(Short::endpoint(end).text(), word))
         || word.contains('→') && has(Short::of(&flow.peer()).text(), word)
 }
 
-/// Addresses cost more to write than all else.
+/// To write addresses takes longer than all else.
 fn may_be_address(word: &str) -> bool {
     word.chars().all(|letter| letter.is_ascii_hexdigit() || ".:[]/→".contains(letter))
 }
 
-/// Whoever opens connections to the peer is taken for a client of it.
+/// The role of this host towards a peer.
 const fn direction(peer: &PeerKey) -> Role {
     if peer.inbound { Role::Server } else { Role::Client }
 }
 
-impl Term {
-    fn is_of_flows(&self) -> bool {
-        self.test.is_of_flows()
-    }
-}
-
 impl Test {
-    /// Can it be asked of flows only? How many are pending or closed, a row does not tell.
+    /// Whether it applies to flows only. A row does not have how many are pending or closed.
     fn is_of_flows(&self) -> bool {
         match self {
             Self::Local(_) | Self::LocalPort(_) => true,
             Self::Figure { figure, .. } => matches!(figure, Figure::Setup | Figure::Tries),
-            Self::Outcome(outcomes) => {
-                outcomes.iter().any(|outcome| matches!(outcome, Outcome::Pending | Outcome::Closed))
-            }
+            Self::Outcome(outcomes) => outcomes.iter().any(|outcome| !outcome.is_decided()),
             Self::Word(_)
             | Self::Peer(_)
             | Self::Port(_)
@@ -324,7 +313,7 @@ impl Test {
     }
 }
 
-impl super::term::Ends {
+impl Ends {
     fn holds(&self, end: Endpoint, port: u16) -> bool {
         self.block.contains(end.address) && self.port.is_none_or(|wanted| wanted == port)
     }
@@ -334,7 +323,7 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self { terms: parse::terms(text)?, interfaces: BTreeMap::new() })
+        Ok(Self { terms: parse::terms(text)? })
     }
 }
 
@@ -351,8 +340,8 @@ impl FilterError {
         Self { at, expected: expected.into(), nearest: None }
     }
 
-    /// The expression with a mark below what makes no sense, and what was expected there, in three lines. Control
-    /// characters are shown as `?`.
+    /// The expression, a mark below what makes no sense, and what was expected there: three lines. Control characters are
+    /// shown as `?`.
     #[must_use]
     pub fn shown_in(&self, expression: &str) -> String {
         let before = expression[..self.at.start].chars().count();

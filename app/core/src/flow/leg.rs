@@ -2,12 +2,12 @@
 
 use probe_common::SegmentRecord;
 
-/// As many SYNs or SYN-ACKs of one handshake are told apart. Linux sends 7 SYNs by default, and 11 with
-/// linear timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
+/// How many SYNs or SYN-ACKs of one handshake are remembered one by one. Linux sends 7 SYNs by default, and 11 with linear
+/// timeouts (`tcp_syn_retries`, `tcp_syn_linear_timeouts`).
 const REMEMBERED: usize = 16;
 
-/// A sender that was silent for twice its last interval has given up, but not before this: Windows waits
-/// 3 s before it repeats its first SYN.
+/// A sender that is silent for twice its last interval has given up, but not before this: Windows waits 3 s before it
+/// retransmits its first SYN.
 const FIRST_RETRY_NS: u64 = 3_000_000_000;
 /// What a timer and a queue may add to an interval.
 const SLACK_NS: u64 = 1_000_000_000;
@@ -15,9 +15,9 @@ const SLACK_NS: u64 = 1_000_000_000;
 /// One leg of a handshake, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
-    /// As it was.
+    /// Measured.
     Exact(u64),
-    /// Nothing tells which of several segments was answered (Karn's problem): the bounds.
+    /// One of several transmissions was answered, and it is not known which (Karn's problem): the bounds.
     Between {
         /// From the last of them.
         min_ns: u64,
@@ -27,7 +27,7 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// The leg where it is known, in nanoseconds.
+    /// The leg in nanoseconds, if it is not ambiguous.
     #[must_use]
     pub const fn exact(self) -> Option<u64> {
         match self {
@@ -52,11 +52,11 @@ impl Leg {
     }
 }
 
-/// When something happened.
+/// When something happened, by which clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     pub(super) time_ns: u64,
-    timebase: u32,
+    pub(super) timebase: u32,
 }
 
 impl Moment {
@@ -77,28 +77,29 @@ impl Moment {
     }
 }
 
-/// When a segment passed, and what its sender put into it.
+/// One transmission of a SYN or SYN-ACK.
 #[derive(Clone, Copy, Debug)]
 struct Stamp {
-    at: Moment,
+    // Not a `Moment`, which would be padded.
+    time_ns: u64,
+    timebase: u32,
     isn: u32,
+    /// Its TSval.
     value: Option<u32>,
 }
 
-/// A segment and its repetitions.
+/// A SYN or SYN-ACK and its retransmissions.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     first: Stamp,
-    /// How often it was seen.
-    pub(super) count: u32,
-    /// Apart, for nearly all are sent once.
+    /// Apart, because nearly all are sent once.
     again: Option<Box<Again>>,
 }
 
-/// The repetitions of a segment.
+/// The retransmissions of a segment.
 #[derive(Clone, Debug)]
 struct Again {
-    /// As far as they are remembered.
+    /// Those that are remembered.
     stamps: Vec<Stamp>,
     /// The latest one, remembered or not; the first segment, where that came last.
     last: Stamp,
@@ -109,16 +110,15 @@ struct Again {
 
 impl Sent {
     pub(super) fn new(record: &SegmentRecord) -> Self {
-        Self { first: Stamp::of(record), count: 1, again: None }
+        Self { first: Stamp::of(record), again: None }
     }
 
-    pub(super) fn repeat(&mut self, record: &SegmentRecord) {
+    pub(super) fn retransmitted(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
-        self.count = self.count.saturating_add(1);
         let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: None, acknowledged: None });
         let again = self.again.get_or_insert_with(again);
-        again.last_gap_ns = stamp.at.since(last.at);
-        if stamp.at.time_ns >= last.at.time_ns {
+        again.last_gap_ns = stamp.at().since(last.at());
+        if stamp.time_ns >= last.time_ns {
             again.last = stamp;
         }
         if again.stamps.len() + 1 < REMEMBERED {
@@ -149,59 +149,53 @@ impl Sent {
         }
     }
 
-    /// The initial sequence number of the connection. A server that keeps no state (SYN cookies) repeats its SYN-ACK
-    /// with another one: then it is the one that was acknowledged, and not known before.
+    /// The initial sequence number of the connection. A server that keeps no state (SYN cookies) may retransmit its SYN-ACK with
+    /// another one: then it is the one that was acknowledged, and not known before.
     pub(super) fn isn(&self) -> Option<u32> {
         let acknowledged = self.again.as_ref().and_then(|again| again.acknowledged);
         acknowledged.or_else(|| Some(self.first.isn).filter(|&first| self.isns().all(|isn| isn == first)))
     }
 
-    /// The leg to an answer that acknowledges `isn`, and whose timestamp echo may tell which one was answered. `None` when the
-    /// times tell none.
+    /// The leg to an answer that acknowledges `isn` and carries this timestamp echo. `None` when the times say none.
     ///
-    /// Only an echo of the last one and no other tells. Linux echoes the first SYN that it took, also when
-    /// its SYN-ACK is lost and the next one answers a repeated SYN (`tcp_check_req` keeps `ts_recent`), and a
-    /// client does the same with SYN-ACKs: an echo of an earlier one is a late answer, or not.
+    /// Only an echo of the last transmission and of no other says which one was answered. Linux echoes the first SYN that
+    /// it accepted, even when its SYN-ACK is lost and the next one answers a retransmitted SYN (`tcp_check_req` keeps
+    /// `ts_recent`), and a client does the same with SYN-ACKs: an echo of an earlier one may be a late answer or not.
     pub(super) fn leg(&self, answer: Moment, isn: u32, echo: Option<u32>) -> Option<Leg> {
-        // An answer to the data behind it has a number of its own, which names none.
+        // An answer that acknowledges data, too, has a number that belongs to none of them.
         let is_named = self.isns().any(|known| known == isn);
         let candidates = || self.stamps().filter(|stamp| !is_named || stamp.isn == isn);
         let earliest = |stamps: &mut dyn Iterator<Item = &'_ Stamp>| {
-            stamps.map(|stamp| stamp.at).min_by_key(|moment| moment.time_ns)
+            stamps.map(Stamp::at).min_by_key(|moment| moment.time_ns)
         };
         let echoed = earliest(&mut candidates().filter(|stamp| echo.is_some() && stamp.value == echo));
-        let first = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.at);
-        let last = candidates().map(|stamp| stamp.at).max_by_key(|moment| moment.time_ns);
-        let (min_ns, max_ns) = (answer.since(last.unwrap_or(self.last().at))?, answer.since(first)?);
+        let first = echoed.or_else(|| earliest(&mut candidates())).unwrap_or(self.first.at());
+        let last = candidates().map(Stamp::at).max_by_key(|moment| moment.time_ns);
+        let (min_ns, max_ns) = (answer.since(last.unwrap_or(self.last_at()))?, answer.since(first)?);
         Some(if min_ns == max_ns { Leg::Exact(min_ns) } else { Leg::Between { min_ns, max_ns } })
     }
 
-    /// When it was seen first.
-    pub(super) const fn first_ns(&self) -> u64 {
-        self.first.at.time_ns
-    }
-
-    /// The same, to be compared with others.
+    /// The first transmission.
     pub(super) const fn first_at(&self) -> Moment {
-        self.first.at
+        self.first.at()
     }
 
-    /// The latest one, likewise.
+    /// The last transmission.
     pub(super) fn last_at(&self) -> Moment {
-        self.last().at
+        self.last().at()
     }
 
-    /// How long after the one before the latest came, where that is known.
+    /// The time between the latest transmission and the one before, if it is known.
     pub(super) fn last_gap_ns(&self) -> Option<u64> {
         self.again.as_ref().and_then(|again| again.last_gap_ns)
     }
 
     /// When it was seen last.
     pub(super) fn last_ns(&self) -> u64 {
-        self.last().at.time_ns
+        self.last().time_ns
     }
 
-    /// When the sender must have given up, if it does not speak again.
+    /// When the sender must have given up if it is silent until then.
     pub(super) fn given_up_ns(&self) -> u64 {
         let wait_ns = self.last_gap_ns().unwrap_or(0).saturating_mul(2).max(FIRST_RETRY_NS);
         self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
@@ -210,7 +204,12 @@ impl Sent {
 
 impl Stamp {
     fn of(record: &SegmentRecord) -> Self {
-        Self { at: Moment::of(record), isn: record.seq, value: record.timestamps.value() }
+        let &SegmentRecord { time_ns, timebase, seq: isn, .. } = record;
+        Self { time_ns, timebase, isn, value: record.timestamps.value() }
+    }
+
+    const fn at(&self) -> Moment {
+        Moment { time_ns: self.time_ns, timebase: self.timebase }
     }
 }
 
@@ -221,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeats_do_not_pile_up() {
+    fn retransmissions_take_bounded_memory() {
         let end = Endpoint { address: [0; 16], port: 1 };
         let mut syn = SegmentRecord {
             time_ns: 0,
@@ -244,9 +243,9 @@ mod tests {
         let mut sent = Sent::new(&syn);
         for _ in 0..1_000 {
             syn.time_ns += 1;
-            sent.repeat(&syn);
+            sent.retransmitted(&syn);
         }
-        assert_eq!((sent.count, sent.again.as_ref().unwrap().stamps.len()), (1_001, REMEMBERED - 1));
+        assert_eq!(sent.again.as_ref().unwrap().stamps.len(), REMEMBERED - 1);
         let at = |time_ns, timebase| Moment { time_ns, timebase };
         assert_eq!(sent.leg(at(1_005, 0), 1, None), Some(Leg::Between { min_ns: 5, max_ns: 1_005 }));
         assert_eq!(sent.leg(at(999, 0), 1, None), None, "before the last one");

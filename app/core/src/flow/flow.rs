@@ -1,0 +1,305 @@
+//! What is known of one flow: in the table as it changes, in events and snapshots as it was at one moment.
+
+use probe_common::encapsulation::Encapsulation;
+use probe_common::{Direction, Endpoint, Volume};
+
+use super::key::{FlowTuple, PeerKey};
+use super::leg::Leg;
+use super::outcome::{Outcome, Party, Role};
+
+/// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux retransmits its
+/// first SYN after 1 s (RFC 6298, 2.1).
+pub(super) const SILENCE_NS: u64 = 1_000_000_000;
+/// A time that is not known.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// Identifies a flow: its tuple, whose ports may be reused, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowName {
+    pub(crate) tuple: FlowTuple,
+    /// Number of the flow.
+    pub id: u64,
+}
+
+/// One TCP connection attempt and what follows it. Times are nanoseconds of the monotonic clock.
+///
+/// Many are in no cache when they are needed, so that times which may be unknown take 8 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flow {
+    pub(crate) id: u64,
+    pub(super) tuple: FlowTuple,
+    pub(super) first_ns: u64,
+    pub(super) changed_ns: u64,
+    pub(super) answered_ns: u64,
+    pub(super) setup_ns: u64,
+    pub(super) lifetime_ns: u64,
+    /// From the SYN that was answered to its answer: a SYN-ACK, or the RST of whoever refuses.
+    pub(super) answer_leg: Option<Leg>,
+    pub(super) client_leg: Option<Leg>,
+    pub(super) volumes: [Volume; 2],
+    /// SYNs and SYN-ACKs that were seen; 0 for none.
+    pub(super) tries: u32,
+    pub(super) syn_acks: u32,
+    /// The opener's initial sequence number, of a SYN or of what acknowledges one.
+    pub(super) isn: u32,
+    pub(super) server_isn: Option<u32>,
+    /// Of a flow in the table `Pending` as long as its handshake is open: time makes more of it.
+    pub(super) outcome: Outcome,
+    pub(super) role: Option<Role>,
+    pub(super) closed_by: Option<Party>,
+    pub(super) encapsulation: Encapsulation,
+    /// Which of the tuple's ends is this host's.
+    pub(super) is_low_local: bool,
+    /// Whether the segment that waits for an answer was retransmitted: the SYN, or the SYN-ACK once there is one.
+    pub(super) is_repeated: bool,
+}
+
+/// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or nobody knows, clients
+/// have the higher ports.
+pub(super) fn is_local(direction: Direction, [source, destination]: [Endpoint; 2]) -> bool {
+    match direction {
+        Direction::Ingress => false,
+        Direction::Egress => true,
+        Direction::Local | Direction::Unknown => source.port >= destination.port,
+    }
+}
+
+impl Flow {
+    /// A flow of which nothing but its ends is known, and who opened it where the handshake is seen.
+    pub(super) fn new(tuple: FlowTuple, role: Option<Role>, local: Endpoint, first_ns: u64) -> Self {
+        Self {
+            id: 0,
+            tuple,
+            first_ns,
+            changed_ns: first_ns,
+            answered_ns: NEVER,
+            setup_ns: NEVER,
+            lifetime_ns: NEVER,
+            answer_leg: None,
+            client_leg: None,
+            volumes: [Volume::default(); 2],
+            tries: 0,
+            syn_acks: 0,
+            isn: 0,
+            server_isn: None,
+            outcome: if role.is_some() { Outcome::Pending } else { Outcome::Unknown },
+            role,
+            closed_by: None,
+            encapsulation: Encapsulation::None,
+            is_low_local: tuple.ends()[0] == local,
+            is_repeated: false,
+        }
+    }
+
+    /// Number of the flow, in the order of appearance.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What it can be found by.
+    #[must_use]
+    pub const fn name(&self) -> FlowName {
+        FlowName { tuple: self.tuple, id: self.id }
+    }
+
+    /// Index of the interface.
+    #[must_use]
+    pub const fn interface(&self) -> u32 {
+        self.tuple.interface()
+    }
+
+    /// What carried the first of its packets that was seen.
+    #[must_use]
+    pub const fn encapsulation(&self) -> Encapsulation {
+        self.encapsulation
+    }
+
+    /// Who opened it, if that was seen.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    /// This host's end. On loopback the opener's.
+    #[must_use]
+    pub const fn local(&self) -> Endpoint {
+        let [low, high] = self.tuple.ends();
+        if self.is_low_local { low } else { high }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub const fn remote(&self) -> Endpoint {
+        let [low, high] = self.tuple.ends();
+        if self.is_low_local { high } else { low }
+    }
+
+    /// The peer it belongs to.
+    #[must_use]
+    pub fn peer(&self) -> PeerKey {
+        PeerKey::of(self.interface(), self.role, &self.local(), &self.remote())
+    }
+
+    /// The port that distinguishes it from the peer's other connections: the client's.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        let (local, remote) = (self.local().port, self.remote().port);
+        match self.role {
+            Some(Role::Server) => remote,
+            Some(Role::Client | Role::Local | Role::Observer) => local,
+            None if local > remote => local,
+            None => remote,
+        }
+    }
+
+    /// What has become of it.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// What has become of it at `now_ns`, if nothing more is seen until then.
+    #[must_use]
+    pub(crate) const fn outcome_at(&self, now_ns: u64) -> Outcome {
+        let waits_since_ns = if self.syn_acks > 0 { self.answered_ns } else { self.first_ns };
+        let is_silent = self.is_repeated || now_ns >= waits_since_ns.saturating_add(SILENCE_NS);
+        match self.outcome {
+            Outcome::Pending if is_silent && self.syn_acks == 0 => Outcome::Unanswered,
+            Outcome::Pending if is_silent && !self.is_one_sided() => Outcome::HalfOpen,
+            outcome => outcome,
+        }
+    }
+
+    /// Whether nothing was seen but one SYN-ACK: an ACK may take another path. A SYN-ACK that is retransmitted says that no
+    /// ACK arrived.
+    pub(super) const fn is_one_sided(&self) -> bool {
+        self.tries == 0 && self.syn_acks == 1
+    }
+
+    /// When its first segment was seen.
+    #[must_use]
+    pub const fn first_ns(&self) -> u64 {
+        self.first_ns
+    }
+
+    /// When it changed last.
+    #[must_use]
+    pub const fn changed_ns(&self) -> u64 {
+        self.changed_ns
+    }
+
+    /// How many SYNs were seen, if any; those of both ends when both open at once.
+    #[must_use]
+    pub const fn tries(&self) -> Option<u32> {
+        if self.tries > 0 { Some(self.tries) } else { None }
+    }
+
+    /// How many SYN-ACKs were seen, if any.
+    #[must_use]
+    pub const fn syn_acks(&self) -> Option<u32> {
+        if self.syn_acks > 0 { Some(self.syn_acks) } else { None }
+    }
+
+    /// Initial sequence number of the opener, if a SYN of it was seen.
+    #[must_use]
+    pub const fn client_isn(&self) -> Option<u32> {
+        if self.tries > 0 { Some(self.isn) } else { None }
+    }
+
+    /// Initial sequence number of the other end, if it was seen and there is no doubt about it.
+    #[must_use]
+    pub const fn server_isn(&self) -> Option<u32> {
+        self.server_isn
+    }
+
+    /// From the SYN that was answered to the SYN-ACK.
+    #[must_use]
+    pub fn server_leg(&self) -> Option<Leg> {
+        self.answer_leg.filter(|_| self.outcome != Outcome::Refused)
+    }
+
+    /// From the SYN-ACK to the ACK.
+    #[must_use]
+    pub const fn client_leg(&self) -> Option<Leg> {
+        self.client_leg
+    }
+
+    /// From the SYN to the RST that refused it.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Leg> {
+        self.answer_leg.filter(|_| self.outcome == Outcome::Refused)
+    }
+
+    /// The leg that crosses the network.
+    #[must_use]
+    pub fn rtt(&self) -> Option<Leg> {
+        Some(match self.role? {
+            Role::Client | Role::Local => self.server_leg()?,
+            Role::Server => self.client_leg?,
+            // From a point in between, both legs together are the whole way, once.
+            Role::Observer => self.server_leg()?.plus(self.client_leg?),
+        })
+    }
+
+    /// The leg that this host answers.
+    #[must_use]
+    pub fn turnaround(&self) -> Option<Leg> {
+        self.server_leg().filter(|_| self.role == Some(Role::Server))
+    }
+
+    /// Whether only bounds of one of its legs are known.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        [self.answer_leg, self.client_leg].iter().flatten().any(|leg| leg.exact().is_none())
+    }
+
+    /// From the first SYN to the ACK, in nanoseconds.
+    #[must_use]
+    pub const fn setup_ns(&self) -> Option<u64> {
+        known(self.setup_ns)
+    }
+
+    /// From the first SYN to the last FIN or the RST, in nanoseconds.
+    #[must_use]
+    pub const fn lifetime_ns(&self) -> Option<u64> {
+        known(self.lifetime_ns)
+    }
+
+    /// Who sent the first FIN, or the RST. Not known when the ports were reused before either.
+    #[must_use]
+    pub const fn closed_by(&self) -> Option<Party> {
+        self.closed_by
+    }
+
+    /// What this host sent, and what the other end sent, as far as it was seen.
+    #[must_use]
+    pub const fn volumes(&self) -> [Volume; 2] {
+        self.volumes
+    }
+
+    /// Retransmitted segments in both directions: SYNs, SYN-ACKs and data.
+    #[must_use]
+    pub const fn retransmits(&self) -> u64 {
+        let handshake = self.tries.saturating_sub(1) as u64 + self.syn_acks.saturating_sub(1) as u64;
+        handshake + self.volumes[0].retransmits + self.volumes[1].retransmits
+    }
+
+    /// Segments in both directions that could have been retransmits: SYNs, SYN-ACKs and data.
+    #[must_use]
+    pub const fn segments(&self) -> u64 {
+        self.tries as u64 + self.syn_acks as u64 + self.volumes[0].segments + self.volumes[1].segments
+    }
+
+    /// The share of [`segments`](Self::segments) that were retransmits, 0 to 1; `None` when there were none.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
+    pub fn retransmit_share(&self) -> Option<f64> {
+        let segments = self.segments();
+        (segments > 0).then(|| self.retransmits() as f64 / segments as f64)
+    }
+}
+
+const fn known(time_ns: u64) -> Option<u64> {
+    if time_ns == NEVER { None } else { Some(time_ns) }
+}

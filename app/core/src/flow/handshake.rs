@@ -1,0 +1,279 @@
+//! The state machine of one handshake: which SYN was answered when, and what that says about the flow.
+
+use probe_common::{SegmentRecord, TcpFlags};
+
+use super::event::RetransmitKind;
+use super::flow::{Flow, NEVER, SILENCE_NS};
+use super::leg::{Moment, Sent};
+use super::outcome::Outcome;
+
+/// A SYN is retransmitted after 200 ms at the earliest (Linux's minimum timeout); what comes within this time was
+/// duplicated on the way.
+const COPY_NS: u64 = 10_000_000;
+/// Bytes of data that an end may send before its RST in a handshake that is open.
+const FLIGHT: u32 = 1 << 16;
+/// Bytes of data that an end may send before its FIN, unseen: a quarter of the sequence space, less one.
+const TRANSFER: u32 = (1 << 30) - 1;
+
+/// What the next segments of a handshake are compared with. What they say is kept in the [`Flow`].
+#[derive(Clone, Debug)]
+pub(crate) struct Handshake {
+    isn: u32,
+    /// Bytes of data in the SYN (Fast Open), which its answer may acknowledge.
+    syn_payload: u32,
+    syns: Option<Sent>,
+    /// Number of the other end's SYN, when both open at once (RFC 9293, 3.5).
+    crossing_isn: Option<u32>,
+    answers: Option<Sent>,
+    /// Whether the first SYN was not seen: it was answered before.
+    first_missed: bool,
+    /// Whether it was completed, whatever came of the connection since.
+    pub(super) is_completed: bool,
+}
+
+impl Handshake {
+    /// A handshake that begins with this SYN.
+    pub(crate) fn opened_by(syn: &SegmentRecord) -> Self {
+        Self {
+            isn: syn.seq,
+            syn_payload: syn.payload_len,
+            syns: Some(Sent::new(syn)),
+            crossing_isn: None,
+            answers: None,
+            first_missed: false,
+            is_completed: false,
+        }
+    }
+
+    /// A handshake of which the SYN was not seen.
+    pub(crate) fn answered_by(syn_ack: &SegmentRecord) -> Self {
+        Self {
+            isn: syn_ack.ack.wrapping_sub(1),
+            syn_payload: 0,
+            syns: None,
+            crossing_isn: None,
+            answers: Some(Sent::new(syn_ack)),
+            first_missed: true,
+            is_completed: false,
+        }
+    }
+
+    /// Writes into a new flow what the first segment says.
+    pub(super) fn begin(&self, flow: &mut Flow) {
+        flow.isn = self.isn;
+        match &self.answers {
+            Some(answers) => {
+                (flow.syn_acks, flow.answered_ns) = (1, flow.first_ns);
+                flow.server_isn = answers.isn();
+            }
+            None => flow.tries = 1,
+        }
+    }
+
+    /// Whether a SYN-ACK was seen.
+    pub(super) const fn is_answered(&self) -> bool {
+        self.answers.is_some()
+    }
+
+    /// Whether this SYN of the opener repeats its first.
+    pub(super) const fn is_repeated_by(&self, syn: &SegmentRecord) -> bool {
+        self.isn == syn.seq
+    }
+
+    /// Whether this SYN follows the last one so closely that it was not retransmitted, but duplicated on the way.
+    pub(super) fn is_copied_by(&self, syn: &SegmentRecord) -> bool {
+        self.syns.as_ref().is_some_and(|syns| syn.time_ns.saturating_sub(syns.last_ns()) < COPY_NS)
+    }
+
+    /// Whether this SYN of the other end belongs to it, because both open at once.
+    pub(super) fn is_crossed_by(&self, syn: &SegmentRecord, flow: &Flow) -> bool {
+        let may_cross = flow.outcome == Outcome::Pending && !self.is_answered();
+        self.crossing_isn.map_or(may_cross, |isn| isn == syn.seq)
+    }
+
+    /// Handles a SYN of the other end.
+    pub(super) fn cross(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
+        let isn = *self.crossing_isn.get_or_insert(syn.seq);
+        flow.server_isn = self.answers.as_ref().map_or(Some(isn), Sent::isn);
+        flow.tries = flow.tries.saturating_add(1);
+    }
+
+    /// Whether this SYN-ACK is the opener's, in answer to the SYN that crossed its own.
+    pub(super) fn is_crossing_answered_by(&self, syn_ack: &SegmentRecord) -> bool {
+        self.crossing_isn.is_some_and(|isn| isn.wrapping_add(1) == syn_ack.ack)
+    }
+
+    /// Whether this RST of the opener can be meant for it. A client answers a stale SYN-ACK by a RST with the number that it
+    /// was offered, and goes on waiting for the right one (RFC 9293, 3.10.7.3).
+    pub(super) const fn is_abandoned_by(&self, rst: &SegmentRecord) -> bool {
+        let most = if self.is_answered() { FLIGHT } else { self.syn_payload };
+        rst.seq.wrapping_sub(self.isn.wrapping_add(1)) <= most
+    }
+
+    /// Handles the opener's SYN when it is seen again.
+    pub(super) fn repeat(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
+        match &mut self.syns {
+            Some(syns) => syns.retransmitted(syn),
+            // An earlier SYN was answered, which was not seen.
+            None => self.syns = Some(Sent::new(syn)),
+        }
+        flow.tries = flow.tries.saturating_add(1);
+        flow.is_repeated |= !self.is_answered();
+    }
+
+    /// Handles a SYN-ACK of the other end. Returns false when it answers another SYN than this handshake's.
+    pub(super) fn answer(&mut self, syn_ack: &SegmentRecord, flow: &mut Flow) -> bool {
+        if !self.is_acknowledged_by(syn_ack.ack) {
+            return false;
+        }
+        flow.syn_acks = flow.syn_acks.saturating_add(1);
+        match &mut self.answers {
+            Some(answers) => {
+                answers.retransmitted(syn_ack);
+                flow.is_repeated = true;
+            }
+            None => {
+                // One that comes after a RST changes nothing any more.
+                if flow.outcome != Outcome::Refused {
+                    let (at, echo) = (Moment::of(syn_ack), syn_ack.timestamps.echo());
+                    flow.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, echo));
+                }
+                self.answers = Some(Sent::new(syn_ack));
+                (flow.answered_ns, flow.is_repeated) = (syn_ack.time_ns, false);
+            }
+        }
+        flow.server_isn = self.answers.as_ref().and_then(Sent::isn);
+        true
+    }
+
+    /// Handles a FIN that shows that the ACK was not seen: the time of the ACK is not known.
+    pub(super) const fn complete_unseen(&mut self, flow: &mut Flow) {
+        self.is_completed = true;
+        flow.outcome = Outcome::Established;
+    }
+
+    /// Handles an ACK of the opener. Only the first one says how long it took.
+    pub(super) fn complete(&mut self, ack: &SegmentRecord, flow: &mut Flow) {
+        self.complete_unseen(flow);
+        if let Some(answers) = &mut self.answers {
+            answers.acknowledge(ack.ack.wrapping_sub(1));
+            flow.server_isn = answers.isn();
+        }
+        if !self.is_first_of_opener(ack) {
+            return;
+        }
+        let (at, answered) = (Moment::of(ack), ack.ack.wrapping_sub(1));
+        let leg = |answers: &Sent| answers.leg(at, answered, ack.timestamps.echo());
+        flow.client_leg = self.answers.as_ref().and_then(leg);
+        flow.setup_ns = self.since_opened(at);
+        if self.is_contradicted_by(at) {
+            (flow.answer_leg, flow.client_leg) = (None, None);
+        }
+    }
+
+    /// Whether the times of SYN, SYN-ACK and ACK run backwards. Queues and cards stamp with clocks of their own: then one leg
+    /// is as wrong as the other.
+    fn is_contradicted_by(&self, ack: Moment) -> bool {
+        self.answers.as_ref().map(Sent::last_at).is_some_and(|answered| {
+            ack.contradicts(answered) || self.opened_at().is_some_and(|opened| answered.contradicts(opened))
+        })
+    }
+
+    /// When the first SYN passed, if it was seen.
+    fn opened_at(&self) -> Option<Moment> {
+        self.syns.as_ref().filter(|_| !self.first_missed).map(Sent::first_at)
+    }
+
+    /// The time from the first SYN to a moment, in nanoseconds; [`NEVER`] if it is not known.
+    pub(super) fn since_opened(&self, moment: Moment) -> u64 {
+        self.opened_at().and_then(|opened| moment.since(opened)).unwrap_or(NEVER)
+    }
+
+    /// Whether no ACK of the opener came before this one, as far as its numbers tell. When it is preceded by data, or
+    /// acknowledges data, another ACK came before; not so with Fast Open, where the other end may send at once.
+    fn is_first_of_opener(&self, ack: &SegmentRecord) -> bool {
+        let answered = ack.ack.wrapping_sub(1);
+        let answers = self.answers.as_ref().filter(|_| self.syn_payload == 0);
+        self.is_acknowledged_by(ack.seq)
+            && answers.is_none_or(|answers| answers.isns().any(|isn| isn == answered))
+    }
+
+    /// Whether a FIN belongs to it, as far as its numbers tell.
+    pub(super) fn is_followed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
+        let (sent, received) = if from_opener { (fin.seq, fin.ack) } else { (fin.ack, fin.seq) };
+        fin.flags.has(TcpFlags::ACK)
+            && sent.wrapping_sub(self.isn.wrapping_add(1)) <= TRANSFER
+            && (self.answers.is_none() || self.follows_an_answer(received, TRANSFER))
+    }
+
+    /// Whether a FIN shows that it was completed. One of the other end does, except with Fast Open, where it may come
+    /// before the ACK.
+    pub(super) fn is_completed_by(&self, fin: &SegmentRecord, from_opener: bool) -> bool {
+        (from_opener || self.syn_payload == 0) && self.is_followed_by(fin, from_opener)
+    }
+
+    /// Handles a RST of the other end while the outcome is open. Returns false when it answers another SYN than this
+    /// handshake's.
+    pub(super) fn reject(&mut self, rst: &SegmentRecord, flow: &mut Flow) -> bool {
+        let acknowledges = rst.flags.has(TcpFlags::ACK) && self.is_acknowledged_by(rst.ack);
+        if !self.is_answered() {
+            if acknowledges {
+                let at = Moment::of(rst);
+                flow.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, None));
+                flow.outcome = Outcome::Refused;
+            }
+            return acknowledges;
+        }
+        let is_meant = acknowledges || self.follows_an_answer(rst.seq, FLIGHT);
+        if is_meant {
+            flow.outcome = Outcome::Reset;
+        }
+        is_meant
+    }
+
+    /// Handles a RST of the opener while the outcome is open.
+    pub(super) const fn abandon(&self, flow: &mut Flow) {
+        flow.outcome = if self.is_answered() { Outcome::Reset } else { Outcome::Unanswered };
+    }
+
+    /// Decides an outcome that is open: nothing more was seen.
+    pub(super) const fn expire(&self, flow: &mut Flow) {
+        if matches!(flow.outcome, Outcome::Pending) {
+            flow.outcome = match self.is_answered() {
+                false => Outcome::Unanswered,
+                true if flow.is_one_sided() => Outcome::Unknown,
+                true => Outcome::HalfOpen,
+            };
+        }
+    }
+
+    /// When an open outcome is decided if nothing more is seen.
+    pub(super) fn deadline_ns(&self) -> Option<u64> {
+        self.answers.as_ref().or(self.syns.as_ref()).map(Sent::given_up_ns)
+    }
+
+    /// When an open handshake turns from pending to unanswered if nothing is seen.
+    pub(super) fn silent_at_ns(&self, flow: &Flow) -> Option<u64> {
+        (!self.is_answered()).then(|| flow.first_ns.saturating_add(SILENCE_NS))
+    }
+
+    /// The time between the latest SYN or SYN-ACK and the one before.
+    pub(super) fn repeated_after_ns(&self, kind: RetransmitKind) -> Option<u64> {
+        match kind {
+            RetransmitKind::Syn => self.syns.as_ref().and_then(Sent::last_gap_ns),
+            RetransmitKind::SynAck => self.answers.as_ref().and_then(Sent::last_gap_ns),
+            RetransmitKind::Data | RetransmitKind::Fin => None,
+        }
+    }
+
+    const fn is_acknowledged_by(&self, ack: u32) -> bool {
+        ack.wrapping_sub(self.isn.wrapping_add(1)) <= self.syn_payload
+    }
+
+    /// Whether this sequence number lies at most `most` bytes behind one of the SYN-ACKs. A server that keeps no state
+    /// (SYN cookies), or another one behind the same address, answers a retransmitted SYN with a number of its own.
+    fn follows_an_answer(&self, seq: u32, most: u32) -> bool {
+        let answers = self.answers.as_ref();
+        answers.is_some_and(|answers| answers.isns().any(|isn| seq.wrapping_sub(isn.wrapping_add(1)) <= most))
+    }
+}

@@ -1,0 +1,19 @@
+//! One TCP connection attempt and what follows it: its identity, its handshake, what has become of it.
+
+mod event;
+#[expect(clippy::module_inception, reason = "the type that the module is about")]
+mod flow;
+mod handshake;
+mod key;
+mod leg;
+mod outcome;
+mod tracked;
+
+pub use event::{Event, Retransmit, RetransmitKind};
+pub use flow::{Flow, FlowName};
+pub(crate) use handshake::Handshake;
+pub(crate) use key::{EndpointHasher, FlowTuple};
+pub use key::{PeerKey, ShownEndpoint};
+pub use leg::Leg;
+pub use outcome::{Outcome, Party, Role};
+pub(crate) use tracked::{Ack, Syn, SynAck, Tracked};

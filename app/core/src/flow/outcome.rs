@@ -1,0 +1,139 @@
+//! Who opened a connection, which end did something, and what has become of the attempt.
+
+/// Who opened the connection, as seen from this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This host: its SYN was sent.
+    Client,
+    /// The peer: its SYN was received.
+    Server,
+    /// Both ends are this host.
+    Local,
+    /// A capture that does not say which end is this host.
+    Observer,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Client, Self::Server, Self::Local, Self::Observer];
+
+    /// Its name in filters and in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Local => "local",
+            Self::Observer => "observer",
+        }
+    }
+}
+
+/// One end of a connection. On loopback and in captures that do not say, `Local` is the opener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// This host.
+    Local,
+    /// The peer.
+    Remote,
+}
+
+impl Party {
+    /// Both ends.
+    pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
+
+    /// Its name in every output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+/// What has become of a connection attempt: of its handshake first, then of the connection.
+///
+/// Handshakes are counted by it (see [`Counts`](crate::Counts)): a new way for a handshake to end is a new variant before
+/// `Pending`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The handshake was completed.
+    Established,
+    /// A RST answered the SYN.
+    Refused,
+    /// The SYN was retransmitted, or is older than a second, without an answer.
+    Unanswered,
+    /// A SYN-ACK was seen, but no ACK.
+    HalfOpen,
+    /// A RST ended it.
+    Reset,
+    /// The handshake was not seen, or nothing of it but one SYN-ACK.
+    Unknown,
+    /// Too early to say.
+    Pending,
+    /// Both ends sent a FIN, or its ports were reused.
+    Closed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Established,
+        Self::Refused,
+        Self::Unanswered,
+        Self::HalfOpen,
+        Self::Reset,
+        Self::Closed,
+        Self::Unknown,
+    ];
+    /// Every outcome that a handshake can end with: those before `Pending`.
+    pub const DECIDED: [Self; Self::Pending as usize] =
+        [Self::Established, Self::Refused, Self::Unanswered, Self::HalfOpen, Self::Reset, Self::Unknown];
+
+    /// Its name for people. Filters accept it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Established => "established",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+            Self::HalfOpen => "half-open",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Its name for programs: JSON values and labels of metrics. Filters accept it, too.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::HalfOpen => "half_open",
+            Self::Pending
+            | Self::Established
+            | Self::Refused
+            | Self::Unanswered
+            | Self::Reset
+            | Self::Closed
+            | Self::Unknown => self.name(),
+        }
+    }
+
+    /// Whether a handshake can end with it.
+    #[must_use]
+    pub const fn is_decided(self) -> bool {
+        (self as usize) < Self::DECIDED.len()
+    }
+
+    /// Whether the attempt failed: a connection was wanted and there is none.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::Refused | Self::Unanswered | Self::HalfOpen | Self::Reset => true,
+            Self::Established | Self::Unknown | Self::Pending | Self::Closed => false,
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! A flow in the table, and what each kind of record does to it.
+
+use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
+
+use super::event::{Retransmit, RetransmitKind};
+use super::flow::{Flow, NEVER, is_local};
+use super::handshake::Handshake;
+use super::key::FlowTuple;
+use super::leg::Moment;
+use super::outcome::{Outcome, Party, Role};
+
+/// What a SYN on the ports of a known flow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syn {
+    /// The opener retransmitted it.
+    Repeats,
+    /// Both ends open at once (RFC 9293, 3.5): still one connection.
+    Crosses,
+    /// The ports are reused.
+    Opens,
+}
+
+/// What a SYN-ACK on the ports of a known flow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SynAck {
+    /// It answers the SYN, or the one that crossed it.
+    Answers,
+    /// It was retransmitted.
+    Repeats,
+    /// It answers another SYN.
+    Unmatched,
+}
+
+/// What an ACK that fits a handshake means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ack {
+    /// It completes the handshake.
+    Completes,
+    /// The handshake is complete. The source had forgotten it, and a retransmitted SYN or SYN-ACK restarted it there.
+    Repeats,
+    /// The handshake was given up, or the other end sent it.
+    Unmatched,
+}
+
+/// A flow and what the table needs to continue it. Many are in no cache when they are looked for, so each begins where a
+/// cache line does, and takes five.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(crate) struct Tracked {
+    pub(crate) flow: Flow,
+    /// `None` when it was not seen.
+    handshake: Option<Handshake>,
+    /// Whether the outcome of the handshake was reported.
+    pub(crate) is_reported: bool,
+    /// Whether it counts as unanswered now.
+    pub(crate) is_waiting: bool,
+    /// Who sent a FIN first.
+    first_fin: Option<Party>,
+}
+
+const _: () = assert!(size_of::<Tracked>() <= 5 * 64, "five lines of the cache");
+
+impl Tracked {
+    /// The flow that begins with `record`. Its direction says who opened it: a SYN comes from the opener, a SYN-ACK goes
+    /// to it.
+    pub(crate) fn new(tuple: FlowTuple, record: &SegmentRecord, handshake: Option<Handshake>) -> Self {
+        let from_opener = !record.flags.has(TcpFlags::ACK);
+        let role = handshake.as_ref().map(|_| match (record.direction, from_opener) {
+            (Direction::Egress, true) | (Direction::Ingress, false) => Role::Client,
+            (Direction::Ingress, true) | (Direction::Egress, false) => Role::Server,
+            (Direction::Local, _) => Role::Local,
+            (Direction::Unknown, _) => Role::Observer,
+        });
+        let ends = [record.source, record.destination];
+        let is_from_local = match role {
+            Some(Role::Local | Role::Observer) => from_opener,
+            Some(Role::Client | Role::Server) | None => is_local(record.direction, ends),
+        };
+        let local = if is_from_local { record.source } else { record.destination };
+        let mut flow = Flow::new(tuple, role, local, record.time_ns);
+        flow.encapsulation = record.encapsulation;
+        handshake.iter().for_each(|handshake| handshake.begin(&mut flow));
+        Self { flow, handshake, is_reported: false, is_waiting: false, first_fin: None }
+    }
+
+    /// A connection that was open before, known since `now_ns`. `direction` is that of what the first of its ends sends.
+    pub(crate) fn mid_stream(
+        tuple: FlowTuple,
+        direction: Direction,
+        ends: [Endpoint; 2],
+        now_ns: u64,
+    ) -> Self {
+        let local = if is_local(direction, ends) { ends[0] } else { ends[1] };
+        let flow = Flow::new(tuple, None, local, now_ns);
+        Self { flow, handshake: None, is_reported: false, is_waiting: false, first_fin: None }
+    }
+
+    /// Whether its handshake is seen.
+    pub(crate) const fn has_handshake(&self) -> bool {
+        self.handshake.is_some()
+    }
+
+    /// Whether the outcome of the handshake is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.flow.outcome == Outcome::Pending
+    }
+
+    /// Whether the outcome is open and no SYN-ACK was seen.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.is_open() && self.flow.syn_acks == 0
+    }
+
+    /// Whether it can still exchange data, as far as was seen.
+    pub(crate) fn is_up(&self) -> bool {
+        match self.flow.outcome {
+            Outcome::Established => true,
+            Outcome::Unknown => !self.has_handshake(),
+            _ => false,
+        }
+    }
+
+    /// Whether nothing more can come of it, as far as was seen.
+    fn is_over(&self) -> bool {
+        !self.is_open() && !self.is_up()
+    }
+
+    /// Whether a SYN-ACK that answers another SYN is the next connection's. Of one that was open before nothing but its end
+    /// is known, and after one FIN there may be no other in sight.
+    pub(crate) fn may_be_followed(&self) -> bool {
+        self.is_over() || !self.has_handshake()
+    }
+
+    fn sender(&self, record: &SegmentRecord) -> Party {
+        if record.source == self.flow.local() { Party::Local } else { Party::Remote }
+    }
+
+    fn is_from_opener(&self, record: &SegmentRecord) -> bool {
+        match self.flow.role {
+            Some(Role::Client | Role::Local | Role::Observer) => record.source == self.flow.local(),
+            Some(Role::Server) => record.source == self.flow.remote(),
+            None => false,
+        }
+    }
+
+    /// The time from the first SYN to a segment, in nanoseconds; [`NEVER`] if it is not known.
+    fn since_opened(&self, record: &SegmentRecord) -> u64 {
+        let at = Moment::of(record);
+        self.handshake.as_ref().map_or(NEVER, |handshake| handshake.since_opened(at))
+    }
+
+    /// Whether it is a connection of an end with itself.
+    fn is_to_itself(&self) -> bool {
+        let [low, high] = self.flow.tuple.ends();
+        low == high
+    }
+
+    /// Handles a SYN, unless it opens another connection.
+    pub(crate) fn syn(&mut self, syn: &SegmentRecord) -> Syn {
+        let from_opener = self.is_from_opener(syn);
+        let is_over = self.is_over();
+        let Some(handshake) = &mut self.handshake else { return Syn::Opens };
+        // What was decided stays so: whoever tries again after a refusal, or after having given up, does so in another
+        // flow, even with the same number (Windows does, and some openers' numbers never vary).
+        if is_over && !handshake.is_copied_by(syn) {
+            return Syn::Opens;
+        }
+        if from_opener && handshake.is_repeated_by(syn) {
+            handshake.repeat(syn, &mut self.flow);
+            self.flow.changed_ns = syn.time_ns;
+            Syn::Repeats
+        } else if !from_opener && handshake.is_crossed_by(syn, &self.flow) {
+            handshake.cross(syn, &mut self.flow);
+            Syn::Crosses
+        } else {
+            Syn::Opens
+        }
+    }
+
+    /// Handles a SYN-ACK, unless it answers another SYN.
+    pub(crate) fn syn_ack(&mut self, syn_ack: &SegmentRecord) -> SynAck {
+        // An end that is connected to itself is the opener, too.
+        let from_opener = self.is_from_opener(syn_ack) && !self.is_to_itself();
+        let Some(handshake) = &mut self.handshake else { return SynAck::Unmatched };
+        if from_opener {
+            let answers = handshake.is_crossing_answered_by(syn_ack);
+            return if answers { SynAck::Answers } else { SynAck::Unmatched };
+        }
+        let is_repeated = handshake.is_answered();
+        if !handshake.answer(syn_ack, &mut self.flow) {
+            return SynAck::Unmatched;
+        }
+        self.flow.changed_ns = syn_ack.time_ns;
+        if is_repeated { SynAck::Repeats } else { SynAck::Answers }
+    }
+
+    /// Handles an ACK whose numbers fit the handshake: the source compared them.
+    pub(crate) fn ack(&mut self, ack: &SegmentRecord) -> Ack {
+        let (from_opener, is_open) = (self.is_from_opener(ack), self.is_open());
+        match &mut self.handshake {
+            Some(handshake) if from_opener && is_open => {
+                handshake.complete(ack, &mut self.flow);
+                self.flow.changed_ns = ack.time_ns;
+                Ack::Completes
+            }
+            Some(handshake) if from_opener && handshake.is_completed => Ack::Repeats,
+            Some(_) | None => Ack::Unmatched,
+        }
+    }
+
+    /// Handles a FIN that completes the handshake instead of an ACK that was not seen. Returns whether it does.
+    pub(crate) fn fin_completes(&mut self, fin: &SegmentRecord) -> bool {
+        let (from_opener, is_open) = (self.is_from_opener(fin), self.is_open());
+        let handshake = self.handshake.as_mut().filter(|_| is_open);
+        let Some(handshake) = handshake.filter(|handshake| handshake.is_completed_by(fin, from_opener))
+        else {
+            return false;
+        };
+        handshake.complete_unseen(&mut self.flow);
+        self.flow.changed_ns = fin.time_ns;
+        true
+    }
+
+    /// Handles a RST while the outcome is open. Returns false when it answers another SYN.
+    pub(crate) fn early_rst(&mut self, rst: &SegmentRecord) -> bool {
+        let from_opener = self.is_from_opener(rst) && !self.is_to_itself();
+        let Some(handshake) = &mut self.handshake else { return false };
+        let is_meant = if from_opener {
+            let is_meant = handshake.is_abandoned_by(rst);
+            if is_meant {
+                handshake.abandon(&mut self.flow);
+            }
+            is_meant
+        } else {
+            handshake.reject(rst, &mut self.flow)
+        };
+        if is_meant {
+            self.flow.changed_ns = rst.time_ns;
+        }
+        is_meant
+    }
+
+    /// Handles the RST that ends a connection.
+    pub(crate) fn reset(&mut self, rst: &SegmentRecord) {
+        self.flow.outcome = Outcome::Reset;
+        self.flow.closed_by = Some(self.sender(rst));
+        self.flow.lifetime_ns = self.since_opened(rst);
+        self.flow.changed_ns = rst.time_ns;
+    }
+
+    /// Handles the reuse of its ports at `now_ns`: an attempt was given up, a connection has ended unseen. Returns true for
+    /// a connection.
+    pub(crate) fn supersede(&mut self, now_ns: u64) -> bool {
+        let is_up = self.is_up();
+        if is_up {
+            self.flow.outcome = Outcome::Closed;
+            self.flow.closed_by = self.first_fin;
+            self.flow.changed_ns = now_ns;
+        } else if self.has_handshake() {
+            self.expire(now_ns);
+        }
+        is_up
+    }
+
+    /// Decides an outcome that is open at `now_ns`.
+    pub(crate) const fn expire(&mut self, now_ns: u64) {
+        if let Some(handshake) = &self.handshake {
+            handshake.expire(&mut self.flow);
+            self.flow.changed_ns = now_ns;
+        }
+    }
+
+    /// Handles a FIN. Returns whether both ends have sent one now, which ends a connection.
+    pub(crate) fn last_fin(&mut self, fin: &SegmentRecord) -> bool {
+        let closer = self.sender(fin);
+        let from_opener = self.is_from_opener(fin);
+        let both = self.is_to_itself() || self.first_fin.is_some_and(|first| first != closer);
+        // Where only the opener is seen (direct server return) there is no other FIN to wait for.
+        let both = both || (from_opener && self.handshake.as_ref().is_some_and(|h| !h.is_answered()));
+        if self.is_open() {
+            // Fast Open: the other end may close before the ACK has come.
+            if self.handshake.as_ref().is_some_and(|handshake| handshake.is_followed_by(fin, from_opener)) {
+                self.first_fin.get_or_insert(closer);
+            }
+            return false;
+        }
+        if !self.is_up() {
+            return false;
+        }
+        let first = *self.first_fin.get_or_insert(closer);
+        self.flow.changed_ns = fin.time_ns;
+        if both {
+            self.flow.outcome = Outcome::Closed;
+            self.flow.closed_by = Some(first);
+            self.flow.lifetime_ns = self.since_opened(fin);
+        }
+        both
+    }
+
+    /// Learns what `source` has sent so far, and what the other end has. Returns how many segments with data are new, and
+    /// how many of them were retransmits.
+    pub(crate) fn learn_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, u64) {
+        let [one, other] = volumes;
+        let reported = if source == self.flow.local() { [one, other] } else { [other, one] };
+        let (mut segments, mut retransmits) = (0, 0);
+        for (known, reported) in self.flow.volumes.iter_mut().zip(reported) {
+            // Fewer than known: the source started over, because to it this is another connection.
+            if reported.segments >= known.segments {
+                segments += reported.segments - known.segments;
+                retransmits += reported.retransmits.saturating_sub(known.retransmits);
+                *known = reported;
+            }
+        }
+        (segments, retransmits)
+    }
+
+    /// The report of a retransmitted segment.
+    pub(crate) fn retransmit(&self, kind: RetransmitKind, record: &SegmentRecord) -> Retransmit {
+        let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
+        let hole_age_ns = hole_age_us.map(|age_us| u64::from(age_us) * 1_000);
+        Retransmit {
+            flow: self.at(record.time_ns),
+            time_ns: record.time_ns,
+            kind,
+            by: self.sender(record),
+            seq: record.seq,
+            len: record.payload_len,
+            segments: record.segments,
+            after_ns: self.handshake.as_ref().and_then(|h| h.repeated_after_ns(kind)).or(hole_age_ns),
+        }
+    }
+
+    /// When an open outcome is decided if nothing more is seen.
+    pub(crate) fn deadline_ns(&self) -> Option<u64> {
+        self.handshake.as_ref().filter(|_| self.is_open())?.deadline_ns()
+    }
+
+    /// When it turns from pending to unanswered if nothing is seen.
+    pub(crate) fn silent_at_ns(&self) -> Option<u64> {
+        self.handshake.as_ref().filter(|_| self.is_open())?.silent_at_ns(&self.flow)
+    }
+
+    /// When to look at it again if nothing more is seen.
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        let deadline_ns = self.deadline_ns()?;
+        Some(self.silent_at_ns().filter(|_| !self.is_waiting).unwrap_or(deadline_ns))
+    }
+
+    /// The flow as its outcome is reported at `now_ns`: one that is open is as of now.
+    pub(crate) fn reported_at(&mut self, now_ns: u64) -> Flow {
+        if self.is_open() {
+            self.flow.changed_ns = now_ns;
+        }
+        self.at(now_ns)
+    }
+
+    /// The flow as it is at `now_ns`, for whoever is not the table.
+    pub(crate) fn at(&self, now_ns: u64) -> Flow {
+        Flow { outcome: self.flow.outcome_at(now_ns), ..self.flow.clone() }
+    }
+}

@@ -1,0 +1,106 @@
+//! How often what happened.
+
+use core::ops::AddAssign;
+
+use crate::flow::Outcome;
+
+/// Something that happens to a connection and is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeerEvent {
+    /// The first segment of a handshake was seen.
+    Opened,
+    /// A handshake ended with this outcome.
+    Decided(Outcome),
+    /// A SYN or SYN-ACK was retransmitted.
+    Repeated,
+    /// Segments with data were sent.
+    Sent(u64),
+    /// Segments with data were retransmitted.
+    Retransmitted(u64),
+}
+
+/// Counts of connection attempts and segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connection attempts that were seen.
+    pub opened: u64,
+    /// How they ended, by [`Outcome`].
+    decided: [u64; Outcome::DECIDED.len()],
+    /// SYNs and SYN-ACKs that were retransmitted.
+    pub repeated: u64,
+    /// Segments with data, in both directions.
+    pub sent: u64,
+    /// Segments of them that were retransmits.
+    pub retransmitted: u64,
+}
+
+impl Counts {
+    /// How many handshakes ended so; 0 for an outcome that no handshake ends with. Within the window, those that are
+    /// unanswered include those that wait.
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        self.decided.get(outcome as usize).copied().unwrap_or(0)
+    }
+
+    /// How many handshakes ended.
+    #[must_use]
+    pub fn decided(&self) -> u64 {
+        self.decided.iter().sum()
+    }
+
+    /// Attempts that the other end did not reply to: to the SYN, or to the SYN-ACK.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.of(Outcome::Unanswered) + self.of(Outcome::HalfOpen)
+    }
+
+    /// Retransmits of any kind.
+    #[must_use]
+    pub const fn retransmits(&self) -> u64 {
+        self.repeated + self.retransmitted
+    }
+
+    /// Segments that could have been retransmits: data, and all SYNs.
+    #[must_use]
+    pub const fn segments(&self) -> u64 {
+        self.sent + self.opened + self.repeated
+    }
+
+    /// The share of segments that were retransmits, 0 to 1; `None` when there were none.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a share is shown with three digits")]
+    pub fn retransmit_share(&self) -> Option<f64> {
+        let segments = self.segments();
+        (segments > 0).then(|| (self.retransmits() as f64 / segments as f64).min(1.0))
+    }
+
+    /// Whether nothing happened.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn count(&mut self, event: PeerEvent) {
+        match event {
+            PeerEvent::Opened => self.opened += 1,
+            PeerEvent::Decided(outcome) => self.add_decided(outcome, 1),
+            PeerEvent::Repeated => self.repeated += 1,
+            PeerEvent::Sent(segments) => self.sent += segments,
+            PeerEvent::Retransmitted(segments) => self.retransmitted += segments,
+        }
+    }
+
+    /// Adds attempts with this outcome.
+    pub(crate) fn add_decided(&mut self, outcome: Outcome, attempts: u64) {
+        self.decided.get_mut(outcome as usize).into_iter().for_each(|count| *count += attempts);
+    }
+}
+
+impl AddAssign<&Self> for Counts {
+    fn add_assign(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.decided.iter_mut().zip(other.decided).for_each(|(sum, count)| *sum += count);
+        self.repeated += other.repeated;
+        self.sent += other.sent;
+        self.retransmitted += other.retransmitted;
+    }
+}
