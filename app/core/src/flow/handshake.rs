@@ -10,8 +10,15 @@ use super::outcome::Outcome;
 /// A SYN is retransmitted after 200 ms at the earliest (Linux's minimum timeout); what comes within this time was
 /// duplicated on the way.
 const COPY_NS: u64 = 10_000_000;
+/// After one SYN the next may take this long: BSD and many devices wait 6 s, and Linux waits up to 32 s in a series whose
+/// beginning was not seen (`tcp_syn_retries` 6).
+const UNKNOWN_RETRY_NS: u64 = 32_000_000_000;
+/// Windows retransmits a SYN that was refused, after 500 ms and twice at most: it is still one `connect`.
+pub(super) const REFUSED_RETRY_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its RST in a handshake that is open.
 const FLIGHT: u32 = 1 << 16;
+/// A segment is rarely delayed for longer.
+const LATE_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its FIN, unseen: a quarter of the sequence space, less one.
 const TRANSFER: u32 = (1 << 30) - 1;
 
@@ -85,6 +92,44 @@ impl Handshake {
         self.syns.as_ref().is_some_and(|syns| syn.time_ns.saturating_sub(syns.last_ns()) < COPY_NS)
     }
 
+    /// Whether this SYN is the one that opened it, delayed on its way beyond the end of the connection at `ended_ns`: with
+    /// the same timestamp, or without one soon after the end. Some openers' numbers never vary.
+    pub(super) fn is_delayed_in(&self, syn: &SegmentRecord, ended_ns: u64) -> bool {
+        let Some(syns) = self.syns.as_ref().filter(|_| self.isn == syn.seq) else { return false };
+        match syn.timestamps.value() {
+            Some(value) => syns.has_value(value),
+            None => !syns.is_stamped() && syn.time_ns.saturating_sub(ended_ns) < LATE_NS,
+        }
+    }
+
+    /// Whether this SYN, which is the first that is seen, passed just behind its SYN-ACK: queues and taps swap neighbours.
+    pub(super) fn is_swapped_with(&self, syn: &SegmentRecord) -> bool {
+        let answered = self.answers.as_ref().filter(|_| self.syns.is_none());
+        answered.is_some_and(|answers| syn.time_ns.saturating_sub(answers.first_at().time_ns) < COPY_NS)
+    }
+
+    /// Handles the SYN of an opener whom the other end refused, and who tries again.
+    pub(super) fn try_again(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
+        match &mut self.syns {
+            Some(syns) => syns.restarted(syn),
+            None => self.syns = Some(Sent::new(syn)),
+        }
+        flow.tries = flow.tries.saturating_add(1);
+        (flow.outcome, flow.answer_leg) = (Outcome::Pending, None);
+    }
+
+    /// Whether this ACK of the other end answers another SYN than this handshake's.
+    pub(super) fn is_challenged_by(&self, ack: &SegmentRecord) -> bool {
+        !self.is_answered() && self.crossing_isn.is_none() && !self.is_acknowledged_by(ack.ack)
+    }
+
+    /// Until when a refusal may be followed by another SYN of the same attempt. Windows sends no timestamps.
+    pub(super) fn refused_until_ns(&self, flow: &Flow) -> Option<u64> {
+        let is_stamped = self.syns.as_ref().is_some_and(Sent::is_stamped);
+        let is_refused = flow.outcome == Outcome::Refused && !is_stamped;
+        if is_refused { Some(flow.changed_ns.saturating_add(REFUSED_RETRY_NS)) } else { None }
+    }
+
     /// Whether this SYN of the other end belongs to it, because both open at once.
     pub(super) fn is_crossed_by(&self, syn: &SegmentRecord, flow: &Flow) -> bool {
         let may_cross = flow.outcome == Outcome::Pending && !self.is_answered();
@@ -118,7 +163,7 @@ impl Handshake {
             None => self.syns = Some(Sent::new(syn)),
         }
         flow.tries = flow.tries.saturating_add(1);
-        flow.is_repeated |= !self.is_answered();
+        flow.is_repeated |= !self.is_answered() && !flow.is_challenged;
     }
 
     /// Handles a SYN-ACK of the other end. Returns false when it answers another SYN than this handshake's.
@@ -131,6 +176,9 @@ impl Handshake {
             Some(answers) => {
                 answers.retransmitted(syn_ack);
                 flow.is_repeated = true;
+                if self.is_completed {
+                    flow.not_accepted = flow.not_accepted.saturating_add(1);
+                }
             }
             None => {
                 // One that comes after a RST changes nothing any more.
@@ -233,13 +281,18 @@ impl Handshake {
 
     /// Handles a RST of the opener while the outcome is open.
     pub(super) const fn abandon(&self, flow: &mut Flow) {
-        flow.outcome = if self.is_answered() { Outcome::Reset } else { Outcome::Unanswered };
+        flow.outcome = match self.is_answered() {
+            true => Outcome::Reset,
+            false if flow.is_challenged => Outcome::Challenged,
+            false => Outcome::Unanswered,
+        };
     }
 
     /// Decides an outcome that is open: nothing more was seen.
     pub(super) const fn expire(&self, flow: &mut Flow) {
         if matches!(flow.outcome, Outcome::Pending) {
             flow.outcome = match self.is_answered() {
+                false if flow.is_challenged => Outcome::Challenged,
                 false => Outcome::Unanswered,
                 true if flow.is_one_sided() => Outcome::Unknown,
                 true => Outcome::HalfOpen,
@@ -249,12 +302,15 @@ impl Handshake {
 
     /// When an open outcome is decided if nothing more is seen.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        self.answers.as_ref().or(self.syns.as_ref()).map(Sent::given_up_ns)
+        match &self.answers {
+            Some(answers) => Some(answers.given_up_ns(0)),
+            None => self.syns.as_ref().map(|syns| syns.given_up_ns(UNKNOWN_RETRY_NS)),
+        }
     }
 
     /// When an open handshake turns from pending to unanswered if nothing is seen.
     pub(super) fn silent_at_ns(&self, flow: &Flow) -> Option<u64> {
-        (!self.is_answered()).then(|| flow.first_ns.saturating_add(SILENCE_NS))
+        (!self.is_answered() && !flow.is_challenged).then(|| flow.first_ns.saturating_add(SILENCE_NS))
     }
 
     /// The time between the latest SYN or SYN-ACK and the one before.

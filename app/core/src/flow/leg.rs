@@ -104,6 +104,8 @@ struct Again {
     /// The latest one, remembered or not; the first segment, where that came last.
     last: Stamp,
     last_gap_ns: Option<u64>,
+    /// Whether those before the latest restart were answered: they are no candidates for another answer.
+    is_restarted: bool,
     /// The initial sequence number that the other end acknowledged, once it did.
     acknowledged: Option<u32>,
 }
@@ -115,7 +117,7 @@ impl Sent {
 
     pub(super) fn retransmitted(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
-        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: None, acknowledged: None });
+        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: None, is_restarted: false, acknowledged: None });
         let again = self.again.get_or_insert_with(again);
         again.last_gap_ns = stamp.at().since(last.at());
         if stamp.time_ns >= last.time_ns {
@@ -126,14 +128,24 @@ impl Sent {
         }
     }
 
+    /// As [`retransmitted`](Self::retransmitted), after an answer to those before.
+    pub(super) fn restarted(&mut self, record: &SegmentRecord) {
+        self.retransmitted(record);
+        if let Some(again) = &mut self.again {
+            again.stamps.clear();
+            (again.last, again.is_restarted) = (Stamp::of(record), true);
+        }
+    }
+
     fn last(&self) -> Stamp {
         self.again.as_ref().map_or(self.first, |again| again.last)
     }
 
     /// In the order of their arrival; the last may appear twice.
     fn stamps(&self) -> impl Iterator<Item = &Stamp> {
-        let again = self.again.iter().flat_map(|again| again.stamps.iter().chain([&again.last]));
-        core::iter::once(&self.first).chain(again)
+        let is_restarted = self.again.as_ref().is_some_and(|again| again.is_restarted);
+        let first = Some(&self.first).filter(|_| !is_restarted);
+        first.into_iter().chain(self.again.iter().flat_map(|again| again.stamps.iter().chain([&again.last])))
     }
 
     /// Initial sequence numbers of those that are remembered, some more than once.
@@ -195,9 +207,21 @@ impl Sent {
         self.last().time_ns
     }
 
-    /// When the sender must have given up if it is silent until then.
-    pub(super) fn given_up_ns(&self) -> u64 {
-        let wait_ns = self.last_gap_ns().unwrap_or(0).saturating_mul(2).max(FIRST_RETRY_NS);
+    /// Whether the first one had timestamps.
+    pub(super) const fn is_stamped(&self) -> bool {
+        self.first.value.is_some()
+    }
+
+    /// Whether one of them had this timestamp.
+    pub(super) fn has_value(&self, value: u32) -> bool {
+        self.stamps().any(|stamp| stamp.value == Some(value))
+    }
+
+    /// When the sender must have given up if it is silent until then. `unknown_ns` is the longest time until the next
+    /// transmission while no interval is known.
+    pub(super) fn given_up_ns(&self, unknown_ns: u64) -> u64 {
+        let least_ns = if self.again.is_none() { unknown_ns.max(FIRST_RETRY_NS) } else { FIRST_RETRY_NS };
+        let wait_ns = self.last_gap_ns().unwrap_or(0).saturating_mul(2).max(least_ns);
         self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
         Verdict::NoAnswer => thresholds.unanswered.is_reached_by(counts.unanswered(), counts.opened),
         Verdict::Refuses => thresholds.refused.is_reached_by(counts.of(Outcome::Refused), counts.opened),
         Verdict::Slow => figures.rtt.zip(slow_ns).is_some_and(|(rtt, slow_ns)| rtt.p90_ns >= slow_ns),
-        Verdict::Loses => thresholds.loss.is_reached_by(counts.retransmits(), counts.segments()),
+        Verdict::Loses => thresholds.loss.is_reached_by(counts.lost(), counts.segments()),
     })
 }
 

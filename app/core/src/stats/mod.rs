@@ -161,8 +161,11 @@ impl Stats {
             let problem = match event {
                 PeerEvent::Decided(Outcome::Refused) => Some(Verdict::Refuses),
                 PeerEvent::Decided(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
-                PeerEvent::Repeated | PeerEvent::Retransmitted(_) => Some(Verdict::Loses),
-                PeerEvent::Opened | PeerEvent::Decided(_) | PeerEvent::Sent(_) => None,
+                PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => Some(Verdict::Loses),
+                PeerEvent::Repeated { is_loss: false, .. }
+                | PeerEvent::Opened
+                | PeerEvent::Decided(_)
+                | PeerEvent::Sent(_) => None,
             };
             if let Some(verdict) = problem {
                 let is_ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;

@@ -83,6 +83,8 @@ pub(crate) struct FlowTable {
     next_id: u64,
     reported: u64,
     losses: TableLosses,
+    /// Records were missed until this moment. Attempts that began before may have been answered unseen.
+    missed_until_ns: u64,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
 }
@@ -102,6 +104,7 @@ impl FlowTable {
             next_id: 0,
             reported: 0,
             losses: TableLosses::default(),
+            missed_until_ns: 0,
             watched: Watched::default(),
         }
     }
@@ -168,6 +171,14 @@ impl FlowTable {
         }
     }
 
+    /// Records were missed, at `now_ns` at the latest. What is open from before may have been answered unseen.
+    pub(crate) fn records_missed(&mut self, now_ns: u64) {
+        self.missed_until_ns = self.missed_until_ns.max(now_ns);
+        let waiting = self.flows.iter().filter(|(_, tracked)| tracked.is_waiting);
+        let waiting: Vec<u32> = waiting.map(|(slot, _)| slot).collect();
+        waiting.into_iter().for_each(|slot| self.set_waiting(slot, now_ns, false));
+    }
+
     /// When [`expire`](Self::expire) has something to do, or before.
     pub(crate) fn due_ns(&self) -> Option<u64> {
         if self.is_done() {
@@ -180,7 +191,7 @@ impl FlowTable {
 
     /// The run ends: open handshakes are reported as they are.
     pub(crate) fn finish(&mut self, now_ns: u64) {
-        let open = self.flows.iter().filter(|(_, tracked)| tracked.is_open());
+        let open = self.flows.iter().filter(|(_, tracked)| tracked.is_unreported());
         let mut open: Vec<(u64, u32)> = open.map(|(slot, tracked)| (tracked.flow.id(), slot)).collect();
         open.sort_unstable();
         for (_, slot) in open {
@@ -226,8 +237,9 @@ impl FlowTable {
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         if let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match tracked.syn(record) {
-                Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, record),
-                Syn::Crosses => return,
+                Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
+                Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
+                Syn::Crosses | Syn::Copies => return,
                 Syn::Opens => self.supersede(slot, record.time_ns),
             }
         }
@@ -244,7 +256,7 @@ impl FlowTable {
                 self.set_waiting(slot, record.time_ns, false);
                 self.arm(slot);
             }
-            SynAck::Repeats => self.repeated(slot, RetransmitKind::SynAck, record),
+            SynAck::Repeats => self.repeated(slot, RetransmitKind::SynAck, false, record),
             SynAck::Unmatched if self.flows.get(slot).is_some_and(Tracked::may_be_followed) => {
                 // The next connection on these ports, whose SYN took another path.
                 self.supersede(slot, record.time_ns);
@@ -259,6 +271,7 @@ impl FlowTable {
         match known {
             Some((slot, Ack::Completes)) => self.report(slot, record.time_ns),
             Some((_, Ack::Repeats)) => {}
+            Some((slot, Ack::Challenges)) => self.set_waiting(slot, record.time_ns, false),
             Some((_, Ack::Unmatched)) | None => self.losses.unmatched += 1,
         }
     }
@@ -266,11 +279,17 @@ impl FlowTable {
     fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(tracked) = self.flows.get_mut(slot) else { return };
-        if tracked.is_up() {
+        if record.class.is_out_of_window() {
+            self.losses.unmatched += 1;
+        } else if tracked.is_up() {
             tracked.reset(record);
             self.closed(slot);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
+                if tracked.may_be_tried_again() {
+                    self.set_waiting(slot, record.time_ns, false);
+                    return self.arm(slot);
+                }
                 self.report(slot, record.time_ns);
             } else {
                 self.losses.unmatched += 1;
@@ -285,7 +304,7 @@ impl FlowTable {
         }
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if record.class.is_retransmit() {
-            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, record)));
+            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, None, record)));
         }
         if tracked.last_fin(record) {
             self.closed(slot);
@@ -293,19 +312,23 @@ impl FlowTable {
     }
 
     /// A SYN or SYN-ACK was retransmitted.
-    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &SegmentRecord) {
+    fn repeated(&mut self, slot: u32, kind: RetransmitKind, is_retry: bool, record: &SegmentRecord) {
         let now_ns = record.time_ns;
         let Some(tracked) = self.flows.get(slot) else { return };
-        self.views.count(tracked.flow.peer(), PeerEvent::Repeated, now_ns);
-        self.events.push(Event::Retransmit(tracked.retransmit(kind, record)));
-        self.set_waiting(slot, now_ns, true);
+        let cause = tracked.cause(kind, is_retry);
+        let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
+        self.views.count(tracked.flow.peer(), event, now_ns);
+        self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, record)));
+        if cause.is_none() {
+            self.set_waiting(slot, now_ns, true);
+        }
         self.arm(slot);
     }
 
     fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(tracked) = self.flows.get(slot) else { return };
-        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, record)));
+        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, record)));
     }
 
     /// The source evicted a flow. What it had sent is all that there is to count. Of a flow that is not known here, it was
@@ -313,7 +336,14 @@ impl FlowTable {
     fn evicted(&mut self, tuple: FlowTuple, record: &EvictedFlowRecord) {
         let [low, high] = record.ends;
         match (self.find(&tuple), record.learned) {
-            (Some(slot), _) => self.learn_volumes(slot, low, record.volumes, record.time_ns),
+            (Some(slot), _) => {
+                self.learn_volumes(slot, low, record.volumes, record.time_ns);
+                // Its ACK will make no record.
+                if let Some(tracked) = self.flows.get_mut(slot).filter(|tracked| tracked.is_open()) {
+                    tracked.is_doubtful = true;
+                    self.set_waiting(slot, record.time_ns, false);
+                }
+            }
             (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
                 let mut tracked = Tracked::mid_stream(tuple, low_sends, [low, high], record.time_ns);
                 let new = tracked.learn_volumes(low, record.volumes);
@@ -397,7 +427,7 @@ impl FlowTable {
 
     /// Takes a flow out; an outcome that is open is reported as it is.
     fn retire(&mut self, slot: u32, now_ns: u64) {
-        if self.flows.get(slot).is_some_and(Tracked::is_open) {
+        if self.flows.get(slot).is_some_and(Tracked::is_unreported) {
             self.report(slot, now_ns);
         }
         self.unchain(slot);
@@ -416,6 +446,9 @@ impl FlowTable {
         }
         self.reported += 1;
         self.alarms.cancel(slot);
+        if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
+            tracked.doubt();
+        }
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
         if outcome.is_decided() {
@@ -440,7 +473,8 @@ impl FlowTable {
     /// An attempt counts as unanswered from now on, or no longer.
     fn set_waiting(&mut self, slot: u32, now_ns: u64, is_waiting: bool) {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
-        let is_waiting = is_waiting && tracked.is_unanswered();
+        let is_doubtful = tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns;
+        let is_waiting = is_waiting && tracked.is_unanswered() && !is_doubtful;
         if core::mem::replace(&mut tracked.is_waiting, is_waiting) != is_waiting {
             self.views.wait(tracked.flow.peer(), is_waiting, now_ns);
         }
@@ -481,11 +515,11 @@ impl FlowTable {
     }
 
     /// Counts so many segments with data, and how many of them were retransmits.
-    fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, u64), now_ns: u64) {
+    fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
         if segments > 0 {
             self.views.count(peer, PeerEvent::Sent(segments), now_ns);
         }
-        if retransmits > 0 {
+        if retransmits != [0; 2] {
             self.views.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
         }
     }
