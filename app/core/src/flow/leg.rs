@@ -117,7 +117,15 @@ impl Sent {
 
     pub(super) fn retransmitted(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
-        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: None, is_restarted: false, acknowledged: None });
+        let again = || {
+            Box::new(Again {
+                stamps: Vec::new(),
+                last,
+                last_gap_ns: None,
+                is_restarted: false,
+                acknowledged: None,
+            })
+        };
         let again = self.again.get_or_insert_with(again);
         again.last_gap_ns = stamp.at().since(last.at());
         if stamp.time_ns >= last.time_ns {

@@ -93,16 +93,15 @@ impl Outcome {
         Self::Unknown,
     ];
     /// Every outcome that a handshake can end with: those before `Pending`.
-    pub const DECIDED: [Self; Self::Pending as usize] =
-        [
-            Self::Established,
-            Self::Refused,
-            Self::Unanswered,
-            Self::HalfOpen,
-            Self::Reset,
-            Self::Challenged,
-            Self::Unknown,
-        ];
+    pub const DECIDED: [Self; Self::Pending as usize] = [
+        Self::Established,
+        Self::Refused,
+        Self::Unanswered,
+        Self::HalfOpen,
+        Self::Reset,
+        Self::Challenged,
+        Self::Unknown,
+    ];
 
     /// Its name for people. Filters accept it.
     #[must_use]

@@ -100,7 +100,14 @@ impl Tracked {
     ) -> Self {
         let local = if is_local(direction, ends) { ends[0] } else { ends[1] };
         let flow = Flow::new(tuple, None, local, now_ns);
-        Self { flow, handshake: None, is_reported: false, is_waiting: false, is_doubtful: false, first_fin: None }
+        Self {
+            flow,
+            handshake: None,
+            is_reported: false,
+            is_waiting: false,
+            is_doubtful: false,
+            first_fin: None,
+        }
     }
 
     /// Whether its handshake is seen.

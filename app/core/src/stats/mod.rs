@@ -161,7 +161,9 @@ impl Stats {
             let problem = match event {
                 PeerEvent::Decided(Outcome::Refused) => Some(Verdict::Refuses),
                 PeerEvent::Decided(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
-                PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => Some(Verdict::Loses),
+                PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
+                    Some(Verdict::Loses)
+                }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
                 | PeerEvent::Decided(_)

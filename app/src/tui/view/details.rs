@@ -200,7 +200,9 @@ fn outcome(flow: &Flow) -> String {
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
         Outcome::Reset => "ended by a RST",
         Outcome::Closed => "closed",
-        Outcome::Challenged => "the other end still has an earlier connection on these ports: its ACK answered the SYN",
+        Outcome::Challenged => {
+            "the other end still has an earlier connection on these ports: its ACK answered the SYN"
+        }
         Outcome::Unknown => "the handshake was not seen, or only one direction of it",
     };
     let by = flow.closed_by().map(|party| format!(", by the {} end", party.name())).unwrap_or_default();

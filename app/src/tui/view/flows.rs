@@ -80,11 +80,9 @@ fn table(
 
 const fn is_failure(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Unanswered
-        | Outcome::HalfOpen
-        | Outcome::Refused
-        | Outcome::Reset
-        | Outcome::Challenged => true,
+        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Refused | Outcome::Reset | Outcome::Challenged => {
+            true
+        }
         Outcome::Pending | Outcome::Established | Outcome::Closed | Outcome::Unknown => false,
     }
 }
