@@ -176,6 +176,11 @@ pub struct Show {
     #[arg(long, value_name = "SHARE", default_value = "1%", help_heading = THRESHOLDS)]
     pub loss: Share,
 
+    /// The smallest sample: no verdict with fewer attempts, RTTs or, for L, retransmits in the window
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = THRESHOLDS,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub min_attempts: u64,
+
     /// Columns of the first table and their order, such as peer,p99,unanswered
     ///
     /// The help on the screen (key ?) and docs/columns.md list all.

@@ -83,6 +83,7 @@ impl Config {
                     refused: show.refused,
                     slow: show.slow,
                     loss: show.loss,
+                    min_attempts: show.min_attempts,
                 },
                 peer_bytes: PEER_BYTES,
                 seed: RandomState::new().hash_one(()),

@@ -1,4 +1,4 @@
-//! What can go wrong, in words that say what to try, and the exit code for each.
+//! The errors that end a run, with what to try, and their exit codes.
 
 use std::fmt;
 use std::io;
@@ -9,50 +9,50 @@ use thiserror::Error;
 
 use crate::source::capture::CaptureError;
 
-/// Everything that ends tcptop before its work is done.
+/// An error that ends a run.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The arguments make no sense together.
+    /// Options that cannot be combined.
     #[error("{0}")]
     Usage(String),
-    /// The process may not load or attach the probe.
+    /// The process lacks capabilities that the probe needs.
     #[error(
         "tcptop needs {} to load its probe and to attach it\n  try: sudo tcptop ...\n  or:  sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {binary}",
         listed(missing)
     )]
     Privilege {
-        /// The capabilities that are missing, by name.
+        /// Names of the missing capabilities.
         missing: Vec<&'static str>,
         /// Path of this program.
         binary: String,
     },
-    /// There is no interface of that name.
-    #[error("there is no interface `{name}` here\n  there are: {}{hint}", present.join(", "))]
+    /// There is no interface of that name. The list may be long, so it comes last.
+    #[error("there is no interface `{name}`{hint}\n  interfaces: {}", present.join(", "))]
     NoInterface {
-        /// What was asked for.
+        /// The name, escaped.
         name: String,
-        /// What there is.
+        /// The interfaces that there are, escaped.
         present: Vec<String>,
-        /// What may have been meant.
+        /// What may have been meant, on a line of its own; may be empty.
         hint: String,
     },
-    /// No interface was named and no default route tells which one is meant.
-    #[error("there is no default route to choose an interface by\n  name one: {}", present.join(", "))]
+    /// No interface was named, and there is no default route.
+    #[error("no interface was named, and there is no default route\n  name one: {}", present.join(", "))]
     NoDefaultRoute {
-        /// What there is.
+        /// The interfaces that there are, escaped.
         present: Vec<String>,
     },
-    /// The interface carries frames that tcptop cannot read.
+    /// The interface has another link layer than those that tcptop reads.
     #[error(
-        "interface `{name}` has link type {hardware}, which tcptop cannot read (Ethernet, loopback, tun, ppp and wireguard it can)"
+        "interface `{name}` has link type {hardware}, which is not supported (Ethernet, loopback, tun, ppp and wireguard are)"
     )]
     LinkType {
-        /// Its name.
+        /// Its name, escaped.
         name: String,
         /// Its ARPHRD number (`linux/if_arp.h`).
         hardware: u16,
     },
-    /// The interface went away while the probe was being attached.
+    /// The interface was removed while the probe was being attached.
     #[error("the interface is gone: {}", _0.escape_debug())]
     InterfaceGone(String),
     /// The kernel lacks something that the probe needs.
@@ -63,47 +63,47 @@ pub enum Error {
         /// What it lacks.
         feature: KernelFeature,
     },
-    /// The kernel does not let this process do it, whatever its capabilities say.
+    /// The kernel refuses permission although the process has the capabilities.
     #[error(
-        "cannot {what}: the kernel does not allow it\n  the capabilities must be those of the host: not of a rootless container, and not taken away by lockdown or seccomp"
+        "cannot {what}: the kernel does not allow it\n  capabilities do not help in a rootless container, nor where lockdown or seccomp forbid it"
     )]
     Forbidden {
-        /// What was tried.
+        /// What was tried, as in "cannot ...".
         what: String,
     },
-    /// The kernel refused the probe.
+    /// The kernel refused something else.
     #[error("cannot {what}: {}", chain(source.as_ref()))]
     Kernel {
-        /// What was tried.
+        /// What was tried, as in "cannot ...".
         what: String,
-        /// What the kernel said.
+        /// Its error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A capture could not be read to its end.
+    /// A capture could not be read to the end.
     #[error("cannot read {path}: {source}")]
     Capture {
         /// Its path, escaped.
         path: String,
-        /// What is wrong with it.
+        /// Why.
         source: CaptureError,
     },
-    /// Output could not be written.
+    /// An output could not be written.
     #[error("cannot write {target}: {source}")]
     Output {
-        /// Where it goes, escaped.
+        /// Its file, escaped, or standard output.
         target: String,
-        /// What came of it.
+        /// Why.
         source: io::Error,
     },
     /// The terminal could not be used.
     #[error("cannot use the terminal: {0}\n  try: --text")]
     Terminal(io::Error),
-    /// Something else in the operating system.
+    /// Another request to the operating system failed.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// What was tried, as in "cannot ...".
         what: &'static str,
-        /// What came of it.
+        /// Why.
         source: io::Error,
     },
 }

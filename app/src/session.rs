@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
     /// there is another one.
     ///
     /// # Errors
-    /// Why the run ends: whoever reads standard output has gone, or nothing can be written any more.
+    /// Why the run ends: the reader of standard output has gone, or nothing can be written any more.
     pub fn deliver(&mut self) -> Result<(), End> {
         for gone in self.outputs.deliver(&mut self.engine, &self.context) {
             let is_last = self.outputs.is_empty() && self.screen.is_none();
@@ -248,7 +248,7 @@ impl ScreenReader {
     }
 }
 
-/// What to say of an output that can no longer be written; nothing where whoever read standard output has gone.
+/// The error of an output that can no longer be written; none if the reader of standard output has gone.
 fn failure(Gone { target, why }: Gone) -> Option<Error> {
     let source = match (why, &target) {
         (Stopped::ReaderGone, Target::Stdout) => return None,

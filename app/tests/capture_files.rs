@@ -245,8 +245,8 @@ fn what_can_be_read_of_options_counts_and_the_segment_always() {
     ];
     for options in odd {
         let mut segments = Talk::v4(40_001).handshake(START);
-        for place in 0..2 {
-            segments[place].1 = segments[place].1.clone().options(options);
+        for (_, segment) in &mut segments[..2] {
+            *segment = segment.clone().options(options);
         }
         json(&pcap(ETHERNET, &shots(&segments, Segment::ethernet)), &[]).assert_one_handshake();
     }

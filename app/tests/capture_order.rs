@@ -1,4 +1,4 @@
-//! Packets out of order, clocks that are set, stamps that are wrong, and streams that fall silent.
+//! Hard case `clock-steps`: packets out of order, clocks that are set, wrong time stamps; and streams that fall silent.
 
 mod support;
 

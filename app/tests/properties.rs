@@ -13,8 +13,8 @@ use proptest::prelude::{
 use proptest::test_runner::TestCaseError;
 use support::{INTERFACE, MS, S, Watched, v4};
 use tcptop_core::{
-    Engine, Event, Flow, Input, Leg, Outcome, PeerKey, ReaderId, RowKey, Selection, Snapshot,
-    SnapshotRequest, Span,
+    Counts, Engine, Event, Figures, Flow, Group, Input, Leg, Outcome, PeerKey, Query, ReaderConfig, ReaderId,
+    RowKey, Selection, Snapshot, SnapshotRequest, Span,
 };
 
 const START: u64 = 1_000 * S;
@@ -286,6 +286,104 @@ fn hold(steps: &[Step], direction: Direction) -> Result<(), TestCaseError> {
     run.look(end_ns)?;
     run.check_latencies()?;
     run.check_counts(end_ns)
+}
+
+/// What a person does at the screen.
+#[derive(Clone, Copy, Debug)]
+enum Person {
+    Nothing,
+    Reset,
+    Window(u64),
+    Group(Group),
+}
+
+fn person() -> impl Strategy<Value = Person> {
+    let groups = [Group::Peer, Group::Host, Group::Service, Group::Subnet, Group::Role, Group::Interface];
+    prop_oneof![
+        6 => Just(Person::Nothing),
+        1 => Just(Person::Reset),
+        1 => (1..100_u64).prop_map(|tenths| Person::Window(tenths * 100 * MS)),
+        2 => (0..groups.len()).prop_map(move |which| Person::Group(groups[which])),
+    ]
+}
+
+/// Checks one snapshot: each part is at most its whole, and rows add up to the total. Memory is ample, so that no peer is
+/// evicted.
+fn check_parts(snapshot: &Snapshot, total: &Figures) -> Result<(), TestCaseError> {
+    let mut sum = Counts::default();
+    let rows = snapshot.rows.iter().map(|row| &row.figures);
+    for Figures { counts, rtt } in rows.clone().chain([total]) {
+        let outcomes = Outcome::ALL.map(|outcome| counts.of(outcome));
+        prop_assert_eq!(outcomes.iter().sum::<u64>(), counts.attempts(), "{:?}", counts);
+        prop_assert!(counts.unanswered() <= counts.attempts(), "{:?}", counts);
+        prop_assert!(counts.retransmits() <= counts.segments(), "{:?}", counts);
+        let samples = rtt.map_or(0, |rtt| rtt.samples);
+        prop_assert!(samples <= counts.of(Outcome::Established), "{samples} of {:?}", counts);
+    }
+    rows.for_each(|figures| sum += &figures.counts);
+    prop_assert_eq!(&sum, &total.counts, "{:#?}", snapshot.rows);
+    Ok(())
+}
+
+/// Counts by one definition, whatever a reader does: another one is there that does nothing.
+fn hold_counts(steps: &[(Step, Person)], direction: Direction) -> Result<(), TestCaseError> {
+    let mut run = Run::new();
+    let screen = run.engine.add_reader(ReaderConfig::default());
+    let (mut now_ns, mut group, mut has_reset) = (START, Group::Peer, false);
+    let check = |engine: &mut Engine, group: Group, has_reset: bool, now_ns: u64| {
+        for (reader, span) in [(screen, Span::Window), (screen, Span::SinceStart), (run.reader, Span::Window)]
+        {
+            let query = Query { group, ..Query::default() };
+            let request = SnapshotRequest { query, rows: 100, ..SnapshotRequest::totals(span) };
+            let snapshot = engine.snapshot(reader, &request, now_ns);
+            let total = if span == Span::Window { snapshot.recent } else { snapshot.total };
+            check_parts(&snapshot, &total)?;
+            let all = snapshot.total.counts;
+            let is_whole = reader == run.reader || !has_reset;
+            prop_assert!(all.attempts() >= snapshot.recent.counts.attempts(), "{:?}", all);
+            prop_assert!(!is_whole || all.attempts() == all.opened, "each attempt once: {:?}", all);
+            prop_assert!(is_whole || all.attempts() >= all.opened, "and those that were open: {:?}", all);
+        }
+        Ok(())
+    };
+    for (step, person) in steps {
+        now_ns += step.gap_ns;
+        match *person {
+            Person::Nothing => {}
+            Person::Reset => {
+                run.engine.reset(screen, now_ns);
+                has_reset = true;
+            }
+            Person::Window(window_ns) => run.engine.set_window(screen, window_ns, now_ns),
+            Person::Group(by) => group = by,
+        }
+        if step.expire {
+            run.engine.handle(Input::Time { now_ns });
+        }
+        for _ in 0..step.copies {
+            run.engine.handle(Input::Records(&[record(step, now_ns, direction).into()]));
+            check(&mut run.engine, group, has_reset, now_ns)?;
+        }
+    }
+    run.engine.handle(Input::End { now_ns });
+    check(&mut run.engine, group, has_reset, now_ns)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_part_is_never_more_than_its_whole(
+        steps in vec((step(), person()), 1..40),
+        direction in prop_oneof![Just(Direction::Egress), Just(Direction::Ingress), Just(Direction::Unknown)],
+    ) {
+        hold_counts(&steps, direction)?;
+    }
+}
+
+/// How many cases are tried: 500, or as many as the nightly run asks for.
+fn cases() -> u32 {
+    std::env::var("TCPTOP_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500)
 }
 
 proptest! {

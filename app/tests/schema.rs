@@ -2,39 +2,21 @@
 //!
 //! After a change of the types, `UPDATE_DOCS=1 cargo test --package tcptop --test schema` writes it.
 
+#[path = "support/validator.rs"]
+mod validator;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jsonschema::Validator;
 use lab::capture::Format;
 use lab::scenario::{self, Variant};
 use serde_json::{Value, json};
 use tcptop::output::json::schema::schema;
+use validator::{assert_valid, strict};
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tcptop.schema.json")
-}
-
-fn committed() -> Value {
-    let text = fs::read_to_string(path()).expect("the schema is in the repository");
-    serde_json::from_str(&text).expect("JSON")
-}
-
-/// The schema lets readers pass over fields of later versions. Here none may be there that it does not describe.
-fn strict() -> Validator {
-    let mut schema = committed();
-    let objects = schema["oneOf"].as_array_mut().expect("one for each type");
-    objects.iter_mut().for_each(|object| object["unevaluatedProperties"] = json!(false));
-    for within in ["Thresholds", "PeerVerdict", "missed_packets", "missed_records"] {
-        schema["$defs"][within]["unevaluatedProperties"] = json!(false);
-    }
-    jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema")
-}
-
-fn assert_valid(validator: &Validator, object: &Value) {
-    let wrong: Vec<String> = validator.iter_errors(object).map(|error| error.to_string()).collect();
-    assert!(wrong.is_empty(), "{object}\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -73,7 +55,12 @@ fn every_scenario_keeps_the_schema() {
             seen.extend(object["type"].as_str().map(str::to_owned));
         }
     }
-    for kind in ["handshake", "retransmit", "close", "peer", "summary"] {
+    let capture = Format::USUAL.pcapng(&scenario::all().expect("well-formed")[0].records(Variant::ALL[0]));
+    for report in replay(&["--report=json"], "schema-report", &capture) {
+        assert_valid(&validator, &report);
+        seen.extend(report["type"].as_str().map(str::to_owned));
+    }
+    for kind in ["handshake", "retransmit", "close", "peer", "summary", "report"] {
         assert!(seen.iter().any(|seen| seen == kind), "no {kind}");
     }
 }

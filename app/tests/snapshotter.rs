@@ -16,7 +16,7 @@ use tcptop_core::{
 const FILTERS: [&str; 4] = ["", "!peer:10.0.0.0/24", "!peer:10.0.1.1", "peer:10.9.9.9"];
 
 fn verdicts(snapshot: &Snapshot) -> Vec<(String, Option<Verdict>, bool)> {
-    let row = |row: &tcptop_core::Row| (row.key.to_string(), row.verdict, row.recovering);
+    let row = |row: &tcptop_core::Row| (row.key.to_string(), row.verdict, row.is_recovering());
     snapshot.rows.iter().map(row).collect()
 }
 
@@ -139,7 +139,7 @@ fn groups_are_made_of_matching_peers() {
 #[test]
 fn slow_can_be_relative_to_the_peers_own_median() {
     let slow = "3x".parse::<Slow>().expect("so many times");
-    let mut shown = Shown::with(Thresholds { slow, ..Thresholds::default() });
+    let mut shown = Shown::with(Thresholds { slow, ..support::thresholds() });
     for n in 0..100 {
         // One is far away, one is near. Both are as usual.
         shown.establish(2, 20_000 + n, at(100 * u64::from(n)), 200 * MS);
@@ -174,7 +174,7 @@ fn slow_can_be_relative_to_the_peers_own_median() {
 #[test]
 fn thresholds_can_be_set() {
     let half = "50%".parse::<Share>().expect("a share");
-    let mut shown = Shown::with(Thresholds { refused: half, ..Thresholds::default() });
+    let mut shown = Shown::with(Thresholds { refused: half, ..support::thresholds() });
     shown.refuse(40_000, at(0));
     let fine = Connection::to(v4(10, 0, 0, 9, 6379), 41_000);
     shown.watched.see([fine.syn(at(1)), fine.syn_ack(at(2)), fine.ack(at(3))]);
@@ -182,7 +182,11 @@ fn thresholds_can_be_set() {
     let another = Connection::to(v4(10, 0, 0, 9, 6379), 42_000);
     shown.watched.see([another.syn(at(101)), another.syn_ack(at(102)), another.ack(at(103))]);
     let row = shown.take(at(200)).rows[0];
-    assert_eq!((row.verdict, row.recovering), (Some(Verdict::Refuses), true), "a third is less than half");
+    assert_eq!(
+        (row.verdict, row.is_recovering()),
+        (Some(Verdict::Refuses), true),
+        "a third is less than half"
+    );
     assert!(Verdict::Refuses.definition(&shown.take(at(300)).thresholds).contains("50%"));
 }
 
@@ -345,7 +349,7 @@ proptest! {
                 prop_assert_eq!(figures(&kept), figures(&anew));
                 for (kept, anew) in kept.rows.iter().zip(&anew.rows) {
                     prop_assert_eq!(kept.key, anew.key, "the order is the same");
-                    let deserved = kept.verdict.filter(|_| !kept.recovering);
+                    let deserved = kept.verdict.filter(|_| !kept.is_recovering());
                     prop_assert!(deserved.is_none() || deserved == anew.verdict, "{:?} {:?}", kept, anew);
                 }
                 prop_assert_eq!((kept.matching, kept.row_count), (anew.matching, anew.row_count));

@@ -116,9 +116,7 @@ fn ports(taken: &[FlowVolumes]) -> Vec<u16> {
 
 #[test]
 fn every_flow_is_read_once() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let maps = maps();
     let [v4, v6] = again(&maps);
     let mut flows = KernelFlows::new(v4, v6);
@@ -139,9 +137,7 @@ fn every_flow_is_read_once() {
 /// Silent flows are skipped, but not before their epoch is over, in which more packets may have followed.
 #[test]
 fn silent_flows_are_skipped() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let maps = maps();
     let [v4, v6] = again(&maps);
     let mut flows = KernelFlows::new(v4, v6);

@@ -174,6 +174,16 @@ impl Namespace {
     }
 }
 
+/// Ends the test here, passed, unless it runs as root: see [`require_root`](crate::require_root).
+#[macro_export]
+macro_rules! needs_root {
+    () => {
+        if !$crate::require_root() {
+            return;
+        }
+    };
+}
+
 /// Whether the lab can be used: is this root? When not, says so on standard error.
 ///
 /// # Panics

@@ -69,6 +69,18 @@ impl Object {
         value.unwrap_or_else(|| panic!("{field} is neither true nor false: {self:?}"))
     }
 
+    /// The object within it.
+    ///
+    /// # Panics
+    /// When there is no such field, or it is no object.
+    #[must_use]
+    pub fn object(&self, field: &str) -> Self {
+        match self.field(field) {
+            Some(value @ Value::Object(_)) => Self(value.clone()),
+            _ => panic!("{field} is no object: {self:?}"),
+        }
+    }
+
     /// This host's end.
     ///
     /// # Panics

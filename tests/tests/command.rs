@@ -46,9 +46,7 @@ fn what_the_kernel_lacks_is_said_in_one_sentence() {
         ("/sys/kernel/btf", "CONFIG_DEBUG_INFO_BTF"),
         ("/sys/devices/system", "/sys/devices/system/cpu/possible"),
     ];
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     for (folder, said) in HIDDEN {
         let mut command = Command::new("unshare");
@@ -64,9 +62,7 @@ fn what_the_kernel_lacks_is_said_in_one_sentence() {
 
 #[test]
 fn an_unknown_interface_lists_the_existing_ones() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let [here, there] = [(); 2].map(|()| Namespace::new().unwrap());
     here.veth_pair("uplink0", &there, "eth0").unwrap();
     let output = tcptop(&here, &["eth7"]);
@@ -80,9 +76,7 @@ fn an_unknown_interface_lists_the_existing_ones() {
 
 #[test]
 fn a_number_gets_a_hint() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let output = tcptop(&namespace, &["5"]);
     assert_failed(&output, 4, &["no interface `5`", "--duration 5s"]);
@@ -90,9 +84,7 @@ fn a_number_gets_a_hint() {
 
 #[test]
 fn wrong_arguments_are_usage_errors() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     for arguments in [
         &["--no-such-option"][..],
@@ -113,9 +105,7 @@ fn wrong_arguments_are_usage_errors() {
 /// Options of bcc's tcptop and of tcpdump are usage errors that name what does the same here.
 #[test]
 fn habits_of_other_tools_get_a_hint() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     for (arguments, right) in [
         (&["-i", "eth0"][..], "tcptop eth0"),
@@ -128,9 +118,7 @@ fn habits_of_other_tools_get_a_hint() {
 
 #[test]
 fn help_and_version() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     for (argument, expected) in [
         ("--help", &["Usage: tcptop", "INTERFACE", "--json", "--duration", "Exit codes:", "CAP_BPF"][..]),
@@ -163,9 +151,7 @@ fn the_version_names_the_kernel_object() {
 /// allowed to read the folder that it was built into.
 #[test]
 fn without_root_the_capabilities_and_the_command_are_named() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let folder = std::env::temp_dir().join(format!("tcptop-unprivileged-{}", std::process::id()));
     fs::create_dir(&folder).unwrap();
     let copy = folder.join("tcptop");
@@ -207,9 +193,7 @@ fn without(namespace: &Namespace, capabilities: &'static [u8]) -> Tcptop {
 /// Hard case `missing-privileges`: the missing capability is named, and the capabilities that tcptop asks for suffice.
 #[test]
 fn the_missing_capability_is_named() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     for (dropped, named, not_named) in [
         (&[CAP_SYS_ADMIN, CAP_BPF][..], "CAP_BPF", ["CAP_NET_ADMIN", "CAP_PERFMON"]),
@@ -240,9 +224,7 @@ fn routed() -> [Namespace; 2] {
 
 #[test]
 fn the_default_route_selects_the_interface_and_the_message_says_so() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let [here, there] = routed();
     let server = Server::bind(&there, SocketAddr::from(([10, 1, 0, 2], 80)), Mode::CloseAtOnce).unwrap();
     let tcptop = Tcptop::spawn(&here, ["--json", "--count", "1"]).unwrap();
@@ -255,9 +237,7 @@ fn the_default_route_selects_the_interface_and_the_message_says_so() {
 
 #[test]
 fn without_a_default_route_the_interfaces_are_listed() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let output = tcptop(&Namespace::new().unwrap(), &[]);
     assert_failed(&output, 4, &["no default route", "name one", "lo"]);
 }
@@ -265,9 +245,7 @@ fn without_a_default_route_the_interfaces_are_listed() {
 /// Hard case `several-interfaces`: flows of different interfaces are different flows.
 #[test]
 fn several_interfaces() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let [here, there] = routed();
     let far = Server::bind(&there, SocketAddr::from(([10, 1, 0, 2], 80)), Mode::CloseAtOnce).unwrap();
     let own = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce).unwrap();
@@ -289,9 +267,7 @@ fn several_interfaces() {
 /// Hard case `interface-changes`.
 #[test]
 fn the_removal_of_one_interface_leaves_the_others_watched() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let [here, _there] = routed();
     let own = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce).unwrap();
     let tcptop = Tcptop::spawn(&here, ["eth0", "lo", "--json"]).unwrap();

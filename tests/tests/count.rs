@@ -31,9 +31,7 @@ fn of_kind<'o>(objects: &'o [Object], kind: &str) -> Vec<&'o Object> {
 /// Hard cases `loopback` (each packet passes twice) and `full-ring` (no record is missed).
 #[test]
 fn two_thousand_connections_are_two_thousand_handshakes() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (namespace, server) = loopback();
     let tcptop = watch(&namespace, &[]);
     let made = connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap();
@@ -75,9 +73,7 @@ fn two_thousand_connections_are_two_thousand_handshakes() {
 /// Hard case `self-connect`: a socket connected to itself is a simultaneous open of which both ends are one.
 #[test]
 fn a_socket_connected_to_itself_is_one_handshake() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (namespace, _server) = loopback();
     let tcptop = watch(&namespace, &[]);
     let own = SocketAddr::from(([127, 0, 0, 1], 40_000));
@@ -95,9 +91,7 @@ fn a_socket_connected_to_itself_is_one_handshake() {
 
 #[test]
 fn a_count_ends_the_run_at_exactly_that_many() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (namespace, server) = loopback();
     for count in [1, 7] {
         let tcptop = watch(&namespace, &["--count", &count.to_string()]);
@@ -113,9 +107,7 @@ fn a_count_ends_the_run_at_exactly_that_many() {
 
 #[test]
 fn a_duration_ends_the_run_in_time() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (namespace, server) = loopback();
     let duration = Duration::from_millis(700);
     let started = Instant::now();

@@ -132,9 +132,7 @@ fn both_roles_and_families_without_a_link_layer() {
 /// Hard case `resets`.
 #[test]
 fn refused_by_a_peer_and_by_this_host() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire()).unwrap();
     for (near, far) in [(near_v4(1), far_v4(12)), (near_v6(1), far_v6(12))] {
         for (from, to, role) in [(&link.near, far, "client"), (&link.far, near, "server")] {
@@ -158,9 +156,7 @@ fn refused_by_a_peer_and_by_this_host() {
 
 #[test]
 fn an_unanswered_attempt() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire().with(Rule::drop(Match::syn().port(81)))).unwrap();
     let tcptop = watch(&link.near);
     let attempt = link.near.clone();
@@ -180,9 +176,7 @@ fn an_unanswered_attempt() {
 /// Hard case `patience`: the opener has given up and sends nothing more; the outcome is reported some seconds later.
 #[test]
 fn an_attempt_times_out() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire().with(Rule::drop(Match::syn()))).unwrap();
     let tcptop = watch(&link.near);
     connect(&link.near, None, at(far_v6(11), 81), Duration::from_millis(1)).unwrap_err();
@@ -199,9 +193,7 @@ fn an_attempt_times_out() {
 /// Hard case `patience`: a recent SYN is neither answered nor given up when tcptop ends.
 #[test]
 fn an_attempt_that_is_pending_at_the_end() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire().with(Rule::drop(Match::syn()))).unwrap();
     let tcptop = watch(&link.near);
     connect(&link.near, None, at(far_v4(11), 81), Duration::from_millis(1)).unwrap_err();
@@ -213,9 +205,7 @@ fn an_attempt_that_is_pending_at_the_end() {
 /// Hard case `half-open`: this host answers, and the ACK never arrives.
 #[test]
 fn half_open() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let silenced = [Kind::Ack, Kind::Data, Kind::Fin, Kind::Rst];
     let script = silenced
         .into_iter()
@@ -254,9 +244,7 @@ fn with_a_loss(lost: Match, timestamps: &str) -> Object {
 /// Hard case `answered-syn`.
 #[test]
 fn timestamps_say_which_syn_was_answered() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let second = with_a_loss(Match::syn(), "1");
     assert!(!second.flag("ambiguous"), "{second:?}");
     let rtt = second.number("rtt_ns").expect("it is known");
@@ -296,9 +284,7 @@ fn a_lost_syn_ack_leaves_only_bounds() {
 /// Hard case `mid-stream`.
 #[test]
 fn a_mid_stream_connection_has_no_latency() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire()).unwrap();
     let _server = Server::bind(&link.far, at(far_v4(11), 80), Mode::Echo).unwrap();
     let mut stream = connect(&link.near, None, at(far_v4(11), 80), PATIENCE).unwrap();
@@ -322,9 +308,7 @@ fn exchange(stream: &mut TcpStream) {
 /// Hard case `port-reuse`.
 #[test]
 fn a_reused_port_is_a_new_flow() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire()).unwrap();
     // After a RST neither side is in TIME-WAIT.
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::ResetAtOnce).unwrap();
@@ -350,9 +334,7 @@ fn a_reused_port_is_a_new_flow() {
 /// A handshake is reported when it is decided, not with the next batch of records.
 #[test]
 fn a_handshake_is_reported_immediately() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(wire()).unwrap();
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::HoldOpen).unwrap();
     let tcptop = watch(&link.near);

@@ -48,9 +48,7 @@ fn remote(port: u16) -> SocketAddr {
 #[test]
 fn a_start_under_load_reports_nothing_that_was_seen_in_part() {
     const HANDSHAKES: usize = 400;
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let cable = Cable::new();
     let clients = [OPEN, CLOSED].map(|port| {
         // One client has one connection at a time. Several have one under way whenever tcptop begins to look.
@@ -88,9 +86,7 @@ fn check_whole(objects: &[Object]) {
 fn a_probe_that_someone_else_detaches_is_attached_again() {
     /// The interfaces are looked at every second.
     const NOTICED: Duration = Duration::from_secs(2);
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let cable = Cable::new();
     let tcptop = Tcptop::spawn(&cable.near, [NEAR, "--json"]).unwrap();
     tcptop.wait_ready(PATIENCE).unwrap();
@@ -116,9 +112,7 @@ fn a_probe_that_someone_else_detaches_is_attached_again() {
 /// Hard case `interface-identity`: a tunnel that is taken down and made again.
 #[test]
 fn an_interface_that_is_removed_is_waited_for() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let cable = Cable::new();
     let tcptop = Tcptop::spawn(&cable.near, [NEAR, "--json"]).unwrap();
     tcptop.wait_ready(PATIENCE).unwrap();
@@ -144,9 +138,7 @@ fn an_interface_that_is_removed_is_waited_for() {
 /// Hard case `interface-changes`: the removal of the only interface does not end the run; being told to stop does, with all that was seen.
 #[test]
 fn a_run_without_an_interface_left_ends_when_it_is_told_to() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let cable = Cable::new();
     let tcptop = Tcptop::spawn(&cable.near, [NEAR, "--json"]).unwrap();
     tcptop.wait_ready(PATIENCE).unwrap();

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-/// Records come from `source` and are shown by `output` and `tui`; they meet in `live.rs` and `replay.rs`.
+/// Records come from `source`, `output` writes and `tui` shows them; they meet in `live.rs` and `replay.rs`. What is written
+/// does not depend on options or on the screen.
 const LAYERS: [(&str, &[&str]); 3] = [
     ("source", &["output", "tui", "session", "live", "replay"]),
-    ("output", &["source", "session", "live", "replay"]),
+    ("output", &["source", "session", "live", "replay", "config", "tui"]),
     ("tui", &["source", "session", "live", "replay"]),
 ];
 

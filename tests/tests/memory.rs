@@ -49,9 +49,7 @@ fn peak_kib(child: &Child) -> u64 {
 /// Hard case `syn-flood` bounds what an attack costs; this bounds what a busy server costs.
 #[test]
 fn many_flows_and_peers_stay_within_the_bound() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let port = Port::new(&namespace, "tap0", Medium::Ethernet).unwrap();
     let (mut child, mut lines) = watch(&namespace);

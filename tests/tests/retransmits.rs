@@ -213,9 +213,7 @@ fn assert_received(reported: &Reported<'_>, Counted { near, far, .. }: &Counted)
 
 /// Hard case `tail-loss-probes`, and all other retransmits of this host: the wire loses packets after the hook.
 fn retransmitted(sack: bool, offloads: bool) {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = lossy(Direction::ToFar, sack, offloads);
     let (objects, counted) = carry_out(&link.near, &link.far);
     let by_host = link.near.tcp_count("RetransSegs").expect("it counts");
@@ -256,9 +254,7 @@ fn retransmits_of_this_host_without_sack_and_offloads() {
 /// Hard case `reordering`: a retransmit of the far side fills a hole that opened here more than a round trip before.
 /// One that arrives sooner than the handshake's RTT counts as reordering, so there may be fewer, never more.
 fn retransmitted_to_this_host(sack: bool) {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = lossy(Direction::ToNear, sack, true);
     let (objects, counted) = carry_out(&link.near, &link.far);
     let (mut ours, mut theirs) = (0, 0);
@@ -293,9 +289,7 @@ fn retransmits_to_this_host_without_sack() {
 
 /// Hard case `segmentation-offload`: a veth pair passes packets of many segments as they are, on any processor.
 fn over_a_pair(offloads: bool) {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (near, far) = (Namespace::new().expect("a host"), Namespace::new().expect("a host"));
     near.veth_pair(NEAR, &far, FAR).expect("a pair");
     for (host, interface, addresses) in
@@ -328,9 +322,7 @@ fn small_packets() {
 /// not.
 #[test]
 fn traffic_of_mid_stream_connections() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::seeded(1).delay(EACH_WAY)).expect("a link");
     let plans = plans();
     let before = |plan| {

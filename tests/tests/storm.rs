@@ -44,9 +44,7 @@ fn settle(namespace: &Namespace) {
 /// read and those missed add up to what happened.
 #[test]
 fn missed_records_are_counted_by_kind() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().expect("a namespace");
     let address = SocketAddr::from(([127, 0, 0, 1], 80));
     let server = Server::bind(&namespace, address, Mode::CloseAtOnce).expect("a server");

@@ -1,93 +1,111 @@
-//! `cargo xtask ci`: what CI checks, from the cheapest step to the dearest.
+//! `cargo xtask ci`: what every change has to pass, cheapest steps first; and `cargo xtask nightly`: what takes too
+//! long for that or needs an idle machine.
 
 use std::env;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{ebpf, screenshots, shell, test};
+use crate::shell;
 
-/// A step with the path of this program, which building the workspace may replace while it runs.
-type Step = fn(&Path) -> Result<()>;
+/// A command in a process of its own: the lab's programs replace the xtask that starts them.
+enum Step {
+    Cargo(&'static str),
+    Xtask(&'static str),
+}
 
-const STEPS: &[(&str, Step)] = &[
-    ("fmt", |_| shell::call(&mut shell::cargo(["fmt", "--all", "--check"]))),
-    ("clippy", |_| {
-        let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        shell::call(&mut shell::cargo(clippy))
-    }),
-    ("deny", |_| deny()),
-    ("ebpf --check", |_| ebpf::run(&ebpf::Args { check: true })),
-    ("docs", |_| {
-        let doc = ["doc", "--workspace", "--no-deps"];
-        shell::call(shell::cargo(doc).env("RUSTDOCFLAGS", "-D warnings"))
-    }),
-    ("test", |_| test::run(&test::Args::default())),
-    ("screenshots --check", |_| screenshots::run(&screenshots::Args::check())),
-    // Processes of their own: where this is not root, they go on as sudo. Machines of CI are too noisy for limits.
-    ("bench probe", |this| {
-        shell::call(Command::new(this).args(["bench", "probe", "--rounds", "1", "--no-limits"]))
-    }),
-    ("bench ring", |this| {
-        let once = ["bench", "ring", "--rounds", "1", "--seconds", "1", "--no-limits"];
-        shell::call(Command::new(this).args(once))
-    }),
-    ("bench table", |this| {
-        shell::call(Command::new(this).args(["bench", "table", "--rounds", "1", "--no-limits"]))
-    }),
-    ("bench tui", |this| {
-        let few = ["--flows", "100000", "--rounds", "1", "--frames", "20", "--no-limits"];
-        shell::call(Command::new(this).args(["bench", "tui"]).args(few))
-    }),
-    ("conform", |this| shell::call(Command::new(this).arg("conform"))),
-    ("demo", demo),
-    // That it runs: machines of CI are too busy for limits.
-    ("bench host", |this| {
-        let once = ["bench", "host", "--rounds", "1", "--seconds", "0.1", "--no-limits"];
-        shell::call(Command::new(this).args(once))
-    }),
+use Step::{Cargo, Xtask};
+
+/// CI machines are too noisy for limits, so benchmarks only have to run.
+const CI: &[Step] = &[
+    Cargo("fmt --all --check"),
+    Cargo("clippy --workspace --all-targets -- -D warnings"),
+    // Without `advisories`: that database is fetched from a git host, which CI does not reach. Run `cargo deny check` by
+    // hand before a release.
+    Cargo("deny check bans licenses sources"),
+    Xtask("ebpf --check"),
+    Cargo("doc --workspace --no-deps"),
+    Xtask("test"),
+    Xtask("screenshots --check"),
+    Xtask("bench probe --rounds 1 --no-limits"),
+    Xtask("bench ring --rounds 1 --seconds 1 --no-limits"),
+    Xtask("bench table --rounds 1 --no-limits"),
+    Xtask("bench tui --flows 100000 --rounds 1 --frames 20 --no-limits"),
+    Xtask("bench host --rounds 1 --seconds 0.1 --no-limits"),
+    Xtask("conform"),
+    Xtask("demo --duration 10s -- --text --report"),
 ];
 
-pub(crate) fn run() -> Result<()> {
+/// How many times in a row the tests have to pass.
+const TIMES: usize = 10;
+
+const NIGHTLY: &[Step] = &[
+    Xtask("conform --seed 2"),
+    Xtask("conform --seed 3"),
+    Xtask("conform --seed 4"),
+    Xtask("conform --live"),
+    Xtask("bench probe"),
+    Xtask("bench ring"),
+    Xtask("bench table"),
+    Xtask("bench tui"),
+    Xtask("bench host"),
+    Xtask("bench replay"),
+];
+
+pub(crate) fn ci() -> Result<()> {
+    run("ci", CI.iter())
+}
+
+pub(crate) fn nightly() -> Result<()> {
+    run("nightly", [&Xtask("test"); TIMES].into_iter().chain(NIGHTLY))
+}
+
+fn run<'s>(name: &str, steps: impl Iterator<Item = &'s Step>) -> Result<()> {
+    // Determined now: building the workspace may replace the file while this runs.
     let this = env::current_exe().context("cannot tell where xtask is; is /proc mounted?")?;
     let start = Instant::now();
-    for (name, step) in STEPS {
-        println!("==> {name}");
+    let mut passed = 0;
+    for step in steps {
+        let what = step.name();
+        println!("==> {what}");
         let begin = Instant::now();
-        step(&this).with_context(|| format!("ci stopped at step `{name}`"))?;
-        println!("<== {name}: {:.1} s", begin.elapsed().as_secs_f32());
+        step.run(&this).with_context(|| format!("{name} stopped at step `{what}`"))?;
+        println!("<== {what}: {:.1} s", begin.elapsed().as_secs_f32());
+        passed += 1;
     }
-    println!("ci: all {} steps passed in {:.0} s", STEPS.len(), start.elapsed().as_secs_f32());
+    println!("{name}: all {passed} steps passed in {:.0} s", start.elapsed().as_secs_f32());
     Ok(())
 }
 
-fn deny() -> Result<()> {
-    let installed = shell::ask(&mut shell::cargo(["deny", "--version"])).is_some();
-    match (installed, shell::in_ci()) {
-        // Without `advisories`: that database is fetched from a git host, which CI does not reach. Run
-        // `cargo deny check` by hand before a release.
-        (true, _) => shell::call(&mut shell::cargo(["deny", "check", "bans", "licenses", "sources"])),
-        (false, true) => bail!("cargo-deny is missing; .ci/run should have installed it"),
-        (false, false) => {
-            println!("skipped: no cargo-deny here; `cargo install --locked cargo-deny` gets it");
-            Ok(())
+impl Step {
+    fn name(&self) -> String {
+        match self {
+            Cargo(words) => format!("cargo {words}"),
+            Xtask(words) => format!("cargo xtask {words}"),
+        }
+    }
+
+    fn run(&self, this: &Path) -> Result<()> {
+        match self {
+            Cargo(words) if words.starts_with("deny") && !has_deny()? => Ok(()),
+            Cargo(words) => {
+                let mut cargo = shell::cargo(words.split(' '));
+                shell::call(cargo.env("RUSTDOCFLAGS", "-D warnings").stdin(Stdio::null()))
+            }
+            Xtask(words) => shell::call(Command::new(this).args(words.split(' ')).stdin(Stdio::null())),
         }
     }
 }
 
-/// The demo as it runs without a terminal, whoever started this.
-fn demo(this: &Path) -> Result<()> {
-    let mut demo = Command::new(this);
-    let mut child = demo.arg("demo").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let mut output = child.stdout.take().context("the demo's output was not piped")?;
-    io::copy(&mut output, &mut io::stdout())?;
-    io::stdout().flush()?;
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("`cargo xtask demo` ended with {status}");
+fn has_deny() -> Result<bool> {
+    let installed = shell::ask(&mut shell::cargo(["deny", "--version"])).is_some();
+    if !installed && shell::in_ci() {
+        bail!("cargo-deny is missing; .ci/run should have installed it");
     }
-    Ok(())
+    if !installed {
+        println!("skipped: no cargo-deny here; `cargo install --locked cargo-deny` gets it");
+    }
+    Ok(installed)
 }

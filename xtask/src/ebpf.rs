@@ -1,8 +1,7 @@
 //! `cargo xtask ebpf`: the kernel object that is committed beside its source.
 //!
-//! Who only builds or tests tcptop needs no eBPF toolchain, because the object is committed. This command
-//! makes it, the same bytes from any folder, and `--check` proves that the committed one is what its source
-//! gives.
+//! Building or testing tcptop needs no eBPF toolchain, because the object is committed. This command builds it, with
+//! the same bytes in any folder; `--check` verifies that the committed object comes from the committed source.
 
 use std::env;
 use std::fs;
@@ -22,8 +21,8 @@ const OBJECT: &str = "probe-ebpf/object/tcptop.bpf.o";
 const STAMP: &str = "probe-ebpf/object/BUILD";
 const TARGET: &str = "bpfel-unknown-none";
 
-/// What the calling cargo and a user's settings leave in the environment and must not reach this build: it
-/// would take another compiler, other flags or another profile than the ones given here.
+/// Variables of the calling cargo and of the user that must not reach this build: they would change its compiler, flags
+/// or profile.
 const DISTURBING: &[&str] = &[
     "AYA_BPF_TARGET_ARCH",
     "CARGO_BUILD_",
@@ -43,7 +42,7 @@ const DISTURBING: &[&str] = &[
 pub(crate) struct Args {
     /// Build it elsewhere and fail if the committed object does not come from the committed source
     #[arg(long)]
-    pub(crate) check: bool,
+    check: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -116,8 +115,8 @@ fn compare(committed: &Path, fresh: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the object and returns where it is: a folder of its own, as another compiler is at work than in the
-/// rest of the target directory.
+/// Builds the object and returns its path. It has a folder of its own, because it needs another compiler than the rest
+/// of the target directory.
 fn build(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     let target = shell::target_dir()?.join("bpf");
     let mut cargo = toolchain.cargo();
@@ -142,17 +141,17 @@ fn build(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     Ok(object)
 }
 
-/// Compiler flags. The paths of this machine are replaced, for they end up in the debug information.
+/// Compiler flags. Paths of this machine are replaced, because they end up in the debug information.
 fn flags(root: &Path, toolchain: &Toolchain) -> Result<Vec<String>> {
     let mut flags = vec![
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
-        // aya-ebpf takes the host's where none is given, and the object must not depend on it.
+        // By default aya-ebpf takes the host's architecture, on which the object must not depend.
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
     ];
     let mut remap =
         |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-    // The last one that fits is taken: a workspace inside of the home folder comes after that folder.
+    // The last match wins: the workspace may be inside of the home folder.
     for index in registries()? {
         remap(&index, "/registry");
     }
@@ -162,7 +161,7 @@ fn flags(root: &Path, toolchain: &Toolchain) -> Result<Vec<String>> {
     Ok(flags)
 }
 
-/// Where cargo unpacks crates: a folder per index, whose name depends on how the registry is reached.
+/// Where cargo unpacks crates: one folder per index, whose name depends on the registry's URL.
 fn registries() -> Result<Vec<PathBuf>> {
     let Some(sources) = toolchain::cargo_home().map(|home| home.join("registry/src")) else {
         return Ok(Vec::new());

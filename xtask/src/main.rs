@@ -24,21 +24,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build tcptop (release) and show it at work on a network of its own, as root
+    /// Build tcptop (release) and run it on a network of its own, with problems to find, as root
     Demo(tool::Args),
-    /// Build tcptop and run every test, the end-to-end ones as root
+    /// Build tcptop and run all tests, as root where they need it
     Test(test::Args),
     /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
     Conform(tool::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
-    /// Measure tcptop, and fail where it misses its limits
+    /// Measure tcptop, and fail if it exceeds its limits
     Bench(tool::Args),
-    /// Draw pictures of the screen, from a replay of a small capture, or check that they are up to date
+    /// Draw the screenshots from a small capture, or check that they are up to date
     Screenshots(screenshots::Args),
-    /// Everything CI checks, in its order
+    /// Run everything that a change has to pass
     Ci,
-    /// Build the kernel object that is committed, or check that it comes from the committed source
+    /// Run what takes longer or needs an idle machine: tests ten times, more seeds, benchmarks with limits
+    Nightly,
+    /// Build the committed kernel object, or check that it comes from the committed source
     Ebpf(ebpf::Args),
 }
 
@@ -51,7 +53,8 @@ fn main() -> ExitCode {
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Bench(_)) => Tool::Bench.run(),
         Some(Task::Screenshots(args)) => screenshots::run(&args),
-        Some(Task::Ci) => ci::run(),
+        Some(Task::Ci) => ci::ci(),
+        Some(Task::Nightly) => ci::nightly(),
         Some(Task::Ebpf(args)) => ebpf::run(&args),
     };
     match result {

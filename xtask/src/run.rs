@@ -1,4 +1,4 @@
-//! `cargo xtask run`: tcptop as a user gets it, with the rights it needs.
+//! `cargo xtask run`: runs a release build of tcptop as root.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         sudo.arg(&tcptop);
         sudo
     };
-    // Replaced, not waited for: signals and the exit code are then tcptop's own.
+    // Replaces this process, so that signals and the exit code are tcptop's own.
     let error = command.args(&args.tcptop).exec();
     Err(anyhow!(error).context(format!("cannot start {}", tcptop.display())))
 }

@@ -1,6 +1,6 @@
-//! `cargo xtask screenshots`: pictures of the screen, from a replay of a small capture.
+//! `cargo xtask screenshots`: draws pictures of the screen from a replay of a small capture.
 //!
-//! The capture is committed, too: it is written anew only when it is asked for.
+//! The capture is committed as well, and only written again if asked for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,28 +10,21 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// The folder of the pictures, and in it the capture.
+/// The folder of the pictures and the capture.
 const FOLDER: &str = "screenshots";
 const CAPTURE: &str = "capture.pcap.gz";
-/// What turns SVG into PNG, where it is there.
+/// Converts SVG to PNG, if it is installed.
 const CONVERTER: &str = "rsvg-convert";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fail if the pictures are out of date, and write none
+    /// Fail if the pictures are out of date, instead of writing them
     #[arg(long, conflicts_with = "capture")]
     check: bool,
 
-    /// Write the capture anew, too
+    /// Write the capture again, too
     #[arg(long)]
     capture: bool,
-}
-
-impl Args {
-    /// Only whether the pictures are up to date.
-    pub(crate) const fn check() -> Self {
-        Self { check: true, capture: false }
-    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -53,7 +46,7 @@ fn write_capture(path: &Path) -> Result<()> {
     shell::call(shell::cargo(write).arg(path))
 }
 
-/// tcptop's own view draws them, in a program that is built with it.
+/// Draws the pictures with tcptop's own view, in an example of its package.
 fn draw(capture: &Path, folder: &Path) -> Result<()> {
     if folder.exists() {
         for old in pictures(folder, "svg")? {
@@ -65,7 +58,7 @@ fn draw(capture: &Path, folder: &Path) -> Result<()> {
     shell::call(shell::cargo(example).arg(capture).arg(folder))
 }
 
-/// All files of a kind, by name.
+/// All files with this extension, sorted.
 fn pictures(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut files: Vec<PathBuf> =

@@ -1,4 +1,4 @@
-//! Where things are, and how the other programs are called.
+//! Paths, and how other programs are run.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 
 /// The workspace's root folder.
 ///
-/// Asked for at run time: with a shared target directory, the binary may have been built from another checkout.
+/// Determined at run time: with a shared target directory, the binary may have been built from another checkout.
 pub(crate) fn root() -> PathBuf {
     let xtask = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let xtask = xtask.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     xtask.parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// The target directory in use, whichever setting chose it: this program was built into it.
+/// The target directory, which this program was built into.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     let this = env::current_exe().context("cannot tell where xtask was built; is /proc mounted?")?;
     match this.parent().and_then(Path::parent) {
@@ -27,7 +27,7 @@ pub(crate) fn target_dir() -> Result<PathBuf> {
     }
 }
 
-/// Cargo of the toolchain that runs this, at the workspace's root.
+/// The cargo that runs this, in the workspace's root.
 pub(crate) fn cargo<I>(args: I) -> Command
 where
     I: IntoIterator,
@@ -35,14 +35,14 @@ where
 {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args.into_iter().map(Into::into)).current_dir(root());
-    // A relative one means the folder of the caller, and the line above leaves that folder.
+    // A relative path is relative to the caller's folder, which the line above leaves.
     if let Some(target) = env::var_os("CARGO_TARGET_DIR").and_then(|dir| std::path::absolute(dir).ok()) {
         command.env("CARGO_TARGET_DIR", target);
     }
     command
 }
 
-/// Runs a command with this terminal; anything but success is an error.
+/// Runs a command on this terminal; anything but success is an error.
 pub(crate) fn call(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", words(command)))?;
     if !status.success() {
@@ -51,7 +51,7 @@ pub(crate) fn call(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints on stdout, or `None` if it cannot be started or fails.
+/// Returns what a command prints on stdout, or `None` if it cannot be started or fails.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     if !output.status.success() {
@@ -60,7 +60,7 @@ pub(crate) fn ask(command: &mut Command) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
-/// Every file of this name in a folder of `PATH`, in its order.
+/// All files of this name in the folders of `PATH`, in order.
 pub(crate) fn on_path(name: &str) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<PathBuf> = Vec::new();
@@ -72,13 +72,13 @@ pub(crate) fn on_path(name: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Whether this process may do what root may.
+/// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     // The owner of /proc/self is the effective user.
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
-/// `sudo`'s presence, asked for before a long build rather than after it.
+/// Checks for `sudo` before a long build.
 pub(crate) fn need_sudo(what: &str) -> Result<()> {
     if on_path("sudo").is_empty() {
         bail!("{what} needs root, and there is no sudo here; run the same command as root");

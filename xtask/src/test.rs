@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test of the workspace, those that need root as root.
+//! `cargo xtask test`: runs all tests of the workspace, as root where they need it.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::shell;
 
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub(crate) struct Args {
     /// Arguments for `cargo test`, such as the name of one test
     #[arg(last = true)]
@@ -16,13 +16,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut test = command(["--workspace"])?;
-    // The end-to-end tests start the program as a user would; `cargo test` builds it only for its own package.
+    // The end-to-end tests start the binary, which `cargo test` builds only for its own package.
     shell::call(&mut shell::cargo(["build", "--package", "tcptop"]))?;
     shell::call(test.args(&args.cargo))
 }
 
-/// `cargo test`, whose test programs run as root: sudo is put before each of them by cargo, so that what is
-/// built still belongs to the user.
+/// `cargo test` with its test programs run by sudo, so that only they run as root and build artifacts belong to the
+/// user.
 pub(crate) fn command<const N: usize>(args: [&str; N]) -> Result<Command> {
     let mut test = shell::cargo(["test"]);
     test.args(args);

@@ -1,4 +1,4 @@
-//! The programs of the lab, which live under `tests/`: built here, run as root where they need it.
+//! The programs of the lab: built here, and run as root where they need it.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 
 use crate::shell;
 
-/// What this was started with goes to the program as it is.
+/// Passed on to the program unchanged.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
@@ -34,7 +34,7 @@ impl Tool {
         }
     }
 
-    /// The profile that tcptop is built with: what is measured or shown is what a user gets.
+    /// The profile of tcptop: measured and shown as users get it.
     const fn profile(self) -> &'static str {
         match self {
             Self::Bench | Self::Demo => "release",
@@ -42,13 +42,13 @@ impl Tool {
         }
     }
 
-    /// Whether nothing is to be done but to print the program's help.
+    /// Whether the program will only print its help.
     fn asks_for_help(self, words: &[OsString]) -> bool {
         let mut own = words.iter().take_while(|word| *word != "--");
         own.any(|word| word == "-h" || word == "--help") || (self == Self::Bench && words.is_empty())
     }
 
-    /// What needs root with these arguments.
+    /// What needs root with these arguments, if anything.
     fn needs_root(self, words: &[OsString]) -> Option<&'static str> {
         let first = words.first().and_then(|word| word.to_str()).unwrap_or_default();
         match self {
@@ -59,8 +59,8 @@ impl Tool {
         }
     }
 
-    /// Builds tcptop and the program, and becomes the program, with the arguments that this was started with: the
-    /// terminal, signals and the exit code are then its own. Returns only if that fails.
+    /// Builds tcptop and the program, and replaces this process with the program: the terminal, signals and the exit
+    /// code are then its own. Returns only on failure.
     pub(crate) fn run(self) -> Result<()> {
         let words: Vec<OsString> = env::args_os().skip(2).collect();
         let why_root = self.needs_root(&words).filter(|_| !shell::is_root());

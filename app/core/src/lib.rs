@@ -24,8 +24,8 @@ pub use flow::{
 pub use input::Input;
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
-    Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Present, Row, Selection, Snapshot,
-    SnapshotRequest, Span, Timeline, What,
+    Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection, Snapshot,
+    SnapshotRequest, Span, Timeline, Verdicts, What,
 };
 pub use stats::{Counts, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

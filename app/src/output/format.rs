@@ -1,56 +1,56 @@
-//! How figures, times and addresses are written for people. One home, so that all sinks write alike.
+//! How figures, times and addresses are written for people, in every output and on the screen.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 use probe_common::Endpoint;
 
 use crate::clock::Anchor;
 use tcptop_core::{PeerKey, RowKey, ShownEndpoint};
 
-/// What stands where a value is not known.
+/// An unknown value.
 pub const UNKNOWN: &str = "-";
 
-/// What the sinks need beside the figures: names of interfaces, and the wall clock.
+/// What the figures do not have: names, and the wall clock.
 #[derive(Clone, Debug)]
 pub struct RenderContext {
-    /// The interfaces that are watched, by index. The names are escaped.
+    /// The names of the watched interfaces, by index. They are escaped.
     pub interfaces: BTreeMap<u32, String>,
     /// Where packets come from: `tcx`, or `replay`.
     pub source: &'static str,
-    /// The host's name, escaped, where the packets are its own.
+    /// The name of this host, escaped; none in a replay, whose packets may be those of another one.
     pub host: Option<String>,
-    /// Turns the monotonic clock into the wall clock.
+    /// Converts the monotonic into the wall clock.
     pub anchor: Anchor,
     /// The time zone for people.
     pub zone: TimeZone,
 }
 
-/// As many interfaces are named in a row: a capture can have 65,536.
+/// The most interfaces that are named one after the other: a capture can have 65,536.
 const INTERFACES: usize = 16;
 
 impl RenderContext {
-    /// A context in the time zone of this machine.
+    /// A context in the time zone of this machine, without the name of a host.
     #[must_use]
     pub fn new(interfaces: BTreeMap<u32, String>, source: &'static str, anchor: Anchor) -> Self {
         Self { interfaces, source, host: None, anchor, zone: TimeZone::system() }
     }
 
-    /// The name of an interface, or its index as `#5` when it is not one of those that are watched.
+    /// The name of an interface; `#5` for the index 5 if it is not watched.
     #[must_use]
     pub fn interface(&self, index: u32) -> String {
         self.interface_name(index).into_owned()
     }
 
-    /// The same, borrowed where it is known.
+    /// The same, borrowed if it is known.
     #[must_use]
     pub fn interface_name(&self, index: u32) -> Cow<'_, str> {
         self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), |name| name.into())
     }
 
-    /// The names of all, in a row; of very many only the first, and how many more there are.
+    /// The names of all interfaces, with spaces between; of very many the first, and how many more there are.
     #[must_use]
     pub fn all_interfaces(&self) -> String {
         let mut names: Vec<&str> = self.interfaces.values().map(String::as_str).take(INTERFACES).collect();
@@ -62,48 +62,44 @@ impl RenderContext {
         names.join(" ")
     }
 
-    /// Local time of day: `14:02:31.123`.
-    #[must_use]
-    pub fn time_of_day(&self, monotonic_ns: u64) -> String {
-        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
-        format!("{}.{:03}", time.strftime("%H:%M:%S"), time.millisecond())
-    }
-
     /// Local date and time with the offset from UTC, in one word (RFC 3339): `2026-01-02T14:02:31.123+00:00`.
     #[must_use]
     pub fn timestamp(&self, monotonic_ns: u64) -> String {
-        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
+        let time = self.local(monotonic_ns);
         let (second, offset) = (time.strftime("%Y-%m-%dT%H:%M:%S"), time.strftime("%:z"));
         format!("{second}.{:03}{offset}", time.millisecond())
-    }
-
-    /// Local time of day, with the date if that is not the one at `now_ns`.
-    #[must_use]
-    pub fn since(&self, monotonic_ns: u64, now_ns: u64) -> String {
-        let [time, now] = [monotonic_ns, now_ns].map(|ns| self.anchor.wall(ns).to_zoned(self.zone.clone()));
-        let format = if time.date() == now.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
-        time.strftime(format).to_string()
-    }
-
-    /// Local time of day without the fraction: `14:02:31`.
-    #[must_use]
-    pub fn clock_time(&self, monotonic_ns: u64) -> String {
-        self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
     /// Local date and time with the offset from UTC: `2026-01-02 14:02:31 +00:00`.
     #[must_use]
     pub fn date_time(&self, monotonic_ns: u64) -> String {
-        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
-        time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+        self.local(monotonic_ns).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 
     /// The same to the millisecond, to be found in a log or a capture: `2026-01-02 14:02:31.123 +00:00`.
     #[must_use]
     pub fn exact_time(&self, monotonic_ns: u64) -> String {
-        let time = self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone());
-        let (day, offset) = (time.strftime("%Y-%m-%d %H:%M:%S"), time.strftime("%:z"));
-        format!("{day}.{:03} {offset}", time.millisecond())
+        let time = self.local(monotonic_ns);
+        let (second, offset) = (time.strftime("%Y-%m-%d %H:%M:%S"), time.strftime("%:z"));
+        format!("{second}.{:03} {offset}", time.millisecond())
+    }
+
+    /// Local time of day: `14:02:31`.
+    #[must_use]
+    pub fn clock_time(&self, monotonic_ns: u64) -> String {
+        self.local(monotonic_ns).strftime("%H:%M:%S").to_string()
+    }
+
+    /// Local time of day, with the date unless it is that of `now_ns`.
+    #[must_use]
+    pub fn since(&self, monotonic_ns: u64, now_ns: u64) -> String {
+        let time = self.local(monotonic_ns);
+        let is_today = time.date() == self.local(now_ns).date();
+        time.strftime(if is_today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
+    }
+
+    fn local(&self, monotonic_ns: u64) -> Zoned {
+        self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone())
     }
 }
 
@@ -264,7 +260,7 @@ pub fn peer(key: &PeerKey) -> String {
     key.to_string()
 }
 
-/// A row of the first table: a peer, or what several have in common.
+/// The name of a row: a peer, or what a group of peers has in common.
 #[must_use]
 pub fn row(key: &RowKey, context: &RenderContext) -> String {
     match key {
@@ -277,16 +273,27 @@ pub fn row(key: &RowKey, context: &RenderContext) -> String {
     }
 }
 
-/// An address, IPv4 where it is a mapped one.
-#[must_use]
-pub fn address(address: &[u8; 16]) -> String {
-    Ipv6Addr::from(*address).to_canonical().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
     use probe_common::segment::mapped;
+    use std::net::Ipv6Addr;
+
+    #[test]
+    fn times_are_local_and_say_their_offset() {
+        let wall = "2026-07-01T22:30:00.0456Z".parse::<Timestamp>().unwrap();
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let anchor = Anchor::new(1_000, wall);
+        let context = RenderContext { zone, ..RenderContext::new(BTreeMap::new(), "tcx", anchor) };
+        assert_eq!(context.timestamp(1_000), "2026-07-02T00:30:00.045+02:00");
+        assert_eq!(context.exact_time(1_000), "2026-07-02 00:30:00.045 +02:00");
+        assert_eq!(context.date_time(1_000), "2026-07-02 00:30:00 +02:00");
+        assert_eq!(context.clock_time(1_000), "00:30:00");
+        let hour_ns = 3_600_000_000_000;
+        assert_eq!(context.since(1_000, 1_000 + hour_ns), "00:30:00");
+        assert_eq!(context.since(1_000, 1_000 + 24 * hour_ns), "2026-07-02 00:30:00");
+    }
 
     #[test]
     fn durations_have_three_digits() {

@@ -95,7 +95,7 @@ impl Report {
 
 /// From where on there is a verdict, by its letter.
 fn thresholds(thresholds: &Thresholds) -> String {
-    let Thresholds { unanswered, refused, slow, loss } = thresholds;
+    let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
     let slow = match slow {
         Slow::From(ns) => Time(*ns).to_string(),
         Slow::Usual(thousandths) => format!("{}x the peer's median", decimal(*thousandths)),
@@ -106,7 +106,8 @@ fn thresholds(thresholds: &Thresholds) -> String {
         (Verdict::Slow, format!("slow, RTT p90 {slow}")),
         (Verdict::Loses, format!("loss {loss}")),
     ];
-    limits.map(|(verdict, limit)| format!("{}: {limit}", verdict.letter())).join("; ")
+    let limits = limits.map(|(verdict, limit)| format!("{}: {limit}", verdict.letter()));
+    format!("{}; of {min_attempts} or more", limits.join("; "))
 }
 
 /// Thousandths as a number: `3`, `2.5`.
@@ -169,7 +170,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
         direction.to_owned(),
-        counts.opened.to_string(),
+        counts.attempts().to_string(),
         counts.of(Outcome::Established).to_string(),
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),

@@ -57,15 +57,14 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
 pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
     let Figures { counts, rtt } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
-    let pending = snapshot.reported.saturating_sub(counts.decided());
-    let decided = Outcome::DECIDED.map(|outcome| (counts.of(outcome), outcome));
-    let all = decided.into_iter().chain([(pending, Outcome::Pending)]);
+    let all =
+        Outcome::DECIDED.into_iter().chain([Outcome::Pending]).map(|outcome| (counts.of(outcome), outcome));
     let named = all.filter(|(count, outcome)| *count > 0 || *outcome == Outcome::Established);
     let named: Vec<String> = named.map(|(count, outcome)| format!("{count} {}", outcome.name())).collect();
     let mut lines = vec![format!(
         "watched {}{since}: {} ({}), {}",
         if watched_ns < 60_000_000_000 { duration(watched_ns) } else { age(watched_ns) },
-        counted(snapshot.reported, "handshake"),
+        counted(counts.attempts(), "handshake"),
         named.join(", "),
         counted(counts.repeated, "SYN or SYN-ACK retransmit"),
     )];
@@ -127,8 +126,8 @@ pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
 fn problem(row: &Row, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.opened),
-        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.opened),
+        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
+        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
         Some(Verdict::Slow) => {
             format!("slow, RTT p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)))
         }

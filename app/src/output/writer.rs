@@ -1,5 +1,4 @@
-//! Lines on their way to a file or standard output, written by a thread: a reader that is slow or gone never stalls
-//! whoever makes the lines.
+//! Writes lines to a file or standard output in a thread, so that a slow or closed reader never blocks the run.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem;
@@ -20,9 +19,9 @@ pub const FAREWELL: Duration = Duration::from_secs(2);
 /// What happens to lines when too many wait already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// They are dropped and counted: a live interface does not wait.
+    /// They are dropped and counted: a live interface cannot wait.
     Drop,
-    /// They are kept, and whoever makes them waits for [`LineWriter::room`]: a capture can be read later as well.
+    /// They are kept, and the run waits for [`LineWriter::room`]: a capture can be read later.
     Wait,
 }
 

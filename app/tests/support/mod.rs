@@ -13,7 +13,7 @@ use probe_common::{
 };
 use tcptop_core::{
     Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, Missed, ReaderConfig, ReaderId, Snapshot,
-    SnapshotRequest, Span,
+    SnapshotRequest, Span, Thresholds,
 };
 
 pub const MS: u64 = 1_000_000;
@@ -32,7 +32,12 @@ pub fn v6(text: &str, port: u16) -> Endpoint {
 
 /// An engine with room for so many flows.
 pub fn config(max_flows: usize) -> EngineConfig {
-    EngineConfig { max_flows, peer_bytes: 64 << 20, ..EngineConfig::default() }
+    EngineConfig { max_flows, peer_bytes: 64 << 20, thresholds: thresholds(), ..EngineConfig::default() }
+}
+
+/// The default thresholds, but for single attempts: most tests need no more.
+pub fn thresholds() -> Thresholds {
+    Thresholds { min_attempts: 1, ..Thresholds::default() }
 }
 
 /// Both ends of one connection, seen from this host.

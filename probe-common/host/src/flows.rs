@@ -39,8 +39,11 @@ impl HostFlows {
     }
 }
 
+/// A bucket, once a flow is in it.
+type Place<K> = Option<Box<Bucket<K>>>;
+
 /// The buckets of one address family. Each is allocated when a flow first needs it.
-struct Buckets<K>(Vec<Option<Box<Bucket<K>>>>);
+struct Buckets<K>(Vec<Place<K>>);
 
 impl<K: Key> Buckets<K> {
     fn new(flows: u32) -> Self {
@@ -53,7 +56,7 @@ impl<K: Key> Buckets<K> {
     }
 
     /// The two buckets that a flow can be in, or the one.
-    fn pair(&mut self, hash: u64) -> (&mut Option<Box<Bucket<K>>>, Option<&mut Option<Box<Bucket<K>>>>) {
+    fn pair(&mut self, hash: u64) -> (&mut Place<K>, Option<&mut Place<K>>) {
         let count = u32::try_from(self.0.len()).expect("made from 32 bits");
         let [first, second] = buckets::buckets_of(hash, count).map(|number| number as usize);
         if first == second {

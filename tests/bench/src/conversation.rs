@@ -1,4 +1,4 @@
-//! Connections of many clients with many servers, as a capture near the clients has them.
+//! Connections of many clients to many servers, as captured near the clients.
 
 use std::vec::IntoIter;
 
@@ -11,12 +11,12 @@ const MS: u64 = 1_000_000;
 const MSS: u32 = 1_448;
 const ACK: TcpFlags = TcpFlags::ACK;
 
-/// Ports that tshark has no dissector for: it would spend further time on making sense of the payload.
+/// Ports without a dissector in tshark, which would spend more time on the payload.
 const PORTS: [u16; 4] = [7_101, 7_102, 7_103, 7_104];
 const SERVERS: u32 = 500;
 const CLIENTS: u32 = 2_000;
 
-/// What a segment makes of its handshake.
+/// What a segment does to its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It opens it.
@@ -27,11 +27,11 @@ pub(super) enum Step {
     Refuses,
 }
 
-/// A segment, and what it makes of its handshake.
+/// A segment, and what it does to its handshake.
 pub(super) type Segment = (SegmentRecord, Option<Step>);
 
-/// The segments of the connection of this number, which begins at `start_ns`, in the order of their times. No two
-/// numbers have the same addresses and ports, as long as there are fewer than 56 million.
+/// The segments of one connection, in order of time. No two of the first 56 million numbers have the same addresses and
+/// ports.
 pub(super) fn connection(number: u32, start_ns: u64, rng: &mut Rng) -> IntoIter<Segment> {
     let mut talk = Conversation::new(ends(number, rng), [rng.u32(..), rng.u32(..)], start_ns);
     if rng.u8(0..10) > 0 {
@@ -39,7 +39,7 @@ pub(super) fn connection(number: u32, start_ns: u64, rng: &mut Rng) -> IntoIter<
     }
     let rtt_ns = rng.u64(MS / 5..120 * MS);
     talk.send(End::Opener, TcpFlags::SYN, 0, 0);
-    // Which segment, if any, decides the handshake.
+    // The segment that decides the handshake, if there is one.
     let decided = match rng.u8(0..100) {
         0..3 => {
             talk.send(End::Responder, TcpFlags::RST.with(ACK), 0, rtt_ns);
@@ -69,7 +69,7 @@ pub(super) fn connection(number: u32, start_ns: u64, rng: &mut Rng) -> IntoIter<
     segments.map(|(at, segment)| (segment, step(at))).collect::<Vec<_>>().into_iter()
 }
 
-/// All that comes after the SYN.
+/// Everything after the SYN.
 fn answer(talk: &mut Conversation, rtt_ns: u64, rng: &mut Rng) {
     let turn_ns = rng.u64(5_000..60_000);
     talk.send(End::Responder, TcpFlags::SYN.with(ACK), 0, rtt_ns);
@@ -85,7 +85,7 @@ fn answer(talk: &mut Conversation, rtt_ns: u64, rng: &mut Rng) {
     talk.send(End::Opener, ACK, 0, turn_ns);
 }
 
-/// A request, and an answer of a few segments, every second of which is acknowledged.
+/// A request and an answer of a few segments; every second segment is acknowledged.
 fn exchange(talk: &mut Conversation, rtt_ns: u64, rng: &mut Rng) {
     talk.send(End::Opener, ACK.with(PSH), rng.u32(80..900), rng.u64(0..50 * MS));
     let mut gap_ns = rtt_ns;
@@ -100,7 +100,7 @@ fn exchange(talk: &mut Conversation, rtt_ns: u64, rng: &mut Rng) {
     talk.send(End::Opener, ACK, 0, 5_000);
 }
 
-/// Client and server; three of ten speak IPv6.
+/// Client and server; three in ten connections use IPv6.
 fn ends(number: u32, rng: &mut Rng) -> [Endpoint; 2] {
     let ports = u32::from(EPHEMERAL_PORTS.end - EPHEMERAL_PORTS.start);
     let port = u16::try_from(number / CLIENTS % ports).map_or(u16::MAX, |port| EPHEMERAL_PORTS.start + port);
@@ -120,7 +120,7 @@ fn ends(number: u32, rng: &mut Rng) -> [Endpoint; 2] {
 mod tests {
     use super::*;
 
-    /// What is known of a capture is held against what tcptop says of it, so it must be one of TCP.
+    /// The benchmark checks tcptop's output against the contents of the capture, so these must be valid.
     #[test]
     fn each_opens_once_and_its_times_go_forward() {
         let mut rng = Rng::with_seed(7);

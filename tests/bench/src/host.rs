@@ -1,8 +1,7 @@
-//! `cargo xtask bench host`: what it costs a host to be watched, with tcpdump beside it.
+//! `cargo xtask bench host`: what a host loses while it is watched by tcptop, and by tcpdump for comparison.
 //!
-//! Two veth pairs, each between namespaces of its own, and real TCP over them, for an instant over the one that is
-//! watched, for an instant over the one that is not, and so on. What else this machine and its neighbours do slows both
-//! alike: it has been seen to take a third away, for seconds.
+//! Real TCP runs over two veth pairs, in short turns over the one that is watched and the one that is not. Other load
+//! on the machine slows both alike: it can take away a third, for seconds.
 
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -15,15 +14,15 @@ use lab::{Cable, Place};
 
 use self::load::{Load, Run};
 use self::turn::Turn;
-use self::watcher::{Running, Told, Watcher};
+use self::watcher::{Running, Totals, Watcher};
 use crate::report::{Limit, Report};
 
 mod load;
 mod turn;
 mod watcher;
 
-/// Real-time priorities: of the load, so that what else runs on this machine takes nothing from it, and of the
-/// watchers, which are not to wait for the load where there is one processor.
+/// Real-time priorities of the load, so that other processes do not disturb it, and of the watchers, which must not
+/// wait for the load if there is only one processor.
 const LOAD_PRIORITY: i32 = 1;
 const WATCHER_PRIORITY: i32 = 2;
 
@@ -33,11 +32,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// How long each is measured in a round, and the load without it beside it
+    /// Seconds of load per turn, with and without the watcher
     #[arg(long, value_name = "S", default_value_t = 0.4, value_parser = seconds)]
     seconds: f64,
 
-    /// Only measure: a ratio below its limit is no failure
+    /// Measure only: do not fail if a limit is exceeded
     #[arg(long)]
     no_limits: bool,
 }
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for load in Load::ALL {
         for round in 1..=args.rounds {
             eprintln!("bench: {}, round {round} of {}", load.name(), args.rounds);
-            // Should it matter who is first, it is each in turn.
+            // Each watcher is first in every second round.
             let mut order = Watcher::ALL;
             order.rotate_left(usize::from(round % 2 == 0));
             for watcher in order {
@@ -85,13 +84,13 @@ fn report(args: &Args, measured: &[(Load, Watcher, Turn)]) -> Result<()> {
                 Limit::None,
                 &figures(Turn::ratio_on_one),
             )?;
-            report.row("  not seen, by its own count", Limit::None, &figures(|turn| turn.lost as f64))?;
+            report.row("  not seen, by its own count", Limit::None, &figures(|turn| turn.missed as f64))?;
         }
     }
     report.finish(args.no_limits)
 }
 
-/// The least of the rate without anything that is to be left.
+/// The minimum ratio of the rate with a watcher to that without.
 const fn limit(load: Load, watcher: Watcher) -> Limit {
     match (load, watcher) {
         (Load::Segments, Watcher::Tcptop) => Limit::AtLeast(0.92),
@@ -100,20 +99,20 @@ const fn limit(load: Load, watcher: Watcher) -> Limit {
     }
 }
 
-/// What is the same in every turn.
+/// The setup of all turns.
 struct Bench {
     tcptop: PathBuf,
     time: Duration,
     load: Place,
     watcher: Place,
-    /// Have watchers a processor that is not the load's?
+    /// Whether the watchers have another processor than the load.
     apart: bool,
 }
 
 impl Bench {
     fn new(args: &Args) -> Result<Self> {
         let processors = allowed().context("cannot tell on which processors this may run")?;
-        // The first one has most of the interrupts.
+        // The first processor handles most interrupts.
         let (load, others) = processors.split_last().context("this runs on some processor")?;
         let apart = !others.is_empty();
         let watchers = if apart { others } else { &processors };
@@ -134,31 +133,36 @@ impl Bench {
         Ok(Self { tcptop, time: Duration::from_secs_f64(args.seconds), load, watcher, apart })
     }
 
-    /// On new pairs, so that nothing is left over from the turn before. What all interfaces of a host pay as soon as one
-    /// is watched is on both sides: a branch at the TCX hooks, and with tcpdump a time for every packet.
+    /// Runs one turn on new pairs, so that nothing is left over from the turn before. Costs that all interfaces of a
+    /// host have as soon as one is watched are on both sides: a branch at the TCX hooks, and a timestamp per packet
+    /// with tcpdump.
     fn turn(&self, load: Load, watcher: Watcher) -> Result<Turn> {
         let (bare, watched) = (Cable::new(false)?, Cable::new(false)?);
         let running = Running::start(watcher, &watched.near, &self.tcptop, &self.watcher)?;
         let [without, with] = load.run([&bare, &watched], &self.load, self.time)?;
-        let told = running.stop()?;
-        check(watcher, &with, &told).with_context(|| format!("{} did not watch", watcher.name()))?;
-        Ok(Turn::new(&without, &with, &told, self.apart))
+        let totals = running.stop()?;
+        check(watcher, &with, &totals).with_context(|| format!("{} did not watch", watcher.name()))?;
+        Ok(Turn::new(&without, &with, &totals, self.apart))
     }
 }
 
-/// A watcher that is not attached costs nothing. What it knows to be lost it need not have seen.
-fn check(watcher: Watcher, run: &Run, told: &Told) -> Result<()> {
+/// A watcher that is not attached costs nothing, so this checks that it saw all, except for what it counts as missed.
+fn check(watcher: Watcher, run: &Run, totals: &Totals) -> Result<()> {
     let sees = |what: &str, seen: u64, all: u64| {
-        ensure!(seen + told.lost >= all, "it saw {seen} of {all} {what} and says that it lost {}", told.lost);
+        ensure!(
+            seen + totals.missed >= all,
+            "it saw {seen} of {all} {what} and says that it missed {}",
+            totals.missed
+        );
         Ok(())
     };
     match watcher {
         Watcher::Tcptop => {
-            sees("handshakes", told.established, run.connections)?;
-            // Before the congestion window is open, some writes go together in a segment.
-            sees("data segments", told.segments, run.writes / 10 * 9)
+            sees("handshakes", totals.established, run.connections)?;
+            // Until the congestion window has opened, several writes may share a segment.
+            sees("data segments", totals.segments, run.writes / 10 * 9)
         }
-        Watcher::Tcpdump => sees("packets", told.segments, run.units),
+        Watcher::Tcpdump => sees("packets", totals.segments, run.units),
     }
 }
 
@@ -174,11 +178,13 @@ mod tests {
     #[test]
     fn a_watcher_that_is_not_attached_is_found_out() {
         let run = Run { units: 90, s: 1.0, all_units: 100, connections: 100, writes: 0 };
-        let told = Told { established: 98, segments: 90, lost: 2, own_ns: 0 };
-        assert!(check(Watcher::Tcptop, &run, &told).is_ok() && check(Watcher::Tcpdump, &run, &told).is_ok());
-        assert!(check(Watcher::Tcptop, &Run { writes: 200, ..run }, &told).is_err());
+        let totals = Totals { established: 98, segments: 90, missed: 2, own_ns: 0 };
+        assert!(
+            check(Watcher::Tcptop, &run, &totals).is_ok() && check(Watcher::Tcpdump, &run, &totals).is_ok()
+        );
+        assert!(check(Watcher::Tcptop, &Run { writes: 200, ..run }, &totals).is_err());
         for watcher in Watcher::ALL {
-            let asleep = Told { established: 97, segments: 87, ..told };
+            let asleep = Totals { established: 97, segments: 87, ..totals };
             assert!(check(watcher, &run, &asleep).is_err(), "{watcher:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: tcptop measured against its limits.
+//! `cargo xtask bench`: measures tcptop against its limits.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ mod table;
 mod traffic;
 mod tui;
 
-/// Measure tcptop, and fail where it misses its limits
+/// Measure tcptop, and fail if it exceeds its limits
 #[derive(Parser)]
 #[command(name = "bench", bin_name = "cargo xtask bench", disable_help_subcommand = true)]
 struct Args {
@@ -27,17 +27,17 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Send packets and open connections with and without tcptop and tcpdump on the interface, in turns, as root
+    /// Measure how much slower a host's traffic is with tcptop, and with tcpdump, on the interface, as root
     Host(host::Args),
-    /// Show the kernel programs packets of every kind, and what they cost each
+    /// Measure the cost of the kernel programs per kind of packet, as root
     Probe(probe::Args),
-    /// Read the same capture by `tcptop replay` and by `tshark -z conv,tcp`, in turns
+    /// Compare the speed of `tcptop replay` with that of `tshark -z conv,tcp`
     Replay(replay::Args),
-    /// Take and draw the screen's pictures while a million flows are known
+    /// Measure snapshots and frames of the screen with a million flows
     Tui(tui::Args),
-    /// Let the kernel programs make records as fast as limits ask, and see what tcptop makes of them, as root
+    /// Measure missed records, wake-ups and latency of a running tcptop under a storm of records, as root
     Ring(ring::Args),
-    /// Hand records to the table, with few, many and very many flows
+    /// Measure how many records per second user space handles
     Table(table::Args),
 }
 
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The cargo that built this, in the caller's folder, which is in the workspace.
+/// The cargo that built this, in the current directory, which is in the workspace.
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.args(arguments);

@@ -1,4 +1,4 @@
-//! `cargo xtask bench probe`: what the kernel programs cost a packet, more than a program that does nothing.
+//! `cargo xtask bench probe`: what the kernel programs cost per packet, compared with an empty program.
 
 mod cases;
 mod chain;
@@ -11,7 +11,7 @@ use self::chain::Chain;
 use self::programs::Programs;
 use super::report::{Limit, Report};
 
-/// As many flows as tcptop remembers when it is not asked for another number.
+/// The default of `--max-flows`.
 const FLOWS: u32 = 65_536;
 
 #[derive(clap::Args)]
@@ -20,11 +20,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// Only packets whose name contains this
+    /// Measure only packets whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 
-    /// Only measure: what costs more than its limit is no failure
+    /// Measure only: do not fail if a limit is exceeded
     #[arg(long)]
     no_limits: bool,
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench replay`: a capture read by tcptop and by tshark, in turns, on the same machine.
+//! `cargo xtask bench replay`: compares how fast tcptop and tshark read the same capture, in turns.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -12,7 +12,7 @@ use super::program;
 use super::report::{Limit, Report, count};
 use super::traffic::{self, Contents};
 
-/// How many times faster than tshark tcptop is to be at the least.
+/// The minimum speed of tcptop, as a multiple of tshark's.
 const LIMIT: f64 = 20.0;
 
 #[derive(clap::Args)]
@@ -25,11 +25,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     packets: u64,
 
-    /// Another seed makes another capture
+    /// Seed for the contents of the capture
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Only measure: a ratio below the limit is no failure
+    /// Measure only: do not fail if a limit is exceeded
     #[arg(long)]
     no_limits: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     eprintln!("bench: writing a capture of {} packets", count(args.packets));
     let (capture, contents) = Capture::write(args)?;
 
-    // The first reading of each is not timed: it brings the file into memory, and shows what is read.
+    // The first run of each is not timed: it brings the file into the page cache, and its output is checked.
     let ours = program::observe(&mut tcptop_reads(&tcptop, &capture))?;
     check(&ours.last_line, &contents)?;
     let theirs = program::observe(&mut tshark_reads(&capture))?;
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.finish(args.no_limits)
 }
 
-/// With all that it can say, so that no work is left out.
+/// With the most output, so that no work is left out.
 fn tcptop_reads(tcptop: &Path, capture: &Capture) -> Command {
     let mut command = Command::new(tcptop);
     command.arg("replay").arg(&capture.path).arg("--json");
@@ -85,7 +85,7 @@ fn tshark_reads(capture: &Capture) -> Command {
     command
 }
 
-/// Speed is worth nothing if handshakes are missed.
+/// Checks that tcptop found everything that was written.
 fn check(summary: &str, contents: &Contents) -> Result<()> {
     ensure!(summary.starts_with('{'), "tcptop ended without a summary: {summary}");
     let summary = Object::parse(summary);
@@ -103,7 +103,7 @@ fn check(summary: &str, contents: &Contents) -> Result<()> {
     Ok(())
 }
 
-/// A file that goes away with this.
+/// A file that is removed when this is dropped.
 struct Capture {
     path: PathBuf,
 }
@@ -116,7 +116,7 @@ impl Capture {
         let mut file = BufWriter::new(File::create(&this.path).with_context(written)?);
         let contents = traffic::write(args.packets, args.seed, &mut file).with_context(written)?;
         file.flush().with_context(written)?;
-        // Else the disk is busy with it while others read.
+        // Otherwise the disk is still busy with it later.
         file.get_ref().sync_all().with_context(written)?;
         Ok((this, contents))
     }

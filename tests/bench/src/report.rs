@@ -1,8 +1,8 @@
-//! What was measured, as a table, and whether it keeps its limits.
+//! Tables of measurements, and their limits.
 
 use anyhow::{Context, Result, bail};
 
-/// What a figure may come to: in the middle of all rounds, or in each of them.
+/// The limit of a figure: for the median of all rounds, or for each round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Limit {
     None,
@@ -34,8 +34,8 @@ impl Limit {
     }
 }
 
-/// The middle and the ends of some measurements. Few are no base for more: a mean would hide the one that was
-/// disturbed, and a percentile would be one of them.
+/// Median, minimum and maximum. With few measurements, a mean would hide an outlier, and a percentile would be one of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Spread {
     min: f64,
@@ -44,7 +44,7 @@ struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing. Half-way between the two in the middle of an even number.
+    /// Returns `None` without measurements. The median of an even number is the midpoint of the two in the middle.
     fn of(measured: &[f64]) -> Option<Self> {
         let mut sorted = measured.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -60,13 +60,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Prints what it is about, and the head.
+    /// Prints the title and the heading.
     pub(crate) fn new(title: &str) -> Self {
         println!("{title}\n{:<56}{:>13}{:>10}{:>19}", "", "limit", "median", "min - max");
         Self::default()
     }
 
-    /// Prints a figure, of which each round has given one.
+    /// Prints a figure, measured once per round.
     pub(crate) fn row(&mut self, name: &str, limit: Limit, measured: &[f64]) -> Result<()> {
         let spread = Spread::of(measured).with_context(|| format!("{name}: there is no round"))?;
         let [min, median, max] = [spread.min, spread.median, spread.max].map(number);
@@ -79,7 +79,7 @@ impl Report {
         Ok(())
     }
 
-    /// Fails if a limit was missed, unless nobody asked for them.
+    /// Fails if a limit was exceeded, unless limits do not apply.
     pub(crate) fn finish(self, no_limits: bool) -> Result<()> {
         if !no_limits && !self.missed.is_empty() {
             bail!("beyond the limit:\n{}", self.missed.join("\n"));
@@ -88,7 +88,7 @@ impl Report {
     }
 }
 
-/// A figure with three digits: `0.929`, `13.1`, `24.7 k`, `2.41 M`.
+/// A figure with three significant digits: `0.929`, `13.1`, `24.7 k`, `2.41 M`.
 fn number(figure: f64) -> String {
     let (scaled, unit) = match figure.abs() {
         0.0..999.5 => (figure, ""),
@@ -105,7 +105,7 @@ fn number(figure: f64) -> String {
     format!("{scaled:.decimals$}{unit}")
 }
 
-/// A count with its thousands apart: `1,000,000`.
+/// A count with thousands separators: `1,000,000`.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

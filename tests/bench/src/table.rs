@@ -1,6 +1,6 @@
-//! `cargo xtask bench table`: how many records a second user space takes, from the ring's bytes to the figures.
+//! `cargo xtask bench table`: how many records per second user space handles, from the ring's bytes to the figures.
 //!
-//! The measuring is done by `cargo bench`'s own program, which is built as tcptop is: this may be a debug build.
+//! A `cargo bench` target measures, because it is built with optimizations, like tcptop; this may be a debug build.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::report::{Limit, Report, count};
 use crate::cargo;
 
-/// At so many flows there is a limit: the least records in a second of one processor's time.
+/// The number of flows with a limit, and the minimum records per second of processor time.
 const LIMIT: (u64, f64) = (65_536, 2_000_000.0);
 
 #[derive(clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// Only measure: a rate below its limit is no failure
+    /// Measure only: do not fail if a limit is exceeded
     #[arg(long)]
     no_limits: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.finish(args.no_limits)
 }
 
-/// A line of the program that measures: flows, and records in a second.
+/// Parses a line of the bench target: flows and records per second.
 fn parse(line: &str) -> Option<(u64, f64)> {
     let (flows, per_s) = line.split_once(' ')?;
     Some((flows.parse().ok()?, per_s.parse().ok()?))

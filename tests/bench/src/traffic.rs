@@ -1,4 +1,4 @@
-//! A capture of many connections at the same time, and what is to be found in it.
+//! A capture of many concurrent connections, and its contents.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,9 +11,9 @@ use super::conversation::{Segment, Step, connection};
 
 /// Connections that are open at the same time.
 const CONCURRENT: u32 = 500;
-/// 2 January 2026, 14:02:31 UTC, for no other reason than to be a date of today.
+/// An arbitrary recent time: 2 January 2026, 14:02:31 UTC.
 const START_NS: u64 = 1_767_362_551_000_000_000;
-/// The first connections begin within this time, later ones soon after one has ended.
+/// The first connections begin within this time, later ones within it after one has ended.
 const SPREAD_NS: u64 = 1_000_000_000;
 
 /// What a capture holds.
@@ -22,13 +22,13 @@ pub(super) struct Contents {
     pub(super) bytes: u64,
     /// Connections whose first SYN is in it.
     pub(super) handshakes: u64,
-    /// Those of which the completing ACK is, too.
+    /// Those whose completing ACK is in it, too.
     pub(super) established: u64,
-    /// Those that a RST answered.
+    /// Those that were answered by a RST.
     pub(super) refused: u64,
 }
 
-/// Writes so many packets. The same seed gives the same bytes.
+/// Writes a capture with this many packets. The same seed gives the same bytes.
 pub(super) fn write(packets: u64, seed: u64, output: &mut impl Write) -> io::Result<Contents> {
     let format = Format::USUAL;
     let header = format.pcap_header();
@@ -52,7 +52,7 @@ pub(super) fn write(packets: u64, seed: u64, output: &mut impl Write) -> io::Res
 
 type Segments = std::vec::IntoIter<Segment>;
 
-/// The segments of all connections by time: each that ends makes room for another, so it goes on for ever.
+/// The segments of all connections in order of time, without end: a new connection replaces each that ends.
 struct Interleaved {
     rng: Rng,
     opened: u32,

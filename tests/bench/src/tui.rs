@@ -1,4 +1,4 @@
-//! `cargo xtask bench tui`: what the screen costs while very many flows are known.
+//! `cargo xtask bench tui`: what the screen costs with very many flows.
 
 use std::process::Command;
 
@@ -8,13 +8,13 @@ use super::program;
 use super::report::{Limit, Report, count};
 use crate::cargo;
 
-/// Pictures a second.
+/// Snapshots per second.
 const RATE: f64 = 4.0;
-/// Share of one processor that snapshots and frames may take, in percent.
+/// Limit of the processor time for snapshots and frames, in percent of one processor.
 const LIMIT_PERCENT: f64 = 5.0;
-/// Bytes that a frame at 80x24 may send to the terminal on average.
+/// Limit of the bytes that a frame at 80x24 sends to the terminal on average.
 const LIMIT_BYTES: f64 = 4_096.0;
-/// What is looked at: the names that the example knows, and what they are.
+/// The views, by the names that the example knows, and what they are.
 const LOOKS: [(&str, &str); 9] = [
     ("first", "peers, worst first"),
     ("first-filtered", "peers, by a word and a figure"),
@@ -33,23 +33,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// Flows that are known
+    /// Number of flows
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     flows: u64,
 
-    /// Peers that they are with
+    /// Number of peers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     peers: u64,
 
-    /// Connections that are opened each second
+    /// New connections per second
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     new: u64,
 
-    /// Pictures in each round
+    /// Snapshots per round
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     frames: u64,
 
-    /// Only measure: what is past a limit is no failure
+    /// Measure only: do not fail if a limit is exceeded
     #[arg(long)]
     no_limits: bool,
 }
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report(args, &measured)
 }
 
-/// What one run has measured, on average for each picture.
+/// The result of one run, per snapshot on average.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Run {
     flows: u64,
@@ -99,7 +99,7 @@ impl Run {
         })
     }
 
-    /// Of one processor, in percent.
+    /// Processor time, in percent of one processor.
     fn percent(&self) -> f64 {
         (self.snapshot_us + self.draw_us) as f64 * RATE / 1e4
     }
@@ -107,7 +107,7 @@ impl Run {
 
 fn report(args: &Args, measured: &[Vec<Run>]) -> Result<()> {
     let any = measured.first().and_then(|runs| runs.first()).context("there is at least one round")?;
-    // A view over fewer would prove nothing.
+    // With fewer flows, the measurement would prove nothing.
     ensure!(any.flows == args.flows, "of {} flows {} are known", count(args.flows), count(any.flows));
     let mut report = Report::new(&format!(
         "{} flows, {} peers, {} new/s, {RATE} snapshots a second of 80x24, {} rounds of {}",

@@ -1,4 +1,4 @@
-//! Two hosts for a scene: on the lab's wire, or on a veth pair, which has offloads.
+//! The two hosts of a scene: on the lab's wire, or on a veth pair, which has offloads.
 
 use std::net::IpAddr;
 
@@ -6,22 +6,22 @@ use anyhow::Result;
 use lab::link::NEAR_HOSTS;
 use lab::{Cable, Counters, Direction, Link, Medium, Namespace, Script, Wire, near_v4, near_v6};
 
-/// What is between the two hosts.
+/// What connects the two hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A wire that does what a script says.
+    /// A wire that follows a script.
     Wire(Medium),
-    /// A veth pair, with or without packets that are longer than its MTU.
+    /// A veth pair, with or without segmentation offloads.
     Pair { offloads: bool },
 }
 
-/// What connections find.
+/// The conditions that connections meet.
 #[derive(Clone)]
 pub(super) struct Conditions {
     pub(super) kind: Kind,
-    /// What the wire does.
+    /// What the wire does at first.
     pub(super) script: Script,
-    /// What it does once the traffic calls for it.
+    /// What it does after [`Bench::change`].
     pub(super) later: Script,
     pub(super) timestamps: bool,
     pub(super) sack: bool,
@@ -56,21 +56,21 @@ impl Bench {
         Ok(Self { near, far, wire, later })
     }
 
-    /// From now on the wire does what it is to do later.
+    /// Switches the wire to its later script.
     pub(super) fn change(&self) {
         if let Some(wire) = &self.wire {
             wire.set_script(self.later.clone());
         }
     }
 
-    /// What the wire did, each way; nothing without one.
+    /// The wire's counters, each way; zeros without a wire.
     pub(super) fn counters(&self) -> [Counters; 2] {
         let both = [Direction::ToFar, Direction::ToNear];
         both.map(|way| self.wire.as_ref().map_or_else(Counters::default, |wire| wire.counters(way)))
     }
 }
 
-/// Is this an address of the near host?
+/// Whether this is an address of the near host.
 pub(super) fn is_near(address: IpAddr) -> bool {
     NEAR_HOSTS.into_iter().any(|host| address == near_v4(host) || address == near_v6(host))
 }

@@ -1,7 +1,7 @@
-//! Each guard of the comparison must be able to fail.
+//! Tests that every check of the comparison can fail.
 
 use super::compare::{Ledger, View, compare};
-use super::ours::{Close, Flow, Leg, Resent, Run, Summary, Volume};
+use super::ours::{Close, Flow, Leg, Retransmit, Run, Summary, Volume};
 use super::tshark::{ACK, Capture, FIN, Frame, SYN, Stream, Verdict};
 
 pub(super) const MS: u64 = 1_000_000;
@@ -31,7 +31,7 @@ pub(super) fn frame(from_client: bool, at: u64, flags: u16, timestamps: Option<(
     }
 }
 
-/// The capture of one stream, for which tshark gives these two figures.
+/// A capture of one stream, with these two figures by tshark.
 pub(super) fn capture(mut frames: Vec<Frame>, initial_rtt_ms: Option<u64>, completeness: u8) -> Capture {
     for (frame, number) in frames.iter_mut().zip(1..) {
         frame.number = number;
@@ -68,7 +68,7 @@ pub(super) fn plain_run() -> Run {
         local,
         remote,
         outcome: "established".to_owned(),
-        told_ns: 1_011 * MS,
+        decided_ns: 1_011 * MS,
         tries: Some(1),
         server_leg: Some(Leg::Exact(10 * MS)),
         client_leg: Some(Leg::Exact(MS)),
@@ -81,7 +81,7 @@ pub(super) fn plain_run() -> Run {
     };
     Run {
         flows: vec![flow],
-        resent: Vec::new(),
+        retransmits: Vec::new(),
         summary: Summary { handshakes: 1, established: 1, ..Summary::default() },
     }
 }
@@ -102,7 +102,7 @@ fn differing(ledger: &Ledger) -> u64 {
     ledger.differing.values().sum()
 }
 
-/// Compares, and expects so many figures that nothing excuses.
+/// Asserts that the comparison finds this many disagreements.
 #[track_caller]
 pub(super) fn assert_disagreements(capture: &Capture, run: &Run, count: usize) {
     let ledger = compare(capture, run, View::Observer);
@@ -122,7 +122,7 @@ fn a_nanosecond_is_seen() {
         |flow| flow.server_leg = Some(Leg::Exact(10 * MS + 1)),
         |flow| flow.client_leg = Some(Leg::Exact(MS - 1)),
         |flow| flow.rtt_ns = Some(11 * MS + 1),
-        |flow| flow.told_ns += 1,
+        |flow| flow.decided_ns += 1,
         |flow| flow.close.as_mut().unwrap().time_ns += 1,
         |flow| flow.setup_ns = Some(11 * MS - 1),
         |flow| flow.close.as_mut().unwrap().lifetime_ns = Some(30 * MS + 1),
@@ -196,7 +196,7 @@ fn what_each_end_sent_until_the_end_is_counted() {
     frames.splice(7..8, [with(true, 20, FIN | ACK, 10)]);
     frames.push(late);
     let capture = capture(frames, Some(11), 31);
-    let resent = |frame: &Frame| Resent {
+    let retransmit = |frame: &Frame| Retransmit {
         time_ns: frame.time_ns,
         sender: frame.source,
         receiver: frame.destination,
@@ -211,7 +211,7 @@ fn what_each_end_sent_until_the_end_is_counted() {
     ];
     let run = |volumes| {
         let run = run_with(|flow| flow.close.as_mut().unwrap().volumes = volumes);
-        Run { resent: vec![resent(&again), resent(&late)], ..run }
+        Run { retransmits: vec![retransmit(&again), retransmit(&late)], ..run }
     };
     assert_disagreements(&capture, &run(right), 0);
     let changes: [fn(&mut Volume); 3] =
@@ -226,7 +226,7 @@ fn what_each_end_sent_until_the_end_is_counted() {
     }
 }
 
-/// Outcome and end have to fit the flags that tshark saw, too.
+/// Outcome and end also have to fit the flags that tshark saw.
 #[test]
 fn completeness_is_compared() {
     for (seen, count) in [(23, 0), (31, 0), (7, 1), (19, 1), (21, 1), (6, 2)] {

@@ -1,8 +1,8 @@
-//! The same packets, timed by tcptop in the kernel and by tcpdump.
+//! Compares the times of the same packets by tcptop in the kernel and by tcpdump.
 //!
-//! The two look at different places: what comes in is stamped for tcpdump before it reaches the hook, and what goes
-//! out after. A leg that crosses the wire is thus longer live, and one that this host answers shorter, by the
-//! time from one place to the other.
+//! The two look at different places: inbound packets get tcpdump's timestamp before they reach the hook, outbound ones
+//! after it. A leg over the wire is therefore longer live, and one that this host answers shorter, by the time between
+//! the two places.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,15 +18,15 @@ use super::capture::{Capture, Plan};
 use super::ours::{self, Flow, Leg};
 
 const CONNECTIONS: usize = 1_000;
-/// From one connection to the next: packets of one do not queue behind those of another.
+/// Time between connections, so that their packets do not queue behind each other.
 const PERIOD: Duration = Duration::from_millis(3);
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What half of the differences may be at most, in nanoseconds.
+/// Limit of the median difference, in nanoseconds.
 const MEDIAN_NS: u64 = 20_000;
-/// What 99 of 100 of them may be at most, in nanoseconds.
+/// Limit of the 99th percentile, in nanoseconds.
 const P99_NS: u64 = 200_000;
 
-/// A leg, live and captured, in nanoseconds.
+/// A leg as measured live and in the capture, in nanoseconds.
 type Pair = (u64, u64);
 
 pub(super) fn run(folder: &Path) -> Result<()> {
@@ -48,7 +48,7 @@ pub(super) fn run(folder: &Path) -> Result<()> {
     judge(&pairs(&live.flows, &captured.flows)?)
 }
 
-/// A quarter each way in each family, one after the other.
+/// Opens connections one after the other, a quarter in each direction and family.
 fn connections(link: &Link) -> Result<()> {
     let (near, far) = (&link.near, &link.far);
     let ways = [
@@ -69,7 +69,7 @@ fn connections(link: &Link) -> Result<()> {
     Ok(())
 }
 
-/// Of each handshake the leg that crosses the wire, and the one that this host answers.
+/// For each handshake, the leg over the wire and the one that this host answers.
 fn pairs(live: &[Flow], captured: &[Flow]) -> Result<Vec<[Pair; 2]>> {
     let ends = |flow: &Flow| (flow.local, flow.remote);
     let by_ends: HashMap<_, _> = captured.iter().map(|flow| (ends(flow), flow)).collect();

@@ -1,8 +1,8 @@
-//! `cargo xtask conform`: tcptop held against tcpdump and tshark.
+//! `cargo xtask conform`: compares tcptop with tcpdump and tshark.
 //!
-//! Each scene makes connections in the lab while tcpdump captures them. What tcptop says of the capture is then
-//! compared with what tshark says of it: flow by flow, to the nanosecond. Where the two differ on purpose, a
-//! [`reason::Reason`] says why, and its condition is checked on the packets.
+//! Each scene makes connections in the lab while tcpdump captures them. The output of `tcptop replay` is then compared
+//! with tshark's, flow by flow, to the nanosecond. Where the two differ by design, a [`reason::Reason`] says why, and
+//! its condition is checked on the packets.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,14 +22,15 @@ use repeats::Score;
 use report::Outcome;
 use scenes::Scene;
 
+mod attempt;
 mod bench;
 mod capture;
 mod compare;
 #[cfg(test)]
 mod compare_tests;
+mod earlier;
 mod live;
 mod ours;
-mod past;
 mod reason;
 #[cfg(test)]
 mod reason_tests;
@@ -38,37 +39,36 @@ mod repeats;
 mod repeats_tests;
 mod report;
 mod scenes;
-mod story;
 mod tally;
 mod traffic;
 mod tshark;
 
-/// Scenes at the same time: they wait more than they work.
+/// How many scenes run at the same time: they mostly wait.
 const AT_ONCE: usize = 3;
-/// Addresses of the near host, in which a capture is made; of its addresses, those that the scenes use.
+/// Addresses of the near host, where captures are made, as far as the scenes use them.
 const LOCAL: [&str; 2] = ["10.9.0.0/29", "fd09::/125"];
-/// With fewer retransmits that both tell, shares of them say little.
+/// The minimum number of retransmits reported by both, for precision and recall to mean anything.
 const LEAST_RETRANSMITS: u64 = 3_000;
-/// Of what either tells, the other tells this share at the least, whatever the reason for the rest.
+/// The minimum precision and recall of retransmits, whatever the reasons for the differences.
 const LEAST_SHARE: f64 = 0.99;
 
 /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
 #[derive(Parser)]
 #[command(name = "conform", bin_name = "cargo xtask conform")]
 struct Args {
-    /// Keep the captures in this folder; they are removed else, unless something disagrees
+    /// Keep the captures in this folder; otherwise they are removed unless the comparison fails
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 
-    /// Only the scenes whose name has this in it
+    /// Run only scenes whose name contains this
     #[arg(long, value_name = "WORDS", conflicts_with = "live")]
     only: Option<String>,
 
-    /// Another seed loses, repeats and holds back other packets
+    /// Seed for the packets that are lost, duplicated or delayed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
-    /// Instead: watch an interface by tcptop and tcpdump at once, and compare their times; wants an idle machine
+    /// Compare times measured live by tcptop and tcpdump on one interface instead; needs an idle machine
     #[arg(long)]
     live: bool,
 }
@@ -100,14 +100,14 @@ fn run_scenes(args: &Args, folder: &Path) -> Result<()> {
     let scenes: Vec<Scene> = scenes::all(args.seed).into_iter().filter(wanted).collect();
     ensure!(!scenes.is_empty(), "no scene has that in its name");
     let next = AtomicUsize::new(0);
-    let (told, results) = mpsc::channel();
+    let (sender, results) = mpsc::channel();
     println!("{}", report::head());
     let (all, bad) = thread::scope(|scope| {
         for _ in 0..AT_ONCE {
-            let (next, scenes, told) = (&next, &scenes, told.clone());
-            scope.spawn(move || work(scenes, folder, next, &told));
+            let (next, scenes, sender) = (&next, &scenes, sender.clone());
+            scope.spawn(move || work(scenes, folder, next, &sender));
         }
-        drop(told);
+        drop(sender);
         show(&scenes, results.into_iter(), folder)
     });
     let total = all.values().fold(Outcome::default(), Outcome::and);
@@ -115,7 +115,7 @@ fn run_scenes(args: &Args, folder: &Path) -> Result<()> {
     let by_scene = all.iter().map(|(index, outcome)| (scenes[*index].name, outcome.score));
     print!("{}{}", report::scores(by_scene, total.score), report::reasons(&total.ledger));
     ensure!(bad == 0, "{bad} of {} scenes do not conform", scenes.len());
-    // Of one scene alone they say little: tshark goes by rules that some wires break.
+    // Meaningless for a single scene: some wires break the assumptions of tshark.
     if args.only.is_none() { judge(total.score) } else { Ok(()) }
 }
 
@@ -132,15 +132,15 @@ fn judge(score: Score) -> Result<()> {
     Ok(())
 }
 
-/// Takes scene after scene until none is left.
-fn work(scenes: &[Scene], folder: &Path, next: &AtomicUsize, told: &Sender<(usize, Result<Outcome>)>) {
+/// Runs scenes until none is left.
+fn work(scenes: &[Scene], folder: &Path, next: &AtomicUsize, sender: &Sender<(usize, Result<Outcome>)>) {
     while let index = next.fetch_add(1, Ordering::Relaxed)
         && let Some(scene) = scenes.get(index)
-        && told.send((index, play(scene, folder))).is_ok()
+        && sender.send((index, play(scene, folder))).is_ok()
     {}
 }
 
-/// Prints results as they come; answers those that there are, by the scene's place, and how many are not good.
+/// Prints results as they arrive; returns them by the scene's index, and how many scenes failed.
 fn show(
     scenes: &[Scene],
     results: impl Iterator<Item = (usize, Result<Outcome>)>,
@@ -173,7 +173,7 @@ fn file(scene: &Scene, folder: &Path) -> PathBuf {
     folder.join(format!("{name}.{}", if scene.pcapng { "pcapng" } else { "pcap" }))
 }
 
-/// Makes the connections of a scene, captures them, and compares.
+/// Makes the connections of a scene, captures and compares them.
 fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
     let file = file(scene, folder);
     let raw = if scene.pcapng { file.with_extension("pcap") } else { file.clone() };
@@ -190,20 +190,20 @@ fn play(scene: &Scene, folder: &Path) -> Result<Outcome> {
     }
     let theirs = tshark::read(&file, &empty)?;
     ensure!(theirs.packets == packets, "tshark reads {} of {packets} packets", theirs.packets);
-    // A cooked capture tells the direction of each packet by itself.
+    // A cooked capture has the direction of each packet.
     let unaided = if scene.plan.interface == "any" { View::Host } else { View::Observer };
     let (mut ledger, mut score) = (Ledger::default(), Score::default());
     for (view, local) in [(unaided, &[][..]), (View::Host, &LOCAL[..])] {
         let run = ours::replay(&file, local)?;
         ledger.add(&compare::compare(&theirs, &run, view));
-        // The same packets each time: they count once.
+        // The packets are the same each time, so they count once.
         score = repeats::compare(&mut ledger, &theirs, &run);
     }
-    let stories = compare::stories(&theirs);
-    let mut seen = tally::tally(&theirs, &stories);
+    let attempts = compare::attempts(&theirs);
+    let mut seen = tally::tally(&theirs, &attempts);
     tally::add_wire(&mut seen, &wire);
     let shortfalls = shortfalls(scene, &seen, &ledger);
-    Ok(Outcome { packets, flows: stories.len() as u64, ledger, score, shortfalls })
+    Ok(Outcome { packets, flows: attempts.len() as u64, ledger, score, shortfalls })
 }
 
 fn shortfalls(scene: &Scene, seen: &BTreeMap<tally::Seen, u64>, ledger: &Ledger) -> Vec<String> {
@@ -219,15 +219,17 @@ fn shortfalls(scene: &Scene, seen: &BTreeMap<tally::Seen, u64>, ledger: &Ledger)
 
 #[cfg(test)]
 mod tests {
-    use super::{Scene, reason::Reason, scenes};
+    use super::reason::{REASONS, Reason};
+    use super::{Scene, scenes};
     use std::collections::BTreeSet;
 
-    /// A reason that no scene has to show could be there for nothing.
+    /// A reason that no scene has to show could be obsolete.
     #[test]
     fn every_reason_has_its_scene() {
         let scenes = scenes::all(1);
         let shown: BTreeSet<Reason> = scenes.iter().flat_map(|scene| scene.reasons).copied().collect();
-        assert_eq!(shown, BTreeSet::from(Reason::ALL));
+        assert_eq!(shown, REASONS.iter().map(|(reason, ..)| *reason).collect());
+        assert!(REASONS.iter().zip(0..).all(|((reason, ..), place)| *reason as usize == place));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What tcptop says of each connection of a capture.
+//! What tcptop reports for each connection of a capture.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use lab::Object;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leg {
     Exact(u64),
-    /// Which segment was answered is not known: the least and the most.
+    /// It is not known which segment was answered: lower and upper bound.
     Between(u64, u64),
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Flow {
     pub(super) remote: SocketAddr,
     pub(super) outcome: String,
     /// When it was decided, in nanoseconds since 1970.
-    pub(super) told_ns: u64,
+    pub(super) decided_ns: u64,
     pub(super) tries: Option<u64>,
     pub(super) server_leg: Option<Leg>,
     pub(super) client_leg: Option<Leg>,
@@ -54,23 +54,23 @@ pub(super) struct Close {
     pub(super) lifetime_ns: Option<u64>,
     /// Who sent the RST, or the first FIN.
     pub(super) closer: SocketAddr,
-    /// What the local end sent, and what the remote one did.
+    /// What the local end sent, and what the remote end sent.
     pub(super) volumes: [Volume; 2],
 }
 
 /// What one end sent until the connection ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Volume {
-    /// Packets with data, as a capture has them.
+    /// Packets with data, as they are in the capture.
     pub(super) segments: u64,
     pub(super) bytes: u64,
-    /// Packets of them that were sent again.
+    /// How many of them were retransmits.
     pub(super) retransmits: u64,
 }
 
 /// One `retransmit` object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Resent {
+pub(super) struct Retransmit {
     /// Nanoseconds since 1970.
     pub(super) time_ns: u64,
     pub(super) sender: SocketAddr,
@@ -85,9 +85,9 @@ pub(super) struct Resent {
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Run {
-    /// In the order in which their outcomes were told.
+    /// In the order in which their outcomes were reported.
     pub(super) flows: Vec<Flow>,
-    pub(super) resent: Vec<Resent>,
+    pub(super) retransmits: Vec<Retransmit>,
     pub(super) summary: Summary,
 }
 
@@ -101,24 +101,23 @@ pub(super) struct Summary {
     pub(super) reset: u64,
     pub(super) pending: u64,
     pub(super) repeated_syns: u64,
-    /// Packets whose headers the capture does not hold.
+    /// Packets whose headers are truncated in the capture.
     pub(super) truncated: u64,
     pub(super) lost: u64,
 }
 
-/// Replays a capture; `local` are the addresses of the host that it was made on, as far as tcptop is to know.
+/// Replays a capture; `local` is passed on as the addresses of the host that it was made on.
 pub(super) fn replay(file: &Path, local: &[&str]) -> Result<Run> {
     let mut tcptop = Command::new(lab::tcptop::binary()?);
     tcptop.arg("replay").arg(file).arg("--json").stdin(Stdio::null()).env("LC_ALL", "C");
     tcptop.args(local.iter().flat_map(|cidr| ["--local", cidr]));
     let output = tcptop.output().context("cannot start tcptop")?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "tcptop ended with {}: {told}", output.status);
+    ensure!(output.status.success(), "tcptop ended with {output:?}");
     let lines = String::from_utf8(output.stdout).context("tcptop writes what is no text")?;
     gather(lines.lines().map(Object::parse))
 }
 
-/// Takes the objects of a run in their order.
+/// Collects the objects of a run.
 pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
     let mut run = Run::default();
     let mut summaries = 0;
@@ -130,7 +129,7 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
                 run.summary = summary(&object)?;
                 summaries += 1;
             }
-            "retransmit" => run.resent.push(resent(&object)?),
+            "retransmit" => run.retransmits.push(retransmit(&object)?),
             "peer" => {}
             other => bail!("an object of the unknown kind {other}"),
         }
@@ -145,7 +144,7 @@ fn flow(object: &Object) -> Result<Flow> {
         local: object.local(),
         remote: object.remote(),
         outcome: word(object, "outcome")?,
-        told_ns: time_ns(object)?,
+        decided_ns: time_ns(object)?,
         tries: object.number("tries"),
         server_leg: leg(object, "server_leg")?,
         client_leg: leg(object, "client_leg")?,
@@ -158,7 +157,7 @@ fn flow(object: &Object) -> Result<Flow> {
     })
 }
 
-/// A connection ends after its handshake was told, and before the next one on its ports is.
+/// A close belongs to the last handshake that was reported on its ports.
 fn add_close(flows: &mut [Flow], object: &Object) -> Result<()> {
     let (local, remote) = (object.local(), object.remote());
     let flow = flows.iter_mut().rev().find(|flow| (flow.local, flow.remote) == (local, remote));
@@ -184,14 +183,14 @@ fn volume(object: &Object, way: &str) -> Result<Volume> {
     })
 }
 
-fn resent(object: &Object) -> Result<Resent> {
+fn retransmit(object: &Object) -> Result<Retransmit> {
     let (local, remote) = (object.local(), object.remote());
     let (sender, receiver) = match word(object, "sent_by")?.as_str() {
         "local" => (local, remote),
         "remote" => (remote, local),
         other => bail!("sent again by {other}"),
     };
-    Ok(Resent {
+    Ok(Retransmit {
         time_ns: time_ns(object)?,
         sender,
         receiver,
@@ -279,7 +278,7 @@ mod tests {
         let (first, second, closed) = (handshake("5", "null"), handshake("null", "6"), close(r#""remote""#));
         let run = run(&[&first, &closed, &second, SUMMARY]).unwrap();
         let [first, second] = &run.flows[..] else { panic!("two flows") };
-        assert_eq!((first.server_leg, first.told_ns), (Some(Leg::Exact(5)), 1_000_000_002));
+        assert_eq!((first.server_leg, first.decided_ns), (Some(Leg::Exact(5)), 1_000_000_002));
         let close = first.close.as_ref().unwrap();
         assert_eq!((close.closer, close.time_ns), (first.remote, 2_000_000_000));
         assert_eq!((second.server_leg, &second.close), (Some(Leg::Between(6, 6)), &None));

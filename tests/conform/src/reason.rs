@@ -1,16 +1,16 @@
-//! Where tcptop and tshark differ on purpose. Each is counted; a difference without a reason fails.
+//! Where tcptop and tshark differ by design. Each difference is counted; one without a reason fails the run.
 
-/// Why two figures are not the same. Who gives one has checked its condition on the packets.
+/// Why two figures differ. The code that returns a reason has checked its condition on the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reason {
-    RepeatedSyn,
-    RepeatedSynAck,
+    RetransmittedSyn,
+    RetransmittedSynAck,
     RstIsNoAck,
     UnseenAck,
     LateSyn,
     StaleSegment,
-    CutHeaders,
-    RepeatsSoon,
+    TruncatedHeaders,
+    EarlyRetransmit,
     OldHole,
     Overtaken,
     ForgottenHole,
@@ -18,91 +18,51 @@ pub(super) enum Reason {
     SynAmongData,
 }
 
+/// Every reason with its name and an explanation.
+#[rustfmt::skip]
+pub(super) const REASONS: [(Reason, &str, &str); 13] = [
+    (Reason::RetransmittedSyn, "retransmitted SYN",
+        "tshark measures from the latest SYN before the ACK, whichever was answered; tcptop from the one \
+         that was answered, or it reports bounds if that is not known"),
+    (Reason::RetransmittedSynAck, "retransmitted SYN-ACK",
+        "tshark's figure includes the wait for the retransmit of the SYN-ACK; tcptop leaves it out if the \
+         ACK's timestamp echoes the last one, and reports bounds otherwise"),
+    (Reason::RstIsNoAck, "RST is no ACK",
+        "a RST with the ACK flag ends the handshake for tshark; tcptop reports no RTT, and the time to the \
+         refusal separately"),
+    (Reason::UnseenAck, "unseen ACK",
+        "the ACK was not seen, and a later segment implies it: tshark takes the time of that segment, \
+         tcptop none"),
+    (Reason::LateSyn, "late SYN",
+        "a SYN arrived after the outcome was reported, and is not counted"),
+    (Reason::StaleSegment, "stale segment",
+        "a late segment of an earlier connection on the same ports ends the handshake for tshark; tcptop \
+         ignores it, because its numbers do not fit"),
+    (Reason::TruncatedHeaders, "truncated headers",
+        "the capture ends within the TCP options: tshark reports no RTT; tcptop only needs flags and \
+         numbers"),
+    (Reason::EarlyRetransmit, "early retransmit",
+        "all of its numbers have passed before, so tcptop calls it a retransmit; tshark calls it out of \
+         order, because it arrives within the initial round trip of the newest segment"),
+    (Reason::OldHole, "old hole",
+        "it fills a hole that is older than a round trip, so tcptop calls it a retransmit; tshark calls it \
+         out of order, because it arrives within the initial round trip of the newest segment"),
+    (Reason::Overtaken, "overtaken",
+        "it fills a hole that is younger than a round trip, so tcptop calls it reordered; tshark calls it a \
+         retransmission, because two ACKs asked for it or it ends with the newest number"),
+    (Reason::ForgottenHole, "forgotten hole",
+        "it fills a hole that tcptop has forgotten, which remembers the latest three in each direction: a \
+         retransmit without a time"),
+    (Reason::LostByte, "lost byte",
+        "tshark calls one byte just below the newest number a keep-alive; tcptop calls it a retransmit if \
+         that byte had not passed, as an ACK had shown"),
+    (Reason::SynAmongData, "SYN among data",
+        "a late SYN of the connection passed after its data, and tshark restarts from it: what follows is \
+         new data to tshark, and a retransmit to tcptop"),
+];
+
 impl Reason {
-    pub(super) const ALL: [Self; 13] = [
-        Self::RepeatedSyn,
-        Self::RepeatedSynAck,
-        Self::RstIsNoAck,
-        Self::UnseenAck,
-        Self::LateSyn,
-        Self::StaleSegment,
-        Self::CutHeaders,
-        Self::RepeatsSoon,
-        Self::OldHole,
-        Self::Overtaken,
-        Self::ForgottenHole,
-        Self::LostByte,
-        Self::SynAmongData,
-    ];
-
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RepeatedSyn => "repeated SYN",
-            Self::RepeatedSynAck => "repeated SYN-ACK",
-            Self::RstIsNoAck => "RST is no ACK",
-            Self::UnseenAck => "unseen ACK",
-            Self::LateSyn => "late SYN",
-            Self::StaleSegment => "stale segment",
-            Self::CutHeaders => "cut headers",
-            Self::RepeatsSoon => "repeats soon",
-            Self::OldHole => "old hole",
-            Self::Overtaken => "overtaken",
-            Self::ForgottenHole => "forgotten hole",
-            Self::LostByte => "lost byte",
-            Self::SynAmongData => "SYN among data",
-        }
-    }
-
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::RepeatedSyn => {
-                "tshark counts from the latest SYN before the ACK, whichever was answered; tcptop from the one that \
-                 was, and gives bounds where nothing tells"
-            }
-            Self::RepeatedSynAck => {
-                "the SYN-ACK was repeated: tshark counts the wait for that; tcptop leaves it out where the ACK's echo \
-                 names the last one, and gives bounds where nothing tells"
-            }
-            Self::RstIsNoAck => {
-                "a RST has the ACK flag, which ends the handshake for tshark; tcptop gives no RTT, and the time to a \
-                 refusal apart"
-            }
-            Self::UnseenAck => {
-                "the ACK was not seen, and a later segment shows that there was one: tshark takes its time, tcptop none"
-            }
-            Self::LateSyn => "a SYN came again after the outcome was told, and is not in what was told",
-            Self::StaleSegment => {
-                "a late segment of the connection before on the same ports ends the handshake for tshark; its numbers \
-                 do not fit, so that tcptop passes it over"
-            }
-            Self::CutHeaders => {
-                "the capture ends within the TCP options: tshark gives no RTT; tcptop needs no more than flags and \
-                 numbers"
-            }
-            Self::RepeatsSoon => {
-                "all its numbers have passed, so that tcptop calls it a retransmit; tshark calls it out of order, for \
-                 it comes within the first round trip of the newest segment"
-            }
-            Self::OldHole => {
-                "it fills a hole that is older than a round trip, so that tcptop calls it a retransmit; tshark calls \
-                 it out of order, for it comes within the first round trip of the newest segment"
-            }
-            Self::Overtaken => {
-                "it fills a hole that is younger than a round trip, so that it was overtaken for tcptop; tshark calls \
-                 it a retransmission, for two ACKs asked for it or it ends with the newest number"
-            }
-            Self::ForgottenHole => {
-                "it fills a hole that tcptop has forgotten, which remembers the latest three in each direction: a \
-                 retransmit, of which nothing tells after which time"
-            }
-            Self::LostByte => {
-                "one byte just below the newest number is a keep-alive for tshark; tcptop calls it a retransmit where \
-                 that byte had not passed, as an ACK had shown"
-            }
-            Self::SynAmongData => {
-                "a late SYN of the connection passed after its data, from which tshark counts on as if none had: what \
-                 follows is new to it; tcptop calls it a retransmit"
-            }
-        }
+        REASONS[self as usize].1
     }
 }

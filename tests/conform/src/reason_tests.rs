@@ -1,4 +1,4 @@
-//! A reason excuses what it is for, and nothing beside it.
+//! Tests that each reason excuses its own difference and no other.
 
 use super::compare::{View, compare};
 use super::compare_tests::{
@@ -8,7 +8,7 @@ use super::ours::{Leg, Run, Summary};
 use super::reason::Reason;
 use super::tshark::{ACK, Capture, Frame, RST, SYN, Stream};
 
-/// Compares, and expects differences by these reasons and nothing else.
+/// Asserts that the comparison finds differences by these reasons and nothing else.
 #[track_caller]
 fn assert_differs(capture: &Capture, run: &Run, reasons: &[Reason]) {
     let ledger = compare(capture, run, View::Observer);
@@ -16,7 +16,7 @@ fn assert_differs(capture: &Capture, run: &Run, reasons: &[Reason]) {
     assert_eq!(ledger.differing.keys().copied().collect::<Vec<_>>(), reasons);
 }
 
-/// SYNs after 0 and 1,000 ms; the answer names one of them, or none.
+/// SYNs after 0 and 1,000 ms; the answer echoes one of them, or none.
 fn two_syns(echo: Option<u32>) -> Capture {
     let frames = vec![
         frame(true, 0, SYN, Some((7, 0))),
@@ -30,7 +30,7 @@ fn two_syns(echo: Option<u32>) -> Capture {
 fn two_syns_run(server_leg: Leg) -> Run {
     let mut run = run_with(|flow| {
         flow.tries = Some(2);
-        flow.told_ns = 2_011 * MS;
+        flow.decided_ns = 2_011 * MS;
         flow.server_leg = Some(server_leg);
         flow.rtt_ns = server_leg.exact().map(|ns| ns + MS);
         flow.ambiguous = server_leg.exact().is_none();
@@ -44,19 +44,19 @@ fn two_syns_run(server_leg: Leg) -> Run {
 #[test]
 fn a_repeated_syn_excuses_its_own_bounds_only() {
     let bounds = two_syns_run(Leg::Between(10 * MS, 1_010 * MS));
-    assert_differs(&two_syns(None), &bounds, &[Reason::RepeatedSyn]);
-    assert_differs(&two_syns(Some(7)), &bounds, &[Reason::RepeatedSyn]);
+    assert_differs(&two_syns(None), &bounds, &[Reason::RetransmittedSyn]);
+    assert_differs(&two_syns(Some(7)), &bounds, &[Reason::RetransmittedSyn]);
     for wrong in
         [Leg::Between(10 * MS + 1, 1_010 * MS), Leg::Between(10 * MS, 1_009 * MS), Leg::Exact(10 * MS)]
     {
         let ledger = compare(&two_syns(None), &two_syns_run(wrong), View::Observer);
         assert!(disagreements(&ledger) > 0, "{wrong:?}");
     }
-    // Both have the same value, as copies made on the way have: the echo does not tell one from the other.
+    // Both have the same TSval, as copies made on the way have: the echo does not distinguish them.
     let mut copies = two_syns(Some(7));
     copies.streams[0].frames[1].timestamps = Some((7, 0));
-    assert_differs(&copies, &bounds, &[Reason::RepeatedSyn]);
-    // Where the echo names the last one, there is nothing to excuse: leg, RTT and tshark's own figure.
+    assert_differs(&copies, &bounds, &[Reason::RetransmittedSyn]);
+    // If the echo names the last SYN, nothing is excused: leg, RTT and tshark's own figure.
     assert_disagreements(&two_syns(Some(8)), &two_syns_run(Leg::Exact(10 * MS + 1)), 3);
     assert_differs(&two_syns(Some(8)), &two_syns_run(Leg::Exact(10 * MS)), &[]);
     assert!(disagreements(&compare(&two_syns(Some(8)), &bounds, View::Observer)) > 0);
@@ -74,14 +74,14 @@ fn a_repeated_syn_ack_excuses_the_wait_only() {
         capture(frames, Some(rtt_ms), 7)
     };
     let mut run = run_with(|flow| {
-        flow.told_ns = 2_011 * MS;
+        flow.decided_ns = 2_011 * MS;
         flow.setup_ns = Some(1_011 * MS);
         flow.close = None;
     });
     run.summary.repeated_syns = 1;
-    assert_differs(&two_answers(1_011), &run, &[Reason::RepeatedSynAck]);
+    assert_differs(&two_answers(1_011), &run, &[Reason::RetransmittedSynAck]);
     assert_disagreements(&two_answers(1_010), &run, 1);
-    // Another leg is no reason for another sum.
+    // A wrong leg does not excuse a wrong sum.
     run.flows[0].client_leg = Some(Leg::Exact(2 * MS));
     assert_disagreements(&two_answers(1_011), &run, 2);
 }
@@ -92,7 +92,7 @@ fn a_refusal_is_timed_apart() {
     let refused = capture(frames.clone(), Some(10), 37);
     let mut run = run_with(|flow| {
         flow.outcome = "refused".to_owned();
-        flow.told_ns = 1_010 * MS;
+        flow.decided_ns = 1_010 * MS;
         flow.refusal = Some(Leg::Exact(10 * MS));
         (flow.server_leg, flow.client_leg, flow.rtt_ns) = (None, None, None);
         (flow.setup_ns, flow.close) = (None, None);
@@ -104,7 +104,7 @@ fn a_refusal_is_timed_apart() {
     assert_disagreements(&refused, &run, 1);
     run.flows[0].refusal = Some(Leg::Exact(10 * MS));
     assert_disagreements(&capture(frames, Some(9), 37), &run, 1);
-    // Legs that cannot be, and their sum.
+    // Impossible legs and their sum.
     run.flows[0].server_leg = Some(Leg::Exact(9 * MS));
     run.flows[0].client_leg = Some(Leg::Exact(MS));
     assert_disagreements(&refused, &run, 2);
@@ -138,7 +138,7 @@ fn a_fin_completes_without_a_time() {
     frames.remove(2);
     let unseen = capture(frames, Some(20), 23);
     let run = run_with(|flow| {
-        flow.told_ns = 1_020 * MS;
+        flow.decided_ns = 1_020 * MS;
         (flow.client_leg, flow.rtt_ns, flow.setup_ns) = (None, None, None);
     });
     assert_differs(&unseen, &run, &[Reason::UnseenAck]);
@@ -147,13 +147,13 @@ fn a_fin_completes_without_a_time() {
     timed.flows[0].client_leg = Some(Leg::Exact(MS));
     assert_disagreements(&unseen, &timed, 2);
 
-    // tshark took an ACK of the other end: that is no reason yet.
+    // That tshark took an ACK of the other end is not a reason by itself.
     let mut frames = plain().streams.remove(0).frames;
     frames[2] = frame(false, 11, ACK, None);
     assert_disagreements(&capture(frames, Some(11), 23), &run, 1);
 }
 
-/// The same after an attempt on the same ports, which was given up when they were used again.
+/// The same after an earlier attempt on the same ports, which was given up.
 fn after_another((mut capture, mut run): (Capture, Run)) -> (Capture, Run) {
     let first = Frame { seq: 50, completeness: 1, ..frame(true, 0, SYN, None) };
     capture.streams.insert(0, Stream { frames: vec![first] });
@@ -200,7 +200,7 @@ fn a_stale_rst_leaves_its_flag() {
     assert_disagreements(&stale, &run, 1);
     let (stale, run) = after_another((stale, run));
     assert_differs(&stale, &run, &[Reason::StaleSegment]);
-    // Flags that the packets do not have, and a RST that is the connection's own.
+    // Flags that no packet has, and a RST that belongs to the connection.
     let (wrong, run) = after_another(with(1 << 30, 55));
     assert_disagreements(&wrong, &run, 1);
     let (own, run) = after_another(with(101, 39));
@@ -226,7 +226,7 @@ fn tshark_may_give_no_time_only_where_headers_are_cut() {
     assert_disagreements(&whole, &plain_run(), 1);
     let mut cut = whole;
     cut.streams[0].frames[0].captured = 60;
-    assert_differs(&cut, &plain_run(), &[Reason::CutHeaders]);
+    assert_differs(&cut, &plain_run(), &[Reason::TruncatedHeaders]);
     let mut wrong = plain_run();
     wrong.flows[0].client_leg = wrong.flows[0].server_leg;
     assert!(disagreements(&compare(&cut, &wrong, View::Observer)) > 0);

@@ -1,19 +1,19 @@
-//! Whoever calls something a retransmit is heard, and differs for the reasons that there are and no others.
+//! Tests of the comparison of retransmits: every difference is found, and excused only by its own reason.
 
 use super::compare::Ledger;
 use super::compare_tests::{MS, capture, disagreements, frame};
-use super::ours::{Resent, Run};
+use super::ours::{Retransmit, Run};
 use super::reason::Reason;
 use super::repeats::{Score, compare};
 use super::tshark::{ACK, Capture, FIN, Frame, SYN, Verdict};
 
-/// A handshake whose round trip takes 10 ms, and what follows it.
+/// A handshake with a round trip of 10 ms, followed by these frames.
 fn after_handshake(rest: &[Frame]) -> Capture {
     let handshake = [frame(true, 0, SYN, None), frame(false, 9, SYN | ACK, None), frame(true, 10, ACK, None)];
     capture([&handshake, rest].concat(), Some(10), 15)
 }
 
-/// `len` bytes of the client `start` bytes behind its SYN.
+/// A segment from the client: `len` bytes, `start` bytes after its SYN.
 fn data(at_ms: u64, start: u32, len: u32) -> Frame {
     let pure = frame(true, at_ms, ACK, None);
     Frame { seq: pure.seq.wrapping_add(start), payload: len, ..pure }
@@ -23,9 +23,9 @@ fn called(verdict: Verdict, frame: Frame) -> Frame {
     Frame { verdict: Some(verdict), ..frame }
 }
 
-/// What tcptop says of a frame that it calls a retransmit.
-fn told(frame: &Frame, kind: &str, after_ms: Option<u64>) -> Resent {
-    Resent {
+/// What tcptop reports for a frame that it calls a retransmit.
+fn reported(frame: &Frame, kind: &str, after_ms: Option<u64>) -> Retransmit {
+    Retransmit {
         time_ns: frame.time_ns,
         sender: frame.source,
         receiver: frame.destination,
@@ -36,19 +36,18 @@ fn told(frame: &Frame, kind: &str, after_ms: Option<u64>) -> Resent {
     }
 }
 
-fn compared(capture: &Capture, resent: Vec<Resent>) -> (Ledger, Score) {
+fn compared(capture: &Capture, retransmits: Vec<Retransmit>) -> (Ledger, Score) {
     let mut ledger = Ledger::default();
-    let score = compare(&mut ledger, capture, &Run { resent, ..Run::default() });
+    let score = compare(&mut ledger, capture, &Run { retransmits, ..Run::default() });
     (ledger, score)
 }
 
-/// The last of some frames is a retransmit to one of the two alone; gives why. `ours` is after which time tcptop says
-/// it came.
+/// Returns why only one of the two calls the last frame a retransmit. `ours` is the time after which tcptop reports it.
 #[track_caller]
 fn why(frames: &[Frame], ours: Option<Option<u64>>) -> Option<Reason> {
     let last = frames.last().unwrap();
-    let resent = ours.map(|after_ms| told(last, "data", after_ms));
-    let (ledger, score) = compared(&after_handshake(frames), resent.into_iter().collect());
+    let retransmits = ours.map(|after_ms| reported(last, "data", after_ms));
+    let (ledger, score) = compared(&after_handshake(frames), retransmits.into_iter().collect());
     let alone = u64::from(ours.is_some());
     assert_eq!(score, Score { both: 0, ours_alone: alone, theirs_alone: 1 - alone });
     let reasons: Vec<_> = ledger.differing.keys().copied().collect();
@@ -80,9 +79,9 @@ fn both_tell_the_same() {
         data(400, 200, 100),
         called(Verdict::OutOfOrder, data(401, 100, 100)),
     ];
-    let (ledger, score) = compared(&after_handshake(&frames), vec![told(&again, "data", None)]);
+    let (ledger, score) = compared(&after_handshake(&frames), vec![reported(&again, "data", None)]);
     assert_eq!(score, Score { both: 1, ours_alone: 0, theirs_alone: 0 });
-    // Of the one: that it is one, its kind, its length, and that it follows no hole's opening: no figure.
+    // The figures: that it is a retransmit, its kind and its length. Without a hole there is no time.
     assert_eq!((disagreements(&ledger), ledger.agreed), (0, 5), "{ledger:?}");
 }
 
@@ -90,13 +89,13 @@ fn both_tell_the_same() {
 fn each_detail_is_held() {
     let again = called(Verdict::Retransmission, data(200, 0, 100));
     let capture = after_handshake(&[data(20, 0, 100), again]);
-    let right = told(&again, "data", None);
-    type Change = fn(&mut Resent);
+    let right = reported(&again, "data", None);
+    type Change = fn(&mut Retransmit);
     let changes: [(Change, usize); 7] = [
         (|one| one.kind = "fin".to_owned(), 1),
         (|one| one.len = 99, 1),
         (|one| one.after_ns = Some(1), 1),
-        // Another packet than tshark's: one that it does not have, and one that tcptop does not.
+        // Another packet than tshark's: one disagreement for each of the two.
         (|one| one.time_ns += 1, 2),
         (|one| one.seq += 1, 2),
         (|one| one.sender.set_port(1), 2),
@@ -124,16 +123,16 @@ fn handshakes_and_fins_say_after_what() {
         called(Verdict::Retransmission, frame(true, 2_300, FIN | ACK, None)),
     ];
     let capture = capture(frames.clone(), None, 7);
-    let resent = |syn_ms, syn_ack_ms, fin_ms| {
+    let retransmits = |syn_ms, syn_ack_ms, fin_ms| {
         vec![
-            told(&frames[1], "syn", Some(syn_ms)),
-            told(&frames[3], "syn_ack", Some(syn_ack_ms)),
-            told(&frames[6], "fin", fin_ms),
+            reported(&frames[1], "syn", Some(syn_ms)),
+            reported(&frames[3], "syn_ack", Some(syn_ack_ms)),
+            reported(&frames[6], "fin", fin_ms),
         ]
     };
-    let (ledger, score) = compared(&capture, resent(1_000, 1_000, None));
+    let (ledger, score) = compared(&capture, retransmits(1_000, 1_000, None));
     assert_eq!((disagreements(&ledger), score.both), (0, 3), "{ledger:?}");
-    let (ledger, _) = compared(&capture, resent(1_001, 999, Some(280)));
+    let (ledger, _) = compared(&capture, retransmits(1_001, 999, Some(280)));
     assert_eq!(disagreements(&ledger), 3, "{ledger:?}");
 }
 
@@ -142,10 +141,10 @@ fn what_has_passed_and_comes_soon_is_out_of_order_to_tshark() {
     let second_again = |at_ms| called(Verdict::OutOfOrder, data(at_ms, 100, 100));
     let sent = [data(20, 0, 100), data(21, 100, 100), data(22, 200, 100)];
     let why = |last: Frame, ours| why(&[&sent[..], &[last]].concat(), ours);
-    assert_eq!(why(second_again(31), Some(None)), Some(Reason::RepeatsSoon));
-    // No longer within the first round trip of the newest.
+    assert_eq!(why(second_again(31), Some(None)), Some(Reason::EarlyRetransmit));
+    // More than the first round trip after the newest segment.
     assert_eq!(why(second_again(32), Some(None)), None);
-    // Without tshark's say, and with another.
+    // Without a verdict of tshark, and with another one.
     assert_eq!(why(data(31, 100, 100), Some(None)), None);
     assert_eq!(why(called(Verdict::KeepAlive, data(31, 100, 100)), Some(None)), None);
     assert_eq!(why(called(Verdict::Fast, data(31, 100, 100)), None), None, "it fills no hole");
@@ -153,7 +152,7 @@ fn what_has_passed_and_comes_soon_is_out_of_order_to_tshark() {
 
 #[test]
 fn a_hole_is_old_or_young() {
-    // The hole opens at 21 ms; something new passes at 30 and 35 ms.
+    // The hole opens at 21 ms; new data passes at 30 and 35 ms.
     let sent = [data(20, 0, 100), data(21, 200, 100), data(30, 300, 100), data(35, 400, 100)];
     let fill = |verdict, at_ms| called(verdict, data(at_ms, 100, 100));
     let why = |last: Frame, ours| why(&[&sent[..], &[last]].concat(), ours);
@@ -167,7 +166,7 @@ fn a_hole_is_old_or_young() {
     let why = |last: Frame, ours| self::why(&[&sent[..], &[last]].concat(), ours);
     assert_eq!(why(fill(Verdict::Fast, 30), None), Some(Reason::Overtaken));
     assert_eq!(why(fill(Verdict::Spurious, 30), None), None);
-    // Neither the last nor late: then it would be out of order to tshark, too.
+    // Neither the newest nor late: tshark would call it out of order as well.
     assert_eq!(why(fill(Verdict::Retransmission, 30), None), None);
     assert_eq!(why(fill(Verdict::OutOfOrder, 30), age(30)), None, "young and remembered");
 }
@@ -201,19 +200,19 @@ fn three_holes_are_remembered() {
     };
     assert_eq!(why(&holes(4), Some(Some(1))), Some(Reason::ForgottenHole));
     assert_eq!(why(&holes(3), Some(Some(1))), None);
-    // Both call it a retransmit; tcptop does not know after what.
+    // Both call it a retransmit; tcptop knows no time for it.
     for (count, excused) in [(4, true), (3, false)] {
         let mut frames = holes(count);
         let last = frames.last_mut().unwrap();
         *last = called(Verdict::Retransmission, data(100, 100, 100));
-        let resent = vec![told(last, "data", None)];
-        let (ledger, _) = compared(&after_handshake(&frames), resent);
+        let retransmits = vec![reported(last, "data", None)];
+        let (ledger, _) = compared(&after_handshake(&frames), retransmits);
         assert_eq!(ledger.differing.contains_key(&Reason::ForgottenHole), excused, "{ledger:?}");
         assert_eq!(disagreements(&ledger), usize::from(!excused));
     }
 }
 
-/// The time that it takes is waited for an answer, not for a round trip.
+/// The time is that of waiting for an answer, not a round trip.
 #[test]
 fn a_repeated_answer_gives_no_round_trip() {
     let with_answers = |answers: &[u64], filled_ms| {
@@ -243,10 +242,10 @@ fn numbers_wrap() {
     ]);
     let frames: Vec<_> =
         frames.into_iter().map(|one| if one.source.port() == 80 { one } else { near_the_end(one) }).collect();
-    let resent = vec![told(frames.last().unwrap(), "data", Some(15))];
+    let retransmits = vec![reported(frames.last().unwrap(), "data", Some(15))];
     let mut capture = capture(frames, Some(10), 15);
     capture.streams[0].frames[1].ack = capture.streams[0].frames[0].seq.wrapping_add(1);
-    let (ledger, _) = compared(&capture, resent);
+    let (ledger, _) = compared(&capture, retransmits);
     assert_eq!((disagreements(&ledger), ledger.differing.get(&Reason::OldHole)), (0, Some(&1)), "{ledger:?}");
 }
 

@@ -1,22 +1,22 @@
-//! What is printed.
+//! The printed report.
 
 use std::path::Path;
 
 use super::compare::Ledger;
-use super::reason::Reason;
+use super::reason::REASONS;
 use super::repeats::Score;
 
-/// Disagreements of one scene that are spelled out.
+/// How many disagreements of a scene are printed.
 const SPELLED_OUT: usize = 20;
 
-/// What came of one scene, or of all.
+/// The result of one scene, or of all.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) packets: u64,
     pub(super) flows: u64,
     pub(super) ledger: Ledger,
     pub(super) score: Score,
-    /// What the scene was to show and did not.
+    /// What the scene had to show and did not.
     pub(super) shortfalls: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn line(name: &str, outcome: &Outcome) -> String {
     row(name, &counts.map(|count| count.to_string()))
 }
 
-/// Why a scene fails, and where its capture is.
+/// Says why a scene failed, and where its capture is.
 pub(super) fn trouble(outcome: &Outcome, capture: &Path) -> String {
     let disagreements = &outcome.ledger.disagreements;
     let mut text = String::new();
@@ -61,7 +61,7 @@ pub(super) fn trouble(outcome: &Outcome, capture: &Path) -> String {
     text + &format!("  the capture is {}\n", capture.display())
 }
 
-/// How far both tell the same retransmits: of each scene that has any, and of all.
+/// Precision and recall of retransmits, for each scene that has any and in total.
 pub(super) fn scores(by_scene: impl Iterator<Item = (&'static str, Score)>, total: Score) -> String {
     let heads = ["BOTH", "TCPTOP", "TSHARK", "PRECISION", "RECALL"].map(str::to_owned);
     let mut text = row("RETRANSMITS BY BOTH, BY ONE ALONE", &heads) + "\n";
@@ -74,12 +74,12 @@ pub(super) fn scores(by_scene: impl Iterator<Item = (&'static str, Score)>, tota
     text
 }
 
-/// Each difference with its reason and its count, also those that did not occur.
+/// Every reason with the number of its differences, including 0.
 pub(super) fn reasons(ledger: &Ledger) -> String {
-    let mut text = String::from("Differences on purpose:\n");
-    for reason in Reason::ALL {
+    let mut text = String::from("Differences by design:\n");
+    for (reason, name, why) in REASONS {
         let count = ledger.differing.get(&reason).copied().unwrap_or_default();
-        text += &format!("{count:>7}  {}: {}\n", reason.name(), reason.reason());
+        text += &format!("{count:>7}  {name}: {why}\n");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! What is captured: one situation a scene, and what it must have brought about at the least.
+//! What is captured: one situation per scene, and what it has to show.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ pub(super) struct Scene {
     pub(super) name: &'static str,
     pub(super) conditions: Conditions,
     pub(super) plan: Plan,
-    /// Whether it is written anew as pcapng.
+    /// Whether it is converted to pcapng.
     pub(super) pcapng: bool,
     pub(super) traffic: fn(&Bench) -> Result<()>,
-    /// With less of any of these, the scene has not shown what it is for.
+    /// Minimum counts; with fewer, the scene has not shown what it is for.
     pub(super) least: Vec<(Seen, u64)>,
     pub(super) never: &'static [Seen],
     pub(super) reasons: &'static [Reason],
 }
 
-/// All of them; those that take longest come first, as several run at a time.
+/// All scenes, the longest first, because several run at a time.
 pub(super) fn all(seed: u64) -> Vec<Scene> {
     let mut scenes = [lossy::all(), outcomes(), losses(), chance(), formats()].concat();
     for scene in &mut scenes {
@@ -39,10 +39,10 @@ pub(super) fn all(seed: u64) -> Vec<Scene> {
     scenes
 }
 
-/// How long a frame takes over the wire, each way.
+/// One-way delay of the wire.
 const EACH_WAY: Duration = Duration::from_millis(5);
 
-/// Both families, opened by either side: all but a few scenes have them.
+/// Both families, opened by either side: what nearly every scene has to show.
 const BOTH: [(Seen, u64); 4] = [(Seen::Ipv4, 4), (Seen::Ipv6, 4), (Seen::NearOpens, 4), (Seen::FarOpens, 4)];
 
 fn scene(name: &'static str, traffic: fn(&Bench) -> Result<()>, least: &[(Seen, u64)]) -> Scene {
@@ -98,11 +98,11 @@ impl Scene {
 fn outcomes() -> Vec<Scene> {
     let silent = |scene: Scene| scene.rule(Rule::drop(Match::syn().port(traffic::SILENT_PORT)));
     let to_near = |kind| Match::kind(kind).direction(Direction::ToNear);
-    // Either side's SYNs that the wire drops are seen on that side alone.
+    // Dropped SYNs are seen only on the side that sent them.
     let one_sided = |scene: Scene| Scene { least: scene.least[BOTH.len()..].to_vec(), ..scene };
     let families = [(Seen::Ipv4, 2), (Seen::Ipv6, 2)];
-    let unanswered = [(Seen::Unanswered, 4), (Seen::RepeatedSyn, 4), (Seen::Pending, 2)];
-    let half_open = [(Seen::HalfOpen, 2), (Seen::RepeatedSynAck, 2), (Seen::Pending, 2)];
+    let unanswered = [(Seen::Unanswered, 4), (Seen::RetransmittedSyn, 4), (Seen::Pending, 2)];
+    let half_open = [(Seen::HalfOpen, 2), (Seen::RetransmittedSynAck, 2), (Seen::Pending, 2)];
     let reused = [(Seen::PortsReused, 26), (Seen::Closed, 12), (Seen::Reset, 8)];
     let refused = scene("refusing server", traffic::refused, &[(Seen::Refused, 12)]);
     let twice = Scene { name: "refusing server, SYNs twice", ..refused.clone() };
@@ -125,44 +125,44 @@ fn outcomes() -> Vec<Scene> {
 
 fn losses() -> Vec<Scene> {
     let lost = |name, kind, least: &[(Seen, u64)]| {
-        scene(name, traffic::patient, least).rule(Rule::drop(Match::kind(kind).first(1)))
+        scene(name, traffic::once_each, least).rule(Rule::drop(Match::kind(kind).first(1)))
     };
-    let syns = [(Seen::RepeatedSyn, 8), (Seen::Established, 16)];
-    // The server's own timer may be faster than the client's.
-    let syn_acks = [(Seen::RepeatedSyn, 4), (Seen::RepeatedSynAck, 8), (Seen::Established, 16)];
-    let repeated = &[Reason::RepeatedSyn];
+    let syns = [(Seen::RetransmittedSyn, 8), (Seen::Established, 16)];
+    // The server's timer may fire before the client's.
+    let syn_acks = [(Seen::RetransmittedSyn, 4), (Seen::RetransmittedSynAck, 8), (Seen::Established, 16)];
+    let repeated = &[Reason::RetransmittedSyn];
     vec![
         lost("first SYN lost", Kind::Syn, &syns),
         lost("first SYN lost, no timestamps", Kind::Syn, &syns).without_timestamps().reasons(repeated),
         lost("first SYN-ACK lost", Kind::SynAck, &syn_acks).reasons(repeated),
         lost("first SYN-ACK lost, no timestamps", Kind::SynAck, &syn_acks)
             .without_timestamps()
-            .reasons(&[Reason::RepeatedSyn, Reason::RepeatedSynAck]),
+            .reasons(&[Reason::RetransmittedSyn, Reason::RetransmittedSynAck]),
         [Direction::ToFar, Direction::ToNear]
             .into_iter()
             .fold(
                 scene(
                     "first ACK lost",
-                    traffic::taciturn,
-                    &[(Seen::Established, 24), (Seen::UnseenAck, 8), (Seen::RepeatedSynAck, 4)],
+                    traffic::silent_clients,
+                    &[(Seen::Established, 24), (Seen::UnseenAck, 8), (Seen::RetransmittedSynAck, 4)],
                 ),
                 |scene, way| scene.rule(Rule::drop(Match::kind(Kind::Ack).direction(way).first(1))),
             )
-            .reasons(&[Reason::UnseenAck, Reason::RepeatedSynAck]),
+            .reasons(&[Reason::UnseenAck, Reason::RetransmittedSynAck]),
     ]
 }
 
 fn chance() -> Vec<Scene> {
-    let hardy = |name, least: &[(Seen, u64)]| {
-        scene(name, traffic::hardy, &[&[(Seen::Established, 20)], least].concat())
+    let over_bad_wire = |name, least: &[(Seen, u64)]| {
+        scene(name, traffic::over_bad_wire, &[&[(Seen::Established, 20)], least].concat())
     };
     let (lost, twice, later) = ((Seen::Lost, 10), (Seen::Duplicated, 10), (Seen::Reordered, 10));
     let extra = Duration::from_millis(12);
     vec![
-        hardy("loss by chance", &[lost]).rule(Rule::lose(Match::any(), 0.12)),
-        hardy("duplication by chance", &[twice]).rule(Rule::duplicate(Match::any(), 0.4)),
-        hardy("reordering by chance", &[later]).rule(Rule::reorder(Match::any(), 0.3, extra)),
-        hardy("all by chance, no timestamps", &[lost, twice, later])
+        over_bad_wire("loss by chance", &[lost]).rule(Rule::lose(Match::any(), 0.12)),
+        over_bad_wire("duplication by chance", &[twice]).rule(Rule::duplicate(Match::any(), 0.4)),
+        over_bad_wire("reordering by chance", &[later]).rule(Rule::reorder(Match::any(), 0.3, extra)),
+        over_bad_wire("all by chance, no timestamps", &[lost, twice, later])
             .rule(Rule::lose(Match::any(), 0.08))
             .rule(Rule::duplicate(Match::any(), 0.2))
             .rule(Rule::reorder(Match::any(), 0.2, extra))
@@ -179,7 +179,7 @@ fn formats() -> Vec<Scene> {
     let plan = Plan { interface: NEAR, snap: 128, nanoseconds: true };
     let bulk = |name, snap| Scene {
         plan: Plan { snap, ..plan },
-        ..scene(name, traffic::bulk, &[(Seen::Established, 8), (Seen::CutPackets, 20)])
+        ..scene(name, traffic::bulk, &[(Seen::Established, 8), (Seen::TruncatedPackets, 20)])
     };
     let with_offloads = bulk("offloads on", 128);
     vec![
@@ -188,16 +188,16 @@ fn formats() -> Vec<Scene> {
         Scene { pcapng: true, ..mixed("pcapng") },
         Scene { plan: Plan { nanoseconds: false, ..plan }, ..mixed("microseconds") },
         bulk("headers and nothing else", 94),
-        // Whole headers of IPv4, and of IPv6 all but the timestamps.
+        // Holds whole headers of IPv4, and all but the timestamps of IPv6.
         Scene {
             plan: Plan { snap: 80, ..plan },
             ..scene(
                 "cut within the options",
                 traffic::plain,
-                &[(Seen::CutHeaders, 24), (Seen::Established, 48)],
+                &[(Seen::TruncatedHeaders, 24), (Seen::Established, 48)],
             )
         }
-        .reasons(&[Reason::CutHeaders]),
+        .reasons(&[Reason::TruncatedHeaders]),
         Scene {
             least: [&with_offloads.least[..], &[(Seen::LongPackets, 20)]].concat(),
             ..with_offloads.over(Pair { offloads: true })

@@ -1,4 +1,4 @@
-//! What the hosts of a scene do. Each ends when all of its connections have ended.
+//! What the hosts of a scene do. Each function returns when all of its connections have ended.
 
 pub(super) mod talk;
 
@@ -12,22 +12,22 @@ use lab::{Mode, Namespace, Server, connect, far_v4, far_v6, near_v4, near_v6};
 
 use super::bench::Bench;
 
-/// Far beyond what any connection takes that is to be made.
+/// Much longer than any connection takes that is meant to succeed.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where somebody listens.
+/// A port with a server.
 const OPEN_PORT: u16 = 80;
-/// Where nobody listens.
+/// A port without a server.
 const CLOSED_PORT: u16 = 9;
-/// Whose SYNs the scenes drop.
+/// A port to which the scenes drop all SYNs.
 pub(super) const SILENT_PORT: u16 = 81;
-/// A second SYN leaves after 1 s, a third after 3.
+/// The second SYN is sent after 1 s, the third after 3 s.
 const TWO_SYNS: Duration = Duration::from_millis(1_300);
 /// An attempt that is given up before an answer can come.
 const AT_ONCE: Duration = Duration::from_millis(1);
-/// Long enough for what was sent to have arrived, and for its answer, too.
+/// Long enough for a packet to arrive and to be answered.
 const ANSWERED: Duration = Duration::from_millis(60);
 
-/// From whom to where: each direction in each family.
+/// One direction of connections in one address family.
 struct Way<'b> {
     from: &'b Namespace,
     to: &'b Namespace,
@@ -36,8 +36,8 @@ struct Way<'b> {
 }
 
 impl Way<'_> {
-    /// Connects from `local`, a port or 0 for any. A port whose last connection still waits for the ACK of its FIN
-    /// is asked for again.
+    /// Connects from the port `local`, or from any if it is 0. Retries while the port's last connection waits for the
+    /// ACK of its FIN.
     fn connect(&self, local: u16, port: u16, timeout: Duration) -> io::Result<TcpStream> {
         let (local, server) = (SocketAddr::new(self.client, local), SocketAddr::new(self.server, port));
         let start = Instant::now();
@@ -63,7 +63,7 @@ fn ways(bench: &Bench) -> [Way<'_>; 4] {
     ]
 }
 
-/// `lanes` clients at once each way, each with `turns` connections one after the other.
+/// Runs `lanes` clients each way in parallel, each with `turns` connections one after the other.
 fn visits(
     bench: &Bench,
     mode: Mode,
@@ -83,12 +83,12 @@ fn visits(
             .into_iter()
             .try_for_each(|lane| lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
-    // What the last clients sent is still under way to servers that listen.
+    // The servers must still be there for what the last clients have sent.
     thread::sleep(ANSWERED);
     Ok(())
 }
 
-/// Connects, sends `len` bytes and reads their echo, closes first.
+/// Connects, sends `len` bytes, reads the echo and closes first.
 fn exchange(way: &Way<'_>, len: usize) -> Result<()> {
     echo(&way.connect(0, OPEN_PORT, PATIENCE).context("cannot connect")?, len)
 }
@@ -131,10 +131,10 @@ pub(super) fn bulk(bench: &Bench) -> Result<()> {
     visits(bench, Mode::Echo, (1, 2), |way| exchange(way, 400_000))
 }
 
-/// What a bad wire may do to a connection is up to chance: it may fail.
-pub(super) fn hardy(bench: &Bench) -> Result<()> {
+/// Connections over a bad wire, which may fail.
+pub(super) fn over_bad_wire(bench: &Bench) -> Result<()> {
     visits(bench, Mode::Echo, (5, 2), |way| {
-        // A shorter wait than for a plain one: whoever lost two SYNs gives up.
+        // A client whose first two SYNs are lost gives up.
         let Ok(mut stream) = way.connect(0, OPEN_PORT, TWO_SYNS * 2) else { return Ok(()) };
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut echo = [0; 3_000];
@@ -143,26 +143,26 @@ pub(super) fn hardy(bench: &Bench) -> Result<()> {
     })
 }
 
-/// Many at once, one connection each: most wait a second for a repeated SYN or SYN-ACK.
-pub(super) fn patient(bench: &Bench) -> Result<()> {
+/// Many clients with one connection each: most wait a second for a retransmitted SYN or SYN-ACK.
+pub(super) fn once_each(bench: &Bench) -> Result<()> {
     visits(bench, Mode::Echo, (4, 1), |way| exchange(way, 100))
 }
 
-/// Clients that send at once, that close at once, and that wait for what the server does.
-pub(super) fn taciturn(bench: &Bench) -> Result<()> {
+/// Clients that send at once, close at once, or stay silent.
+pub(super) fn silent_clients(bench: &Bench) -> Result<()> {
     visits(bench, Mode::HoldOpen, (2, 1), |way| {
         let mut speaking = way.connect(0, OPEN_PORT, PATIENCE)?;
         let waiting = way.connect(0, OPEN_PORT, PATIENCE)?;
         drop(way.connect(0, OPEN_PORT, PATIENCE)?);
         speaking.write_all(b"hello")?;
-        // The server repeats its SYN-ACK after 1 s.
+        // The server retransmits its SYN-ACK after 1 s.
         thread::sleep(TWO_SYNS);
         drop((speaking, waiting));
         Ok(())
     })
 }
 
-/// Clients that are content with the SYN-ACK, whose ACK the wire drops; the last one just before the end.
+/// Clients whose ACK the wire drops; the last ones connect just before the end.
 pub(super) fn half_open(bench: &Bench) -> Result<()> {
     let servers = [near_v4(1), near_v6(1)].map(|host| SocketAddr::new(host, OPEN_PORT));
     let _servers = servers
@@ -193,7 +193,7 @@ fn refuse(way: &Way<'_>, local: u16) -> Result<()> {
     Ok(())
 }
 
-/// Servers whose SYNs never arrive: given up after two, or at once.
+/// Attempts whose SYNs are dropped; clients give up after two SYNs, or at once.
 pub(super) fn silent(bench: &Bench) -> Result<()> {
     let ways = ways(bench);
     thread::scope(|scope| {
@@ -206,13 +206,12 @@ pub(super) fn silent(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// The attempt fails, or the scene's floor is not reached.
+/// An attempt that is expected to fail; if it does not, the scene misses its minimum.
 fn ignored(way: &Way<'_>, local: u16, timeout: Duration) {
     drop(way.connect(local, SILENT_PORT, timeout));
 }
 
-/// Connects to a server that resets, and waits for that; on a busy machine the RST is there before the client has
-/// looked at what came of its SYN.
+/// Connects to a server that resets, and waits for the RST. On a busy machine it may arrive before `connect` returns.
 fn be_reset(way: &Way<'_>, local: u16) -> Result<()> {
     match way.connect(local, OPEN_PORT, PATIENCE) {
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
@@ -220,7 +219,7 @@ fn be_reset(way: &Way<'_>, local: u16) -> Result<()> {
     }
 }
 
-/// Connections that the server resets, and attempts whose SYN-ACK finds nobody left.
+/// Connections that the server resets, and attempts that are gone when the SYN-ACK arrives.
 pub(super) fn reset(bench: &Bench) -> Result<()> {
     visits(bench, Mode::ResetAtOnce, (2, 3), |way| {
         be_reset(way, 0)?;
@@ -230,7 +229,7 @@ pub(super) fn reset(bench: &Bench) -> Result<()> {
     })
 }
 
-/// Either end closes first, and both at once.
+/// Connections that the client closes first, the server closes first, or both close at once.
 pub(super) fn closed(bench: &Bench) -> Result<()> {
     visits(bench, Mode::CloseAtOnce, (1, 3), |way| {
         drain(way.connect(0, OPEN_PORT, PATIENCE)?)?;
@@ -245,7 +244,7 @@ pub(super) fn closed(bench: &Bench) -> Result<()> {
     })
 }
 
-/// Connections of every kind that have the ports of the one before.
+/// Connections of every kind that reuse the ports of the one before.
 pub(super) fn reused(bench: &Bench) -> Result<()> {
     visits(bench, Mode::ResetAtOnce, (1, 3), |way| be_reset(way, 40_001))?;
     visits(bench, Mode::CloseAtOnce, (1, 3), |way| drain(way.connect(40_002, OPEN_PORT, PATIENCE)?))?;
@@ -258,8 +257,8 @@ pub(super) fn reused(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Connections that the client resets. What the server answers is still under way while the next one on the same
-/// ports begins.
+/// Connections that the client resets. The server's answers are still on their way when the next one on the same ports
+/// begins.
 pub(super) fn aborted(bench: &Bench) -> Result<()> {
     visits(bench, Mode::Echo, (1, 3), |way| {
         let mut stream = way.connect(40_001, OPEN_PORT, PATIENCE)?;
@@ -268,7 +267,7 @@ pub(super) fn aborted(bench: &Bench) -> Result<()> {
     })
 }
 
-/// Some of everything that takes no long wait.
+/// A mix of scenes that need no long wait.
 pub(super) fn mixed(bench: &Bench) -> Result<()> {
     plain(bench)?;
     refused(bench)?;

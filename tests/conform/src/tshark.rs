@@ -1,4 +1,4 @@
-//! What tshark says of each packet of a capture.
+//! What tshark reports for each packet of a capture.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -11,7 +11,7 @@ pub(super) const SYN: u16 = 0x02;
 pub(super) const RST: u16 = 0x04;
 pub(super) const ACK: u16 = 0x10;
 
-/// Bits of `tcp.completeness`, as far as they are compared.
+/// The bits of `tcp.completeness` that are compared.
 pub(super) mod completeness {
     pub(crate) const SYN: u8 = 1;
     pub(crate) const SYN_ACK: u8 = 2;
@@ -20,7 +20,7 @@ pub(super) mod completeness {
     pub(crate) const FIN: u8 = 16;
     pub(crate) const RST: u8 = 32;
 
-    /// What one packet adds.
+    /// The bits that one packet adds.
     pub(crate) fn of(frame: &super::Frame) -> u8 {
         let with = |is_so: bool, bit| if is_so { bit } else { 0 };
         let acknowledges = frame.has(super::ACK) && frame.lacks(super::SYN);
@@ -60,12 +60,12 @@ const FIELDS: [&str; 25] = [
     "tcp.analysis.zero_window",
 ];
 
-/// What tshark takes a packet for that does not follow the one before.
+/// tshark's verdict on a packet that is not the next in sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     /// Its bytes were acknowledged before.
     Spurious,
-    /// It is what two duplicate ACKs or more asked for just now.
+    /// Two or more duplicate ACKs have just asked for it.
     Fast,
     Retransmission,
     OutOfOrder,
@@ -80,7 +80,7 @@ impl Verdict {
         }
     }
 
-    /// The first that is flagged: one that is spurious or fast is flagged as a retransmission, too.
+    /// The most specific flag: a spurious or fast retransmission is also flagged as a retransmission.
     fn of(flagged: [bool; 5]) -> Option<Self> {
         let all = [Self::Spurious, Self::Fast, Self::Retransmission, Self::OutOfOrder, Self::KeepAlive];
         all.into_iter().zip(flagged).find(|(_, is_flagged)| *is_flagged).map(|(verdict, _)| verdict)
@@ -107,11 +107,11 @@ pub(super) struct Frame {
     pub(super) payload: u32,
     /// TSval and TSecr.
     pub(super) timestamps: Option<(u32, u32)>,
-    /// tshark's figure for the stream, where it shows it.
+    /// tshark's figure for the stream, if it reports one.
     pub(super) initial_rtt_ns: Option<u64>,
     pub(super) completeness: u8,
     pub(super) verdict: Option<Verdict>,
-    /// Its sender can take no more data.
+    /// The sender's window is 0.
     pub(super) has_zero_window: bool,
 }
 
@@ -124,7 +124,7 @@ impl Frame {
         self.flags & flags == 0
     }
 
-    /// A SYN that opens, or its repetition.
+    /// A SYN without ACK, retransmits included.
     pub(super) fn is_syn(&self) -> bool {
         self.has(SYN) && self.lacks(ACK)
     }
@@ -133,13 +133,13 @@ impl Frame {
         self.has(SYN | ACK)
     }
 
-    /// The capture does not hold all of the headers.
+    /// Whether the headers are truncated in the capture.
     pub(super) fn is_cut(&self) -> bool {
         self.captured < self.len.saturating_sub(self.payload)
     }
 }
 
-/// The packets that tshark takes for one connection.
+/// The packets that tshark assigns to one connection.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     pub(super) frames: Vec<Frame>,
@@ -150,7 +150,7 @@ impl Stream {
         self.frames.iter().find_map(|frame| frame.initial_rtt_ns)
     }
 
-    /// The last value is the one that all frames count in. Whether there was data is not compared.
+    /// The value of the last frame covers all of them. Whether there was data is not compared.
     pub(super) fn completeness(&self) -> u8 {
         self.frames.last().map_or(0, |frame| frame.completeness & !completeness::DATA)
     }
@@ -167,24 +167,24 @@ pub(super) struct Capture {
     pub(super) longest: u32,
 }
 
-/// Reads a capture by tshark, whose settings are those of `empty`, a folder without any.
+/// Reads a capture with tshark and its default settings: `empty` is an empty folder in place of the user's settings.
 pub(super) fn read(file: &Path, empty: &Path) -> Result<Capture> {
     let mut tshark = command(empty);
-    // Twice over the capture: `tcp.completeness` is then that of the whole stream, not of what came before.
+    // Two passes, so that `tcp.completeness` is that of the whole stream.
     tshark.args(["-2", "-n", "-o", "tcp.relative_sequence_numbers:FALSE", "-Y", "tcp", "-r"]).arg(file);
     tshark.args(["-T", "fields", "-E", "separator=/t", "-E", "occurrence=f"]);
     tshark.args(FIELDS.iter().flat_map(|field| ["-e", field]));
     gather(&output(tshark)?)
 }
 
-/// The line that names its version: what its fields mean may change from one to the next.
+/// Returns the line with its version: the meaning of its fields may change.
 pub(super) fn version() -> Result<String> {
     let mut tshark = Command::new("tshark");
     tshark.arg("--version").stdin(Stdio::null());
     Ok(output(tshark)?.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Writes a capture anew as pcapng.
+/// Converts a capture to pcapng.
 pub(super) fn to_pcapng(file: &Path, to: &Path, empty: &Path) -> Result<()> {
     let mut tshark = command(empty);
     tshark.args(["-n", "-F", "pcapng", "-r"]).arg(file).arg("-w").arg(to);
@@ -200,11 +200,10 @@ fn command(empty: &Path) -> Command {
     tshark
 }
 
-/// What it writes; its warnings (that it runs as root, for one) are shown only when it fails.
+/// Its output; warnings, for example about running as root, are shown only if it fails.
 fn output(mut tshark: Command) -> Result<String> {
     let output = tshark.output().context("cannot start tshark")?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "tshark ended with {}: {told}", output.status);
+    ensure!(output.status.success(), "tshark ended with {output:?}");
     String::from_utf8(output.stdout).context("tshark writes what is no text")
 }
 
@@ -272,8 +271,7 @@ fn frame(line: &str) -> Result<Frame> {
     })
 }
 
-/// Seconds with up to nine digits behind the point, as nanoseconds: no binary fraction in between, which could
-/// not tell one from the next.
+/// Reads seconds with up to nine decimals as nanoseconds, without a floating-point number in between.
 fn nanoseconds(seconds: &str) -> Result<u64> {
     let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
     ensure!(fraction.len() <= 9, "more than nanoseconds: {seconds}");

@@ -1,7 +1,7 @@
-//! `cargo xtask demo`: tcptop at work on a network of its own, with something to find.
+//! `cargo xtask demo`: runs tcptop on a network of its own, with problems to find.
 //!
-//! Two network namespaces, a wire between them that delays and loses, real servers and clients at both ends.
-//! Descriptors hold all of it, so nothing is left however this ends.
+//! Two network namespaces, a wire between them that delays and loses packets, and real servers and clients at both
+//! ends. Only descriptors hold the namespaces, so nothing is left behind however this ends.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,29 +18,29 @@ use lab::{Link, NEAR, Signal};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::process::Child;
-use tokio::signal::unix::{Signal as Told, SignalKind, signal};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use traffic::Traffic;
 
 mod peers;
 mod traffic;
 
-/// How long the list of peers stands before the screen covers it.
+/// How long the list of peers is shown before the screen covers it.
 const READING_TIME: Duration = Duration::from_secs(3);
-/// Without a terminal there is nobody to press `q`.
+/// Duration without a terminal, where nobody can press `q`.
 const UNATTENDED: &str = "10s";
-/// How long tcptop may take to end when it was told to.
+/// How long tcptop may take to end when asked to.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Show tcptop at work on a network of its own, as root
+/// Run tcptop on a network of its own, with problems to find, as root
 #[derive(Parser)]
 #[command(name = "demo", bin_name = "cargo xtask demo")]
 struct Args {
-    /// Stop after this time, such as 30s; without a terminal 10s are the default
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Stop after this time, such as 30s [default without a terminal: 10s]
+    #[arg(long, value_name = "TIME")]
     duration: Option<String>,
 
-    /// Another seed loses other packets
+    /// Seed for the packets that are lost
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
@@ -68,17 +68,17 @@ fn show(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let traffic = Traffic::start(&link)?;
     let status = runtime.block_on(attend(&link, &tcptop, &arguments));
-    // A problem of the traffic may be the cause of what went wrong with tcptop.
+    // First, because a failure of the traffic may be why tcptop failed.
     traffic.end()?;
     match status? {
         Ended { status, .. } if status.success() => Ok(()),
-        // It was told to before it could listen.
-        Ended { status, told: true } if status.signal().is_some() => Ok(()),
+        // It was asked to end before it handled signals.
+        Ended { status, asked: true } if status.signal().is_some() => Ok(()),
         Ended { status, .. } => bail!("tcptop ended with {status}"),
     }
 }
 
-/// tcptop's arguments: what the user says about output and time goes before the demo's own idea of it.
+/// tcptop's arguments: the user's choice of output and duration overrides the demo's defaults.
 fn tcptop_arguments(args: &Args, watched: bool) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec![NEAR.into()];
     if !watched && !names_output(&args.tcptop) {
@@ -101,7 +101,7 @@ fn names(arguments: &[OsString], options: &[&str]) -> bool {
     arguments.iter().filter_map(option).any(|option| options.contains(&option.as_str()))
 }
 
-/// As tcptop sees it: such a terminal shows lines, not a screen.
+/// As tcptop decides it: such a terminal gets lines instead of the screen.
 fn is_dumb(term: Option<OsString>) -> bool {
     term.is_none_or(|term| term.is_empty() || term == "dumb")
 }
@@ -109,12 +109,12 @@ fn is_dumb(term: Option<OsString>) -> bool {
 /// How tcptop ended.
 struct Ended {
     status: ExitStatus,
-    /// This process was told to end, and told tcptop.
-    told: bool,
+    /// This process was asked to end, and asked tcptop.
+    asked: bool,
 }
 
-/// Runs tcptop in the near namespace, on this terminal, until it ends. Who tells this process to end means
-/// both: tcptop ends first and gives the terminal back.
+/// Runs tcptop in the near namespace, on this terminal, until it ends. A signal that asks this process to end is passed
+/// on: tcptop ends first and restores the terminal.
 async fn attend(link: &Link, tcptop: &Path, arguments: &[OsString]) -> Result<Ended> {
     let listen = |kind| signal(kind).context("cannot listen to signals");
     let mut signals =
@@ -122,11 +122,11 @@ async fn attend(link: &Link, tcptop: &Path, arguments: &[OsString]) -> Result<En
     let mut child = spawn(link, tcptop, arguments)?;
     let failed = "cannot wait for tcptop";
     tokio::select! {
-        status = child.wait() => return Ok(Ended { status: status.context(failed)?, told: false }),
+        status = child.wait() => return Ok(Ended { status: status.context(failed)?, asked: false }),
         () = any(&mut signals) => {}
     }
     if let Some(id) = child.id() {
-        // It fails only if tcptop ended this moment.
+        // Fails only if tcptop has just ended.
         let _ = kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGTERM);
     }
     let status = match tokio::time::timeout(FAREWELL, child.wait()).await {
@@ -136,32 +136,24 @@ async fn attend(link: &Link, tcptop: &Path, arguments: &[OsString]) -> Result<En
             child.wait().await
         }
     };
-    Ok(Ended { status: status.context(failed)?, told: true })
+    Ok(Ended { status: status.context(failed)?, asked: true })
 }
 
 fn spawn(link: &Link, tcptop: &Path, arguments: &[OsString]) -> Result<Child> {
     let mut command = Command::new(tcptop);
     command.args(arguments);
     link.near.enter_command(&mut command);
-    // Not SIGKILL: it has a terminal to give back.
+    // Not SIGKILL: tcptop has to restore the terminal.
     lab::end_with_parent(&mut command, Signal::SIGTERM);
     let mut command = tokio::process::Command::from(command);
     command.spawn().with_context(|| format!("cannot start {}", tcptop.display()))
 }
 
-async fn any([interrupt, terminate, hangup]: &mut [Told; 3]) {
+async fn any([interrupt, terminate, hangup]: &mut [SignalStream; 3]) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
-    }
-}
-
-fn duration(text: &str) -> Result<String, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("must be longer than nothing".to_owned()),
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("{error}, such as 30s or 5m")),
     }
 }
 
@@ -191,13 +183,6 @@ mod tests {
         assert_eq!(tcptop(&["--", "--duration=2s"], false), "near0 --text --report --duration=2s");
         assert_eq!(tcptop(&["--", "--json", "--count", "5"], false), "near0 --json --count 5");
         assert_eq!(tcptop(&["--", "--slow", "5ms"], true), "near0 --slow 5ms");
-    }
-
-    #[test]
-    fn times_need_a_unit() {
-        for (text, is_time) in [("30s", true), ("1m 5s", true), ("30", false), ("0s", false), ("", false)] {
-            assert_eq!(duration(text).is_ok(), is_time, "{text}");
-        }
     }
 
     #[test]

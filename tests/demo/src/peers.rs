@@ -1,4 +1,4 @@
-//! Who takes part in the demo, and what the wire does to each.
+//! The peers of the demo, and what the wire does to their packets.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -8,27 +8,27 @@ use lab::{Direction, Kind, Match, Rule, Script, far_v4, far_v6, near_v4, near_v6
 
 /// The port of the servers on the watched host.
 const HERE: u16 = 443;
-/// The share that a lossy peer loses: of its first SYNs, and each way of what follows the handshake.
+/// Loss of a lossy peer: of its first SYNs, and in each direction after the handshake.
 const LOSS: f64 = 0.1;
-/// Peers in a line of the legend; two fit into 80 columns.
+/// Peers per line of the legend; two fit into 80 columns.
 const PER_LINE: usize = 2;
 
-/// What a peer is made to be.
+/// How a peer behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Manner {
+pub(super) enum Behaviour {
     Healthy,
     Slow,
-    Refuses,
-    Silent,
+    Refusing,
+    Unanswering,
     Lossy,
 }
 
-impl Manner {
-    /// The letter that tcptop gives it.
+impl Behaviour {
+    /// The letter of tcptop's verdict.
     fn verdict(self) -> char {
         match self {
-            Self::Silent => 'N',
-            Self::Refuses => 'R',
+            Self::Unanswering => 'N',
+            Self::Refusing => 'R',
             Self::Slow => 'S',
             Self::Lossy => 'L',
             Self::Healthy => '-',
@@ -36,26 +36,26 @@ impl Manner {
     }
 }
 
-/// One remote host, and the connections it has with the watched one.
+/// A remote host, and its connections with the watched host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
-    /// As tcptop names it: its address and the service's port.
+    /// Its address and the service's port, as tcptop shows them.
     pub(super) name: SocketAddr,
-    /// Whether it connects to the watched host, and not the other way round.
+    /// Whether it connects to the watched host, instead of the other way round.
     pub(super) comes_here: bool,
-    pub(super) manner: Manner,
-    /// What the legend calls it.
+    pub(super) behaviour: Behaviour,
+    /// Its description in the legend.
     words: &'static str,
-    /// Least time that a frame travels, each way.
+    /// One-way delay.
     one_way: Duration,
-    /// Connections a second, of all clients together, if none has to wait.
+    /// Connections per second of all clients together, if none has to wait.
     pub(super) per_s: u32,
-    /// So many that the others go on while one waits, as for a retried SYN.
+    /// Number of clients: enough for the others to continue while one waits for a retransmitted SYN.
     pub(super) clients: u32,
 }
 
 impl Peer {
-    /// The server's address: the peer's, or that of the watched host in the same family.
+    /// The server's address: the peer's, or the watched host's in the same family.
     pub(super) fn server(&self) -> SocketAddr {
         match (self.comes_here, self.name) {
             (false, name) => name,
@@ -64,18 +64,18 @@ impl Peer {
         }
     }
 
-    /// Whether anybody listens there.
+    /// Whether there is a server.
     pub(super) fn listens(&self) -> bool {
-        self.manner != Manner::Refuses
+        self.behaviour != Behaviour::Refusing
     }
 }
 
-/// All of them, worst first, as tcptop lists them.
+/// All peers, worst first, as tcptop lists them.
 pub(super) fn all() -> [Peer; 8] {
     let to = |address: IpAddr, port| Peer {
         name: (address, port).into(),
         comes_here: false,
-        manner: Manner::Healthy,
+        behaviour: Behaviour::Healthy,
         words: "healthy",
         one_way: Duration::from_millis(10),
         per_s: 8,
@@ -84,17 +84,23 @@ pub(super) fn all() -> [Peer; 8] {
     let from = |address| Peer { comes_here: true, ..to(address, HERE) };
     let ms = Duration::from_millis;
     [
-        Peer { manner: Manner::Silent, words: "never answers", per_s: 1, ..to(far_v6(23), 443) },
-        Peer { manner: Manner::Refuses, words: "refuses", one_way: ms(1), per_s: 3, ..to(far_v4(16), 6379) },
+        Peer { behaviour: Behaviour::Unanswering, words: "never answers", per_s: 1, ..to(far_v6(23), 443) },
         Peer {
-            manner: Manner::Slow,
+            behaviour: Behaviour::Refusing,
+            words: "refuses",
+            one_way: ms(1),
+            per_s: 3,
+            ..to(far_v4(16), 6379)
+        },
+        Peer {
+            behaviour: Behaviour::Slow,
             words: "calls us, 250 ms",
             one_way: ms(125),
             per_s: 3,
             ..from(far_v6(41))
         },
         Peer {
-            manner: Manner::Slow,
+            behaviour: Behaviour::Slow,
             words: "slow, 180 ms",
             one_way: ms(90),
             per_s: 5,
@@ -102,7 +108,7 @@ pub(super) fn all() -> [Peer; 8] {
             ..to(far_v4(14), 5432)
         },
         Peer {
-            manner: Manner::Lossy,
+            behaviour: Behaviour::Lossy,
             words: "loses 1 in 10",
             one_way: ms(5),
             per_s: 10,
@@ -115,7 +121,7 @@ pub(super) fn all() -> [Peer; 8] {
     ]
 }
 
-/// What the wire does. Delays vary a little, in the handshake only: later segments must not overtake each other.
+/// The wire's script. Delays vary a little, but only in the handshake: later segments must not overtake each other.
 pub(super) fn script(seed: u64) -> Script {
     let mut script = Script::seeded(seed);
     for peer in all() {
@@ -125,26 +131,26 @@ pub(super) fn script(seed: u64) -> Script {
             .with(Rule::delay(Match::any().address(address), peer.one_way))
             .with(Rule::reorder(answer, 0.3, peer.one_way / 4))
             .with(Rule::reorder(answer, 0.05, peer.one_way));
-        script = match peer.manner {
-            Manner::Silent => {
+        script = match peer.behaviour {
+            Behaviour::Unanswering => {
                 script.with(Rule::drop(Match::syn().address(address).direction(Direction::ToFar)))
             }
-            Manner::Lossy => lossy(script, address),
-            Manner::Healthy | Manner::Slow | Manner::Refuses => script,
+            Behaviour::Lossy => lossy(script, address),
+            Behaviour::Healthy | Behaviour::Slow | Behaviour::Refusing => script,
         };
     }
     script
 }
 
-/// In the handshake the first SYN only: an attempt that lost more would wait for seconds, and rightly count as
-/// unanswered meanwhile.
+/// In the handshake, only the first SYN is lost: an attempt that loses more waits for seconds, and counts as unanswered
+/// meanwhile.
 fn lossy(script: Script, address: IpAddr) -> Script {
     let later = [Kind::Ack, Kind::Data, Kind::Fin].map(|kind| Match::kind(kind).address(address));
     let first = script.with(Rule::lose(Match::syn().address(address).first(1), LOSS));
     later.into_iter().fold(first, |script, matching| script.with(Rule::lose(matching, LOSS)))
 }
 
-/// Which peer is what, for people.
+/// The legend that says which peer does what.
 pub(super) fn legend() -> String {
     let mut text = "demo: real connections, in a network of their own that is gone at the end. What\n\
                     tcptop should find (N no answer, R refuses, S slow, L loses packets, - healthy):\n"
@@ -152,8 +158,8 @@ pub(super) fn legend() -> String {
     for line in all().chunks(PER_LINE) {
         for peer in line {
             let Peer { name, words, .. } = peer;
-            // A String takes whatever is written to it.
-            let _ = write!(text, "  {} {:<16} {words:<18}", peer.manner.verdict(), name.to_string());
+            // Writing to a String cannot fail.
+            let _ = write!(text, "  {} {:<16} {words:<18}", peer.behaviour.verdict(), name.to_string());
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -169,15 +175,15 @@ mod tests {
     #[test]
     fn every_manner_both_roles_and_both_families_take_part() {
         let peers = all();
-        let manners: HashSet<Manner> = peers.iter().map(|peer| peer.manner).collect();
-        assert_eq!(manners.len(), 5);
+        let behaviours: HashSet<Behaviour> = peers.iter().map(|peer| peer.behaviour).collect();
+        assert_eq!(behaviours.len(), 5);
         let kinds: HashSet<_> = peers.iter().map(|peer| (peer.comes_here, peer.name.is_ipv4())).collect();
         assert_eq!(kinds.len(), 4);
     }
 
     #[test]
     fn each_peer_has_an_address_of_its_own() {
-        // The wire's rules go by address.
+        // The wire's rules match by address.
         let addresses: HashSet<_> = all().iter().map(|peer| peer.name.ip()).collect();
         assert_eq!(addresses.len(), all().len());
     }
@@ -187,8 +193,8 @@ mod tests {
         let threshold = Duration::from_millis(100);
         for peer in all() {
             let (least, most) = (peer.one_way * 2, peer.one_way * 4);
-            match peer.manner {
-                Manner::Slow => assert!(least > threshold, "{}", peer.name),
+            match peer.behaviour {
+                Behaviour::Slow => assert!(least > threshold, "{}", peer.name),
                 _ => assert!(most < threshold, "{}", peer.name),
             }
         }
@@ -198,7 +204,7 @@ mod tests {
     fn the_legend_names_all_within_80_columns() {
         let legend = legend();
         for peer in all() {
-            let entry = format!("  {} {}", peer.manner.verdict(), peer.name);
+            let entry = format!("  {} {}", peer.behaviour.verdict(), peer.name);
             assert!(legend.contains(&entry), "{entry}\n{legend}");
         }
         assert!(legend.lines().all(|line| line.len() <= 80), "{legend}");

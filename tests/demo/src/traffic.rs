@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lab::{ClientPlan, Clients, Link, Mode, Namespace, Server};
 
-use super::peers::{self, Manner, Peer};
+use super::peers::{self, Behaviour, Peer};
 
-/// What a client sends and gets back, in bytes.
+/// Bytes that a client sends and gets back.
 const EXCHANGE: usize = 200;
-/// Before the first client: tcptop attaches meanwhile, and sees the first handshake whole.
+/// Delay before the first client, so that tcptop is attached by then.
 const HEAD_START: Duration = Duration::from_millis(500);
-/// A client gives up after this.
+/// Timeout of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Of an attempt that is never answered: the kernel repeats its SYN once, after 1 s.
+/// Timeout of an attempt that is never answered: the kernel retransmits its SYN once, after 1 s.
 const SHORT_PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Servers and clients, on threads of their own.
@@ -25,7 +25,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Starts the servers, and a little later the clients.
+    /// Starts the servers, and the clients a little later.
     pub(super) fn start(link: &Link) -> Result<Self> {
         let (near, far) = (link.near.clone(), link.far.clone());
         let servers = serve(&near, &far)?;
@@ -42,14 +42,14 @@ impl Traffic {
                 let from = if peer.comes_here { &far } else { &near };
                 clients.push(Clients::with(from, plan).context("cannot start a client")?);
             }
-            // It answers when there is nobody left to say anything.
+            // Returns when the sender is dropped.
             let _ = stopped.recv();
             Ok(())
         });
         Ok(Self { thread, stop })
     }
 
-    /// Ends all of it.
+    /// Ends all connections and threads.
     pub(super) fn end(self) -> Result<()> {
         drop(self.stop);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -73,7 +73,7 @@ struct Start {
     plan: ClientPlan,
 }
 
-/// Every client, first to last. Those of one peer are spread over its period, so that they do not go in step.
+/// All clients in order of their start. Those of one peer are spread over its period.
 fn starts() -> Vec<Start> {
     let clients = |peer: Peer| {
         let start = move |number| Start {
@@ -93,7 +93,7 @@ fn plan(peer: &Peer) -> ClientPlan {
         remote: peer.server(),
         local: peer.comes_here.then(|| (peer.name.ip(), 0).into()),
         period: Duration::from_secs(1) * peer.clients / peer.per_s,
-        timeout: if peer.manner == Manner::Silent { SHORT_PATIENCE } else { PATIENCE },
+        timeout: if peer.behaviour == Behaviour::Unanswering { SHORT_PATIENCE } else { PATIENCE },
         exchange: EXCHANGE,
     }
 }
@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn attempts_without_answer_overlap_and_are_repeated() {
-        for Start { peer, plan, .. } in starts().into_iter().filter(|s| s.peer.manner == Manner::Silent) {
+        for Start { peer, plan, .. } in
+            starts().into_iter().filter(|s| s.peer.behaviour == Behaviour::Unanswering)
+        {
             assert!(plan.timeout > Duration::from_secs(1), "the kernel's first retry is seen");
             assert!(plan.timeout * peer.clients > plan.period);
         }

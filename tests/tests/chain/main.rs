@@ -108,9 +108,7 @@ fn assert_seen(tcptop: Tcptop) {
 
 #[test]
 fn a_program_behind_ours_sees_every_packet_while_we_run_and_afterwards() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let bench = Bench::new();
     let server = bench.server();
     let tcptop = bench.watch();
@@ -124,9 +122,7 @@ fn a_program_behind_ours_sees_every_packet_while_we_run_and_afterwards() {
 
 #[test]
 fn a_program_ahead_that_passes_packets_does_not_blind_us() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let bench = Bench::new();
     let server = bench.server();
     // It ends the chain, but tcptop attaches ahead of it.

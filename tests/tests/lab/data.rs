@@ -28,9 +28,7 @@ fn send_and_get_back(link: &Link, len: u32) -> Result<()> {
 
 #[test]
 fn long_frames_are_carried_whole() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::over(Medium::LongFrames, Script::default().delay(MS)).unwrap();
     let len = 1_200_000;
     send_and_get_back(&link, len).unwrap();
@@ -42,9 +40,7 @@ fn long_frames_are_carried_whole() {
 
 #[test]
 fn data_survives_a_bad_wire_whole() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let data = Match::kind(Kind::Data);
     let script = Script::seeded(3)
         .delay(MS)

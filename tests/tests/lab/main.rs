@@ -32,9 +32,7 @@ fn timed_connect(link: &Link, remote: SocketAddr) -> Duration {
 
 #[test]
 fn a_delay_is_never_cut_short_in_either_family() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default().delay(20 * MS)).unwrap();
     for host in [far_v4(11), far_v6(11)] {
         let server = Server::bind(&link.far, at(host, 80), Mode::CloseAtOnce).unwrap();
@@ -47,9 +45,7 @@ fn a_delay_is_never_cut_short_in_either_family() {
 
 #[test]
 fn no_resolution_comes_before_a_first_syn() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default()).unwrap();
     let table = link.near.run(|| fs::read_to_string("/proc/thread-self/net/arp")).unwrap();
     let entry = table.lines().find(|line| line.starts_with("10.9.0.11 ")).expect("an entry");
@@ -59,9 +55,7 @@ fn no_resolution_comes_before_a_first_syn() {
 
 #[test]
 fn an_address_can_have_its_own_delay() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let slow = Rule::delay(Match::any().address(far_v4(14)), 180 * MS);
     let link = Link::new(Script::default().with(slow)).unwrap();
     let _far = Server::bind(&link.far, at(far_v4(14), 80), Mode::CloseAtOnce).unwrap();
@@ -72,9 +66,7 @@ fn an_address_can_have_its_own_delay() {
 
 #[test]
 fn a_dropped_first_syn_is_retransmitted_after_a_second() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default().with(Rule::drop(Match::syn().first(1)))).unwrap();
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::CloseAtOnce).unwrap();
     assert!(timed_connect(&link, server.address()) >= 1000 * MS);
@@ -95,9 +87,7 @@ fn pattern(seed: u64) -> Vec<bool> {
 
 #[test]
 fn the_seed_decides_what_is_lost() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let runs = [7, 7, 8].map(|seed| thread::spawn(move || pattern(seed)));
     let [first, again, other] = runs.map(|run| run.join().unwrap());
     assert_eq!(first, again);
@@ -106,9 +96,7 @@ fn the_seed_decides_what_is_lost() {
 
 #[test]
 fn a_port_can_lose_every_syn_ack() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default().with(Rule::drop(Match::syn_ack().port(81)))).unwrap();
     let _open = Server::bind(&link.far, at(far_v4(11), 80), Mode::CloseAtOnce).unwrap();
     let _mute = Server::bind(&link.far, at(far_v4(11), 81), Mode::CloseAtOnce).unwrap();
@@ -121,9 +109,7 @@ fn a_port_can_lose_every_syn_ack() {
 
 #[test]
 fn a_script_can_change_under_way() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default().with(Rule::drop(Match::any()))).unwrap();
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::CloseAtOnce).unwrap();
     connect(&link.near, None, server.address(), 100 * MS).unwrap_err();
@@ -133,9 +119,7 @@ fn a_script_can_change_under_way() {
 
 #[test]
 fn steady_clients_come_until_dropped() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default()).unwrap();
     let server = Server::bind(&link.far, at(far_v4(12), 7), Mode::Echo).unwrap();
     let plan = ClientPlan { exchange: 100_000, ..ClientPlan::new(server.address(), MS) };
@@ -155,9 +139,7 @@ fn steady_clients_come_until_dropped() {
 
 #[test]
 fn many_connections_and_a_local_address() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default()).unwrap();
     let server = Server::bind(&link.far, at(far_v4(11), 80), Mode::CloseAtOnce).unwrap();
     assert_eq!(connect_many(&link.near, server.address(), 500, PATIENCE).unwrap(), 500);
@@ -174,9 +156,7 @@ fn many_connections_and_a_local_address() {
 
 #[test]
 fn a_wire_without_link_layer() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::over(Medium::Ip, Script::default().delay(5 * MS)).unwrap();
     for host in [far_v4(30), far_v6(30)] {
         let server = Server::bind(&link.far, at(host, 80), Mode::CloseAtOnce).unwrap();
@@ -186,9 +166,7 @@ fn a_wire_without_link_layer() {
 
 #[test]
 fn interfaces_go_down_are_renamed_deleted_and_come_back() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let link = Link::new(Script::default()).unwrap();
     let remote = at(far_v4(11), 80);
     let _server = Server::bind(&link.far, remote, Mode::CloseAtOnce).unwrap();
@@ -209,9 +187,7 @@ fn interfaces_go_down_are_renamed_deleted_and_come_back() {
 
 #[test]
 fn a_dropped_wire_leaves_nothing() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (near, far) = (Namespace::new().unwrap(), Namespace::new().unwrap());
     let wire = Wire::between(&near, "gone0", &far, "gone1", Script::default()).unwrap();
     assert_eq!(near.interfaces().unwrap(), ["gone0", "lo"]);
@@ -237,9 +213,7 @@ fn threads() -> Vec<String> {
 
 #[test]
 fn pairs_addresses_routes_and_settings() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let [one, two, three] = [(); 3].map(|()| Namespace::new().unwrap());
     one.veth_pair("eth0", &two, "eth0").unwrap();
     two.veth_pair("eth1", &three, "eth0").unwrap();
@@ -301,9 +275,7 @@ fn child_ends() {
 
 #[test]
 fn a_child_process_is_inside_and_obeys() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let child = Tcptop::spawn_command(&namespace, child("child_stays")).unwrap();
     child.wait_ready(PATIENCE).unwrap();
@@ -319,9 +291,7 @@ fn a_child_process_is_inside_and_obeys() {
 
 #[test]
 fn a_child_process_that_ends_early_is_an_error() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let child = Tcptop::spawn_command(&namespace, child("child_ends")).unwrap();
     let error = child.wait_ready(PATIENCE).unwrap_err().to_string();
@@ -331,9 +301,7 @@ fn a_child_process_that_ends_early_is_an_error() {
 
 #[test]
 fn a_child_process_dies_with_the_thread_that_spawned_it() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let spawn = || Tcptop::spawn_command(&Namespace::new().unwrap(), child("child_stays")).unwrap();
     let orphan = thread::spawn(spawn).join().unwrap();
     let output = orphan.wait(PATIENCE).unwrap();
@@ -343,9 +311,7 @@ fn a_child_process_dies_with_the_thread_that_spawned_it() {
 /// As under `nohup`, which ignores SIGHUP.
 #[test]
 fn a_child_process_ignores_no_signal() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     // SAFETY: to ignore a signal runs no code of ours.
     unsafe { nix::sys::signal::signal(Signal::SIGUSR2, SigHandler::SigIgn) }.unwrap();
     // Signals from 32 on are the C library's.
@@ -365,9 +331,7 @@ fn a_child_process_ignores_no_signal() {
 
 #[test]
 fn without_offloads_no_packet_on_a_cable_is_longer_than_the_mtu() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     const SENT: usize = 1_000_000;
     let cable = Cable::new(false).unwrap();
     let server = Server::bind(&cable.far, at(far_v4(49), 80), Mode::Echo).unwrap();

@@ -54,9 +54,7 @@ fn server(namespace: &Namespace) -> Server {
 
 #[test]
 fn signals_to_text_output() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGKILL] {
         let (namespace, _port) = bench();
         let tcptop = Tcptop::spawn(&namespace, ["tap0", "--text"]).unwrap();
@@ -143,9 +141,7 @@ fn keys_that_quit() {
 /// The connection drops: there is no terminal to restore any more, and tcptop ends instead of spinning.
 #[test]
 fn a_terminal_that_hangs_up() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let (namespace, _port) = bench();
     let mut terminal = Terminal::start(&namespace, &["tap0"]);
     terminal.wait_screen("the screen", PATIENCE, Screen::alternate_screen);
@@ -171,9 +167,7 @@ fn end(mut child: Child) -> (ExitStatus, String) {
 /// `tcptop --text lo | head -1`
 #[test]
 fn a_closed_pipe_ends_the_run_quietly() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let server = server(&namespace);
     for mode in ["--text", "--json"] {
@@ -191,9 +185,7 @@ fn a_closed_pipe_ends_the_run_quietly() {
 
 #[test]
 fn a_full_disk_is_an_error() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let server = server(&namespace);
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -209,9 +201,7 @@ fn a_full_disk_is_an_error() {
 /// resumes.
 #[test]
 fn output_that_nobody_reads_does_not_stop_the_probe() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     const CONNECTIONS: usize = 2_000;
     let namespace = Namespace::new().unwrap();
     let server = server(&namespace);
@@ -235,9 +225,7 @@ fn output_that_nobody_reads_does_not_stop_the_probe() {
 /// A reader that never reads cannot keep tcptop from ending.
 #[test]
 fn output_that_is_never_read_does_not_delay_the_exit() {
-    if !lab::require_root() {
-        return;
-    }
+    lab::needs_root!();
     let namespace = Namespace::new().unwrap();
     let server = server(&namespace);
     let mut child = spawn(&namespace, &["lo", "--json"], Stdio::piped());

@@ -119,19 +119,11 @@ fn tcp_options(family: Family) -> Vec<Case> {
         let want = spec.stamped(SegmentKind::Syn, 0xdead_beef, 0x0102_0304);
         cases.extend(packets(&format!("timestamps {name}"), &[(spec.packet(), want)]));
     }
-    for (name, options) in absent {
+    let absent = absent.map(|(name, options)| (format!("no timestamps: {name}"), options));
+    let bad = bad.map(|(name, options)| (format!("bad option: {name}"), options));
+    for (name, options) in absent.into_iter().chain(bad) {
         let spec = spec(&options);
-        cases.extend(packets(
-            &format!("no timestamps: {name}"),
-            &[(spec.packet(), spec.record(SegmentKind::Syn))],
-        ));
-    }
-    for (name, options) in bad {
-        let spec = spec(&options);
-        cases.extend(packets(
-            &format!("bad option: {name}"),
-            &[(spec.packet(), spec.record(SegmentKind::Syn))],
-        ));
+        cases.extend(packets(&name, &[(spec.packet(), spec.record(SegmentKind::Syn))]));
     }
     cases
 }

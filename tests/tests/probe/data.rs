@@ -325,6 +325,7 @@ fn handshake_later(open: &Open) -> [Step; 5] {
 }
 
 /// Hard case `reordering`: mid-stream connections, and connections that took another path for a while.
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn mid_stream(open: &Open) -> Vec<Case> {
     let data = open.data(1, 100);
     let mut cases = Vec::new();

@@ -68,6 +68,7 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 /// Only the completing ACK makes a record, and only once.
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 fn completions(flow: &Flow) -> Vec<Case> {
     let data = flow.out(ACK | PSH, 1, 1).payload(50);
     let fast = flow.out(SYN, 0, 0).payload(20);

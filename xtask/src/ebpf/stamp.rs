@@ -1,4 +1,4 @@
-//! What the committed object was made of and by: the text file `BUILD` beside it.
+//! The text file `BUILD` next to the committed object: its sources, toolchain and hash.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::toolchain::Toolchain;
 use crate::shell;
 
-/// The files that go into the object; `lib.rs` of probe-ebpf is the host's side.
+/// The sources of the object; `lib.rs` of probe-ebpf is the host's side.
 const SOURCES: &[&str] =
     &["probe-common/Cargo.toml", "probe-common/src", "probe-ebpf/Cargo.toml", "probe-ebpf/src"];
 const NOT_SOURCES: &[&str] = &["probe-ebpf/src/lib.rs"];
@@ -20,12 +20,12 @@ pub(super) struct Stamp {
     rustc: String,
     linker: String,
     pub(super) sources: String,
-    /// Of the object itself: `tcptop --version` shows it, and `sha256sum` gives it.
+    /// SHA-256 of the object, which `tcptop --version` shows.
     pub(super) sha256: String,
 }
 
 impl Stamp {
-    /// Of an object that this toolchain has built of these sources.
+    /// The stamp of an object that this toolchain has built from these sources.
     pub(super) fn new(toolchain: &Toolchain, sources: &str, object: &Path) -> Result<Self> {
         Ok(Self {
             rustc: toolchain.rustc_version.clone(),
@@ -72,8 +72,8 @@ pub(super) fn sha256(file: &Path) -> Result<String> {
     Ok(hash.with_context(|| format!("`sha256sum {}` fails", file.display()))?.to_owned())
 }
 
-/// One figure for everything the object is made of: paths and bytes of the sources, the versions of the
-/// crates they use, and the profiles they are compiled with.
+/// A hash of everything that the object is built from: paths and bytes of the sources, versions of their crates, and
+/// the profiles.
 pub(super) fn hash_sources(root: &Path) -> Result<String> {
     let mut files = Vec::new();
     for source in SOURCES {
@@ -115,7 +115,7 @@ fn read(root: &Path, file: &Path) -> Result<Vec<u8>> {
     fs::read(root.join(file)).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// The lines of `[profile.release]` and of `[profile.bpf]`, which inherits it; comments do not count.
+/// The lines of `[profile.release]` and of `[profile.bpf]`, which inherits it, without comments.
 fn profiles(manifest: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
     manifest.lines().map(str::trim).filter(move |line| {
@@ -126,7 +126,7 @@ fn profiles(manifest: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// FNV-1a: it only has to notice a change, and these lines save a dependency.
+/// FNV-1a, which is enough to notice a change, and saves a dependency.
 struct Fnv(u64);
 
 impl Fnv {
@@ -134,7 +134,7 @@ impl Fnv {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// The length goes first: what ends one part must not be able to begin the next one.
+    /// The length goes first, so that parts cannot run into each other.
     fn part(&mut self, bytes: &[u8]) {
         let length = (bytes.len() as u64).to_le_bytes();
         for byte in length.iter().chain(bytes) {

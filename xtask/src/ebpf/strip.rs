@@ -1,7 +1,7 @@
-//! Leaves out what only a debugger reads.
+//! Strips the debug information that only a debugger reads.
 //!
-//! The linker needs the compiler's debug information to make BTF of it, and keeps both. BTF is what the kernel
-//! reads and holds the source lines for the verifier's log; DWARF would be five sixths of the committed object.
+//! The linker makes BTF from the compiler's debug information, and keeps both. BTF is what the kernel reads, and has
+//! the source lines for the verifier's log; DWARF would be five sixths of the committed object.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(super) fn strip(linked: &Path, stripped: &Path, toolchain: &Toolchain) -> Re
     shell::call(objcopy.arg("--strip-debug").arg(linked).arg(stripped))
 }
 
-/// That of the LLVM in use, else any: what it writes has been the same from version to version.
+/// Finds the objcopy of the LLVM in use, or else any: their output does not differ.
 fn find(toolchain: &Toolchain) -> Option<Command> {
     let beside_linker = toolchain.llvm.as_ref().map(|llvm| llvm.join("bin/llvm-objcopy"));
     let llvm = beside_linker.filter(|file| file.is_file());
@@ -35,7 +35,7 @@ fn find(toolchain: &Toolchain) -> Option<Command> {
     [Some(toolchain.sysroot.clone()), default].into_iter().flatten().find_map(|sysroot| in_sysroot(&sysroot))
 }
 
-/// rustup's is in a folder named after the host, and its library is where rustc's are.
+/// rustup's objcopy is in a folder named after the host, and its library in the sysroot.
 fn in_sysroot(sysroot: &Path) -> Option<Command> {
     let hosts = fs::read_dir(sysroot.join("lib/rustlib")).ok()?;
     let mut files = hosts.flatten().map(|host| host.path().join("bin/rust-objcopy"));

@@ -1,4 +1,4 @@
-//! Which compiler and linker can build for the kernel.
+//! Finds a compiler and linker that can build for the kernel.
 
 use std::env;
 use std::ffi::OsString;
@@ -31,20 +31,20 @@ bpf-linker was found neither on PATH nor among cargo's programs. Its LLVM must b
   or, with an LLVM inside:
     cargo install bpf-linker";
 
-/// A compiler for the kernel's target, and the linker to it.
+/// A compiler and a linker for the kernel's target.
 pub(super) struct Toolchain {
     rustc: PathBuf,
     pub(super) sysroot: PathBuf,
-    /// Without a core library for the target, cargo has to compile it.
+    /// Whether cargo has to compile the core library, because there is none for the target.
     build_core: bool,
     pub(super) rustc_version: String,
     pub(super) linker: PathBuf,
     pub(super) linker_version: String,
-    /// Where the LLVM is installed that the linker loads, if it has none inside.
+    /// Where the LLVM is installed that the linker loads, unless it is linked statically.
     pub(super) llvm: Option<PathBuf>,
 }
 
-/// The first that will do: one that has core for the target, else a nightly that can compile it.
+/// Finds a compiler with a core library for the target, or else a nightly that can compile it.
 pub(super) fn find() -> Result<Toolchain> {
     let linker = shell::on_path("bpf-linker").into_iter().next();
     let linker =
@@ -64,18 +64,18 @@ pub(super) fn find() -> Result<Toolchain> {
 }
 
 impl Toolchain {
-    /// The cargo beside the compiler.
+    /// The cargo next to the compiler.
     pub(super) fn cargo(&self) -> Command {
         Command::new(self.rustc.with_file_name("cargo"))
     }
 
-    /// Makes that cargo use this compiler, for itself and for what it starts.
+    /// Makes cargo and its child processes use this compiler.
     pub(super) fn choose(&self, cargo: &mut Command) {
         let mut path = OsString::from(self.rustc.parent().unwrap_or(Path::new("")));
         path.push(":");
         path.push(env::var_os("PATH").unwrap_or_default());
         cargo.env("PATH", path).env("RUSTC", &self.rustc);
-        // The stable compiler is as good here as a nightly, but must be told to take the unstable options.
+        // Lets a stable compiler accept unstable options.
         cargo.env("RUSTC_BOOTSTRAP", "1");
         if self.build_core {
             cargo.args(["-Z", "build-std=core"]);
@@ -83,7 +83,7 @@ impl Toolchain {
     }
 }
 
-/// Cargo's folder for what is downloaded and installed.
+/// Cargo's home folder.
 pub(super) fn cargo_home() -> Option<PathBuf> {
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"));
     env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
@@ -115,7 +115,7 @@ fn nightly() -> Option<PathBuf> {
     })
 }
 
-/// The compiler's own file: rustup's stand-in chooses by the environment, and has no cargo of its own.
+/// The compiler's binary in its sysroot: rustup's proxy depends on the environment, and has no cargo next to it.
 fn beside_cargo(rustc: &Path, sysroot: &Path) -> Option<PathBuf> {
     let own = sysroot.join("bin/rustc");
     [own, rustc.to_path_buf()]
@@ -127,14 +127,14 @@ fn sysroot(rustc: &Path) -> Option<PathBuf> {
     shell::ask(command(rustc).args(["--print", "sysroot"])).map(PathBuf::from)
 }
 
-/// A compiler without the calling cargo's library path, which is meant for another one.
+/// A command without the calling cargo's library path, which is for another compiler.
 fn command(rustc: &Path) -> Command {
     let mut command = Command::new(rustc);
     command.env_remove("LD_LIBRARY_PATH");
     command
 }
 
-/// The linker's version, and that of the LLVM it loads, which decides the bytes as much and is updated apart.
+/// The versions of the linker and of the LLVM that it loads, which affects the bytes as much and is updated separately.
 fn linker_version(linker: &Path, llvm: Option<&Path>) -> Option<String> {
     let own = shell::ask(command(linker).arg("--version"))?;
     let llvm = llvm.and_then(|llvm| shell::ask(Command::new(llvm.join("bin/llvm-config")).arg("--version")));

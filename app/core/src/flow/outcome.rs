@@ -103,6 +103,9 @@ impl Outcome {
         Self::Unknown,
     ];
 
+    /// How many outcomes an attempt can have: those that it ends with, and `Pending`.
+    pub(crate) const OF_ATTEMPTS: usize = Self::Pending as usize + 1;
+
     /// Its name for people. Filters accept it.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -2,13 +2,12 @@
 
 use super::Span;
 use super::latency::Scratch;
-use crate::flow::Outcome;
 use crate::stats::{Counts, Percentiles, Tally};
 
 /// Counts and latencies of one span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// Counts. Attempts that wait for an answer count as unanswered within the window.
+    /// Counts.
     pub counts: Counts,
     /// Round-trip times, if there are any.
     pub rtt: Option<Percentiles>,
@@ -31,12 +30,8 @@ impl Period {
 
     pub(super) fn counts(&self, tally: &Tally) -> Counts {
         match self.span {
-            Span::Window => {
-                let mut counts = tally.within_window(self.now_ns, self.slot_ns);
-                counts.add_decided(Outcome::Unanswered, tally.waiting);
-                counts
-            }
-            Span::SinceStart => *tally.since_start(),
+            Span::Window => tally.within_window(self.now_ns, self.slot_ns),
+            Span::SinceStart => tally.since_start(),
         }
     }
 

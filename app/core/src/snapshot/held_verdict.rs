@@ -5,18 +5,19 @@ use core::num::NonZeroU64;
 use super::Figures;
 use crate::flow::Outcome;
 use crate::stats::{Thresholds, Verdict};
+use crate::units::Share;
 
 const VERDICTS: usize = Verdict::ALL.len();
 
 /// Which verdicts' conditions hold for a row at one moment, by [`Verdict`].
 pub(super) type Deserved = [bool; VERDICTS];
 
-/// What is wrong with a row at one moment, and since when, in nanoseconds of the monotonic clock.
+/// Verdicts on a row at one moment, and since when they apply, in nanoseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Present([Option<NonZeroU64>; VERDICTS]);
+pub struct Verdicts([Option<NonZeroU64>; VERDICTS]);
 
-impl Present {
-    /// Every verdict whose condition holds, and since when, the worst first.
+impl Verdicts {
+    /// Each of them, and since when, the worst first.
     pub fn iter(&self) -> impl Iterator<Item = (Verdict, u64)> {
         let present = Verdict::ALL.into_iter().zip(self.0);
         present.filter_map(|(verdict, since_ns)| Some((verdict, since_ns?.get())))
@@ -42,11 +43,21 @@ struct Held {
 /// Which verdicts' conditions hold for these figures, when round-trip times of `slow_ns` and more are slow.
 pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Option<u64>) -> Deserved {
     let counts = &figures.counts;
+    let is_enough = |sample: u64| sample >= thresholds.min_attempts;
+    let of_attempts = |share: Share, some: u64| {
+        is_enough(counts.attempts()) && share.is_reached_by(some, counts.attempts())
+    };
     Verdict::ALL.map(|verdict| match verdict {
-        Verdict::NoAnswer => thresholds.unanswered.is_reached_by(counts.unanswered(), counts.opened),
-        Verdict::Refuses => thresholds.refused.is_reached_by(counts.of(Outcome::Refused), counts.opened),
-        Verdict::Slow => figures.rtt.zip(slow_ns).is_some_and(|(rtt, slow_ns)| rtt.p90_ns >= slow_ns),
-        Verdict::Loses => thresholds.loss.is_reached_by(counts.lost(), counts.segments()),
+        Verdict::NoAnswer => of_attempts(thresholds.unanswered, counts.unanswered()),
+        Verdict::Refuses => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
+        Verdict::Slow => figures
+            .rtt
+            .zip(slow_ns)
+            .is_some_and(|(rtt, slow_ns)| is_enough(rtt.samples) && rtt.p90_ns >= slow_ns),
+        Verdict::Loses => {
+            let lost = counts.lost();
+            is_enough(lost) && thresholds.loss.is_reached_by(lost, counts.segments())
+        }
     })
 }
 
@@ -80,21 +91,25 @@ impl HeldVerdict {
         }
     }
 
-    /// The worst one, and since when it applies.
+    /// The worst one whose condition holds, else the worst one that is held, and since when it applies.
     pub(super) fn worst(&self) -> Option<(Verdict, u64)> {
-        Verdict::ALL.into_iter().find_map(|verdict| Some((verdict, self.held[verdict as usize]?.since_ns)))
+        self.present().iter().next().or_else(|| self.recovering().iter().next())
+    }
+
+    /// Those that are held without their conditions.
+    pub(super) fn recovering(&self) -> Verdicts {
+        self.those(|held| held.until_ns.is_some())
+    }
+
+    fn those(&self, are_wanted: impl Fn(&Held) -> bool) -> Verdicts {
+        // Half as large as without `NonZeroU64`: rows are copied often. Time 0 becomes 1 ns.
+        let since = |held: Held| NonZeroU64::new(held.since_ns).unwrap_or(NonZeroU64::MIN);
+        Verdicts(self.held.map(|held| held.filter(&are_wanted).map(since)))
     }
 
     /// Those whose conditions hold.
-    pub(super) fn present(&self) -> Present {
-        // Half as large as without `NonZeroU64`: rows are copied often. Time 0 becomes 1 ns.
-        let since = |held: Held| NonZeroU64::new(held.since_ns).unwrap_or(NonZeroU64::MIN);
-        Present(self.held.map(|held| held.filter(|held| held.until_ns.is_none()).map(since)))
-    }
-
-    /// Whether the worst one is held without its condition.
-    pub(super) fn is_recovering(&self) -> bool {
-        self.worst().is_some_and(|(verdict, _)| !self.deserves(verdict))
+    pub(super) fn present(&self) -> Verdicts {
+        self.those(|held| held.until_ns.is_none())
     }
 
     pub(super) fn deserves(&self, verdict: Verdict) -> bool {
@@ -117,7 +132,9 @@ mod tests {
 
     fn judged(held_verdict: &mut HeldVerdict, deserved: Deserved, now_ns: u64) -> (Option<Verdict>, bool) {
         held_verdict.judge(deserved, now_ns, 10, |_| now_ns - 1);
-        (held_verdict.worst().map(|(verdict, _)| verdict), held_verdict.is_recovering())
+        let is_recovering = held_verdict.present().iter().next().is_none();
+        let worst = held_verdict.worst().map(|(verdict, _)| verdict);
+        (worst, worst.is_some() && is_recovering)
     }
 
     #[test]
@@ -152,13 +169,18 @@ mod tests {
     }
 
     #[test]
-    fn the_worse_one_is_shown_while_it_is_held() {
+    fn one_that_recovers_hides_none_that_is_present() {
         let mut held_verdict = HeldVerdict::default();
         assert_eq!(judged(&mut held_verdict, SLOW, 100), (Some(Verdict::Slow), false));
         assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::NoAnswer), false));
-        assert_eq!(judged(&mut held_verdict, SLOW, 102), (Some(Verdict::NoAnswer), true));
+        assert_eq!(judged(&mut held_verdict, SLOW, 102), (Some(Verdict::Slow), false));
+        let recovering: Vec<_> = held_verdict.recovering().iter().collect();
+        assert_eq!(recovering, [(Verdict::NoAnswer, 100)]);
         assert_eq!(judged(&mut held_verdict, SLOW, 112), (Some(Verdict::Slow), false));
+        assert_eq!(held_verdict.recovering().iter().count(), 0);
         assert_eq!(held_verdict.worst(), Some((Verdict::Slow, 99)));
+        held_verdict.judge(NOTHING, 113, 10, |_| 0);
+        assert_eq!(held_verdict.worst(), Some((Verdict::Slow, 99)), "of those that recover the worst");
     }
 
     #[test]

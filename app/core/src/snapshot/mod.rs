@@ -27,7 +27,7 @@ use crate::stats::Thresholds;
 
 pub use event_log::{LogEntry, LogPage, What};
 pub use figures::Figures;
-pub use held_verdict::Present;
+pub use held_verdict::Verdicts;
 pub use latency::Bar;
 pub use missed::{Missed, MissedCounts};
 pub(crate) use peer_cache::verdict;

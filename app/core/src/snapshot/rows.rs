@@ -1,7 +1,7 @@
 //! The rows of the first table: peers, or groups of peers.
 
 use super::figures::{Figures, per_second};
-use super::held_verdict::{HeldVerdict, Present};
+use super::held_verdict::{HeldVerdict, Verdicts};
 use super::peer_cache::{CachedPeer, PeerCache, Scan};
 use super::rank::RowRank;
 use crate::query::{RowFacts, RowKey, RowOrder, Sort};
@@ -14,12 +14,13 @@ pub struct Row {
     pub key: RowKey,
     /// How many peers are in it.
     pub peers: usize,
-    /// What is wrong with it, if anything is or was within the last window.
+    /// The worst of what is wrong with it now, else of what was within the last window.
     pub verdict: Option<Verdict>,
-    /// Whether the condition of the verdict does not hold now: it clears after one full window without it.
-    pub recovering: bool,
     /// Everything that is wrong with it now.
-    pub present: Present,
+    pub present: Verdicts,
+    /// What was wrong with it within the last window and is not now: a verdict clears after one full window without its
+    /// condition.
+    pub recovering: Verdicts,
     /// Since when the verdict applies, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
     /// When it was first seen, in nanoseconds of the monotonic clock.
@@ -52,13 +53,19 @@ impl Row {
             key,
             peers,
             verdict: worst.map(|(verdict, _)| verdict),
-            recovering: held_verdict.is_recovering(),
             present: held_verdict.present(),
+            recovering: held_verdict.recovering(),
             since_ns: worst.map(|(_, since_ns)| since_ns),
             first_ns,
             new_per_s: per_second(figures.counts.opened, span_ns),
             figures: *figures,
         }
+    }
+
+    /// Whether nothing is wrong with it now, but something was within the last window.
+    #[must_use]
+    pub fn is_recovering(&self) -> bool {
+        self.verdict.is_some() && self.present.iter().next().is_none()
     }
 
     pub(super) const fn facts(&self) -> RowFacts<'_> {

@@ -159,7 +159,7 @@ impl Expensive {
             key: row.key,
             at_ns: period.now_ns,
             last_ns: members.iter().map(|peer| peer.last_ns).max().unwrap_or(0),
-            waiting: members.iter().map(|peer| peer.tally.waiting).sum(),
+            waiting: members.iter().map(|peer| peer.tally.waiting()).sum(),
             flow_count: members.iter().map(|peer| seen.table.count_of(&peer.key)).sum(),
             total: Figures { counts, rtt },
             bars,

@@ -1,4 +1,8 @@
 //! How often what happened.
+//!
+//! The attempts of a span of time are those that were open in it: those that are open at its end, and those that ended
+//! within it. Each is counted once, by its outcome, and all of them are the sum of these counts. So a part is never more
+//! than its whole: after a reset, after a change of the window, in groups, and when flows or peers are evicted.
 
 use core::ops::AddAssign;
 
@@ -9,8 +13,9 @@ use crate::flow::{Outcome, Party};
 pub(crate) enum PeerEvent {
     /// The first segment of a handshake was seen.
     Opened,
-    /// A handshake ended with this outcome.
-    Decided(Outcome),
+    /// An attempt ended with this outcome. [`Outcome::Pending`] stands for one that nobody follows any more: the run ended,
+    /// or its flow was evicted.
+    Ended(Outcome),
     /// A SYN or SYN-ACK was retransmitted.
     Repeated {
         /// Who sent it.
@@ -27,10 +32,10 @@ pub(crate) enum PeerEvent {
 /// Counts of connection attempts and segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Connection attempts that were seen.
+    /// Attempts that began. Not the whole of the others: an attempt may begin before the span of time, or end after it.
     pub opened: u64,
-    /// How they ended, by [`Outcome`].
-    decided: [u64; Outcome::DECIDED.len()],
+    /// Attempts by [`Outcome`].
+    attempts: [u64; Outcome::OF_ATTEMPTS],
     /// SYNs and SYN-ACKs that were retransmitted.
     pub repeated: u64,
     /// Segments with data, in both directions.
@@ -44,17 +49,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// How many handshakes ended so; 0 for an outcome that no handshake ends with. Within the window, those that are
-    /// unanswered include those that wait.
+    /// Attempts with this outcome; 0 for [`Outcome::Closed`], which no attempt has. Open ones are unanswered from the moment
+    /// on that the SYN is retransmitted or a second old, and pending before.
     #[must_use]
     pub fn of(&self, outcome: Outcome) -> u64 {
-        self.decided.get(outcome as usize).copied().unwrap_or(0)
+        self.attempts.get(outcome as usize).copied().unwrap_or(0)
     }
 
-    /// How many handshakes ended.
+    /// All attempts: the sum of all outcomes.
     #[must_use]
-    pub fn decided(&self) -> u64 {
-        self.decided.iter().sum()
+    pub fn attempts(&self) -> u64 {
+        self.attempts.iter().sum()
     }
 
     /// Attempts that the other end did not reply to: to the SYN, or to the SYN-ACK.
@@ -103,7 +108,7 @@ impl Counts {
     pub(super) fn count(&mut self, event: PeerEvent) {
         match event {
             PeerEvent::Opened => self.opened += 1,
-            PeerEvent::Decided(outcome) => self.add_decided(outcome, 1),
+            PeerEvent::Ended(outcome) => self.add(outcome, 1),
             PeerEvent::Repeated { by, is_loss } => {
                 self.repeated += 1;
                 self.received_retransmits += u64::from(by == Party::Remote);
@@ -118,15 +123,15 @@ impl Counts {
     }
 
     /// Adds attempts with this outcome.
-    pub(crate) fn add_decided(&mut self, outcome: Outcome, attempts: u64) {
-        self.decided.get_mut(outcome as usize).into_iter().for_each(|count| *count += attempts);
+    pub(super) fn add(&mut self, outcome: Outcome, attempts: u64) {
+        self.attempts.get_mut(outcome as usize).into_iter().for_each(|count| *count += attempts);
     }
 }
 
 impl AddAssign<&Self> for Counts {
     fn add_assign(&mut self, other: &Self) {
         self.opened += other.opened;
-        self.decided.iter_mut().zip(other.decided).for_each(|(sum, count)| *sum += count);
+        self.attempts.iter_mut().zip(other.attempts).for_each(|(sum, count)| *sum += count);
         self.repeated += other.repeated;
         self.sent += other.sent;
         self.retransmitted += other.retransmitted;

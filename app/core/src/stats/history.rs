@@ -71,11 +71,11 @@ impl History {
                 self.add(1, now_ns, |moment| &mut moment.retransmits);
                 self.add_segments(1, now_ns);
             }
-            PeerEvent::Decided(Outcome::Refused) => self.add(1, now_ns, |moment| &mut moment.refused),
-            PeerEvent::Decided(Outcome::Unanswered | Outcome::HalfOpen) => {
+            PeerEvent::Ended(Outcome::Refused) => self.add(1, now_ns, |moment| &mut moment.refused),
+            PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => {
                 self.add(1, now_ns, |moment| &mut moment.unanswered);
             }
-            PeerEvent::Decided(_) => {}
+            PeerEvent::Ended(_) => {}
             PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
             PeerEvent::Retransmitted([sent, received]) => {
                 let segments = sent + received;
@@ -182,11 +182,11 @@ mod tests {
         let mut history = History::default();
         for (event, slot) in [
             (PeerEvent::Opened, 0),
-            (PeerEvent::Decided(Outcome::Refused), 0),
+            (PeerEvent::Ended(Outcome::Refused), 0),
             (PeerEvent::Opened, 2),
             (PeerEvent::Repeated { by: Party::Local, is_loss: true }, 2),
-            (PeerEvent::Decided(Outcome::Established), 5),
-            (PeerEvent::Decided(Outcome::HalfOpen), 2),
+            (PeerEvent::Ended(Outcome::Established), 5),
+            (PeerEvent::Ended(Outcome::HalfOpen), 2),
         ] {
             history.count(event, START + slot * SLOT_NS + 1);
         }

@@ -159,18 +159,18 @@ impl Stats {
         self.with_peer(key, now_ns, |peer| {
             let is_resized = peer.tally.count(event, now_ns, slot_ns);
             let problem = match event {
-                PeerEvent::Decided(Outcome::Refused) => Some(Verdict::Refuses),
-                PeerEvent::Decided(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
+                PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
+                PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
                 PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
                     Some(Verdict::Loses)
                 }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
-                | PeerEvent::Decided(_)
+                | PeerEvent::Ended(_)
                 | PeerEvent::Sent(_) => None,
             };
             if let Some(verdict) = problem {
-                let is_ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting > 0;
+                let is_ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting() > 0;
                 peer.streaks[verdict as usize].extend(now_ns, window_ns, is_ongoing);
             }
             is_resized
@@ -196,14 +196,13 @@ impl Stats {
     /// A connection attempt counts as unanswered from now on, or no longer.
     fn wait(&mut self, key: PeerKey, begins: bool, now_ns: u64) {
         let window_ns = self.window_ns;
-        let change = |waiting: u64| if begins { waiting + 1 } else { waiting.saturating_sub(1) };
-        self.total.waiting = change(self.total.waiting);
+        self.total.wait(begins);
         self.with_peer(key, now_ns, |peer| {
             if begins {
-                let is_ongoing = peer.tally.waiting > 0;
+                let is_ongoing = peer.tally.waiting() > 0;
                 peer.streaks[Verdict::NoAnswer as usize].extend(now_ns, window_ns, is_ongoing);
             }
-            peer.tally.waiting = change(peer.tally.waiting);
+            peer.tally.wait(begins);
             false
         });
     }
@@ -227,7 +226,7 @@ impl Stats {
             peer.charged_bytes = bytes;
         }
         peer.last_ns = peer.last_ns.max(now_ns);
-        let is_proven = peer.tally.since_start().of(Outcome::Established) > 0;
+        let is_proven = peer.tally.is_proven();
         self.peers.touch(slot, if is_proven { PROVEN } else { UNPROVEN });
         self.stamp(slot);
         while self.charged_bytes > self.peer_bytes && self.peers.len() > 1 {

@@ -5,7 +5,7 @@ use super::distribution::{Distribution, Latencies};
 use super::history::History;
 use super::verdict::{Slow, Verdict};
 use super::window::{Slot, Window};
-use crate::flow::PeerKey;
+use crate::flow::{Outcome, PeerKey};
 
 /// What happened within one slot of the window.
 #[derive(Clone, Debug, Default)]
@@ -28,36 +28,68 @@ pub(crate) struct Tally {
     since_start: Counts,
     rtt_since_start: Distribution,
     history: History,
-    /// Connection attempts that are unanswered and not given up.
-    pub(crate) waiting: u64,
+    /// Attempts that are open.
+    open: u64,
+    /// Those of them that count as unanswered.
+    waiting: u64,
 }
 
 impl Tally {
     /// Counts what happened at `now_ns`, with window slots `slot_ns` long. Returns whether it takes more or less heap than
     /// before.
     pub(super) fn count(&mut self, event: PeerEvent, now_ns: u64, slot_ns: u64) -> bool {
+        match event {
+            PeerEvent::Opened => self.open += 1,
+            // An evicted peer that comes back does not know of those that were open before.
+            PeerEvent::Ended(_) => self.open = self.open.saturating_sub(1),
+            PeerEvent::Repeated { .. } | PeerEvent::Sent(_) | PeerEvent::Retransmitted(_) => {}
+        }
         self.since_start.count(event);
-        self.window.at(now_ns, slot_ns).counts.count(event);
+        if let Some(slot) = self.window.at(now_ns, slot_ns) {
+            slot.counts.count(event);
+        }
         self.history.count(event, now_ns)
     }
 
     /// Adds a round-trip time. Returns whether it takes more or less heap than before.
     pub(super) fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) -> bool {
         let since_start = self.rtt_since_start.record(rtt_ns);
-        let window = self.window.at(now_ns, slot_ns).rtt.record(rtt_ns);
+        let window = self.window.at(now_ns, slot_ns).is_some_and(|slot| slot.rtt.record(rtt_ns));
         self.history.record(rtt_ns, now_ns) || window || since_start
+    }
+
+    /// One more attempt counts as unanswered, or one fewer.
+    pub(super) fn wait(&mut self, begins: bool) {
+        self.waiting = if begins { self.waiting + 1 } else { self.waiting.saturating_sub(1) };
+    }
+
+    /// Open attempts that count as unanswered.
+    pub(crate) const fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Whether a handshake was ever completed since the start.
+    pub(super) fn is_proven(&self) -> bool {
+        self.since_start.of(Outcome::Established) > 0
     }
 
     /// Counts within the window that ends at `now_ns`.
     pub(crate) fn within_window(&self, now_ns: u64, slot_ns: u64) -> Counts {
         let mut sum = Counts::default();
         self.window.live(now_ns, slot_ns).for_each(|slot| sum += &slot.counts);
-        sum
+        self.with_open(sum)
     }
 
     /// Counts since the start.
-    pub(crate) const fn since_start(&self) -> &Counts {
-        &self.since_start
+    pub(crate) fn since_start(&self) -> Counts {
+        self.with_open(self.since_start)
+    }
+
+    /// What ended, and what is open.
+    fn with_open(&self, mut ended: Counts) -> Counts {
+        ended.add(Outcome::Unanswered, self.waiting);
+        ended.add(Outcome::Pending, self.open.saturating_sub(self.waiting));
+        ended
     }
 
     /// The round-trip times within the window, slot by slot.
@@ -81,10 +113,10 @@ impl Tally {
         slots + self.rtt_since_start.heap_bytes() + self.history.heap_bytes()
     }
 
-    /// Restarts the counts. Who is waiting now and what the last minutes were is no count.
+    /// Restarts the counts. Which attempts are open and what the last minutes were is no count.
     pub(super) fn reset(&mut self) {
         let history = core::mem::take(&mut self.history);
-        *self = Self { waiting: self.waiting, history, ..Self::default() };
+        *self = Self { open: self.open, waiting: self.waiting, history, ..Self::default() };
     }
 
     /// Empties the window, because its slots get another length.

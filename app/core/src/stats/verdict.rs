@@ -38,10 +38,12 @@ pub struct Thresholds {
     pub slow: Slow,
     /// Share of segments that are retransmits.
     pub loss: Share,
+    /// The smallest sample: with fewer attempts, handshakes or, for loss, retransmits, no verdict applies. At least 1.
+    pub min_attempts: u64,
 }
 
 /// One late attempt of a hundred is no problem: a tenth makes a verdict. Of segments one in a hundred does: a retransmitted SYN
-/// costs a second, data at least a round trip.
+/// costs a second, data at least a round trip. And one or two of anything are a fact, not a verdict.
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
@@ -49,6 +51,7 @@ impl Default for Thresholds {
             refused: Share::PERCENT.times(10),
             slow: Slow::From(100_000_000),
             loss: Share::PERCENT,
+            min_attempts: 3,
         }
     }
 }
@@ -93,16 +96,21 @@ impl Verdict {
     /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
-        let Thresholds { unanswered, refused, slow, loss } = thresholds;
+        let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
         match self {
             Self::NoAnswer => format!(
-                "{unanswered} of the window's attempts or more got no reply to the SYN, or to the SYN-ACK"
+                "{unanswered} of the window's attempts or more got no reply to the SYN, or to the SYN-ACK, of \
+                 {min_attempts} attempts or more"
             ),
-            Self::Refuses => format!("a RST answered {refused} of the window's SYNs or more"),
-            Self::Slow => format!("the 90th percentile within the window is {slow} or more"),
+            Self::Refuses => format!(
+                "a RST answered {refused} of the window's attempts or more, of {min_attempts} attempts or more"
+            ),
+            Self::Slow => format!(
+                "the 90th percentile of the window's RTTs is {slow} or more, of {min_attempts} RTTs or more"
+            ),
             Self::Loses => format!(
-                "{loss} of the window's segments or more (SYNs, SYN-ACKs and data, in both directions) had to be \
-                 sent again"
+                "{loss} of the window's segments or more (SYNs, SYN-ACKs and data, in both directions) are \
+                 retransmits, and {min_attempts} or more of them"
             ),
         }
     }

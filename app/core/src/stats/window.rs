@@ -21,15 +21,17 @@ pub(super) struct Window<S> {
 }
 
 impl<S: Slot> Window<S> {
-    /// The slot that `now_ns` falls into, with slots `slot_ns` long. Times before the window (records of two processors may
-    /// overtake each other) fall into its oldest slot.
-    pub(super) fn at(&mut self, now_ns: u64, slot_ns: u64) -> &mut S {
+    /// The slot that `now_ns` falls into, with slots `slot_ns` long; `None` before the window: what is reported late, such as
+    /// an attempt that was given up a while ago, is dated to when it happened.
+    pub(super) fn at(&mut self, now_ns: u64, slot_ns: u64) -> Option<&mut S> {
         let span = now_ns / slot_ns;
         self.advance(span);
-        let oldest = self.newest.saturating_sub(SLOTS as u64 - 1);
-        let index = index(span.max(oldest));
+        if span + (SLOTS as u64) <= self.newest {
+            return None;
+        }
+        let index = index(span);
         self.used |= 1 << index;
-        &mut self.slots[index]
+        Some(&mut self.slots[index])
     }
 
     /// The slots that are still within the window at `now_ns`.
@@ -83,29 +85,31 @@ mod tests {
     fn what_is_older_than_the_window_is_gone() {
         let mut window = Window::default();
         for now in 100..110 {
-            *window.at(now, 1) += 1;
+            *window.at(now, 1).expect("the newest") += 1;
         }
         assert_eq!(sum(&window, 109), 10);
         assert_eq!(sum(&window, 112), 7);
         assert_eq!(sum(&window, 119), 0);
-        *window.at(115, 1) += 1;
+        *window.at(115, 1).expect("the newest") += 1;
         assert_eq!(sum(&window, 115), 5);
     }
 
     #[test]
     fn a_long_pause_clears_all_of_it() {
         let mut window = Window::default();
-        *window.at(5, 1) += 1;
-        *window.at(1_000_005, 1) += 1;
+        *window.at(5, 1).expect("the newest") += 1;
+        *window.at(1_000_005, 1).expect("the newest") += 1;
         assert_eq!(sum(&window, 1_000_005), 1);
     }
 
     #[test]
-    fn a_record_from_the_past_is_kept() {
+    fn what_is_late_counts_when_it_happened() {
         let mut window = Window::default();
-        *window.at(100, 1) += 1;
-        *window.at(99, 1) += 1;
-        *window.at(1, 1) += 1;
+        *window.at(100, 1).expect("the newest") += 1;
+        *window.at(99, 1).expect("within the window") += 1;
+        *window.at(91, 1).expect("the oldest") += 1;
+        assert!(window.at(90, 1).is_none(), "before the window");
         assert_eq!(sum(&window, 100), 3);
+        assert_eq!(sum(&window, 101), 2);
     }
 }

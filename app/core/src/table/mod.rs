@@ -451,9 +451,7 @@ impl FlowTable {
         }
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
-        if outcome.is_decided() {
-            self.views.count(peer, PeerEvent::Decided(outcome), now_ns);
-        }
+        self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
         if let Some(rtt_ns) = flow.rtt().and_then(Leg::exact).filter(|_| is_up) {
             self.views.record(peer, rtt_ns, now_ns);

@@ -182,7 +182,7 @@ fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),
         verdicts: row.present.iter().map(verdict).collect(),
-        figures: figures(&row.figures, row.figures.counts.opened),
+        figures: figures(&row.figures),
     })
 }
 
@@ -199,7 +199,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         thresholds: thresholds(&snapshot.thresholds),
         peers: snapshot.matching as u64,
         peers_omitted: snapshot.matching.saturating_sub(snapshot.rows.len()) as u64,
-        figures: figures(&snapshot.total, snapshot.reported),
+        figures: figures(&snapshot.total),
         records: snapshot.records,
         unmatched: snapshot.unmatched,
         copies: snapshot.copies,
@@ -219,13 +219,11 @@ fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> Pa
     PassedOver { what: what.map(|what| what.to_string()), packets: *packets }
 }
 
-/// `begun` attempts, of which those that have no other outcome are pending.
-fn figures(figures: &tcptop_core::Figures, begun: u64) -> Figures {
+fn figures(figures: &tcptop_core::Figures) -> Figures {
     let tcptop_core::Figures { counts, rtt } = figures;
-    let handshakes = begun.max(counts.decided());
     let rtt_ns = |percentile: fn(&Percentiles) -> u64| rtt.as_ref().map(percentile);
     Figures {
-        handshakes,
+        handshakes: counts.attempts(),
         established: counts.of(Outcome::Established),
         refused: counts.of(Outcome::Refused),
         unanswered: counts.of(Outcome::Unanswered),
@@ -233,7 +231,7 @@ fn figures(figures: &tcptop_core::Figures, begun: u64) -> Figures {
         reset: counts.of(Outcome::Reset),
         challenged: counts.of(Outcome::Challenged),
         unknown: counts.of(Outcome::Unknown),
-        pending: handshakes - counts.decided(),
+        pending: counts.of(Outcome::Pending),
         segments: counts.segments(),
         retransmits: counts.retransmits(),
         sent_retransmits: counts.sent_retransmits(),
@@ -260,6 +258,7 @@ fn thresholds(thresholds: &tcptop_core::Thresholds) -> Thresholds {
         unanswered_share: thresholds.unanswered.fraction(),
         refused_share: thresholds.refused.fraction(),
         loss_share: thresholds.loss.fraction(),
+        min_attempts: thresholds.min_attempts,
         slow_rtt_p90_ns,
         slow_rtt_p90_medians,
     }

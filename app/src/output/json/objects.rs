@@ -339,6 +339,8 @@ pub struct Thresholds {
     pub refused_share: f64,
     /// Share of segments that are retransmits, 0 to 1.
     pub loss_share: f64,
+    /// The smallest sample: with fewer attempts, round-trip times or, for `loss`, retransmits, there is no verdict.
+    pub min_attempts: u64,
     /// 90th percentile of the round-trip times. Null if it is a multiple of the peer's own median.
     pub slow_rtt_p90_ns: Option<u64>,
     /// The same as a multiple of the peer's own median. Null if it is a time.

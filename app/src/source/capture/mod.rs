@@ -277,9 +277,12 @@ fn new_reader(
     })
 }
 
+/// What was read of a source already, and the rest.
+type Whole<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
 /// The first bytes of a source, and all of it. The readers want the whole first block at once, whatever
 /// a pipe gives.
-fn peek<R: Read>(mut source: R) -> Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>), CaptureError> {
+fn peek<R: Read>(mut source: R) -> Result<(Vec<u8>, Whole<R>), CaptureError> {
     let mut head = Vec::new();
     let mut read = |len, head: &mut Vec<u8>| {
         let read = source.by_ref().take(len).read_to_end(head);

@@ -58,7 +58,9 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
     figure("peers", "PEERS", 5, 14, "peers in the group", |row, _| Value::Count(row.peers as u64)),
     figure("new", "NEW/s", 5, 3, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
         .by(RowOrder::New),
-    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| Value::Count(row.figures.counts.opened)),
+    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| {
+        Value::Count(row.figures.counts.attempts())
+    }),
     figure("ok", "OK", 6, 8, "completed handshakes", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Established))
     }),
@@ -145,14 +147,13 @@ pub fn as_text(row: &Row, context: &CellContext<'_>) -> String {
     [verdict, name].into_iter().chain(cells).collect::<Vec<_>>().join(" ")
 }
 
-/// The letter of a row's verdict, in lower case while it recovers.
+/// The letters of the worst two of a row's verdicts, those that recover behind the others and in lower case.
 #[must_use]
-pub fn letter(row: &Row) -> char {
-    match row.verdict.map(Verdict::letter) {
-        None => ' ',
-        Some(letter) if row.recovering => letter.to_ascii_lowercase(),
-        Some(letter) => letter,
-    }
+pub fn letters(row: &Row) -> [char; 2] {
+    let present = row.present.iter().map(|(verdict, _)| verdict.letter());
+    let recovering = row.recovering.iter().map(|(verdict, _)| verdict.letter().to_ascii_lowercase());
+    let mut letters = present.take(1).chain(recovering);
+    [letters.next().unwrap_or(' '), letters.next().unwrap_or(' ')]
 }
 
 /// The address of the row, if it has a single one.

@@ -79,13 +79,13 @@ fn peer(row: &Row, cells: &CellContext<'_>) -> String {
 }
 
 fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
-    let Some(verdict) = row.verdict else { return "none".to_owned() };
-    let since = row.since_ns.map(|since_ns| {
+    let one = |(verdict, since_ns): (tcptop_core::Verdict, u64)| {
         let past = age(cells.now_ns.saturating_sub(since_ns));
-        format!(" since {} ({past})", cells.render.date_time(since_ns))
-    });
-    let recovering = if row.recovering { ", recovering" } else { "" };
-    format!("{} {}{}{recovering}", verdict.letter(), verdict.name(), since.unwrap_or_default())
+        format!("{} {} since {} ({past})", verdict.letter(), verdict.name(), cells.render.date_time(since_ns))
+    };
+    let recovering = row.recovering.iter().map(|held| format!("{}, recovering", one(held)));
+    let all: Vec<String> = row.present.iter().map(one).chain(recovering).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join("; ") }
 }
 
 /// Counts and latencies of a span of time.
@@ -99,7 +99,7 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
             format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {samples}")
         },
     );
-    let attempts = counted(counts.opened, "attempt");
+    let attempts = counted(counts.attempts(), "attempt");
     let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
     vec![(label, attempts), ("", latencies), ("", retransmits(counts))]
 }
@@ -113,6 +113,7 @@ fn outcomes(counts: &Counts) -> String {
         (counts.of(Outcome::Reset), "reset"),
         (counts.of(Outcome::Challenged), "challenged"),
         (counts.of(Outcome::Unknown), "unknown"),
+        (counts.of(Outcome::Pending), "pending"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();

@@ -32,7 +32,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: None,
-        letter: |event, _| letter(event),
+        letters: |event, _| [letter(event), ' '],
         style: |event| style(event),
         explains_verdict: |_, _| false,
         selected: is_active.then(|| model.selected_event()),

@@ -69,7 +69,9 @@ fn table(
         flexible: (LEAST_PEER, LONGEST_PEER),
         title: "PEER",
         order: Some(model.query.flow_sort.by),
-        letter: |flow, cells| if cells.is_own_session(&flow.local(), &flow.remote()) { '@' } else { ' ' },
+        letters: |flow, cells| {
+            [if cells.is_own_session(&flow.local(), &flow.remote()) { '@' } else { ' ' }, ' ']
+        },
         style: |flow| style::outcome(flow.outcome()),
         explains_verdict: |column, flow| column.name == "outcome" && is_failure(flow.outcome()),
         selected: is_active.then(|| model.selected_flow()),

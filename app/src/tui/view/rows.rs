@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::Grid;
 use super::{ViewContext, style};
 use crate::tui::columns::Column;
-use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letter, title, wanted};
+use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letters, title, wanted};
 use crate::tui::model::Pane;
 use tcptop_core::{Row, RowOrder};
 
@@ -29,7 +29,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         flexible: (LEAST_NAME, LONGEST_NAME),
         title: &title,
         order: Some(model.query.sort.by),
-        letter: |row, _| letter(row),
+        letters: |row, _| letters(row),
         style: |row| style::verdict(row.verdict),
         explains_verdict: Column::<Row, RowOrder>::explains_verdict,
         selected: Some(model.selected_row()),

@@ -9,7 +9,7 @@ use ratatui::widgets::{Row as Cells, Table};
 use super::style;
 use crate::tui::columns::{self, CellContext, Column, Side};
 
-/// Width of the margin: a letter, and the mark of the selected row. A space follows.
+/// Width of the margin: a letter, and another one or the mark of the selected row. A space follows.
 const MARGIN: u16 = 2;
 
 /// How a table is drawn.
@@ -22,8 +22,8 @@ pub(super) struct Grid<'a, Row: 'static, Order: 'static> {
     pub title: &'a str,
     /// The current order.
     pub order: Option<Order>,
-    /// The letter in the margin.
-    pub letter: fn(&Row, &CellContext<'_>) -> char,
+    /// The letter in the margin, and one beside it where the row is not marked.
+    pub letters: fn(&Row, &CellContext<'_>) -> [char; 2],
     /// The style of a row.
     pub style: fn(&Row) -> Style,
     /// Returns whether a column shows the reason for the row's verdict.
@@ -48,8 +48,9 @@ impl<Row: 'static, Order: Copy + PartialEq + 'static> Grid<'_, Row, Order> {
         let first = scroll(self.selected.unwrap_or(0), rows.len(), shown);
         let cells = rows.iter().enumerate().skip(first).take(shown).map(|(number, row)| {
             let is_selected = self.selected == Some(number);
-            let mark = if is_selected && self.is_active { '▸' } else { ' ' };
-            let margin = Line::from(format!("{}{mark}", (self.letter)(row, context)));
+            let [letter, beside] = (self.letters)(row, context);
+            let beside = if is_selected && self.is_active { '▸' } else { beside };
+            let margin = Line::from(format!("{letter}{beside}"));
             let cells =
                 columns.iter().zip(&widths).map(|(column, width)| self.cell(column, *width, row, context));
             let style = (self.style)(row);

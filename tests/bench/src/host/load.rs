@@ -1,7 +1,7 @@
-//! What the host is busy with while it is watched.
+//! The load of the watched host.
 //!
-//! One thread at a time has both ends of every connection, and a veth pair hands packets over on the processor that
-//! sends them: all work, the kernel's too, is done on one processor, and nobody waits for anybody.
+//! One thread has both ends of every connection, and a veth pair delivers packets on the sending processor. So all
+//! work, the kernel's included, is done on one processor without waiting.
 
 use std::io::{Read, Write};
 use std::iter::Cycle;
@@ -14,36 +14,36 @@ use anyhow::{Context, Result};
 use lab::link::FAR_HOSTS;
 use lab::{Cable, NEAR, Place, far_v4};
 
-/// So long the load stays on one cable: not longer than a machine in use stays as fast as it is.
+/// How long the load stays on one pair: short, because the speed of a busy machine changes.
 const PIECE: Duration = Duration::from_millis(50);
-/// So long it rests in between. tcptop takes what is there for it within 20 ms, and so does not do it at the expense of
-/// the other cable; and threads of a real-time priority that never rest are held up (`kernel.sched_rt_runtime_us`).
+/// The pause in between. tcptop reads its records within 20 ms, so it does not do that at the expense of the other
+/// pair; and threads with real-time priority that never sleep are throttled (`kernel.sched_rt_runtime_us`).
 const PAUSE: Duration = Duration::from_millis(25);
-/// Segments that are under way at once: fewer than the kernel's receive buffer holds.
+/// Segments in flight: fewer than the receive buffer holds.
 const BURST: usize = 64;
-/// Nothing here is lost or waits; a load that stands still this long never goes on.
+/// Much longer than any step takes: nothing is lost here.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Load {
-    /// A connection on which one byte is sent at a time, in bursts there and back.
+    /// One connection with segments of one byte, in bursts in both directions.
     Segments,
     /// Connections that are opened and closed, one after the other.
     Connections,
 }
 
-/// What a load did on one cable.
+/// What a load did on one pair.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Run {
-    /// While it was measured: packets that the near interface sent and received, or connections.
+    /// Packets of the near interface or connections, while measured.
     pub(super) units: u64,
-    /// How long that took.
+    /// How long that took, in seconds.
     pub(super) s: f64,
-    /// The same as `units` in all, the warm-up included.
+    /// The same including the warm-up.
     pub(super) all_units: u64,
-    /// Connections in all.
+    /// All connections.
     pub(super) connections: u64,
-    /// Writes in all, of a byte each.
+    /// All writes, of one byte each.
     pub(super) writes: u64,
 }
 
@@ -57,7 +57,7 @@ impl Load {
         }
     }
 
-    /// What is counted, in a second.
+    /// The unit of the rate.
     pub(super) const fn rate(self) -> &'static str {
         match self {
             Self::Segments => "packets/s",
@@ -65,24 +65,24 @@ impl Load {
         }
     }
 
-    /// Runs on both cables by turns, on each for `time` altogether.
+    /// Runs on both pairs in turns, `time` on each in total.
     pub(super) fn run(self, cables: [&Cable; 2], place: &Place, time: Duration) -> Result<[Run; 2]> {
         cables[0].near.run(|| {
-            // The threads that this one starts have its place.
+            // Threads that this one starts inherit its place.
             place.take().context("cannot go where the load is to be")?;
             for cable in cables {
                 settle(cable)?;
             }
             let [first, second] = cables.map(|cable| Lane::open(self, cable));
             let mut lanes = [first?, second?];
-            // Windows open, caches fill.
+            // Warm-up: windows open, caches fill.
             for lane in &mut lanes {
                 lane.piece(PIECE)?;
                 (lane.run.units, lane.run.s) = (0, 0.0);
             }
             let pieces = u32::try_from(time.as_nanos().div_ceil(PIECE.as_nanos()))?.max(2);
             for number in 0..pieces {
-                // There and back again: what changes steadily changes both alike.
+                // The order alternates, so that a drift affects both alike.
                 let order = if number % 2 == 0 { [0, 1] } else { [1, 0] };
                 for lane in order {
                     lanes[lane].piece(time / pieces)?;
@@ -93,7 +93,7 @@ impl Load {
     }
 }
 
-/// Nothing is sent but when the load sends it: no pacing (BBR), and no window that closes in a pause.
+/// The kernel sends as soon as the load does: no pacing (BBR), and no window that shrinks in a pause.
 fn settle(cable: &Cable) -> Result<()> {
     for host in [&cable.near, &cable.far] {
         host.set_sysctl("net/ipv4/tcp_congestion_control", "reno")?;
@@ -102,13 +102,13 @@ fn settle(cable: &Cable) -> Result<()> {
     Ok(())
 }
 
-/// A load's way over one cable.
+/// The load on one pair.
 struct Lane<'c> {
     cable: &'c Cable,
     listener: TcpListener,
-    /// From one address to another there are only as many connections a minute as there are ephemeral ports.
+    /// The far addresses: between two addresses, the ephemeral ports limit the connections per minute.
     hosts: Cycle<RangeInclusive<u8>>,
-    /// The connection that all segments are sent on.
+    /// The connection for all segments.
     lasting: Option<[TcpStream; 2]>,
     run: Run,
 }
@@ -130,7 +130,7 @@ impl<'c> Lane<'c> {
         Ok(lane)
     }
 
-    /// Goes on for a while, and counts.
+    /// Runs for a while, and counts.
     fn piece(&mut self, time: Duration) -> Result<()> {
         thread::sleep(PAUSE);
         let (units, s) = match self.lasting.take() {
@@ -153,7 +153,7 @@ impl<'c> Lane<'c> {
         Ok(())
     }
 
-    /// Connects; in the near namespace only.
+    /// Connects; must run in the near namespace.
     fn connect(&mut self) -> Result<[TcpStream; 2]> {
         let host = self.hosts.next().context("a cycle has no end")?;
         let remote = SocketAddr::new(far_v4(host), self.listener.local_addr()?.port());
@@ -163,7 +163,7 @@ impl<'c> Lane<'c> {
         Ok([here, there])
     }
 
-    /// What the near interface sent and received.
+    /// Packets that the near interface sent and received.
     fn packets(&self) -> Result<u64> {
         Ok(self.cable.near.packets(NEAR)?.iter().sum())
     }
@@ -174,7 +174,7 @@ fn there_and_back([here, there]: &mut [TcpStream; 2]) -> Result<()> {
     burst(there, here)
 }
 
-/// One byte a segment: neither end waits until it has more to send, and the window is open.
+/// One byte per segment: Nagle's algorithm is off and the window is open.
 fn burst(from: &mut TcpStream, to: &mut TcpStream) -> Result<()> {
     const STALLED: &str = "the connection stands still";
     for _ in 0..BURST {
@@ -183,7 +183,7 @@ fn burst(from: &mut TcpStream, to: &mut TcpStream) -> Result<()> {
     to.read_exact(&mut [0; BURST]).context(STALLED)
 }
 
-/// How often in this time, and how long that took in seconds.
+/// Repeats for this time; returns how often, and how long it took in seconds.
 fn repeat(time: Duration, mut turn: impl FnMut() -> Result<()>) -> Result<(u64, f64)> {
     let begin = Instant::now();
     let mut turns = 0;

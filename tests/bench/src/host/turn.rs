@@ -1,27 +1,28 @@
-//! What a watcher costs, measured in one turn.
+//! The cost of a watcher in one turn.
 
 use super::load::Run;
-use super::watcher::Told;
+use super::watcher::Totals;
 
-/// What a turn gave.
+/// The figures of one turn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Turn {
-    /// Packets or connections in a second, without the watcher and with it.
+    /// Packets or connections per second, without and with the watcher.
     pub(super) without_per_s: f64,
     pub(super) with_per_s: f64,
-    /// What the watcher's own process needed for each of them, beside the load's processor.
+    /// Processor time of the watcher's process per packet or connection, in nanoseconds; 0 if it shares the load's
+    /// processor.
     pub(super) own_ns: f64,
-    pub(super) lost: u64,
+    pub(super) missed: u64,
 }
 
 impl Turn {
-    pub(super) fn new(without: &Run, with: &Run, told: &Told, apart: bool) -> Self {
-        let own_ns = told.own_ns as f64 / with.all_units as f64;
+    pub(super) fn new(without: &Run, with: &Run, totals: &Totals, apart: bool) -> Self {
+        let own_ns = totals.own_ns as f64 / with.all_units as f64;
         Self {
             without_per_s: without.units as f64 / without.s,
             with_per_s: with.units as f64 / with.s,
             own_ns: if apart { own_ns } else { 0.0 },
-            lost: told.lost,
+            missed: totals.missed,
         }
     }
 
@@ -29,12 +30,12 @@ impl Turn {
         self.with_per_s / self.without_per_s
     }
 
-    /// By how much longer each took, in nanoseconds.
+    /// How much longer each took with the watcher, in nanoseconds.
     pub(super) fn more_ns(&self) -> f64 {
         1e9 / self.with_per_s - 1e9 / self.without_per_s
     }
 
-    /// The ratio if the watcher's process had no processor but the load's.
+    /// The ratio if the watcher's process shared the load's processor.
     pub(super) fn ratio_on_one(&self) -> f64 {
         1e9 / self.without_per_s / (1e9 / self.with_per_s + self.own_ns)
     }
@@ -48,16 +49,16 @@ mod tests {
         Run { units, s, all_units: units, ..Run::default() }
     }
 
-    /// 40 µs each without, 50 with, and 30 of the watcher's own.
+    /// 40 µs each without the watcher, 50 with it, and 30 in its own process.
     #[test]
     fn what_a_watcher_costs_on_the_way_and_beside() {
-        let told = Told { own_ns: 60_000, ..Told::default() };
-        let turn = Turn::new(&run(25_000, 1.0), &run(2, 100e-6), &told, true);
+        let totals = Totals { own_ns: 60_000, ..Totals::default() };
+        let turn = Turn::new(&run(25_000, 1.0), &run(2, 100e-6), &totals, true);
         let close = |figure: f64, wanted: f64| assert!((figure - wanted).abs() < 1e-6, "{figure}, {turn:?}");
         close(turn.ratio(), 0.8);
         close(turn.more_ns(), 10_000.0);
         close(turn.ratio_on_one(), 0.5);
-        let together = Turn::new(&run(25_000, 1.0), &run(2, 100e-6), &told, false);
+        let together = Turn::new(&run(25_000, 1.0), &run(2, 100e-6), &totals, false);
         close(together.ratio_on_one(), 0.8);
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured on packets that are made for it.
+//! The cases that are measured with test runs.
 
 use std::os::fd::AsFd;
 
@@ -11,18 +11,18 @@ use probe_common::{Endpoint, SegmentRecord, TcpFlags, Timestamps};
 use super::programs::{PROGRAM, Programs, Step};
 use crate::report::Limit;
 
-/// How often a packet that leaves no record is shown in a row: some milliseconds.
+/// Runs in a row for packets that make no record: a few milliseconds.
 const REPEAT: u32 = 200_000;
-/// The same for one that does: fewer than the ring holds.
+/// Runs for packets that make a record: fewer than the ring holds.
 const REPEAT_RECORDED: u32 = 20_000;
-/// The same for SYNs of new flows, which must all find room: in [`SMALL`] at once, else in all rounds together.
+/// Runs for SYNs of new flows, which must all find room: in [`SMALL`] at once, otherwise in all rounds together.
 const REPEAT_NEW: u32 = 500;
-/// Room for so many flows is some 380 KiB.
+/// A flow table of about 380 KiB.
 pub(super) const SMALL: u32 = 1_024;
 const ETHERNET: u16 = 1;
-/// Where the protocol is in an IPv4 packet behind an Ethernet header, and UDP's number.
+/// Offset of the protocol in an IPv4 packet after an Ethernet header, and the number of UDP.
 const PROTOCOL: (usize, u8) = (14 + 9, 17);
-/// How far apart the numbers of two rounds are: farther than data comes in one.
+/// Distance between the sequence numbers of two rounds: more than the data of one.
 const FAR: u32 = 400_000_000;
 const PAYLOAD_LEN: u32 = 100;
 
@@ -38,13 +38,13 @@ pub(super) struct Case {
 enum Packet {
     NotTcp,
     Ack,
-    /// Each behind the one before.
+    /// Each continues the one before.
     Data,
-    /// Each from another address. Flow states that were just written: in the processor's cache, as with all the others.
+    /// Each from another address. The flow states were just written, so they are in the processor's cache.
     Syn,
-    /// The same with as many flow states as there are by default.
+    /// The same with the default number of flow states.
     ColdSyn,
-    /// The same data again and again.
+    /// The same data every time.
     Retransmit,
 }
 
@@ -53,7 +53,7 @@ struct Flow {
     v6: bool,
     timestamps: bool,
     port: u16,
-    /// What the numbers of both ends begin with.
+    /// Initial sequence number of both ends.
     isn: u32,
 }
 
@@ -90,15 +90,14 @@ impl Case {
         cases
     }
 
-    /// Nanoseconds a packet: the object's program, and the empty one.
-    /// `small` is without flows that have to be kept.
+    /// Nanoseconds per packet of the object's program and of the empty one. The flows in `small` need not be kept.
     pub(super) fn measure(
         &self,
         programs: &mut Programs,
         small: &mut Programs,
         round: u32,
     ) -> Result<(f64, f64)> {
-        // Each round is a connection of its own.
+        // Each round uses another connection.
         let flow = &Flow { isn: round.wrapping_mul(FAR), ..self.flow };
         match self.packet {
             Packet::NotTcp => {
@@ -138,7 +137,7 @@ fn new_flows(programs: &mut Programs, flow: &Flow, round: u32) -> Result<(f64, f
     compare(programs, &capture::packet(&syn, ETHERNET), step, REPEAT_NEW, REPEAT_NEW)
 }
 
-/// A frame, shown so many times to both programs; as many records must come of it.
+/// Runs both programs on a frame, and checks how many records that makes.
 fn compare(
     programs: &mut Programs,
     frame: &[u8],
@@ -155,7 +154,7 @@ fn compare(
     Ok((f64::from(ours_ns), f64::from(floor_ns)))
 }
 
-/// Makes a flow known, from its SYN on.
+/// Opens a flow by its handshake.
 fn open(programs: &mut Programs, flow: &Flow) -> Result<()> {
     show(programs, &flow_frame(flow, End::Opener, TcpFlags::SYN, 0))?;
     show(programs, &flow_frame(flow, End::Responder, TcpFlags::SYN.with(TcpFlags::ACK), 0))?;

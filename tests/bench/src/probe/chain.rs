@@ -1,7 +1,7 @@
-//! What real traffic costs, in which the caches are full of everything else that a packet needs.
+//! The cost with real traffic, when the caches hold everything else that a packet needs.
 //!
-//! The object's program and the empty one stand in one chain, and the kernel measures both. The limits are for the
-//! programs alone: here there is none.
+//! The object's program and an empty one are attached to the same hook, and the kernel measures both. The limits apply
+//! to the programs alone, so there is none here.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use lab::bpf::{self, Hook};
 use super::programs::{LOOPBACK_PROGRAM, Programs};
 
 const LOOPBACK: &str = "lo";
-/// Questions and answers of a connection in one round.
+/// Requests and answers in one round.
 const EXCHANGES: u32 = 20_000;
 const QUESTION: [u8; 100] = [b'?'; 100];
 const ANSWER: [u8; 300] = [b'!'; 300];
@@ -58,7 +58,7 @@ impl Chain {
         format!("data, {family}{}, real traffic", if self.timestamps { ", timestamps" } else { "" })
     }
 
-    /// Nanoseconds a packet: the object's program, and the empty one.
+    /// Nanoseconds per packet of the object's program and of the empty one.
     pub(super) fn measure(&self) -> Result<(f64, f64)> {
         let measuring = bpf::measure_programs().context("the kernel does not measure programs")?;
         let before = (bpf::measured(self.ours.as_fd())?, bpf::measured(self.empty.as_fd())?);
@@ -76,7 +76,7 @@ fn per_packet(before: (u64, u64), after: (u64, u64)) -> Result<f64> {
     Ok(taken_ns as f64 / packets as f64)
 }
 
-/// One connection, in which both ends take turns: every segment but the first few has data, in order.
+/// One connection whose ends take turns: every segment but the first few has data in order.
 fn converse(v6: bool) -> Result<()> {
     let address: IpAddr = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     let listener = TcpListener::bind((address, 0))?;

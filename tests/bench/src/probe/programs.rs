@@ -1,4 +1,4 @@
-//! The committed object, and a program that does nothing, to compare with.
+//! The committed object, and an empty program to compare with.
 
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,15 +14,15 @@ use probe_common::buckets::{self, Bucket};
 use probe_common::key::FlowKey4;
 use probe_ebpf::{OBJECT, names};
 
-/// What a program that only looks answers (`linux/bpf.h`).
+/// The verdict of a program that only looks (`linux/bpf.h`).
 const TCX_NEXT: i32 = -1;
 
-/// The program that is measured on packets that are made for it; the others have the same body.
+/// The program that is measured with test runs; the others have the same body.
 pub(super) const PROGRAM: &str = "ethernet_ingress";
-/// And the one for loopback.
+/// The program for loopback.
 pub(super) const LOOPBACK_PROGRAM: &str = "loopback";
 
-/// How a packet differs from the one before: by so much in the 32 bits at this offset.
+/// How a packet differs from the one before: the 32 bits at `offset` increase by `by`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) offset: i16,
@@ -30,24 +30,24 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// It does not: its destination's link address is as it was.
+    /// The same packet every time.
     pub(super) const SAME: Self = Self { offset: 0, by: 0 };
 }
 
-/// Two programs that do the same before they differ.
+/// The two programs, each behind a step.
 pub(super) struct Pair {
     pub(super) ours: Behind,
     pub(super) empty: Behind,
 }
 
-/// A program behind one that makes each packet another.
+/// A program that is called by one that changes the packet first.
 pub(super) struct Behind {
     pub(super) program: OwnedFd,
-    /// When nobody has this any more, the kernel empties it.
+    /// The kernel empties the map when this is closed.
     _next: OwnedFd,
 }
 
-/// All that is measured.
+/// The loaded programs.
 pub(super) struct Programs {
     ebpf: Ebpf,
     records: RingBuf<MapData>,
@@ -55,7 +55,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// With room for so many flows of each family.
+    /// Loads the object with room for this many flows of each family.
     pub(super) fn load(flows: u32) -> Result<Self> {
         let (seed, buckets) = (RandomState::new().hash_one(0), buckets::buckets(flows));
         let mut loader = EbpfLoader::new();
@@ -73,32 +73,31 @@ impl Programs {
         Ok(Self { ebpf, records: RingBuf::try_from(records)?, empty })
     }
 
-    /// The descriptor of one of the object's programs, for as long as it is loaded.
+    /// The descriptor of one of the object's programs.
     pub(super) fn descriptor(&mut self, name: &str) -> Result<ProgramFd> {
         Ok(classifier(&mut self.ebpf, name)?.fd()?.try_clone()?)
     }
 
-    /// The object's program and the empty one, behind one that makes each packet another. Both always stand behind one:
-    /// what it costs is in both.
+    /// The object's program and the empty one, each behind a step, so that the cost of the step is in both.
     pub(super) fn stepping(&mut self, step: Step) -> Result<Pair> {
         let ours = self.descriptor(PROGRAM)?;
         Ok(Pair { ours: behind(step, ours.as_fd())?, empty: behind(step, self.empty())? })
     }
 
-    /// The program that does nothing.
+    /// The empty program.
     pub(super) fn empty(&self) -> BorrowedFd<'_> {
         self.empty.as_fd()
     }
 
-    /// Attaches one of the object's programs in front of all others, to an interface of the namespace that the calling
-    /// thread is in. It stays for as long as this does.
+    /// Attaches one of the object's programs ahead of all others, to an interface in the calling thread's namespace,
+    /// for as long as `self` lives.
     pub(super) fn attach(&mut self, name: &str, interface: &str) -> Result<()> {
         let order = TcAttachOptions::TcxOrder(LinkOrder::first());
         classifier(&mut self.ebpf, name)?.attach_with_options(interface, TcAttachType::Ingress, order)?;
         Ok(())
     }
 
-    /// Forgets all flows of IPv4.
+    /// Clears the IPv4 flow states.
     pub(super) fn forget(&mut self) -> Result<()> {
         const EMPTY: [u8; size_of::<Bucket<FlowKey4>>()] = [0; size_of::<Bucket<FlowKey4>>()];
         let flows = self.ebpf.map_mut(names::FLOWS[0]).context("the object has no flow states")?;
@@ -109,7 +108,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Makes room for records; gives how many there were.
+    /// Empties the ring and returns how many records it held.
     pub(super) fn drain(&mut self) -> u64 {
         let mut drained = 0;
         while self.records.next().is_some() {

@@ -1,5 +1,5 @@
-//! Records from the kernel, as many as are wanted: the programs that a running tcptop has attached are shown frames of
-//! connections by test runs, faster than this machine could send them. What comes of it goes the way of all records.
+//! Makes records in the kernel at any rate: test runs of the programs that a running tcptop has attached, faster than
+//! this machine could send packets. The records then take their usual way.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
@@ -12,16 +12,16 @@ use lab::{Namespace, capture};
 use probe_common::TcpFlags;
 
 const ETHERNET: u16 = 1;
-/// Where the addresses are in an IPv4 packet behind an Ethernet header: the source's, the destination's.
+/// Offsets of source and destination in an IPv4 packet after an Ethernet header.
 const ADDRESSES: [u16; 2] = [14 + 12, 14 + 16];
 /// The first client is 11.0.0.0.
 const FIRST_CLIENT: u32 = 11 << 24;
 const SERVER: [u8; 4] = [10, 2, 0, 1];
-/// Connections that do the same at a time.
+/// How many connections take each step at once.
 const TOGETHER: u32 = 32;
 const PAYLOAD_LEN: u32 = 100;
 
-/// What a connection does, and from which end. Each but the first data is a record.
+/// The segments of a connection. Each but the first data makes a record.
 const STEPS: [(End, TcpFlags, u32); 7] = [
     (End::Opener, TcpFlags::SYN, 0),
     (End::Responder, TcpFlags::SYN.with(TcpFlags::ACK), 0),
@@ -31,16 +31,16 @@ const STEPS: [(End, TcpFlags, u32); 7] = [
     (End::Opener, TcpFlags::FIN.with(TcpFlags::ACK), 0),
     (End::Responder, TcpFlags::FIN.with(TcpFlags::ACK), 0),
 ];
-/// Records of a connection.
+/// Records per connection.
 pub(super) const RECORDS_EACH: u64 = 6;
-/// The step that completes the handshake, and the one that sends data again.
+/// The step that completes the handshake, and the one that retransmits data.
 const COMPLETES: usize = 2;
 const SENDS_AGAIN: usize = 4;
 
-/// Shows frames to the program of one tcptop on loopback.
+/// Runs the program of one tcptop on loopback.
 pub(super) struct Maker {
     program: OwnedFd,
-    /// The program behind one that makes each frame that of the next client: as source, and as destination.
+    /// The program behind one that increments the client's address: as source, and as destination.
     stepping: [OwnedFd; 2],
     _next: OwnedFd,
     /// Connections so far.
@@ -48,7 +48,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// Of the tcptop that watches loopback in there.
+    /// Finds the program of the tcptop that watches loopback in this namespace.
     pub(super) fn new(namespace: &Namespace) -> Result<Self> {
         let index = namespace.link_index("lo")?;
         let program = namespace.run(|| bpf::first_attached(index, Hook::Egress));
@@ -59,7 +59,7 @@ impl Maker {
         Ok(Self { program, stepping, _next: next, connections: 0 })
     }
 
-    /// Makes so many records a second for so long, in short bursts. Gives how many, and in what time.
+    /// Makes records at this rate for this time, in short bursts; returns how many, and how long it took.
     pub(super) fn storm(&mut self, per_s: u32, time: Duration) -> Result<(u64, Duration)> {
         let burst = u64::from(TOGETHER) * RECORDS_EACH;
         let (began, mut made) = (Instant::now(), 0);
@@ -68,7 +68,7 @@ impl Maker {
             if due >= time {
                 return Ok((made, began.elapsed()));
             }
-            // Slept a little too long, it is made up for.
+            // A longer sleep is made up for by the next burst.
             thread::sleep(due.saturating_sub(began.elapsed()));
             for ((from, ..), frame) in STEPS.into_iter().zip(self.frames()) {
                 bpf::test_run(self.stepping[from as usize].as_fd(), &frame, TOGETHER)?;
@@ -78,7 +78,7 @@ impl Maker {
         }
     }
 
-    /// Opens a connection, with so much time between SYN-ACK and ACK, and gives when the ACK passed.
+    /// Opens a connection with this time between SYN-ACK and ACK; returns when the ACK passed.
     pub(super) fn open(&mut self, apart: Duration) -> Result<Instant> {
         self.show(0)?;
         self.show(1)?;
@@ -89,14 +89,14 @@ impl Maker {
         Ok(now)
     }
 
-    /// Sends the data of the connection that was opened last once more, and gives when it passed.
+    /// Retransmits the data of the last connection; returns when it passed.
     pub(super) fn send_again(&mut self) -> Result<Instant> {
         let now = Instant::now();
         self.show(SENDS_AGAIN)?;
         Ok(now)
     }
 
-    /// From now on it is another connection.
+    /// Moves on to another connection.
     pub(super) fn next(&mut self) {
         self.connections += 1;
     }
@@ -106,12 +106,12 @@ impl Maker {
         Ok(())
     }
 
-    /// The frame of each step of the connection that comes next.
+    /// The frames of the next connection, one per step.
     fn frames(&self) -> Vec<Vec<u8>> {
         let client = (FIRST_CLIENT + self.connections).to_be_bytes();
         let mut talk = Conversation::new([v4(client, 40_000), v4(SERVER, 443)], [0, 0], 0);
         for (from, flags, payload_len) in STEPS {
-            // Data is sent twice, but counts once.
+            // The second data is a retransmit.
             if talk.segments().last().is_some_and(|last| last.payload_len > 0) && payload_len > 0 {
                 talk.send_again(0);
             } else {

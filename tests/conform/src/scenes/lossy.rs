@@ -1,8 +1,8 @@
-//! Scenes in which much is sent again, for one cause each.
+//! Scenes with many retransmits, each for one cause.
 //!
-//! The wire is quicker while the connections are opened than once they carry data, as a path is whose queues fill: a
-//! round trip under load is longer than the first one, which both tools go by. It is not twice as long, for then tail
-//! loss probes would go out before an answer could come (RFC 8985, 7.2).
+//! The wire is faster during the handshakes than later, like a path whose queues fill: a round trip under load is
+//! longer than the initial one, which both tools use. It is less than twice as long; otherwise tail loss probes would
+//! be sent before an answer could arrive (RFC 8985, 7.2).
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use super::super::tally::Seen;
 use super::super::traffic::talk::{Talk, idle, talk, unread};
 use super::{Scene, scene};
 
-/// How long a frame takes each way while connections are opened, and later.
+/// One-way delay during the handshakes, and later.
 const AT_FIRST: Duration = Duration::from_millis(10);
 const LATER: Duration = Duration::from_millis(16);
-/// Longer than the least time after which Linux sends again what was not acknowledged (200 ms, RFC 6298 says 1 s).
+/// Longer than Linux's minimum retransmission timeout (200 ms; RFC 6298 says 1 s).
 const FAR_LATER: Duration = Duration::from_millis(180);
-/// A SYN that takes this long comes after the one that was sent a second later, and among the data that follows.
+/// A SYN that is delayed by this arrives after the one that is sent a second later, and among the data that follows.
 const OVERTAKEN_SYN: Duration = Duration::from_millis(1_150);
-/// What is held back for this long is overtaken by what was sent at once with it, and not by what answers it.
+/// A segment that is delayed by this is overtaken by those sent with it, but not by the answer to them.
 const HELD_BACK: Duration = Duration::from_millis(1);
 
 /// Two segments each.
@@ -30,16 +30,16 @@ const SHORT: Talk = Talk { lanes: 20, turns: 15, len: 2_000 };
 const MANY_SHORT: Talk = Talk { lanes: 60, ..SHORT };
 /// Six segments each.
 const LONGER: Talk = Talk { lanes: 8, turns: 10, len: 8_000 };
-/// As much as the window lets out.
+/// As much as the window allows.
 const BULK: Talk = Talk { lanes: 2, turns: 1, len: 200_000 };
 const THREE_FLIGHTS: Talk = Talk { lanes: 1, turns: 1, len: 60_000 };
-/// Until the senders have learned how long the way is.
+/// Long enough for the senders to learn the round-trip time.
 const FEW: Talk = Talk { lanes: 20, turns: 2, len: 2_000 };
 const SIX_SEGMENTS: Talk = Talk { lanes: 2, turns: 1, len: 8_000 };
 const BYTES: Talk = Talk { lanes: 4, turns: 2, len: 1 };
 
-/// Retransmits are seen where they are sent, and where they arrive.
-const AGAIN: [(Seen, u64); 2] = [(Seen::AgainByNear, 20), (Seen::AgainByFar, 20)];
+/// Scenes in which retransmits are seen where they are sent and where they arrive.
+const AGAIN: [(Seen, u64); 2] = [(Seen::RetransmitByNear, 20), (Seen::RetransmitByFar, 20)];
 
 pub(super) fn all() -> Vec<Scene> {
     [by_chance(), by_design()].concat()
@@ -68,14 +68,14 @@ fn by_chance() -> Vec<Scene> {
         lost(longer("longer messages, loss, no SACK", &[(Seen::Fast, 5)]), 0.04).without_sack(),
         lost(long_frames, 0.06),
         lost(calm("bulk, loss", |bench| talk(bench, BULK), &[(Seen::Fast, 3)]), 0.01),
-        twice(short("messages, duplication", &[(Seen::AgainByFar, 200)]), 0.15),
+        twice(short("messages, duplication", &[(Seen::RetransmitByFar, 200)]), 0.15),
         held_back(short("messages, reordering", &[(Seen::OutOfOrder, 20)]), 0.05),
         held_back(twice(lost(short("messages, all of it", &AGAIN), 0.04), 0.05), 0.05),
     ]
 }
 
 fn by_design() -> Vec<Scene> {
-    // Of the data or the FINs of each connection, those with these numbers, each way.
+    // A rule for the n-th data segments or FINs of each connection, each way.
     let both = |scene: Scene, rule: fn(Match) -> Rule, matching: Match, numbers: &[u64]| {
         let ways = [Direction::ToFar, Direction::ToNear];
         let all = ways.into_iter().flat_map(|way| numbers.iter().map(move |number| (way, *number)));
@@ -83,7 +83,7 @@ fn by_design() -> Vec<Scene> {
     };
     let (data, fins) = (Match::kind(Kind::Data), Match::kind(Kind::Fin));
     let few = |name, least: &[(Seen, u64)]| calm(name, |bench| talk(bench, FEW), least);
-    // What tshark gets wrong here would outweigh the rest, were it more.
+    // One connection each: tshark is wrong here, and more would dominate the total.
     let one_each = |name| Scene {
         least: vec![(Seen::Established, 4)],
         ..calm(name, |bench| talk(bench, THREE_FLIGHTS), &[])
@@ -94,9 +94,9 @@ fn by_design() -> Vec<Scene> {
     vec![
         jump,
         both(few("tails lost", &[(Seen::Retransmission, 50)]), Rule::drop, data, &[2, 5]),
-        both(few("first FIN lost", &[(Seen::RepeatedFin, 40)]), Rule::drop, fins, &[1]),
+        both(few("first FIN lost", &[(Seen::RetransmittedFin, 40)]), Rule::drop, fins, &[1]),
         both(one_each("two lost at once"), Rule::drop, of_one, &[20, 22])
-            .reasons(&[Reason::RepeatsSoon, Reason::OldHole]),
+            .reasons(&[Reason::EarlyRetransmit, Reason::OldHole]),
         both(one_each("one overtaken").without_sack(), hold_back, of_one, &[2]).reasons(&[Reason::Overtaken]),
         both(one_each("many overtaken"), hold_back, of_one, &[2, 4, 6, 8, 10])
             .reasons(&[Reason::ForgottenHole]),
@@ -107,9 +107,8 @@ fn by_design() -> Vec<Scene> {
     ]
 }
 
-/// What is sent of one byte is lost, and lost again when it is sent again: on its way from here in one family, and on
-/// its way to here in the other. There, what the other end sends again in the meantime is answered by an ACK that shows
-/// the loss.
+/// Segments of one byte are lost, and so are their first retransmits: outbound in one family, inbound in the other.
+/// There, a retransmit from the other end is answered by an ACK that reveals the loss.
 fn single_bytes() -> Scene {
     let scene = calm("single bytes lost", |bench| talk(bench, BYTES), &[(Seen::KeepAlive, 4)]);
     let lost = [(Direction::ToFar, near_v6(1)), (Direction::ToNear, near_v4(1))];
@@ -118,11 +117,11 @@ fn single_bytes() -> Scene {
     twice.fold(scene, |scene, matching| scene.later(Rule::drop(matching))).reasons(&[Reason::LostByte])
 }
 
-/// The first SYNs of the far host pass after those that were sent again. What is lost of the data passes later still: its
-/// second segment is the sixth of those that are left, too.
+/// The first SYNs of the far host arrive after their retransmits. Data is lost as well: its second segment is also the
+/// sixth of those that remain.
 fn late_syns() -> Scene {
     let from_far = |kind| Match::kind(kind).direction(Direction::ToNear);
-    let mut scene = calm("late SYNs", |bench| talk(bench, SIX_SEGMENTS), &[(Seen::AgainByFar, 4)]);
+    let mut scene = calm("late SYNs", |bench| talk(bench, SIX_SEGMENTS), &[(Seen::RetransmitByFar, 4)]);
     scene.conditions.script.rules.insert(0, Rule::reorder(from_far(Kind::Syn).nth(1), 1.0, OVERTAKEN_SYN));
     let lost = [2, 6].map(|number| Rule::drop(from_far(Kind::Data).nth(number)));
     scene.conditions.later.rules.splice(0..0, lost);

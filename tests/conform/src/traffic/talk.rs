@@ -13,32 +13,32 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::super::bench::Bench;
 use super::{OPEN_PORT, PATIENCE, Way, echo, ways};
 
-/// What Linux takes at the least for the time between two keep-alives, in seconds.
+/// Linux's minimum interval of keep-alives, in seconds.
 const KEEP_ALIVE_S: u32 = 1;
-/// For two keep-alives.
+/// Long enough for two keep-alives.
 const IDLE: Duration = Duration::from_millis(2_300);
-/// A window this small is full before an echo is.
+/// Smaller than an echo.
 const SMALL_BUFFERS: &str = "4096 16384 16384";
-/// For three window probes: 200, 400 and 800 ms apart.
+/// Long enough for three window probes, 200, 400 and 800 ms apart.
 const NOT_READING: Duration = Duration::from_millis(1_600);
 
-/// Connections that each send messages and wait for the echo of one before they send the next.
+/// Connections that send messages, each after the echo of the one before.
 #[derive(Clone, Copy)]
 pub(crate) struct Talk {
-    /// Connections each way in each family.
+    /// Connections per direction and family.
     pub(crate) lanes: usize,
-    /// Messages of each.
+    /// Messages per connection.
     pub(crate) turns: usize,
     /// Bytes of a message.
     pub(crate) len: usize,
 }
 
-/// Opens all connections, lets the wire change, and talks.
+/// Opens all connections, changes the wire, and exchanges messages.
 pub(crate) fn talk(bench: &Bench, Talk { lanes, turns, len }: Talk) -> Result<()> {
     once_open(bench, lanes, |stream| (0..turns).try_for_each(|_| echo(stream, len)))
 }
 
-/// Connections that have nothing to say for a while.
+/// Connections that are idle for a while.
 pub(crate) fn idle(bench: &Bench) -> Result<()> {
     once_open(bench, 8, |stream| {
         setsockopt(stream, sockopt::KeepAlive, &true)?;
@@ -50,7 +50,7 @@ pub(crate) fn idle(bench: &Bench) -> Result<()> {
     })
 }
 
-/// Clients that send and do not read what comes back, until neither end can send any more.
+/// Clients that send and do not read, until neither end can send any more.
 pub(crate) fn unread(bench: &Bench) -> Result<()> {
     for host in [&bench.near, &bench.far] {
         host.set_sysctl("net/ipv4/tcp_rmem", SMALL_BUFFERS)?;
@@ -69,8 +69,8 @@ pub(crate) fn unread(bench: &Bench) -> Result<()> {
     })
 }
 
-/// Opens `lanes` connections each way to servers that echo, each way one after the other so that few wait for others,
-/// and lets the wire change. Then all act at once.
+/// Opens `lanes` connections each way to echo servers, one after the other, and changes the wire. Then all act at the
+/// same time.
 fn once_open(bench: &Bench, lanes: usize, act: impl Fn(&TcpStream) -> Result<()> + Sync) -> Result<()> {
     let ways = ways(bench);
     let serve = |way: &Way<'_>| Server::bind(way.to, SocketAddr::new(way.server, OPEN_PORT), Mode::Echo);
@@ -84,7 +84,7 @@ fn once_open(bench: &Bench, lanes: usize, act: impl Fn(&TcpStream) -> Result<()>
     all_at_once(&streams.into_iter().flatten().collect::<Vec<_>>(), act).into_iter().collect()
 }
 
-/// Does something to each, on a thread of its own.
+/// Runs a task for each, on a thread of its own.
 fn all_at_once<T: Sync, R: Send>(all: &[T], act: impl Fn(&T) -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let act = &act;

@@ -10,8 +10,8 @@ use clap::Parser;
 use flate2::{Compression, GzBuilder};
 use lab::capture::Format;
 
-mod story;
-mod talk;
+mod connection;
+mod peers;
 
 /// Write the capture that the screenshots are made from
 #[derive(Parser)]
@@ -26,10 +26,10 @@ fn main() -> ExitCode {
     lab::program::run(|| write(&args).with_context(|| format!("cannot write {}", args.file.display())))
 }
 
-/// No time and no name in it: the same bytes each time.
+/// Without time and name in the header, so that the bytes are the same every time.
 fn write(args: &Args) -> Result<()> {
     let mut gzip = GzBuilder::new().mtime(0).write(File::create(&args.file)?, Compression::best());
-    gzip.write_all(&Format::USUAL.pcap(&story::packets()))?;
+    gzip.write_all(&Format::USUAL.pcap(&peers::packets()))?;
     gzip.finish()?;
     Ok(())
 }

@@ -1,52 +1,51 @@
-//! What had passed before a packet in its direction: found by going through all the packets before it, without a limit
-//! on how many holes there may be.
+//! What passed before a packet in its direction, found by looking at all packets before it, with any number of holes.
 
 use super::tshark::{FIN, Frame, RST, SYN, Stream};
 
-/// Where sequence numbers lie beside the packet's own first one: no number of a connection is 2 GiB from another.
+/// A sequence number relative to the packet's first one. No two numbers of a connection are 2 GiB apart.
 type Place = i64;
 
-/// Some of the packet's numbers that had been passed over.
+/// A hole in the sequence numbers that the packet fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hole {
-    /// How long they had been missing, in nanoseconds.
+    /// How long ago it opened, in nanoseconds.
     pub(super) age_ns: u64,
-    /// How many other holes opened since.
+    /// How many other holes have opened since.
     pub(super) opened_since: usize,
 }
 
-/// One packet, and those of its sender before it.
-pub(super) struct Past<'s> {
+/// A packet, and those of its sender before it.
+pub(super) struct Earlier<'s> {
     frame: &'s Frame,
     earlier: Vec<&'s Frame>,
 }
 
-impl<'s> Past<'s> {
+impl<'s> Earlier<'s> {
     pub(super) fn of(stream: &'s Stream, frame: &'s Frame) -> Self {
         let is_earlier =
             |other: &&Frame| other.number < frame.number && other.source == frame.source && other.lacks(RST);
         Self { frame, earlier: stream.frames.iter().filter(is_earlier).collect() }
     }
 
-    /// The one of the holes that the packet fills in part or in whole that opened last.
+    /// Of the holes that the packet fills at least in part, the one that opened last.
     pub(super) fn hole(&self) -> Option<Hole> {
         let holes = self.missing().into_iter().filter_map(|number| self.hole_at(number));
         holes.min_by_key(|hole| hole.age_ns)
     }
 
-    /// How long ago the highest number was sent for the first time.
+    /// How long ago the highest sequence number was first sent.
     pub(super) fn since_newest_ns(&self) -> Option<u64> {
         let highest = self.earlier.iter().map(|other| self.end(other)).max()?;
         let newest = self.earlier.iter().find(|other| self.end(other) == highest)?;
         Some(self.frame.time_ns.saturating_sub(newest.time_ns))
     }
 
-    /// Does the packet end where all before it did?
+    /// Whether the packet ends at the highest sequence number so far.
     pub(super) fn ends_with_newest(&self) -> bool {
         self.earlier.iter().map(|other| self.end(other)).max() == Some(self.end(self.frame))
     }
 
-    /// Did a SYN pass after data of its sender?
+    /// Whether a SYN passed after data of its sender.
     pub(super) fn has_syn_among_data(&self) -> bool {
         self.earlier.iter().skip_while(|other| other.payload == 0).any(|other| other.has(SYN))
     }
@@ -57,7 +56,7 @@ impl<'s> Past<'s> {
         Some(self.frame.time_ns.saturating_sub(last.time_ns))
     }
 
-    /// The first one of each row of the packet's numbers that had not passed.
+    /// The first number of each range of the packet that had not passed before.
     fn missing(&self) -> Vec<Place> {
         let mut passed: Vec<_> =
             self.earlier.iter().map(|other| (self.start(other), self.end(other))).collect();
@@ -72,7 +71,7 @@ impl<'s> Past<'s> {
         missing
     }
 
-    /// The hole that has a number which did not pass: it opened when the first packet came that begins behind it.
+    /// The hole that contains a number: it opened with the first packet that begins after the number.
     fn hole_at(&self, number: Place) -> Option<Hole> {
         let opens = self.earlier.iter().position(|other| self.start(other) > number)?;
         let mut highest = self.earlier[..=opens].iter().map(|other| self.end(other)).max()?;

@@ -1,21 +1,21 @@
-//! What the packets of one stream say, looked up one by one as a reader with a ruler would: no state machine that
-//! could err as tcptop's does.
+//! One connection attempt, read off the packets of its stream without a state machine, which could have the same bugs
+//! as tcptop's.
 
 use std::net::SocketAddr;
 
 use super::ours::Leg;
 use super::tshark::{ACK, FIN, Frame, RST, SYN, Stream, completeness};
 
-/// An attempt without an answer, or an answer without an ACK, is no longer fresh after this (README).
+/// After this time, an attempt without an answer is unanswered, and an answer without an ACK half-open.
 const FRESH_NS: u64 = 1_000_000_000;
-/// What a connection sends at first lies less than this behind its first sequence number. Numbers of another one do so
-/// by chance once in 256 times, in both directions together once in 65,536.
+/// Data at the beginning of a connection is less than this away from its initial sequence number. Numbers of another
+/// connection are so close by chance once in 256 times; in both directions at once, once in 65,536.
 const NEAR: u32 = 1 << 24;
-/// Sequence numbers this far behind the expected one still belong to the handshake.
+/// Sequence numbers up to this far after the expected one belong to the handshake.
 const FLIGHT: u32 = 1 << 16;
 
 /// One connection attempt.
-pub(super) struct Story<'s> {
+pub(super) struct Attempt<'s> {
     pub(super) stream: &'s Stream,
     pub(super) opener: SocketAddr,
     pub(super) listener: SocketAddr,
@@ -24,13 +24,13 @@ pub(super) struct Story<'s> {
     pub(super) syn_acks: Vec<&'s Frame>,
     /// The first segment of the opener that acknowledges a SYN-ACK: a pure ACK, data or a FIN.
     pub(super) completion: Option<&'s Frame>,
-    /// The RST that ended the handshake instead.
+    /// The RST that ended the handshake, if it was not completed.
     pub(super) rejection: Option<&'s Frame>,
-    /// The capture holds another connection on the same ports before it.
+    /// An earlier connection in the capture has the same ports.
     pub(super) follows: bool,
-    /// Its ports were used again: an attempt under way was given up.
+    /// Its ports were used again, so the attempt was given up if it was still open.
     pub(super) is_superseded: bool,
-    /// When it was last looked at, in nanoseconds since 1970.
+    /// End of the capture or of the attempt, in nanoseconds since 1970.
     pub(super) until_ns: u64,
 }
 
@@ -41,9 +41,9 @@ pub(super) struct Ending<'s> {
     pub(super) last: &'s Frame,
 }
 
-impl<'s> Story<'s> {
-    /// Reads a stream that begins with a SYN. `until_ns` is the end of the capture, or the moment when its ports
-    /// were used again.
+impl<'s> Attempt<'s> {
+    /// Reads a stream that begins with a SYN. `until_ns` is the end of the capture, or the time when its ports were
+    /// used again.
     pub(super) fn of(stream: &'s Stream, until_ns: u64) -> Option<Self> {
         let first = stream.frames.first().filter(|frame| frame.is_syn())?;
         let (opener, listener, offered) = (first.source, first.destination, first.seq.wrapping_add(1));
@@ -89,7 +89,7 @@ impl<'s> Story<'s> {
         })
     }
 
-    /// The packet that decided the outcome, where one did.
+    /// The packet that decided the outcome, if there is one.
     pub(super) fn decision(&self) -> Option<&'s Frame> {
         self.completion.or(self.rejection)
     }
@@ -130,14 +130,15 @@ impl<'s> Story<'s> {
         leg(&self.syns_before(Some(answer)), answer, true)
     }
 
-    /// Can this be the opener's first ACK, by its numbers? A FIN, later data and an ACK of data came after another one.
+    /// Whether this can be the opener's first ACK, by its numbers. A FIN, later data or an ACK of data come after
+    /// another ACK.
     pub(super) fn is_first_ack(&self, frame: &Frame) -> bool {
         let acknowledges = |answer: &&Frame| frame.ack == answer.seq.wrapping_add(1);
         let begins = frame.seq == self.syns[0].seq.wrapping_add(1);
         frame.lacks(FIN) && begins && self.syn_acks.iter().any(acknowledges)
     }
 
-    /// What stands in for the ACK has no leg: when the ACK was due, nobody knows.
+    /// If the ACK itself was not seen, its time is not known, and there is no leg.
     pub(super) fn client_leg(&self) -> Option<Leg> {
         let ack = self.completion.filter(|ack| self.is_first_ack(ack))?;
         leg(&self.syn_acks_before(Some(ack)), ack, true)
@@ -153,22 +154,22 @@ impl<'s> Story<'s> {
         Some(ack.time_ns.saturating_sub(self.syns[0].time_ns))
     }
 
-    /// The SYNs before a packet, all of them without one.
+    /// The SYNs before a packet, or all of them.
     pub(super) fn syns_before(&self, frame: Option<&Frame>) -> Vec<&'s Frame> {
         self.syns.iter().copied().filter(|syn| is_before(syn, frame)).collect()
     }
 
-    /// The SYN-ACKs before a packet, all of them without one.
+    /// The SYN-ACKs before a packet, or all of them.
     pub(super) fn syn_acks_before(&self, frame: Option<&Frame>) -> Vec<&'s Frame> {
         self.syn_acks.iter().copied().filter(|answer| is_before(answer, frame)).collect()
     }
 
-    /// The packet that ends the handshake for tshark: the first with ACK and without SYN, whoever sent it.
+    /// The packet that ends the handshake for tshark: the first with ACK and without SYN, from either end.
     pub(super) fn acknowledgement(&self) -> Option<&'s Frame> {
         self.stream.frames.iter().find(|frame| frame.has(ACK) && frame.lacks(SYN))
     }
 
-    /// Has the segment numbers of this connection? One of the connection before on the same ports has not.
+    /// Whether the segment's numbers fit this connection, as opposed to an earlier one on the same ports.
     pub(super) fn owns(&self, frame: &Frame) -> bool {
         let fits = |number: u32, next: Option<u32>| next.is_some_and(|next| number.wrapping_sub(next) < NEAR);
         let offered = Some(self.syns[0].seq.wrapping_add(1));
@@ -179,24 +180,24 @@ impl<'s> Story<'s> {
             (true, false) => opens && frame.seq == self.syns[0].seq,
             (true, true) => !opens && Some(frame.ack) == offered,
             (false, false) => fits(frame.seq, own),
-            // What answers a SYN by a RST has no number of its own.
+            // A RST that answers a SYN has no sequence number of its own.
             (false, true) => fits(frame.ack, other) && (!opens || fits(frame.seq, own)),
         }
     }
 
-    /// `tcp.completeness` by its definition; of the connection's own segments alone, or of all in the stream.
+    /// `tcp.completeness` by its definition, for the connection's own segments or for all in the stream.
     pub(super) fn completeness(&self, own: bool) -> u8 {
         let counted = self.stream.frames.iter().filter(|frame| !own || self.owns(frame));
         counted.fold(0, |seen, frame| seen | completeness::of(frame))
     }
 
-    /// `tcp.analysis.initial_rtt` by its definition: to that packet from the latest SYN before it.
+    /// `tcp.analysis.initial_rtt` by its definition: from the latest SYN before that packet to it.
     pub(super) fn initial_rtt_ns(&self) -> Option<u64> {
         let ack = self.acknowledgement()?;
         Some(ack.time_ns.saturating_sub(self.syns_before(Some(ack)).last()?.time_ns))
     }
 
-    /// A RST, or the FIN that is the second one's end's first, of a connection that was made.
+    /// How an established connection ended: by a RST, or by the FIN of the second end to close.
     pub(super) fn ending(&self) -> Option<Ending<'s>> {
         let made = self.completion?;
         let mut first: Option<SocketAddr> = None;
@@ -214,12 +215,12 @@ impl<'s> Story<'s> {
         None
     }
 
-    /// Packets of which tcptop says something without having seen their headers to the end.
+    /// Packets that make a record although their headers are truncated.
     pub(super) fn cut(&self) -> usize {
-        self.worth_a_record().filter(|frame| frame.is_cut()).count()
+        self.makes_record().filter(|frame| frame.is_cut()).count()
     }
 
-    fn worth_a_record(&self) -> impl Iterator<Item = &'s Frame> {
+    fn makes_record(&self) -> impl Iterator<Item = &'s Frame> {
         let completion = self.completion.map(|ack| ack.number);
         let frames = self.stream.frames.iter();
         frames.filter(move |frame| !frame.lacks(SYN | FIN | RST) || completion == Some(frame.number))
@@ -234,9 +235,9 @@ fn is_before(frame: &Frame, other: Option<&Frame>) -> bool {
     other.is_none_or(|other| frame.number < other.number)
 }
 
-/// From what was sent to its answer: to the last of several if the echo names that one and no other, because
-/// Linux echoes the first that it took even when it answers another; else between the last and the one that
-/// the echo names, or the first.
+/// The time from the answered segment to its answer. Of several, it is the last if the echo names only that one.
+/// Otherwise it lies between the last and the one that the echo names (or the first): Linux echoes the first SYN that
+/// it accepted even if it answers a later one.
 fn leg(sent: &[&Frame], answer: &Frame, echoes: bool) -> Option<Leg> {
     let echo = answer.timestamps.filter(|_| echoes).map(|(_, echo)| echo);
     let value = |frame: &Frame| frame.timestamps.map(|(value, _)| value);

@@ -1,40 +1,40 @@
-//! The capture that the pictures are made from: less than five minutes on a host with healthy peers, and with one
-//! that gets slow, one that falls silent, one that refuses and one whose packets are lost.
+//! The capture that the screenshots are made from: five minutes on a host with healthy peers, one that gets slow, one
+//! that stops answering, one that refuses and one whose packets are lost.
 
 use fastrand::Rng;
 use lab::conversation::{EPHEMERAL_PORTS, v4};
 use probe_common::{Endpoint, SegmentRecord};
 
-use super::talk::Talk;
+use super::connection::Connection;
 
 pub(super) const MS: u64 = 1_000_000;
 pub(super) const S: u64 = 1_000 * MS;
 /// It ends on 2 January 2026 at 14:02:31 UTC.
 const END_NS: u64 = 1_767_362_551 * S;
-/// How long it is.
+/// Its length.
 const LENGTH_NS: u64 = 281 * S;
 
-/// What a peer does for some time.
+/// How a peer behaves for some time.
 #[derive(Clone, Copy)]
-enum Manner {
-    /// Answers after this time and up to as much again, in microseconds.
+enum Behaviour {
+    /// Answers after the first time plus up to the second, in microseconds.
     Answers(u64, u64),
     /// The same, and one in ten segments is lost.
     Loses(u64, u64),
     Refuses,
-    Silent,
+    Ignores,
 }
 
-use Manner::{Answers, Loses, Refuses, Silent};
+use Behaviour::{Answers, Ignores, Loses, Refuses};
 
-/// A peer, and what it does from when on, in seconds before the end.
+/// A peer, and how it behaves from which time on, in seconds before the end.
 struct Peer {
     service: Endpoint,
-    /// It connects to the host that the capture is from.
+    /// Whether it connects to the captured host.
     comes_here: bool,
-    /// Connections a minute.
+    /// Connections per minute.
     per_min: u64,
-    manners: &'static [(u64, Manner)],
+    behaviours: &'static [(u64, Behaviour)],
 }
 
 fn v6(tail: [u16; 6], port: u16) -> Endpoint {
@@ -46,16 +46,16 @@ fn v6(tail: [u16; 6], port: u16) -> Endpoint {
     Endpoint { address, port }
 }
 
-/// The host's addresses, which `--local` names.
+/// The captured host's end, whose addresses `--local` names.
 fn host(peer: &Endpoint, port: u16) -> Endpoint {
     if peer.address[..10] == [0; 10] { v4([10, 20, 0, 5], port) } else { v6([0x20, 0, 0, 0, 0, 5], port) }
 }
 
 fn peers() -> Vec<Peer> {
-    let to = |service, per_min, manners| Peer { service, comes_here: false, per_min, manners };
-    let from = |service, per_min, manners| Peer { service, comes_here: true, per_min, manners };
+    let to = |service, per_min, behaviours| Peer { service, comes_here: false, per_min, behaviours };
+    let from = |service, per_min, behaviours| Peer { service, comes_here: true, per_min, behaviours };
     vec![
-        to(v4([10, 20, 9, 7], 443), 36, &[(300, Answers(7_800, 900)), (48, Silent)]),
+        to(v4([10, 20, 9, 7], 443), 36, &[(300, Answers(7_800, 900)), (48, Ignores)]),
         to(v4([10, 20, 4, 2], 6379), 50, &[(300, Answers(420, 120)), (62, Refuses)]),
         to(v4([10, 20, 3, 14], 5432), 66, &[(300, Answers(1_150, 600)), (161, Answers(178_000, 90_000))]),
         to(v6([0, 0, 0, 0, 0, 0x8d], 443), 54, &[(300, Answers(10_400, 1_800)), (95, Loses(10_400, 4_000))]),
@@ -71,7 +71,7 @@ fn peers() -> Vec<Peer> {
     ]
 }
 
-/// Every packet, in the order of time.
+/// All packets in order of time.
 pub(super) fn packets() -> Vec<SegmentRecord> {
     let mut rng = Rng::with_seed(5);
     let mut records = Vec::new();
@@ -81,9 +81,9 @@ pub(super) fn packets() -> Vec<SegmentRecord> {
         let mut at_ns = rng.u64(0..gap_ns);
         while at_ns < LENGTH_NS {
             let start_ns = END_NS - LENGTH_NS + at_ns;
-            let manner = manner(&peer, END_NS - start_ns);
-            let talk = Talk::new(ends(&peer, port), start_ns, peer.comes_here);
-            records.extend(held(talk, manner, &mut rng));
+            let behaviour = behaviour(&peer, END_NS - start_ns);
+            let connection = Connection::new(ends(&peer, port), start_ns, peer.comes_here);
+            records.extend(held(connection, behaviour, &mut rng));
             port += rng.u16(1..9);
             at_ns += gap_ns * rng.u64(80..120) / 100;
         }
@@ -94,12 +94,12 @@ pub(super) fn packets() -> Vec<SegmentRecord> {
     records
 }
 
-fn manner(peer: &Peer, before_end_ns: u64) -> Manner {
-    let begun = peer.manners.iter().rev().find(|(from_s, _)| from_s * S >= before_end_ns);
-    begun.map_or(Silent, |(_, manner)| *manner)
+fn behaviour(peer: &Peer, before_end_ns: u64) -> Behaviour {
+    let begun = peer.behaviours.iter().rev().find(|(from_s, _)| from_s * S >= before_end_ns);
+    begun.map_or(Ignores, |(_, behaviour)| *behaviour)
 }
 
-/// The opener and the one who is connected to.
+/// Opener and responder.
 fn ends(peer: &Peer, port: u16) -> [Endpoint; 2] {
     if peer.comes_here {
         let client = Endpoint { port, ..peer.service };
@@ -109,37 +109,37 @@ fn ends(peer: &Peer, port: u16) -> [Endpoint; 2] {
     }
 }
 
-fn held(mut talk: Talk, manner: Manner, rng: &mut Rng) -> Vec<SegmentRecord> {
+fn held(mut connection: Connection, behaviour: Behaviour, rng: &mut Rng) -> Vec<SegmentRecord> {
     let rtt_ns = |(least_us, spread_us): (u64, u64), rng: &mut Rng| {
-        // Most are close to the least, few are far from it.
+        // Most are close to the minimum, few far from it.
         let far = if rng.u8(0..30) == 0 { 3 } else { 1 };
         (least_us + spread_us * far * rng.u64(0..1_000) * rng.u64(0..1_000) / 1_000_000) * 1_000
     };
-    match manner {
-        Answers(least, spread) => talk.whole(rtt_ns((least, spread), rng), false, false),
+    match behaviour {
+        Answers(least, spread) => connection.whole(rtt_ns((least, spread), rng), false, false),
         Loses(least, spread) => {
             let [syn, data] = [rng.u8(0..10) == 0, rng.u8(0..10) < 2];
-            talk.whole(rtt_ns((least, spread), rng), syn, data);
+            connection.whole(rtt_ns((least, spread), rng), syn, data);
         }
-        Refuses => talk.refused(400_000 + rng.u64(0..90_000)),
-        Silent => talk.unanswered(),
+        Refuses => connection.refused(400_000 + rng.u64(0..90_000)),
+        Ignores => connection.unanswered(),
     }
-    talk.into_segments()
+    connection.into_segments()
 }
 
-/// What happens once: somebody's SSH session, a handshake that is never completed, a connection that is reset.
+/// Single events: an SSH session, a handshake that is never completed, a connection that is reset.
 fn one_offs() -> Vec<SegmentRecord> {
     let at = |before_end_s: u64| END_NS - before_end_s * S;
     let here = |port| v4([10, 20, 0, 5], port);
-    let mut ssh = Talk::new([v4([192, 0, 2, 7], 50_122), here(22)], at(278), true);
+    let mut ssh = Connection::new([v4([192, 0, 2, 7], 50_122), here(22)], at(278), true);
     ssh.opened(38 * MS, false);
     ssh.request(38 * MS, false);
-    let mut half_open = Talk::new([v4([10, 9, 0, 66], 41_007), here(443)], at(30), true);
+    let mut half_open = Connection::new([v4([10, 9, 0, 66], 41_007), here(443)], at(30), true);
     half_open.half_open();
-    let mut reset = Talk::new([here(51_230), v4([10, 20, 1, 10], 8080)], at(21), false);
+    let mut reset = Connection::new([here(51_230), v4([10, 20, 1, 10], 8080)], at(21), false);
     reset.opened(900_000, false);
     reset.reset(5 * S);
-    [ssh, half_open, reset].map(Talk::into_segments).concat()
+    [ssh, half_open, reset].map(Connection::into_segments).concat()
 }
 
 #[cfg(test)]

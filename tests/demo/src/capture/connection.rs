@@ -1,32 +1,32 @@
-//! One connection, as a capture at one of its ends has it.
+//! One connection, as captured at one of its ends.
 
 use lab::conversation::{Conversation, End, PSH};
 use probe_common::{Endpoint, SegmentRecord, TcpFlags};
 
-use super::story::{MS, S};
+use super::peers::{MS, S};
 
 const ACK: TcpFlags = TcpFlags::ACK;
-/// What a request and an answer are long, in bytes.
+/// Bytes of a request and of an answer.
 const REQUEST: u32 = 180;
 const ANSWER: u32 = 1_200;
 /// How long an end takes to react.
 const TURN_NS: u64 = 40_000;
 
 /// The packets of one connection so far.
-pub(super) struct Talk {
+pub(super) struct Connection {
     conversation: Conversation,
-    /// The capture is from the end that is connected to.
+    /// Whether the capture is made at the responder.
     at_responder: bool,
 }
 
-impl Talk {
-    /// Between an opener and another, which begins at `start_ns`.
+impl Connection {
+    /// A connection from an opener to a responder that begins at `start_ns`.
     pub(super) fn new(ends: [Endpoint; 2], start_ns: u64, at_responder: bool) -> Self {
-        // Ports are not used again: any numbers do, and these take little room.
+        // Ports are not reused, so any numbers will do, and these compress well.
         Self { conversation: Conversation::new(ends, [1_000, 5_000], start_ns), at_responder }
     }
 
-    /// From the first SYN to the last ACK; the first SYN or the request may have been lost behind the capture.
+    /// A whole connection; its first SYN or its request can be lost after the capture point.
     pub(super) fn whole(&mut self, rtt_ns: u64, syn_is_lost: bool, data_is_lost: bool) {
         self.opened(rtt_ns, syn_is_lost);
         self.request(rtt_ns, data_is_lost);
@@ -60,13 +60,13 @@ impl Talk {
         self.responder(TcpFlags::RST.with(ACK), 0, after_ns);
     }
 
-    /// The opener tries twice.
+    /// Two SYNs without an answer.
     pub(super) fn unanswered(&mut self) {
         self.opener(TcpFlags::SYN, 0, 0);
         self.conversation.send_again(S);
     }
 
-    /// The answer is repeated, and nobody completes the handshake.
+    /// The SYN-ACK is retransmitted, and no ACK arrives.
     pub(super) fn half_open(&mut self) {
         self.opener(TcpFlags::SYN, 0, 0);
         self.responder(TcpFlags::SYN.with(ACK), 0, TURN_NS);
@@ -74,7 +74,7 @@ impl Talk {
         self.conversation.send_again(2 * S);
     }
 
-    /// The end that is connected to has had enough.
+    /// The responder resets the connection.
     pub(super) fn reset(&mut self, after_ns: u64) {
         self.responder(TcpFlags::RST.with(ACK), 0, after_ns);
     }
@@ -83,7 +83,7 @@ impl Talk {
         self.conversation.into_segments()
     }
 
-    /// How long after the opener's packet the other end's is captured, and the other way round.
+    /// Time from the opener's packet to the responder's answer, and the other way round.
     const fn there(&self, rtt_ns: u64) -> u64 {
         if self.at_responder { TURN_NS } else { rtt_ns }
     }
