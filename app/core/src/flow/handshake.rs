@@ -10,11 +10,10 @@ use super::outcome::Outcome;
 /// A SYN is retransmitted after 200 ms at the earliest (Linux's minimum timeout); what comes within this time was
 /// duplicated on the way.
 const COPY_NS: u64 = 10_000_000;
-/// After one SYN the next may take this long: BSD and many devices wait 6 s, and Linux waits up to 32 s in a series whose
-/// beginning was not seen (`tcp_syn_retries` 6).
-const UNKNOWN_RETRY_NS: u64 = 32_000_000_000;
+/// After one SYN the next may take this long: BSD and many devices wait 6 s.
+const UNKNOWN_RETRY_NS: u64 = 6_000_000_000;
 /// Windows retransmits a SYN that was refused, after 500 ms and twice at most: it is still one `connect`.
-pub(super) const REFUSED_RETRY_NS: u64 = 1_000_000_000;
+const REFUSED_RETRY_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its RST in a handshake that is open.
 const FLIGHT: u32 = 1 << 16;
 /// A segment is rarely delayed for longer.
@@ -108,26 +107,26 @@ impl Handshake {
         answered.is_some_and(|answers| syn.time_ns.saturating_sub(answers.first_at().time_ns) < COPY_NS)
     }
 
-    /// Handles the SYN of an opener whom the other end refused, and who tries again.
-    pub(super) fn try_again(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
-        match &mut self.syns {
-            Some(syns) => syns.restarted(syn),
-            None => self.syns = Some(Sent::new(syn)),
-        }
-        flow.tries = flow.tries.saturating_add(1);
-        (flow.outcome, flow.answer_leg) = (Outcome::Pending, None);
+    /// Whether an opener whose attempt was refused at `refused_ns` tries again by this SYN. Windows sends no timestamps.
+    pub(super) fn is_retried_by(&self, syn: &SegmentRecord, refused_ns: u64) -> bool {
+        let is_soon = syn.time_ns.saturating_sub(refused_ns) <= REFUSED_RETRY_NS;
+        is_soon && !self.syns.as_ref().is_some_and(Sent::is_stamped)
+    }
+
+    /// The attempt that a SYN of an opener began whose earlier ones were refused, as it turns out by this SYN-ACK.
+    pub(super) fn after_refusal(&self, syn_ack: &SegmentRecord) -> Option<Self> {
+        let syns = self.syns.as_ref().filter(|_| self.is_acknowledged_by(syn_ack.ack))?;
+        Some(Self { syns: Some(syns.latest()), answers: None, is_completed: false, ..self.clone() })
+    }
+
+    /// When the latest SYN passed.
+    pub(super) fn tried_ns(&self) -> Option<u64> {
+        self.syns.as_ref().map(Sent::last_ns)
     }
 
     /// Whether this ACK of the other end answers another SYN than this handshake's.
     pub(super) fn is_challenged_by(&self, ack: &SegmentRecord) -> bool {
         !self.is_answered() && self.crossing_isn.is_none() && !self.is_acknowledged_by(ack.ack)
-    }
-
-    /// Until when a refusal may be followed by another SYN of the same attempt. Windows sends no timestamps.
-    pub(super) fn refused_until_ns(&self, flow: &Flow) -> Option<u64> {
-        let is_stamped = self.syns.as_ref().is_some_and(Sent::is_stamped);
-        let is_refused = flow.outcome == Outcome::Refused && !is_stamped;
-        if is_refused { Some(flow.changed_ns.saturating_add(REFUSED_RETRY_NS)) } else { None }
     }
 
     /// Whether this SYN of the other end belongs to it, because both open at once.

@@ -104,8 +104,6 @@ struct Again {
     /// The latest one, remembered or not; the first segment, where that came last.
     last: Stamp,
     last_gap_ns: Option<u64>,
-    /// Whether those before the latest restart were answered: they are no candidates for another answer.
-    is_restarted: bool,
     /// The initial sequence number that the other end acknowledged, once it did.
     acknowledged: Option<u32>,
 }
@@ -117,15 +115,7 @@ impl Sent {
 
     pub(super) fn retransmitted(&mut self, record: &SegmentRecord) {
         let (stamp, last) = (Stamp::of(record), self.last());
-        let again = || {
-            Box::new(Again {
-                stamps: Vec::new(),
-                last,
-                last_gap_ns: None,
-                is_restarted: false,
-                acknowledged: None,
-            })
-        };
+        let again = || Box::new(Again { stamps: Vec::new(), last, last_gap_ns: None, acknowledged: None });
         let again = self.again.get_or_insert_with(again);
         again.last_gap_ns = stamp.at().since(last.at());
         if stamp.time_ns >= last.time_ns {
@@ -136,13 +126,9 @@ impl Sent {
         }
     }
 
-    /// As [`retransmitted`](Self::retransmitted), after an answer to those before.
-    pub(super) fn restarted(&mut self, record: &SegmentRecord) {
-        self.retransmitted(record);
-        if let Some(again) = &mut self.again {
-            again.stamps.clear();
-            (again.last, again.is_restarted) = (Stamp::of(record), true);
-        }
+    /// The latest one alone.
+    pub(super) fn latest(&self) -> Self {
+        Self { first: self.last(), again: None }
     }
 
     fn last(&self) -> Stamp {
@@ -151,9 +137,8 @@ impl Sent {
 
     /// In the order of their arrival; the last may appear twice.
     fn stamps(&self) -> impl Iterator<Item = &Stamp> {
-        let is_restarted = self.again.as_ref().is_some_and(|again| again.is_restarted);
-        let first = Some(&self.first).filter(|_| !is_restarted);
-        first.into_iter().chain(self.again.iter().flat_map(|again| again.stamps.iter().chain([&again.last])))
+        let again = self.again.iter().flat_map(|again| again.stamps.iter().chain([&again.last]));
+        core::iter::once(&self.first).chain(again)
     }
 
     /// Initial sequence numbers of those that are remembered, some more than once.

@@ -179,8 +179,8 @@ impl Tracked {
             if is_delayed || handshake.is_copied_by(syn) {
                 return Syn::Copies;
             }
-            if !self.is_reported {
-                handshake.try_again(syn, &mut self.flow);
+            if self.flow.outcome == Outcome::Refused && handshake.is_retried_by(syn, self.flow.changed_ns) {
+                handshake.repeat(syn, &mut self.flow);
                 self.flow.changed_ns = syn.time_ns;
                 return Syn::Retries;
             }
@@ -310,18 +310,23 @@ impl Tracked {
         }
     }
 
-    /// Whether the outcome of its handshake is to be reported.
-    pub(crate) const fn is_unreported(&self) -> bool {
-        self.has_handshake() && !self.is_reported
-    }
-
-    /// Whether it is refused, and the opener may try again: then it is reported later.
-    pub(crate) fn may_be_tried_again(&self) -> bool {
-        self.is_unreported() && self.refused_until_ns().is_some()
-    }
-
-    fn refused_until_ns(&self) -> Option<u64> {
-        self.handshake.as_ref()?.refused_until_ns(&self.flow)
+    /// The attempt that this SYN-ACK answers, of an opener that tried again after a refusal.
+    pub(crate) fn after_refusal(&self, syn_ack: &SegmentRecord) -> Option<Self> {
+        let is_refused = self.flow.outcome == Outcome::Refused && self.flow.tries > 1;
+        let handshake = self.handshake.as_ref().filter(|_| is_refused && !self.is_from_opener(syn_ack))?;
+        let (handshake, tried_ns) = (handshake.after_refusal(syn_ack)?, handshake.tried_ns()?);
+        let mut flow = Flow::new(self.flow.tuple, self.flow.role, self.flow.local(), tried_ns);
+        flow.encapsulation = self.flow.encapsulation;
+        handshake.begin(&mut flow);
+        let handshake = Some(handshake);
+        Some(Self {
+            flow,
+            handshake,
+            is_reported: false,
+            is_waiting: false,
+            is_doubtful: false,
+            first_fin: None,
+        })
     }
 
     /// Why a SYN or SYN-ACK that was seen again is no sign of loss.
@@ -409,9 +414,6 @@ impl Tracked {
 
     /// When an open outcome is decided if nothing more is seen.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
-        if self.may_be_tried_again() {
-            return self.refused_until_ns();
-        }
         self.handshake.as_ref().filter(|_| self.is_open())?.deadline_ns()
     }
 

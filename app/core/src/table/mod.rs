@@ -191,7 +191,7 @@ impl FlowTable {
 
     /// The run ends: open handshakes are reported as they are.
     pub(crate) fn finish(&mut self, now_ns: u64) {
-        let open = self.flows.iter().filter(|(_, tracked)| tracked.is_unreported());
+        let open = self.flows.iter().filter(|(_, tracked)| tracked.is_open());
         let mut open: Vec<(u64, u32)> = open.map(|(slot, tracked)| (tracked.flow.id(), slot)).collect();
         open.sort_unstable();
         for (_, slot) in open {
@@ -251,6 +251,11 @@ impl FlowTable {
             self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
         };
+        if let Some(accepted) = tracked.after_refusal(record) {
+            self.supersede(slot, record.time_ns);
+            let slot = self.open(accepted);
+            return self.syn_ack(Some(slot), tuple, record);
+        }
         match tracked.syn_ack(record) {
             SynAck::Answers => {
                 self.set_waiting(slot, record.time_ns, false);
@@ -286,10 +291,6 @@ impl FlowTable {
             self.closed(slot);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
-                if tracked.may_be_tried_again() {
-                    self.set_waiting(slot, record.time_ns, false);
-                    return self.arm(slot);
-                }
                 self.report(slot, record.time_ns);
             } else {
                 self.losses.unmatched += 1;
@@ -427,7 +428,7 @@ impl FlowTable {
 
     /// Takes a flow out; an outcome that is open is reported as it is.
     fn retire(&mut self, slot: u32, now_ns: u64) {
-        if self.flows.get(slot).is_some_and(Tracked::is_unreported) {
+        if self.flows.get(slot).is_some_and(Tracked::is_open) {
             self.report(slot, now_ns);
         }
         self.unchain(slot);
