@@ -56,6 +56,14 @@ pub struct Cli {
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
 
+    /// Look for TCP within PPPoE, MPLS and tunnels
+    ///
+    /// IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U are looked into, one tunnel deep. It costs time for each packet that is
+    /// not TCP.
+    #[arg(long, value_name = "on|off", default_value = "off", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub decap: bool,
+
     /// How the figures are shown.
     #[command(flatten)]
     pub show: Show,

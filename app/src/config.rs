@@ -18,8 +18,13 @@ const PEER_BYTES: usize = 40 << 20;
 /// Where records come from.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// Interfaces of these names; none means that of the default route.
-    Interfaces(Vec<String>),
+    /// Interfaces.
+    Interfaces {
+        /// Their names; none means that of the default route.
+        names: Vec<String>,
+        /// Look into tunnels and the like.
+        decap: bool,
+    },
     /// A capture.
     Replay(Replay),
 }
@@ -167,7 +172,7 @@ impl Source {
     #[must_use]
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
-            None => Self::Interfaces(cli.interfaces.clone()),
+            None => Self::Interfaces { names: cli.interfaces.clone(), decap: cli.decap },
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),
                 locals: replay.local.clone(),

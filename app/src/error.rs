@@ -22,7 +22,7 @@ pub enum Error {
     )]
     Privilege {
         /// Names of the missing capabilities.
-        missing: Vec<&'static str>,
+        missing: Vec<String>,
         /// Path of this program.
         binary: String,
     },
@@ -166,10 +166,10 @@ fn code_behind(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 }
 
 /// `A`, `A and B`, `A, B and C`.
-fn listed(words: &[&str]) -> String {
+fn listed(words: &[String]) -> String {
     match words {
         [] => String::new(),
-        [only] => (*only).to_owned(),
+        [only] => only.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }

@@ -44,7 +44,7 @@ const RING_BATCHES: usize = 32;
 ///
 /// # Errors
 /// When the interfaces, the privileges, the kernel or the output are not what is needed.
-pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
+pub fn run(config: &Config, names: &[String], decap: bool) -> Result<(), Error> {
     let interfaces = interface::choose(names)?;
     for interface in &interfaces {
         interface.link_layer()?;
@@ -54,7 +54,8 @@ pub fn run(config: &Config, names: &[String]) -> Result<(), Error> {
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let mut live = Live::new(config, opened, &interfaces, names.is_empty())?;
+        let source = KernelSource::load(u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX), decap)?;
+        let mut live = Live::new(config, source, opened, &interfaces, names.is_empty())?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -70,11 +71,11 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     fn new(
         config: &'a Config,
+        mut source: KernelSource,
         opened: Vec<Opened>,
         interfaces: &[Interface],
         by_default: bool,
     ) -> Result<Self, Error> {
-        let mut source = KernelSource::load(u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX))?;
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();

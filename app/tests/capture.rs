@@ -41,8 +41,9 @@ fn read(
     let mut source = ReplaySource::new(capture, ReplayConfig { flows: 100, locals, decap: true });
     let mut records = Vec::new();
     loop {
-        match source.step() {
-            Ok(Next::Packet(step)) => records.extend(step.record.map(segment)),
+        let mut made = Vec::new();
+        match source.step(&mut made) {
+            Ok(Next::Packet(_)) => records.extend(made.into_iter().map(segment)),
             Ok(Next::Starved) => source.refill(),
             Ok(Next::End) => return Ok(records),
             Err(error) => return Err((records.len(), error)),

@@ -6,9 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lab::carrier::frame;
 use serde_json::Value;
 use support::wire::{
-    ACK, CLIENT, ETHERNET, MS, PSH, S, SERVER, START, SYN, Segment, Shot, Talk, US, frame, json, pcap, shots,
+    ACK, CLIENT, ETHERNET, MS, PSH, S, SERVER, START, SYN, Segment, Shot, Talk, US, json, pcap, shots,
 };
 
 /// A capture of these segments in this order.

@@ -28,7 +28,7 @@ const fn way(place: Place) -> &'static [&'static str] {
     }
 }
 
-/// What an action does, seen from outside. A new action does not compile before it is added here.
+/// Checks what an action does. A new action does not compile until it is added here.
 fn check(action: Action, place: Place) {
     let mut stage = stage(way(place));
     assert_eq!(stage.model.place(), place);
@@ -71,10 +71,10 @@ fn check(action: Action, place: Place) {
     assert_eq!(model.leaving.is_some(), matches!(action, Action::Quit | Action::QuitAndKeep), "{what}");
 }
 
-/// From the middle every movement leads elsewhere.
+/// From the middle of a table every movement changes the selection.
 fn assert_moved(action: Action, place: Place) {
     let mut stage = stage(way(place));
-    // A small screen has small pages, and no text fits on it.
+    // On a small screen pages are short, and no text fits.
     stage = stage.sized(60, 9);
     stage.model.limit_scroll(usize::MAX);
     (0..2).for_each(|_| drop(stage.act(Action::Move(1))));
@@ -89,7 +89,7 @@ fn assert_moved(action: Action, place: Place) {
 }
 
 #[test]
-fn every_key_does_what_it_says_wherever_it_does_something() {
+fn every_key_does_what_its_help_says_at_each_of_its_places() {
     for binding in BINDINGS {
         for &place in binding.places {
             check(binding.action, place);
@@ -126,23 +126,23 @@ fn escape_goes_back_level_by_level_and_never_quits() {
 fn a_filter_works_as_it_is_typed() {
     let mut stage = stage(&["/", "port:5432"]);
     assert_eq!(stage.model.rows().len(), 1);
-    // What makes no sense keeps the last that did, and says where it does not.
+    // The terms before a wrong one stay in effect, and the wrong one is marked.
     stage.key(" rtt>");
     assert_eq!((stage.model.query.filter.to_string().as_str(), stage.model.rows().len()), ("port:5432", 1));
     assert!(stage.model.prompt.as_ref().unwrap().error.is_some());
     stage.key("Enter");
-    assert_eq!(stage.model.place(), Place::Prompt, "it is not kept");
+    assert_eq!(stage.model.place(), Place::Prompt, "it is not applied");
     for _ in 0..5 {
         stage.key("Backspace");
     }
-    assert!(stage.frame().contains("port:443 p99>50ms"), "what can be typed");
+    assert!(stage.frame().contains("port:443 p99>50ms"), "examples");
     stage.key(" tries>1");
     assert!(stage.frame().contains("tries>1 chooses flows only"));
     stage.key("Ctrl-W");
     stage.key("Enter");
     assert_eq!((stage.model.place(), stage.model.rows().len()), (Place::Rows, 1));
     assert!(stage.frame().contains("filter:port:5432"));
-    // It is there to be changed, and Esc clears it.
+    // It can be edited again, and Esc clears it.
     let stage = stage.keys(&["/"]);
     assert_eq!(stage.model.prompt.as_ref().unwrap().text(), "port:5432");
     let stage = stage.keys(&["Esc"]);
@@ -175,9 +175,9 @@ fn a_wrong_filter_hides_nothing() {
     assert_eq!((stage.model.query.filter.to_string().as_str(), stage.model.rows().len()), ("port:5432", 1));
 }
 
-/// Before `p99>50ms` is typed there is `p99`, which as a word would let nothing pass.
+/// The `p99` of a `p99>50ms` that is being typed would match nothing as a word.
 #[test]
-fn what_may_become_a_key_is_no_word_while_it_is_typed() {
+fn an_unfinished_term_is_not_a_word_while_it_is_typed() {
     let mut stage = stage(&["/"]);
     let all = stage.model.rows().len();
     for letter in ["p", "9", "9", ">", "5", "0", "000u"] {
@@ -186,7 +186,7 @@ fn what_may_become_a_key_is_no_word_while_it_is_typed() {
     }
     stage.key("s");
     assert_eq!(stage.model.rows().len(), 1);
-    // Kept or followed by another, it is one.
+    // Applied by Enter, or followed by a blank, `p9` is a word.
     assert_eq!(stage.keys(&["Ctrl-U", "p9"]).keys(&["Enter"]).model.query.filter.to_string(), "p9");
     assert_eq!(self::stage(&["/", "p9 "]).model.rows().len(), 0);
     assert_eq!(self::stage(&["/", "!outc"]).model.rows().len(), all);
@@ -207,7 +207,7 @@ fn the_prompt_is_edited_in_place() {
 }
 
 #[test]
-fn rows_and_flows_are_sorted_each_by_their_own() {
+fn rows_and_flows_have_orders_of_their_own() {
     let sorts = |keys: &[&str]| {
         let query = stage(keys).model.query;
         ((query.sort.by, query.sort.reversed), (query.flow_sort.by, query.flow_sort.reversed))
@@ -254,7 +254,7 @@ fn the_help_has_every_key_of_its_view() {
 }
 
 #[test]
-fn rows_are_copied_with_all_that_stands_in_them() {
+fn rows_are_copied_with_all_columns() {
     let copied = |keys: &[&str]| {
         let stage = stage(keys);
         tcptop::tui::view::row_as_text(&stage.model, &support::stage::context()).unwrap()

@@ -6,13 +6,13 @@ use std::thread;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use tcptop::tui::terminal::TerminalSession;
 
-/// Tells this program, started again on a terminal, to panic.
+/// Set for this program when it is started again on a terminal, to panic.
 const INNER: &str = "TCPTOP_TEST_PANICS";
 const MESSAGE: &str = "what went wrong";
 const LEAVE: &str = "\u{1b}[?1049l";
 
 #[test]
-fn a_panic_is_told_on_the_screen_of_before() {
+fn a_panic_is_reported_on_the_normal_screen() {
     if std::env::var_os(INNER).is_some() {
         panic_on_the_screen();
     }
@@ -20,7 +20,7 @@ fn a_panic_is_told_on_the_screen_of_before() {
     let pair = native_pty_system().openpty(size).unwrap();
     let before = pair.master.get_termios().unwrap();
     let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_panic_is_told_on_the_screen_of_before", "--nocapture"]);
+    command.args(["--exact", "a_panic_is_reported_on_the_normal_screen", "--nocapture"]);
     command.env(INNER, "1");
     command.env("RUST_BACKTRACE", "0");
     let mut child = pair.slave.spawn_command(command).unwrap();
@@ -41,7 +41,7 @@ fn a_panic_is_told_on_the_screen_of_before() {
     assert!(afterwards.contains("\u{1b}[?25h") || on_screen.contains("\u{1b}[?25h"), "the cursor is back");
 }
 
-/// One thread draws all the time, as the real one does, and another panics.
+/// Draws all the time in one thread, as the screen's does, and panics in another.
 fn panic_on_the_screen() -> ! {
     let mut session = TerminalSession::enter(false).expect("a terminal");
     let draw = |session: &mut TerminalSession, number: u32| {
@@ -49,7 +49,7 @@ fn panic_on_the_screen() -> ! {
         session.draw(|frame| frame.render_widget(text, frame.area())).expect("it is open");
     };
     draw(&mut session, 0);
-    // Longer than this process lives.
+    // Until the process ends.
     thread::spawn(move || (1..1_000_000).for_each(|number| draw(&mut session, number)));
     panic!("{MESSAGE}");
 }

@@ -312,7 +312,7 @@ fn person() -> impl Strategy<Value = Person> {
 fn check_parts(snapshot: &Snapshot, total: &Figures) -> Result<(), TestCaseError> {
     let mut sum = Counts::default();
     let rows = snapshot.rows.iter().map(|row| &row.figures);
-    for Figures { counts, rtt } in rows.clone().chain([total]) {
+    for Figures { counts, rtt, .. } in rows.clone().chain([total]) {
         let outcomes = Outcome::ALL.map(|outcome| counts.of(outcome));
         prop_assert_eq!(outcomes.iter().sum::<u64>(), counts.attempts(), "{:?}", counts);
         prop_assert!(counts.unanswered() <= counts.attempts(), "{:?}", counts);

@@ -6,10 +6,10 @@ use support::stage::{NOW, Stage, trouble};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::tui::model::Model;
 
-/// The sizes that people have: a pane, a terminal, a big pane.
+/// A pane, a terminal, a large pane.
 const SIZES: [(u16, u16); 3] = [(60, 20), (80, 24), (160, 50)];
 
-/// A snapshot at each size of what these keys lead to.
+/// Compares the frame after these keys with a file, at each size.
 fn frames(name: &str, watched: impl Fn() -> Watched, keys: &[&str]) {
     for (width, height) in SIZES {
         let stage = Stage::new(watched()).sized(width, height).keys(keys);
@@ -68,7 +68,7 @@ fn the_choice_of_an_order() {
 }
 
 #[test]
-fn a_filter_that_makes_no_sense() {
+fn a_wrong_filter() {
     frames("wrong_filter", trouble, &["/", "port:8080 p99>5"]);
 }
 
@@ -101,7 +101,7 @@ fn any_size_is_survived() {
 }
 
 #[test]
-fn the_losses_are_shown_at_every_size() {
+fn missed_records_are_shown_at_every_size() {
     let mut stage = Stage::new(trouble());
     for width in (40..200).step_by(3) {
         stage = stage.sized(width, 8);
@@ -110,7 +110,7 @@ fn the_losses_are_shown_at_every_size() {
     }
 }
 
-/// What stands in the first two lines stays where it is, whatever the figures are.
+/// Labels in the header keep their columns, whatever the figures are.
 #[test]
 fn figures_do_not_move_their_neighbours() {
     for width in [40, 60, 76, 80, 120, 160] {
@@ -123,7 +123,7 @@ fn figures_do_not_move_their_neighbours() {
     }
 }
 
-/// One mark says what the keys apply to, whatever is open.
+/// One mark shows what the keys apply to, whatever is open.
 #[test]
 fn there_is_one_focus_mark_at_a_time() {
     let keys: [&[&str]; 9] = [
@@ -196,9 +196,9 @@ fn a_taller_screen_shows_more_peers() {
     assert!(tall > usual + 7 && taller >= tall + 22, "{usual} {tall} {taller}");
 }
 
-/// The word that matters is never cut out of an error.
+/// Shortened in the middle, an error would lose the word that matters.
 #[test]
-fn what_is_wrong_with_a_filter_is_said_whole() {
+fn errors_of_a_filter_are_not_shortened() {
     for (width, filter) in [(40, "port:80 loss>1%"), (60, "dport:443"), (80, "a || b"), (60, "foo:bar")] {
         let reason = filter.parse::<tcptop_core::Filter>().unwrap_err().to_string();
         let frame = Stage::new(trouble()).keys(&["/", filter, "Enter"]).sized(width, 24).frame();
@@ -208,7 +208,7 @@ fn what_is_wrong_with_a_filter_is_said_whole() {
     }
 }
 
-/// What happens again and again to one peer is one row with a count, below the verdicts that changed.
+/// Repeated events of one peer are one row with a count, below the changes of verdicts.
 #[test]
 fn repeated_events_are_folded() {
     let stage = Stage::new(trouble()).keys(&["4"]);
@@ -226,7 +226,7 @@ fn repeated_events_are_folded() {
 #[test]
 fn a_folded_event_stays_selected_while_it_is_repeated() {
     let mut stage = Stage::new(trouble()).keys(&["4", "End", "Up"]);
-    let selected = stage.model.events()[stage.model.selected_event()].clone();
+    let selected = stage.model.events()[stage.model.selected_event()];
     let refused = Connection::to(v4(10, 20, 4, 2, 6379), 33_000);
     stage.now_ns += S;
     stage.watched.see([refused.syn(stage.now_ns - 2), refused.rst_of_responder(stage.now_ns - 1)]);
@@ -264,14 +264,14 @@ fn a_held_order_stays_and_newcomers_come_last() {
 }
 
 #[test]
-fn a_frozen_screen_stands_still_and_says_for_how_long() {
+fn a_frozen_screen_does_not_change_and_shows_for_how_long() {
     let mut stage = Stage::new(trouble()).keys(&["Space"]);
     let before = stage.model.snapshot.clone();
     stage.now_ns += 12 * S;
     stage.refresh();
     assert_eq!(stage.model.snapshot, before);
     assert!(stage.frame().contains("FROZEN 12s"));
-    // Another row can be selected, but what lies below it belongs to the one before.
+    // Another row can be selected, but the flows below belong to the previous one.
     stage.key("Down");
     let frame = stage.frame();
     assert!(frame.contains("Not available") && !frame.contains("OUTCOME"), "{frame}");
@@ -281,7 +281,7 @@ fn a_frozen_screen_stands_still_and_says_for_how_long() {
     assert_eq!(stage.model.snapshot.as_ref().unwrap().taken_ns, NOW + 12 * S);
 }
 
-/// What was not asked for when the snapshot was taken is not told as nothing.
+/// What was not requested when the snapshot was taken is not shown as empty.
 #[test]
 fn a_view_that_is_opened_while_frozen_says_so() {
     for view in ["2", "4"] {
@@ -294,7 +294,7 @@ fn a_view_that_is_opened_while_frozen_says_so() {
 }
 
 #[test]
-fn counting_begins_anew_and_says_since_when() {
+fn a_reset_restarts_the_counters_and_shows_when() {
     let stage = Stage::new(trouble()).sized(120, 24).keys(&["Ctrl-R"]);
     let frame = stage.frame();
     assert!(frame.contains("since 14:02:31") && frame.contains("counting from now on"), "{frame}");
@@ -302,7 +302,7 @@ fn counting_begins_anew_and_says_since_when() {
 }
 
 #[test]
-fn what_a_key_did_is_news_for_a_while() {
+fn the_status_line_disappears_after_five_seconds() {
     let mut stage = Stage::new(trouble()).keys(&["Ctrl-R"]);
     stage.now_ns += 6 * S;
     stage.refresh();
@@ -310,7 +310,7 @@ fn what_a_key_did_is_news_for_a_while() {
 }
 
 #[test]
-fn hosts_have_names_where_they_are_wanted() {
+fn host_names_are_shown_on_request() {
     let mut stage = Stage::new(trouble()).keys(&["n"]);
     let address = v4(10, 20, 3, 14, 0).address;
     assert!(stage.model.unresolved().contains(&address));
@@ -334,7 +334,7 @@ fn the_own_session_is_marked() {
 }
 
 #[test]
-fn losses_and_messages_are_seen() {
+fn notices_are_shown_in_the_header() {
     let mut stage = Stage::new(trouble());
     stage.model.notice = Some("the interface is gone: wg0".to_owned());
     let frame = stage.frame();

@@ -8,8 +8,8 @@ use support::shown::{START, Shown, at};
 use support::{Connection, MS, Watched, v4, v6};
 use tcptop_core::units::Share;
 use tcptop_core::{
-    FlowOrder, Group, Input, Outcome, Query, ReaderConfig, RowOrder, Slow, Snapshot, SnapshotRequest, Sort,
-    Span, Thresholds, Verdict,
+    FlowOrder, Group, Input, Leg, Outcome, Query, ReaderConfig, RowOrder, Slow, Snapshot, SnapshotRequest,
+    Sort, Span, Thresholds, Verdict,
 };
 
 /// Filters that exclude some of the peers of a group.
@@ -68,6 +68,39 @@ fn rows_do_not_flicker() {
             assert_eq!(snapshot.rows[0].verdict, Some(Verdict::Refuses), "{second} s");
         }
     }
+}
+
+/// How quickly a RST came says who refuses: a host at once, a firewall often later.
+#[test]
+fn refusals_are_timed_from_the_quickest_to_the_slowest() {
+    let mut shown = Shown::new();
+    let refuse = |shown: &mut Shown, host: u8, port: u16, after_ns: u64| {
+        let refused = Connection::to(v4(10, 0, 0, host, 6379), port);
+        shown.watched.see([refused.syn(at(10)), refused.rst_of_responder(at(10) + after_ns)]);
+    };
+    refuse(&mut shown, 9, 40_000, MS);
+    refuse(&mut shown, 9, 40_001, 300 * MS);
+    refuse(&mut shown, 9, 40_002, 20 * MS);
+    refuse(&mut shown, 8, 40_003, 2 * MS);
+    shown.establish(7, 40_004, at(10), MS);
+    let refusals = |snapshot: &Snapshot| -> Vec<(String, Option<Leg>)> {
+        snapshot.rows.iter().map(|row| (row.key.to_string(), row.figures.refusals)).collect()
+    };
+    shown.request.query.sort = "peer".parse().expect("an order");
+    let between = |min_ns, max_ns| Some(Leg::Between { min_ns, max_ns });
+    let snapshot = shown.take(at(500));
+    let expected = [
+        ("10.0.0.7:443", None),
+        ("10.0.0.8:6379", Some(Leg::Exact(2 * MS))),
+        ("10.0.0.9:6379", between(MS, 300 * MS)),
+    ];
+    assert_eq!(refusals(&snapshot), expected.map(|(peer, leg)| (peer.to_owned(), leg)));
+    assert_eq!(snapshot.total.refusals, between(MS, 300 * MS));
+    shown.request.query.group = Group::Service;
+    let services = refusals(&shown.take(at(600)));
+    assert!(services.iter().any(|(_, leg)| *leg == between(MS, 300 * MS)), "{services:?}");
+    shown.watched.engine.reset(shown.watched.reader, at(700));
+    assert_eq!(shown.take(at(800)).total.refusals, None);
 }
 
 /// Three hosts with one service, one of them with another, and one that connects to this host.

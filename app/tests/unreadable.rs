@@ -33,8 +33,8 @@ fn read(file: Vec<u8>) -> Read {
         ReplaySource::new(capture, ReplayConfig { flows: 100, locals: Locals::default(), decap: true });
     let mut records = Vec::new();
     loop {
-        match source.step().expect("whole") {
-            Next::Packet(step) => records.extend(step.record),
+        match source.step(&mut records).expect("whole") {
+            Next::Packet(_) => {}
             Next::Starved => source.refill(),
             Next::End => {
                 let truncated = source.counters().of(Counter::Unparsed(Unparsed::Truncated));

@@ -8,6 +8,7 @@ use core::fmt;
 
 use crate::load::{Load, Window};
 use crate::segment::Family;
+use crate::verifier::forget;
 
 /// What begins at an offset of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,7 +270,8 @@ pub fn locate<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result
         return Err(passed_over);
     }
     let Some(tunnel) = tunnel(packet, outer.family, protocol, payload) else { return Err(passed_over) };
-    let inner = match network(packet, tunnel.layer, tunnel.offset, tunnel.encapsulation, true) {
+    let start = bounded(tunnel.offset, tunnel.any)?;
+    let inner = match network(packet, tunnel.layer, start, tunnel.encapsulation, true) {
         Err(PassedOver::EtherType(_) | PassedOver::NotIp) => return Err(passed_over),
         inner => inner?,
     };
@@ -297,12 +299,13 @@ fn network<P: Load + ?Sized>(
             Layer::Ethernet => Through::ethernet(packet, offset)?,
             Layer::EtherType(tag) if VLAN.contains(&tag) => Through::tag(packet, offset)?,
             Layer::EtherType(other) if !decap => return Err(PassedOver::EtherType(other)),
+            Layer::Llc if !decap => return Err(PassedOver::EtherType(0)),
             Layer::Llc => Through::snap(packet, offset)?,
             Layer::EtherType(PPPOE_SESSION) => Through::pppoe(packet, offset)?,
             Layer::EtherType(label) if MPLS.contains(&label) => Through::labels(packet, offset, label)?,
             Layer::EtherType(other) => return Err(PassedOver::EtherType(other)),
         };
-        (layer, offset) = (through.layer, offset + through.len);
+        (layer, offset) = (through.layer, bounded(offset + through.len, through.any)?);
         // A tunnel names what it carries better than what stands within it.
         if outer == Encapsulation::None && through.encapsulation != Encapsulation::None {
             encapsulation = through.encapsulation;
@@ -317,6 +320,8 @@ fn network<P: Load + ?Sized>(
 /// One header that stands before another.
 struct Through {
     len: usize,
+    /// See [`bounded`].
+    any: u16,
     /// What follows it.
     layer: Layer,
     encapsulation: Encapsulation,
@@ -327,13 +332,18 @@ impl Through {
     fn ethernet<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
         let ethertype = window::<P, 14>(packet, offset)?.be16::<12>();
         let layer = if ethertype < FIRST_ETHERTYPE { Layer::Llc } else { Layer::EtherType(ethertype) };
-        Ok(Self { len: 14, layer, encapsulation: Encapsulation::None })
+        Ok(Self { len: 14, any: ethertype, layer, encapsulation: Encapsulation::None })
     }
 
     #[inline(always)]
     fn tag<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
         let ethertype = window::<P, 4>(packet, offset)?.be16::<2>();
-        Ok(Self { len: 4, layer: Layer::EtherType(ethertype), encapsulation: Encapsulation::None })
+        Ok(Self {
+            len: 4,
+            any: ethertype,
+            layer: Layer::EtherType(ethertype),
+            encapsulation: Encapsulation::None,
+        })
     }
 
     /// SNAP with an EtherType, of which the organisation is 0, or that of bridged Ethernet 0x0000f8 (IEEE 802.1H).
@@ -345,41 +355,42 @@ impl Through {
             // The length stands for all frames of IEEE 802.3.
             return Err(PassedOver::EtherType(0));
         }
-        Ok(Self { len: 8, layer: Layer::EtherType(header.be16::<6>()), encapsulation: Encapsulation::Snap })
+        let ethertype = header.be16::<6>();
+        let layer = Layer::EtherType(ethertype);
+        Ok(Self { len: 8, any: ethertype, layer, encapsulation: Encapsulation::Snap })
     }
 
     #[inline(always)]
     fn pppoe<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
         let header = window::<P, 8>(packet, offset)?;
-        let ethertype = match (header.be16::<0>(), header.be16::<6>()) {
+        let protocol = header.be16::<6>();
+        let ethertype = match (header.be16::<0>(), protocol) {
             (0x1100, PPP_IPV4) => IPV4,
             (0x1100, PPP_IPV6) => IPV6,
             (0x1100, PPP_MPLS) => MPLS[0],
             _ => return Err(PassedOver::EtherType(PPPOE_SESSION)),
         };
-        Ok(Self { len: 8, layer: Layer::EtherType(ethertype), encapsulation: Encapsulation::Pppoe })
+        let layer = Layer::EtherType(ethertype);
+        Ok(Self { len: 8, any: protocol, layer, encapsulation: Encapsulation::Pppoe })
     }
 
     /// A stack of labels does not say what it carries: IP shows by its version, and Ethernet by the control word before it,
     /// whose first four bits are 0 (RFC 4385, 3; RFC 4928, 3).
     #[inline(always)]
     fn labels<P: Load + ?Sized>(packet: &P, offset: usize, ethertype: u16) -> Result<Self, PassedOver> {
-        const BOTTOM: u32 = 0x100;
+        const BOTTOM: u16 = 0x100;
         let mut len = 0;
         for _ in 0..MAX_LABELS {
-            let is_bottom = window::<P, 4>(packet, offset + len)?.be32::<0>() & BOTTOM != 0;
-            len += 4;
-            if is_bottom {
-                let layer = match window::<P, 4>(packet, offset + len)?.byte::<0>() >> 4 {
-                    4 => Layer::EtherType(IPV4),
-                    6 => Layer::EtherType(IPV6),
-                    0 => {
-                        len += 4;
-                        Layer::Ethernet
-                    }
+            let low = window::<P, 4>(packet, offset + len)?.be16::<2>();
+            len = bounded(len + 4, low)?;
+            if low & BOTTOM != 0 {
+                let (skipped, layer) = match window::<P, 4>(packet, offset + len)?.byte::<0>() >> 4 {
+                    4 => (0, Layer::EtherType(IPV4)),
+                    6 => (0, Layer::EtherType(IPV6)),
+                    0 => (4, Layer::Ethernet),
                     _ => return Err(PassedOver::EtherType(ethertype)),
                 };
-                return Ok(Self { len, layer, encapsulation: Encapsulation::Mpls });
+                return Ok(Self { len: len + skipped, any: low, layer, encapsulation: Encapsulation::Mpls });
             }
         }
         Err(PassedOver::EtherType(ethertype))
@@ -408,7 +419,9 @@ fn protocol<P: Load + ?Sized>(packet: &P, ip: Inner) -> Result<(u8, Option<usize
     match ip.family {
         Family::V4 => {
             let header = window::<P, 20>(packet, ip.offset)?;
-            let first = (header.byte::<9>(), ip.offset + usize::from(header.byte::<0>() & 0x0f) * 4);
+            let protocol = header.byte::<9>();
+            let payload = ip.offset + usize::from(header.byte::<0>() & 0x0f) * 4;
+            let first = (protocol, bounded(payload, protocol.into())?);
             let is_later_fragment = header.be16::<6>() & 0x1fff != 0;
             if is_later_fragment { Ok((first.0, None)) } else { behind_authentication(packet, first) }
         }
@@ -425,7 +438,8 @@ fn behind_authentication<P: Load + ?Sized>(
         return Ok((protocol, Some(offset)));
     }
     let header = window::<P, 4>(packet, offset)?;
-    Ok((header.byte::<0>(), Some(offset + (usize::from(header.byte::<1>()) + 2) * 4)))
+    let (next, words) = (header.byte::<0>(), header.byte::<1>());
+    Ok((next, Some(bounded(offset + (usize::from(words) + 2) * 4, next.into())?)))
 }
 
 #[inline(always)]
@@ -450,6 +464,7 @@ fn behind_extensions<P: Load + ?Sized>(packet: &P, start: usize) -> Result<(u8, 
             AUTHENTICATION => (len + 2) * 4,
             _ => (len + 1) * 8,
         };
+        offset = bounded(offset, following.into())?;
         next = following;
     }
     // Parsing says that these are too many.
@@ -469,6 +484,8 @@ fn passed_over<P: Load + ?Sized>(packet: &P, protocol: u8, payload: Option<usize
 /// What a tunnel carries.
 struct Tunnel {
     offset: usize,
+    /// See [`bounded`].
+    any: u16,
     layer: Layer,
     encapsulation: Encapsulation,
 }
@@ -486,12 +503,12 @@ fn tunnel<P: Load + ?Sized>(
         IP_IN_IP => {
             let v4 = outer == Family::V4;
             let encapsulation = if v4 { Encapsulation::Ip4In4 } else { Encapsulation::Ip4In6 };
-            Some(Tunnel { offset, layer: Layer::EtherType(IPV4), encapsulation })
+            Some(Tunnel { offset, any: protocol.into(), layer: Layer::EtherType(IPV4), encapsulation })
         }
         IPV6_IN_IP => {
             let v4 = outer == Family::V4;
             let encapsulation = if v4 { Encapsulation::Ip6In4 } else { Encapsulation::Ip6In6 };
-            Some(Tunnel { offset, layer: Layer::EtherType(IPV6), encapsulation })
+            Some(Tunnel { offset, any: protocol.into(), layer: Layer::EtherType(IPV6), encapsulation })
         }
         GRE => Tunnel::gre(packet, offset),
         UDP => {
@@ -523,18 +540,17 @@ impl Tunnel {
         }
         let field = |flag: u16| if flags & flag == 0 { 0 } else { 4 };
         let offset = start + 4 + field(CHECKSUM) + field(KEY) + field(SEQUENCE);
-        let erspan = |len| {
-            Some(Self { offset: offset + len, layer: Layer::Ethernet, encapsulation: Encapsulation::Erspan })
+        let carried = |len, layer, encapsulation| {
+            Some(Self { offset: offset + len, any: carries, layer, encapsulation })
         };
+        let erspan = |len| carried(len, Layer::Ethernet, Encapsulation::Erspan);
         match carries {
             ERSPAN_2 if flags & SEQUENCE == 0 => erspan(0),
             ERSPAN_2 => erspan(8),
             // The last bit of its header says that eight bytes of the platform's follow.
             ERSPAN_3 => erspan(if packet.window::<12>(offset)?.byte::<11>() & 1 == 0 { 12 } else { 20 }),
-            TRANSPARENT_ETHERNET => {
-                Some(Self { offset, layer: Layer::Ethernet, encapsulation: Encapsulation::Gre })
-            }
-            other => Some(Self { offset, layer: Layer::EtherType(other), encapsulation: Encapsulation::Gre }),
+            TRANSPARENT_ETHERNET => carried(0, Layer::Ethernet, Encapsulation::Gre),
+            other => carried(0, Layer::EtherType(other), Encapsulation::Gre),
         }
     }
 
@@ -543,8 +559,8 @@ impl Tunnel {
         /// The network's number is valid, which it must be (RFC 7348, 5).
         const VALID: u8 = 0x08;
         let flags = packet.window::<8>(offset)?.byte::<0>();
-        let carried =
-            Self { offset: offset + 8, layer: Layer::Ethernet, encapsulation: Encapsulation::Vxlan };
+        let (any, layer, encapsulation) = (flags.into(), Layer::Ethernet, Encapsulation::Vxlan);
+        let carried = Self { offset: offset + 8, any, layer, encapsulation };
         (flags & VALID != 0).then_some(carried)
     }
 
@@ -557,7 +573,7 @@ impl Tunnel {
         }
         let offset = start + 8 + usize::from(version_len & 0x3f) * 4;
         let layer = if carries == TRANSPARENT_ETHERNET { Layer::Ethernet } else { Layer::EtherType(carries) };
-        Some(Self { offset, layer, encapsulation: Encapsulation::Geneve })
+        Some(Self { offset, any: carries, layer, encapsulation: Encapsulation::Geneve })
     }
 
     /// User data (a G-PDU) of version 1, behind the extension headers of its own (TS 29.281, 5.1 and 5.2).
@@ -582,14 +598,26 @@ impl Tunnel {
                 if len == 0 {
                     return None;
                 }
-                offset += len;
+                offset = bounded(offset + len, next.into()).ok()?;
                 // The next one's type is the last byte of this one.
-                next = packet.window::<2>(offset - 2)?.byte::<1>();
+                let last = bounded(offset.wrapping_sub(2), next.into()).ok()?;
+                next = packet.window::<2>(last)?.byte::<1>();
                 left -= 1;
             }
         }
-        Some(Self { offset, layer: Layer::Ip, encapsulation: Encapsulation::Gtp })
+        Some(Self { offset, any: flags.into(), layer: Layer::Ip, encapsulation: Encapsulation::Gtp })
     }
+}
+
+/// Headers end before this, in bytes: one that says otherwise is made to be odd.
+const MAX_OFFSET: usize = 0x3fff;
+
+/// An offset behind one more header. The kernel's verifier forgets how it came about: else it would look at all that follows
+/// for every way that leads there. `any` is something of the packet, see [`forget`].
+#[inline(always)]
+fn bounded(offset: usize, any: u16) -> Result<usize, PassedOver> {
+    let offset = forget(offset, any.into());
+    if offset > MAX_OFFSET { Err(PassedOver::Truncated) } else { Ok(offset) }
 }
 
 #[inline(always)]

@@ -2,6 +2,7 @@
 
 use crate::key::Side;
 use crate::segment::{Segment, TcpFlags};
+use crate::sequence::elapsed_us;
 use crate::state::{FlowState, Phase};
 
 /// How far from the handshake's end a completing ACK may lie in sequence space, in bytes. The exact next
@@ -130,7 +131,7 @@ impl FlowState {
         }
         self.phase = Phase::OPEN;
         let is_known = self.flags & Self::SYN_UNSEEN == 0;
-        self.rtt_us = if is_known { now_us.wrapping_sub(self.opened_us) } else { 0 };
+        self.rtt_us = if is_known { elapsed_us(self.opened_us, now_us) } else { 0 };
     }
 
     /// Returns whether this RST ends the flow. A client answers a stale SYN-ACK with a RST that has the number it was

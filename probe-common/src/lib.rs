@@ -35,7 +35,7 @@ pub use load::{Load, Window};
 pub use options::FindTimestamps;
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use parsed::{Direction, Hook, ParsedPacket, Size};
-pub use process::{Environment, RecordSink, SegmentKind, fast_path, process};
+pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
 pub use record::{EvictedFlowRecord, RawEvictedFlow, RawSegment, Record, RecordKind, SegmentRecord};
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};

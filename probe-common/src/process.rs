@@ -63,11 +63,21 @@ pub struct Environment<'a, F, C, S> {
     pub sink: &'a mut S,
 }
 
-/// Deals with the usual packets: not TCP, or the next segment of a connection that is known. Returns false, and has changed
-/// nothing that matters, when the packet is anything else: then [`process`] has to look at it, which has the same results for all
-/// packets, only slower.
+/// How far [`fast_path`] has come with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All that there was to do.
+    Done,
+    /// It holds no TCP, unless that is carried by something that is not looked into here.
+    NotTcp,
+    /// [`process`] has to look at it. Nothing has changed.
+    Unusual,
+}
+
+/// Deals with the usual packets: not TCP, or the next segment of a connection that is known. When the packet is anything
+/// else, [`process`] has to look at it, which has the same results for all packets, only slower.
 #[inline(always)]
-pub fn fast_path<P, F, C>(packet: &P, size: Size, hook: &Hook, flows: &mut F, clock: &C) -> bool
+pub fn fast_path<P, F, C>(packet: &P, size: Size, hook: &Hook, flows: &mut F, clock: &C) -> Progress
 where
     P: Load + ?Sized,
     F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
@@ -81,15 +91,17 @@ where
     };
     let segment = match segment {
         Ok(segment) => segment,
-        Err(unparsed) => return unparsed == Unparsed::NotTcp,
+        Err(Unparsed::NotTcp) => return Progress::NotTcp,
+        Err(_) => return Progress::Unusual,
     };
     if segment.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) != 0 {
-        return false;
+        return Progress::Unusual;
     }
-    match segment.family {
+    let is_done = match segment.family {
         Family::V4 => fast_segment::<FlowKey4, F, C>(&segment, size.segments, hook, flows, clock),
         Family::V6 => fast_segment::<FlowKey6, F, C>(&segment, size.segments, hook, flows, clock),
-    }
+    };
+    if is_done { Progress::Done } else { Progress::Unusual }
 }
 
 #[inline(always)]

@@ -21,6 +21,14 @@ const NEAR_IDENTS: i16 = 1_024;
 /// IP IDs are compared for this long, in microseconds: after 2^16 packets they begin again.
 const IDENT_LIFETIME_US: u32 = 1_000_000;
 
+/// From one moment to another, in microseconds; both wrap after 71 minutes. 0 when the later one is earlier: captures have
+/// such times.
+#[inline(always)]
+pub(crate) const fn elapsed_us(earlier_us: u32, later_us: u32) -> u32 {
+    let elapsed_us = later_us.wrapping_sub(earlier_us);
+    if elapsed_us > u32::MAX / 2 { 0 } else { elapsed_us }
+}
+
 /// Sequence numbers that are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -69,7 +77,7 @@ impl SentMark {
             return Some(ticks > 0);
         }
         let packets = other.ident.wrapping_sub(self.ident) as i16;
-        let is_recent = other.at_us.wrapping_sub(self.at_us) < IDENT_LIFETIME_US;
+        let is_recent = elapsed_us(self.at_us, other.at_us) < IDENT_LIFETIME_US;
         let is_counted = self.ident != 0 && other.ident != 0 && is_recent;
         if is_counted && packets != 0 && packets >= -NEAR_IDENTS && packets <= NEAR_IDENTS {
             return Some(packets > 0);
@@ -326,7 +334,7 @@ impl SequenceTracker {
             self.next_seq = end;
         }
         self.count(range);
-        let hole_age_us = opened_us.map_or(0, |opened_us| now_us.wrapping_sub(opened_us));
+        let hole_age_us = opened_us.map_or(0, |opened_us| elapsed_us(opened_us, now_us));
         // Just before the last number there is, only a pure ACK can have overtaken it. Nothing asks for its retransmission
         // but a timer, which may fire within the round trip.
         let patience_us =

@@ -18,6 +18,8 @@ pub mod names {
     pub const BUCKETS: &str = "BUCKETS";
     /// What keys are hashed with: 64 bits that nobody can guess.
     pub const HASH_SEED: &str = "HASH_SEED";
+    /// Whether tunnels and the like are looked into: 32 bits, 0 for no.
+    pub const DECAP: &str = "DECAP";
 
     /// Every program in the object.
     pub const PROGRAMS: [&str; 5] =

@@ -19,9 +19,13 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
+use probe_common::encapsulation::{Layer, PassedOver, locate};
 use probe_common::key::{FlowKey4, FlowKey6};
 use probe_common::process::{fast_path, process_parsed};
-use probe_common::{Counter, Direction, Environment, Family, Hook, LinkLayer, ParsedPacket, Unparsed};
+use probe_common::{
+    Counter, Direction, Environment, Family, FindTimestamps, Hook, LinkLayer, ParsedPacket, Progress, Size,
+    Unparsed,
+};
 
 use crate::maps::{Flows, KernelClock, Ring};
 
@@ -75,15 +79,30 @@ pub fn loopback(context: TcContext) -> i32 {
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
-    if fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock) {
+    let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
+    let is_dealt_with = match progress {
+        Progress::Done => true,
+        Progress::NotTcp => !maps::decap(),
+        Progress::Unusual => false,
+    };
+    if is_dealt_with {
         return TCX_NEXT;
     }
     let skb = context.skb.skb;
     // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
     unsafe {
-        let mut read = read_in_place(skb, DIRECTION, LINK);
-        if read == READ_AGAIN {
-            read = read_copied(skb, DIRECTION, LINK);
+        let mut read = READ_OTHER;
+        if progress == Progress::Unusual {
+            read = read_in_place(skb, DIRECTION, LINK);
+            if read == READ_AGAIN {
+                read = read_copied(skb, DIRECTION, LINK);
+            }
+        }
+        if read == READ_OTHER && maps::decap() {
+            read = read_inner(skb, DIRECTION, LINK);
+            if read == READ_AGAIN {
+                read = read_inner_copied(skb, DIRECTION, LINK);
+            }
         }
         match (maps::packet_room(), read) {
             (Some(packet), READ_V4) => passes_v4(packet),
@@ -109,6 +128,8 @@ fn hook(packet: &Packet<'_>, direction: u32, link: u32) -> Hook {
 const READ_NOTHING: i32 = 0;
 /// Nothing yet: there are bytes outside the linear area.
 const READ_AGAIN: i32 = 1;
+/// No TCP, unless something carries it that was not looked into.
+const READ_OTHER: i32 = 2;
 /// A segment.
 const READ_V4: i32 = 4;
 const READ_V6: i32 = 6;
@@ -145,6 +166,50 @@ pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: 
     }
 }
 
+/// Reads a packet within a packet where its headers lie.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_inner(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    match inner(&packet, packet.size(), &hook(&packet, direction, link)) {
+        // What it carries may show in what follows.
+        Err(Unparsed::Truncated | Unparsed::NotTcp) if packet.has_more() => READ_AGAIN,
+        read => keep(read),
+    }
+}
+
+/// The same from a copy of the headers.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_inner_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
+        Some(copied) => keep(inner(&copied, packet.size(), &hook(&packet, direction, link))),
+        None => keep(Err(Unparsed::Truncated)),
+    }
+}
+
+#[inline(always)]
+fn inner<P: FindTimestamps>(packet: &P, size: Size, hook: &Hook) -> Result<ParsedPacket, Unparsed> {
+    let first = match hook.link {
+        LinkLayer::Ethernet => Layer::Ethernet,
+        LinkLayer::None => Layer::Ip,
+    };
+    match locate(packet, first, true) {
+        Ok(inner) => ParsedPacket::read_inner(packet, inner, size, hook),
+        Err(PassedOver::Truncated) => Err(Unparsed::Truncated),
+        Err(_) => Err(Unparsed::NotTcp),
+    }
+}
+
 #[inline(always)]
 fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
     match read {
@@ -156,6 +221,7 @@ fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
                 Family::V6 => READ_V6,
             }
         }
+        Err(Unparsed::NotTcp) => READ_OTHER,
         Err(unparsed) => {
             maps::count(Counter::Unparsed(unparsed));
             READ_NOTHING

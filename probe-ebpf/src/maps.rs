@@ -51,6 +51,16 @@ static BUCKETS: Constant<u32> = Constant(buckets::buckets(FLOWS));
 #[unsafe(no_mangle)]
 static HASH_SEED: Constant<u64> = Constant(0);
 
+/// Whether tunnels and the like are looked into, if not 0; set by the loader. The verifier leaves out what it switches off.
+#[unsafe(no_mangle)]
+static DECAP: Constant<u32> = Constant(0);
+
+/// See [`DECAP`].
+#[inline(always)]
+pub(crate) fn decap() -> bool {
+    DECAP.get() != 0
+}
+
 /// Where each processor keeps what it has read of a packet, to spare the stack.
 #[map]
 static PARSED: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);

@@ -13,6 +13,7 @@
 //! | [`processor`] | which processors a thread or a child process runs on, and before whom |
 //! | [`churn`] | connections without end, as segments: what benchmarks feed to the probe or the table |
 //! | [`conversation`] | connections that are made up, segment by segment: what captures and frames are written from |
+//! | [`carrier`] | ways to carry an IP packet: tags, labels and tunnels |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`program`] | what the lab's own programs have in common: `conform`, `bench` and `demo` |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
@@ -38,6 +39,7 @@
 
 pub mod bpf;
 pub mod capture;
+pub mod carrier;
 pub mod churn;
 pub mod conversation;
 mod counts;

@@ -41,6 +41,35 @@ fn sources_and_readers_do_not_import_each_other() {
     }
 }
 
+/// The modules of a flat crate that a file uses, comments aside.
+fn used_modules(text: &str) -> BTreeSet<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let name = |rest: &str| {
+        rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap_or_default().to_owned()
+    };
+    code.flat_map(|line| line.split("crate::").skip(1).map(name)).filter(|name| !name.is_empty()).collect()
+}
+
+/// The kernel programs are made of `probe-common`: whoever reads one of its modules can stop at those that it uses.
+#[test]
+fn modules_of_probe_common_depend_in_one_direction() {
+    let mut modules: Vec<(String, BTreeSet<String>)> = rust_files(&root().join("probe-common/src"))
+        .into_iter()
+        .map(|file| {
+            (file.file_stem().unwrap().to_string_lossy().into_owned(), fs::read_to_string(file).unwrap())
+        })
+        .map(|(name, text)| (name, used_modules(&text)))
+        .collect();
+    assert!(modules.iter().any(|(name, used)| name == "record" && used.contains("process")), "{modules:?}");
+    while !modules.is_empty() {
+        let free: Vec<String> =
+            modules.iter().filter(|(_, used)| used.is_empty()).map(|(name, _)| name.clone()).collect();
+        assert!(!free.is_empty(), "these use each other: {modules:?}");
+        modules.retain(|(name, _)| !free.contains(name));
+        modules.iter_mut().for_each(|(_, used)| used.retain(|name| !free.contains(name)));
+    }
+}
+
 /// The names in a table of dependencies.
 fn names(table: Option<&Value>) -> impl Iterator<Item = String> + '_ {
     table.and_then(Value::as_table).into_iter().flat_map(Table::keys).cloned()

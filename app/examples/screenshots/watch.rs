@@ -61,12 +61,14 @@ impl Watch {
             };
             Self { context, engine, reader, now_ns }
         };
+        let mut records = Vec::new();
         loop {
-            match source.step()? {
-                Next::Packet(step) => {
-                    let watch = watch.get_or_insert_with(|| begin(step.time_ns));
-                    watch.wait_until(step.time_ns, &source);
-                    watch.engine.handle(Input::Records(step.record.as_slice()));
+            match source.step(&mut records)? {
+                Next::Packet(time_ns) => {
+                    let watch = watch.get_or_insert_with(|| begin(time_ns));
+                    watch.wait_until(time_ns, &source);
+                    watch.engine.handle(Input::Records(&records));
+                    records.clear();
                 }
                 Next::Starved => source.refill(),
                 Next::End => break,

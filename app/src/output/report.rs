@@ -4,7 +4,7 @@ use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::plan::ReportFormat;
 use super::summary::{filtered, missed, passed_over, totals};
 use super::writer::Lines;
-use super::{Output, RenderContext, json, since_start};
+use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
 use tcptop_core::{Event, Slow, Thresholds, Verdict};
 use tcptop_core::{Figures, Outcome, Query, Row, RowKey, Snapshot, SnapshotRequest};
@@ -135,19 +135,30 @@ struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// The columns before this one are aligned to the left.
-const LEFT: usize = 3;
+/// Columns that are left out where nothing is known for them.
+const OPTIONAL: [&str; 2] = ["DIR", "RST AFTER"];
 
 impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
-        let titles =
-            ["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99", "UNANS", "REFUSED", "RETR%", "SINCE"];
-        let rows = snapshot.rows.iter().take(LISTED);
-        Self {
-            titles: titles.map(str::to_owned).to_vec(),
-            rows: rows.map(|row| cells(row, snapshot, context).to_vec()).collect(),
+        let mut titles = vec!["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99"];
+        titles.extend(["UNANS", "REFUSED", "RST AFTER", "RETR%", "SINCE"]);
+        let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
+        let mut table =
+            Self { titles: titles.into_iter().map(str::to_owned).collect(), rows: rows.collect() };
+        for column in (0..table.titles.len()).rev() {
+            let is_optional = OPTIONAL.contains(&table.titles[column].as_str());
+            if is_optional && table.rows.iter().all(|row| row[column] == UNKNOWN) {
+                table.titles.remove(column);
+                table.rows.iter_mut().for_each(|row| drop(row.remove(column)));
+            }
         }
+        table
+    }
+
+    /// Names are aligned to the left, figures to the right.
+    fn is_left(&self, column: usize) -> bool {
+        column < 2 || self.titles[column] == "DIR"
     }
 
     fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
@@ -155,8 +166,8 @@ impl Table {
     }
 }
 
-fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12] {
-    let Figures { counts, rtt } = &row.figures;
+fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let Figures { counts, rtt, refusals } = &row.figures;
     let direction = match row.key {
         RowKey::Peer(key) if key.inbound => "in",
         RowKey::Peer(_) => "out",
@@ -166,7 +177,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12
         | RowKey::Role { .. }
         | RowKey::Interface(_) => UNKNOWN,
     };
-    [
+    vec![
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
         direction.to_owned(),
@@ -177,6 +188,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> [String; 12
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
         counts.unanswered().to_string(),
         counts.of(Outcome::Refused).to_string(),
+        refusals.map_or(UNKNOWN.to_owned(), text::leg),
         percent(counts.retransmit_share()),
         row.since_ns.map_or(UNKNOWN.to_owned(), |since_ns| context.since(since_ns, snapshot.taken_ns)),
     ]
@@ -188,7 +200,7 @@ fn aligned(table: &Table) -> Vec<String> {
     let widths: Vec<usize> = (0..table.titles.len()).map(width).collect();
     let line = |row: &Vec<String>| {
         let padded = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if column < LEFT { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            if table.is_left(column) { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
         padded.collect::<Vec<_>>().join("  ")
     };
@@ -197,7 +209,8 @@ fn aligned(table: &Table) -> Vec<String> {
 
 fn piped(table: &Table) -> Vec<String> {
     let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
-    let sides = (0..table.titles.len()).map(|column| if column < LEFT { "---" } else { "---:" }.to_owned());
+    let sides =
+        (0..table.titles.len()).map(|column| if table.is_left(column) { "---" } else { "---:" }.to_owned());
     let mut lines: Vec<String> =
         table.lines().map(|row| line(row.iter().map(|cell| escaped(cell)).collect())).collect();
     lines.insert(1, line(sides.collect()));

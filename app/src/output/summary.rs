@@ -55,7 +55,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
 
 /// Counts and latencies of all. `since` stands behind the time that was watched.
 pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
-    let Figures { counts, rtt } = &snapshot.total;
+    let Figures { counts, rtt, .. } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
     let all =
         Outcome::DECIDED.into_iter().chain([Outcome::Pending]).map(|outcome| (counts.of(outcome), outcome));

@@ -9,7 +9,7 @@ use probe_common::encapsulation::PassedOver;
 use tokio::sync::mpsc;
 
 use crate::source::capture::{CaptureError, Next};
-use crate::source::replay::{ClockStep, ReplaySource, Step};
+use crate::source::replay::{ClockStep, ReplaySource};
 use tcptop_core::FlowVolumes;
 
 /// Records that travel together.
@@ -53,6 +53,8 @@ pub(super) struct Reader {
     /// What was read and not handed over: records, and the times of the first packet and the latest.
     records: Vec<Record>,
     span_ns: Option<(u64, u64)>,
+    /// What the latest packet made.
+    made: Vec<Record>,
     /// The latest time of all that was read.
     latest_ns: u64,
     /// How many interfaces' names and clock steps were handed over.
@@ -76,6 +78,7 @@ impl Reader {
             pace,
             records: Vec::with_capacity(BATCH),
             span_ns: None,
+            made: Vec::new(),
             latest_ns: 0,
             known: (0, 0),
             swept_ns: 0,
@@ -85,9 +88,9 @@ impl Reader {
 
     pub(super) fn run(mut self) {
         loop {
-            match self.source.step() {
-                Ok(Next::Packet(step)) => {
-                    if !self.take(&step) {
+            match self.source.step(&mut self.made) {
+                Ok(Next::Packet(time_ns)) => {
+                    if !self.take(time_ns) {
                         return;
                     }
                 }
@@ -116,8 +119,7 @@ impl Reader {
     }
 
     /// Keeps what one packet came to, in its time. Gives false when nobody wants it any more.
-    fn take(&mut self, step: &Step) -> bool {
-        let time_ns = step.time_ns;
+    fn take(&mut self, time_ns: u64) -> bool {
         if self.pace.as_mut().is_some_and(|pace| pace.is_early(time_ns)) {
             if !self.send(false) {
                 return false;
@@ -127,8 +129,7 @@ impl Reader {
         let (from_ns, until_ns) = self.span_ns.unwrap_or((time_ns, time_ns));
         self.span_ns = Some((from_ns, time_ns.max(until_ns)));
         self.latest_ns = self.latest_ns.max(time_ns);
-        self.records.extend(step.evicted);
-        self.records.extend(step.record);
+        self.records.append(&mut self.made);
         self.records.len() < BATCH || self.send(false)
     }
 

@@ -25,9 +25,9 @@ pub struct Interface {
     pub name: String,
     /// Its index, from 1.
     pub index: u32,
-    /// Is it loopback?
+    /// Whether it is loopback.
     pub loopback: bool,
-    /// Is it administratively up?
+    /// Whether it is administratively up.
     pub up: bool,
     /// Its ARPHRD number.
     pub hardware: u16,

@@ -1,6 +1,6 @@
 //! The rows of the event log: what happens again and again to one peer is one row.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use tcptop_core::{LogEntry, Missed, Outcome, PeerKey, RetransmitKind, What};
 
@@ -9,7 +9,7 @@ use tcptop_core::{LogEntry, Missed, Outcome, PeerKey, RetransmitKind, What};
 pub enum EventKey {
     /// Verdicts on a peer.
     Verdict(PeerKey),
-    /// Missed records of one kind.
+    /// What was missed of one kind.
     Missed(Missed),
     /// Failed handshakes of a peer with the same outcome.
     Failed(PeerKey, Outcome),
@@ -19,61 +19,78 @@ pub enum EventKey {
     Retransmit(PeerKey, RetransmitKind),
 }
 
-/// One row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EventRow {
-    /// What it is about.
+/// Entries that are one row. The latest of them stays where it is: most rows are out of sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// What they have in common.
     pub key: EventKey,
-    /// The latest entry.
-    pub latest: LogEntry,
+    /// The position of the latest.
+    pub latest: usize,
     /// How often it happened, as far as the log goes back.
     pub count: u64,
     /// When it happened first, as far as the log goes back, in nanoseconds of the monotonic clock.
     pub first_ns: u64,
 }
 
-impl EventRow {
+/// One row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventRow {
+    /// The entries that it stands for.
+    pub folded: Folded,
+    /// The latest of them.
+    pub latest: LogEntry,
+}
+
+impl EventKey {
+    fn of(what: &What) -> Self {
+        match what {
+            What::Verdict { peer, .. } => Self::Verdict(*peer),
+            What::Missed { kind, .. } => Self::Missed(*kind),
+            What::Failed(flow) => Self::Failed(flow.peer(), flow.outcome()),
+            What::Reset(flow) => Self::Reset(flow.peer()),
+            What::Retransmits { flow, kind, .. } => Self::Retransmit(flow.peer(), *kind),
+        }
+    }
+
+    /// The peer, if it concerns a single one.
+    #[must_use]
+    pub const fn peer(&self) -> Option<PeerKey> {
+        match self {
+            Self::Verdict(peer) | Self::Failed(peer, _) | Self::Reset(peer) | Self::Retransmit(peer, _) => {
+                Some(*peer)
+            }
+            Self::Missed(_) => None,
+        }
+    }
+
     /// A change of a verdict, or something that was missed: these are shown before the single packets that led to it.
     #[must_use]
     pub const fn is_incident(&self) -> bool {
-        match self.key {
-            EventKey::Verdict(_) | EventKey::Missed(_) => true,
-            EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => false,
+        match self {
+            Self::Verdict(_) | Self::Missed(_) => true,
+            Self::Failed(..) | Self::Reset(_) | Self::Retransmit(..) => false,
         }
     }
 }
 
-/// Folds log entries, newest first, into rows: incidents first, each part newest first.
+/// Folds log entries, newest first: incidents first, each part newest first.
 #[must_use]
-pub fn fold(entries: &[LogEntry]) -> Vec<EventRow> {
-    let mut rows: Vec<EventRow> = Vec::new();
-    let mut places: HashMap<EventKey, usize> = HashMap::new();
-    for entry in entries {
-        let key = key(&entry.what);
-        let count = count(&entry.what);
-        match places.get(&key) {
-            Some(&place) => {
-                rows[place].count += count;
-                rows[place].first_ns = entry.time_ns;
+pub fn fold(entries: &[LogEntry]) -> Vec<Folded> {
+    let mut rows: Vec<Folded> = Vec::new();
+    let mut places: HashMap<EventKey, usize> = HashMap::with_capacity(entries.len());
+    for (latest, entry) in entries.iter().enumerate() {
+        let (key, count, first_ns) = (EventKey::of(&entry.what), count(&entry.what), entry.time_ns);
+        let place = *places.entry(key).or_insert(rows.len());
+        match rows.get_mut(place) {
+            Some(row) => {
+                row.count += count;
+                row.first_ns = first_ns;
             }
-            None => {
-                places.insert(key, rows.len());
-                rows.push(EventRow { key, latest: entry.clone(), count, first_ns: entry.time_ns });
-            }
+            None => rows.push(Folded { key, latest, count, first_ns }),
         }
     }
-    rows.sort_by_key(|row| !row.is_incident());
+    rows.sort_by_key(|row| !row.key.is_incident());
     rows
-}
-
-fn key(what: &What) -> EventKey {
-    match what {
-        What::Verdict { peer, .. } => EventKey::Verdict(*peer),
-        What::Missed { kind, .. } => EventKey::Missed(*kind),
-        What::Failed(flow) => EventKey::Failed(flow.peer(), flow.outcome()),
-        What::Reset(flow) => EventKey::Reset(flow.peer()),
-        What::Retransmits { flow, kind, .. } => EventKey::Retransmit(flow.peer(), *kind),
-    }
 }
 
 const fn count(what: &What) -> u64 {

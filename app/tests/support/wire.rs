@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
+use lab::carrier::{ethernet, ip};
 use serde_json::Value;
 
 pub const FIN: u8 = 0x01;
@@ -85,43 +86,6 @@ impl Segment {
     pub fn ethernet(&self) -> Vec<u8> {
         ethernet(&self.ip())
     }
-}
-
-/// An IP packet between two addresses of one family.
-pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, ident: u16, ttl: u8, payload: &[u8]) -> Vec<u8> {
-    match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let len = u16::try_from(20 + payload.len()).expect("short").to_be_bytes();
-            let ident = ident.to_be_bytes();
-            let head = [0x45, 0, len[0], len[1], ident[0], ident[1], 0x40, 0, ttl, protocol, 0, 0];
-            [&head[..], &source.octets(), &destination.octets(), payload].concat()
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let len = u16::try_from(payload.len()).expect("short").to_be_bytes();
-            let head = [0x60, 0, 0, 0, len[0], len[1], protocol, ttl];
-            [&head[..], &source.octets(), &destination.octets(), payload].concat()
-        }
-        _ => panic!("two families"),
-    }
-}
-
-/// The EtherType of an IP packet.
-pub fn ethertype(ip: &[u8]) -> u16 {
-    if ip[0] >> 4 == 4 { 0x0800 } else { 0x86dd }
-}
-
-pub fn ethernet(ip: &[u8]) -> Vec<u8> {
-    frame(ethertype(ip), ip)
-}
-
-/// An Ethernet frame.
-pub fn frame(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
-}
-
-/// The same packet behind a tag, as the payload of a frame or of another tag: `[tag control, ethertype, packet]`.
-pub fn tagged(vlan: u16, ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    [&vlan.to_be_bytes()[..], &ethertype.to_be_bytes(), payload].concat()
 }
 
 /// Both ends of a connection; each numbers its packets and its bytes.

@@ -80,7 +80,7 @@ impl<K: Key> Buckets<K> {
         evictable: Evictable,
         evict: impl FnOnce(&K, &FlowState),
     ) -> Option<&mut FlowState> {
-        fn made<K: Key>(bucket: &mut Option<Box<Bucket<K>>>) -> &mut Bucket<K> {
+        fn made<K: Key>(bucket: &mut Place<K>) -> &mut Bucket<K> {
             bucket.get_or_insert_with(|| Box::new(Bucket::EMPTY))
         }
         if evictable == Evictable::NOTHING {

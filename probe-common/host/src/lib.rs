@@ -10,10 +10,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use probe_common::buckets::Bucket;
 use probe_common::counter::Counters;
+use probe_common::encapsulation::{Layer, PassedOver, locate};
 use probe_common::key::{Ends, FlowKey4, FlowKey6};
 use probe_common::process::process_parsed;
 use probe_common::{
-    Clock, Counter, Environment, Family, FlowState, Hook, ParsedPacket, Segment, Size, fast_path, process,
+    Clock, Counter, Environment, Family, FlowState, Hook, LinkLayer, ParsedPacket, Progress, RecordSink,
+    Segment, Size, Unparsed, fast_path, process,
 };
 
 use crate::flows::HostFlows;
@@ -65,6 +67,7 @@ pub struct HostProbe {
     flows: HostFlows,
     counters: Counters,
     has_fast_path: bool,
+    decap: bool,
 }
 
 impl HostProbe {
@@ -77,7 +80,12 @@ impl HostProbe {
     /// The same, with keys hashed by `seed`: the same packets evict the same flows in every run.
     #[must_use]
     pub fn with_seed(flows: u32, seed: u64) -> Self {
-        Self { flows: HostFlows::new(flows, seed), counters: Counters::default(), has_fast_path: true }
+        Self {
+            flows: HostFlows::new(flows, seed),
+            counters: Counters::default(),
+            has_fast_path: true,
+            decap: false,
+        }
     }
 
     /// The same probe without [`fast_path`]: every packet takes the long way, with the same results.
@@ -86,17 +94,33 @@ impl HostProbe {
         Self { has_fast_path: false, ..self }
     }
 
+    /// The same probe with a look into what may carry TCP, as [`locate`] does.
+    #[must_use]
+    pub fn with_decap(self) -> Self {
+        Self { decap: true, ..self }
+    }
+
     /// Looks at a packet. Hands each record that it makes to `emit`, as bytes: that of a flow which is evicted for its
     /// flow first, then its own.
     pub fn process(&mut self, packet: &Packet<'_>, clock: &impl Clock, emit: impl FnMut(&[u8])) {
-        let Self { flows, counters, has_fast_path } = self;
+        let Self { flows, counters, has_fast_path, decap } = self;
         let Packet { bytes, size, hook } = packet;
-        if *has_fast_path && fast_path(*bytes, *size, hook, flows, clock) {
-            return;
-        }
+        let progress =
+            if *has_fast_path { fast_path(*bytes, *size, hook, flows, clock) } else { Progress::Unusual };
         let mut sink = HostSink { counters, emit };
         let mut environment = Environment { flows, clock, sink: &mut sink };
-        if let Err(unparsed) = process(*bytes, *size, hook, &mut environment) {
+        let processed = match progress {
+            Progress::Done => return,
+            Progress::NotTcp => Err(Unparsed::NotTcp),
+            Progress::Unusual => process(*bytes, *size, hook, &mut environment),
+        };
+        let processed = match processed {
+            Err(Unparsed::NotTcp) if *decap => {
+                inner(packet).and_then(|inner| process_any(&inner, &mut environment))
+            }
+            processed => processed,
+        };
+        if let Err(unparsed) = processed {
             sink.count(Counter::Unparsed(unparsed));
         }
     }
@@ -106,11 +130,7 @@ impl HostProbe {
         let Self { flows, counters, .. } = self;
         let mut sink = HostSink { counters, emit };
         let mut environment = Environment { flows, clock, sink: &mut sink };
-        let processed = match packet.family() {
-            Family::V4 => process_parsed::<FlowKey4, _, _, _>(packet, &mut environment),
-            Family::V6 => process_parsed::<FlowKey6, _, _, _>(packet, &mut environment),
-        };
-        if let Err(unparsed) = processed {
+        if let Err(unparsed) = process_any(packet, &mut environment) {
             sink.count(Counter::Unparsed(unparsed));
         }
     }
@@ -148,5 +168,28 @@ impl HostProbe {
     /// When there are not as many of them as [`buckets`](Self::buckets) has.
     pub fn set_buckets(&mut self, v4: &[Bucket<FlowKey4>], v6: &[Bucket<FlowKey6>]) {
         self.flows.set_buckets(v4, v6);
+    }
+}
+
+fn process_any<C: Clock, S: RecordSink>(
+    packet: &ParsedPacket,
+    environment: &mut Environment<'_, HostFlows, C, S>,
+) -> Result<(), Unparsed> {
+    match packet.family() {
+        Family::V4 => process_parsed::<FlowKey4, _, _, _>(packet, environment),
+        Family::V6 => process_parsed::<FlowKey6, _, _, _>(packet, environment),
+    }
+}
+
+/// The segment in a packet that another one carries.
+fn inner(packet: &Packet<'_>) -> Result<ParsedPacket, Unparsed> {
+    let first = match packet.hook.link {
+        LinkLayer::Ethernet => Layer::Ethernet,
+        LinkLayer::None => Layer::Ip,
+    };
+    match locate(packet.bytes, first, true) {
+        Ok(inner) => ParsedPacket::read_inner(packet.bytes, inner, packet.size, &packet.hook),
+        Err(PassedOver::Truncated) => Err(Unparsed::Truncated),
+        Err(_) => Err(Unparsed::NotTcp),
     }
 }

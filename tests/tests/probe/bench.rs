@@ -136,9 +136,16 @@ impl Kernel {
     /// Loads the committed object, or the one that the environment names, with this many buckets for each family: few,
     /// because all of them are read after each frame.
     pub(crate) fn load(buckets: u32) -> Self {
+        Self::load_with(buckets, false)
+    }
+
+    /// The same; with `decap` the programs look into tunnels and the like.
+    pub(crate) fn load_with(buckets: u32, decap: bool) -> Self {
+        let decap = u32::from(decap);
         let fresh = std::env::var_os("TCPTOP_PROBE_OBJECT").map(|path| fs::read(path).expect("an object"));
         let mut loader = EbpfLoader::new();
         loader.override_global("BUCKETS", &buckets, true).override_global("HASH_SEED", &SEED, true);
+        loader.override_global(names::DECAP, &decap, true);
         for name in names::FLOWS {
             loader.map_max_entries(name, buckets);
         }
@@ -263,6 +270,11 @@ impl Both {
     /// See [`Kernel::load`].
     pub(crate) fn load(buckets: u32) -> Self {
         Self { kernel: Kernel::load(buckets), host: Host::new(buckets) }
+    }
+
+    /// See [`Kernel::load_with`].
+    pub(crate) fn with_decap(buckets: u32) -> Self {
+        Self { kernel: Kernel::load_with(buckets, true), host: Host::with_decap(buckets) }
     }
 
     /// Runs both on a frame. Their records must be equal byte for byte, times included, and so must their flow states.

@@ -1,6 +1,7 @@
 //! The table, part 1: single frames, and what each must cause.
 
-use probe_common::{Family, LinkLayer, SegmentKind, Unparsed};
+use probe_common::SegmentKind::{Fin, Rst, Syn, SynAck};
+use probe_common::{Family, LinkLayer, Unparsed};
 
 use crate::frames::{
     ACK, AUTHENTICATION, DESTINATION, FIN, HOP_BY_HOP, PSH, ROUTING, RST, SYN, Spec, Step, V4_MORE, V6_MORE,
@@ -51,15 +52,15 @@ pub(crate) fn all() -> Vec<Case> {
 /// Which segments make a record.
 fn kinds(family: Family) -> Vec<Case> {
     let recorded = [
-        ("SYN", SYN, 0, SegmentKind::Syn),
-        ("SYN with ECN", SYN | 0xc0, 0, SegmentKind::Syn),
-        ("SYN with data", SYN, 99, SegmentKind::Syn),
-        ("SYN-ACK", SYN | ACK, 0, SegmentKind::SynAck),
-        ("RST", RST, 0, SegmentKind::Rst),
-        ("RST-ACK", RST | ACK, 0, SegmentKind::Rst),
-        ("RST beside SYN", RST | SYN, 0, SegmentKind::Rst),
-        ("FIN", FIN | ACK, 0, SegmentKind::Fin),
-        ("FIN with data", FIN | ACK | PSH, 512, SegmentKind::Fin),
+        ("SYN", SYN, 0, Syn),
+        ("SYN with ECN", SYN | 0xc0, 0, Syn),
+        ("SYN with data", SYN, 99, Syn),
+        ("SYN-ACK", SYN | ACK, 0, SynAck),
+        ("RST", RST, 0, Rst),
+        ("RST-ACK", RST | ACK, 0, Rst),
+        ("RST beside SYN", RST | SYN, 0, Rst),
+        ("FIN", FIN | ACK, 0, Fin),
+        ("FIN with data", FIN | ACK | PSH, 512, Fin),
     ];
     let silent = [("ACK", ACK, 0), ("data", ACK | PSH, 100), ("no flag at all", 0, 0)];
     let spec = |flags, payload| Spec::out(family, flags, 0xffff_fff0, 0x8000_0001).payload(payload);
@@ -67,7 +68,7 @@ fn kinds(family: Family) -> Vec<Case> {
         let spec = spec(flags, payload);
         let mut want = spec.record(kind);
         // A FIN makes its flow known, with the data beside it.
-        if let (SegmentKind::Fin, Want::Emitted(record)) = (kind, &mut want) {
+        if let (Fin, Want::Emitted(record)) = (kind, &mut want) {
             record.volumes[0] = volume(u64::from(payload > 0), payload as u64, 0);
         }
         (name, spec.packet(), want)
@@ -116,14 +117,14 @@ fn tcp_options(family: Family) -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, options) in found.into_iter().chain(before_bad) {
         let spec = spec(&options);
-        let want = spec.stamped(SegmentKind::Syn, 0xdead_beef, 0x0102_0304);
+        let want = spec.stamped(Syn, 0xdead_beef, 0x0102_0304);
         cases.extend(packets(&format!("timestamps {name}"), &[(spec.packet(), want)]));
     }
     let absent = absent.map(|(name, options)| (format!("no timestamps: {name}"), options));
     let bad = bad.map(|(name, options)| (format!("bad option: {name}"), options));
     for (name, options) in absent.into_iter().chain(bad) {
         let spec = spec(&options);
-        cases.extend(packets(&name, &[(spec.packet(), spec.record(SegmentKind::Syn))]));
+        cases.extend(packets(&name, &[(spec.packet(), spec.record(Syn))]));
     }
     cases
 }
@@ -142,7 +143,7 @@ fn lengths(family: Family) -> Vec<Case> {
     // The IP length counts, not that of the frame: Ethernet pads to 60 bytes.
     let mut padded = ethernet(&[], &syn(family).packet());
     padded.resize(padded.len().max(60) + 6, 0);
-    cases.push(frame("padding is not payload", padded, syn(family).record(SegmentKind::Syn)));
+    cases.push(frame("padding is not payload", padded, syn(family).record(Syn)));
 
     let at = if family == Family::V4 { 2 } else { 4 };
     let mut long = syn(family).packet();
@@ -151,7 +152,7 @@ fn lengths(family: Family) -> Vec<Case> {
     // Hard case `segmentation-offload`: a super-packet longer than the length field can say.
     let mut unlimited = syn(family).payload(10).packet();
     unlimited[at..at + 2].fill(0);
-    let want = syn(family).payload(10).record(SegmentKind::Syn);
+    let want = syn(family).payload(10).record(Syn);
     cases.extend(packets("length 0 stands for more than 16 bits hold", &[(unlimited, want)]));
     cases
 }
@@ -160,7 +161,7 @@ fn lengths(family: Family) -> Vec<Case> {
 fn vlan(family: Family) -> Vec<Case> {
     let spec = syn(family).options(&timestamps(1, 2)[..]).payload(1);
     let spec = Spec { options: [&spec.options[..], &[1, 1]].concat(), ..spec };
-    let (packet, want) = (spec.packet(), spec.stamped(SegmentKind::Syn, 1, 2));
+    let (packet, want) = (spec.packet(), spec.stamped(Syn, 1, 2));
     vec![
         frame("one VLAN tag", ethernet(&[0x8100], &packet), want.clone()),
         frame("one provider tag", ethernet(&[0x88a8], &packet), want.clone()),
@@ -175,7 +176,7 @@ fn ipv4_headers() -> Vec<Case> {
     let spec = syn(Family::V4).options(&[2, 4, 5, 0xb4]).payload(7);
     let mut cases = Vec::new();
     for words in 0..=10 {
-        let step = (spec.v4(words, 0), spec.record(SegmentKind::Syn));
+        let step = (spec.v4(words, 0), spec.record(Syn));
         cases.extend(packets(&format!("IPv4 header of {} words", words + 5), &[step]));
     }
     let mut short = spec.packet();
@@ -189,7 +190,7 @@ fn ipv4_headers() -> Vec<Case> {
         }
     }
     for flags in [V4_MORE, 0x4000, 0x8000] {
-        let step = (spec.v4(0, flags), spec.record(SegmentKind::Syn));
+        let step = (spec.v4(0, flags), spec.record(Syn));
         cases.extend(packets(&format!("IPv4 first fragment, flags {flags:#x}"), &[step]));
     }
     let mut other = spec.v4(0, 9);
@@ -213,7 +214,7 @@ fn ipv4_authentication(spec: &Spec) -> Vec<Case> {
     };
     let mut cases = Vec::new();
     for words in [0, 4, 8, 255] {
-        let step = (authenticated(6, words), spec.record(SegmentKind::Syn));
+        let step = (authenticated(6, words), spec.record(Syn));
         cases.extend(packets(&format!("authentication header of {words} words and two"), &[step]));
     }
     let mut fragment = authenticated(6, 4);
@@ -256,10 +257,7 @@ fn ipv6_headers() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for (name, extensions) in read {
-        cases.extend(packets(
-            &format!("IPv6, {name}"),
-            &[(spec.v6(&extensions), spec.record(SegmentKind::Syn))],
-        ));
+        cases.extend(packets(&format!("IPv6, {name}"), &[(spec.v6(&extensions), spec.record(Syn))]));
     }
     for (name, extensions, why) in unread {
         cases.extend(packets(&format!("IPv6, {name}"), &[(spec.v6(&extensions), Want::Unparsed(why))]));

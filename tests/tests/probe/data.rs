@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use probe_common::SegmentKind::{Ack, Fin, Retransmit, Rst, Syn, SynAck};
 use probe_common::{Family, SegmentKind, Timestamps};
 
 use crate::cases::{Case, packets};
@@ -68,10 +69,9 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 100)),
             silent(&open.back(1, 50)),
             silent(&open.data(101, 200)),
-            emits(&open.fin(301), SegmentKind::Fin).volumes(volume(2, 300, 0), volume(1, 50, 0)),
+            emits(&open.fin(301), Fin).volumes(volume(2, 300, 0), volume(1, 50, 0)),
             silent(&open.back(51, 7)),
-            emits(&open.back(58, 3).flags(FIN | ACK), SegmentKind::Fin)
-                .volumes(volume(3, 60, 0), volume(2, 300, 0)),
+            emits(&open.back(58, 3).flags(FIN | ACK), Fin).volumes(volume(3, 60, 0), volume(2, 300, 0)),
         ],
     );
     // Hard case `segmentation-offload`.
@@ -82,9 +82,8 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&bulk),
             silent(&open.data(3_001, 1_000)),
             silent(&open.back(1, 2_000).segments(2)),
-            Step::retransmit(&bulk, SegmentKind::Retransmit)
-                .volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
-            emits(&open.fin(4_001), SegmentKind::Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            Step::retransmit(&bulk, Retransmit).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
+            emits(&open.fin(4_001), Fin).volumes(volume(7, 7_000, 3), volume(2, 2_000, 0)),
         ],
     );
     case(
@@ -94,7 +93,7 @@ fn counted(open: &Open) -> Vec<Case> {
             silent(&open.data(0, 0)),
             silent(&open.data(FAR, 0)),
             silent(&open.data(1, 10)),
-            emits(&open.fin(11), SegmentKind::Fin).volumes(volume(1, 10, 0), NONE),
+            emits(&open.fin(11), Fin).volumes(volume(1, 10, 0), NONE),
         ],
     );
     cases
@@ -109,24 +108,21 @@ fn retransmits(open: &Open) -> Vec<Case> {
         &[
             silent(&open.data(1, 90)),
             silent(&open.back(1, 5)),
-            Step::retransmit(&open.data(1, 90), SegmentKind::Retransmit)
-                .volumes(volume(2, 180, 1), volume(1, 5, 0)),
-            Step::retransmit(&open.data(1, 90), SegmentKind::Retransmit)
-                .volumes(volume(3, 270, 2), volume(1, 5, 0)),
-            Step::retransmit(&open.back(1, 5), SegmentKind::Retransmit)
-                .volumes(volume(2, 10, 1), volume(3, 270, 2)),
+            Step::retransmit(&open.data(1, 90), Retransmit).volumes(volume(2, 180, 1), volume(1, 5, 0)),
+            Step::retransmit(&open.data(1, 90), Retransmit).volumes(volume(3, 270, 2), volume(1, 5, 0)),
+            Step::retransmit(&open.back(1, 5), Retransmit).volumes(volume(2, 10, 1), volume(3, 270, 2)),
             silent(&open.data(91, 5)),
-            emits(&open.fin(96), SegmentKind::Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
+            emits(&open.fin(96), Fin).volumes(volume(4, 275, 2), volume(2, 10, 1)),
         ],
     );
     case(
         "old bytes and new ones in one segment",
         &[
             silent(&open.data(1, 60)),
-            Step::retransmit(&open.data(31, 60), SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE),
+            Step::retransmit(&open.data(31, 60), Retransmit).volumes(volume(2, 120, 1), NONE),
             silent(&open.data(91, 5)),
-            Step::retransmit(&open.data(91, 5), SegmentKind::Retransmit).volumes(volume(4, 130, 2), NONE),
-            Step::retransmit(&open.data(11, 5), SegmentKind::Retransmit).volumes(volume(5, 135, 3), NONE),
+            Step::retransmit(&open.data(91, 5), Retransmit).volumes(volume(4, 130, 2), NONE),
+            Step::retransmit(&open.data(11, 5), Retransmit).volumes(volume(5, 135, 3), NONE),
         ],
     );
     case(
@@ -135,20 +131,20 @@ fn retransmits(open: &Open) -> Vec<Case> {
             silent(&open.data(1, 80)),
             silent(&open.data(81, 40)),
             silent(&open.data(121, 40)),
-            Step::retransmit(&open.data(1, 80), SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
-            Step::retransmit(&open.data(81, 40), SegmentKind::Retransmit).volumes(volume(5, 280, 2), NONE),
-            Step::retransmit(&open.data(91, 80), SegmentKind::Retransmit).volumes(volume(6, 360, 3), NONE),
+            Step::retransmit(&open.data(1, 80), Retransmit).volumes(volume(4, 240, 1), NONE),
+            Step::retransmit(&open.data(81, 40), Retransmit).volumes(volume(5, 280, 2), NONE),
+            Step::retransmit(&open.data(91, 80), Retransmit).volumes(volume(6, 360, 3), NONE),
             silent(&open.data(171, 9)),
         ],
     );
     // Timestamps of one segment do not appear in the record of the next.
     let stamps = [&timestamps(7, 8)[..], &[1, 1]].concat();
-    let mut ack = emits(&open.0.out(ACK, 1, 1).options(&stamps), SegmentKind::Ack);
+    let mut ack = emits(&open.0.out(ACK, 1, 1).options(&stamps), Ack);
     if let Want::Emitted(emits) = &mut ack.want {
         emits.timestamps = Timestamps { value: 7, echo: 8, present: true };
     }
     let data = open.data(1, 10).options(&stamps);
-    let again = Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE);
+    let again = Step::retransmit(&data, Retransmit).volumes(volume(2, 20, 1), NONE);
     let steps = [open.0.syn(), open.0.syn_ack(), ack, silent(&data), again];
     cases.extend(packets("timestamps are not read from data", &steps));
     cases
@@ -169,7 +165,7 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(100, 1)),
             silent(&open.back(0, 1)),
             silent(&open.data(101, 100)),
-            emits(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 0), NONE),
+            emits(&open.fin(201), Fin).volumes(volume(2, 200, 0), NONE),
         ],
     );
     case(
@@ -180,7 +176,7 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(101, 1)),
             silent(&open.data(101, 1)),
             silent(&open.data(102, 50)),
-            emits(&open.fin(152), SegmentKind::Fin).volumes(volume(3, 151, 0), NONE),
+            emits(&open.fin(152), Fin).volumes(volume(3, 151, 0), NONE),
         ],
     );
     // The other end has no room: the byte is not taken, and begins what is sent once there is.
@@ -195,8 +191,8 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(101, 1)),
             silent(&open.back(1, 0)),
             silent(&open.data(101, 50)),
-            Step::retransmit(&open.data(101, 50), SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE),
-            emits(&open.fin(151), SegmentKind::Fin).volumes(volume(3, 200, 1), NONE),
+            Step::retransmit(&open.data(101, 50), Retransmit).volumes(volume(3, 200, 1), NONE),
+            emits(&open.fin(151), Fin).volumes(volume(3, 200, 1), NONE),
         ],
     );
     // Two bytes, or one byte farther below, are no probe.
@@ -204,9 +200,9 @@ fn probes(open: &Open) -> Vec<Case> {
         "hardly more than a keep-alive",
         &[
             silent(&open.data(1, 100)),
-            Step::retransmit(&open.data(99, 2), SegmentKind::Retransmit).volumes(volume(2, 102, 1), NONE),
-            Step::retransmit(&open.data(99, 1), SegmentKind::Retransmit).volumes(volume(3, 103, 2), NONE),
-            Step::retransmit(&open.data(100, 2), SegmentKind::Retransmit).volumes(volume(4, 105, 3), NONE),
+            Step::retransmit(&open.data(99, 2), Retransmit).volumes(volume(2, 102, 1), NONE),
+            Step::retransmit(&open.data(99, 1), Retransmit).volumes(volume(3, 103, 2), NONE),
+            Step::retransmit(&open.data(100, 2), Retransmit).volumes(volume(4, 105, 3), NONE),
             silent(&open.data(102, 1)),
         ],
     );
@@ -225,12 +221,12 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "FINs, repeated",
         &[
-            emits(&fin, SegmentKind::Fin).volumes(out, back),
-            Step::retransmit(&fin, SegmentKind::Fin).volumes(out, back),
+            emits(&fin, Fin).volumes(out, back),
+            Step::retransmit(&fin, Fin).volumes(out, back),
             silent(&open.back(31, 0)),
-            emits(&answer, SegmentKind::Fin).volumes(back, out),
-            Step::retransmit(&answer, SegmentKind::Fin).volumes(back, out),
-            Step::retransmit(&fin, SegmentKind::Fin).volumes(out, back),
+            emits(&answer, Fin).volumes(back, out),
+            Step::retransmit(&answer, Fin).volumes(back, out),
+            Step::retransmit(&fin, Fin).volumes(out, back),
             silent(&open.data(102, 0)),
         ],
     );
@@ -238,25 +234,22 @@ fn ends(open: &Open) -> Vec<Case> {
     case(
         "a FIN with data, repeated",
         &[
-            emits(&last, SegmentKind::Fin).volumes(volume(2, 110, 0), back),
-            Step::retransmit(&last, SegmentKind::Fin).volumes(volume(3, 120, 1), back),
-            Step::retransmit(&open.data(101, 10), SegmentKind::Retransmit).volumes(volume(4, 130, 2), back),
+            emits(&last, Fin).volumes(volume(2, 110, 0), back),
+            Step::retransmit(&last, Fin).volumes(volume(3, 120, 1), back),
+            Step::retransmit(&open.data(101, 10), Retransmit).volumes(volume(4, 130, 2), back),
         ],
     );
-    case("a RST of the opener", &[emits(&open.0.out(RST, 101, 0), SegmentKind::Rst).volumes(out, back)]);
-    case(
-        "a RST of the other end",
-        &[emits(&open.back(31, 0).flags(RST | ACK), SegmentKind::Rst).volumes(back, out)],
-    );
+    case("a RST of the opener", &[emits(&open.0.out(RST, 101, 0), Rst).volumes(out, back)]);
+    case("a RST of the other end", &[emits(&open.back(31, 0).flags(RST | ACK), Rst).volumes(back, out)]);
     // It ends nothing, but its record has the volumes as well.
     case(
         "a RST that is out of place",
         &[
-            emits(&open.0.out(RST, FAR, 0), SegmentKind::Rst).volumes(out, back).out_of_window(),
+            emits(&open.0.out(RST, FAR, 0), Rst).volumes(out, back).out_of_window(),
             // More was sent than may have passed unseen.
-            emits(&open.0.out(RST, 101 + (1 << 17), 0), SegmentKind::Rst).volumes(out, back).out_of_window(),
+            emits(&open.0.out(RST, 101 + (1 << 17), 0), Rst).volumes(out, back).out_of_window(),
             silent(&open.data(101, 10)),
-            emits(&open.0.out(RST, 111, 0), SegmentKind::Rst).volumes(volume(2, 110, 0), back),
+            emits(&open.0.out(RST, 111, 0), Rst).volumes(volume(2, 110, 0), back),
         ],
     );
     cases
@@ -274,7 +267,7 @@ fn next(open: &Open) -> Vec<Case> {
         let before = [
             silent(&open.data(1, 100)),
             silent(&open.back(1, 30)),
-            Step::retransmit(&open.data(1, 100), SegmentKind::Retransmit).volumes(out, back),
+            Step::retransmit(&open.data(1, 100), Retransmit).volumes(out, back),
         ];
         cases.extend(packets(name, &open.then(&[&before, steps].concat())));
     };
@@ -286,9 +279,9 @@ fn next(open: &Open) -> Vec<Case> {
     case(
         "a SYN of the other end on the ports of an open connection",
         &[
-            emits(&flow.back(SYN, LATER, 0), SegmentKind::Syn).volumes(back, out),
-            emits(&flow.out(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
-            emits(&flow.back(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
+            emits(&flow.back(SYN, LATER, 0), Syn).volumes(back, out),
+            emits(&flow.out(SYN | ACK, LATER, LATER + 1), SynAck),
+            emits(&flow.back(ACK, LATER + 1, LATER + 1), Ack),
         ],
     );
     case(
@@ -303,8 +296,8 @@ fn next(open: &Open) -> Vec<Case> {
     case(
         "a SYN-ACK of the next connection, whose SYN is not in sight",
         &[
-            emits(&open.fin(101), SegmentKind::Fin).volumes(out, back),
-            emits(&open.back(31, 0).flags(FIN | ACK), SegmentKind::Fin).volumes(back, out),
+            emits(&open.fin(101), Fin).volumes(out, back),
+            emits(&open.back(31, 0).flags(FIN | ACK), Fin).volumes(back, out),
             syn_ack.volumes(back, out),
             ack,
         ],
@@ -316,11 +309,11 @@ fn next(open: &Open) -> Vec<Case> {
 fn handshake_later(open: &Open) -> [Step; 5] {
     let (flow, data) = (&open.0, open.data(LATER + 1, 10));
     [
-        emits(&flow.out(SYN, LATER, 0), SegmentKind::Syn),
-        emits(&flow.back(SYN | ACK, LATER, LATER + 1), SegmentKind::SynAck),
-        emits(&flow.out(ACK, LATER + 1, LATER + 1), SegmentKind::Ack),
+        emits(&flow.out(SYN, LATER, 0), Syn),
+        emits(&flow.back(SYN | ACK, LATER, LATER + 1), SynAck),
+        emits(&flow.out(ACK, LATER + 1, LATER + 1), Ack),
         silent(&data),
-        Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE),
+        Step::retransmit(&data, Retransmit).volumes(volume(2, 20, 1), NONE),
     ]
 }
 
@@ -334,12 +327,11 @@ fn mid_stream(open: &Open) -> Vec<Case> {
         "data of an unknown flow, and again",
         &[
             silent(&data),
-            Step::retransmit(&data, SegmentKind::Retransmit).volumes(volume(2, 200, 1), NONE),
+            Step::retransmit(&data, Retransmit).volumes(volume(2, 200, 1), NONE),
             silent(&open.data(101, 100)),
             silent(&open.back(1, 30)),
-            Step::retransmit(&open.back(1, 30), SegmentKind::Retransmit)
-                .volumes(volume(2, 60, 1), volume(3, 300, 1)),
-            emits(&open.fin(201), SegmentKind::Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
+            Step::retransmit(&open.back(1, 30), Retransmit).volumes(volume(2, 60, 1), volume(3, 300, 1)),
+            emits(&open.fin(201), Fin).volumes(volume(3, 300, 1), volume(2, 60, 1)),
         ],
     );
     case(
@@ -348,17 +340,17 @@ fn mid_stream(open: &Open) -> Vec<Case> {
             silent(&open.data(100, 0)),
             silent(&open.data(100, 1)),
             silent(&open.data(101, 50)),
-            emits(&open.fin(151), SegmentKind::Fin).volumes(volume(2, 51, 0), NONE),
+            emits(&open.fin(151), Fin).volumes(volume(2, 51, 0), NONE),
         ],
     );
     case(
         "a FIN of an unknown flow",
         &[
-            emits(&open.fin(1), SegmentKind::Fin),
+            emits(&open.fin(1), Fin),
             silent(&open.data(2, 0)),
-            Step::retransmit(&open.fin(1), SegmentKind::Fin),
+            Step::retransmit(&open.fin(1), Fin),
             // As is what is before it, once it is too late for having been overtaken.
-            Step::filling(&open.data(0, 1), SegmentKind::Retransmit)
+            Step::filling(&open.data(0, 1), Retransmit)
                 .volumes(volume(1, 1, 1), NONE)
                 .after(Duration::from_millis(5)),
         ],
@@ -366,9 +358,9 @@ fn mid_stream(open: &Open) -> Vec<Case> {
     case(
         "FINs of both ends of an unknown flow",
         &[
-            emits(&open.fin(1), SegmentKind::Fin),
-            emits(&open.back(1, 0).flags(FIN | ACK), SegmentKind::Fin),
-            Step::retransmit(&open.fin(1), SegmentKind::Fin),
+            emits(&open.fin(1), Fin),
+            emits(&open.back(1, 0).flags(FIN | ACK), Fin),
+            Step::retransmit(&open.fin(1), Fin),
         ],
     );
     // Only the responder is seen (asymmetric routing): the handshake is never complete.
@@ -377,12 +369,11 @@ fn mid_stream(open: &Open) -> Vec<Case> {
         &[
             open.0.syn_ack(),
             silent(&open.back(1, 100)),
-            emits(&open.back(151, 0).flags(FIN | ACK), SegmentKind::Fin).volumes(volume(1, 100, 0), NONE),
-            Step::filling(&open.back(101, 50), SegmentKind::Retransmit)
+            emits(&open.back(151, 0).flags(FIN | ACK), Fin).volumes(volume(1, 100, 0), NONE),
+            Step::filling(&open.back(101, 50), Retransmit)
                 .volumes(volume(2, 150, 1), NONE)
                 .after(Duration::from_millis(5)),
-            Step::retransmit(&open.back(151, 0).flags(FIN | ACK), SegmentKind::Fin)
-                .volumes(volume(2, 150, 1), NONE),
+            Step::retransmit(&open.back(151, 0).flags(FIN | ACK), Fin).volumes(volume(2, 150, 1), NONE),
         ],
     );
     let behind = |seq, len| open.data(FAR.wrapping_add(seq), len);
@@ -390,22 +381,22 @@ fn mid_stream(open: &Open) -> Vec<Case> {
         silent(&data),
         silent(&behind(1, 100)),
         silent(&behind(101, 100)),
-        Step::retransmit(&behind(1, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 1), NONE),
+        Step::retransmit(&behind(1, 100), Retransmit).volumes(volume(4, 400, 1), NONE),
         // Back at the earlier numbers: those are no longer known.
         silent(&open.data(101, 100)),
         silent(&open.data(201, 100)),
-        emits(&open.fin(301), SegmentKind::Fin).volumes(volume(6, 600, 1), NONE),
+        emits(&open.fin(301), Fin).volumes(volume(6, 600, 1), NONE),
     ];
     case("numbers far from those before", &open.then(&elsewhere));
     // Two answers: the data shows whose numbers count.
-    let other = emits(&open.0.back(SYN | ACK, 5_000_000, 1), SegmentKind::SynAck);
+    let other = emits(&open.0.back(SYN | ACK, 5_000_000, 1), SynAck);
     let twice = [
         open.0.syn(),
         open.0.syn_ack(),
         other,
-        emits(&open.0.out(ACK, 1, 5_000_001), SegmentKind::Ack),
+        emits(&open.0.out(ACK, 1, 5_000_001), Ack),
         silent(&open.back(5_000_001, 40)),
-        Step::retransmit(&open.back(5_000_001, 40), SegmentKind::Retransmit).volumes(volume(2, 80, 1), NONE),
+        Step::retransmit(&open.back(5_000_001, 40), Retransmit).volumes(volume(2, 80, 1), NONE),
     ];
     case("data after two answers", &twice);
     cases

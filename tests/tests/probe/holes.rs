@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use probe_common::{Family, Hook, LinkLayer, SegmentKind};
+use probe_common::SegmentKind::{Ack, Fin, Retransmit, Syn, SynAck};
+use probe_common::{Family, Hook, LinkLayer};
 
 use crate::bench::{Both, Frame, Seen, monotonic_ns, programs};
 use crate::cases::{Case, packets};
@@ -57,32 +58,32 @@ fn filled(open: &Open) -> Vec<Case> {
         silent(&third),
         silent(&second),
         // Now these bytes have passed before.
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 1), NONE),
+        Step::retransmit(&second, Retransmit).volumes(volume(4, 240, 1), NONE),
         silent(&open.data(201, 10)),
-        Step::emits(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 1), NONE),
+        Step::emits(&open.fin(211), Fin).volumes(volume(5, 250, 1), NONE),
     ];
     cases.extend(packets("a hole that is filled within the round-trip time", &slow(open, &steps)));
     let steps = [
         silent(&first),
         silent(&third),
-        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(4, 240, 2), NONE),
+        Step::filling(&second, Retransmit).volumes(volume(3, 200, 1), NONE).after(LATE),
+        Step::retransmit(&second, Retransmit).volumes(volume(4, 240, 2), NONE),
         silent(&open.data(201, 10)),
-        Step::emits(&open.fin(211), SegmentKind::Fin).volumes(volume(5, 250, 2), NONE),
+        Step::emits(&open.fin(211), Fin).volumes(volume(5, 250, 2), NONE),
     ];
     cases.extend(packets("a hole that is filled late", &unmeasured(open, &steps)));
     let late = [
         silent(&first),
         silent(&third),
-        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
+        Step::filling(&second, Retransmit).volumes(volume(3, 200, 1), NONE).after(2 * SLOW),
     ];
     cases.extend(packets("a hole that is filled after a round-trip time", &open.then(&late)));
     let (from, to) = (open.back(11, 10), open.back(1, 10));
     let steps = [
         silent(&open.back(1, 0)),
         silent(&from),
-        Step::filling(&to, SegmentKind::Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
-        Step::retransmit(&from, SegmentKind::Retransmit).volumes(volume(3, 30, 2), NONE),
+        Step::filling(&to, Retransmit).volumes(volume(2, 20, 1), NONE).after(LATE),
+        Step::retransmit(&from, Retransmit).volumes(volume(3, 30, 2), NONE),
     ];
     cases.extend(packets("a hole in what the other end sends", &unmeasured(open, &steps)));
     cases
@@ -97,10 +98,10 @@ fn shown(open: &Open) -> Vec<Case> {
         silent(&open.data(121, 0)),
         // An old ACK shows nothing.
         silent(&open.data(81, 0)),
-        Step::filling(&second, SegmentKind::Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(3, 160, 2), NONE),
+        Step::filling(&second, Retransmit).volumes(volume(2, 120, 1), NONE).after(LATE),
+        Step::retransmit(&second, Retransmit).volumes(volume(3, 160, 2), NONE),
         silent(&third),
-        Step::emits(&open.fin(201), SegmentKind::Fin).volumes(volume(4, 240, 2), NONE),
+        Step::emits(&open.fin(201), Fin).volumes(volume(4, 240, 2), NONE),
     ];
     // Within the RTT as well: no segment that passed could have caused a fast retransmit.
     cases.extend(packets("a hole that an ACK alone shows", &slow(open, &steps)));
@@ -108,10 +109,10 @@ fn shown(open: &Open) -> Vec<Case> {
     let steps = [
         silent(&first),
         silent(&open.data(82, 0)),
-        Step::filling(&byte, SegmentKind::Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
+        Step::filling(&byte, Retransmit).volumes(volume(2, 81, 1), NONE).after(LATE),
         // Now it is a keep-alive.
         silent(&byte),
-        Step::emits(&open.fin(82), SegmentKind::Fin).volumes(volume(2, 81, 1), NONE),
+        Step::emits(&open.fin(82), Fin).volumes(volume(2, 81, 1), NONE),
     ];
     cases.extend(packets("a hole of one byte", &unmeasured(open, &steps)));
     cases
@@ -126,9 +127,9 @@ fn in_parts(open: &Open) -> Vec<Case> {
         for (number, (seq, len, is_missing)) in fills.iter().enumerate() {
             let spec = open.data(*seq, *len);
             let step = if *is_missing {
-                Step::filling(&spec, SegmentKind::Retransmit)
+                Step::filling(&spec, Retransmit)
             } else {
-                Step::retransmit(&spec, SegmentKind::Retransmit)
+                Step::retransmit(&spec, Retransmit)
             };
             (segments, bytes, retransmits) = (segments + 1, bytes + *len as u64, retransmits + 1);
             let step = step.volumes(volume(segments, bytes, retransmits), NONE);
@@ -159,9 +160,9 @@ fn many(open: &Open) -> Vec<Case> {
     let mut steps: Vec<Step> = every_other(8).collect();
     let late = |spec: &Spec, number: u64| {
         let step = if number == 1 {
-            Step::retransmit(spec, SegmentKind::Retransmit).after(LATE)
+            Step::retransmit(spec, Retransmit).after(LATE)
         } else {
-            Step::filling(spec, SegmentKind::Retransmit)
+            Step::filling(spec, Retransmit)
         };
         step.volumes(volume(8 + number, 80 + 10 * number, number), NONE)
     };
@@ -174,17 +175,15 @@ fn many(open: &Open) -> Vec<Case> {
     for at in [51, 11, 111, 31, 91, 71] {
         steps.push(silent(&open.data(at, 10)));
     }
-    steps.push(Step::emits(&open.fin(131), SegmentKind::Fin).volumes(volume(13, 130, 0), NONE));
+    steps.push(Step::emits(&open.fin(131), Fin).volumes(volume(13, 130, 0), NONE));
     cases.extend(packets("as many holes as are remembered", &slow(open, &steps)));
 
     let mut steps: Vec<Step> = every_other(4).collect();
     let over_all = open.data(1, 60);
-    steps.push(
-        Step::filling(&over_all, SegmentKind::Retransmit).volumes(volume(5, 100, 1), NONE).after(2 * SLOW),
-    );
+    steps.push(Step::filling(&over_all, Retransmit).volumes(volume(5, 100, 1), NONE).after(2 * SLOW));
     // No hole is left that could excuse it.
     let again = open.data(51, 10);
-    steps.push(Step::retransmit(&again, SegmentKind::Retransmit).volumes(volume(6, 110, 2), NONE));
+    steps.push(Step::retransmit(&again, Retransmit).volumes(volume(6, 110, 2), NONE));
     cases.extend(packets("a segment over several holes", &slow(open, &steps)));
     cases
 }
@@ -198,8 +197,7 @@ fn sent_order(open: &Open) -> Vec<Case> {
         silent(&stamped(open.data(1, 80), 500)),
         silent(&stamped(open.data(121, 80), 501)),
         silent(&stamped(open.data(201, 80), 502)),
-        Step::filling(&stamped(open.data(81, 40), 503), SegmentKind::Retransmit)
-            .volumes(volume(4, 280, 1), NONE),
+        Step::filling(&stamped(open.data(81, 40), 503), Retransmit).volumes(volume(4, 280, 1), NONE),
     ];
     cases.extend(packets("a hole filled within the round-trip time by a later segment", &slow(open, &steps)));
     // Earlier, though a round-trip time late, and though its hole is forgotten.
@@ -215,7 +213,7 @@ fn sent_order(open: &Open) -> Vec<Case> {
             silent(&ident(201, 80, 2)),
             // Overtaken, with a number from before the wrap.
             silent(&ident(81, 20, 0xffff)).after(2 * SLOW),
-            Step::filling(&ident(101, 20, 3), SegmentKind::Retransmit).volumes(volume(5, 280, 1), NONE),
+            Step::filling(&ident(101, 20, 3), Retransmit).volumes(volume(5, 280, 1), NONE),
         ];
         cases.extend(packets("IP IDs say which was sent first", &slow(open, &steps)));
         // Drawn at random: too far apart to be counted.
@@ -224,7 +222,7 @@ fn sent_order(open: &Open) -> Vec<Case> {
             silent(&ident(121, 80, 40_000)),
             silent(&ident(81, 40, 60_000)),
             silent(&ident(301, 80, 20_000)),
-            Step::filling(&ident(201, 40, 5_000), SegmentKind::Retransmit)
+            Step::filling(&ident(201, 40, 5_000), Retransmit)
                 .volumes(volume(5, 320, 1), NONE)
                 .after(2 * SLOW),
         ];
@@ -238,21 +236,17 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
         silent(&open.data(101, 100)),
-        Step::filling(&open.data(1, 100), SegmentKind::Retransmit)
-            .volumes(volume(2, 200, 1), NONE)
-            .after(LATE),
-        Step::retransmit(&open.data(1, 100), SegmentKind::Retransmit).volumes(volume(3, 300, 2), NONE),
-        Step::retransmit(&open.data(101, 100), SegmentKind::Retransmit).volumes(volume(4, 400, 3), NONE),
+        Step::filling(&open.data(1, 100), Retransmit).volumes(volume(2, 200, 1), NONE).after(LATE),
+        Step::retransmit(&open.data(1, 100), Retransmit).volumes(volume(3, 300, 2), NONE),
+        Step::retransmit(&open.data(101, 100), Retransmit).volumes(volume(4, 400, 3), NONE),
     ];
     cases.extend(packets("segments before the first one that was seen", &steps));
-    let fin = Step::emits(&open.fin(201), SegmentKind::Fin).volumes(volume(1, 100, 0), NONE);
+    let fin = Step::emits(&open.fin(201), Fin).volumes(volume(1, 100, 0), NONE);
     let steps = [
         silent(&open.data(1, 100)),
         fin,
-        Step::filling(&open.data(101, 100), SegmentKind::Retransmit)
-            .volumes(volume(2, 200, 1), NONE)
-            .after(LATE),
-        Step::retransmit(&open.fin(201), SegmentKind::Fin).volumes(volume(2, 200, 1), NONE),
+        Step::filling(&open.data(101, 100), Retransmit).volumes(volume(2, 200, 1), NONE).after(LATE),
+        Step::retransmit(&open.fin(201), Fin).volumes(volume(2, 200, 1), NONE),
     ];
     cases.extend(packets("a hole before a FIN", &unmeasured(open, &steps)));
     // The last segment is lost together with its FIN, and retransmitted with it.
@@ -260,7 +254,7 @@ fn at_the_edges(open: &Open) -> Vec<Case> {
     let steps = [
         silent(&open.data(1, 100)),
         silent(&open.data(151, 20)),
-        Step::filling(&last, SegmentKind::Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
+        Step::filling(&last, Fin).volumes(volume(3, 170, 1), NONE).after(LATE),
     ];
     cases.extend(packets("a FIN that fills a hole", &unmeasured(open, &steps)));
     cases
@@ -273,32 +267,31 @@ fn handshakes(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let steps = [
         flow.syn_ack(),
-        Step::emits(&second, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::filling(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
+        Step::emits(&second, Ack).volumes(volume(1, 50, 0), NONE),
+        Step::filling(&first, Retransmit).volumes(volume(2, 100, 1), NONE).after(LATE),
     ];
     cases.extend(packets("the second segment completes, the first is lost", &steps));
     let steps = [
         flow.syn(),
         flow.syn_ack(),
-        Step::emits(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
-        Step::retransmit(&first, SegmentKind::Retransmit).volumes(volume(2, 100, 1), NONE),
+        Step::emits(&first, Ack).volumes(volume(1, 50, 0), NONE),
+        Step::retransmit(&first, Retransmit).volumes(volume(2, 100, 1), NONE),
     ];
     cases.extend(packets("the first segment completes, and is retransmitted", &steps));
-    let fast = Step::emits(&flow.out(SYN, 0, 0).payload(50), SegmentKind::Syn);
+    let fast = Step::emits(&flow.out(SYN, 0, 0).payload(50), Syn);
     let declined = [
         fast.clone(),
         flow.syn_ack(),
-        Step::emits(&first, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE),
+        Step::emits(&first, Ack).volumes(volume(1, 50, 0), NONE),
         silent(&second),
     ];
     cases.extend(packets("data in the SYN that is not accepted", &declined));
     let taken = [
         fast,
-        Step::emits(&flow.back(SYN | ACK, 0, 51), SegmentKind::SynAck),
-        Step::emits(&flow.out(ACK | PSH, 51, 1).payload(50), SegmentKind::Ack)
-            .volumes(volume(1, 50, 0), NONE),
+        Step::emits(&flow.back(SYN | ACK, 0, 51), SynAck),
+        Step::emits(&flow.out(ACK | PSH, 51, 1).payload(50), Ack).volumes(volume(1, 50, 0), NONE),
         silent(&open.data(101, 50)),
-        Step::retransmit(&second, SegmentKind::Retransmit).volumes(volume(3, 150, 1), NONE),
+        Step::retransmit(&second, Retransmit).volumes(volume(3, 150, 1), NONE),
     ];
     cases.extend(packets("data in the SYN that is accepted", &taken));
     cases

@@ -64,6 +64,7 @@ fn micros(time_ns: u64) -> u32 {
 /// The same code on the same bytes, with the same flow states.
 pub(crate) struct Host {
     probe: HostProbe,
+    decap: bool,
     epoch: u32,
 }
 
@@ -71,12 +72,17 @@ impl Host {
     /// With this many buckets for each address family, and without the fast path: the kernel uses it, and the results
     /// must be the same.
     pub(crate) fn new(buckets: u32) -> Self {
-        Self { probe: empty(buckets), epoch: 1 }
+        Self { probe: empty(buckets, false), decap: false, epoch: 1 }
+    }
+
+    /// The same, looking into tunnels and the like.
+    pub(crate) fn with_decap(buckets: u32) -> Self {
+        Self { probe: empty(buckets, true), decap: true, epoch: 1 }
     }
 
     /// Removes all flow states.
     pub(crate) fn forget(&mut self) {
-        self.probe = empty(u32::try_from(self.flows().v4.len()).expect("few"));
+        self.probe = empty(u32::try_from(self.flows().v4.len()).expect("few"), self.decap);
     }
 
     /// All flow states.
@@ -120,9 +126,10 @@ impl Host {
     }
 }
 
-fn empty(buckets: u32) -> HostProbe {
+fn empty(buckets: u32, decap: bool) -> HostProbe {
     let flows = buckets * u32::try_from(WAYS / 2).expect("a few");
-    HostProbe::with_seed(flows, SEED).without_fast_path()
+    let probe = HostProbe::with_seed(flows, SEED).without_fast_path();
+    if decap { probe.with_decap() } else { probe }
 }
 
 /// A clock that stands still while a frame passes.

@@ -7,6 +7,7 @@
 mod bench;
 mod cases;
 mod data;
+mod decap;
 mod evictions;
 mod frames;
 mod holes;

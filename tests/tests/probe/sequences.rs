@@ -1,5 +1,6 @@
 //! The table, part 2: several frames of one flow, of which each depends on those before.
 
+use probe_common::SegmentKind::{Ack, Fin, Rst, Syn, SynAck};
 use probe_common::{Family, SegmentKind, Volume};
 
 use crate::cases::{Case, packets};
@@ -38,15 +39,15 @@ impl Flow {
     }
 
     pub(crate) fn syn(&self) -> Step {
-        emits(&self.out(SYN, 0, 0), SegmentKind::Syn)
+        emits(&self.out(SYN, 0, 0), Syn)
     }
 
     pub(crate) fn syn_ack(&self) -> Step {
-        emits(&self.back(SYN | ACK, 0, 1), SegmentKind::SynAck)
+        emits(&self.back(SYN | ACK, 0, 1), SynAck)
     }
 
     pub(crate) fn completing(&self) -> Step {
-        emits(&self.out(ACK, 1, 1), SegmentKind::Ack)
+        emits(&self.out(ACK, 1, 1), Ack)
     }
 }
 
@@ -89,11 +90,11 @@ fn completions(flow: &Flow) -> Vec<Case> {
     );
     case(
         "the first data completes as well",
-        &[flow.syn(), flow.syn_ack(), emits(&data, SegmentKind::Ack).volumes(volume(1, 50, 0), NONE)],
+        &[flow.syn(), flow.syn_ack(), emits(&data, Ack).volumes(volume(1, 50, 0), NONE)],
     );
     // Hard case `segmentation-offload`: several segments as one (GSO, GRO), longer than the MTU.
     let bulk = flow.out(ACK | PSH, 1, 1).payload(3_000).segments(3);
-    let completing = emits(&bulk, SegmentKind::Ack).volumes(volume(3, 3_000, 0), NONE);
+    let completing = emits(&bulk, Ack).volumes(volume(3, 3_000, 0), NONE);
     case("a super-packet completes as well", &[flow.syn(), flow.syn_ack(), completing]);
     case("no SYN seen", &[flow.syn_ack(), flow.completing()]);
     // Hard case `asymmetric-routing`.
@@ -106,11 +107,7 @@ fn completions(flow: &Flow) -> Vec<Case> {
     // Hard case `fast-open`.
     case(
         "data in the SYN (Fast Open)",
-        &[
-            emits(&fast, SegmentKind::Syn),
-            emits(&answer, SegmentKind::SynAck),
-            emits(&flow.out(ACK, 21, 1), SegmentKind::Ack),
-        ],
+        &[emits(&fast, Syn), emits(&answer, SynAck), emits(&flow.out(ACK, 21, 1), Ack)],
     );
     // Hard case `port-reuse`: the state of the old connection must not hide the ACK of the new one.
     let (syn, syn_ack) = (flow.out(SYN, 90_000, 0), flow.back(SYN | ACK, 0, 90_001));
@@ -120,10 +117,10 @@ fn completions(flow: &Flow) -> Vec<Case> {
             flow.syn(),
             flow.syn_ack(),
             flow.completing(),
-            emits(&syn, SegmentKind::Syn),
-            emits(&syn_ack, SegmentKind::SynAck),
+            emits(&syn, Syn),
+            emits(&syn_ack, SynAck),
             silent(&flow.out(ACK, 1, 1)),
-            emits(&flow.out(ACK, 90_001, 1), SegmentKind::Ack),
+            emits(&flow.out(ACK, 90_001, 1), Ack),
         ],
     );
     cases
@@ -139,24 +136,12 @@ fn detours(flow: &Flow) -> Vec<Case> {
     // Hard case `answer-to-another-syn`: the client rejects an answer to another SYN, and waits for its own.
     case(
         "a RST for a stale SYN-ACK",
-        &[
-            flow.syn(),
-            emits(&stale, SegmentKind::SynAck),
-            emits(&rejection, SegmentKind::Rst),
-            flow.syn_ack(),
-            flow.completing(),
-        ],
+        &[flow.syn(), emits(&stale, SynAck), emits(&rejection, Rst), flow.syn_ack(), flow.completing()],
     );
     // Hard case `simultaneous-open`.
     case(
         "both ends open at the same time",
-        &[
-            flow.syn(),
-            emits(&crossing, SegmentKind::Syn),
-            flow.syn_ack(),
-            emits(&answering, SegmentKind::SynAck),
-            flow.completing(),
-        ],
+        &[flow.syn(), emits(&crossing, Syn), flow.syn_ack(), emits(&answering, SynAck), flow.completing()],
     );
     cases
 }
@@ -184,8 +169,8 @@ fn unmatched(flow: &Flow) -> Vec<Case> {
         "a SYN-ACK that answers another SYN",
         &[
             flow.syn(),
-            emits(&flow.back(SYN | ACK, 1 << 28, 0), SegmentKind::SynAck),
-            emits(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), SegmentKind::SynAck),
+            emits(&flow.back(SYN | ACK, 1 << 28, 0), SynAck),
+            emits(&flow.back(SYN | ACK, 1 << 27, 2 + (1 << 24)), SynAck),
             flow.syn_ack(),
             silent(&flow.out(ACK, 1, 0)),
             flow.completing(),
@@ -202,10 +187,10 @@ fn to_itself(flow: &Flow) -> Vec<Case> {
         ..Spec::out(flow.family, flags, ANSWERER + seq, if flags & ACK == 0 { 0 } else { ANSWERER + ack })
     };
     let steps = [
-        emits(&segment(SYN, 0, 0), SegmentKind::Syn),
-        emits(&segment(SYN | ACK, 0, 1), SegmentKind::SynAck),
+        emits(&segment(SYN, 0, 0), Syn),
+        emits(&segment(SYN | ACK, 0, 1), SynAck),
         silent(&segment(ACK, 1, 0)),
-        emits(&segment(ACK, 1, 1), SegmentKind::Ack),
+        emits(&segment(ACK, 1, 1), Ack),
         silent(&segment(ACK, 1, 1)),
     ];
     packets("connected to itself", &steps).to_vec()
@@ -218,8 +203,8 @@ fn ends(flow: &Flow) -> Vec<Case> {
         let steps = [flow.syn(), flow.syn_ack(), emits(spec, kind), silent(&flow.out(ACK, 1, 1))];
         cases.extend(packets(name, &steps));
     };
-    end("reset by the opener", &flow.out(RST, 1, 0), SegmentKind::Rst);
-    end("reset by the other end", &flow.back(RST, 1, 1), SegmentKind::Rst);
-    end("a FIN before the ACK", &flow.out(FIN | ACK, 1, 1), SegmentKind::Fin);
+    end("reset by the opener", &flow.out(RST, 1, 0), Rst);
+    end("reset by the other end", &flow.back(RST, 1, 1), Rst);
+    end("a FIN before the ACK", &flow.out(FIN | ACK, 1, 1), Fin);
     cases
 }

@@ -44,7 +44,17 @@ impl Leg {
         if min_ns == max_ns { Self::Exact(min_ns) } else { Self::Between { min_ns, max_ns } }
     }
 
-    const fn bounds(self) -> (u64, u64) {
+    /// The bounds of this leg and another one, of two connections.
+    #[must_use]
+    pub fn spanning(self, other: Self) -> Self {
+        let ((min_ns, max_ns), (other_min_ns, other_max_ns)) = (self.bounds(), other.bounds());
+        let (min_ns, max_ns) = (min_ns.min(other_min_ns), max_ns.max(other_max_ns));
+        if min_ns == max_ns { Self::Exact(min_ns) } else { Self::Between { min_ns, max_ns } }
+    }
+
+    /// The shortest and the longest that it can be, in nanoseconds.
+    #[must_use]
+    pub const fn bounds(self) -> (u64, u64) {
         match self {
             Self::Exact(ns) => (ns, ns),
             Self::Between { min_ns, max_ns } => (min_ns, max_ns),

@@ -2,6 +2,7 @@
 
 use super::Span;
 use super::latency::Scratch;
+use crate::flow::Leg;
 use crate::stats::{Counts, Percentiles, Tally};
 
 /// Counts and latencies of one span of time.
@@ -11,6 +12,8 @@ pub struct Figures {
     pub counts: Counts,
     /// Round-trip times, if there are any.
     pub rtt: Option<Percentiles>,
+    /// How long after the SYN refusals came, from the quickest to the slowest. Always since the start.
+    pub refusals: Option<Leg>,
 }
 
 /// The span of time that figures cover.
@@ -25,7 +28,7 @@ pub(super) struct Period {
 impl Period {
     pub(super) fn figures(&self, tally: &Tally, scratch: &mut Scratch) -> Figures {
         self.add_rtts(tally, scratch);
-        Figures { counts: self.counts(tally), rtt: scratch.take() }
+        Figures { counts: self.counts(tally), rtt: scratch.take(), refusals: tally.refusals() }
     }
 
     pub(super) fn counts(&self, tally: &Tally) -> Counts {
@@ -40,6 +43,11 @@ impl Period {
             Span::Window => tally.rtts(self.now_ns, self.slot_ns).for_each(|rtts| scratch.add(rtts)),
             Span::SinceStart => scratch.add(tally.rtts_since_start()),
         }
+    }
+
+    /// How long the refusals of several peers took together.
+    pub(super) fn refusals<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Option<Leg> {
+        tallies.filter_map(Tally::refusals).reduce(Leg::spanning)
     }
 
     /// The number of the current slot: figures of another one are other figures.

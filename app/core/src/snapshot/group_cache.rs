@@ -8,6 +8,7 @@ use super::latency::Scratch;
 use super::peer_cache::{CachedPeer, PeerCache, Scan};
 use super::rank::RowRank;
 use super::rows::{Row, Rows, cut_to_first};
+use crate::flow::Leg;
 use crate::query::{Group, RowKey};
 use crate::stats::{Slow, Verdict};
 
@@ -172,6 +173,7 @@ impl GroupRow {
         let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
         let mut figures = Figures { rtt: self.figures.rtt, ..Figures::default() };
         known().for_each(|known| figures.counts += &known.figures.counts);
+        figures.refusals = known().filter_map(|known| known.figures.refusals).reduce(Leg::spanning);
         if let [only] = self.peers[..] {
             figures.rtt = peers.get(only).and_then(|known| known.figures.rtt);
         } else if let Some(scratch) = scratch {

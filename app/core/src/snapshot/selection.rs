@@ -161,7 +161,11 @@ impl Expensive {
             last_ns: members.iter().map(|peer| peer.last_ns).max().unwrap_or(0),
             waiting: members.iter().map(|peer| peer.tally.waiting()).sum(),
             flow_count: members.iter().map(|peer| seen.table.count_of(&peer.key)).sum(),
-            total: Figures { counts, rtt },
+            total: Figures {
+                counts,
+                rtt,
+                refusals: Period::refusals(members.iter().map(|peer| &peer.tally)),
+            },
             bars,
             timeline,
         }

@@ -110,7 +110,8 @@ impl Snapshotter {
         let since_start = Period { span: Span::SinceStart, ..period };
         since_start.add_rtts(stats.total(), &mut self.scratch);
         let (rtt, bars) = self.scratch.take_with_bars();
-        (recent, Figures { counts: since_start.counts(stats.total()), rtt }, bars)
+        let (counts, refusals) = (since_start.counts(stats.total()), stats.total().refusals());
+        (recent, Figures { counts, rtt, refusals }, bars)
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

@@ -12,7 +12,7 @@ mod window;
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
-use crate::flow::{Outcome, PeerKey};
+use crate::flow::{Leg, Outcome, PeerKey};
 use crate::slab::Slab;
 
 pub use counts::Counts;
@@ -174,6 +174,15 @@ impl Stats {
                 peer.streaks[verdict as usize].extend(now_ns, window_ns, is_ongoing);
             }
             is_resized
+        });
+    }
+
+    /// Adds the time that a refusal took.
+    fn refuse(&mut self, key: PeerKey, refusal: Leg, now_ns: u64) {
+        self.total.refuse(refusal);
+        self.with_peer(key, now_ns, |peer| {
+            peer.tally.refuse(refusal);
+            false
         });
     }
 

@@ -5,7 +5,7 @@ use super::distribution::{Distribution, Latencies};
 use super::history::History;
 use super::verdict::{Slow, Verdict};
 use super::window::{Slot, Window};
-use crate::flow::{Outcome, PeerKey};
+use crate::flow::{Leg, Outcome, PeerKey};
 
 /// What happened within one slot of the window.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     window: Window<WindowSlot>,
     since_start: Counts,
     rtt_since_start: Distribution,
+    /// How long refusals took since the start, from the quickest to the slowest.
+    refusals: Option<Leg>,
     history: History,
     /// Attempts that are open.
     open: u64,
@@ -71,6 +73,16 @@ impl Tally {
     /// Whether a handshake was ever completed since the start.
     pub(super) fn is_proven(&self) -> bool {
         self.since_start.of(Outcome::Established) > 0
+    }
+
+    /// Adds the time that a refusal took.
+    pub(super) fn refuse(&mut self, refusal: Leg) {
+        self.refusals = Some(self.refusals.map_or(refusal, |before| before.spanning(refusal)));
+    }
+
+    /// How long refusals took since the start, from the quickest to the slowest.
+    pub(crate) const fn refusals(&self) -> Option<Leg> {
+        self.refusals
     }
 
     /// Counts within the window that ends at `now_ns`.

@@ -75,10 +75,10 @@ impl Verdict {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoAnswer => "no answer",
-            Self::Refuses => "refuses",
+            Self::NoAnswer => "unanswered",
+            Self::Refuses => "refused",
             Self::Slow => "slow",
-            Self::Loses => "loses",
+            Self::Loses => "loss",
         }
     }
 
@@ -99,18 +99,19 @@ impl Verdict {
         let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
         match self {
             Self::NoAnswer => format!(
-                "{unanswered} of the window's attempts or more got no reply to the SYN, or to the SYN-ACK, of \
-                 {min_attempts} attempts or more"
+                "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
+                 half-open"
             ),
             Self::Refuses => format!(
-                "a RST answered {refused} of the window's attempts or more, of {min_attempts} attempts or more"
+                "{refused} or more of the attempts in the window, of at least {min_attempts}, were refused by a RST"
             ),
             Self::Slow => format!(
-                "the 90th percentile of the window's RTTs is {slow} or more, of {min_attempts} RTTs or more"
+                "the 90th percentile of the RTT in the window, of at least {min_attempts} handshakes, is {slow} or \
+                 more"
             ),
             Self::Loses => format!(
-                "{loss} of the window's segments or more (SYNs, SYN-ACKs and data, in both directions) are \
-                 retransmits, and {min_attempts} or more of them"
+                "{loss} or more of the segments in the window, and at least {min_attempts}, were retransmitted \
+                 (SYNs, SYN-ACKs and data, both directions)"
             ),
         }
     }

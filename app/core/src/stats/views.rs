@@ -2,7 +2,7 @@
 
 use super::{PeerEvent, Stats};
 use crate::engine::EngineConfig;
-use crate::flow::PeerKey;
+use crate::flow::{Leg, PeerKey};
 
 /// Statistics that some readers share.
 #[derive(Debug)]
@@ -53,6 +53,11 @@ impl Views {
     /// Adds a round-trip time.
     pub(crate) fn record(&mut self, peer: PeerKey, rtt_ns: u64, now_ns: u64) {
         self.0.iter_mut().for_each(|view| view.stats.record(peer, rtt_ns, now_ns));
+    }
+
+    /// Adds the time that a refusal took.
+    pub(crate) fn refuse(&mut self, peer: PeerKey, refusal: Leg, now_ns: u64) {
+        self.0.iter_mut().for_each(|view| view.stats.refuse(peer, refusal, now_ns));
     }
 
     /// A connection attempt counts as unanswered from now on, or no longer.

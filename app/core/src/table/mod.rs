@@ -457,6 +457,9 @@ impl FlowTable {
         if let Some(rtt_ns) = flow.rtt().and_then(Leg::exact).filter(|_| is_up) {
             self.views.record(peer, rtt_ns, now_ns);
         }
+        if let Some(refusal) = flow.refusal() {
+            self.views.refuse(peer, refusal, now_ns);
+        }
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
         self.events.push(Event::Handshake(flow));

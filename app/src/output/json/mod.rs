@@ -220,7 +220,7 @@ fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> Pa
 }
 
 fn figures(figures: &tcptop_core::Figures) -> Figures {
-    let tcptop_core::Figures { counts, rtt } = figures;
+    let tcptop_core::Figures { counts, rtt, refusals } = figures;
     let rtt_ns = |percentile: fn(&Percentiles) -> u64| rtt.as_ref().map(percentile);
     Figures {
         handshakes: counts.attempts(),
@@ -245,6 +245,8 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         rtt_p90_ns: rtt_ns(|rtt| rtt.p90_ns),
         rtt_p99_ns: rtt_ns(|rtt| rtt.p99_ns),
         rtt_max_ns: rtt_ns(|rtt| rtt.max_ns),
+        refusal_min_ns: refusals.map(|refusals| refusals.bounds().0),
+        refusal_max_ns: refusals.map(|refusals| refusals.bounds().1),
     }
 }
 

@@ -328,6 +328,10 @@ pub struct Figures {
     pub rtt_p99_ns: Option<u64>,
     /// The longest round-trip time.
     pub rtt_max_ns: Option<u64>,
+    /// The shortest time from a SYN to the RST that refused it.
+    pub refusal_min_ns: Option<u64>,
+    /// The longest time from a SYN to the RST that refused it.
+    pub refusal_max_ns: Option<u64>,
 }
 
 /// From where on something is wrong with a peer.

@@ -20,16 +20,19 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Loads the object's maps, with room for the states of so many flows of each address family, at least 1.
+    /// Loads the object's maps, with room for the states of so many flows of each address family, at least 1. With `decap` the
+    /// programs look into tunnels and the like.
     ///
     /// # Errors
     /// When the kernel lacks something, or refuses.
-    pub(super) fn new(flows: u32) -> Result<Self, Error> {
+    pub(super) fn new(flows: u32, decap: bool) -> Result<Self, Error> {
         check_kernel()?;
+        let decap = u32::from(decap);
         let (buckets, seed) = (buckets::buckets(flows), RandomState::new().hash_one(flows));
         let mut loader = EbpfLoader::new();
         loader.override_global(names::BUCKETS, &buckets, true);
         loader.override_global(names::HASH_SEED, &seed, true);
+        loader.override_global(names::DECAP, &decap, true);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }

@@ -111,12 +111,13 @@ impl fmt::Display for Change {
 }
 
 impl KernelSource {
-    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1.
+    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1. With `decap` it
+    /// looks into tunnels and the like.
     ///
     /// # Errors
     /// When the kernel lacks something that the probe needs, or refuses it.
-    pub fn load(flows: u32) -> Result<Self, Error> {
-        let mut programs = Programs::new(flows)?;
+    pub fn load(flows: u32, decap: bool) -> Result<Self, Error> {
+        let mut programs = Programs::new(flows, decap)?;
         let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
         let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
             .map_err(|error| Error::kernel("open the counters", error))?;
@@ -142,6 +143,14 @@ impl KernelSource {
         let since = self.attach(&mut watched, interface)?;
         self.watched.push(watched);
         Ok(since)
+    }
+
+    /// Detaches the probe from the interface that is known under this index, or no longer waits for it. Returns whether it
+    /// was watched.
+    pub fn unwatch(&mut self, interface: u32) -> bool {
+        let before = self.watched.len();
+        self.watched.retain(|watched| watched.id != interface);
+        self.watched.len() < before
     }
 
     fn attach(&mut self, watched: &mut Watched, interface: &Interface) -> Result<Since, Error> {

@@ -30,9 +30,6 @@ struct LinkInfo {
     attach_type: u32,
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a structure of some bytes")]
-const LINK_INFO_BYTES: u32 = size_of::<LinkInfo>() as u32;
-
 /// The index of the interface that a TCX link is attached to; 0 when it was detached.
 ///
 /// # Errors
@@ -41,7 +38,7 @@ pub(super) fn tcx_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
     let mut info = LinkInfo::default();
     let mut attributes = InfoAttributes {
         fd: link.as_raw_fd().cast_unsigned(),
-        length: LINK_INFO_BYTES,
+        length: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
         info: (&raw mut info).addr() as u64,
     };
     // SAFETY: the kernel reads the attributes, which are words without padding, and writes at most `length` bytes to a

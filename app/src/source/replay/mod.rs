@@ -49,17 +49,6 @@ pub struct ReplaySource {
     end: Option<Result<(), CaptureError>>,
 }
 
-/// What one packet came to.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// When it was captured, in nanoseconds of the capture's time: those since 1970, but for [`ClockStep`]s.
-    pub time_ns: u64,
-    /// Its record, if it made one.
-    pub record: Option<Record>,
-    /// What is known last of a flow that was evicted for it.
-    pub evicted: Option<Record>,
-}
-
 impl ReplaySource {
     /// Takes a capture.
     #[must_use]
@@ -79,14 +68,18 @@ impl ReplaySource {
         }
     }
 
-    /// The next packet, without waiting for more bytes.
+    /// Processes the next packet, without waiting for more bytes, and returns its time: in nanoseconds of the capture's time,
+    /// which are those since 1970 but for [`ClockStep`]s. Appends the records that it makes to `records`: that of a flow
+    /// which is evicted for its flow first, then its own.
     ///
     /// # Errors
-    /// When the capture cannot be read on. All packets before were given.
-    pub fn step(&mut self) -> Result<Next<Step>, CaptureError> {
+    /// When the capture cannot be read on. All packets before were processed.
+    pub fn step(&mut self, records: &mut Vec<Record>) -> Result<Next<u64>, CaptureError> {
         loop {
-            if let Some(step) = self.next_in_order() {
-                return Ok(Next::Packet(step));
+            if let Some(time) = self.first_in_order() {
+                self.process_first(time, records);
+                self.order.remove_first();
+                return Ok(Next::Packet(time.time_ns));
             }
             match self.end.take() {
                 Some(Err(error)) => return Err(error),
@@ -97,10 +90,7 @@ impl ReplaySource {
                 None => {}
             }
             match self.read_one() {
-                Ok(Next::Packet(packet)) => {
-                    self.order.push(packet);
-                    self.is_released = false;
-                }
+                Ok(Next::Packet(())) => self.is_released = false,
                 Ok(Next::Starved) => return Ok(Next::Starved),
                 Ok(Next::End) => self.end = Some(Ok(())),
                 Err(error) => self.end = Some(Err(error)),
@@ -131,55 +121,50 @@ impl ReplaySource {
         self.order.following_ns().len() >= self.clock.witnesses(stamp_ns)
     }
 
-    fn read_one(&mut self) -> Result<Next<Waiting>, CaptureError> {
-        let Self { capture, passed_over, probe, config, .. } = self;
-        capture.next(|packet| {
-            let read = read(&packet, config.decap, passed_over);
-            if let Err(unparsed) = read {
+    fn read_one(&mut self) -> Result<Next<()>, CaptureError> {
+        let Self { capture, order, passed_over, probe, config, .. } = self;
+        capture.next(|packet| match read(&packet, config.decap, passed_over) {
+            Ok(parsed) => order.push(Waiting { stamp_ns: packet.time_ns, packet: Some(parsed) }),
+            Err(unparsed) => {
                 probe.count(Counter::Unparsed(unparsed));
+                order.push(Waiting { stamp_ns: packet.time_ns, packet: None });
             }
-            Waiting { stamp_ns: packet.time_ns, packet: read.ok() }
         })
     }
 
-    /// The first of the packets that wait, if its time has come.
-    fn next_in_order(&mut self) -> Option<Step> {
+    /// The time of the first of the packets that wait, if its turn has come.
+    fn first_in_order(&mut self) -> Option<PacketTime> {
         let (first, is_due) = self.order.first()?;
         let is_due = (is_due || self.is_released) && self.has_witnesses(first.stamp_ns);
         if !is_due && self.end.is_none() {
             return None;
         }
-        let time = self.clock.time(first.stamp_ns, self.order.following_ns());
-        let packet = self.order.pop()?.packet;
-        Some(self.process(packet, time))
+        Some(self.clock.time(first.stamp_ns, self.order.following_ns()))
     }
 
-    fn process(&mut self, packet: Option<ParsedPacket>, time: PacketTime) -> Step {
-        let Self { capture, taps, copies, probe, config, .. } = self;
-        let mut step = Step { time_ns: time.time_ns, record: None, evicted: None };
-        let Some(mut packet) = packet else { return step };
+    fn process_first(&mut self, time: PacketTime, records: &mut Vec<Record>) {
+        let Self { capture, order, taps, copies, probe, config, .. } = self;
+        let Some(mut packet) = order.first().and_then(|(first, _)| first.packet.as_ref()) else { return };
+        let placed;
         if capture.names().len() > 1 {
-            packet = packet.at_interface(taps.interface(&packet));
+            placed = packet.at_interface(taps.interface(packet));
+            packet = &placed;
         }
-        let mut rtt_ns = || {
+        let rtt_ns = || {
             let state = probe.flow_mut(packet.segment(), packet.interface())?;
             (state.rtt_us > 0).then(|| u64::from(state.rtt_us) * 1_000)
         };
-        if copies.is_copy(&packet, time.time_ns, &mut rtt_ns) {
-            return step;
+        if copies.is_copy(packet, time.time_ns, rtt_ns) {
+            return;
         }
-        probe.process_parsed(&packet, &probe_host::PacketTime(time.time_ns), |bytes| {
+        probe.process_parsed(packet, &probe_host::PacketTime(time.time_ns), |bytes| {
             let mut record = Record::decode(bytes).expect("made by the same version");
             locate_ends(&mut record, &config.locals);
-            match &mut record {
-                Record::Segment(segment) => {
-                    segment.timebase = time.timebase;
-                    step.record = Some(record);
-                }
-                Record::EvictedFlow(_) => step.evicted = Some(record),
+            if let Record::Segment(segment) = &mut record {
+                segment.timebase = time.timebase;
             }
+            records.push(record);
         });
-        step
     }
 
     /// What every flow that is known has sent.

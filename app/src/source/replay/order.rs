@@ -29,16 +29,21 @@ pub(super) struct Order(VecDeque<Waiting>);
 impl Order {
     /// Adds a packet behind those that are earlier.
     pub(super) fn push(&mut self, packet: Waiting) {
+        if self.0.back().is_none_or(|last| last.stamp_ns <= packet.stamp_ns) {
+            self.0.push_back(packet);
+        } else {
+            self.insert(packet);
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, packet: Waiting) {
         let later = |other: &&Waiting| {
             let ahead_ns = other.stamp_ns.saturating_sub(packet.stamp_ns);
             ahead_ns > 0 && ahead_ns <= WINDOW_NS && !packet.follows(other)
         };
         let overtaken = self.0.iter().rev().take_while(later).count();
-        if overtaken == 0 {
-            self.0.push_back(packet);
-        } else {
-            self.0.insert(self.0.len() - overtaken, packet);
-        }
+        self.0.insert(self.0.len() - overtaken, packet);
     }
 
     /// The first packet, and whether no earlier one is to come.
@@ -53,8 +58,8 @@ impl Order {
         self.0.iter().skip(1).map(|packet| packet.stamp_ns)
     }
 
-    pub(super) fn pop(&mut self) -> Option<Waiting> {
-        self.0.pop_front()
+    pub(super) fn remove_first(&mut self) {
+        self.0.pop_front();
     }
 }
 

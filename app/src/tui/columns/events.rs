@@ -3,7 +3,7 @@
 use super::{CellContext, Column, Side, Value};
 use crate::output::format::{UNKNOWN, brief, counted, duration};
 use crate::tui::event_rows::EventRow;
-use tcptop_core::{Flow, Leg, Outcome, PeerKey, RetransmitKind, Verdict, What};
+use tcptop_core::{Flow, Leg, Outcome, RetransmitKind, Verdict, What};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
@@ -30,11 +30,11 @@ pub static COLUMNS: [Column<EventRow, Never>; 7] = [
         Value::Text(context.render.clock_time(event.latest.time_ns))
     }),
     column("first", "FIRST", 8, 2, "time of the first of those that were folded", |event, context| {
-        Value::Text(context.render.clock_time(event.first_ns))
+        Value::Text(context.render.clock_time(event.folded.first_ns))
     }),
     column("event", "EVENT", 19, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
     column("peer", "PEER", 0, 0, "peer", |event, context| {
-        Value::Text(peer(&event.latest.what).map_or_else(|| UNKNOWN.to_owned(), |key| context.peer(&key)))
+        Value::Text(event.folded.key.peer().map_or_else(|| UNKNOWN.to_owned(), |key| context.peer(&key)))
     }),
     Column {
         side: Side::Right,
@@ -52,7 +52,7 @@ pub static COLUMNS: [Column<EventRow, Never>; 7] = [
         |event, _| Value::Text(detail(event)),
     ),
     column("interface", "IFACE", 9, 3, "interface", |event, context| {
-        let index = peer(&event.latest.what).map(|key| key.interface);
+        let index = event.folded.key.peer().map(|key| key.interface);
         Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.render.interface(index)))
     }),
 ];
@@ -69,16 +69,6 @@ pub const fn flow(what: &What) -> Option<&Flow> {
     match what {
         What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => Some(flow),
         What::Verdict { .. } | What::Missed { .. } => None,
-    }
-}
-
-/// The peer that an event concerns, if it is a single one.
-#[must_use]
-pub fn peer(what: &What) -> Option<PeerKey> {
-    match what {
-        What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => Some(flow.peer()),
-        What::Verdict { peer, .. } => Some(*peer),
-        What::Missed { .. } => None,
     }
 }
 
@@ -112,7 +102,7 @@ fn what(event: &EventRow) -> String {
         What::Verdict { after, .. } => return format!("verdict: {}", after.map_or("healthy", Verdict::name)),
         What::Missed { .. } => return "missed".to_owned(),
     };
-    if event.count > 1 { format!("{name} ×{}", brief(event.count)) } else { name.to_owned() }
+    if event.folded.count > 1 { format!("{name} ×{}", brief(event.folded.count)) } else { name.to_owned() }
 }
 
 fn detail(event: &EventRow) -> String {
@@ -121,7 +111,11 @@ fn detail(event: &EventRow) -> String {
         What::Reset(flow) => closed_by(flow),
         What::Retransmits { kind, .. } => segment(*kind).to_owned(),
         What::Verdict { before, .. } => {
-            let times = if event.count > 1 { format!(", ×{}", brief(event.count)) } else { String::new() };
+            let times = if event.folded.count > 1 {
+                format!(", ×{}", brief(event.folded.count))
+            } else {
+                String::new()
+            };
             format!("was {}{times}", before.map_or("healthy", Verdict::name))
         }
         What::Missed { kind, count } => counted(*count, kind.noun()),

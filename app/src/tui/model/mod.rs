@@ -14,17 +14,18 @@ pub use action::{Action, Edit, Effect, Page, Place, View};
 pub use prompt::Prompt;
 pub use selected_row::SelectedRow;
 
-use super::columns;
 use super::command::Command;
-use super::event_rows::{EventKey, EventRow, fold};
+use super::event_rows::{EventKey, EventRow, Folded, fold};
 use super::layout::ScreenLayout;
 use super::resolver::{Address, HostNames};
 use tcptop_core::{Flow, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
 
 /// Rows of a table that are requested: more than any terminal shows, few enough to be copied four times a second.
 const ROWS: usize = 500;
-/// Entries of the event log that are requested: all that are kept, because rows are folded from them.
+/// Entries of the event log that are requested, of which rows are folded: all that are kept, and on the first screen, which
+/// shows a few rows, fewer.
 const LOG_ENTRIES: usize = 4_096;
+const FIRST_SCREEN_ENTRIES: usize = 500;
 /// Windows that can be chosen, in seconds.
 const WINDOWS_S: [u64; 5] = [5, 10, 30, 60, 300];
 /// How long the status line tells what a key did, in nanoseconds.
@@ -93,7 +94,7 @@ pub struct Model {
     rows: SelectedRow<RowKey>,
     flows: SelectedRow<u64>,
     events: SelectedRow<EventKey>,
-    event_rows: Vec<EventRow>,
+    folded_events: Vec<Folded>,
     held: Option<HeldOrder>,
     /// Host names.
     pub names: HostNames,
@@ -137,7 +138,7 @@ impl Model {
             }),
             log: match self.view {
                 View::Events => LOG_ENTRIES,
-                View::Peers if layout.events => LOG_ENTRIES,
+                View::Peers if layout.events => FIRST_SCREEN_ENTRIES,
                 View::Peers | View::Flows | View::Latency => 0,
             },
             timeline: shows_row_details || self.view == View::Latency || (on_first_screen && layout.timeline),
@@ -150,7 +151,7 @@ impl Model {
             self.newest = Some(snapshot);
             return;
         }
-        self.event_rows = snapshot.log.as_ref().map(|log| fold(&log.rows)).unwrap_or_default();
+        self.folded_events = snapshot.log.as_ref().map(|log| fold(&log.rows)).unwrap_or_default();
         self.snapshot = Some(snapshot);
         self.follow_selection();
     }
@@ -224,8 +225,16 @@ impl Model {
 
     /// The rows of the event log.
     #[must_use]
-    pub fn events(&self) -> &[EventRow] {
-        &self.event_rows
+    pub fn events(&self) -> &[Folded] {
+        &self.folded_events
+    }
+
+    /// One of them, with its latest entry.
+    #[must_use]
+    pub fn event(&self, row: usize) -> Option<EventRow> {
+        let folded = *self.folded_events.get(row)?;
+        let log = self.snapshot.as_ref()?.log.as_ref()?;
+        log.rows.get(folded.latest).map(|latest| EventRow { folded, latest: latest.clone() })
     }
 
     /// The position of the selected row.
@@ -255,7 +264,7 @@ impl Model {
     }
 
     fn event_keys(&self) -> Vec<EventKey> {
-        self.event_rows.iter().map(|event| event.key).collect()
+        self.folded_events.iter().map(|event| event.key).collect()
     }
 
     /// What the keys apply to now.
@@ -301,9 +310,9 @@ impl Model {
         if !self.names.on {
             return Vec::new();
         }
-        let rows = self.rows().into_iter().filter_map(|row| columns::rows::address(&row.key));
+        let rows = self.rows().into_iter().filter_map(|row| super::columns::rows::address(&row.key));
         let flows = self.flows().into_iter().map(|flow| flow.remote().address);
-        let events = self.events().iter().filter_map(|event| columns::events::peer(&event.latest.what));
+        let events = self.events().iter().filter_map(|event| event.key.peer());
         let all = rows.chain(flows).chain(events.map(|peer| peer.service.address));
         let mut new: Vec<Address> = all.filter(|address| self.names.is_new(address)).collect();
         new.dedup();

@@ -57,9 +57,10 @@ impl Model {
                 self.open_flow();
             }
             (None, View::Events, _) => {
-                let what = self.events().get(self.selected_event()).map(|event| event.latest.what.clone());
-                let peer = what.as_ref().and_then(columns::events::peer);
-                self.detailed_flow = what.as_ref().and_then(columns::events::flow).cloned();
+                let event = self.event(self.selected_event());
+                let peer = event.as_ref().and_then(|event| event.folded.key.peer());
+                let flow = event.as_ref().and_then(|event| columns::events::flow(&event.latest.what));
+                self.detailed_flow = flow.cloned();
                 match peer.filter(|_| self.detailed_flow.is_none()) {
                     Some(peer) => self.open_row_of(&peer),
                     None => self.open_flow(),

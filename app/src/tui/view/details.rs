@@ -90,7 +90,7 @@ fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
 
 /// Counts and latencies of a span of time.
 fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> Vec<Fact> {
-    let Figures { counts, rtt } = figures;
+    let Figures { counts, rtt, .. } = figures;
     let latencies = rtt.as_ref().map_or_else(
         || "rtt unknown: no completed handshake".to_owned(),
         |rtt| {

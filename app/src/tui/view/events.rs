@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 
-use super::table::Grid;
+use super::table::{Grid, scroll};
 use super::{ViewContext, empty, rule, style};
 use crate::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
 use crate::tui::event_rows::{EventKey, EventRow};
@@ -27,6 +27,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         return empty::no_events(frame, body, snapshot, model);
     }
     let is_active = model.view == View::Events;
+    let selected = if is_active { model.selected_event() } else { 0 };
+    let fitting = usize::from(body.height).saturating_sub(1);
+    let first = scroll(selected, model.events().len(), fitting);
+    let rows: Vec<EventRow> = (first..first + fitting).map_while(|row| model.event(row)).collect();
     let grid = Grid {
         columns: &wanted(cells.render.interfaces.len()),
         flexible: (LEAST_PEER, LONGEST_PEER),
@@ -35,14 +39,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         letters: |event, _| [letter(event), ' '],
         style: |event| style(event),
         explains_verdict: |_, _| false,
-        selected: is_active.then(|| model.selected_event()),
+        selected: is_active.then(|| selected - first),
         is_active: is_active && model.is_view_focused(),
     };
-    grid.draw(frame, body, &model.events().iter().collect::<Vec<_>>(), cells);
+    grid.draw(frame, body, &rows.iter().collect::<Vec<_>>(), cells);
 }
 
 fn letter(event: &EventRow) -> char {
-    match event.key {
+    match event.folded.key {
         EventKey::Missed(_) => '!',
         EventKey::Verdict(_) | EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => {
             verdict(&event.latest.what).map_or(' ', |verdict| verdict.letter())
@@ -51,7 +55,7 @@ fn letter(event: &EventRow) -> char {
 }
 
 fn style(event: &EventRow) -> Style {
-    match event.key {
+    match event.folded.key {
         EventKey::Missed(_) => style::alarm(),
         EventKey::Verdict(_) | EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => {
             style::verdict(verdict(&event.latest.what))

@@ -64,7 +64,7 @@ pub fn row_as_text(model: &Model, render: &RenderContext) -> Option<String> {
             model.rows().get(model.selected_row()).map(|row| columns::rows::as_text(row, &cells))
         }
         View::Events => {
-            model.events().get(model.selected_event()).map(|event| columns::events::as_text(event, &cells))
+            model.event(model.selected_event()).map(|event| columns::events::as_text(&event, &cells))
         }
     }
 }

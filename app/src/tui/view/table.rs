@@ -97,7 +97,7 @@ fn aligned(text: String, side: Side) -> Line<'static> {
 }
 
 /// The first row that is shown, so that `selected` of `rows` is among the `shown` ones.
-fn scroll(selected: usize, rows: usize, shown: usize) -> usize {
+pub(super) fn scroll(selected: usize, rows: usize, shown: usize) -> usize {
     selected.saturating_sub(shown / 2).min(rows.saturating_sub(shown))
 }
 

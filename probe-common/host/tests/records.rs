@@ -1,0 +1,82 @@
+//! Bytes of records: what the probe emits decodes, and what is not exactly that does not.
+
+use probe_common::record::{DecodeError, VERSION};
+use probe_common::{Direction, Hook, LinkLayer, Record, RecordKind, SegmentKind};
+use probe_host::{HostProbe, Packet, PacketTime};
+
+/// Where the fields of the header are.
+const KIND: usize = 0;
+const VERSION_AT: usize = 1;
+const LENGTH: usize = 2;
+
+/// An IPv4 packet with a SYN from this port.
+fn syn(port: u8) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+    packet.extend([0x9c, port, 1, 187, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    packet
+}
+
+/// The records of so many SYNs, of flows of which few are remembered.
+fn records(syns: u8) -> Vec<Vec<u8>> {
+    let mut probe = HostProbe::with_seed(1, 0);
+    let hook = Hook { interface: 7, direction: Direction::Egress, link: LinkLayer::None };
+    let mut records = Vec::new();
+    for port in 0..syns {
+        let time = PacketTime(1_000_000 * (1 + u64::from(port)));
+        probe.process(&Packet::whole(&syn(port), hook), &time, |bytes| records.push(bytes.to_vec()));
+    }
+    assert_eq!(probe.counters().0.iter().sum::<u64>(), u64::from(syns) + 2 * evicted(&records));
+    records
+}
+
+fn evicted(records: &[Vec<u8>]) -> u64 {
+    records.iter().filter(|bytes| bytes[KIND] == RecordKind::EvictedFlow.number()).count() as u64
+}
+
+#[test]
+fn a_flow_that_is_evicted_is_reported_before_the_segment_that_evicts_it() {
+    let records = records(9);
+    let kinds: Vec<_> = records.iter().map(|bytes| Record::decode(bytes).expect("a record").kind()).collect();
+    let syn = RecordKind::Segment(SegmentKind::Syn);
+    assert_eq!(kinds, [vec![syn; 8], vec![RecordKind::EvictedFlow, syn]].concat());
+    let times: Vec<_> =
+        records.iter().map(|bytes| Record::decode(bytes).expect("a record").time_ns()).collect();
+    assert_eq!(times[8], times[9]);
+}
+
+#[test]
+fn every_field_of_the_header_is_checked() {
+    for whole in records(9) {
+        assert!(Record::decode(&whole).is_ok());
+        let with = |at: usize, byte: u8| {
+            let mut bytes = whole.clone();
+            bytes[at] = byte;
+            Record::decode(&bytes)
+        };
+        let length = Err(DecodeError::Length(whole.len()));
+        assert_eq!(with(VERSION_AT, VERSION + 1), Err(DecodeError::Version(VERSION + 1)));
+        assert_eq!(with(KIND, 99), Err(DecodeError::Kind(99)));
+        assert_eq!(with(LENGTH, whole[LENGTH] - 8), length);
+        // The kind says how long the body is, too.
+        let other = if whole[KIND] == RecordKind::EvictedFlow.number() {
+            0
+        } else {
+            RecordKind::EvictedFlow.number()
+        };
+        assert_eq!(with(KIND, other), length);
+        for cut in 0..whole.len() {
+            assert_eq!(Record::decode(&whole[..cut]), Err(DecodeError::Length(cut)));
+        }
+        let longer = [&whole[..], &[0]].concat();
+        assert_eq!(Record::decode(&longer), Err(DecodeError::Length(longer.len())));
+    }
+}
+
+#[test]
+fn a_direction_that_does_not_exist_is_no_record() {
+    let evicted = records(9).into_iter().find(|bytes| bytes[KIND] == RecordKind::EvictedFlow.number());
+    let mut bytes = evicted.expect("one is evicted");
+    let learned = bytes.len() - 4;
+    bytes[learned] = 9;
+    assert_eq!(Record::decode(&bytes), Err(DecodeError::Direction(8)));
+}
