@@ -154,6 +154,8 @@ impl<'a> Live<'a> {
 
     /// Lets time pass, reads counters, and gives the screen a new snapshot.
     fn refresh(&mut self, now_ns: u64) -> Result<(), Error> {
+        // What was missed decides what the passing of time means.
+        self.count()?;
         self.session.handle(Input::Time { now_ns });
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
@@ -163,7 +165,6 @@ impl<'a> Live<'a> {
                 self.sweep(now_ns)?;
             }
         }
-        self.count()?;
         self.session.show(now_ns);
         Ok(())
     }

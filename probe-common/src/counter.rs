@@ -73,6 +73,13 @@ impl Counters {
         counter.cell().and_then(|cell| self.0.get(cell)).copied().unwrap_or(0)
     }
 
+    /// How many records were missed, of any kind but evictions: each could have decided a handshake.
+    #[must_use]
+    pub fn missed_records(&self) -> u64 {
+        let segments = RecordKind::ALL.into_iter().filter(|kind| *kind != RecordKind::EvictedFlow);
+        segments.map(|kind| self.of(Counter::Missed(kind))).sum()
+    }
+
     /// Counts this once more.
     pub fn count(&mut self, counter: Counter) {
         if let Some(cell) = counter.cell().and_then(|cell| self.0.get_mut(cell)) {

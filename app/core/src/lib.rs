@@ -20,7 +20,8 @@ pub mod units;
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use flow::{
-    Event, Flow, FlowName, Leg, Outcome, Party, PeerKey, Retransmit, RetransmitKind, Role, ShownEndpoint,
+    Event, Flow, FlowName, Leg, Outcome, Party, PeerKey, Retransmit, RetransmitCause, RetransmitKind, Role,
+    ShownEndpoint,
 };
 pub use input::Input;
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};

@@ -73,6 +73,10 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
         let data = counted(counts.sent, "data segment");
         lines.push(format!("{data}, {} retransmitted ({share}% of all segments)", counts.retransmitted));
     }
+    if counts.retransmits() > 0 {
+        let (sent, received) = (counts.sent_retransmits(), counts.received_retransmits);
+        lines.push(format!("retransmits: {sent} sent, {received} received, {} without loss", counts.arrived));
+    }
     if let Some(rtt) = rtt {
         let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
         let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);

@@ -64,6 +64,9 @@ pub fn retransmit(resent: &Retransmit, context: &RenderContext) -> String {
     if let Some(after_ns) = resent.after_ns {
         line.push_str(&format!(" after {}", duration(after_ns)));
     }
+    if let Some(cause) = resent.cause {
+        line.push_str(&format!(" ({})", cause.name()));
+    }
     if resent.len > 0 {
         line.push_str(&format!(" {}", counted(resent.len.into(), "byte")));
     }

@@ -51,8 +51,51 @@ pub struct Retransmit {
     pub len: u32,
     /// How many segments on the wire it stands for, at least 1: with segmentation offload the hook sees several as one.
     pub segments: u32,
+    /// Why it is no sign of loss: the transmission before had arrived. `None` where nothing says so.
+    pub cause: Option<RetransmitCause>,
     /// How long after the transmission before, or after the hole opened that it fills, in nanoseconds.
     pub after_ns: Option<u64>,
+}
+
+/// Why a SYN or a SYN-ACK was retransmitted that had arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetransmitCause {
+    /// This host repeats its SYN-ACK although the ACK passed here: its listener does not accept the connection (the accept
+    /// queue is full, or `TCP_DEFER_ACCEPT` waits for data).
+    NotAcceptedHere,
+    /// The peer does, more than once. One ACK may have been lost on its way.
+    NotAcceptedByPeer,
+    /// The SYN was answered by the ACK of another connection.
+    Challenged,
+    /// The SYN was answered by a RST. Windows tries again.
+    Refused,
+}
+
+impl RetransmitCause {
+    /// Every cause.
+    pub const ALL: [Self; 4] =
+        [Self::NotAcceptedHere, Self::NotAcceptedByPeer, Self::Challenged, Self::Refused];
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotAcceptedHere => "not accepted by this host",
+            Self::NotAcceptedByPeer => "not accepted by the peer",
+            Self::Challenged => "challenged",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Its name for programs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotAcceptedHere => "not_accepted_by_this_host",
+            Self::NotAcceptedByPeer => "not_accepted_by_the_peer",
+            Self::Challenged | Self::Refused => self.name(),
+        }
+    }
 }
 
 /// What was retransmitted.

@@ -52,6 +52,10 @@ pub struct Flow {
     pub(super) is_low_local: bool,
     /// Whether the segment that waits for an answer was retransmitted: the SYN, or the SYN-ACK once there is one.
     pub(super) is_repeated: bool,
+    /// Whether an ACK of another connection answered the SYN.
+    pub(super) is_challenged: bool,
+    /// SYN-ACKs that were retransmitted although the ACK was seen.
+    pub(super) not_accepted: u8,
 }
 
 /// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or it is not known, clients
@@ -88,6 +92,8 @@ impl Flow {
             encapsulation: Encapsulation::None,
             is_low_local: tuple.ends()[0] == local,
             is_repeated: false,
+            is_challenged: false,
+            not_accepted: 0,
         }
     }
 
@@ -165,6 +171,7 @@ impl Flow {
         let waits_since_ns = if self.syn_acks > 0 { self.answered_ns } else { self.first_ns };
         let is_silent = self.is_repeated || now_ns >= waits_since_ns.saturating_add(SILENCE_NS);
         match self.outcome {
+            Outcome::Pending if self.is_challenged && self.syn_acks == 0 => Outcome::Challenged,
             Outcome::Pending if is_silent && self.syn_acks == 0 => Outcome::Unanswered,
             Outcome::Pending if is_silent && !self.is_one_sided() => Outcome::HalfOpen,
             outcome => outcome,
@@ -175,6 +182,13 @@ impl Flow {
     /// ACK arrived.
     pub(super) const fn is_one_sided(&self) -> bool {
         self.tries == 0 && self.syn_acks == 1
+    }
+
+    /// SYN-ACKs that were retransmitted although the ACK had passed here: whoever sends them does not accept the connection
+    /// (the accept queue is full, or data is waited for). 255 stands for more, too.
+    #[must_use]
+    pub const fn not_accepted(&self) -> u8 {
+        self.not_accepted
     }
 
     /// When its first segment was seen.

@@ -10,8 +10,14 @@ use super::outcome::Outcome;
 /// A SYN is retransmitted after 200 ms at the earliest (Linux's minimum timeout); what comes within this time was
 /// duplicated on the way.
 const COPY_NS: u64 = 10_000_000;
+/// After one SYN the next may take this long: BSD and many devices wait 6 s.
+const UNKNOWN_RETRY_NS: u64 = 6_000_000_000;
+/// Windows retransmits a SYN that was refused, after 500 ms and twice at most: it is still one `connect`.
+const REFUSED_RETRY_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its RST in a handshake that is open.
 const FLIGHT: u32 = 1 << 16;
+/// A segment is rarely delayed for longer.
+const LATE_NS: u64 = 1_000_000_000;
 /// Bytes of data that an end may send before its FIN, unseen: a quarter of the sequence space, less one.
 const TRANSFER: u32 = (1 << 30) - 1;
 
@@ -85,6 +91,44 @@ impl Handshake {
         self.syns.as_ref().is_some_and(|syns| syn.time_ns.saturating_sub(syns.last_ns()) < COPY_NS)
     }
 
+    /// Whether this SYN is the one that opened it, delayed on its way beyond the end of the connection at `ended_ns`: with
+    /// the same timestamp, or without one soon after the end. Some openers' numbers never vary.
+    pub(super) fn is_delayed_in(&self, syn: &SegmentRecord, ended_ns: u64) -> bool {
+        let Some(syns) = self.syns.as_ref().filter(|_| self.isn == syn.seq) else { return false };
+        match syn.timestamps.value() {
+            Some(value) => syns.has_value(value),
+            None => !syns.is_stamped() && syn.time_ns.saturating_sub(ended_ns) < LATE_NS,
+        }
+    }
+
+    /// Whether this SYN, which is the first that is seen, passed just behind its SYN-ACK: queues and taps swap neighbours.
+    pub(super) fn is_swapped_with(&self, syn: &SegmentRecord) -> bool {
+        let answered = self.answers.as_ref().filter(|_| self.syns.is_none());
+        answered.is_some_and(|answers| syn.time_ns.saturating_sub(answers.first_at().time_ns) < COPY_NS)
+    }
+
+    /// Whether an opener whose attempt was refused at `refused_ns` tries again by this SYN. Windows sends no timestamps.
+    pub(super) fn is_retried_by(&self, syn: &SegmentRecord, refused_ns: u64) -> bool {
+        let is_soon = syn.time_ns.saturating_sub(refused_ns) <= REFUSED_RETRY_NS;
+        is_soon && !self.syns.as_ref().is_some_and(Sent::is_stamped)
+    }
+
+    /// The attempt that a SYN of an opener began whose earlier ones were refused, as it turns out by this SYN-ACK.
+    pub(super) fn after_refusal(&self, syn_ack: &SegmentRecord) -> Option<Self> {
+        let syns = self.syns.as_ref().filter(|_| self.is_acknowledged_by(syn_ack.ack))?;
+        Some(Self { syns: Some(syns.latest()), answers: None, is_completed: false, ..self.clone() })
+    }
+
+    /// When the latest SYN passed.
+    pub(super) fn tried_ns(&self) -> Option<u64> {
+        self.syns.as_ref().map(Sent::last_ns)
+    }
+
+    /// Whether this ACK of the other end answers another SYN than this handshake's.
+    pub(super) fn is_challenged_by(&self, ack: &SegmentRecord) -> bool {
+        !self.is_answered() && self.crossing_isn.is_none() && !self.is_acknowledged_by(ack.ack)
+    }
+
     /// Whether this SYN of the other end belongs to it, because both open at once.
     pub(super) fn is_crossed_by(&self, syn: &SegmentRecord, flow: &Flow) -> bool {
         let may_cross = flow.outcome == Outcome::Pending && !self.is_answered();
@@ -118,7 +162,7 @@ impl Handshake {
             None => self.syns = Some(Sent::new(syn)),
         }
         flow.tries = flow.tries.saturating_add(1);
-        flow.is_repeated |= !self.is_answered();
+        flow.is_repeated |= !self.is_answered() && !flow.is_challenged;
     }
 
     /// Handles a SYN-ACK of the other end. Returns false when it answers another SYN than this handshake's.
@@ -131,6 +175,9 @@ impl Handshake {
             Some(answers) => {
                 answers.retransmitted(syn_ack);
                 flow.is_repeated = true;
+                if self.is_completed {
+                    flow.not_accepted = flow.not_accepted.saturating_add(1);
+                }
             }
             None => {
                 // One that comes after a RST changes nothing any more.
@@ -233,13 +280,18 @@ impl Handshake {
 
     /// Handles a RST of the opener while the outcome is open.
     pub(super) const fn abandon(&self, flow: &mut Flow) {
-        flow.outcome = if self.is_answered() { Outcome::Reset } else { Outcome::Unanswered };
+        flow.outcome = match self.is_answered() {
+            true => Outcome::Reset,
+            false if flow.is_challenged => Outcome::Challenged,
+            false => Outcome::Unanswered,
+        };
     }
 
     /// Decides an outcome that is open: nothing more was seen.
     pub(super) const fn expire(&self, flow: &mut Flow) {
         if matches!(flow.outcome, Outcome::Pending) {
             flow.outcome = match self.is_answered() {
+                false if flow.is_challenged => Outcome::Challenged,
                 false => Outcome::Unanswered,
                 true if flow.is_one_sided() => Outcome::Unknown,
                 true => Outcome::HalfOpen,
@@ -249,12 +301,15 @@ impl Handshake {
 
     /// When an open outcome is decided if nothing more is seen.
     pub(super) fn deadline_ns(&self) -> Option<u64> {
-        self.answers.as_ref().or(self.syns.as_ref()).map(Sent::given_up_ns)
+        match &self.answers {
+            Some(answers) => Some(answers.given_up_ns(0)),
+            None => self.syns.as_ref().map(|syns| syns.given_up_ns(UNKNOWN_RETRY_NS)),
+        }
     }
 
     /// When an open handshake turns from pending to unanswered if nothing is seen.
     pub(super) fn silent_at_ns(&self, flow: &Flow) -> Option<u64> {
-        (!self.is_answered()).then(|| flow.first_ns.saturating_add(SILENCE_NS))
+        (!self.is_answered() && !flow.is_challenged).then(|| flow.first_ns.saturating_add(SILENCE_NS))
     }
 
     /// The time between the latest SYN or SYN-ACK and the one before.

@@ -136,6 +136,11 @@ impl Sent {
         }
     }
 
+    /// The latest one alone.
+    pub(super) fn latest(&self) -> Self {
+        Self { first: self.last(), again: None }
+    }
+
     fn last(&self) -> Stamp {
         self.again.as_ref().map_or(self.first, |again| again.last)
     }
@@ -205,9 +210,21 @@ impl Sent {
         self.last().time_ns
     }
 
-    /// When the sender must have given up if it is silent until then.
-    pub(super) fn given_up_ns(&self) -> u64 {
-        let wait_ns = self.last_gap_ns().unwrap_or(0).saturating_mul(2).max(FIRST_RETRY_NS);
+    /// Whether the first one had timestamps.
+    pub(super) const fn is_stamped(&self) -> bool {
+        self.first.value.is_some()
+    }
+
+    /// Whether one of them had this timestamp.
+    pub(super) fn has_value(&self, value: u32) -> bool {
+        self.stamps().any(|stamp| stamp.value == Some(value))
+    }
+
+    /// When the sender must have given up if it is silent until then. `unknown_ns` is the longest time until the next
+    /// transmission while no interval is known.
+    pub(super) fn given_up_ns(&self, unknown_ns: u64) -> u64 {
+        let least_ns = if self.again.is_none() { unknown_ns.max(FIRST_RETRY_NS) } else { FIRST_RETRY_NS };
+        let wait_ns = self.last_gap_ns().unwrap_or(0).saturating_mul(2).max(least_ns);
         self.last_ns().saturating_add(wait_ns).saturating_add(SLACK_NS)
     }
 }

@@ -9,7 +9,7 @@ mod leg;
 mod outcome;
 mod tracked;
 
-pub use event::{Event, Retransmit, RetransmitKind};
+pub use event::{Event, Retransmit, RetransmitCause, RetransmitKind};
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;
 pub(crate) use key::{EndpointHasher, FlowTuple};

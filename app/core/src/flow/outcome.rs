@@ -68,7 +68,10 @@ pub enum Outcome {
     HalfOpen,
     /// A RST ended it.
     Reset,
-    /// The handshake was not seen, or nothing of it but one SYN-ACK.
+    /// An ACK answered the SYN, with the numbers of another connection on these ports, which the other end still has or has
+    /// in TIME-WAIT: a challenge ACK (RFC 5961, 4.2).
+    Challenged,
+    /// The handshake was not seen, or nothing of it but one SYN-ACK, or records of it were missed.
     Unknown,
     /// Too early to say.
     Pending,
@@ -78,7 +81,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Pending,
         Self::Established,
         Self::Refused,
@@ -86,11 +89,19 @@ impl Outcome {
         Self::HalfOpen,
         Self::Reset,
         Self::Closed,
+        Self::Challenged,
         Self::Unknown,
     ];
     /// Every outcome that a handshake can end with: those before `Pending`.
-    pub const DECIDED: [Self; Self::Pending as usize] =
-        [Self::Established, Self::Refused, Self::Unanswered, Self::HalfOpen, Self::Reset, Self::Unknown];
+    pub const DECIDED: [Self; Self::Pending as usize] = [
+        Self::Established,
+        Self::Refused,
+        Self::Unanswered,
+        Self::HalfOpen,
+        Self::Reset,
+        Self::Challenged,
+        Self::Unknown,
+    ];
 
     /// How many outcomes an attempt can have: those that it ends with, and `Pending`.
     pub(crate) const OF_ATTEMPTS: usize = Self::Pending as usize + 1;
@@ -106,6 +117,7 @@ impl Outcome {
             Self::HalfOpen => "half-open",
             Self::Reset => "reset",
             Self::Closed => "closed",
+            Self::Challenged => "challenged",
             Self::Unknown => "unknown",
         }
     }
@@ -121,6 +133,7 @@ impl Outcome {
             | Self::Unanswered
             | Self::Reset
             | Self::Closed
+            | Self::Challenged
             | Self::Unknown => self.name(),
         }
     }
@@ -135,7 +148,7 @@ impl Outcome {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Refused | Self::Unanswered | Self::HalfOpen | Self::Reset => true,
+            Self::Refused | Self::Unanswered | Self::HalfOpen | Self::Reset | Self::Challenged => true,
             Self::Established | Self::Unknown | Self::Pending | Self::Closed => false,
         }
     }

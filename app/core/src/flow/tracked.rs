@@ -2,7 +2,7 @@
 
 use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
 
-use super::event::{Retransmit, RetransmitKind};
+use super::event::{Retransmit, RetransmitCause, RetransmitKind};
 use super::flow::{Flow, NEVER, is_local};
 use super::handshake::Handshake;
 use super::key::FlowTuple;
@@ -14,6 +14,10 @@ use super::outcome::{Outcome, Party, Role};
 pub(crate) enum Syn {
     /// The opener retransmitted it.
     Repeats,
+    /// The opener tries again after a refusal.
+    Retries,
+    /// It is a copy, or passed behind its answer: nothing was sent again.
+    Copies,
     /// Both ends open at once (RFC 9293, 3.5): still one connection.
     Crosses,
     /// The ports are reused.
@@ -56,6 +60,8 @@ pub(crate) struct Tracked {
     pub(crate) is_reported: bool,
     /// Whether it counts as unanswered now.
     pub(crate) is_waiting: bool,
+    /// Whether the source evicted it while the handshake was open.
+    pub(crate) is_doubtful: bool,
     /// Who sent a FIN first.
     first_fin: Option<Party>,
 }
@@ -82,7 +88,7 @@ impl Tracked {
         let mut flow = Flow::new(tuple, role, local, record.time_ns);
         flow.encapsulation = record.encapsulation;
         handshake.iter().for_each(|handshake| handshake.begin(&mut flow));
-        Self { flow, handshake, is_reported: false, is_waiting: false, first_fin: None }
+        Self { flow, handshake, is_reported: false, is_waiting: false, is_doubtful: false, first_fin: None }
     }
 
     /// A connection that was open before, known since `now_ns`. `direction` is that of what the first of its ends sends.
@@ -94,7 +100,14 @@ impl Tracked {
     ) -> Self {
         let local = if is_local(direction, ends) { ends[0] } else { ends[1] };
         let flow = Flow::new(tuple, None, local, now_ns);
-        Self { flow, handshake: None, is_reported: false, is_waiting: false, first_fin: None }
+        Self {
+            flow,
+            handshake: None,
+            is_reported: false,
+            is_waiting: false,
+            is_doubtful: false,
+            first_fin: None,
+        }
     }
 
     /// Whether its handshake is seen.
@@ -107,9 +120,9 @@ impl Tracked {
         self.flow.outcome == Outcome::Pending
     }
 
-    /// Whether the outcome is open and no SYN-ACK was seen.
+    /// Whether the outcome is open and nothing answered the SYN.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.is_open() && self.flow.syn_acks == 0
+        self.is_open() && self.flow.syn_acks == 0 && !self.flow.is_challenged
     }
 
     /// Whether it can still exchange data, as far as was seen.
@@ -132,7 +145,7 @@ impl Tracked {
         self.is_over() || !self.has_handshake()
     }
 
-    fn sender(&self, record: &SegmentRecord) -> Party {
+    pub(crate) fn sender(&self, record: &SegmentRecord) -> Party {
         if record.source == self.flow.local() { Party::Local } else { Party::Remote }
     }
 
@@ -161,12 +174,25 @@ impl Tracked {
         let from_opener = self.is_from_opener(syn);
         let is_over = self.is_over();
         let Some(handshake) = &mut self.handshake else { return Syn::Opens };
-        // What was decided stays so: another try after a refusal, or after the opener gave up, is another
-        // flow, even with the same number (Windows does, and some openers' numbers never vary).
+        if is_over && from_opener && handshake.is_repeated_by(syn) {
+            let is_delayed = handshake.is_completed && handshake.is_delayed_in(syn, self.flow.changed_ns);
+            if is_delayed || handshake.is_copied_by(syn) {
+                return Syn::Copies;
+            }
+            if self.flow.outcome == Outcome::Refused && handshake.is_retried_by(syn, self.flow.changed_ns) {
+                handshake.repeat(syn, &mut self.flow);
+                self.flow.changed_ns = syn.time_ns;
+                return Syn::Retries;
+            }
+        }
+        // What was decided stays so, even if the number is the same: some openers' numbers never vary.
         if is_over && !handshake.is_copied_by(syn) {
             return Syn::Opens;
         }
-        if from_opener && handshake.is_repeated_by(syn) {
+        if from_opener && handshake.is_swapped_with(syn) {
+            handshake.repeat(syn, &mut self.flow);
+            Syn::Copies
+        } else if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn, &mut self.flow);
             self.flow.changed_ns = syn.time_ns;
             Syn::Repeats
@@ -205,7 +231,11 @@ impl Tracked {
                 Ack::Completes
             }
             Some(handshake) if from_opener && handshake.is_completed => Ack::Repeats,
-            Some(handshake) if !from_opener && is_open && !handshake.is_answered() => Ack::Challenges,
+            Some(handshake) if is_open && handshake.is_challenged_by(ack) => {
+                self.flow.is_challenged = true;
+                self.flow.changed_ns = ack.time_ns;
+                Ack::Challenges
+            }
             Some(_) | None => Ack::Unmatched,
         }
     }
@@ -265,10 +295,52 @@ impl Tracked {
     }
 
     /// Decides an outcome that is open at `now_ns`.
-    pub(crate) const fn expire(&mut self, now_ns: u64) {
-        if let Some(handshake) = &self.handshake {
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        let is_open = self.is_open();
+        if let Some(handshake) = self.handshake.as_ref().filter(|_| is_open) {
             handshake.expire(&mut self.flow);
             self.flow.changed_ns = now_ns;
+        }
+    }
+
+    /// Records that could have decided it were missed, or the source has evicted it: what was not seen may have been there.
+    pub(crate) const fn doubt(&mut self) {
+        if matches!(self.flow.outcome, Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset) {
+            self.flow.outcome = Outcome::Unknown;
+        }
+    }
+
+    /// The attempt that this SYN-ACK answers, of an opener that tried again after a refusal.
+    pub(crate) fn after_refusal(&self, syn_ack: &SegmentRecord) -> Option<Self> {
+        let is_refused = self.flow.outcome == Outcome::Refused && self.flow.tries > 1;
+        let handshake = self.handshake.as_ref().filter(|_| is_refused && !self.is_from_opener(syn_ack))?;
+        let (handshake, tried_ns) = (handshake.after_refusal(syn_ack)?, handshake.tried_ns()?);
+        let mut flow = Flow::new(self.flow.tuple, self.flow.role, self.flow.local(), tried_ns);
+        flow.encapsulation = self.flow.encapsulation;
+        handshake.begin(&mut flow);
+        let handshake = Some(handshake);
+        Some(Self {
+            flow,
+            handshake,
+            is_reported: false,
+            is_waiting: false,
+            is_doubtful: false,
+            first_fin: None,
+        })
+    }
+
+    /// Why a SYN or SYN-ACK that was seen again is no sign of loss.
+    pub(crate) fn cause(&self, kind: RetransmitKind, is_retry: bool) -> Option<RetransmitCause> {
+        let is_here = matches!(self.flow.role, Some(Role::Server | Role::Local));
+        match kind {
+            RetransmitKind::Syn if is_retry => Some(RetransmitCause::Refused),
+            RetransmitKind::Syn if self.flow.is_challenged => Some(RetransmitCause::Challenged),
+            RetransmitKind::SynAck if is_here && self.flow.not_accepted > 0 => {
+                Some(RetransmitCause::NotAcceptedHere)
+            }
+            // The first one may be due to an ACK that was lost behind this place.
+            RetransmitKind::SynAck if self.flow.not_accepted > 1 => Some(RetransmitCause::NotAcceptedByPeer),
+            _ => None,
         }
     }
 
@@ -300,16 +372,18 @@ impl Tracked {
     }
 
     /// Learns what `source` has sent so far, and what the other end has. Returns how many segments with data are new, and
-    /// how many of them were retransmits.
-    pub(crate) fn learn_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, u64) {
+    /// how many of them were retransmits: of this host, and of the other end.
+    pub(crate) fn learn_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, [u64; 2]) {
         let [one, other] = volumes;
         let reported = if source == self.flow.local() { [one, other] } else { [other, one] };
-        let (mut segments, mut retransmits) = (0, 0);
-        for (known, reported) in self.flow.volumes.iter_mut().zip(reported) {
+        let (mut segments, mut retransmits) = (0, [0; 2]);
+        for ((known, reported), retransmits) in
+            self.flow.volumes.iter_mut().zip(reported).zip(&mut retransmits)
+        {
             // Fewer than known: the source started over, because to it this is another connection.
             if reported.segments >= known.segments {
                 segments += reported.segments - known.segments;
-                retransmits += reported.retransmits.saturating_sub(known.retransmits);
+                *retransmits = reported.retransmits.saturating_sub(known.retransmits);
                 *known = reported;
             }
         }
@@ -317,13 +391,19 @@ impl Tracked {
     }
 
     /// The report of a retransmitted segment.
-    pub(crate) fn retransmit(&self, kind: RetransmitKind, record: &SegmentRecord) -> Retransmit {
+    pub(crate) fn retransmit(
+        &self,
+        kind: RetransmitKind,
+        cause: Option<RetransmitCause>,
+        record: &SegmentRecord,
+    ) -> Retransmit {
         let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
         let hole_age_ns = hole_age_us.map(|age_us| u64::from(age_us) * 1_000);
         Retransmit {
             flow: self.at(record.time_ns),
             time_ns: record.time_ns,
             kind,
+            cause,
             by: self.sender(record),
             seq: record.seq,
             len: record.payload_len,

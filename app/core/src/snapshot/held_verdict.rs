@@ -55,8 +55,8 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
             .zip(slow_ns)
             .is_some_and(|(rtt, slow_ns)| is_enough(rtt.samples) && rtt.p90_ns >= slow_ns),
         Verdict::Loses => {
-            let retransmits = counts.retransmits();
-            is_enough(retransmits) && thresholds.loss.is_reached_by(retransmits, counts.segments())
+            let lost = counts.lost();
+            is_enough(lost) && thresholds.loss.is_reached_by(lost, counts.segments())
         }
     })
 }

@@ -94,6 +94,7 @@ const fn trouble(outcome: Outcome, retransmits: u64) -> u64 {
     let trouble = match outcome {
         Outcome::Unanswered => 0,
         Outcome::HalfOpen => 1,
+        Outcome::Challenged => 4,
         Outcome::Refused => 2,
         Outcome::Reset => 3,
         Outcome::Pending => 5,

@@ -6,7 +6,7 @@
 
 use core::ops::AddAssign;
 
-use crate::flow::Outcome;
+use crate::flow::{Outcome, Party};
 
 /// Something that happens to a connection and is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,16 @@ pub(crate) enum PeerEvent {
     /// or its flow was evicted.
     Ended(Outcome),
     /// A SYN or SYN-ACK was retransmitted.
-    Repeated,
+    Repeated {
+        /// Who sent it.
+        by: Party,
+        /// Whether the one before had not arrived, as far as is known.
+        is_loss: bool,
+    },
     /// Segments with data were sent.
     Sent(u64),
-    /// Segments with data were retransmitted.
-    Retransmitted(u64),
+    /// Segments with data were retransmitted: by this host, and by the other end.
+    Retransmitted([u64; 2]),
 }
 
 /// Counts of connection attempts and segments.
@@ -37,6 +42,10 @@ pub struct Counts {
     pub sent: u64,
     /// Segments of them that were retransmits.
     pub retransmitted: u64,
+    /// Retransmits of any kind that the peer sent. This host sent the others.
+    pub received_retransmits: u64,
+    /// Retransmits of SYNs and SYN-ACKs whose transmission before had arrived: they are no sign of loss.
+    pub arrived: u64,
 }
 
 impl Counts {
@@ -65,6 +74,18 @@ impl Counts {
         self.repeated + self.retransmitted
     }
 
+    /// Retransmits that this host sent.
+    #[must_use]
+    pub const fn sent_retransmits(&self) -> u64 {
+        self.retransmits() - self.received_retransmits
+    }
+
+    /// Retransmits that are a sign of loss: nothing says that the transmission before had arrived.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.retransmits() - self.arrived
+    }
+
     /// Segments that could have been retransmits: data, and all SYNs.
     #[must_use]
     pub const fn segments(&self) -> u64 {
@@ -88,9 +109,16 @@ impl Counts {
         match event {
             PeerEvent::Opened => self.opened += 1,
             PeerEvent::Ended(outcome) => self.add(outcome, 1),
-            PeerEvent::Repeated => self.repeated += 1,
+            PeerEvent::Repeated { by, is_loss } => {
+                self.repeated += 1;
+                self.received_retransmits += u64::from(by == Party::Remote);
+                self.arrived += u64::from(!is_loss);
+            }
             PeerEvent::Sent(segments) => self.sent += segments,
-            PeerEvent::Retransmitted(segments) => self.retransmitted += segments,
+            PeerEvent::Retransmitted([sent, received]) => {
+                self.retransmitted += sent + received;
+                self.received_retransmits += received;
+            }
         }
     }
 
@@ -107,5 +135,7 @@ impl AddAssign<&Self> for Counts {
         self.repeated += other.repeated;
         self.sent += other.sent;
         self.retransmitted += other.retransmitted;
+        self.received_retransmits += other.received_retransmits;
+        self.arrived += other.arrived;
     }
 }

@@ -67,7 +67,7 @@ impl History {
                 self.add(1, now_ns, |moment| &mut moment.opened);
                 self.add_segments(1, now_ns);
             }
-            PeerEvent::Repeated => {
+            PeerEvent::Repeated { .. } => {
                 self.add(1, now_ns, |moment| &mut moment.retransmits);
                 self.add_segments(1, now_ns);
             }
@@ -77,7 +77,8 @@ impl History {
             }
             PeerEvent::Ended(_) => {}
             PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
-            PeerEvent::Retransmitted(segments) => {
+            PeerEvent::Retransmitted([sent, received]) => {
+                let segments = sent + received;
                 self.add(segments, now_ns, |moment| &mut moment.retransmits);
             }
         }
@@ -171,6 +172,7 @@ fn is_past(slot: u32, now: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Party;
     use crate::stats::scale::begin_ns;
 
     const START: u64 = 1_000 * SLOT_NS;
@@ -182,7 +184,7 @@ mod tests {
             (PeerEvent::Opened, 0),
             (PeerEvent::Ended(Outcome::Refused), 0),
             (PeerEvent::Opened, 2),
-            (PeerEvent::Repeated, 2),
+            (PeerEvent::Repeated { by: Party::Local, is_loss: true }, 2),
             (PeerEvent::Ended(Outcome::Established), 5),
             (PeerEvent::Ended(Outcome::HalfOpen), 2),
         ] {
@@ -216,7 +218,7 @@ mod tests {
         (0..70_000).for_each(|_| _ = history.record(1_000_000, START));
         assert_eq!(history.cells(START).map(|(_, cell)| u32::from(cell.count)).sum::<u32>(), 70_000);
         assert_eq!(history.cells(START).count(), 2);
-        history.count(PeerEvent::Retransmitted(200_000), START);
+        history.count(PeerEvent::Retransmitted([150_000, 50_000]), START);
         (0..3).for_each(|_| _ = history.count(PeerEvent::Opened, START));
         let sum = |of: fn(&Moment) -> u16| history.moments(START).map(|(_, m)| u32::from(of(m))).sum::<u32>();
         assert_eq!((sum(|moment| moment.retransmits), sum(|moment| moment.opened)), (200_000, 3));

@@ -161,8 +161,13 @@ impl Stats {
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
-                PeerEvent::Repeated | PeerEvent::Retransmitted(_) => Some(Verdict::Loses),
-                PeerEvent::Opened | PeerEvent::Ended(_) | PeerEvent::Sent(_) => None,
+                PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
+                    Some(Verdict::Loses)
+                }
+                PeerEvent::Repeated { is_loss: false, .. }
+                | PeerEvent::Opened
+                | PeerEvent::Ended(_)
+                | PeerEvent::Sent(_) => None,
             };
             if let Some(verdict) = problem {
                 let is_ongoing = verdict == Verdict::NoAnswer && peer.tally.waiting() > 0;

@@ -83,6 +83,8 @@ pub(crate) struct FlowTable {
     next_id: u64,
     reported: u64,
     losses: TableLosses,
+    /// Records were missed until this moment. Attempts that began before may have been answered unseen.
+    missed_until_ns: u64,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
 }
@@ -102,6 +104,7 @@ impl FlowTable {
             next_id: 0,
             reported: 0,
             losses: TableLosses::default(),
+            missed_until_ns: 0,
             watched: Watched::default(),
         }
     }
@@ -168,6 +171,14 @@ impl FlowTable {
         }
     }
 
+    /// Records were missed, at `now_ns` at the latest. What is open from before may have been answered unseen.
+    pub(crate) fn records_missed(&mut self, now_ns: u64) {
+        self.missed_until_ns = self.missed_until_ns.max(now_ns);
+        let waiting = self.flows.iter().filter(|(_, tracked)| tracked.is_waiting);
+        let waiting: Vec<u32> = waiting.map(|(slot, _)| slot).collect();
+        waiting.into_iter().for_each(|slot| self.set_waiting(slot, now_ns, false));
+    }
+
     /// When [`expire`](Self::expire) has something to do, or before.
     pub(crate) fn due_ns(&self) -> Option<u64> {
         if self.is_done() {
@@ -226,8 +237,9 @@ impl FlowTable {
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         if let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) {
             match tracked.syn(record) {
-                Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, record),
-                Syn::Crosses => return,
+                Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
+                Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
+                Syn::Crosses | Syn::Copies => return,
                 Syn::Opens => self.supersede(slot, record.time_ns),
             }
         }
@@ -239,12 +251,17 @@ impl FlowTable {
             self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
             return;
         };
+        if let Some(accepted) = tracked.after_refusal(record) {
+            self.supersede(slot, record.time_ns);
+            let slot = self.open(accepted);
+            return self.syn_ack(Some(slot), tuple, record);
+        }
         match tracked.syn_ack(record) {
             SynAck::Answers => {
                 self.set_waiting(slot, record.time_ns, false);
                 self.arm(slot);
             }
-            SynAck::Repeats => self.repeated(slot, RetransmitKind::SynAck, record),
+            SynAck::Repeats => self.repeated(slot, RetransmitKind::SynAck, false, record),
             SynAck::Unmatched if self.flows.get(slot).is_some_and(Tracked::may_be_followed) => {
                 // The next connection on these ports, whose SYN took another path.
                 self.supersede(slot, record.time_ns);
@@ -258,7 +275,8 @@ impl FlowTable {
         let known = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.ack(record))));
         match known {
             Some((slot, Ack::Completes)) => self.report(slot, record.time_ns),
-            Some((_, Ack::Repeats | Ack::Challenges)) => {}
+            Some((_, Ack::Repeats)) => {}
+            Some((slot, Ack::Challenges)) => self.set_waiting(slot, record.time_ns, false),
             Some((_, Ack::Unmatched)) | None => self.losses.unmatched += 1,
         }
     }
@@ -287,7 +305,7 @@ impl FlowTable {
         }
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if record.class.is_retransmit() {
-            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, record)));
+            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, None, record)));
         }
         if tracked.last_fin(record) {
             self.closed(slot);
@@ -295,19 +313,23 @@ impl FlowTable {
     }
 
     /// A SYN or SYN-ACK was retransmitted.
-    fn repeated(&mut self, slot: u32, kind: RetransmitKind, record: &SegmentRecord) {
+    fn repeated(&mut self, slot: u32, kind: RetransmitKind, is_retry: bool, record: &SegmentRecord) {
         let now_ns = record.time_ns;
         let Some(tracked) = self.flows.get(slot) else { return };
-        self.views.count(tracked.flow.peer(), PeerEvent::Repeated, now_ns);
-        self.events.push(Event::Retransmit(tracked.retransmit(kind, record)));
-        self.set_waiting(slot, now_ns, true);
+        let cause = tracked.cause(kind, is_retry);
+        let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
+        self.views.count(tracked.flow.peer(), event, now_ns);
+        self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, record)));
+        if cause.is_none() {
+            self.set_waiting(slot, now_ns, true);
+        }
         self.arm(slot);
     }
 
     fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let slot = self.known_or_mid_stream(slot, tuple, record);
         let Some(tracked) = self.flows.get(slot) else { return };
-        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, record)));
+        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, record)));
     }
 
     /// The source evicted a flow. What it had sent is all that there is to count. Of a flow that is not known here, it was
@@ -315,7 +337,14 @@ impl FlowTable {
     fn evicted(&mut self, tuple: FlowTuple, record: &EvictedFlowRecord) {
         let [low, high] = record.ends;
         match (self.find(&tuple), record.learned) {
-            (Some(slot), _) => self.learn_volumes(slot, low, record.volumes, record.time_ns),
+            (Some(slot), _) => {
+                self.learn_volumes(slot, low, record.volumes, record.time_ns);
+                // Its ACK will make no record.
+                if let Some(tracked) = self.flows.get_mut(slot).filter(|tracked| tracked.is_open()) {
+                    tracked.is_doubtful = true;
+                    self.set_waiting(slot, record.time_ns, false);
+                }
+            }
             (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
                 let mut tracked = Tracked::mid_stream(tuple, low_sends, [low, high], record.time_ns);
                 let new = tracked.learn_volumes(low, record.volumes);
@@ -418,6 +447,9 @@ impl FlowTable {
         }
         self.reported += 1;
         self.alarms.cancel(slot);
+        if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
+            tracked.doubt();
+        }
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
         self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
@@ -443,7 +475,8 @@ impl FlowTable {
     /// An attempt counts as unanswered from now on, or no longer.
     fn set_waiting(&mut self, slot: u32, now_ns: u64, is_waiting: bool) {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
-        let is_waiting = is_waiting && tracked.is_unanswered();
+        let is_doubtful = tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns;
+        let is_waiting = is_waiting && tracked.is_unanswered() && !is_doubtful;
         if core::mem::replace(&mut tracked.is_waiting, is_waiting) != is_waiting {
             self.views.wait(tracked.flow.peer(), is_waiting, now_ns);
         }
@@ -484,11 +517,11 @@ impl FlowTable {
     }
 
     /// Counts so many segments with data, and how many of them were retransmits.
-    fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, u64), now_ns: u64) {
+    fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
         if segments > 0 {
             self.views.count(peer, PeerEvent::Sent(segments), now_ns);
         }
-        if retransmits > 0 {
+        if retransmits != [0; 2] {
             self.views.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
         }
     }

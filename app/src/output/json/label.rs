@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
-use tcptop_core::{Missed, MissedCounts, Outcome, Party, RetransmitKind, Role, Verdict};
+use tcptop_core::{Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// Something that has one word for programs for each of its values.
 pub trait Labelled: Copy {
@@ -63,6 +63,7 @@ labelled! {
     Outcome: "outcome", label;
     Party: "end", name;
     RetransmitKind: "segment_kind", label;
+    RetransmitCause: "retransmit_cause", label;
     Verdict: "verdict", label;
 }
 

@@ -134,6 +134,7 @@ fn retransmit<'a>(resent: &tcptop_core::Retransmit, context: &'a RenderContext) 
         payload_bytes: resent.len,
         segments: resent.segments,
         after_ns: resent.after_ns,
+        cause: resent.cause.map(Label),
     }
 }
 
@@ -228,10 +229,14 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         unanswered: counts.of(Outcome::Unanswered),
         half_open: counts.of(Outcome::HalfOpen),
         reset: counts.of(Outcome::Reset),
+        challenged: counts.of(Outcome::Challenged),
         unknown: counts.of(Outcome::Unknown),
         pending: counts.of(Outcome::Pending),
         segments: counts.segments(),
         retransmits: counts.retransmits(),
+        sent_retransmits: counts.sent_retransmits(),
+        received_retransmits: counts.received_retransmits,
+        arrived_retransmits: counts.arrived,
         handshake_retransmits: counts.repeated,
         data_segments: counts.sent,
         data_retransmits: counts.retransmitted,

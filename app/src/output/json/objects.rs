@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
-use tcptop_core::{Outcome, Party, RetransmitKind, Role, Verdict};
+use tcptop_core::{Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
 pub const SCHEMA: u32 = 2;
@@ -94,6 +94,10 @@ pub struct Retransmit<'a> {
     /// Of a SYN or SYN-ACK, the time since the one before; of data, the time since the hole opened that it fills. Null
     /// if it repeats bytes that were seen before.
     pub after_ns: Option<u64>,
+    /// Why it is no sign of loss: `not_accepted_by_this_host` (the ACK passed here, and the listener does not accept the
+    /// connection), `not_accepted_by_the_peer` (likewise, from the second time on), `challenged` (an ACK of an earlier
+    /// connection answered the SYN) or `refused` (a RST did, and Windows tries again). Null where nothing says so.
+    pub cause: Option<Label<RetransmitCause>>,
 }
 
 /// The end of a connection that was established.
@@ -270,7 +274,8 @@ pub struct Connection<'a> {
     pub server_isn: Option<u32>,
     /// What became of it, as far as known at this time. A `handshake` has one of `established`, `refused` (a RST answered
     /// the SYN), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
-    /// the SYN-ACK), `unknown` (only one SYN-ACK was seen) and `pending` (the run ended first); a `close` has `closed` or
+    /// the SYN-ACK), `challenged` (an ACK of an earlier connection answered the SYN), `unknown` (only one SYN-ACK was seen,
+    /// or records were missed) and `pending` (the run ended first); a `close` has `closed` or
     /// `reset`.
     pub outcome: Label<Outcome>,
 }
@@ -290,7 +295,9 @@ pub struct Figures {
     pub half_open: u64,
     /// Attempts that a RST ended after the SYN-ACK.
     pub reset: u64,
-    /// Attempts of which only one SYN-ACK was seen.
+    /// Attempts that an ACK of an earlier connection on the same ports answered (challenge ACK, TIME-WAIT).
+    pub challenged: u64,
+    /// Attempts of which only one SYN-ACK was seen, or records were missed.
     pub unknown: u64,
     /// Attempts that were not decided when the run ended.
     pub pending: u64,
@@ -299,6 +306,12 @@ pub struct Figures {
     pub segments: u64,
     /// Retransmits among them.
     pub retransmits: u64,
+    /// Retransmits that this host sent.
+    pub sent_retransmits: u64,
+    /// Retransmits that the peer sent.
+    pub received_retransmits: u64,
+    /// Retransmits that have a `cause`, and are no sign of loss.
+    pub arrived_retransmits: u64,
     /// Retransmits that are SYNs or SYN-ACKs.
     pub handshake_retransmits: u64,
     /// Segments with data, in both directions, retransmits included.

@@ -83,6 +83,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
             | Outcome::Unanswered
             | Outcome::HalfOpen
             | Outcome::Closed
+            | Outcome::Challenged
             | Outcome::Unknown => Some(Verdict::NoAnswer),
         },
         What::Reset(_) => Some(Verdict::Refuses),

@@ -111,6 +111,7 @@ fn outcomes(counts: &Counts) -> String {
         (counts.of(Outcome::HalfOpen), "half-open"),
         (counts.of(Outcome::Refused), "refused"),
         (counts.of(Outcome::Reset), "reset"),
+        (counts.of(Outcome::Challenged), "challenged"),
         (counts.of(Outcome::Unknown), "unknown"),
         (counts.of(Outcome::Pending), "pending"),
     ];
@@ -121,8 +122,18 @@ fn outcomes(counts: &Counts) -> String {
 
 fn retransmits(counts: &Counts) -> String {
     let share = percent(counts.retransmit_share());
-    let Counts { sent, retransmitted, repeated, .. } = counts;
-    format!("retransmits: {repeated} SYN and SYN-ACK, {retransmitted} of {sent} data segments ({share} %)")
+    let Counts { sent, retransmitted, repeated, received_retransmits, arrived, .. } = counts;
+    let ways = match counts.retransmits() {
+        0 => String::new(),
+        _ => format!("; {} sent, {received_retransmits} received", counts.sent_retransmits()),
+    };
+    let arrived = match arrived {
+        0 => String::new(),
+        arrived => format!("; {arrived} without loss: not accepted, challenged or refused"),
+    };
+    format!(
+        "retransmits: {repeated} SYN and SYN-ACK, {retransmitted} of {sent} data segments ({share} %){ways}{arrived}"
+    )
 }
 
 fn since_start(selection: &Selection, view: &ViewContext<'_>) -> Vec<Fact> {
@@ -190,11 +201,18 @@ fn outcome(flow: &Flow) -> String {
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
         Outcome::Reset => "ended by a RST",
         Outcome::Closed => "closed",
+        Outcome::Challenged => {
+            "the other end still has an earlier connection on these ports: its ACK answered the SYN"
+        }
         Outcome::Unknown => "the handshake was not seen, or only one direction of it",
     };
     let by = flow.closed_by().map(|party| format!(", by the {} end", party.name())).unwrap_or_default();
     let life = flow.lifetime_ns().map(|ns| format!(", after {}", duration(ns))).unwrap_or_default();
-    format!("{}: {words}{by}{life}", flow.outcome().name())
+    let accepted = match flow.not_accepted() {
+        0 => String::new(),
+        count => format!("; not accepted: {count} SYN-ACKs retransmitted after the ACK"),
+    };
+    format!("{}: {words}{by}{life}{accepted}", flow.outcome().name())
 }
 
 fn tries(flow: &Flow) -> String {

@@ -82,7 +82,9 @@ fn table(
 
 const fn is_failure(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Refused | Outcome::Reset => true,
+        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Refused | Outcome::Reset | Outcome::Challenged => {
+            true
+        }
         Outcome::Pending | Outcome::Established | Outcome::Closed | Outcome::Unknown => false,
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
 /// A flow with this outcome.
 pub(super) const fn outcome(outcome: Outcome) -> Style {
     match outcome {
-        Outcome::Unanswered | Outcome::HalfOpen => verdict(Some(Verdict::NoAnswer)),
+        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Challenged => verdict(Some(Verdict::NoAnswer)),
         Outcome::Refused | Outcome::Reset => verdict(Some(Verdict::Refuses)),
         Outcome::Closed | Outcome::Unknown => faint(),
         Outcome::Pending | Outcome::Established => Style::new(),
