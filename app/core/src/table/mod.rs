@@ -18,7 +18,7 @@ use crate::flow::{
     Syn, SynAck, Tracked,
 };
 use crate::slab::Slab;
-use crate::stats::{PeerEvent, Views};
+use crate::stats::{PeerEvent, Times, Views};
 use alarm::Alarms;
 use chains::Chains;
 use watched::Watched;
@@ -460,8 +460,9 @@ impl FlowTable {
         let (peer, outcome) = (flow.peer(), flow.outcome());
         self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
-        if let Some(rtt_ns) = flow.rtt().and_then(Leg::exact).filter(|_| is_up) {
-            self.views.record(peer, rtt_ns, now_ns);
+        if is_up {
+            let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
+            self.views.record(peer, latencies, now_ns);
         }
         if let Some(refusal) = flow.refusal() {
             self.views.refuse(peer, refusal, now_ns);
