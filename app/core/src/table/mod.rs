@@ -453,24 +453,21 @@ impl FlowTable {
     /// The flow to be evicted for one that joins this queue: the oldest finished one, else the oldest unconfirmed one; else,
     /// while pending ones take more than their share, the oldest of these; else the oldest of those that last. A flood of SYNs
     /// thus leaves three quarters to the latter, and however many of them there are, a handshake has room to be completed.
-    /// What this host opened is evicted only for what it opens, and nothing but the first two for what may be forged.
+    /// What this host opened is evicted only for what it opens, or where there is nothing else; and nothing but the first two
+    /// for what may be forged.
     fn least_valuable(&self, queue: usize) -> Option<u32> {
         let is_crowded = |queue| self.flows.len_of(queue) > self.limit / PENDING_SHARE;
         let order = [
             Some(FINISHED),
             Some(UNCONFIRMED),
             Some(PENDING).filter(|queue| is_crowded(*queue)),
-            Some(OWN_PENDING).filter(|queue| is_crowded(*queue)),
+            Some(OWN_PENDING).filter(|own| *own == queue && is_crowded(*own)),
             Some(LASTING),
             Some(PENDING),
             Some(OWN_LASTING),
             Some(OWN_PENDING),
         ];
-        let may_evict = |other: &usize| match queue {
-            UNCONFIRMED => *other <= UNCONFIRMED,
-            OWN_PENDING => true,
-            _ => *other <= LASTING,
-        };
+        let may_evict = |other: &usize| queue != UNCONFIRMED || *other <= UNCONFIRMED;
         order.into_iter().flatten().filter(may_evict).find_map(|queue| self.flows.oldest(queue))
     }
 
@@ -554,7 +551,10 @@ impl FlowTable {
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
             self.set_waiting(slot, silent_ns, true);
         }
-        if let Some(due_ns) = self.flows.get(slot).and_then(Tracked::due_ns) {
+        // Once it was silent, whether it waits or that is in doubt, there is nothing to wake for but the end of its patience.
+        let due_ns =
+            |tracked: &Tracked| tracked.due_ns().filter(|&due_ns| due_ns > now_ns).or(tracked.deadline_ns());
+        if let Some(due_ns) = self.flows.get(slot).and_then(due_ns) {
             self.alarms.set_apart(slot, due_ns);
         }
     }
