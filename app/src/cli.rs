@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
-use crate::tui::columns::rows::COLUMNS;
+use crate::tui::columns::peers::COLUMNS;
 use tcptop_core::units::{Share, Time};
 use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 

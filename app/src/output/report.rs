@@ -1,9 +1,9 @@
 //! A report at the end, to be pasted into a ticket: what was watched and how, the totals, and the peers.
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
-use super::plan::ReportFormat;
+use super::line_writer::Lines;
 use super::summary::{filtered, missed, passed_over, totals};
-use super::writer::Lines;
+use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
 use tcptop_core::{Event, Slow, Thresholds, Verdict};

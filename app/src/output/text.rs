@@ -1,7 +1,7 @@
 //! Lines for people: one per decided handshake, and one per retransmitted segment where they are wanted.
 
 use super::format::{UNKNOWN, counted, duration, maybe_duration, peer};
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext};
 use tcptop_core::{Event, Flow, Leg, Party, Retransmit, Role};
 use tcptop_core::{Query, Snapshot, SnapshotRequest};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use probe_common::Endpoint;
 
 use super::parse;
-use super::short::Short;
+use super::short_text::Short;
 use super::term::{Comparison, Ends, Figure, Term, Test};
 use crate::flow::{Flow, Leg, Outcome, PeerKey, Role};
 use crate::stats::{Counts, Percentiles, Verdict};

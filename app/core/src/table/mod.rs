@@ -1,8 +1,8 @@
 //! The flow table: records in, decided handshakes and figures out.
 
-mod alarm;
 mod chains;
-mod watched;
+mod startup;
+mod timers;
 
 use core::ops::Range;
 
@@ -19,9 +19,9 @@ use crate::flow::{
 };
 use crate::slab::Slab;
 use crate::stats::{PeerEvent, Times, Views};
-use alarm::Alarms;
 use chains::Chains;
-use watched::Watched;
+use startup::Watched;
+use timers::Alarms;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;

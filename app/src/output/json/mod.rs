@@ -4,7 +4,7 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{

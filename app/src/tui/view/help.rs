@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use super::{place_name, style};
-use crate::tui::columns::{Column, events, flows, rows};
+use crate::tui::columns::{Column, events, flows, peers};
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Action, Place};
 use tcptop_core::{Thresholds, Verdict};
@@ -69,7 +69,7 @@ fn columns(place: Place) -> Vec<Line<'static>> {
         Place::FlowPane | Place::Flows => described(&flows::COLUMNS),
         Place::Events => described(&events::COLUMNS),
         Place::Rows | Place::Latency | Place::Details | Place::Help | Place::Order | Place::Prompt => {
-            described(&rows::COLUMNS)
+            described(&peers::COLUMNS)
         }
     }
 }
