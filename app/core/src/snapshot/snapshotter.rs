@@ -99,7 +99,7 @@ impl Snapshotter {
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             missed: missed.since(&baseline.missed),
-            copies: run.copies,
+            copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
         }
     }

@@ -64,6 +64,8 @@ pub(crate) struct TableLosses {
     pub(crate) evicted_flows: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub(crate) unmatched: u64,
+    /// SYNs that were duplicated or delayed on their way, beyond the end of the connection that they opened.
+    pub(crate) copies: u64,
 }
 
 /// Every flow that is known, and the statistics about them.
@@ -239,7 +241,11 @@ impl FlowTable {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
                 Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
-                Syn::Crosses | Syn::Copies => return,
+                Syn::Crosses | Syn::Trails => return,
+                Syn::Copies => {
+                    self.losses.copies += 1;
+                    return;
+                }
                 Syn::Opens => self.supersede(slot, record.time_ns),
             }
         }
