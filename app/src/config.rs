@@ -86,7 +86,9 @@ impl Config {
                 thresholds: Thresholds {
                     unanswered: show.unanswered,
                     refused: show.refused,
+                    aborted: show.aborted,
                     slow: show.slow,
+                    slow_setup_ns: show.slow_setup.0,
                     loss: show.loss,
                     min_attempts: show.min_attempts,
                 },

@@ -50,6 +50,17 @@ pub struct Selection {
     pub timeline: Option<Timeline>,
 }
 
+impl Selection {
+    /// The histogram of one latency since the start.
+    #[must_use]
+    pub fn bars(&self, latency: Latency) -> &[Bar] {
+        match latency {
+            Latency::Rtt => &self.bars,
+            Latency::Setup => &self.setup_bars,
+        }
+    }
+}
+
 /// What is kept of a row from one snapshot to the next.
 #[derive(Debug, Default)]
 pub(super) struct SelectionCache {

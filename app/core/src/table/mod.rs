@@ -293,7 +293,10 @@ impl FlowTable {
         if record.class.is_out_of_window() {
             self.losses.unmatched += 1;
         } else if tracked.is_up() {
-            tracked.reset(record);
+            tracked.reset(record, self.missed_until_ns);
+            if let Some(completed_ns) = tracked.flow.completed_ns().filter(|_| tracked.flow.is_aborted()) {
+                self.views.count(tracked.flow.peer(), PeerEvent::Aborted, completed_ns);
+            }
             self.closed(slot);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
@@ -463,6 +466,9 @@ impl FlowTable {
         if is_up {
             let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
             self.views.record(peer, latencies, now_ns);
+        }
+        if flow.is_aborted() {
+            self.views.count(peer, PeerEvent::Aborted, now_ns);
         }
         if let Some(refusal) = flow.refusal() {
             self.views.refuse(peer, refusal, now_ns);

@@ -58,12 +58,13 @@ fn draw_selection(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>, sel
         frame.render_widget(rule::titled(head.width, &title), head);
         return flows::draw(frame, body, view, selection);
     }
+    let latency = view.model.latency;
     let (part, whole) = FLOWS_SHARE;
     let width = (area.width * part / whole).max(FLOWS_WIDTH);
     let sizes = [width - 1, 1, 2].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     let [left, _, gap, right] = Layout::horizontal(sizes).areas(body);
-    frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection)), head);
+    frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection, latency)), head);
     frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
     flows::draw(frame, left, view, selection);
-    histogram::draw(frame, right, selection, slow_from(view.snapshot, selection));
+    histogram::draw(frame, right, selection, latency, slow_from(view.snapshot, selection, latency));
 }
