@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command, Show};
 use crate::error::Error;
-use crate::output::plan::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Query, Thresholds};
@@ -92,7 +92,9 @@ impl Config {
                 thresholds: Thresholds {
                     unanswered: show.unanswered,
                     refused: show.refused,
+                    aborted: show.aborted,
                     slow: show.slow,
+                    slow_setup_ns: show.slow_setup.0,
                     loss: show.loss,
                     min_attempts: show.min_attempts,
                 },

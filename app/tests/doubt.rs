@@ -25,6 +25,8 @@ fn missed(watched: &mut Watched, records: u64, ms: u64) {
     counters.0[Counter::Missed(syn_ack).cell().expect("counted")] = records;
     watched.handle(Input::Counters(&counters));
     watched.expire(at(ms));
+    // No more the next time.
+    watched.handle(Input::Counters(&counters));
 }
 
 /// Time passes as in a live run: four times a second.

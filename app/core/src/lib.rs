@@ -31,5 +31,5 @@ pub use snapshot::{
     Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection, Snapshot,
     SnapshotRequest, Span, Timeline, Verdicts, What,
 };
-pub use stats::{Counts, Percentiles, Slow, Thresholds, Verdict, scale};
+pub use stats::{Counts, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -11,6 +11,10 @@ use crate::locals::Locals;
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux retransmits its
 /// first SYN after 1 s (RFC 6298, 2.1).
 pub(super) const SILENCE_NS: u64 = 1_000_000_000;
+/// A RST of the responder within this time after the handshake, before it sent any data, aborts the connection. What closes
+/// at once does so within one round trip of the request; a second is more than nearly every round trip, and less than the idle
+/// timeouts of servers.
+pub(crate) const ABORT_NS: u64 = 1_000_000_000;
 /// A time that is not known.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -57,6 +61,8 @@ pub struct Flow {
     pub(super) is_repeated: bool,
     /// Whether an ACK of another connection answered the SYN.
     pub(super) is_challenged: bool,
+    /// Whether the responder reset it soon after it had accepted it.
+    pub(super) is_aborted: bool,
     /// SYN-ACKs that were retransmitted although the ACK was seen.
     pub(super) not_accepted: u8,
 }
@@ -127,6 +133,7 @@ impl Flow {
             is_low_local: tuple.ends()[0] == local,
             is_repeated: false,
             is_challenged: false,
+            is_aborted: false,
             not_accepted: 0,
         }
     }
@@ -221,6 +228,18 @@ impl Flow {
     #[must_use]
     pub const fn not_accepted(&self) -> u8 {
         self.not_accepted
+    }
+
+    /// Whether the responder accepted the connection and then reset it, within a second and before it sent any data. One whose
+    /// opener had closed it without sending data is not aborted: such openers only look whether somebody listens.
+    #[must_use]
+    pub const fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// When the handshake was completed, if that was seen.
+    pub(crate) fn completed_ns(&self) -> Option<u64> {
+        self.setup_ns().map(|setup_ns| self.first_ns.saturating_add(setup_ns))
     }
 
     /// When its first segment was seen.

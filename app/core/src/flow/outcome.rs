@@ -45,6 +45,15 @@ impl Party {
     /// Both ends.
     pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
 
+    /// The other end.
+    #[must_use]
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Local => Self::Remote,
+            Self::Remote => Self::Local,
+        }
+    }
+
     /// Its name in every output.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -3,7 +3,7 @@
 use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
 
 use super::event::{Retransmit, RetransmitCause, RetransmitKind};
-use super::flow::{Flow, NEVER, Opened, is_local};
+use super::flow::{ABORT_NS, Flow, NEVER, Opened, is_local};
 use super::handshake::Handshake;
 use super::key::FlowTuple;
 use super::leg::Moment;
@@ -292,7 +292,10 @@ impl Tracked {
             }
             is_meant
         } else {
-            handshake.reject(rst, &mut self.flow)
+            let is_meant = handshake.reject(rst, &mut self.flow);
+            self.flow.is_aborted =
+                is_meant && handshake.is_answered() && self.is_aborted_by(rst, Some(self.flow.answered_ns));
+            is_meant
         };
         if is_meant {
             self.flow.changed_ns = rst.time_ns;
@@ -300,12 +303,29 @@ impl Tracked {
         is_meant
     }
 
-    /// Handles the RST that ends a connection.
-    pub(crate) fn reset(&mut self, rst: &SegmentRecord) {
+    /// Handles the RST that ends a connection. Records are complete since the given moment: of an earlier connection data may
+    /// have passed unseen.
+    pub(crate) fn reset(&mut self, rst: &SegmentRecord, complete_since_ns: u64) {
+        let is_complete = self.flow.first_ns > complete_since_ns;
+        self.flow.is_aborted = is_complete && self.is_aborted_by(rst, self.flow.completed_ns());
         self.flow.outcome = Outcome::Reset;
         self.flow.closed_by = Some(self.sender(rst));
         self.flow.lifetime_ns = self.since_opened(rst);
         self.flow.changed_ns = rst.time_ns;
+    }
+
+    /// Whether this RST aborts a connection that was accepted at this time.
+    fn is_aborted_by(&self, rst: &SegmentRecord, accepted_ns: Option<u64>) -> bool {
+        let is_of_responder = self.has_handshake() && !self.is_from_opener(rst) && !self.is_to_itself();
+        let is_soon = accepted_ns.is_some_and(|ns| rst.time_ns.saturating_sub(ns) <= ABORT_NS);
+        let responder = self.sender(rst);
+        let (opener, [sent, received]) = (responder.other(), self.flow.volumes);
+        let [responder_sent, opener_sent] = match responder {
+            Party::Local => [sent, received],
+            Party::Remote => [received, sent],
+        };
+        let is_probe = self.first_fin == Some(opener) && opener_sent.segments == 0;
+        is_of_responder && is_soon && responder_sent.segments == 0 && !is_probe
     }
 
     /// Handles the reuse of its ports at `now_ns`: an attempt was given up, a connection has ended unseen. Returns true for
@@ -332,9 +352,9 @@ impl Tracked {
     }
 
     /// Records that could have decided it were missed, or the source has evicted it: what was not seen may have been there.
-    pub(crate) const fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         if matches!(self.flow.outcome, Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset) {
-            self.flow.outcome = Outcome::Unknown;
+            (self.flow.outcome, self.flow.is_aborted) = (Outcome::Unknown, false);
         }
     }
 

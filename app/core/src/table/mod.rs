@@ -1,8 +1,8 @@
 //! The flow table: records in, decided handshakes and figures out.
 
-mod alarm;
 mod chains;
-mod watched;
+mod startup;
+mod timers;
 
 use core::ops::Range;
 
@@ -20,9 +20,9 @@ use crate::flow::{
 use crate::locals::Locals;
 use crate::slab::Slab;
 use crate::stats::{PeerEvent, Times, Views};
-use alarm::Alarms;
 use chains::Chains;
-use watched::Watched;
+use startup::Watched;
+use timers::Alarms;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
@@ -309,7 +309,10 @@ impl FlowTable {
         if record.class.is_out_of_window() {
             self.losses.unmatched += 1;
         } else if tracked.is_up() {
-            tracked.reset(record);
+            tracked.reset(record, self.missed_until_ns);
+            if let Some(completed_ns) = tracked.flow.completed_ns().filter(|_| tracked.flow.is_aborted()) {
+                self.views.count(tracked.flow.peer(), PeerEvent::Aborted, completed_ns);
+            }
             self.closed(slot);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
@@ -513,6 +516,9 @@ impl FlowTable {
         if is_up {
             let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
             self.views.record(peer, latencies, now_ns);
+        }
+        if flow.is_aborted() {
+            self.views.count(peer, PeerEvent::Aborted, now_ns);
         }
         if let Some(refusal) = flow.refusal() {
             self.views.refuse(peer, refusal, now_ns);

@@ -112,6 +112,9 @@ pub struct Close<'a> {
     pub lifetime_ns: Option<u64>,
     /// Who sent the first FIN, or the RST: this host (`local`) or the peer (`remote`).
     pub closed_by: Option<Label<Party>>,
+    /// The end that accepted the connection reset it within a second after the handshake, before it sent any data. False for
+    /// openers that send nothing and close first.
+    pub aborted: bool,
     /// Segments with data that this host sent, retransmits included.
     pub sent_data_segments: u64,
     /// Segments of them that were retransmits.
@@ -330,6 +333,21 @@ pub struct Figures {
     pub rtt_p99_ns: Option<u64>,
     /// The longest round-trip time.
     pub rtt_max_ns: Option<u64>,
+    /// Setup times that the percentiles are of: from the first SYN to the ACK, SYNs that were retransmitted included.
+    pub setup_samples: u64,
+    /// Median of the setup times.
+    pub setup_p50_ns: Option<u64>,
+    /// 90th percentile of the setup times.
+    pub setup_p90_ns: Option<u64>,
+    /// 99th percentile of the setup times.
+    pub setup_p99_ns: Option<u64>,
+    /// The longest setup time.
+    pub setup_max_ns: Option<u64>,
+    /// Established attempts whose setup time is `slow_setup_ns` of the thresholds, or more.
+    pub slow_setups: u64,
+    /// Attempts of those above that were aborted: the end that accepted the connection reset it within a second, before it
+    /// sent any data. Those that were established by then count as `established`, others as `reset`.
+    pub aborted: u64,
     /// The shortest time from a SYN to the RST that refused it.
     pub refusal_min_ns: Option<u64>,
     /// The longest time from a SYN to the RST that refused it.
@@ -343,9 +361,16 @@ pub struct Thresholds {
     pub unanswered_share: f64,
     /// Share of attempts that are refused, 0 to 1.
     pub refused_share: f64,
+    /// Share of attempts that are aborted, 0 to 1.
+    pub aborted_share: f64,
     /// Share of segments that are retransmits, 0 to 1.
     pub loss_share: f64,
-    /// The smallest sample: with fewer attempts, round-trip times or, for `loss`, retransmits, there is no verdict.
+    /// From this setup time on, a handshake is slow to set up.
+    pub slow_setup_ns: u64,
+    /// Share of handshakes that are slow to set up, 0 to 1.
+    pub slow_setup_share: f64,
+    /// The smallest sample: with fewer attempts or round-trip times there is no verdict, nor with fewer retransmits for
+    /// `loss` and fewer slow handshakes for `slow_setup`.
     pub min_attempts: u64,
     /// 90th percentile of the round-trip times. Null if it is a multiple of the peer's own median.
     pub slow_rtt_p90_ns: Option<u64>,

@@ -2,7 +2,7 @@
 
 pub mod events;
 pub mod flows;
-pub mod rows;
+pub mod peers;
 
 use probe_common::Endpoint;
 

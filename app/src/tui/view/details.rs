@@ -98,7 +98,7 @@ fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
 
 /// Counts and latencies of a span of time.
 fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> Vec<Fact> {
-    let Figures { counts, rtt, .. } = figures;
+    let Figures { counts, rtt, setup, .. } = figures;
     let latencies = rtt.as_ref().map_or_else(
         || "rtt unknown: no completed handshake".to_owned(),
         |rtt| {
@@ -107,9 +107,19 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
             format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {samples}")
         },
     );
+    let setups = setup.as_ref().map(|setup| {
+        let [p50, p90, p99, max] = [setup.p50_ns, setup.p90_ns, setup.p99_ns, setup.max_ns].map(duration);
+        let slow =
+            if counts.slow_setups > 0 { format!(", {} slow", counts.slow_setups) } else { String::new() };
+        format!(
+            "setup p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {}{slow}",
+            counted(setup.samples, "handshake")
+        )
+    });
     let attempts = counted(counts.attempts(), "attempt");
     let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
-    vec![(label, attempts), ("", latencies), ("", retransmits(counts))]
+    let lines = [latencies].into_iter().chain(setups).chain([retransmits(counts)]);
+    [(label, attempts)].into_iter().chain(lines.map(|line| ("", line))).collect()
 }
 
 fn outcomes(counts: &Counts) -> String {
@@ -122,6 +132,7 @@ fn outcomes(counts: &Counts) -> String {
         (counts.of(Outcome::Challenged), "challenged"),
         (counts.of(Outcome::Unknown), "unknown"),
         (counts.of(Outcome::Pending), "pending"),
+        (counts.aborted, "aborted"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
@@ -209,6 +220,9 @@ fn outcome(flow: &Flow) -> String {
         Outcome::Refused => "a RST answered the SYN",
         Outcome::Unanswered => "no reply to the SYN",
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
+        Outcome::Reset if flow.is_aborted() => {
+            "aborted: accepted, then reset before the accepting end sent any data"
+        }
         Outcome::Reset => "ended by a RST",
         Outcome::Closed => "closed",
         Outcome::Challenged => {

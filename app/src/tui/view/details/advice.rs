@@ -3,9 +3,9 @@
 use std::net::Ipv6Addr;
 
 use super::Fact;
-use crate::output::format::duration;
+use crate::output::format::{counted, duration};
 use crate::tui::columns::CellContext;
-use tcptop_core::{Leg, Outcome, PeerKey, Role, Row, RowKey, Selection, Verdict};
+use tcptop_core::{Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection, Verdict};
 
 /// `why` and `try` of a row with a verdict.
 pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'_>) -> Vec<Fact> {
@@ -14,6 +14,8 @@ pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'
     let (why, commands) = match verdict {
         Verdict::NoAnswer => unanswered(row, side),
         Verdict::Refuses => refused(row, selection, side),
+        Verdict::Aborts => aborted(side, &row.key),
+        Verdict::SlowSetup => (slow_setup(row, selection), with_interface(row, cells)),
         Verdict::Slow => (slow(row, selection, side), path(&row.key)),
         Verdict::Loses => (loss(selection), with_interface(row, cells)),
     };
@@ -95,6 +97,39 @@ fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec
         ),
     };
     (format!("{why}{after}"), commands)
+}
+
+fn aborted(side: Side, key: &RowKey) -> (String, Vec<String>) {
+    match side {
+        Side::Inbound => (
+            "This host accepts the connections and resets them before it sends data: the application closes them with \
+             the request unread, or a proxy here does not reach its backend."
+                .to_owned(),
+            vec![listeners(key, "here"), "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData".to_owned()],
+        ),
+        Side::Outbound | Side::Passing | Side::Mixed => (
+            "The peer accepts the connections and resets them before it sends data: a proxy or load balancer whose \
+             backend is down, an application that closes with the request unread, or a firewall in between."
+                .to_owned(),
+            vec![listeners(key, "on the peer and its backends")],
+        ),
+    }
+}
+
+fn slow_setup(row: &Row, selection: Option<&Selection>) -> String {
+    let flows = selection.map_or(&[][..], |selection| &selection.flows);
+    let slowest = flows.iter().max_by_key(|flow| flow.setup_ns());
+    let is_repeated = |flow: &&Flow| flow.tries() > Some(1) || flow.syn_acks() > Some(1);
+    let waited = format!("{} took long to set up", counted(row.figures.counts.slow_setups, "connection"));
+    match slowest.filter(is_repeated) {
+        Some(_) => {
+            format!(
+                "{waited}: the first repeated SYN or SYN-ACK costs a second, the next two. {}",
+                loss(selection)
+            )
+        }
+        None => format!("{waited}, although nothing was repeated: the way is long, or one end answers late."),
+    }
 }
 
 fn slow(row: &Row, selection: Option<&Selection>, side: Side) -> String {
