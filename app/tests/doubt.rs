@@ -23,10 +23,7 @@ fn missed(watched: &mut Watched, records: u64, ms: u64) {
     let mut counters = Counters::default();
     let syn_ack = RecordKind::Segment(SegmentKind::SynAck);
     counters.0[Counter::Missed(syn_ack).cell().expect("counted")] = records;
-    watched.handle(Input::Counters(&counters));
-    watched.expire(at(ms));
-    // No more the next time.
-    watched.handle(Input::Counters(&counters));
+    watched.handle(Input::Counters { counters: &counters, now_ns: at(ms) });
 }
 
 /// Time passes as in a live run: four times a second.

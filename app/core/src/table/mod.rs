@@ -187,9 +187,10 @@ impl FlowTable {
         }
     }
 
-    /// Records were missed, at `now_ns` at the latest. What is open from before may have been answered unseen.
-    pub(crate) fn records_missed(&mut self, now_ns: u64) {
-        self.missed_until_ns = self.missed_until_ns.max(now_ns);
+    /// Records were missed, at `until_ns` at the latest. What is open from before may have been answered unseen. Records up to
+    /// `now_ns` were handled.
+    pub(crate) fn records_missed(&mut self, until_ns: u64, now_ns: u64) {
+        self.missed_until_ns = self.missed_until_ns.max(until_ns);
         let waiting = self.flows.iter().filter(|(_, tracked)| tracked.is_waiting);
         let waiting: Vec<u32> = waiting.map(|(slot, _)| slot).collect();
         waiting.into_iter().for_each(|slot| self.set_waiting(slot, now_ns, false));
