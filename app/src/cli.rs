@@ -56,6 +56,13 @@ pub struct Cli {
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
 
+    /// More addresses of this host; can be repeated
+    ///
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that no interface has: of anycast, or of a transparent proxy.
+    /// Connections of which neither end is this host have the role forwarded.
+    #[arg(long, value_name = "CIDR", help_heading = INPUT)]
+    pub local: Vec<Cidr>,
+
     /// Look for TCP within PPPoE, MPLS and tunnels
     ///
     /// IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U are looked into, one tunnel deep. It costs time for each packet that is

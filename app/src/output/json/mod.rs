@@ -13,7 +13,7 @@ use objects::{
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
-    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Row, RowKey, Slow, Snapshot,
+    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Role, Row, RowKey, Slow, Snapshot,
     SnapshotRequest,
 };
 
@@ -178,7 +178,11 @@ fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer
     Some(Peer {
         head: head(taken_ns, context),
         interface: context.interface_name(key.interface),
-        direction: if key.inbound { Direction::Inbound } else { Direction::Outbound },
+        direction: match key.role {
+            Role::Client | Role::Local | Role::Observer => Direction::Outbound,
+            Role::Server => Direction::Inbound,
+            Role::Forwarded => Direction::Forwarded,
+        },
         remote_ip: Ip(key.service.address),
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),

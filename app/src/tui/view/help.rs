@@ -31,7 +31,7 @@ const FILTERS: [(&str, &str); 10] = [
     ("retr>1%", "new, unanswered, refused, aborted, retr, retransmits, tries likewise"),
     ("outcome:reset", "also refused, unanswered, half-open, established"),
     ("verdict:NS", "letters in the first column"),
-    ("role:server", "also client, local, observer; iface:eth0"),
+    ("role:server", "also client, local, forwarded, observer; iface:eth0"),
     ("!web", "a word matches part of a row; ! negates; all terms must match"),
 ];
 
