@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
-use crate::tui::columns::rows::COLUMNS;
+use crate::tui::columns::peers::COLUMNS;
 use tcptop_core::units::{Share, Time};
 use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
@@ -55,6 +55,13 @@ pub struct Cli {
     /// Interfaces to watch [default: the interface of the default route]
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
+
+    /// More addresses of this host; can be repeated
+    ///
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that no interface has: of anycast, or of a transparent proxy.
+    /// Connections of which neither end is this host have the role forwarded.
+    #[arg(long, value_name = "CIDR", help_heading = INPUT)]
+    pub local: Vec<Cidr>,
 
     /// Look for TCP within PPPoE, MPLS and tunnels
     ///

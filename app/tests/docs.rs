@@ -12,7 +12,7 @@ use serde_json::Value;
 use tcptop::cli::Cli;
 use tcptop::output::json::objects::{Connection, Figures, Head, Object};
 use tcptop::output::json::schema::{schema, types};
-use tcptop::tui::columns::{Column, events, flows, rows};
+use tcptop::tui::columns::{Column, events, flows, peers};
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::Place;
 use tcptop_core::{Filter, Group, RowOrder, Thresholds, Verdict};
@@ -26,7 +26,7 @@ type Generated = (&'static str, &'static str, fn() -> String);
 const GENERATED: [Generated; 12] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
-    ("docs/columns.md", "peer-columns", || columns(&rows::COLUMNS)),
+    ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),
     ("docs/columns.md", "flow-columns", || columns(&flows::COLUMNS)),
     ("docs/columns.md", "event-columns", || columns(&events::COLUMNS)),
     ("docs/usage.md", "orders", orders),

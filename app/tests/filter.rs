@@ -56,7 +56,7 @@ fn an_invalid_filter_says_where() {
         ("peer:[::1]443", "[::1]443", "10.0.0.0/8"),
         ("a hots:x", "hots", "a key (peer, port"),
         ("proc:nginx", "proc", "processes are not known"),
-        ("role:servr", "servr", "client, server, local, observer"),
+        ("role:servr", "servr", "client, server, local, forwarded, observer"),
         ("outcome:lost", "lost", "unanswered"),
         ("verdict:", "", "N, R, A, S, W, L"),
         ("verdict:NX", "NX", "N, R, A, S, W, L"),

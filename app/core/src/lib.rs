@@ -9,6 +9,7 @@ mod cidr;
 mod engine;
 mod flow;
 mod input;
+mod locals;
 mod prefetch;
 mod query;
 mod slab;
@@ -24,6 +25,7 @@ pub use flow::{
     ShownEndpoint,
 };
 pub use input::Input;
+pub use locals::{HostAddresses, Locals};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection, Snapshot,

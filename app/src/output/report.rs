@@ -1,13 +1,13 @@
 //! A report at the end, to be pasted into a ticket: what was watched and how, the totals, and the peers.
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
-use super::plan::ReportFormat;
+use super::line_writer::Lines;
 use super::summary::{filtered, missed, passed_over, totals};
-use super::writer::Lines;
+use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
 use tcptop_core::{Event, Slow, Thresholds, Verdict};
-use tcptop_core::{Figures, Outcome, Query, Row, RowKey, Snapshot, SnapshotRequest};
+use tcptop_core::{Figures, Outcome, PeerKey, Query, Role, Row, RowKey, Snapshot, SnapshotRequest};
 
 /// The most peers in the table.
 const LISTED: usize = 20;
@@ -176,8 +176,11 @@ impl Table {
 fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let Figures { counts, rtt, setup, refusals } = &row.figures;
     let direction = match row.key {
-        RowKey::Peer(key) if key.inbound => "in",
-        RowKey::Peer(_) => "out",
+        RowKey::Peer(PeerKey { role, .. }) => match role {
+            Role::Server => "in",
+            Role::Client | Role::Local | Role::Observer => "out",
+            Role::Forwarded => "fwd",
+        },
         RowKey::Host { .. }
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }

@@ -3,7 +3,7 @@
 use probe_common::encapsulation::PassedOver;
 
 use super::format::{self, age, counted, duration, maybe_duration, percent};
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
 use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest};

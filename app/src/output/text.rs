@@ -2,7 +2,7 @@
 //! they are wanted.
 
 use super::format::{UNKNOWN, counted, duration, maybe_duration, peer};
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext};
 use tcptop_core::{Event, Flow, Leg, Party, Retransmit, Role};
 use tcptop_core::{Query, Snapshot, SnapshotRequest};

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use probe_common::Endpoint;
 
 use super::parse;
-use super::short::Short;
+use super::short_text::Short;
 use super::term::{Comparison, Ends, Figure, Term, Test};
-use crate::flow::{Flow, Leg, Outcome, PeerKey, Role};
+use crate::flow::{Flow, Leg, Outcome, PeerKey};
 use crate::stats::{Counts, Percentiles, Verdict};
 
 /// A filter: terms that must all hold, such as `peer:10.0.0.0/8 port:443 p99>50ms !role:server web`.
@@ -185,13 +185,12 @@ impl BoundFilter<'_> {
             Test::Word(word) => {
                 has(Short::of(peer).text(), word)
                     || has(self.interface(peer.interface), word)
-                    || has(direction(peer).name(), word)
+                    || has(peer.role.name(), word)
             }
             Test::Peer(ends) => ends.iter().any(|end| end.holds(peer.service, peer.service.port)),
             Test::Port(ports) => ports.iter().any(|ports| ports.0.contains(&peer.service.port)),
             Test::Interface(names) => names.iter().any(|name| name == self.interface(peer.interface)),
-            // Which of the other three it is, a peer does not say.
-            Test::Role(roles) => roles.iter().any(|role| (*role == Role::Server) == peer.inbound),
+            Test::Role(roles) => roles.contains(&peer.role),
             Test::Local(_)
             | Test::LocalPort(_)
             | Test::Outcome(_)
@@ -299,11 +298,6 @@ fn is_in_addresses(flow: &Flow, word: &str) -> bool {
 /// To write addresses takes longer than all else.
 fn may_be_address(word: &str) -> bool {
     word.chars().all(|letter| letter.is_ascii_hexdigit() || ".:[]/→".contains(letter))
-}
-
-/// The role of this host towards a peer.
-const fn direction(peer: &PeerKey) -> Role {
-    if peer.inbound { Role::Server } else { Role::Client }
 }
 
 impl Test {

@@ -4,7 +4,7 @@ use super::figures::{Figures, Period};
 use super::flow_scan::{self, FlowScan, Wanted};
 use super::latency::Scratch;
 use super::peer_cache::Scan;
-use super::rows::Row;
+use super::peer_row::Row;
 use super::snapshotter::Seen;
 use super::timeline::Timeline;
 use super::{Bar, Flows, SnapshotRequest, Span};

@@ -4,7 +4,7 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
@@ -13,7 +13,7 @@ use objects::{
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
-    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Row, RowKey, Slow, Snapshot,
+    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Role, Row, RowKey, Slow, Snapshot,
     SnapshotRequest,
 };
 
@@ -179,7 +179,11 @@ fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer
     Some(Peer {
         head: head(taken_ns, context),
         interface: context.interface_name(key.interface),
-        direction: if key.inbound { Direction::Inbound } else { Direction::Outbound },
+        direction: match key.role {
+            Role::Client | Role::Local | Role::Observer => Direction::Outbound,
+            Role::Server => Direction::Inbound,
+            Role::Forwarded => Direction::Forwarded,
+        },
         remote_ip: Ip(key.service.address),
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),

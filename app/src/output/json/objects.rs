@@ -46,7 +46,8 @@ pub struct Handshake<'a> {
     pub tries: Option<u32>,
     /// SYN-ACKs seen. Null if none was.
     pub syn_acks: Option<u32>,
-    /// Round-trip time across the network: the leg that this host does not answer itself; for `observer` both legs.
+    /// Round-trip time across the network: the leg that this host does not answer itself; for `forwarded` and `observer` both
+    /// legs.
     pub rtt_ns: Option<u64>,
     /// From the SYN that was answered to the SYN-ACK.
     pub server_leg_ns: Option<u64>,
@@ -140,12 +141,12 @@ pub struct Peer<'a> {
     pub head: Head<'a>,
     /// Interface where the connections passed.
     pub interface: Cow<'a, str>,
-    /// `outbound`: this host connects to the peer. `inbound`: the peer connects to this host. One that does both is two
-    /// peers.
+    /// `outbound`: this host connects to the peer, or an unknown one does. `inbound`: the peer connects to this host.
+    /// `forwarded`: others connect to the peer through this host. One to which several of them apply is several peers.
     pub direction: Direction,
     /// The peer's address.
     pub remote_ip: Ip,
-    /// Port of the service: the peer's for `outbound`, this host's for `inbound`.
+    /// Port of the service: this host's for `inbound`, else the peer's.
     pub service_port: u16,
     /// When the first segment of the peer was seen.
     pub first_seen: Time,
@@ -264,11 +265,12 @@ pub struct Connection<'a> {
     /// Number of the connection, the same in all its objects. Means nothing beyond the run.
     pub connection: u64,
     /// What this host is to it: it opened the connection (`client`), the peer did (`server`), both ends are this host
-    /// (`local`), or neither is, as far as a capture tells (`observer`). Null if the beginning was not seen.
+    /// (`local`), neither is (`forwarded`: of a container, or routed or bridged through), or a capture does not say
+    /// (`observer`). Decided when the first segment was seen. Null if the beginning was not seen.
     pub role: Option<Label<Role>>,
-    /// Address of this host's end. For `local` and `observer`, of the client.
+    /// Address of this host's end. For `local`, `forwarded` and `observer`, of the client.
     pub local_ip: Ip,
-    /// Port of this host's end. For `local` and `observer`, of the client.
+    /// Port of this host's end. For `local`, `forwarded` and `observer`, of the client.
     pub local_port: u16,
     /// Address of the other end.
     pub remote_ip: Ip,
@@ -388,6 +390,8 @@ pub enum Direction {
     Outbound,
     /// The peer connects to this host.
     Inbound,
+    /// Others connect to the peer through this host.
+    Forwarded,
 }
 
 /// The number of this format.

@@ -312,7 +312,7 @@ impl Model {
         if !self.names.on {
             return Vec::new();
         }
-        let rows = self.rows().into_iter().filter_map(|row| super::columns::rows::address(&row.key));
+        let rows = self.rows().into_iter().filter_map(|row| super::columns::peers::address(&row.key));
         let flows = self.flows().into_iter().map(|flow| flow.remote().address);
         let events = self.events().iter().filter_map(|event| event.key.peer());
         let all = rows.chain(flows).chain(events.map(|peer| peer.service.address));

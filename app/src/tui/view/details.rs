@@ -5,7 +5,7 @@ use ratatui::text::Line;
 use super::{ViewContext, style};
 use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
 use crate::tui::columns::CellContext;
-use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, Role, Row, RowKey, Selection};
+use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection};
 
 mod advice;
 
@@ -65,14 +65,22 @@ fn peer(row: &Row, cells: &CellContext<'_>) -> String {
     let interface = cells.render.interface(row.key.interface());
     let peers = counted(row.peers as u64, "peer");
     let what = match row.key {
-        RowKey::Peer(peer) if peer.inbound => format!("connects to port {} of this host", peer.service.port),
-        RowKey::Peer(_) => "this host connects to it".to_owned(),
+        RowKey::Peer(PeerKey { role, service, .. }) => match role {
+            Role::Server => format!("connects to port {} of this host", service.port),
+            Role::Client | Role::Local => "this host connects to it".to_owned(),
+            Role::Forwarded => "others connect to it through this host".to_owned(),
+            Role::Observer => "others connect to it".to_owned(),
+        },
         RowKey::Host { .. } => format!("{peers} with this address"),
-        RowKey::Service { inbound: true, .. } => format!("{peers} connecting to this port of this host"),
-        RowKey::Service { inbound: false, .. } => format!("{peers} with this service port"),
+        RowKey::Service { role: Role::Server, .. } => format!("{peers} connecting to this port of this host"),
+        RowKey::Service { .. } => format!("{peers} with this service port"),
         RowKey::Subnet { .. } => format!("{peers} in this network"),
-        RowKey::Role { inbound: true, .. } => format!("{peers} connecting to this host"),
-        RowKey::Role { inbound: false, .. } => format!("{peers} that this host connects to"),
+        RowKey::Role { role, .. } => match role {
+            Role::Server => format!("{peers} connecting to this host"),
+            Role::Client | Role::Local => format!("{peers} that this host connects to"),
+            Role::Forwarded => format!("{peers} that others connect to through this host"),
+            Role::Observer => format!("{peers} that others connect to"),
+        },
         RowKey::Interface(_) => peers,
     };
     format!("{what}, on {interface}")
@@ -197,10 +205,12 @@ fn role(flow: &Flow, cells: &CellContext<'_>) -> String {
         Some(Role::Client) => "client: this host opened the connection",
         Some(Role::Server) => "server: the remote end opened the connection",
         Some(Role::Local) => "local: both ends are this host",
+        Some(Role::Forwarded) => "forwarded: neither end is this host; the left one opened it",
         Some(Role::Observer) => "observer: neither end is known to be this host; the left one opened it",
         None => "unknown: the SYN was not seen",
     };
-    format!("{role}; on {}", cells.render.interface(flow.interface()))
+    let carrier = flow.encapsulation().name().map(|name| format!(" in {name}")).unwrap_or_default();
+    format!("{role}; on {}{carrier}", cells.render.interface(flow.interface()))
 }
 
 fn outcome(flow: &Flow) -> String {

@@ -3,7 +3,7 @@
 use ratatui::text::Line;
 
 use super::{place_name, style};
-use crate::tui::columns::{Column, events, flows, rows};
+use crate::tui::columns::{Column, events, flows, peers};
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Action, Place};
 use tcptop_core::{Thresholds, Verdict};
@@ -31,7 +31,7 @@ const FILTERS: [(&str, &str); 10] = [
     ("retr>1%", "new, unanswered, refused, aborted, retr, retransmits, tries likewise"),
     ("outcome:reset", "also refused, unanswered, half-open, established"),
     ("verdict:NS", "letters in the first column"),
-    ("role:server", "also client, local, observer; iface:eth0"),
+    ("role:server", "also client, local, forwarded, observer; iface:eth0"),
     ("!web", "a word matches part of a row; ! negates; all terms must match"),
 ];
 
@@ -75,7 +75,7 @@ fn columns(place: Place) -> Vec<Line<'static>> {
         Place::FlowPane | Place::Flows => described(&flows::COLUMNS),
         Place::Events => described(&events::COLUMNS),
         Place::Rows | Place::Latency | Place::Details | Place::Help | Place::Order | Place::Prompt => {
-            described(&rows::COLUMNS)
+            described(&peers::COLUMNS)
         }
     }
 }

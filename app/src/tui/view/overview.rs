@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::latency::slow_from;
-use super::{ViewContext, empty, events, flows, histogram, rows, rule, timeline};
+use super::{ViewContext, empty, events, flows, histogram, peers, rule, timeline};
 use crate::tui::layout::ScreenLayout;
 use tcptop_core::Selection;
 
@@ -23,7 +23,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     }
     let layout = ScreenLayout::of(model.size);
     let Some(selection) = snapshot.selection.as_ref().filter(|_| layout.flows) else {
-        return rows::draw(frame, area, view);
+        return peers::draw(frame, area, view);
     };
     let timeline_height = if layout.timeline { timeline::STRIP_HEIGHT + 1 } else { 0 };
     let events_height = if layout.events { (area.height / 5).clamp(5, 14) } else { 0 };
@@ -36,7 +36,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         Constraint::Length(events_height),
     ])
     .areas(area);
-    rows::draw(frame, upper, view);
+    peers::draw(frame, upper, view);
     draw_selection(frame, lower, view, selection);
     if layout.timeline {
         timeline::strip(frame, middle, selection.timeline.as_ref(), &cells.row(&selection.row.key));

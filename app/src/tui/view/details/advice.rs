@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use super::Fact;
 use crate::output::format::{counted, duration};
 use crate::tui::columns::CellContext;
-use tcptop_core::{Flow, Leg, Outcome, Row, RowKey, Selection, Verdict};
+use tcptop_core::{Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection, Verdict};
 
 /// `why` and `try` of a row with a verdict.
 pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'_>) -> Vec<Fact> {
@@ -33,15 +33,21 @@ pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'
 enum Side {
     Outbound,
     Inbound,
+    /// Neither end is this host.
+    Passing,
     Mixed,
 }
 
 impl Side {
     const fn of(key: &RowKey) -> Self {
         match key {
-            RowKey::Peer(peer) if peer.inbound => Self::Inbound,
-            RowKey::Service { inbound: true, .. } | RowKey::Role { inbound: true, .. } => Self::Inbound,
-            RowKey::Peer(_) | RowKey::Service { .. } | RowKey::Role { .. } => Self::Outbound,
+            RowKey::Peer(PeerKey { role, .. }) | RowKey::Service { role, .. } | RowKey::Role { role, .. } => {
+                match role {
+                    Role::Server => Self::Inbound,
+                    Role::Client | Role::Local => Self::Outbound,
+                    Role::Forwarded | Role::Observer => Self::Passing,
+                }
+            }
             RowKey::Host { .. } | RowKey::Subnet { .. } | RowKey::Interface(_) => Self::Mixed,
         }
     }
@@ -62,7 +68,7 @@ fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
         Side::Inbound => {
             "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full."
         }
-        Side::Outbound | Side::Mixed => {
+        Side::Outbound | Side::Passing | Side::Mixed => {
             "Neither a SYN-ACK nor a RST came back: the host is down, or a firewall or the way back drops packets."
         }
     };
@@ -70,7 +76,7 @@ fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
         Side::Inbound => {
             vec![listeners(&row.key, "here"), "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned()]
         }
-        Side::Outbound | Side::Mixed => path(&row.key),
+        Side::Outbound | Side::Passing | Side::Mixed => path(&row.key),
     };
     (format!("{some}{why}"), commands)
 }
@@ -85,7 +91,7 @@ fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec
             "This host refuses: nothing listens on the port, or a local firewall rejects.",
             vec![listeners(&row.key, "here")],
         ),
-        Side::Outbound | Side::Mixed => (
+        Side::Outbound | Side::Passing | Side::Mixed => (
             "A RST answers the SYN: the host is up, but nothing listens on the port, or a firewall rejects.",
             vec![listeners(&row.key, "on the peer")],
         ),
@@ -101,7 +107,7 @@ fn aborted(side: Side, key: &RowKey) -> (String, Vec<String>) {
                 .to_owned(),
             vec![listeners(key, "here"), "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData".to_owned()],
         ),
-        Side::Outbound | Side::Mixed => (
+        Side::Outbound | Side::Passing | Side::Mixed => (
             "The peer accepts the connections and resets them before it sends data: a proxy or load balancer whose \
              backend is down, an application that closes with the request unread, or a firewall in between."
                 .to_owned(),
@@ -131,6 +137,7 @@ fn slow(row: &Row, selection: Option<&Selection>, side: Side) -> String {
         Side::Inbound => "The ACK",
         // The kernel of the peer sends it, not the application.
         Side::Outbound | Side::Mixed => "The SYN-ACK",
+        Side::Passing => "The SYN-ACK or the ACK",
     };
     let Some(rtt) = row.figures.rtt else { return format!("{what} takes long.") };
     let fastest_ns = selection.and_then(|selection| selection.bars.first()).map(|bar| bar.from_ns);
@@ -161,7 +168,7 @@ fn loss(selection: Option<&Selection>) -> String {
 /// Commands that follow the path to a peer.
 fn path(key: &RowKey) -> Vec<String> {
     match key {
-        RowKey::Peer(peer) if !peer.inbound => {
+        RowKey::Peer(peer) if !peer.is_inbound() => {
             let address = Ipv6Addr::from(peer.service.address).to_canonical();
             vec![format!("mtr -T -P {} {address}", peer.service.port)]
         }

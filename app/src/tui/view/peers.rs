@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::table::Grid;
 use super::{ViewContext, style};
 use crate::tui::columns::Column;
-use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letters, title, wanted};
+use crate::tui::columns::peers::{LEAST_NAME, LONGEST_NAME, letters, title, wanted};
 use crate::tui::model::Pane;
 use tcptop_core::{Row, RowOrder};
 
