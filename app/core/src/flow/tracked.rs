@@ -314,6 +314,20 @@ impl Tracked {
         self.flow.changed_ns = rst.time_ns;
     }
 
+    /// Handles a RST after both FINs. Returns whether it shows that the connection was aborted: the responder closed at once, and
+    /// resets because there was a request. The opener may have closed, too, before that.
+    pub(crate) fn late_rst(&mut self, rst: &SegmentRecord, complete_since_ns: u64) -> bool {
+        let is_closed = self.flow.outcome == Outcome::Closed && !self.flow.is_aborted;
+        let has_request = match self.sender(rst) {
+            Party::Local => self.flow.volumes[1].segments > 0,
+            Party::Remote => self.flow.volumes[0].segments > 0,
+        };
+        let is_complete = self.flow.first_ns > complete_since_ns;
+        let is_aborted = is_closed && has_request && is_complete;
+        self.flow.is_aborted |= is_aborted && self.is_aborted_by(rst, self.flow.completed_ns());
+        is_closed && self.flow.is_aborted
+    }
+
     /// Whether this RST aborts a connection that was accepted at this time.
     fn is_aborted_by(&self, rst: &SegmentRecord, accepted_ns: Option<u64>) -> bool {
         let is_of_responder = self.has_handshake() && !self.is_from_opener(rst) && !self.is_to_itself();

@@ -311,8 +311,8 @@ impl FlowTable {
             self.losses.unmatched += 1;
         } else if tracked.is_up() {
             tracked.reset(record, self.missed_until_ns);
-            if let Some(completed_ns) = tracked.flow.completed_ns().filter(|_| tracked.flow.is_aborted()) {
-                self.views.count(tracked.flow.peer(), PeerEvent::Aborted, completed_ns);
+            if tracked.flow.is_aborted() {
+                self.aborted(slot);
             }
             self.closed(slot);
         } else if tracked.is_open() {
@@ -321,6 +321,8 @@ impl FlowTable {
             } else {
                 self.losses.unmatched += 1;
             }
+        } else if tracked.late_rst(record, self.missed_until_ns) {
+            self.aborted(slot);
         }
     }
 
@@ -529,6 +531,14 @@ impl FlowTable {
         self.events.push(Event::Handshake(flow));
         let is_own = self.flows.get(slot).is_some_and(|tracked| tracked.is_own);
         self.flows.requeue(slot, if is_up { lasting(is_own) } else { FINISHED });
+    }
+
+    /// A connection was aborted after its handshake.
+    fn aborted(&mut self, slot: u32) {
+        let Some(flow) = self.flow(slot) else { return };
+        if let Some(completed_ns) = flow.completed_ns() {
+            self.views.count(flow.peer(), PeerEvent::Aborted, completed_ns);
+        }
     }
 
     fn closed(&mut self, slot: u32) {

@@ -93,6 +93,7 @@ fn handshake<'a>(flow: &Flow, context: &'a RenderContext) -> Handshake<'a> {
         turnaround_ns: exact(flow.turnaround()),
         setup_ns: flow.setup_ns(),
         refusal_ns: exact(flow.refusal()),
+        aborted: flow.is_aborted(),
         ambiguous: flow.is_ambiguous(),
         server_leg_min_ns,
         server_leg_max_ns,

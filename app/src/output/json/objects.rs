@@ -59,6 +59,9 @@ pub struct Handshake<'a> {
     pub setup_ns: Option<u64>,
     /// From the SYN to the RST that refused it.
     pub refusal_ns: Option<u64>,
+    /// Of a `reset` one: the end that had answered with the SYN-ACK sent the RST, within a second. A connection that is aborted
+    /// after the ACK has `aborted` in its `close`.
+    pub aborted: bool,
     /// Retransmits leave open which segment was answered: one of the times above is null, and its bounds are below.
     pub ambiguous: bool,
     /// The shortest that the ambiguous server leg can be.
@@ -113,7 +116,8 @@ pub struct Close<'a> {
     /// Who sent the first FIN, or the RST: this host (`local`) or the peer (`remote`).
     pub closed_by: Option<Label<Party>>,
     /// The end that accepted the connection reset it within a second after the handshake, before it sent any data. False for
-    /// openers that send nothing and close first.
+    /// openers that send nothing and close first, and where the RST comes after a FIN of each end: the `aborted` of the peer
+    /// counts it then.
     pub aborted: bool,
     /// Segments with data that this host sent, retransmits included.
     pub sent_data_segments: u64,
