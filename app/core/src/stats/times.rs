@@ -12,6 +12,11 @@ pub(crate) enum Latency {
     Setup,
 }
 
+impl Latency {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Rtt, Self::Setup];
+}
+
 /// One for each latency of a handshake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Times<T> {
@@ -30,6 +35,14 @@ impl<T> Times<T> {
             Latency::Setup => &self.setup,
         }
     }
+
+    /// The one of this latency, to be changed.
+    pub(crate) const fn of_mut(&mut self, latency: Latency) -> &mut T {
+        match latency {
+            Latency::Rtt => &mut self.rtt,
+            Latency::Setup => &mut self.setup,
+        }
+    }
 }
 
 impl Times<Distribution> {
@@ -41,10 +54,10 @@ impl Times<Distribution> {
         rtt || setup
     }
 
-    /// Forgets all samples.
-    pub(super) fn clear(&mut self) {
-        self.rtt.clear();
-        self.setup.clear();
+    /// Adds all of another pair.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.rtt.absorb(&other.rtt);
+        self.setup.absorb(&other.setup);
     }
 
     /// What they take on the heap, in bytes.
