@@ -4,13 +4,13 @@ use super::figures::{Figures, Period};
 use super::flow_scan::{self, FlowScan, Wanted};
 use super::latency::Scratch;
 use super::peer_cache::Scan;
-use super::rows::Row;
+use super::peer_row::Row;
 use super::snapshotter::Seen;
 use super::timeline::Timeline;
 use super::{Bar, Flows, SnapshotRequest, Span};
 use crate::flow::Flow;
 use crate::query::{FlowOrder, RowKey, Sort, VerdictOf};
-use crate::stats::{Counts, Peer, Times};
+use crate::stats::{Counts, Latency, Peer, Times};
 
 /// With up to so many peers in the row all of it is computed for each snapshot.
 const FEW_PEERS: usize = 32;
@@ -48,6 +48,17 @@ pub struct Selection {
     pub setup_bars: Vec<Bar>,
     /// Its timeline, if requested.
     pub timeline: Option<Timeline>,
+}
+
+impl Selection {
+    /// The histogram of one latency since the start.
+    #[must_use]
+    pub fn bars(&self, latency: Latency) -> &[Bar] {
+        match latency {
+            Latency::Rtt => &self.bars,
+            Latency::Setup => &self.setup_bars,
+        }
+    }
 }
 
 /// What is kept of a row from one snapshot to the next.

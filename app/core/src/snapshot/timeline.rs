@@ -23,6 +23,8 @@ pub struct Moment {
     pub unanswered: u64,
     /// Attempts that were refused.
     pub refused: u64,
+    /// Handshakes whose setup time is slow.
+    pub slow_setups: u64,
     /// Segments that were retransmits.
     pub retransmits: u64,
     /// Segments that could have been retransmits.
@@ -76,6 +78,7 @@ impl Sum {
             opened: counts.opened,
             unanswered: counts.unanswered(),
             refused: counts.of(Outcome::Refused),
+            slow_setups: counts.slow_setups,
             retransmits: counts.retransmits(),
             segments: counts.segments(),
             ..Moment::default()

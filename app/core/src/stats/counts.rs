@@ -23,6 +23,10 @@ pub(crate) enum PeerEvent {
         /// Whether the one before had not arrived, as far as is known.
         is_loss: bool,
     },
+    /// The setup time of a handshake that ended as established is slow.
+    SlowSetup,
+    /// A connection was aborted. Dated to the end of its handshake, so that it is never without its attempt.
+    Aborted,
     /// Segments with data were sent.
     Sent(u64),
     /// Segments with data were retransmitted: by this host, and by the other end.
@@ -38,6 +42,8 @@ pub(crate) enum PeerEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Number {
     Opened,
+    SlowSetups,
+    Aborted,
     Repeated,
     Sent,
     Retransmitted,
@@ -51,8 +57,10 @@ pub(crate) enum Number {
 
 #[allow(clippy::cast_possible_truncation, reason = "there are fewer than twenty")]
 impl Number {
-    const OTHERS: [Self; 8] = [
+    const OTHERS: [Self; 10] = [
         Self::Opened,
+        Self::SlowSetups,
+        Self::Aborted,
         Self::Repeated,
         Self::Sent,
         Self::Retransmitted,
@@ -68,13 +76,15 @@ impl Number {
     pub(super) const fn index(self) -> u16 {
         match self {
             Self::Opened => 0,
-            Self::Repeated => 1,
-            Self::Sent => 2,
-            Self::Retransmitted => 3,
-            Self::ReceivedRetransmits => 4,
-            Self::Arrived => 5,
-            Self::WaitsBegun => 6,
-            Self::WaitsEnded => 7,
+            Self::SlowSetups => 1,
+            Self::Aborted => 2,
+            Self::Repeated => 3,
+            Self::Sent => 4,
+            Self::Retransmitted => 5,
+            Self::ReceivedRetransmits => 6,
+            Self::Arrived => 7,
+            Self::WaitsBegun => 8,
+            Self::WaitsEnded => 9,
             Self::Attempts(outcome) => Self::OTHERS.len() as u16 + outcome as u16,
         }
     }
@@ -94,6 +104,8 @@ impl PeerEvent {
         let numbers = match self {
             Self::Opened => [(Number::Opened, 1), none, none],
             Self::Ended(outcome) => [(Number::Attempts(outcome), 1), none, none],
+            Self::SlowSetup => [(Number::SlowSetups, 1), none, none],
+            Self::Aborted => [(Number::Aborted, 1), none, none],
             Self::Repeated { by, is_loss } => [
                 (Number::Repeated, 1),
                 (Number::ReceivedRetransmits, u64::from(by == Party::Remote)),
@@ -117,6 +129,11 @@ pub struct Counts {
     pub opened: u64,
     /// Attempts by [`Outcome`].
     attempts: [u64; Outcome::OF_ATTEMPTS],
+    /// Established ones of them whose setup time is slow: see [`Thresholds::slow_setup_ns`](super::Thresholds).
+    pub slow_setups: u64,
+    /// Those of them that the responder accepted and reset soon after, before it sent any data: see
+    /// [`Flow::is_aborted`](crate::Flow::is_aborted).
+    pub aborted: u64,
     /// SYNs and SYN-ACKs that were retransmitted.
     pub repeated: u64,
     /// Segments with data, in both directions.
@@ -198,6 +215,8 @@ impl Counts {
     pub(crate) fn add(&mut self, number: Number, more: u64) {
         *match number {
             Number::Opened => &mut self.opened,
+            Number::SlowSetups => &mut self.slow_setups,
+            Number::Aborted => &mut self.aborted,
             Number::Repeated => &mut self.repeated,
             Number::Sent => &mut self.sent,
             Number::Retransmitted => &mut self.retransmitted,
@@ -214,6 +233,8 @@ impl AddAssign<&Self> for Counts {
     fn add_assign(&mut self, other: &Self) {
         self.opened += other.opened;
         self.attempts.iter_mut().zip(other.attempts).for_each(|(sum, count)| *sum += count);
+        self.slow_setups += other.slow_setups;
+        self.aborted += other.aborted;
         self.repeated += other.repeated;
         self.sent += other.sent;
         self.retransmitted += other.retransmitted;

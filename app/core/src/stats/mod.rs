@@ -25,7 +25,8 @@ pub(crate) use history::Part;
 pub(crate) use peer::Peer;
 pub(crate) use streak::Streak;
 pub(crate) use tally::{Tally, View};
-pub(crate) use times::{Latency, Times};
+pub use times::Latency;
+pub(crate) use times::Times;
 pub use verdict::{Slow, Thresholds, Verdict};
 pub(crate) use window::Window;
 
@@ -136,6 +137,7 @@ impl Stats {
             let is_resized = peer.tally.count(event, now_ns);
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
+                PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen)
                 | PeerEvent::Waits { begins: true } => Some(Verdict::NoAnswer),
                 PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
@@ -143,6 +145,7 @@ impl Stats {
                 }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
+                | PeerEvent::Aborted
                 | PeerEvent::Ended(_)
                 | PeerEvent::Waits { begins: false }
                 | PeerEvent::Sent(_) => None,
@@ -153,6 +156,26 @@ impl Stats {
                     peer.streaks[verdict as usize].extend(now_ns, is_ongoing)
                 })
         });
+    }
+
+    /// A connection with `key` was aborted whose handshake ended in this era, at `now_ns`.
+    pub(crate) fn abort(&mut self, key: PeerKey, era: u8, now_ns: u64) {
+        // The peer may have been evicted since, and its handshake with it.
+        if self.peer(&key).is_none_or(|peer| now_ns < peer.first_ns) {
+            return;
+        }
+        let current = self.era;
+        let era = current - u32::from(self.era().wrapping_sub(era));
+        self.total.count_later(PeerEvent::Aborted, era, current, now_ns);
+        self.with_peer(key, now_ns, |peer| {
+            peer.tally.count_later(PeerEvent::Aborted, era, current, now_ns)
+                | peer.streaks[Verdict::Aborts as usize].extend(now_ns, false)
+        });
+    }
+
+    /// The end of the number of the current era.
+    pub(crate) const fn era(&self) -> u8 {
+        self.era.to_le_bytes()[0]
     }
 
     /// Adds the time that a refusal took.
@@ -177,6 +200,9 @@ impl Stats {
             let is_slow = latencies.rtt.zip(slow_ns).is_some_and(|(rtt_ns, slow_ns)| rtt_ns >= slow_ns);
             is_resized | (is_slow && peer.streaks[Verdict::Slow as usize].extend(now_ns, false))
         });
+        if latencies.setup.is_some_and(|setup_ns| setup_ns >= self.thresholds.slow_setup_ns) {
+            self.count(key, PeerEvent::SlowSetup, now_ns);
+        }
     }
 
     /// Changes what is known of a peer. `change` returns whether that takes more or less heap than before: adding it all up is

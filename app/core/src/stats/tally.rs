@@ -83,10 +83,28 @@ impl Tally {
             PeerEvent::Ended(_) => self.open = self.open.saturating_sub(1),
             PeerEvent::Waits { begins: true } => self.waiting += 1,
             PeerEvent::Waits { begins: false } => self.waiting = self.waiting.saturating_sub(1),
-            PeerEvent::Repeated { .. } | PeerEvent::Sent(_) | PeerEvent::Retransmitted(_) => {}
+            PeerEvent::SlowSetup
+            | PeerEvent::Aborted
+            | PeerEvent::Repeated { .. }
+            | PeerEvent::Sent(_)
+            | PeerEvent::Retransmitted(_) => {}
         }
         self.current.counts.count(event);
         self.current.history.count(event, now_ns)
+    }
+
+    /// Counts what happened to a connection whose handshake ended in this era, at `now_ns`, with that handshake, if it was
+    /// counted here. Returns as [`count`](Self::count).
+    pub(super) fn count_later(&mut self, event: PeerEvent, era: u32, current: u32, now_ns: u64) -> bool {
+        if era == current {
+            return self.count(event, now_ns);
+        }
+        // Its era may be part of an earlier one by now.
+        let earlier = self.earlier.iter_mut().rev().find(|(number, _)| *number <= era);
+        earlier.is_some_and(|(_, era)| {
+            era.counts.count(event);
+            era.history.count(event, now_ns)
+        })
     }
 
     /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less
