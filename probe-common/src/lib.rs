@@ -17,6 +17,7 @@ pub mod buckets;
 pub mod counter;
 pub mod encapsulation;
 pub mod handshake;
+pub mod holder;
 pub mod key;
 pub mod load;
 pub mod options;
@@ -36,7 +37,10 @@ pub use options::FindTimestamps;
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use parsed::{Direction, Hook, ParsedPacket, Size};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
-pub use record::{EvictedFlowRecord, RawEvictedFlow, RawSegment, Record, RecordKind, SegmentRecord};
+pub use record::{
+    EvictedFlowRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawOwner, RawSegment, Record, RecordKind,
+    SegmentRecord,
+};
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};
 pub use state::{Clock, FlowState, FlowStates};

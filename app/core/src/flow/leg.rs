@@ -265,6 +265,7 @@ mod tests {
             class: SegmentClass::NEW,
             volumes: Default::default(),
             encapsulation: Default::default(),
+            cookie: 0,
             timebase: 0,
         };
         let mut sent = Sent::new(&syn);

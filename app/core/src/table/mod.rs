@@ -118,14 +118,17 @@ impl FlowTable {
         for together in records.chunks(PREFETCHED) {
             let mut tuples = [None; PREFETCHED];
             for (record, place) in together.iter().zip(&mut tuples) {
-                let tuple = place.insert(FlowTuple::of(&self.hasher, record));
-                self.index.iter_hash(tuple.hash()).for_each(|slot| self.flows.prefetch(*slot));
+                *place = FlowTuple::of(&self.hasher, record);
+                let slots = place.iter().flat_map(|tuple| self.index.iter_hash(tuple.hash()));
+                slots.for_each(|slot| self.flows.prefetch(*slot));
             }
-            for (record, tuple) in together.iter().zip(tuples.into_iter().flatten()) {
+            for (record, tuple) in together.iter().zip(tuples) {
                 if self.is_done() {
                     return handled;
                 }
-                self.handle_one(tuple, record);
+                if let Some(tuple) = tuple {
+                    self.handle_one(tuple, record);
+                }
                 handled += 1;
             }
         }
@@ -136,6 +139,8 @@ impl FlowTable {
         match record {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
+            // The source names the process first: `Input::Owner`.
+            Record::Owner(_) => {}
         }
     }
 

@@ -246,5 +246,6 @@ fn locate_ends(record: &mut Record, locals: &Locals) {
             let [low, high] = flow.ends;
             flow.learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
         }
+        Record::Owner(_) => {}
     }
 }
