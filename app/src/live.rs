@@ -110,18 +110,8 @@ impl<'a> Live<'a> {
             }
             let now_ns = monotonic_ns();
             let taken = self.drain();
-            // Time passes only up to records that were handled: what they report comes first. While the ring is never empty,
-            // that is the latest one.
-            let is_drained = taken < BATCH;
-            let is_late = due.is_some_and(|since| since.elapsed() > LATE);
-            if due.is_some() && (is_drained || is_late) {
-                due = None;
-                let now_ns = if is_drained { now_ns } else { self.session.latest_ns() };
-                if let Err(error) = self.refresh(now_ns) {
-                    return error.into();
-                }
-            } else if is_drained && self.session.timeout_ns().is_some_and(|due_ns| due_ns <= now_ns) {
-                self.session.handle(Input::Time { now_ns });
+            if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
+                return error.into();
             }
             if let Err(end) = self.session.deliver() {
                 return end;
@@ -138,6 +128,22 @@ impl<'a> Live<'a> {
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };
         }
+    }
+
+    /// Lets time pass, for the refresh that is due or for the engine: up to `drained_ns`, when the ring was empty. What its
+    /// records report comes first, so while it is never empty, time passes only up to the latest record.
+    fn pass_time(&mut self, drained_ns: Option<u64>, due: &mut Option<Instant>) -> Result<(), Error> {
+        if due.is_some_and(|since| drained_ns.is_some() || since.elapsed() > LATE) {
+            *due = None;
+            return self.refresh(drained_ns.unwrap_or_else(|| self.session.latest_ns()));
+        }
+        let timeout_ns = self.session.timeout_ns();
+        if let Some(now_ns) = drained_ns.filter(|now_ns| timeout_ns.is_some_and(|due_ns| due_ns <= *now_ns)) {
+            // What was missed decides what the passing of time means.
+            self.count()?;
+            self.session.handle(Input::Time { now_ns });
+        }
+        Ok(())
     }
 
     /// How long until the engine needs to know the time.

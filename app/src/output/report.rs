@@ -167,7 +167,7 @@ impl Table {
 }
 
 fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
-    let Figures { counts, rtt, refusals } = &row.figures;
+    let Figures { counts, rtt, refusals, .. } = &row.figures;
     let direction = match row.key {
         RowKey::Peer(key) if key.inbound => "in",
         RowKey::Peer(_) => "out",

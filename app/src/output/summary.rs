@@ -75,7 +75,11 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
     }
     if counts.retransmits() > 0 {
         let (sent, received) = (counts.sent_retransmits(), counts.received_retransmits);
-        lines.push(format!("retransmits: {sent} sent, {received} received, {} without loss", counts.arrived));
+        let arrived = match counts.arrived {
+            0 => String::new(),
+            arrived => format!(", {arrived} of segments that had arrived"),
+        };
+        lines.push(format!("retransmits: {sent} sent, {received} received{arrived}"));
     }
     if let Some(rtt) = rtt {
         let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
@@ -98,7 +102,9 @@ pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     if snapshot.copies > 0 {
         let copies = counted(snapshot.copies, "packet");
-        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
+        lines.push(format!(
+            "{copies} seen twice (mirror port, several interfaces, late copies), counted once"
+        ));
     }
     let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
     if total > 0 {

@@ -16,7 +16,9 @@ pub(crate) enum Syn {
     Repeats,
     /// The opener tries again after a refusal.
     Retries,
-    /// It is a copy, or passed behind its answer: nothing was sent again.
+    /// It passed just behind its answer.
+    Trails,
+    /// It is a copy of one that has passed: nothing was sent again.
     Copies,
     /// Both ends open at once (RFC 9293, 3.5): still one connection.
     Crosses,
@@ -191,7 +193,7 @@ impl Tracked {
         }
         if from_opener && handshake.is_swapped_with(syn) {
             handshake.repeat(syn, &mut self.flow);
-            Syn::Copies
+            Syn::Trails
         } else if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn, &mut self.flow);
             self.flow.changed_ns = syn.time_ns;

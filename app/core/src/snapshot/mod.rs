@@ -181,7 +181,7 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
-    /// Packets of a capture that were copies of others, since the start.
+    /// Packets of a capture that were copies of others, and SYNs that were late copies, since the start.
     pub copies: u64,
     /// What packets of a capture were that hold no TCP, the most frequent kind first; `None` is all further kinds.
     pub passed_over: Arc<[(Option<PassedOver>, u64)]>,

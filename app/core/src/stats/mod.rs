@@ -5,6 +5,7 @@ mod distribution;
 mod history;
 mod peer;
 pub mod scale;
+mod times;
 mod verdict;
 mod views;
 mod window;
@@ -21,6 +22,7 @@ pub use distribution::Percentiles;
 pub(crate) use distribution::{Distribution, Latencies};
 pub(crate) use history::{History, SLOT_NS, SLOTS, slot};
 pub(crate) use peer::{Peer, Tally};
+pub(crate) use times::{Latency, Times};
 pub use verdict::{Slow, Thresholds, Verdict};
 pub(crate) use views::Views;
 
@@ -186,16 +188,17 @@ impl Stats {
         });
     }
 
-    /// Adds a round-trip time.
-    fn record(&mut self, key: PeerKey, rtt_ns: u64, now_ns: u64) {
+    /// Adds the latencies of a handshake, in nanoseconds, as far as they are known.
+    fn record(&mut self, key: PeerKey, latencies: Times<Option<u64>>, now_ns: u64) {
         let (slot_ns, window_ns, slow) = (self.slot_ns(), self.window_ns, self.thresholds.slow);
-        self.total.record(rtt_ns, now_ns, slot_ns);
+        self.total.record(latencies, now_ns, slot_ns);
         self.with_peer(key, now_ns, |peer| {
-            let is_resized = peer.tally.record(rtt_ns, now_ns, slot_ns);
+            let is_resized = peer.tally.record(latencies, now_ns, slot_ns);
             if let Slow::Usual(_) = slow {
                 peer.learn_usual();
             }
-            if slow.from_ns(peer.usual_ns).is_some_and(|slow_ns| rtt_ns >= slow_ns) {
+            let slow_ns = slow.from_ns(peer.usual_ns);
+            if latencies.rtt.zip(slow_ns).is_some_and(|(rtt_ns, slow_ns)| rtt_ns >= slow_ns) {
                 peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
             }
             is_resized

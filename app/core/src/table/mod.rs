@@ -18,7 +18,7 @@ use crate::flow::{
     Syn, SynAck, Tracked,
 };
 use crate::slab::Slab;
-use crate::stats::{PeerEvent, Views};
+use crate::stats::{PeerEvent, Times, Views};
 use alarm::Alarms;
 use chains::Chains;
 use watched::Watched;
@@ -64,6 +64,8 @@ pub(crate) struct TableLosses {
     pub(crate) evicted_flows: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub(crate) unmatched: u64,
+    /// SYNs that were duplicated or delayed on their way, beyond the end of the connection that they opened.
+    pub(crate) copies: u64,
 }
 
 /// Every flow that is known, and the statistics about them.
@@ -244,7 +246,11 @@ impl FlowTable {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
                 Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
-                Syn::Crosses | Syn::Copies => return,
+                Syn::Crosses | Syn::Trails => return,
+                Syn::Copies => {
+                    self.losses.copies += 1;
+                    return;
+                }
                 Syn::Opens => self.supersede(slot, record.time_ns),
             }
         }
@@ -459,8 +465,9 @@ impl FlowTable {
         let (peer, outcome) = (flow.peer(), flow.outcome());
         self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
-        if let Some(rtt_ns) = flow.rtt().and_then(Leg::exact).filter(|_| is_up) {
-            self.views.record(peer, rtt_ns, now_ns);
+        if is_up {
+            let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
+            self.views.record(peer, latencies, now_ns);
         }
         if let Some(refusal) = flow.refusal() {
             self.views.refuse(peer, refusal, now_ns);

@@ -220,7 +220,7 @@ fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> Pa
 }
 
 fn figures(figures: &tcptop_core::Figures) -> Figures {
-    let tcptop_core::Figures { counts, rtt, refusals } = figures;
+    let tcptop_core::Figures { counts, rtt, refusals, .. } = figures;
     let rtt_ns = |percentile: fn(&Percentiles) -> u64| rtt.as_ref().map(percentile);
     Figures {
         handshakes: counts.attempts(),

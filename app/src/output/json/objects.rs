@@ -189,8 +189,8 @@ pub struct Summary<'a> {
     pub records: u64,
     /// SYN-ACKs, ACKs and RSTs that match no connection attempt that was seen.
     pub unmatched: u64,
-    /// Packets of a capture that are copies of others: of a mirror port, or seen at several places. They are not counted
-    /// elsewhere.
+    /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
+    /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
     /// Packets of a capture without TCP that can be read.
     pub passed_over: u64,
