@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::output::plan::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
-use tcptop_core::{Cidr, EngineConfig, Query, Thresholds};
+use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
@@ -94,7 +94,7 @@ impl Config {
                 seed: RandomState::new().hash_one(()),
             },
             query: Query {
-                filter: show.filter.clone().unwrap_or_default(),
+                filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
                 group: show.group,
                 sort: show.sort,
                 ..Query::default()
@@ -259,6 +259,14 @@ mod tests {
         }
         assert!(config(&["--retransmits"], true).is_err(), "the screen has no lines");
         assert!(config(&["--retransmits"], false).is_ok());
+    }
+
+    #[test]
+    fn processes_are_one_more_term_of_the_filter() {
+        let shown = |arguments: &[&str]| config(arguments, false).unwrap().query.filter.to_string();
+        assert_eq!(shown(&["-p", "7"]), "pid:7");
+        assert_eq!(shown(&["--pid=7,8", "-p9", "--filter", "port:443"]), "port:443 pid:7,8,9");
+        assert_eq!(shown(&[]), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod cidr;
 mod engine;
 mod flow;
 mod input;
+mod owner;
 mod prefetch;
 mod query;
 mod slab;
@@ -24,6 +25,7 @@ pub use flow::{
     ShownEndpoint,
 };
 pub use input::Input;
+pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection, Snapshot,

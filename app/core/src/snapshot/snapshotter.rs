@@ -14,6 +14,7 @@ use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};
 use crate::flow::{Event, PeerKey};
+use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Latency, Peer, Stats};
 use crate::table::FlowTable;
@@ -71,6 +72,7 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
+        let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         let history = core::iter::once(stats.total().history());
@@ -87,6 +89,7 @@ impl Snapshotter {
             timeline: request.timeline.then(|| Timeline::of(history, run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
+            processes,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -114,6 +117,30 @@ impl Snapshotter {
         let setup = self.scratch.take();
         let (counts, refusals) = (since_start.counts(stats.total()), stats.total().refusals());
         (recent, Figures { counts, rtt, setup, refusals }, bars)
+    }
+
+    /// The processes of these rows.
+    fn processes(
+        &self,
+        stats: &Stats,
+        rows: &[Row],
+        selection: Option<&Selection>,
+    ) -> BTreeMap<RowKey, Processes> {
+        let selected = selection.map(|selection| selection.row.key);
+        let keys = rows.iter().map(|row| row.key).chain(selected);
+        let known = keys.filter_map(|key| {
+            let processes = match &key {
+                RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
+                key => {
+                    let mut processes = Processes::default();
+                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
+                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    processes
+                }
+            };
+            Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
+        });
+        known.collect()
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

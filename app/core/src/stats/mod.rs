@@ -10,10 +10,13 @@ mod verdict;
 mod views;
 mod window;
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
 use crate::flow::{Leg, Outcome, PeerKey};
+use crate::owner::Process;
 use crate::slab::Slab;
 
 pub use counts::Counts;
@@ -110,7 +113,7 @@ impl Stats {
         self.total.reset();
         for peer in self.peers.iter_mut() {
             peer.reset();
-            let bytes = peer.tally.heap_bytes();
+            let bytes = peer.heap_bytes();
             self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
             peer.charged_bytes = bytes;
         }
@@ -179,6 +182,21 @@ impl Stats {
         });
     }
 
+    /// A connection of a peer belongs to this process. It is no sign of life of the peer.
+    fn own(&mut self, key: PeerKey, process: &Arc<Process>) {
+        let Some((slot, peer)) =
+            self.index.get(&key).and_then(|&slot| Some((slot, self.peers.get_mut(slot)?)))
+        else {
+            return;
+        };
+        if peer.processes.add(process) {
+            let bytes = peer.heap_bytes();
+            self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
+            peer.charged_bytes = bytes;
+            self.stamp(slot);
+        }
+    }
+
     /// Adds the time that a refusal took.
     fn refuse(&mut self, key: PeerKey, refusal: Leg, now_ns: u64) {
         self.total.refuse(refusal);
@@ -233,7 +251,7 @@ impl Stats {
         };
         let peer = self.peers.get_mut(slot).expect("the index names live slots only");
         if change(peer) {
-            let bytes = peer.tally.heap_bytes();
+            let bytes = peer.heap_bytes();
             self.charged_bytes = self.charged_bytes + bytes - peer.charged_bytes;
             peer.charged_bytes = bytes;
         }

@@ -7,6 +7,7 @@ use super::times::Times;
 use super::verdict::{Slow, Verdict};
 use super::window::{Slot, Window};
 use crate::flow::{Leg, Outcome, PeerKey};
+use crate::owner::Processes;
 
 /// What happened within one slot of the window.
 #[derive(Clone, Debug, Default)]
@@ -178,6 +179,8 @@ pub(crate) struct Peer {
     pub(crate) first_ns: u64,
     /// When it was last seen.
     pub(crate) last_ns: u64,
+    /// Which processes have or had connections with it.
+    pub(crate) processes: Processes,
     /// Heap bytes that the budget was charged for.
     pub(super) charged_bytes: usize,
 }
@@ -193,8 +196,14 @@ impl Peer {
             usual_due: Slow::SAMPLES,
             first_ns: now_ns,
             last_ns: now_ns,
+            processes: Processes::default(),
             charged_bytes: 0,
         }
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.tally.heap_bytes() + self.processes.heap_bytes()
     }
 
     /// Restarts the counts. What is usual stays so until enough was counted.

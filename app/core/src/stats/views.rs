@@ -1,8 +1,11 @@
 //! The statistics as readers see them: readers share them until one restarts its counts or changes its window.
 
+use std::sync::Arc;
+
 use super::{PeerEvent, Stats, Times};
 use crate::engine::EngineConfig;
 use crate::flow::{Leg, PeerKey};
+use crate::owner::Process;
 
 /// Statistics that some readers share.
 #[derive(Debug)]
@@ -58,6 +61,11 @@ impl Views {
     /// Adds the time that a refusal took.
     pub(crate) fn refuse(&mut self, peer: PeerKey, refusal: Leg, now_ns: u64) {
         self.0.iter_mut().for_each(|view| view.stats.refuse(peer, refusal, now_ns));
+    }
+
+    /// A connection with `peer` belongs to this process.
+    pub(crate) fn own(&mut self, peer: PeerKey, process: &Arc<Process>) {
+        self.0.iter_mut().for_each(|view| view.stats.own(peer, process));
     }
 
     /// A connection attempt counts as unanswered from now on, or no longer.

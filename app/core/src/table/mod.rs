@@ -2,6 +2,7 @@
 
 mod alarm;
 mod chains;
+mod owning;
 mod watched;
 
 use core::ops::Range;
@@ -17,6 +18,7 @@ use crate::flow::{
     Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Leg, Outcome, PeerKey, RetransmitKind,
     Syn, SynAck, Tracked,
 };
+use crate::owner::OwnerTable;
 use crate::slab::Slab;
 use crate::stats::{PeerEvent, Times, Views};
 use alarm::Alarms;
@@ -89,6 +91,8 @@ pub(crate) struct FlowTable {
     missed_until_ns: u64,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
+    /// Which processes were named lately.
+    pub(crate) owners: OwnerTable,
 }
 
 impl FlowTable {
@@ -108,6 +112,7 @@ impl FlowTable {
             losses: TableLosses::default(),
             missed_until_ns: 0,
             watched: Watched::default(),
+            owners: OwnerTable::new(config.max_flows),
         }
     }
 
@@ -227,6 +232,8 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+            // What the record leads to is reported with the owner.
+            self.learn_owner(slot, record);
         } else if self.watched.may_answer_earlier(record) {
             self.losses.unmatched += 1;
             return;
@@ -239,6 +246,7 @@ impl FlowTable {
             SegmentKind::Rst => self.rst(slot, tuple, record),
             SegmentKind::Fin => self.fin(slot, tuple, record),
         }
+        self.learn_owner_of_new(slot, &tuple, record);
     }
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
