@@ -3,5 +3,6 @@
 pub mod capture;
 pub mod interface;
 pub mod kernel;
+pub mod owner;
 pub mod privilege;
 pub mod replay;
