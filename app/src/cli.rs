@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
-use crate::tui::columns::rows::COLUMNS;
+use crate::tui::columns::peers::COLUMNS;
 use tcptop_core::units::{Share, Time};
 use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
@@ -56,6 +56,13 @@ pub struct Cli {
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
 
+    /// More addresses of this host; can be repeated
+    ///
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that no interface has: of anycast, or of a transparent proxy.
+    /// Connections of which neither end is this host have the role forwarded.
+    #[arg(long, value_name = "CIDR", help_heading = INPUT)]
+    pub local: Vec<Cidr>,
+
     /// Look for TCP within PPPoE, MPLS and tunnels
     ///
     /// IP in IP, GRE, ERSPAN, VXLAN, GENEVE and GTP-U are looked into, one tunnel deep. It costs time for each packet that is
@@ -63,6 +70,13 @@ pub struct Cli {
     #[arg(long, value_name = "on|off", default_value = "off", default_missing_value = "on", num_args = 0..=1,
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub decap: bool,
+
+    /// Say which process each connection belongs to
+    ///
+    /// The kernel then says of each TCP socket on this host who opens and closes it. What it cannot say is reported at the start.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub owners: bool,
 
     /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
@@ -146,14 +160,16 @@ pub struct Show {
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
-    /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99, max, rtt, setup, age,
-    /// new, unanswered, refused, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
+    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, refused, aborted, retr, retransmits,
+    /// tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
     /// Sort peers by this column; -COLUMN reverses the order
     ///
-    /// problem, peer, new, p50, p90, p99, max, unanswered, refused, retr or since. problem is by verdict, worst first.
+    /// problem, peer, new, p50, p90, p99, max, setup_p50, setup_p90, setup_p99, setup_max, unanswered, refused, aborted, retr
+    /// or since. problem is by verdict, worst first.
     #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
@@ -184,11 +200,23 @@ pub struct Show {
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub refused: Share,
 
+    /// A, aborted: from this share of the window's attempts on
+    ///
+    /// A connection is aborted when the end that accepted it resets it within a second, before it sent any data.
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
+    pub aborted: Share,
+
+    /// W, slow setup: from this setup time of 1% of the window's handshakes on
+    ///
+    /// The setup time is what the application waits: from the first SYN to the ACK, repeated SYNs included.
+    #[arg(long, value_name = "TIME", default_value = "500ms", help_heading = THRESHOLDS)]
+    pub slow_setup: Time,
+
     /// L, loss: from this retransmitted share of the window's segments on
     #[arg(long, value_name = "SHARE", default_value = "1%", help_heading = THRESHOLDS)]
     pub loss: Share,
 
-    /// The smallest sample: no verdict with fewer attempts, RTTs or, for L, retransmits in the window
+    /// The smallest sample: no verdict with fewer attempts, RTTs or, for W and L, slow handshakes and retransmits
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = THRESHOLDS,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub min_attempts: u64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command, Show};
 use crate::error::Error;
-use crate::output::plan::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
@@ -19,14 +19,20 @@ const PEER_BYTES: usize = 40 << 20;
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Interfaces.
-    Interfaces {
-        /// Their names; none means that of the default route.
-        names: Vec<String>,
-        /// Look into tunnels and the like.
-        decap: bool,
-    },
+    Interfaces(Interfaces),
     /// A capture.
     Replay(Replay),
+}
+
+/// Interfaces, and how to watch them.
+#[derive(Clone, Debug)]
+pub struct Interfaces {
+    /// Their names; none means that of the default route.
+    pub names: Vec<String>,
+    /// Addresses of this host that no interface has.
+    pub locals: Vec<Cidr>,
+    /// Look into tunnels and the like.
+    pub decap: bool,
 }
 
 /// A capture, and how to read it.
@@ -53,6 +59,8 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// What the engine may hold, and how it judges.
     pub engine: EngineConfig,
+    /// Whether processes are asked for.
+    pub owners: bool,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -86,13 +94,16 @@ impl Config {
                 thresholds: Thresholds {
                     unanswered: show.unanswered,
                     refused: show.refused,
+                    aborted: show.aborted,
                     slow: show.slow,
+                    slow_setup_ns: show.slow_setup.0,
                     loss: show.loss,
                     min_attempts: show.min_attempts,
                 },
                 peer_bytes: PEER_BYTES,
                 seed: RandomState::new().hash_one(()),
             },
+            owners: cli.owners,
             query: Query {
                 filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
                 group: show.group,
@@ -100,6 +111,13 @@ impl Config {
                 ..Query::default()
             },
         })
+    }
+
+    /// Whether it is looked again and again which processes hold sockets: on the screen, and for what is filtered by process.
+    /// Elsewhere who listens, opens and closes is enough.
+    #[must_use]
+    pub fn needs_holders(&self) -> bool {
+        self.owners && (self.screen.is_some() || self.query.filter.asks_owner())
     }
 
     /// Whether figures that the kernel keeps are wanted before the end: on the screen, and for the verdicts that events
@@ -172,7 +190,11 @@ impl Source {
     #[must_use]
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
-            None => Self::Interfaces { names: cli.interfaces.clone(), decap: cli.decap },
+            None => Self::Interfaces(Interfaces {
+                names: cli.interfaces.clone(),
+                locals: cli.local.clone(),
+                decap: cli.decap,
+            }),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),
                 locals: replay.local.clone(),

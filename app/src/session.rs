@@ -7,10 +7,10 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::output::line_writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::output::outputs::{Gone, Opened, Outputs};
-use crate::output::plan::Target;
 use crate::output::summary::Summary;
-use crate::output::writer::{LineWriter, Lines, Stopped, WhenFull};
+use crate::output::target::Target;
 use crate::output::{Output, RenderContext};
 use crate::tui::model::Model;
 use crate::tui::{Command, Screen};
@@ -159,6 +159,12 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn needs_volumes(&self) -> bool {
         self.config.needs_volumes()
+    }
+
+    /// Whether a reader wants to know again and again which processes hold sockets.
+    #[must_use]
+    pub fn needs_holders(&self) -> bool {
+        self.config.needs_holders()
     }
 
     /// Gives the screen, if there is one, a new snapshot.

@@ -314,13 +314,17 @@ fn person() -> impl Strategy<Value = Person> {
 fn check_parts(snapshot: &Snapshot, total: &Figures) -> Result<(), TestCaseError> {
     let mut sum = Counts::default();
     let rows = snapshot.rows.iter().map(|row| &row.figures);
-    for Figures { counts, rtt, .. } in rows.clone().chain([total]) {
+    for Figures { counts, rtt, setup, .. } in rows.clone().chain([total]) {
         let outcomes = Outcome::ALL.map(|outcome| counts.of(outcome));
         prop_assert_eq!(outcomes.iter().sum::<u64>(), counts.attempts(), "{:?}", counts);
         prop_assert!(counts.unanswered() <= counts.attempts(), "{:?}", counts);
         prop_assert!(counts.retransmits() <= counts.segments(), "{:?}", counts);
-        let samples = rtt.map_or(0, |rtt| rtt.samples);
-        prop_assert!(samples <= counts.of(Outcome::Established), "{samples} of {:?}", counts);
+        let established = counts.of(Outcome::Established);
+        for percentiles in [rtt, setup].into_iter().flatten() {
+            prop_assert!(percentiles.samples <= established, "{percentiles:?} of {:?}", counts);
+        }
+        prop_assert!(counts.slow_setups <= setup.map_or(0, |setup| setup.samples), "{:?}", counts);
+        prop_assert!(counts.aborted <= established + counts.of(Outcome::Reset), "{:?}", counts);
     }
     rows.for_each(|figures| sum += &figures.counts);
     prop_assert_eq!(&sum, &total.counts, "{:#?}", snapshot.rows);

@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::load::{Load, Window};
+use crate::bytes::{Load, Window};
 use crate::segment::Family;
 use crate::verifier::forget;
 

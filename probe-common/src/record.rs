@@ -5,7 +5,7 @@
 
 use crate::encapsulation::Encapsulation;
 use crate::key::{Ends, Side};
-use crate::parsed::{Direction, ParsedPacket};
+use crate::packet::{Direction, ParsedPacket};
 use crate::process::SegmentKind;
 use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};

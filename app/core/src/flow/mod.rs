@@ -10,6 +10,7 @@ mod outcome;
 mod tracked;
 
 pub use event::{Event, Retransmit, RetransmitCause, RetransmitKind};
+pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;
 pub(crate) use key::{EndpointHasher, FlowTuple};

@@ -29,10 +29,20 @@ pub enum RowOrder {
     P99,
     /// The longest round-trip time.
     Max,
+    /// Median of the setup times.
+    SetupP50,
+    /// 90th percentile of the setup times.
+    SetupP90,
+    /// 99th percentile of the setup times.
+    SetupP99,
+    /// The longest setup time.
+    SetupMax,
     /// Unanswered attempts.
     Unanswered,
     /// Refused attempts.
     Refused,
+    /// Aborted connections.
+    Aborted,
     /// Share of segments that are retransmits.
     Retransmits,
     /// How long the verdict has applied.
@@ -65,7 +75,7 @@ pub enum FlowOrder {
 
 impl RowOrder {
     /// Every order, as the columns are ordered.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Problem,
         Self::Peer,
         Self::New,
@@ -73,8 +83,13 @@ impl RowOrder {
         Self::P90,
         Self::P99,
         Self::Max,
+        Self::SetupP50,
+        Self::SetupP90,
+        Self::SetupP99,
+        Self::SetupMax,
         Self::Unanswered,
         Self::Refused,
+        Self::Aborted,
         Self::Retransmits,
         Self::Since,
     ];
@@ -91,7 +106,12 @@ impl RowOrder {
             Self::P99 => "p99",
             Self::Max => "max",
             Self::Unanswered => "unanswered",
+            Self::SetupP50 => "setup_p50",
+            Self::SetupP90 => "setup_p90",
+            Self::SetupP99 => "setup_p99",
+            Self::SetupMax => "setup_max",
             Self::Refused => "refused",
+            Self::Aborted => "aborted",
             Self::Retransmits => "retr",
             Self::Since => "since",
         }

@@ -76,10 +76,15 @@ pub(super) enum Figure {
     Max,
     Rtt,
     Setup,
+    SetupP50,
+    SetupP90,
+    SetupP99,
+    SetupMax,
     Age,
     New,
     Unanswered,
     Refused,
+    Aborted,
     Share,
     Retransmits,
     Tries,
@@ -138,17 +143,22 @@ impl OwnerKey {
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::P50,
         Self::P90,
         Self::P99,
         Self::Max,
         Self::Rtt,
         Self::Setup,
+        Self::SetupP50,
+        Self::SetupP90,
+        Self::SetupP99,
+        Self::SetupMax,
         Self::Age,
         Self::New,
         Self::Unanswered,
         Self::Refused,
+        Self::Aborted,
         Self::Share,
         Self::Retransmits,
         Self::Tries,
@@ -162,10 +172,15 @@ impl Figure {
             Self::Max => "max",
             Self::Rtt => "rtt",
             Self::Setup => "setup",
+            Self::SetupP50 => "setup_p50",
+            Self::SetupP90 => "setup_p90",
+            Self::SetupP99 => "setup_p99",
+            Self::SetupMax => "setup_max",
             Self::Age => "age",
             Self::New => "new",
             Self::Unanswered => "unanswered",
             Self::Refused => "refused",
+            Self::Aborted => "aborted",
             Self::Share => "retr",
             Self::Retransmits => "retransmits",
             Self::Tries => "tries",
@@ -174,10 +189,20 @@ impl Figure {
 
     pub(super) const fn unit(self) -> Unit {
         match self {
-            Self::P50 | Self::P90 | Self::P99 | Self::Max | Self::Rtt | Self::Setup | Self::Age => Unit::Time,
+            Self::P50
+            | Self::P90
+            | Self::P99
+            | Self::Max
+            | Self::Rtt
+            | Self::Setup
+            | Self::SetupP50
+            | Self::SetupP90
+            | Self::SetupP99
+            | Self::SetupMax
+            | Self::Age => Unit::Time,
             Self::New => Unit::Rate,
             Self::Share => Unit::Percent,
-            Self::Unanswered | Self::Refused | Self::Retransmits | Self::Tries => Unit::Count,
+            Self::Unanswered | Self::Refused | Self::Aborted | Self::Retransmits | Self::Tries => Unit::Count,
         }
     }
 }

@@ -18,6 +18,17 @@ pub struct Figures {
     pub refusals: Option<Leg>,
 }
 
+impl Figures {
+    /// The percentiles of one latency, if there are any.
+    #[must_use]
+    pub const fn latency(&self, latency: Latency) -> Option<Percentiles> {
+        match latency {
+            Latency::Rtt => self.rtt,
+            Latency::Setup => self.setup,
+        }
+    }
+}
+
 /// The span of time that figures cover.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {

@@ -4,7 +4,7 @@ use super::figures::{Figures, Period};
 use super::flow_scan::{self, FlowScan, Wanted};
 use super::latency::Scratch;
 use super::peer_cache::Scan;
-use super::rows::Row;
+use super::peer_row::Row;
 use super::snapshotter::Seen;
 use super::timeline::Timeline;
 use super::{Bar, Flows, SnapshotRequest, Span};
@@ -48,6 +48,17 @@ pub struct Selection {
     pub setup_bars: Vec<Bar>,
     /// Its timeline, if requested.
     pub timeline: Option<Timeline>,
+}
+
+impl Selection {
+    /// The histogram of one latency since the start.
+    #[must_use]
+    pub fn bars(&self, latency: Latency) -> &[Bar] {
+        match latency {
+            Latency::Rtt => &self.bars,
+            Latency::Setup => &self.setup_bars,
+        }
+    }
 }
 
 /// What is kept of a row from one snapshot to the next.

@@ -9,7 +9,7 @@ use super::flow_scan::{FlowScan, Wanted};
 use super::group_cache::GroupCache;
 use super::latency::Scratch;
 use super::peer_cache::{PeerCache, Scan};
-use super::rows::{Row, Rows};
+use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};

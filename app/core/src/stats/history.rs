@@ -23,6 +23,8 @@ pub(crate) struct Moment {
     pub(crate) unanswered: u16,
     /// Attempts that were refused.
     pub(crate) refused: u16,
+    /// Handshakes whose setup time is slow.
+    pub(crate) slow_setups: u16,
     /// Segments that were retransmits.
     pub(crate) retransmits: u16,
     slot: Stub,
@@ -75,7 +77,8 @@ impl History {
             PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => {
                 self.add(1, now_ns, |moment| &mut moment.unanswered);
             }
-            PeerEvent::Ended(_) => {}
+            PeerEvent::Ended(_) | PeerEvent::Aborted => {}
+            PeerEvent::SlowSetup => self.add(1, now_ns, |moment| &mut moment.slow_setups),
             PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
             PeerEvent::Retransmitted([sent, received]) => {
                 let segments = sent + received;

@@ -25,7 +25,8 @@ pub use distribution::Percentiles;
 pub(crate) use distribution::{Distribution, Latencies};
 pub(crate) use history::{History, SLOT_NS, SLOTS, slot};
 pub(crate) use peer::{Peer, Tally};
-pub(crate) use times::{Latency, Times};
+pub use times::Latency;
+pub(crate) use times::Times;
 pub use verdict::{Slow, Thresholds, Verdict};
 pub(crate) use views::Views;
 
@@ -158,6 +159,9 @@ impl Stats {
 
     /// Counts what happened to a connection with `key`.
     fn count(&mut self, key: PeerKey, event: PeerEvent, now_ns: u64) {
+        if event == PeerEvent::Aborted && !self.has_counted(&key, now_ns) {
+            return;
+        }
         let slot_ns = self.slot_ns();
         self.total.count(event, now_ns, slot_ns);
         let window_ns = self.window_ns;
@@ -166,6 +170,8 @@ impl Stats {
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
+                PeerEvent::Aborted => Some(Verdict::Aborts),
+                PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
                     Some(Verdict::Loses)
                 }
@@ -197,6 +203,12 @@ impl Stats {
         }
     }
 
+    /// Whether a handshake with this peer that ended at `now_ns` is among the counts: they may have been restarted since,
+    /// and the peer evicted.
+    fn has_counted(&self, key: &PeerKey, now_ns: u64) -> bool {
+        now_ns > self.window_from_ns && self.peer(key).is_some_and(|peer| now_ns >= peer.first_ns)
+    }
+
     /// Adds the time that a refusal took.
     fn refuse(&mut self, key: PeerKey, refusal: Leg, now_ns: u64) {
         self.total.refuse(refusal);
@@ -221,6 +233,9 @@ impl Stats {
             }
             is_resized
         });
+        if latencies.setup.is_some_and(|setup_ns| setup_ns >= self.thresholds.slow_setup_ns) {
+            self.count(key, PeerEvent::SlowSetup, now_ns);
+        }
     }
 
     /// A connection attempt counts as unanswered from now on, or no longer.

@@ -3,13 +3,34 @@
 use super::distribution::Distribution;
 
 /// Which latency of a handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Latency {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Latency {
     /// The leg that crosses the network. Not known where a SYN or SYN-ACK was repeated and nothing says which one was
     /// answered.
+    #[default]
     Rtt,
     /// From the first SYN to the ACK: what the application waits, repeated SYNs included.
     Setup,
+}
+
+impl Latency {
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtt => "rtt",
+            Self::Setup => "setup",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Rtt => Self::Setup,
+            Self::Setup => Self::Rtt,
+        }
+    }
 }
 
 /// One for each latency of a handshake.

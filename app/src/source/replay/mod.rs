@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use probe_common::counter::Counters;
 use probe_common::encapsulation::{PassedOver, locate};
-use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, SegmentRecord, Size, Unparsed};
+use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, Size, Unparsed};
 use probe_host::HostProbe;
 
-use super::capture::{Capture, CaptureError, Locals, Next, Packet};
+use super::capture::{Capture, CaptureError, Next, Packet};
 pub use clock::ClockStep;
 use clock::{CaptureClock, PacketTime};
 use copies::Copies;
@@ -27,8 +27,6 @@ use tcptop_core::FlowVolumes;
 pub struct ReplayConfig {
     /// Flows that are remembered, at least 1.
     pub flows: usize,
-    /// Which addresses are this host's.
-    pub locals: Locals,
     /// Look into tunnels and the like.
     pub decap: bool,
 }
@@ -143,7 +141,7 @@ impl ReplaySource {
     }
 
     fn process_first(&mut self, time: PacketTime, records: &mut Vec<Record>) {
-        let Self { capture, order, taps, copies, probe, config, .. } = self;
+        let Self { capture, order, taps, copies, probe, .. } = self;
         let Some(mut packet) = order.first().and_then(|(first, _)| first.packet.as_ref()) else { return };
         let placed;
         if capture.names().len() > 1 {
@@ -159,7 +157,6 @@ impl ReplaySource {
         }
         probe.process_parsed(packet, &probe_host::PacketTime(time.time_ns), |bytes| {
             let mut record = Record::decode(bytes).expect("made by the same version");
-            locate_ends(&mut record, &config.locals);
             if let Record::Segment(segment) = &mut record {
                 segment.timebase = time.timebase;
             }
@@ -169,12 +166,7 @@ impl ReplaySource {
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        let locals = &self.config.locals;
-        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).map(|flow| {
-            let [low, high] = flow.ends.endpoints();
-            let learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
-            FlowVolumes { learned, ..flow }
-        })
+        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state))
     }
 
     /// What was counted so far.
@@ -232,20 +224,5 @@ fn read(packet: &Packet<'_>, decap: bool, counts: &mut PassedOverCounts) -> Resu
             ParsedPacket::read_inner(packet.bytes, inner, Size { bytes: u32::MAX, ..size }, &hook)
         }
         read => read,
-    }
-}
-
-/// Corrects the direction of a record by the addresses of this host.
-fn locate_ends(record: &mut Record, locals: &Locals) {
-    match record {
-        Record::Segment(segment) => {
-            let SegmentRecord { direction, source, destination, .. } = segment;
-            *direction = locals.known_direction(*direction, *source, *destination);
-        }
-        Record::EvictedFlow(flow) => {
-            let [low, high] = flow.ends;
-            flow.learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
-        }
-        Record::Owner(_) => {}
     }
 }
