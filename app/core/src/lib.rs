@@ -29,7 +29,7 @@ pub use locals::{HostAddresses, Locals};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection, Snapshot,
-    SnapshotRequest, Span, Timeline, Verdicts, What,
+    SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
-pub use stats::{Counts, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
+pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;
