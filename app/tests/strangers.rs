@@ -49,6 +49,7 @@ fn flood(watched: &mut Watched) -> u64 {
     START + 5 * S
 }
 
+/// Hard case `strangers`.
 #[test]
 fn a_flood_is_one_line_and_nothing_of_it_is_missed() {
     let mut watched = Watched::with_room(2_000);

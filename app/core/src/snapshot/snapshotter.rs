@@ -16,6 +16,7 @@ use super::{
     Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
+use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -75,6 +76,7 @@ impl Snapshotter {
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
+        let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -93,6 +95,7 @@ impl Snapshotter {
             query: request.query.clone(),
             rows: rows.rows,
             strangers,
+            processes,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -131,6 +134,30 @@ impl Snapshotter {
             total: since_start.figures(tally, &mut self.scratch).counts,
             evicted: seen.table.losses().evicted_strangers - seen.baseline.evicted_strangers,
         }
+    }
+
+    /// The processes of these rows.
+    fn processes(
+        &self,
+        stats: &Stats,
+        rows: &[Row],
+        selection: Option<&Selection>,
+    ) -> BTreeMap<RowKey, Processes> {
+        let selected = selection.map(|selection| selection.row.key);
+        let keys = rows.iter().map(|row| row.key).chain(selected);
+        let known = keys.filter_map(|key| {
+            let processes = match &key {
+                RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
+                key => {
+                    let mut processes = Processes::default();
+                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
+                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    processes
+                }
+            };
+            Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
+        });
+        known.collect()
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

@@ -1,6 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
 mod chains;
+mod owning;
 mod startup;
 mod timers;
 
@@ -18,6 +19,7 @@ use crate::flow::{
     Syn, SynAck, Tracked,
 };
 use crate::locals::Locals;
+use crate::owner::OwnerTable;
 use crate::slab::Slab;
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
@@ -107,6 +109,8 @@ pub(crate) struct FlowTable {
     missed_until_ns: u64,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
+    /// Which processes were named lately.
+    pub(crate) owners: OwnerTable,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -129,6 +133,7 @@ impl FlowTable {
             has_evicted: false,
             missed_until_ns: 0,
             watched: Watched::default(),
+            owners: OwnerTable::new(config.max_flows),
             locals: Locals::default(),
         }
     }
@@ -142,14 +147,17 @@ impl FlowTable {
         for together in records.chunks(PREFETCHED) {
             let mut tuples = [None; PREFETCHED];
             for (record, place) in together.iter().zip(&mut tuples) {
-                let tuple = place.insert(FlowTuple::of(&self.hasher, record));
-                self.index.iter_hash(tuple.hash()).for_each(|slot| self.flows.prefetch(*slot));
+                *place = FlowTuple::of(&self.hasher, record);
+                let slots = place.iter().flat_map(|tuple| self.index.iter_hash(tuple.hash()));
+                slots.for_each(|slot| self.flows.prefetch(*slot));
             }
-            for (record, tuple) in together.iter().zip(tuples.into_iter().flatten()) {
+            for (record, tuple) in together.iter().zip(tuples) {
                 if self.is_done() {
                     return handled;
                 }
-                self.handle_one(tuple, record);
+                if let Some(tuple) = tuple {
+                    self.handle_one(tuple, record);
+                }
                 handled += 1;
             }
         }
@@ -160,6 +168,8 @@ impl FlowTable {
         match record {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
+            // The source names the process first: `Input::Owner`.
+            Record::Owner(_) => {}
         }
     }
 
@@ -195,9 +205,10 @@ impl FlowTable {
         }
     }
 
-    /// Records were missed, at `now_ns` at the latest. What is open from before may have been answered unseen.
-    pub(crate) fn records_missed(&mut self, now_ns: u64) {
-        self.missed_until_ns = self.missed_until_ns.max(now_ns);
+    /// Records were missed, at `until_ns` at the latest. What is open from before may have been answered unseen. Records up to
+    /// `now_ns` were handled.
+    pub(crate) fn records_missed(&mut self, until_ns: u64, now_ns: u64) {
+        self.missed_until_ns = self.missed_until_ns.max(until_ns);
         let waiting = self.flows.iter().filter(|(_, tracked)| tracked.is_waiting);
         let waiting: Vec<u32> = waiting.map(|(slot, _)| slot).collect();
         waiting.into_iter().for_each(|slot| self.set_waiting(slot, now_ns, false));
@@ -244,6 +255,8 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+            // What the record leads to is reported with the owner.
+            self.learn_owner(slot, record);
         } else if self.watched.may_answer_earlier(record) {
             self.losses.unmatched += 1;
             return;
@@ -256,6 +269,7 @@ impl FlowTable {
             SegmentKind::Rst => self.rst(slot, tuple, record),
             SegmentKind::Fin => self.fin(slot, tuple, record),
         }
+        self.learn_owner_of_new(slot, &tuple, record);
     }
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
@@ -489,24 +503,21 @@ impl FlowTable {
     /// The flow to be evicted for one that joins this queue: the oldest finished one, else the oldest unconfirmed one; else,
     /// while pending ones take more than their share, the oldest of these; else the oldest of those that last. A flood of SYNs
     /// thus leaves three quarters to the latter, and however many of them there are, a handshake has room to be completed.
-    /// What this host opened is evicted only for what it opens, and nothing but the first two for what may be forged.
+    /// What this host opened is evicted only for what it opens, or where there is nothing else; and nothing but the first two
+    /// for what may be forged.
     fn least_valuable(&self, queue: usize) -> Option<u32> {
         let is_crowded = |queue| self.flows.len_of(queue) > self.limit / PENDING_SHARE;
         let order = [
             Some(FINISHED),
             Some(UNCONFIRMED),
             Some(PENDING).filter(|queue| is_crowded(*queue)),
-            Some(OWN_PENDING).filter(|queue| is_crowded(*queue)),
+            Some(OWN_PENDING).filter(|own| *own == queue && is_crowded(*own)),
             Some(LASTING),
             Some(PENDING),
             Some(OWN_LASTING),
             Some(OWN_PENDING),
         ];
-        let may_evict = |other: &usize| match queue {
-            UNCONFIRMED => *other <= UNCONFIRMED,
-            OWN_PENDING => true,
-            _ => *other <= LASTING,
-        };
+        let may_evict = |other: &usize| queue != UNCONFIRMED || *other <= UNCONFIRMED;
         order.into_iter().flatten().filter(may_evict).find_map(|queue| self.flows.oldest(queue))
     }
 
@@ -606,7 +617,10 @@ impl FlowTable {
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
             self.set_waiting(slot, silent_ns, true);
         }
-        if let Some(due_ns) = self.flows.get(slot).and_then(Tracked::due_ns) {
+        // Once it was silent, whether it waits or that is in doubt, there is nothing to wake for but the end of its patience.
+        let due_ns =
+            |tracked: &Tracked| tracked.due_ns().filter(|&due_ns| due_ns > now_ns).or(tracked.deadline_ns());
+        if let Some(due_ns) = self.flows.get(slot).and_then(due_ns) {
             self.alarms.set_apart(slot, due_ns);
         }
     }
