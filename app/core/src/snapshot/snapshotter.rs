@@ -12,7 +12,9 @@ use super::peer_cache::{PeerCache, Scan};
 use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
-use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{
+    Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span, Strangers,
+};
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
@@ -73,6 +75,7 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
+        let strangers = self.strangers(seen, period, span_ns);
         let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
@@ -91,6 +94,7 @@ impl Snapshotter {
                 .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
+            strangers,
             processes,
             matching: rows.matching,
             row_count: rows.count,
@@ -117,6 +121,19 @@ impl Snapshotter {
         let ((rtt, bars), setup) = (self.scratch.rtt.take_with_bars(), self.scratch.setup.take());
         let refusals = stats.total().refusals(period.view.era);
         (recent, Figures { counts, rtt, setup, refusals }, bars)
+    }
+
+    fn strangers(&mut self, seen: &Seen<'_>, period: Period, span_ns: u64) -> Strangers {
+        let tally = seen.table.stats.strangers();
+        let figures = period.figures(tally, &mut self.scratch);
+        let since_start = Period { span: Span::SinceStart, ..period };
+        Strangers {
+            addresses: tally.addresses(period.view.era),
+            new_per_s: per_second(figures.counts.opened, span_ns),
+            figures,
+            total: since_start.figures(tally, &mut self.scratch).counts,
+            evicted: seen.table.losses().evicted_strangers - seen.baseline.evicted_strangers,
+        }
     }
 
     /// The processes of these rows.
