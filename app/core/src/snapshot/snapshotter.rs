@@ -90,6 +90,8 @@ impl Snapshotter {
             query: request.query.clone(),
             rows: rows.rows,
             processes,
+            has_owners: table.owners.has_any,
+            has_containers: table.owners.has_containers,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
