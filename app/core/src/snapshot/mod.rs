@@ -184,6 +184,10 @@ pub struct Snapshot {
     pub strangers: Strangers,
     /// Which processes the connections of these rows and of the selected one belong to, as far as any is known.
     pub processes: BTreeMap<RowKey, Processes>,
+    /// Whether the source names processes: without any, nobody looks for them.
+    pub has_owners: bool,
+    /// Whether one of them runs in a container.
+    pub has_containers: bool,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

@@ -96,6 +96,8 @@ impl Snapshotter {
             rows: rows.rows,
             strangers,
             processes,
+            has_owners: table.owners.has_any,
+            has_containers: table.owners.has_containers,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
