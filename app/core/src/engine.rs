@@ -8,7 +8,7 @@ use crate::query::Filter;
 use crate::snapshot::{
     self, Baseline, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
 };
-use crate::stats::Thresholds;
+use crate::stats::{Thresholds, View, Window};
 use crate::table::FlowTable;
 
 /// What an engine may hold, and how it judges.
@@ -22,7 +22,7 @@ pub struct EngineConfig {
     pub window_ns: u64,
     /// When a verdict on a peer applies.
     pub thresholds: Thresholds,
-    /// Memory for the statistics of all peers together, in bytes, for each reader with figures of its own.
+    /// Memory for the statistics of all peers together, in bytes.
     pub peer_bytes: usize,
     /// Key of the hash that flows are found by: random, so that nobody can choose addresses that collide.
     pub seed: u64,
@@ -50,6 +50,8 @@ impl Default for EngineConfig {
 pub struct Engine {
     table: FlowTable,
     run: RunCounters,
+    /// What a reader sees that has changed nothing.
+    view: View,
     /// Names by index.
     interfaces: BTreeMap<u32, String>,
     readers: Vec<Reader>,
@@ -74,8 +76,8 @@ pub struct ReaderConfig {
 #[derive(Debug)]
 struct Reader {
     config: ReaderConfig,
-    /// Which of the table's views its figures are.
-    view: usize,
+    /// Which figures it sees.
+    view: View,
     baseline: Baseline,
     snapshotter: Snapshotter,
     /// Events of the table that it has polled.
@@ -91,6 +93,7 @@ impl Engine {
     pub fn new(config: &EngineConfig, now_ns: u64) -> Self {
         Self {
             table: FlowTable::new(config),
+            view: View { window: Window::of(config.window_ns), era: 0, counted_ns: now_ns },
             run: RunCounters { started_ns: now_ns, ..RunCounters::default() },
             interfaces: BTreeMap::new(),
             readers: Vec::new(),
@@ -99,14 +102,10 @@ impl Engine {
         }
     }
 
-    /// Adds a reader. Its figures cover the time since the start, unless every reader has restarted its own:
-    /// [`Snapshot::counted_ns`] says since when. It gets the events from now on.
+    /// Adds a reader. Its figures cover the time since the start. It gets the events from now on.
     pub fn add_reader(&mut self, config: ReaderConfig) -> ReaderId {
         let seen = self.table.events.len();
-        let view = self.table.views.join();
-        let sharer = self.readers.iter().find(|reader| reader.view == view);
-        let baseline = sharer.map(|reader| reader.baseline.clone()).unwrap_or_default();
-        let snapshotter = Snapshotter::default();
+        let (view, baseline, snapshotter) = (self.view, Baseline::default(), Snapshotter::default());
         let reader = Reader { config, view, baseline, snapshotter, polled: seen, logged: seen, unwritten: 0 };
         self.readers.push(reader);
         ReaderId(self.readers.len() - 1)
@@ -155,11 +154,11 @@ impl Engine {
     pub fn poll_events(&mut self, reader: ReaderId) -> impl Iterator<Item = &Event> {
         let Reader { config, view, polled, .. } = &mut self.readers[reader.0];
         let from = core::mem::replace(polled, self.table.events.len());
-        let stats = self.table.views.get(*view);
+        let stats = &self.table.stats;
         let filter = config.events.as_ref().map(|filter| filter.bind(&self.interfaces));
         self.table.events[from..].iter().filter(move |event| {
             let now_ns = event.time_ns();
-            let verdict = |peer: &_| snapshot::verdict(stats, peer, now_ns);
+            let verdict = |peer: &_| snapshot::verdict(stats, view, peer, now_ns);
             filter.is_some_and(|filter| filter.matches_flow(event.flow(), now_ns, &verdict))
         })
     }
@@ -177,7 +176,7 @@ impl Engine {
         let Reader { snapshotter, view, baseline, unwritten, .. } = &mut self.readers[reader.0];
         let seen = Seen {
             table: &self.table,
-            stats: self.table.views.get(*view),
+            view,
             run: &RunCounters { unwritten: *unwritten, ..self.run.clone() },
             baseline,
             interfaces: &self.interfaces,
@@ -185,26 +184,32 @@ impl Engine {
         snapshotter.take(&seen, request, now_ns)
     }
 
-    /// Restarts the counts of one reader at `now_ns`. Flows and peers stay known.
-    pub fn reset(&mut self, reader: ReaderId, now_ns: u64) {
-        let reader = &mut self.readers[reader.0];
-        reader.view = self.table.views.split(reader.view);
+    /// Restarts the counts of one reader at `now_ns`, and since when something is wrong. Flows, peers and the event log stay.
+    pub fn reset(&mut self, id: ReaderId, now_ns: u64) {
+        let reader = &mut self.readers[id.0];
         let run = RunCounters { unwritten: reader.unwritten, ..self.run.clone() };
         reader.baseline = Baseline {
-            counted_ns: Some(now_ns),
             records: run.records,
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
-            missed: MissedCounts::of(&self.table, self.table.views.get(reader.view), &run),
+            missed: MissedCounts::of(&self.table, &run),
         };
-        self.table.views.get_mut(reader.view).reset(now_ns);
+        let others: Vec<u32> = self
+            .readers
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| *number != id.0)
+            .map(|(_, other)| other.view.era)
+            .collect();
+        let era = self.table.stats.begin_era(&others, now_ns);
+        let view = &mut self.readers[id.0].view;
+        (view.era, view.counted_ns) = (era, now_ns);
     }
 
-    /// Changes the length of one reader's sliding window, in nanoseconds. The window starts empty at `now_ns`.
-    pub fn set_window(&mut self, reader: ReaderId, window_ns: u64, now_ns: u64) {
-        let reader = &mut self.readers[reader.0];
-        reader.view = self.table.views.split(reader.view);
-        self.table.views.get_mut(reader.view).set_window(window_ns, now_ns);
+    /// Changes the length of one reader's sliding window, in nanoseconds: figures and verdicts are those of the window that
+    /// ends now. [`Snapshot::window_ns`] is the true length: a second at least, an hour at most, and whole slots.
+    pub fn set_window(&mut self, reader: ReaderId, window_ns: u64) {
+        self.readers[reader.0].view.window = Window::of(window_ns);
     }
 
     /// Whether as many handshakes were reported as the configuration allows. Records are no longer handled then.

@@ -19,7 +19,7 @@ use crate::flow::{
 };
 use crate::locals::Locals;
 use crate::slab::Slab;
-use crate::stats::{PeerEvent, Times, Views};
+use crate::stats::{PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
 use timers::Alarms;
@@ -88,7 +88,7 @@ pub(crate) struct FlowTable {
     /// Which flows each peer has.
     chains: Chains,
     alarms: Alarms,
-    pub(crate) views: Views,
+    pub(crate) stats: Stats,
     /// What was decided and not discarded, in order.
     pub(crate) events: Vec<Event>,
     limit: usize,
@@ -112,7 +112,7 @@ impl FlowTable {
             index: HashTable::new(),
             chains: Chains::default(),
             alarms: Alarms::default(),
-            views: Views::new(config),
+            stats: Stats::new(config),
             events: Vec::new(),
             limit: config.max_flows.max(1),
             max_reports: config.max_handshakes,
@@ -345,7 +345,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get(slot) else { return };
         let cause = tracked.cause(kind, is_retry);
         let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
-        self.views.count(tracked.flow.peer(), event, now_ns);
+        self.stats.count(tracked.flow.peer(), event, now_ns);
         self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, record)));
         if cause.is_none() {
             self.set_waiting(slot, now_ns, true);
@@ -414,7 +414,7 @@ impl FlowTable {
         self.index.insert_unique(hash, slot, hash_of);
         self.chain(slot, peer);
         if is_attempt {
-            self.views.count(peer, PeerEvent::Opened, first_ns);
+            self.stats.count(peer, PeerEvent::Opened, first_ns);
         }
         self.arm(slot);
         Some(slot)
@@ -516,17 +516,17 @@ impl FlowTable {
         }
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
-        self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
+        self.stats.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
         if is_up {
             let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
-            self.views.record(peer, latencies, now_ns);
+            self.stats.record(peer, latencies, now_ns);
         }
         if flow.is_aborted() {
-            self.views.count(peer, PeerEvent::Aborted, now_ns);
+            self.stats.count(peer, PeerEvent::Aborted, now_ns);
         }
         if let Some(refusal) = flow.refusal() {
-            self.views.refuse(peer, refusal, now_ns);
+            self.stats.refuse(peer, refusal, now_ns);
         }
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
@@ -539,7 +539,7 @@ impl FlowTable {
     fn aborted(&mut self, slot: u32) {
         let Some(flow) = self.flow(slot) else { return };
         if let Some(completed_ns) = flow.completed_ns() {
-            self.views.count(flow.peer(), PeerEvent::Aborted, completed_ns);
+            self.stats.count(flow.peer(), PeerEvent::Aborted, completed_ns);
         }
     }
 
@@ -555,7 +555,7 @@ impl FlowTable {
         let is_doubtful = tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns;
         let is_waiting = is_waiting && tracked.is_unanswered() && !is_doubtful;
         if core::mem::replace(&mut tracked.is_waiting, is_waiting) != is_waiting {
-            self.views.wait(tracked.flow.peer(), is_waiting, now_ns);
+            self.stats.count(tracked.flow.peer(), PeerEvent::Waits { begins: is_waiting }, now_ns);
         }
     }
 
@@ -597,10 +597,10 @@ impl FlowTable {
     /// Counts so many segments with data, and how many of them were retransmits.
     fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
         if segments > 0 {
-            self.views.count(peer, PeerEvent::Sent(segments), now_ns);
+            self.stats.count(peer, PeerEvent::Sent(segments), now_ns);
         }
         if retransmits != [0; 2] {
-            self.views.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
+            self.stats.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
         }
     }
 }
