@@ -56,8 +56,6 @@ pub struct Engine {
     interfaces: BTreeMap<u32, String>,
     readers: Vec<Reader>,
     latest_ns: u64,
-    /// Whether records were missed between the last two times that the counters were read.
-    has_missed: bool,
 }
 
 /// One reader of an engine. Only the engine that returned it knows it.
@@ -98,7 +96,6 @@ impl Engine {
             interfaces: BTreeMap::new(),
             readers: Vec::new(),
             latest_ns: now_ns,
-            has_missed: false,
         }
     }
 
@@ -123,8 +120,10 @@ impl Engine {
             Input::Volumes { flows, now_ns } => {
                 flows.iter().for_each(|flow| self.table.handle_volumes(flow, now_ns));
             }
-            Input::Counters(counters) => {
-                self.has_missed = counters.missed_records() > self.run.counters.missed_records();
+            Input::Counters { counters, now_ns } => {
+                if counters.missed_records() > self.run.counters.missed_records() {
+                    self.table.records_missed(now_ns, self.latest_ns);
+                }
                 self.run.counters = *counters;
             }
             Input::Undecodable(records) => self.run.undecodable = records,
@@ -139,9 +138,9 @@ impl Engine {
             Input::Interfaces(_) => {}
             Input::Locals(locals) => self.table.locals.clone_from(locals),
             Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
-            Input::Time { now_ns } => self.pass_time(now_ns),
+            Input::Time { now_ns } => self.table.expire(now_ns),
             Input::End { now_ns } if !self.is_done() => {
-                self.pass_time(now_ns);
+                self.table.expire(now_ns);
                 self.table.finish(now_ns);
             }
             Input::End { .. } => {}
@@ -201,7 +200,7 @@ impl Engine {
             .filter(|(number, _)| *number != id.0)
             .map(|(_, other)| other.view.era)
             .collect();
-        let era = self.table.stats.begin_era(&others, now_ns);
+        let era = self.table.stats.begin_era(&others);
         let view = &mut self.readers[id.0].view;
         (view.era, view.counted_ns) = (era, now_ns);
     }
@@ -222,13 +221,6 @@ impl Engine {
     #[must_use]
     pub const fn latest_ns(&self) -> u64 {
         self.latest_ns
-    }
-
-    fn pass_time(&mut self, now_ns: u64) {
-        if self.has_missed {
-            self.table.records_missed(now_ns);
-        }
-        self.table.expire(now_ns);
     }
 
     /// Forgets the events that every reader has polled. The allocation stays, as large as batches of events are.

@@ -162,10 +162,10 @@ mod tests {
         let [mut one, mut other] = [Tally::default(), Tally::default()];
         (0..90).for_each(|_| record(&mut one, 1_000_000));
         for slot in 0..3 {
-            (0..2).for_each(|_| _ = one.count_in(None, PeerEvent::Opened, START + slot * SLOT_NS));
+            (0..2).for_each(|_| _ = one.count(PeerEvent::Opened, START + slot * SLOT_NS));
         }
         (0..10).for_each(|_| record(&mut other, 210_000_000));
-        (0..5).for_each(|_| _ = other.count_in(None, PeerEvent::Opened, START + SLOT_NS));
+        (0..5).for_each(|_| _ = other.count(PeerEvent::Opened, START + SLOT_NS));
         let past = Timeline::of([&one, &other].into_iter(), START, START + 3 * SLOT_NS);
         let opened: Vec<u64> = past.moments.iter().map(|moment| moment.opened).collect();
         assert_eq!(opened, [2, 7, 2, 0]);

@@ -59,6 +59,8 @@ pub(crate) enum Number {
 impl Number {
     const OTHERS: [Self; 10] = [
         Self::Opened,
+        Self::SlowSetups,
+        Self::Aborted,
         Self::Repeated,
         Self::Sent,
         Self::Retransmitted,
@@ -66,8 +68,6 @@ impl Number {
         Self::Arrived,
         Self::WaitsBegun,
         Self::WaitsEnded,
-        Self::SlowSetups,
-        Self::Aborted,
     ];
     /// How many there are.
     pub(super) const COUNT: u16 = (Self::OTHERS.len() + Outcome::OF_ATTEMPTS) as u16;
@@ -76,15 +76,15 @@ impl Number {
     pub(super) const fn index(self) -> u16 {
         match self {
             Self::Opened => 0,
-            Self::Repeated => 1,
-            Self::Sent => 2,
-            Self::Retransmitted => 3,
-            Self::ReceivedRetransmits => 4,
-            Self::Arrived => 5,
-            Self::WaitsBegun => 6,
-            Self::WaitsEnded => 7,
-            Self::SlowSetups => 8,
-            Self::Aborted => 9,
+            Self::SlowSetups => 1,
+            Self::Aborted => 2,
+            Self::Repeated => 3,
+            Self::Sent => 4,
+            Self::Retransmitted => 5,
+            Self::ReceivedRetransmits => 6,
+            Self::Arrived => 7,
+            Self::WaitsBegun => 8,
+            Self::WaitsEnded => 9,
             Self::Attempts(outcome) => Self::OTHERS.len() as u16 + outcome as u16,
         }
     }
@@ -104,13 +104,13 @@ impl PeerEvent {
         let numbers = match self {
             Self::Opened => [(Number::Opened, 1), none, none],
             Self::Ended(outcome) => [(Number::Attempts(outcome), 1), none, none],
+            Self::SlowSetup => [(Number::SlowSetups, 1), none, none],
+            Self::Aborted => [(Number::Aborted, 1), none, none],
             Self::Repeated { by, is_loss } => [
                 (Number::Repeated, 1),
                 (Number::ReceivedRetransmits, u64::from(by == Party::Remote)),
                 (Number::Arrived, u64::from(!is_loss)),
             ],
-            Self::SlowSetup => [(Number::SlowSetups, 1), none, none],
-            Self::Aborted => [(Number::Aborted, 1), none, none],
             Self::Sent(segments) => [(Number::Sent, segments), none, none],
             Self::Retransmitted([sent, received]) => {
                 [(Number::Retransmitted, sent + received), (Number::ReceivedRetransmits, received), none]

@@ -14,7 +14,7 @@ mod window;
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
-use crate::flow::{ABORT_NS, Leg, Outcome, PeerKey};
+use crate::flow::{Leg, Outcome, PeerKey};
 use crate::slab::Slab;
 
 pub use counts::Counts;
@@ -54,9 +54,6 @@ pub(crate) struct Stats {
     evicted_peers: u64,
     /// The number of the current era.
     era: u32,
-    /// The latest eras, and when they began, in nanoseconds: one that began earlier is the current one for whatever is dated
-    /// back.
-    began: Vec<(u32, u64)>,
 }
 
 impl Stats {
@@ -72,7 +69,6 @@ impl Stats {
             charged_bytes: 0,
             evicted_peers: 0,
             era: 0,
-            began: Vec::new(),
         }
     }
 
@@ -81,13 +77,11 @@ impl Stats {
         &self.thresholds
     }
 
-    /// Begins an era at `now_ns`, in which a reader counts anew, and returns its number. The others begin at `kept`, and era 0 is always
+    /// Begins an era, in which a reader counts anew, and returns its number. The others begin at `kept`, and era 0 is always
     /// kept: an earlier era that nobody begins with becomes part of the one before.
-    pub(crate) fn begin_era(&mut self, kept: &[u32], now_ns: u64) -> u32 {
+    pub(crate) fn begin_era(&mut self, kept: &[u32]) -> u32 {
         let ended = self.era;
         self.era += 1;
-        self.began.retain(|(_, began_ns)| began_ns.saturating_add(ABORT_NS) > now_ns);
-        self.began.push((self.era, now_ns));
         let part_of = |era: u32| kept.iter().copied().filter(|kept| *kept <= era).max().unwrap_or(0);
         self.total.begin_era(ended, part_of);
         for peer in self.peers.iter_mut() {
@@ -137,28 +131,21 @@ impl Stats {
 
     /// Counts what happened to a connection with `key`.
     pub(crate) fn count(&mut self, key: PeerKey, event: PeerEvent, now_ns: u64) {
-        let mut era = None;
-        if event == PeerEvent::Aborted {
-            era = self.earlier_era(now_ns);
-            if !self.has_counted(&key, now_ns, era) {
-                return;
-            }
-        }
-        self.total.count_in(era, event, now_ns);
+        self.total.count(event, now_ns);
         self.with_peer(key, now_ns, |peer| {
             let is_waiting = peer.tally.waiting() > 0;
-            let is_resized = peer.tally.count_in(era, event, now_ns);
+            let is_resized = peer.tally.count(event, now_ns);
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
+                PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen)
                 | PeerEvent::Waits { begins: true } => Some(Verdict::NoAnswer),
-                PeerEvent::Aborted => Some(Verdict::Aborts),
-                PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
                     Some(Verdict::Loses)
                 }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
+                | PeerEvent::Aborted
                 | PeerEvent::Ended(_)
                 | PeerEvent::Waits { begins: false }
                 | PeerEvent::Sent(_) => None,
@@ -171,16 +158,24 @@ impl Stats {
         });
     }
 
-    /// The era of a moment that is at most [`ABORT_NS`] ago, if it is not the current one.
-    fn earlier_era(&self, then_ns: u64) -> Option<u32> {
-        let next = self.began.iter().find(|(_, began_ns)| *began_ns >= then_ns);
-        next.map(|(era, _)| era - 1)
+    /// A connection with `key` was aborted whose handshake ended in this era, at `now_ns`.
+    pub(crate) fn abort(&mut self, key: PeerKey, era: u8, now_ns: u64) {
+        // The peer may have been evicted since, and its handshake with it.
+        if self.peer(&key).is_none_or(|peer| now_ns < peer.first_ns) {
+            return;
+        }
+        let current = self.era;
+        let era = current - u32::from(self.era().wrapping_sub(era));
+        self.total.count_later(PeerEvent::Aborted, era, current, now_ns);
+        self.with_peer(key, now_ns, |peer| {
+            peer.tally.count_later(PeerEvent::Aborted, era, current, now_ns)
+                | peer.streaks[Verdict::Aborts as usize].extend(now_ns, false)
+        });
     }
 
-    /// Whether a handshake with this peer that ended at `then_ns`, in this era, is among its counts: it may have been evicted.
-    fn has_counted(&self, key: &PeerKey, then_ns: u64, era: Option<u32>) -> bool {
-        self.peer(key)
-            .is_some_and(|peer| then_ns >= peer.first_ns && era.is_none_or(|era| peer.tally.has_earlier(era)))
+    /// The end of the number of the current era.
+    pub(crate) const fn era(&self) -> u8 {
+        self.era.to_le_bytes()[0]
     }
 
     /// Adds the time that a refusal took.

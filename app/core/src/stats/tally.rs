@@ -75,9 +75,8 @@ impl Tally {
         Self { current: Era { history: History::of_all(), ..Era::default() }, ..Self::default() }
     }
 
-    /// Counts what happened at `now_ns`, in the current era or in an earlier one. Returns whether it takes more or less heap
-    /// than before.
-    pub(crate) fn count_in(&mut self, era: Option<u32>, event: PeerEvent, now_ns: u64) -> bool {
+    /// Counts what happened at `now_ns`. Returns whether it takes more or less heap than before.
+    pub(crate) fn count(&mut self, event: PeerEvent, now_ns: u64) -> bool {
         match event {
             PeerEvent::Opened => self.open += 1,
             // An evicted peer that comes back does not know of those that were open before.
@@ -90,10 +89,22 @@ impl Tally {
             | PeerEvent::Sent(_)
             | PeerEvent::Retransmitted(_) => {}
         }
-        let earlier = era.and_then(|era| self.earlier.iter_mut().rev().find(|(number, _)| *number <= era));
-        let era = earlier.map_or(&mut self.current, |(_, era)| era);
-        era.counts.count(event);
-        era.history.count(event, now_ns)
+        self.current.counts.count(event);
+        self.current.history.count(event, now_ns)
+    }
+
+    /// Counts what happened to a connection whose handshake ended in this era, at `now_ns`, with that handshake, if it was
+    /// counted here. Returns as [`count`](Self::count).
+    pub(super) fn count_later(&mut self, event: PeerEvent, era: u32, current: u32, now_ns: u64) -> bool {
+        if era == current {
+            return self.count(event, now_ns);
+        }
+        // Its era may be part of an earlier one by now.
+        let earlier = self.earlier.iter_mut().rev().find(|(number, _)| *number <= era);
+        earlier.is_some_and(|(_, era)| {
+            era.counts.count(event);
+            era.history.count(event, now_ns)
+        })
     }
 
     /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less
@@ -123,11 +134,6 @@ impl Tally {
     pub(crate) fn eras(&self, first: u32) -> impl Iterator<Item = &Era> {
         let earlier = self.earlier.iter().filter(move |(number, _)| *number >= first);
         earlier.map(|(_, era)| era).chain([&self.current])
-    }
-
-    /// Whether anything happened in an earlier era, or in one that has become part of it.
-    pub(super) fn has_earlier(&self, era: u32) -> bool {
-        self.earlier.iter().any(|(number, _)| *number <= era)
     }
 
     /// How long refusals took, from the quickest to the slowest, since this era began.

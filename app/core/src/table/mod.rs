@@ -187,9 +187,10 @@ impl FlowTable {
         }
     }
 
-    /// Records were missed, at `now_ns` at the latest. What is open from before may have been answered unseen.
-    pub(crate) fn records_missed(&mut self, now_ns: u64) {
-        self.missed_until_ns = self.missed_until_ns.max(now_ns);
+    /// Records were missed, at `until_ns` at the latest. What is open from before may have been answered unseen. Records up to
+    /// `now_ns` were handled.
+    pub(crate) fn records_missed(&mut self, until_ns: u64, now_ns: u64) {
+        self.missed_until_ns = self.missed_until_ns.max(until_ns);
         let waiting = self.flows.iter().filter(|(_, tracked)| tracked.is_waiting);
         let waiting: Vec<u32> = waiting.map(|(slot, _)| slot).collect();
         waiting.into_iter().for_each(|slot| self.set_waiting(slot, now_ns, false));
@@ -458,24 +459,21 @@ impl FlowTable {
     /// The flow to be evicted for one that joins this queue: the oldest finished one, else the oldest unconfirmed one; else,
     /// while pending ones take more than their share, the oldest of these; else the oldest of those that last. A flood of SYNs
     /// thus leaves three quarters to the latter, and however many of them there are, a handshake has room to be completed.
-    /// What this host opened is evicted only for what it opens, and nothing but the first two for what may be forged.
+    /// What this host opened is evicted only for what it opens, or where there is nothing else; and nothing but the first two
+    /// for what may be forged.
     fn least_valuable(&self, queue: usize) -> Option<u32> {
         let is_crowded = |queue| self.flows.len_of(queue) > self.limit / PENDING_SHARE;
         let order = [
             Some(FINISHED),
             Some(UNCONFIRMED),
             Some(PENDING).filter(|queue| is_crowded(*queue)),
-            Some(OWN_PENDING).filter(|queue| is_crowded(*queue)),
+            Some(OWN_PENDING).filter(|own| *own == queue && is_crowded(*own)),
             Some(LASTING),
             Some(PENDING),
             Some(OWN_LASTING),
             Some(OWN_PENDING),
         ];
-        let may_evict = |other: &usize| match queue {
-            UNCONFIRMED => *other <= UNCONFIRMED,
-            OWN_PENDING => true,
-            _ => *other <= LASTING,
-        };
+        let may_evict = |other: &usize| queue != UNCONFIRMED || *other <= UNCONFIRMED;
         order.into_iter().flatten().filter(may_evict).find_map(|queue| self.flows.oldest(queue))
     }
 
@@ -514,6 +512,7 @@ impl FlowTable {
         if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
             tracked.doubt();
         }
+        tracked.era = self.stats.era();
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
         self.stats.count(peer, PeerEvent::Ended(outcome), now_ns);
@@ -523,7 +522,7 @@ impl FlowTable {
             self.stats.record(peer, latencies, now_ns);
         }
         if flow.is_aborted() {
-            self.stats.count(peer, PeerEvent::Aborted, now_ns);
+            self.stats.abort(peer, self.stats.era(), now_ns);
         }
         if let Some(refusal) = flow.refusal() {
             self.stats.refuse(peer, refusal, now_ns);
@@ -537,9 +536,9 @@ impl FlowTable {
 
     /// A connection was aborted after its handshake.
     fn aborted(&mut self, slot: u32) {
-        let Some(flow) = self.flow(slot) else { return };
-        if let Some(completed_ns) = flow.completed_ns() {
-            self.stats.count(flow.peer(), PeerEvent::Aborted, completed_ns);
+        let Some(tracked) = self.flows.get(slot) else { return };
+        if let Some(completed_ns) = tracked.flow.completed_ns() {
+            self.stats.abort(tracked.flow.peer(), tracked.era, completed_ns);
         }
     }
 
@@ -570,7 +569,10 @@ impl FlowTable {
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
             self.set_waiting(slot, silent_ns, true);
         }
-        if let Some(due_ns) = self.flows.get(slot).and_then(Tracked::due_ns) {
+        // Once it was silent, whether it waits or that is in doubt, there is nothing to wake for but the end of its patience.
+        let due_ns =
+            |tracked: &Tracked| tracked.due_ns().filter(|&due_ns| due_ns > now_ns).or(tracked.deadline_ns());
+        if let Some(due_ns) = self.flows.get(slot).and_then(due_ns) {
             self.alarms.set_apart(slot, due_ns);
         }
     }
