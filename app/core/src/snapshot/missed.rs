@@ -52,6 +52,7 @@ impl Missed {
             Self::Record(RecordKind::Segment(SegmentKind::Fin)) => "FIN record",
             Self::Record(RecordKind::Segment(SegmentKind::Retransmit)) => "retransmit record",
             Self::Record(RecordKind::EvictedFlow) => "eviction record",
+            Self::Record(RecordKind::Owner) => "owner record",
             Self::Undecodable => "undecodable record",
             Self::Packet(Unparsed::NotTcp) => "packet of another protocol",
             Self::Packet(Unparsed::Fragment) => "fragment",

@@ -16,12 +16,14 @@ mod selection;
 mod snapshotter;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
 
 use crate::flow::{Flow, FlowName};
+use crate::owner::Processes;
 use crate::query::{Query, RowKey};
 use crate::stats::Thresholds;
 
@@ -155,6 +157,8 @@ pub struct Snapshot {
     pub query: Query,
     /// Rows of the first table that match the filter, in the order that was requested.
     pub rows: Vec<Row>,
+    /// Which processes the connections of these rows and of the selected one belong to, as far as any is known.
+    pub processes: BTreeMap<RowKey, Processes>,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

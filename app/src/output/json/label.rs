@@ -97,6 +97,7 @@ const fn record(missed: Missed) -> Option<&'static str> {
             RecordKind::Segment(SegmentKind::Fin) => "fin",
             RecordKind::Segment(SegmentKind::Retransmit) => "retransmit",
             RecordKind::EvictedFlow => "evicted_flow",
+            RecordKind::Owner => "owner",
         }),
         Missed::Undecodable => Some("undecodable"),
         Missed::Packet(_)
