@@ -92,7 +92,7 @@ impl FlowTable {
         // On loopback and behind a veth the other end is a process of this host, too.
         let is_named = flow.side(Party::Local) == side || flow.owner(Party::Local).is_none();
         if is_named {
-            self.views.own(flow.peer(), &owner.process);
+            self.stats.own(flow.peer(), &owner.process);
         }
     }
 }
