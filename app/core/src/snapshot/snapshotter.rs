@@ -12,7 +12,9 @@ use super::peer_cache::{PeerCache, Scan};
 use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
-use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{
+    Bar, Baseline, Figures, Flows, MissedCounts, RowOwners, RunCounters, Snapshot, SnapshotRequest, Span,
+};
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
@@ -73,7 +75,7 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
-        let processes = self.processes(stats, &rows.rows, selection.as_ref());
+        let owners = self.owners(seen, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -91,9 +93,7 @@ impl Snapshotter {
                 .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
-            processes,
-            has_owners: table.owners.has_any,
-            has_containers: table.owners.has_containers,
+            owners,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -122,12 +122,8 @@ impl Snapshotter {
     }
 
     /// The processes of these rows.
-    fn processes(
-        &self,
-        stats: &Stats,
-        rows: &[Row],
-        selection: Option<&Selection>,
-    ) -> BTreeMap<RowKey, Processes> {
+    fn owners(&self, seen: &Seen<'_>, rows: &[Row], selection: Option<&Selection>) -> RowOwners {
+        let (table, stats) = (seen.table, &seen.table.stats);
         let selected = selection.map(|selection| selection.row.key);
         let keys = rows.iter().map(|row| row.key).chain(selected);
         let known = keys.filter_map(|key| {
@@ -142,7 +138,11 @@ impl Snapshotter {
             };
             Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
         });
-        known.collect()
+        RowOwners {
+            rows: known.collect(),
+            has_any: table.owners.has_any,
+            has_containers: table.owners.has_containers,
+        }
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {
