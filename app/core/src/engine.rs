@@ -193,6 +193,7 @@ impl Engine {
             records: run.records,
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
+            evicted_strangers: self.table.losses().evicted_strangers,
             missed: MissedCounts::of(&self.table, &run),
         };
         let others: Vec<u32> = self

@@ -2,7 +2,7 @@
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::line_writer::Lines;
-use super::summary::{filtered, missed, passed_over, totals};
+use super::summary::{filtered, missed, passed_over, strangers, totals};
 use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
@@ -124,6 +124,7 @@ fn decimal(thousandths: u64) -> String {
 
 fn figures(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = totals(snapshot, "");
+    lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));

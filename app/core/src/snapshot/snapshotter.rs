@@ -14,6 +14,7 @@ use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
     Bar, Baseline, Figures, Flows, MissedCounts, RowOwners, RunCounters, Snapshot, SnapshotRequest, Span,
+    Strangers,
 };
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
@@ -60,8 +61,7 @@ impl Snapshotter {
     /// Takes a snapshot.
     pub(crate) fn take(&mut self, seen: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
         let Seen { table, view, run, baseline, interfaces } = *seen;
-        let stats = &table.stats;
-        let period = Period { span: request.span, view: *view, now_ns };
+        let (stats, period) = (&table.stats, Period { span: request.span, view: *view, now_ns });
         let window_ns = view.covered_ns(now_ns);
         let span_ns = match request.span {
             Span::Window => window_ns,
@@ -75,7 +75,7 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
-        let owners = self.owners(seen, &rows.rows, selection.as_ref());
+        let strangers = self.strangers(seen, period, span_ns);
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -92,8 +92,9 @@ impl Snapshotter {
                 .timeline
                 .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
+            owners: self.owners(seen, &rows.rows, selection.as_ref()),
             rows: rows.rows,
-            owners,
+            strangers,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -119,6 +120,19 @@ impl Snapshotter {
         let ((rtt, bars), setup) = (self.scratch.rtt.take_with_bars(), self.scratch.setup.take());
         let refusals = stats.total().refusals(period.view.era);
         (recent, Figures { counts, rtt, setup, refusals }, bars)
+    }
+
+    fn strangers(&mut self, seen: &Seen<'_>, period: Period, span_ns: u64) -> Strangers {
+        let tally = seen.table.stats.strangers();
+        let figures = period.figures(tally, &mut self.scratch);
+        let since_start = Period { span: Span::SinceStart, ..period };
+        Strangers {
+            addresses: tally.addresses(period.view.era),
+            new_per_s: per_second(figures.counts.opened, span_ns),
+            figures,
+            total: since_start.figures(tally, &mut self.scratch).counts,
+            evicted: seen.table.losses().evicted_strangers - seen.baseline.evicted_strangers,
+        }
     }
 
     /// The processes of these rows.

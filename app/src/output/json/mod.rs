@@ -9,7 +9,7 @@ use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
     Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Owner, PassedOver, Peer, PeerVerdict,
-    Process, Report, Retransmit, SchemaNumber, Summary, Thresholds, Time,
+    Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
@@ -240,6 +240,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
         passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
+        strangers: strangers(&snapshot.strangers),
         missed: missed.total(),
         missed_records: MissedRecords(missed),
         missed_packets: MissedPackets(missed),
@@ -248,6 +249,12 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         missed_peers: missed.of_kind(Missed::Peer),
         missed_lines: missed.of_kind(Missed::Line),
     }
+}
+
+fn strangers(strangers: &tcptop_core::Strangers) -> Strangers {
+    let tcptop_core::Strangers { addresses, total, evicted, .. } = strangers;
+    let (addresses, addresses_exact) = (addresses.number, addresses.is_exact);
+    Strangers { addresses, addresses_exact, attempts: total.attempts(), evicted: *evicted }
 }
 
 fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> PassedOver {

@@ -206,20 +206,40 @@ pub struct Summary<'a> {
     pub passed_over: u64,
     /// What they were, the most frequent kind first.
     pub passed_over_by_kind: Vec<PassedOver>,
-    /// The sum of all that was missed, by the counts below. 0 if the figures are complete.
+    /// Addresses outside that completed no handshake, as far as they are too many to have a `peer` object each.
+    pub strangers: Strangers,
+    /// The sum of all that was missed, by the counts below, but for `missed_records.evicted`: those flows are counted by
+    /// `missed_kernel_flows`. 0 if the figures are complete.
     pub missed: u64,
     /// Records that were missed because the ring buffer was full or they could not be decoded, by kind.
     pub missed_records: MissedRecords<'a>,
     /// Packets that could not be parsed, by reason.
     pub missed_packets: MissedPackets<'a>,
-    /// Connections that were evicted from the table in user space before their end (see `--max-flows`).
+    /// Connections that were evicted from the table in user space before their end (see `--max-flows`), without the attempts
+    /// of strangers.
     pub missed_flows: u64,
-    /// Connections that were evicted from the kernel's table before their end.
+    /// Connections that were evicted from the kernel's table before their end, without the attempts of strangers and without
+    /// those that are missed already.
     pub missed_kernel_flows: u64,
     /// Peers that were evicted with their figures, to stay within the memory.
     pub missed_peers: u64,
     /// Lines that this output's reader was too slow for.
     pub missed_lines: u64,
+}
+
+/// Addresses outside that completed no handshake. Up to 100 peers of this sort are kept one by one; further ones are added up
+/// here while none of these is silent for a minute.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Strangers {
+    /// How many addresses.
+    pub addresses: u64,
+    /// Whether `addresses` is exact. More than 4,095 are an estimate, off by 1.6% (one standard deviation).
+    pub addresses_exact: bool,
+    /// Their connection attempts.
+    pub attempts: u64,
+    /// Attempts of addresses that completed no handshake, of these and of peers, that were evicted before their end was known.
+    /// They are not missed.
+    pub evicted: u64,
 }
 
 /// Packets of one kind.

@@ -136,11 +136,12 @@ fn outcomes(counts: &Counts) -> String {
         (counts.of(Outcome::Challenged), "challenged"),
         (counts.of(Outcome::Unknown), "unknown"),
         (counts.of(Outcome::Pending), "pending"),
-        (counts.aborted, "aborted"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
-    named.join(", ")
+    let aborted =
+        if counts.aborted > 0 { format!("; {} of them aborted", counts.aborted) } else { String::new() };
+    named.join(", ") + &aborted
 }
 
 fn retransmits(counts: &Counts) -> String {
