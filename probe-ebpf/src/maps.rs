@@ -282,17 +282,54 @@ fn emit_evicted_flow<K: Key>(time_ns: u64, key: &K, state: &FlowState) {
     submit(kind, time_ns, |record: &mut RawEvictedFlow| record.set(time_ns, &key.ends(), state));
 }
 
-/// Emits what the process that runs does with a socket.
+/// Emits what the process that runs does with a socket. Nobody is woken for it: a segment follows, or nothing is urgent.
 #[inline(always)]
 pub(crate) fn emit_owner(current: &Current, action: OwnerAction, cookie: u64) {
+    let kind = RecordKind::Owner.number().into();
     let time_ns = KernelClock.now_ns();
-    submit(RecordKind::Owner.number().into(), time_ns, |record: &mut RawOwner| {
-        record.set(current, action, cookie, time_ns);
-    });
+    submit_and_wake(
+        kind,
+        |record: &mut RawOwner| record.set(current, action, cookie, time_ns),
+        || u64::from(BPF_RB_NO_WAKEUP),
+    );
+}
+
+/// Sockets whose opener was emitted lately: a place for each, chosen by its cookie, which another one may take.
+const OPENED_PLACES: u32 = 1 << 16;
+
+#[map]
+static OPENED: Array<u64> = Array::with_max_entries(OPENED_PLACES, 0);
+
+/// Notes that the process that opens the connection of a socket was emitted.
+#[inline(always)]
+pub(crate) fn note_opened(cookie: u64) {
+    if let Some(place) = OPENED.get_ptr_mut(opened_place(cookie)) {
+        // SAFETY: the look-up returns a valid value. Two processors that write it at once leave one of both.
+        unsafe { place.write_volatile(cookie) };
+    }
+}
+
+/// Whether that is so: whoever closes the socket is not asked for then.
+#[inline(always)]
+pub(crate) fn was_opened(cookie: u64) -> bool {
+    // SAFETY: as above.
+    OPENED.get_ptr(opened_place(cookie)).is_some_and(|place| unsafe { place.read_volatile() } == cookie)
+}
+
+/// Cookies are counted up, in batches for each processor.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "a part of it is a place")]
+const fn opened_place(cookie: u64) -> u32 {
+    cookie as u32 & (OPENED_PLACES - 1)
 }
 
 #[inline(always)]
 fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
+    submit_and_wake(kind, write, || wake_up(size_of::<R>() as u64, time_ns));
+}
+
+#[inline(always)]
+fn submit_and_wake<R: 'static>(kind: u32, write: impl FnOnce(&mut R), wake_up: impl FnOnce() -> u64) {
     if is_dispensable(kind) && RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > SHARED_BYTES {
         return count_cell(Counter::missed_cell(kind));
     }
@@ -301,7 +338,7 @@ fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
     };
     // SAFETY: integers, of which any bits are valid, in memory that the kernel has initialised.
     write(unsafe { entry.assume_init_mut() });
-    entry.submit(wake_up(size_of::<R>() as u64, time_ns));
+    entry.submit(wake_up());
     count_cell(Counter::submitted_cell(kind));
 }
 

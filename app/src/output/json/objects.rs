@@ -298,10 +298,10 @@ pub struct Connection<'a> {
     pub remote_ip: Ip,
     /// Port of the other end.
     pub remote_port: u16,
-    /// The process at this host's end. Null if it is not known.
+    /// The process at the local end. Null if it is not known, as of every process of another host.
     pub owner: Option<Owner<'a>>,
-    /// The process at the other end: on loopback, or of a container that is seen at the host's end of its interface. Null if it
-    /// is not known, as of every process of another host.
+    /// The process at the other end: on loopback, or in a container that is seen at the host's end of its interface. Null if it is
+    /// not known.
     pub remote_owner: Option<Owner<'a>>,
     /// Initial sequence number of the client: of the end that opened the connection. With `server_isn` it names the
     /// connection on both hosts, also behind NAT. Null if its SYN was not seen.

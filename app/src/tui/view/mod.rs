@@ -74,7 +74,7 @@ fn flow_as_text(model: &Model, cells: &CellContext<'_>) -> Option<String> {
 }
 
 fn cells<'a>(model: &'a Model, snapshot: &'a Snapshot, render: &'a RenderContext) -> CellContext<'a> {
-    let processes = &snapshot.processes;
+    let processes = &snapshot.owners.rows;
     CellContext {
         now_ns: snapshot.taken_ns,
         render,
