@@ -206,6 +206,7 @@ impl<'a> Live<'a> {
         self.refreshed += 1;
         if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
             self.check_interfaces();
+            self.session.handle(Input::PassedOver(&self.source.passed_over()?));
             // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
@@ -252,6 +253,7 @@ impl<'a> Live<'a> {
         let now_ns = monotonic_ns();
         self.sweep(now_ns)?;
         self.count()?;
+        self.session.handle(Input::PassedOver(&self.source.passed_over()?));
         self.session.end(end, now_ns).await
     }
 }

@@ -103,8 +103,8 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
     format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
 }
 
-/// What a capture held besides: copies, and packets without TCP, by what they are.
-pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+/// What there was besides: copies, and packets without TCP, by what they are.
+pub(crate) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     if snapshot.copies > 0 {
         let copies = counted(snapshot.copies, "packet");

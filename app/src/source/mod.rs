@@ -4,5 +4,6 @@ pub mod capture;
 pub mod interface;
 pub mod kernel;
 pub mod netlink;
+mod passed_over;
 pub mod privilege;
 pub mod replay;
