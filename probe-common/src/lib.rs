@@ -18,6 +18,7 @@ pub mod bytes;
 pub mod counter;
 pub mod encapsulation;
 pub mod handshake_state;
+pub mod holder;
 pub mod key;
 pub mod options;
 pub mod packet;
@@ -37,7 +38,10 @@ pub use options::FindTimestamps;
 pub use packet::{Direction, Hook, ParsedPacket, Size};
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
-pub use record::{EvictedFlowRecord, RawEvictedFlow, RawSegment, Record, RecordKind, SegmentRecord};
+pub use record::{
+    EvictedFlowRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawOwner, RawSegment, Record, RecordKind,
+    SegmentRecord,
+};
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};
 pub use state::{Clock, FlowState, FlowStates};

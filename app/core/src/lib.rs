@@ -10,6 +10,7 @@ mod engine;
 mod flow;
 mod input;
 mod locals;
+mod owner;
 mod prefetch;
 mod query;
 mod slab;
@@ -26,10 +27,11 @@ pub use flow::{
 };
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
+pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection, Snapshot,
-    SnapshotRequest, Span, Timeline, Verdicts, What,
+    SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
-pub use stats::{Counts, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
+pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -2,11 +2,11 @@
 
 use probe_common::encapsulation::PassedOver;
 
-use super::format::{self, age, counted, duration, maybe_duration, percent};
+use super::format::{self, age, counted, duration, estimate, maybe_duration, percent};
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
-use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest};
+use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest, Strangers};
 
 /// The most peers with a verdict that are named.
 const WORST: usize = 3;
@@ -48,6 +48,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         let least = if unseen > 0 { "at least " } else { "" };
         lines.push(format!("and {least}{more} more with a verdict"));
     }
+    lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(passed_over(snapshot));
     lines.join("\n")
@@ -101,6 +102,21 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
     let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
     format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
+}
+
+/// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.
+pub(super) fn strangers(snapshot: &Snapshot) -> Vec<String> {
+    let Strangers { addresses, total, evicted, .. } = &snapshot.strangers;
+    let mut lines = Vec::new();
+    if total.attempts() > 0 {
+        let attempts = counted(total.attempts(), "attempt");
+        lines.push(format!("SYNs from {} addresses, none completed: {attempts}", estimate(*addresses)));
+    }
+    if *evicted > 0 {
+        let attempts = counted(*evicted, "attempt");
+        lines.push(format!("{attempts} from addresses that completed none evicted before the end"));
+    }
+    lines
 }
 
 /// What there was besides: copies, and packets without TCP, by what they are.

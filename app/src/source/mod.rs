@@ -4,6 +4,7 @@ pub mod capture;
 pub mod interface;
 pub mod kernel;
 pub mod netlink;
+pub mod owner;
 mod passed_over;
 pub mod privilege;
 pub mod replay;

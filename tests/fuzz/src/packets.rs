@@ -60,6 +60,7 @@ fn check(record: &Record, now_ns: u64) {
             assert!(flow.interface == INTERFACE && flow.ends[0] <= flow.ends[1]);
             flow.volumes.iter().for_each(check_volume);
         }
+        Record::Owner(owner) => panic!("no packet says it: {owner:?}"),
     }
 }
 

@@ -26,13 +26,14 @@ impl FlowTuple {
         Self { hash: hasher.hash(&low).wrapping_add(hasher.hash(&high)), interface, low, high }
     }
 
-    /// The tuple of a record's flow.
-    pub(crate) fn of(hasher: &EndpointHasher, record: &Record) -> Self {
+    /// The tuple of a record's flow; `None` for a record that is not about a flow.
+    pub(crate) fn of(hasher: &EndpointHasher, record: &Record) -> Option<Self> {
         let (interface, a, b) = match record {
             Record::Segment(segment) => (segment.interface, segment.source, segment.destination),
             Record::EvictedFlow(flow) => (flow.interface, flow.ends[0], flow.ends[1]),
+            Record::Owner(_) => return None,
         };
-        Self::new(hasher, interface, a, b)
+        Some(Self::new(hasher, interface, a, b))
     }
 
     /// Index of the interface.
@@ -138,6 +139,11 @@ impl EndpointHasher {
         let number = |n: u64| avalanche(seed.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         let factor = |n: u64| u128::from(number(2 * n + 1)) << 64 | u128::from(number(2 * n + 2));
         Self { factors: [0, 1, 2, 3].map(factor) }
+    }
+
+    /// A hash of an address.
+    pub(crate) fn hash_address(&self, address: [u8; 16]) -> u64 {
+        self.hash(&Endpoint { address, port: 0 })
     }
 
     fn hash(&self, endpoint: &Endpoint) -> u64 {

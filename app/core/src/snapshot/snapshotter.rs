@@ -12,8 +12,11 @@ use super::peer_cache::{PeerCache, Scan};
 use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
-use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{
+    Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span, Strangers,
+};
 use crate::flow::{Event, PeerKey};
+use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -72,6 +75,8 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
+        let strangers = self.strangers(seen, period, span_ns);
+        let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -89,6 +94,10 @@ impl Snapshotter {
                 .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
+            strangers,
+            processes,
+            has_owners: table.owners.has_any,
+            has_containers: table.owners.has_containers,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -114,6 +123,43 @@ impl Snapshotter {
         let ((rtt, bars), setup) = (self.scratch.rtt.take_with_bars(), self.scratch.setup.take());
         let refusals = stats.total().refusals(period.view.era);
         (recent, Figures { counts, rtt, setup, refusals }, bars)
+    }
+
+    fn strangers(&mut self, seen: &Seen<'_>, period: Period, span_ns: u64) -> Strangers {
+        let tally = seen.table.stats.strangers();
+        let figures = period.figures(tally, &mut self.scratch);
+        let since_start = Period { span: Span::SinceStart, ..period };
+        Strangers {
+            addresses: tally.addresses(period.view.era),
+            new_per_s: per_second(figures.counts.opened, span_ns),
+            figures,
+            total: since_start.figures(tally, &mut self.scratch).counts,
+            evicted: seen.table.losses().evicted_strangers - seen.baseline.evicted_strangers,
+        }
+    }
+
+    /// The processes of these rows.
+    fn processes(
+        &self,
+        stats: &Stats,
+        rows: &[Row],
+        selection: Option<&Selection>,
+    ) -> BTreeMap<RowKey, Processes> {
+        let selected = selection.map(|selection| selection.row.key);
+        let keys = rows.iter().map(|row| row.key).chain(selected);
+        let known = keys.filter_map(|key| {
+            let processes = match &key {
+                RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
+                key => {
+                    let mut processes = Processes::default();
+                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
+                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    processes
+                }
+            };
+            Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
+        });
+        known.collect()
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {
