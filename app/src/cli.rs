@@ -143,13 +143,13 @@ pub struct Show {
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
     /// port, iface, role, outcome, verdict, local, lport. Figures, with > >= < <= =: p50, p90, p99, max, rtt, setup, age,
-    /// new, unanswered, refused, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// new, unanswered, unreachable, refused, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
     /// Sort peers by this column; -COLUMN reverses the order
     ///
-    /// problem, peer, new, p50, p90, p99, max, unanswered, refused, retr or since. problem is by verdict, worst first.
+    /// problem, peer, new, p50, p90, p99, max, unanswered, unreachable, refused, retr or since. problem is by verdict, worst first.
     #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
@@ -175,6 +175,10 @@ pub struct Show {
     /// N, unanswered: from this share of the window's attempts on
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub unanswered: Share,
+
+    /// U, unreachable: from this share of the window's attempts on that ICMP errors answer
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
+    pub unreachable: Share,
 
     /// R, refused: from this share of the window's attempts on
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]

@@ -85,6 +85,7 @@ impl Config {
                 window_ns: nanoseconds(show.window),
                 thresholds: Thresholds {
                     unanswered: show.unanswered,
+                    unreachable: show.unreachable,
                     refused: show.refused,
                     slow: show.slow,
                     loss: show.loss,

@@ -55,7 +55,7 @@ fn read(
 fn segment(record: Record) -> SegmentRecord {
     match record {
         Record::Segment(segment) => segment,
-        Record::EvictedFlow(_) => panic!("{record:?}"),
+        Record::EvictedFlow(_) | Record::Icmp(_) => panic!("{record:?}"),
     }
 }
 

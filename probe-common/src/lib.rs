@@ -17,6 +17,7 @@ pub mod buckets;
 pub mod counter;
 pub mod encapsulation;
 pub mod handshake;
+pub mod icmp;
 pub mod key;
 pub mod load;
 pub mod options;
@@ -30,13 +31,16 @@ pub mod state;
 pub mod verifier;
 
 pub use counter::Counter;
+pub use icmp::{ParsedIcmp, process_icmp};
 pub use key::Side;
 pub use load::{Load, Window};
 pub use options::FindTimestamps;
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use parsed::{Direction, Hook, ParsedPacket, Size};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
-pub use record::{EvictedFlowRecord, RawEvictedFlow, RawSegment, Record, RecordKind, SegmentRecord};
+pub use record::{
+    EvictedFlowRecord, IcmpRecord, RawEvictedFlow, RawIcmp, RawSegment, Record, RecordKind, SegmentRecord,
+};
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};
 pub use state::{Clock, FlowState, FlowStates};

@@ -6,7 +6,7 @@ use crate::flow::Event;
 use crate::input::Input;
 use crate::query::Filter;
 use crate::snapshot::{
-    self, Baseline, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
+    self, Baseline, IcmpCounts, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
 };
 use crate::stats::Thresholds;
 use crate::table::FlowTable;
@@ -194,6 +194,7 @@ impl Engine {
             records: run.records,
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
+            icmp: IcmpCounts::of(&run.counters),
             missed: MissedCounts::of(&self.table, self.table.views.get(reader.view), &run),
         };
         self.table.views.get_mut(reader.view).reset(now_ns);

@@ -2,7 +2,7 @@
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::plan::ReportFormat;
-use super::summary::{filtered, missed, passed_over, totals};
+use super::summary::{filtered, icmp, missed, passed_over, stuck, totals};
 use super::writer::Lines;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
@@ -52,7 +52,7 @@ impl Report {
         let facts = self.facts(snapshot, context);
         lines.extend(facts.iter().map(|(name, fact)| format!("{name:<10}  {fact}")));
         lines.push(String::new());
-        lines.extend(figures(snapshot));
+        lines.extend(figures(snapshot, context));
         if !snapshot.rows.is_empty() {
             lines.push(String::new());
             lines.extend(aligned(&Table::of(snapshot, context)));
@@ -68,7 +68,7 @@ impl Report {
         let facts = self.facts(snapshot, context);
         lines.extend(facts.iter().map(|(name, fact)| format!("- **{name}:** {}", escaped(fact))));
         lines.push(String::new());
-        lines.extend(figures(snapshot).into_iter().map(|line| format!("- {}", escaped(&line))));
+        lines.extend(figures(snapshot, context).into_iter().map(|line| format!("- {}", escaped(&line))));
         if !snapshot.rows.is_empty() {
             lines.push(String::new());
             lines.extend(piped(&Table::of(snapshot, context)));
@@ -95,13 +95,14 @@ impl Report {
 
 /// From where on there is a verdict, by its letter.
 fn thresholds(thresholds: &Thresholds) -> String {
-    let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
+    let Thresholds { unanswered, unreachable, refused, slow, loss, min_attempts } = thresholds;
     let slow = match slow {
         Slow::From(ns) => Time(*ns).to_string(),
         Slow::Usual(thousandths) => format!("{}x the peer's median", decimal(*thousandths)),
     };
     let limits = [
         (Verdict::NoAnswer, format!("unanswered {unanswered}")),
+        (Verdict::Unreachable, format!("unreachable {unreachable}")),
         (Verdict::Refuses, format!("refused {refused}")),
         (Verdict::Slow, format!("slow, RTT p90 {slow}")),
         (Verdict::Loses, format!("loss {loss}")),
@@ -116,9 +117,11 @@ fn decimal(thousandths: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn figures(snapshot: &Snapshot) -> Vec<String> {
+fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let mut lines = totals(snapshot, "");
+    lines.extend(stuck(snapshot, context));
     lines.push(missed(snapshot));
+    lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
     lines
@@ -136,13 +139,13 @@ struct Table {
 }
 
 /// Columns that are left out where nothing is known for them.
-const OPTIONAL: [&str; 2] = ["DIR", "RST AFTER"];
+const OPTIONAL: [&str; 3] = ["DIR", "UNRCH", "RST AFTER"];
 
 impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
         let mut titles = vec!["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99"];
-        titles.extend(["UNANS", "REFUSED", "RST AFTER", "RETR%", "SINCE"]);
+        titles.extend(["UNANS", "UNRCH", "REFUSED", "RST AFTER", "RETR%", "SINCE"]);
         let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
         let mut table =
             Self { titles: titles.into_iter().map(str::to_owned).collect(), rows: rows.collect() };
@@ -187,6 +190,10 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
         counts.unanswered().to_string(),
+        match counts.of(Outcome::Unreachable) {
+            0 => UNKNOWN.to_owned(),
+            unreachable => unreachable.to_string(),
+        },
         counts.of(Outcome::Refused).to_string(),
         refusals.map_or(UNKNOWN.to_owned(), text::leg),
         percent(counts.retransmit_share()),

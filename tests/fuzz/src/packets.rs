@@ -5,7 +5,7 @@
 
 use lab::capture::packet;
 use lab::scenario::{self, Variant};
-use probe_common::{Direction, FlowState, Hook, LinkLayer, Record, Volume};
+use probe_common::{Direction, FlowState, Hook, LinkLayer, Record, Volume, icmp};
 use probe_host::{HostProbe, Packet, PacketTime};
 
 const INTERFACE: u32 = 7;
@@ -59,6 +59,9 @@ fn check(record: &Record, now_ns: u64) {
         Record::EvictedFlow(flow) => {
             assert!(flow.interface == INTERFACE && flow.ends[0] <= flow.ends[1]);
             flow.volumes.iter().for_each(check_volume);
+        }
+        Record::Icmp(icmp) => {
+            assert!(icmp.interface == INTERFACE && icmp::is_error(icmp.family, icmp.icmp_type))
         }
     }
 }

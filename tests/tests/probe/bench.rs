@@ -76,6 +76,7 @@ impl Seen {
                     }
                 }
                 Record::EvictedFlow(flow) => flow.time_ns = 0,
+                Record::Icmp(icmp) => icmp.time_ns = 0,
             }
         }
         self
@@ -85,7 +86,7 @@ impl Seen {
     pub(crate) fn evicted(&self) -> impl Iterator<Item = &EvictedFlowRecord> {
         self.records.iter().filter_map(|record| match record {
             Record::EvictedFlow(flow) => Some(flow),
-            Record::Segment(_) => None,
+            Record::Segment(_) | Record::Icmp(_) => None,
         })
     }
 

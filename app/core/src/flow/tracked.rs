@@ -1,6 +1,6 @@
 //! A flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
+use probe_common::{Direction, Endpoint, IcmpRecord, SegmentRecord, TcpFlags, Volume};
 
 use super::event::{Retransmit, RetransmitCause, RetransmitKind};
 use super::flow::{Flow, NEVER, is_local};
@@ -45,6 +45,17 @@ pub(crate) enum Ack {
     /// It answers the SYN with the numbers of another connection on these ports.
     Challenges,
     /// The handshake was given up, or the other end sent it.
+    Unmatched,
+}
+
+/// What an ICMP error about a segment of a known flow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Icmp {
+    /// The segment that waits for an answer was not delivered.
+    Undeliverable,
+    /// It changes nothing, and is noted.
+    Noted,
+    /// It is about another segment than those that are known.
     Unmatched,
 }
 
@@ -122,7 +133,8 @@ impl Tracked {
 
     /// Whether the outcome is open and nothing answered the SYN.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.is_open() && self.flow.syn_acks == 0 && !self.flow.is_challenged
+        let is_explained = self.flow.is_challenged || self.flow.is_unreachable;
+        self.is_open() && self.flow.syn_acks == 0 && !is_explained
     }
 
     /// Whether it can still exchange data, as far as was seen.
@@ -240,6 +252,47 @@ impl Tracked {
         }
     }
 
+    /// Handles an ICMP error about a segment that was in flight: the source compared the numbers.
+    pub(crate) fn icmp(&mut self, icmp: &IcmpRecord) -> Icmp {
+        let from_opener = match self.flow.role {
+            Some(Role::Client | Role::Local | Role::Observer) => icmp.source == self.flow.local(),
+            Some(Role::Server) => icmp.source == self.flow.remote(),
+            None => false,
+        };
+        match &self.handshake {
+            Some(handshake) if self.flow.outcome == Outcome::Pending => {
+                if !handshake.undeliverable(icmp, from_opener, &mut self.flow) {
+                    return Icmp::Unmatched;
+                }
+                if !self.flow.is_unreachable {
+                    return Icmp::Noted;
+                }
+                self.flow.changed_ns = icmp.time_ns;
+                Icmp::Undeliverable
+            }
+            _ if self.is_up() => {
+                self.flow.notes.get_or_insert_default().icmp.note(icmp, None);
+                Icmp::Noted
+            }
+            Some(_) | None => Icmp::Unmatched,
+        }
+    }
+
+    /// Handles retransmitted data. Returns whether it shows now that segments of full size do not get through.
+    pub(crate) fn data_retransmitted(&mut self, record: &SegmentRecord) -> bool {
+        let (by, from_opener) = (self.sender(record), self.is_from_opener(record));
+        let isn = if from_opener { self.flow.client_isn() } else { self.flow.server_isn };
+        let notes = self.flow.notes.get_or_insert_default();
+        let is_new = notes.oversized.retransmitted(by, record, isn);
+        is_new && self.flow.stuck_bytes().is_some()
+    }
+
+    /// Nothing more of it can be seen. Returns whether it shows now that segments of full size did not get through.
+    pub(crate) fn is_stuck_at_end(&mut self) -> bool {
+        let is_new = self.flow.notes.as_mut().is_some_and(|notes| notes.oversized.end());
+        is_new && self.flow.stuck_bytes().is_some()
+    }
+
     /// Handles a FIN that completes the handshake instead of an ACK that was not seen. Returns whether it does.
     pub(crate) fn fin_completes(&mut self, fin: &SegmentRecord) -> bool {
         let (from_opener, is_open) = (self.is_from_opener(fin), self.is_open());
@@ -299,13 +352,25 @@ impl Tracked {
         let is_open = self.is_open();
         if let Some(handshake) = self.handshake.as_ref().filter(|_| is_open) {
             handshake.expire(&mut self.flow);
-            self.flow.changed_ns = now_ns;
+            if !self.ended_by_icmp() {
+                self.flow.changed_ns = now_ns;
+            }
         }
+    }
+
+    /// Whether the ICMP error that it is unreachable by was the last that happened: then its time is the attempt's, however
+    /// long it takes to see that the opener has given up.
+    fn ended_by_icmp(&self) -> bool {
+        let said_ns = self.flow.icmp_error().filter(|_| self.flow.is_unreachable).map(|error| error.last_ns);
+        said_ns == Some(self.flow.changed_ns)
     }
 
     /// Records that could have decided it were missed, or the source has evicted it: what was not seen may have been there.
     pub(crate) const fn doubt(&mut self) {
-        if matches!(self.flow.outcome, Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset) {
+        if matches!(
+            self.flow.outcome,
+            Outcome::Unreachable | Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset
+        ) {
             self.flow.outcome = Outcome::Unknown;
         }
     }
@@ -334,6 +399,9 @@ impl Tracked {
         let is_here = matches!(self.flow.role, Some(Role::Server | Role::Local));
         match kind {
             RetransmitKind::Syn if is_retry => Some(RetransmitCause::Refused),
+            RetransmitKind::Syn | RetransmitKind::SynAck if self.flow.is_unreachable => {
+                Some(RetransmitCause::Unreachable)
+            }
             RetransmitKind::Syn if self.flow.is_challenged => Some(RetransmitCause::Challenged),
             RetransmitKind::SynAck if is_here && self.flow.not_accepted > 0 => {
                 Some(RetransmitCause::NotAcceptedHere)
@@ -387,7 +455,17 @@ impl Tracked {
                 *known = reported;
             }
         }
+        if let Some(notes) = &mut self.flow.notes {
+            notes.oversized.learn_volumes(&self.flow.volumes);
+        }
         (segments, retransmits)
+    }
+
+    /// Learns what the sender of a segment acknowledges.
+    pub(crate) fn learn_ack(&mut self, record: &SegmentRecord) {
+        let by = self.sender(record);
+        let notes = self.flow.notes.as_mut().filter(|_| record.flags.has(TcpFlags::ACK));
+        notes.into_iter().for_each(|notes| notes.oversized.acknowledged(by, record.ack));
     }
 
     /// The report of a retransmitted segment.
@@ -395,6 +473,7 @@ impl Tracked {
         &self,
         kind: RetransmitKind,
         cause: Option<RetransmitCause>,
+        is_stuck: bool,
         record: &SegmentRecord,
     ) -> Retransmit {
         let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
@@ -404,6 +483,7 @@ impl Tracked {
             time_ns: record.time_ns,
             kind,
             cause,
+            is_stuck,
             by: self.sender(record),
             seq: record.seq,
             len: record.payload_len,
@@ -414,7 +494,7 @@ impl Tracked {
 
     /// When an open outcome is decided if nothing more is seen.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
-        self.handshake.as_ref().filter(|_| self.is_open())?.deadline_ns()
+        self.handshake.as_ref().filter(|_| self.is_open())?.deadline_ns(&self.flow)
     }
 
     /// When it turns from pending to unanswered if nothing is seen.
@@ -430,7 +510,7 @@ impl Tracked {
 
     /// The flow as its outcome is reported at `now_ns`: one that is open is as of now.
     pub(crate) fn reported_at(&mut self, now_ns: u64) -> Flow {
-        if self.is_open() {
+        if self.is_open() && !self.ended_by_icmp() {
             self.flow.changed_ns = now_ns;
         }
         self.at(now_ns)

@@ -31,6 +31,8 @@ pub enum RowOrder {
     Max,
     /// Unanswered attempts.
     Unanswered,
+    /// Attempts that an ICMP error answered.
+    Unreachable,
     /// Refused attempts.
     Refused,
     /// Share of segments that are retransmits.
@@ -65,7 +67,7 @@ pub enum FlowOrder {
 
 impl RowOrder {
     /// Every order, as the columns are ordered.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Problem,
         Self::Peer,
         Self::New,
@@ -74,6 +76,7 @@ impl RowOrder {
         Self::P99,
         Self::Max,
         Self::Unanswered,
+        Self::Unreachable,
         Self::Refused,
         Self::Retransmits,
         Self::Since,
@@ -91,6 +94,7 @@ impl RowOrder {
             Self::P99 => "p99",
             Self::Max => "max",
             Self::Unanswered => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::Retransmits => "retr",
             Self::Since => "since",

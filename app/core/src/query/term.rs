@@ -63,6 +63,7 @@ pub(super) enum Figure {
     Age,
     New,
     Unanswered,
+    Unreachable,
     Refused,
     Share,
     Retransmits,
@@ -91,7 +92,7 @@ pub(super) enum Unit {
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::P50,
         Self::P90,
         Self::P99,
@@ -101,6 +102,7 @@ impl Figure {
         Self::Age,
         Self::New,
         Self::Unanswered,
+        Self::Unreachable,
         Self::Refused,
         Self::Share,
         Self::Retransmits,
@@ -118,6 +120,7 @@ impl Figure {
             Self::Age => "age",
             Self::New => "new",
             Self::Unanswered => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::Share => "retr",
             Self::Retransmits => "retransmits",
@@ -130,7 +133,9 @@ impl Figure {
             Self::P50 | Self::P90 | Self::P99 | Self::Max | Self::Rtt | Self::Setup | Self::Age => Unit::Time,
             Self::New => Unit::Rate,
             Self::Share => Unit::Percent,
-            Self::Unanswered | Self::Refused | Self::Retransmits | Self::Tries => Unit::Count,
+            Self::Unanswered | Self::Unreachable | Self::Refused | Self::Retransmits | Self::Tries => {
+                Unit::Count
+            }
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
     };
     Verdict::ALL.map(|verdict| match verdict {
         Verdict::NoAnswer => of_attempts(thresholds.unanswered, counts.unanswered()),
+        Verdict::Unreachable => of_attempts(thresholds.unreachable, counts.of(Outcome::Unreachable)),
         Verdict::Refuses => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
         Verdict::Slow => figures
             .rtt
@@ -127,8 +128,8 @@ mod tests {
     use super::*;
 
     const NOTHING: Deserved = [false; VERDICTS];
-    const SILENT: Deserved = [true, false, false, false];
-    const SLOW: Deserved = [false, false, true, false];
+    const SILENT: Deserved = [true, false, false, false, false];
+    const SLOW: Deserved = [false, false, false, true, false];
 
     fn judged(held_verdict: &mut HeldVerdict, deserved: Deserved, now_ns: u64) -> (Option<Verdict>, bool) {
         held_verdict.judge(deserved, now_ns, 10, |_| now_ns - 1);
@@ -187,7 +188,7 @@ mod tests {
     fn those_that_are_present_are_all_named() {
         let mut held_verdict = HeldVerdict::default();
         held_verdict.judge(SILENT, 100, 10, |_| 90);
-        held_verdict.judge([false, true, true, false], 102, 10, |_| 101);
+        held_verdict.judge([false, false, true, true, false], 102, 10, |_| 101);
         let present: Vec<_> = held_verdict.present().iter().collect();
         assert_eq!(present, [(Verdict::Refuses, 101), (Verdict::Slow, 101)], "the first one is recovering");
     }

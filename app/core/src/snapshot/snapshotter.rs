@@ -12,7 +12,9 @@ use super::peer_cache::{PeerCache, Scan};
 use super::rows::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
-use super::{Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span};
+use super::{
+    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span,
+};
 use crate::flow::{Event, PeerKey};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats};
@@ -98,6 +100,7 @@ impl Snapshotter {
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
+            icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             missed: missed.since(&baseline.missed),
             copies: run.copies,
             passed_over: Arc::clone(&run.passed_over),

@@ -22,6 +22,8 @@ pub struct Moment {
     pub unanswered: u64,
     /// Attempts that were refused.
     pub refused: u64,
+    /// Attempts that an ICMP error answered.
+    pub unreachable: u64,
     /// Segments that were retransmits.
     pub retransmits: u64,
     /// Segments that could have been retransmits.
@@ -51,6 +53,7 @@ impl Timeline {
                 sum.counts.opened += u64::from(moment.opened);
                 sum.counts.unanswered += u64::from(moment.unanswered);
                 sum.counts.refused += u64::from(moment.refused);
+                sum.counts.unreachable += u64::from(moment.unreachable);
                 sum.counts.retransmits += u64::from(moment.retransmits);
                 sum.counts.segments += u64::from(moment.segments);
             }

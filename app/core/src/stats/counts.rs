@@ -25,6 +25,8 @@ pub(crate) enum PeerEvent {
     },
     /// Segments with data were sent.
     Sent(u64),
+    /// Segments of full size turned out not to get through a connection, although smaller ones do.
+    Stuck,
     /// Segments with data were retransmitted: by this host, and by the other end.
     Retransmitted([u64; 2]),
 }
@@ -46,6 +48,9 @@ pub struct Counts {
     pub received_retransmits: u64,
     /// Retransmits of SYNs and SYN-ACKs whose transmission before had arrived: they are no sign of loss.
     pub arrived: u64,
+    /// Connections in which segments of full size did not get through although smaller ones did: the MTU of the path may be
+    /// smaller than its ends know.
+    pub stuck: u64,
 }
 
 impl Counts {
@@ -114,6 +119,7 @@ impl Counts {
                 self.received_retransmits += u64::from(by == Party::Remote);
                 self.arrived += u64::from(!is_loss);
             }
+            PeerEvent::Stuck => self.stuck += 1,
             PeerEvent::Sent(segments) => self.sent += segments,
             PeerEvent::Retransmitted([sent, received]) => {
                 self.retransmitted += sent + received;
@@ -137,5 +143,6 @@ impl AddAssign<&Self> for Counts {
         self.retransmitted += other.retransmitted;
         self.received_retransmits += other.received_retransmits;
         self.arrived += other.arrived;
+        self.stuck += other.stuck;
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Moment {
     pub(crate) unanswered: u16,
     /// Attempts that were refused.
     pub(crate) refused: u16,
+    /// Attempts that an ICMP error answered.
+    pub(crate) unreachable: u16,
     /// Segments that were retransmits.
     pub(crate) retransmits: u16,
     slot: Stub,
@@ -72,10 +74,11 @@ impl History {
                 self.add_segments(1, now_ns);
             }
             PeerEvent::Ended(Outcome::Refused) => self.add(1, now_ns, |moment| &mut moment.refused),
+            PeerEvent::Ended(Outcome::Unreachable) => self.add(1, now_ns, |moment| &mut moment.unreachable),
             PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => {
                 self.add(1, now_ns, |moment| &mut moment.unanswered);
             }
-            PeerEvent::Ended(_) => {}
+            PeerEvent::Ended(_) | PeerEvent::Stuck => {}
             PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
             PeerEvent::Retransmitted([sent, received]) => {
                 let segments = sent + received;

@@ -160,12 +160,14 @@ impl Stats {
             let is_resized = peer.tally.count(event, now_ns, slot_ns);
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
+                PeerEvent::Ended(Outcome::Unreachable) => Some(Verdict::Unreachable),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
                 PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
                     Some(Verdict::Loses)
                 }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
+                | PeerEvent::Stuck
                 | PeerEvent::Ended(_)
                 | PeerEvent::Sent(_) => None,
             };

@@ -44,7 +44,10 @@ impl Tally {
             PeerEvent::Opened => self.open += 1,
             // An evicted peer that comes back does not know of those that were open before.
             PeerEvent::Ended(_) => self.open = self.open.saturating_sub(1),
-            PeerEvent::Repeated { .. } | PeerEvent::Sent(_) | PeerEvent::Retransmitted(_) => {}
+            PeerEvent::Repeated { .. }
+            | PeerEvent::Sent(_)
+            | PeerEvent::Retransmitted(_)
+            | PeerEvent::Stuck => {}
         }
         self.since_start.count(event);
         if let Some(slot) = self.window.at(now_ns, slot_ns) {

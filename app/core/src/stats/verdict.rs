@@ -10,6 +10,8 @@ use crate::units::{Share, Time};
 pub enum Verdict {
     /// Attempts are not answered.
     NoAnswer,
+    /// Attempts are answered by ICMP errors.
+    Unreachable,
     /// Attempts are refused.
     Refuses,
     /// Handshakes take long.
@@ -32,6 +34,8 @@ pub enum Slow {
 pub struct Thresholds {
     /// Share of attempts that are unanswered.
     pub unanswered: Share,
+    /// Share of attempts that are answered by an ICMP error.
+    pub unreachable: Share,
     /// Share of attempts that are refused.
     pub refused: Share,
     /// Round-trip time of a tenth of the handshakes.
@@ -48,6 +52,7 @@ impl Default for Thresholds {
     fn default() -> Self {
         Self {
             unanswered: Share::PERCENT.times(10),
+            unreachable: Share::PERCENT.times(10),
             refused: Share::PERCENT.times(10),
             slow: Slow::From(100_000_000),
             loss: Share::PERCENT,
@@ -58,13 +63,14 @@ impl Default for Thresholds {
 
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 4] = [Self::NoAnswer, Self::Refuses, Self::Slow, Self::Loses];
+    pub const ALL: [Self; 5] = [Self::NoAnswer, Self::Unreachable, Self::Refuses, Self::Slow, Self::Loses];
 
     /// The letter in the first column.
     #[must_use]
     pub const fn letter(self) -> char {
         match self {
             Self::NoAnswer => 'N',
+            Self::Unreachable => 'U',
             Self::Refuses => 'R',
             Self::Slow => 'S',
             Self::Loses => 'L',
@@ -76,6 +82,7 @@ impl Verdict {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoAnswer => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::Refuses => "refused",
             Self::Slow => "slow",
             Self::Loses => "loss",
@@ -87,6 +94,7 @@ impl Verdict {
     pub const fn label(self) -> &'static str {
         match self {
             Self::NoAnswer => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::Refuses => "refused",
             Self::Slow => "slow",
             Self::Loses => "loss",
@@ -96,11 +104,15 @@ impl Verdict {
     /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
-        let Thresholds { unanswered, refused, slow, loss, min_attempts } = thresholds;
+        let Thresholds { unanswered, unreachable, refused, slow, loss, min_attempts } = thresholds;
         match self {
             Self::NoAnswer => format!(
                 "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
                  half-open"
+            ),
+            Self::Unreachable => format!(
+                "{unreachable} or more of the attempts in the window, of at least {min_attempts}, were answered by an \
+                 ICMP error"
             ),
             Self::Refuses => format!(
                 "{refused} or more of the attempts in the window, of at least {min_attempts}, were refused by a RST"

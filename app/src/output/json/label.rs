@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
-use tcptop_core::{Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
+use tcptop_core::{
+    IcmpReason, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict,
+};
 
 /// Something that has one word for programs for each of its values.
 pub trait Labelled: Copy {
@@ -65,6 +67,7 @@ labelled! {
     RetransmitKind: "segment_kind", label;
     RetransmitCause: "retransmit_cause", label;
     Verdict: "verdict", label;
+    IcmpReason: "icmp_reason", label;
 }
 
 impl Labelled for Encapsulation {
@@ -97,6 +100,7 @@ const fn record(missed: Missed) -> Option<&'static str> {
             RecordKind::Segment(SegmentKind::Fin) => "fin",
             RecordKind::Segment(SegmentKind::Retransmit) => "retransmit",
             RecordKind::EvictedFlow => "evicted_flow",
+            RecordKind::Icmp => "icmp",
         }),
         Missed::Undecodable => Some("undecodable"),
         Missed::Packet(_)

@@ -100,6 +100,7 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
     let interface = match &mut record {
         Record::Segment(segment) => &mut segment.interface,
         Record::EvictedFlow(flow) => &mut flow.interface,
+        Record::Icmp(icmp) => &mut icmp.interface,
     };
     let view = views.iter().find(|view| view.index == *interface)?;
     *interface = view.id;

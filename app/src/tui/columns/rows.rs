@@ -30,6 +30,7 @@ impl Column<Row, RowOrder> {
     pub fn explains_verdict(&self, row: &Row) -> bool {
         let verdict = match self.order {
             Some(RowOrder::Unanswered) => Verdict::NoAnswer,
+            Some(RowOrder::Unreachable) => Verdict::Unreachable,
             Some(RowOrder::Refused) => Verdict::Refuses,
             Some(RowOrder::P90 | RowOrder::P99 | RowOrder::Max) => Verdict::Slow,
             Some(RowOrder::Retransmits) => Verdict::Loses,
@@ -41,7 +42,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
+pub static COLUMNS: [Column<Row, RowOrder>; 17] = [
     Column {
         name: "peer",
         title: "PEER",
@@ -79,6 +80,10 @@ pub static COLUMNS: [Column<Row, RowOrder>; 16] = [
         |row, _| Value::Count(row.figures.counts.unanswered()),
     )
     .by(RowOrder::Unanswered),
+    figure("unreachable", "UNRCH", 5, 7, "unreachable attempts: an ICMP error answered them", |row, _| {
+        Value::Count(row.figures.counts.of(Outcome::Unreachable))
+    })
+    .by(RowOrder::Unreachable),
     figure("refused", "REFUSED", 7, 0, "refused attempts: a RST answered the SYN", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Refused))
     })

@@ -3,7 +3,9 @@
 use ratatui::text::Line;
 
 use super::{ViewContext, style};
-use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
+use crate::output::format::{
+    self, UNKNOWN, age, bytes, counted, duration, icmp_error, maybe_duration, percent, rate,
+};
 use crate::tui::columns::CellContext;
 use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, Role, Row, RowKey, Selection};
 
@@ -101,13 +103,16 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
     );
     let attempts = counted(counts.attempts(), "attempt");
     let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
-    vec![(label, attempts), ("", latencies), ("", retransmits(counts))]
+    let mut facts = vec![(label, attempts), ("", latencies), ("", retransmits(counts))];
+    facts.extend((counts.stuck > 0).then(|| ("", format::stuck_in(counts.stuck))));
+    facts
 }
 
 fn outcomes(counts: &Counts) -> String {
     let all = [
         (counts.of(Outcome::Established), "established"),
         (counts.of(Outcome::Unanswered), "unanswered"),
+        (counts.of(Outcome::Unreachable), "unreachable"),
         (counts.of(Outcome::HalfOpen), "half-open"),
         (counts.of(Outcome::Refused), "refused"),
         (counts.of(Outcome::Reset), "reset"),
@@ -129,7 +134,7 @@ fn retransmits(counts: &Counts) -> String {
     };
     let arrived = match arrived {
         0 => String::new(),
-        arrived => format!("; {arrived} without loss: not accepted, challenged or refused"),
+        arrived => format!("; {arrived} without loss: not accepted, challenged, refused or unreachable"),
     };
     format!(
         "retransmits: {repeated} SYN and SYN-ACK, {retransmitted} of {sent} data segments ({share} %){ways}{arrived}"
@@ -168,6 +173,7 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     ];
     facts.extend(latencies(flow));
     facts.extend(volumes(flow));
+    facts.extend(way(flow, cells));
     if cells.is_own_session(&flow.local(), &flow.remote()) {
         facts.push(("@", "the SSH session that tcptop runs in".to_owned()));
     }
@@ -197,6 +203,7 @@ fn outcome(flow: &Flow) -> String {
         Outcome::Pending => "less than a second old and not answered yet",
         Outcome::Established => "the handshake is complete",
         Outcome::Refused => "a RST answered the SYN",
+        Outcome::Unreachable => "an ICMP error says that the SYN or the SYN-ACK was not delivered",
         Outcome::Unanswered => "no reply to the SYN",
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
         Outcome::Reset => "ended by a RST",
@@ -242,6 +249,26 @@ fn latencies(flow: &Flow) -> Vec<Fact> {
     }
     if let Some(refusal) = flow.refusal() {
         facts.push(("refusal", format!("{}, from the SYN to the RST", words(Some(refusal)))));
+    }
+    if let Some(delay) = flow.unreachable_after() {
+        facts.push(("unreachable", format!("{}, from the SYN to the ICMP error", words(Some(delay)))));
+    }
+    facts
+}
+
+/// What was said, or shows, about the way of its packets.
+fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if let Some(error) = flow.icmp_error() {
+        let times = if error.count > 1 { format!(", {} times", error.count) } else { String::new() };
+        let latest = moment(error.last_ns, cells);
+        facts.push(("icmp", format!("{}{times}, last {latest}", icmp_error(error))));
+    }
+    if let Some(path_mtu) = flow.path_mtu() {
+        facts.push(("path MTU", format::path_mtu(&path_mtu)));
+    }
+    if let Some(bytes) = flow.stuck_bytes() {
+        facts.push(("MTU?", format::stuck(bytes)));
     }
     facts
 }

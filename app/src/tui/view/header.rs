@@ -94,7 +94,7 @@ struct Wording {
     shown: &'static [&'static str],
 }
 
-const ALL: &[&str] = &["new", "p50", "p90", "p99", "unans", "refused", "retr"];
+const ALL: &[&str] = &["new", "p50", "p90", "p99", "unans", "unrch", "refused", "retr"];
 
 const WORDINGS: [Wording; 5] = [
     Wording { gap: "  ", rtt: "rtt ", unanswered: "unanswered", shown: ALL },
@@ -118,6 +118,7 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
 
 fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
     let counts = &snapshot.recent.counts;
+    let unreachable = counts.of(Outcome::Unreachable);
     let rtt = snapshot.recent.rtt;
     let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
     let Wording { gap, unanswered, .. } = wording;
@@ -127,6 +128,7 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
         ("p90", format!("p90 {}{gap}", latency(rtt.map(|rtt| rtt.p90_ns))), false),
         ("p99", format!("p99 {}{gap}", latency(rtt.map(|rtt| rtt.p99_ns))), false),
         ("unans", format!("│{gap}{unanswered} {:>4}", brief(counts.unanswered())), counts.unanswered() > 0),
+        ("unrch", format!("{gap}unreachable {:>4}", brief(unreachable)), true),
         (
             "refused",
             format!("{gap}refused {:>4}", brief(counts.of(Outcome::Refused))),
@@ -134,7 +136,9 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
         ),
         ("retr", format!("{gap}retr {:>4}%", percent(counts.retransmit_share())), counts.retransmits() > 0),
     ];
-    let shown = facts.into_iter().filter(|(name, ..)| wording.shown.contains(name));
+    // Most hosts never see one.
+    let is_shown = |name: &&str| wording.shown.contains(name) && (*name != "unrch" || unreachable > 0);
+    let shown = facts.into_iter().filter(|(name, ..)| is_shown(name));
     let spans = shown
         .map(|(_, text, matters)| Span::styled(text, if matters { style::strong() } else { Style::new() }));
     Line::from(spans.collect::<Vec<_>>())

@@ -60,7 +60,7 @@ fn letters(thresholds: &Thresholds) -> Vec<Line<'static>> {
     let letter = |verdict: Verdict| {
         row(&verdict.letter().to_string(), &format!("{}: {}", verdict.name(), verdict.definition(thresholds)))
     };
-    let recovering = row("n r s l", "recovering: clears after one full window without the condition");
+    let recovering = row("n u r s l", "recovering: clears after one full window without the condition");
     Verdict::ALL.into_iter().map(letter).chain([recovering]).collect()
 }
 
