@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
-use crate::tui::columns::rows::COLUMNS;
+use crate::tui::columns::peers::COLUMNS;
 use tcptop_core::units::{Share, Time};
 use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
@@ -55,6 +55,13 @@ pub struct Cli {
     /// Interfaces to watch [default: the interface of the default route]
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
+
+    /// More addresses of this host; can be repeated
+    ///
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that no interface has: of anycast, or of a transparent proxy.
+    /// Connections of which neither end is this host have the role forwarded.
+    #[arg(long, value_name = "CIDR", help_heading = INPUT)]
+    pub local: Vec<Cidr>,
 
     /// Look for TCP within PPPoE, MPLS and tunnels
     ///
@@ -142,14 +149,16 @@ pub struct Show {
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
-    /// port, iface, role, outcome, verdict, local, lport. Figures, with > >= < <= =: p50, p90, p99, max, rtt, setup, age,
-    /// new, unanswered, unreachable, refused, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// port, iface, role, outcome, verdict, local, lport. Figures, with > >= < <= =: p50, p90, p99, max, rtt, setup,
+    /// setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr, retransmits,
+    /// tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
     /// Sort peers by this column; -COLUMN reverses the order
     ///
-    /// problem, peer, new, p50, p90, p99, max, unanswered, unreachable, refused, retr or since. problem is by verdict, worst first.
+    /// problem, peer, new, p50, p90, p99, max, setup_p50, setup_p90, setup_p99, setup_max, unanswered, unreachable,
+    /// refused, aborted, retr or since. problem is by verdict, worst first.
     #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
@@ -184,11 +193,23 @@ pub struct Show {
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub refused: Share,
 
+    /// A, aborted: from this share of the window's attempts on
+    ///
+    /// A connection is aborted when the end that accepted it resets it within a second, before it sent any data.
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
+    pub aborted: Share,
+
+    /// W, slow setup: from this setup time of 1% of the window's handshakes on
+    ///
+    /// The setup time is what the application waits: from the first SYN to the ACK, repeated SYNs included.
+    #[arg(long, value_name = "TIME", default_value = "500ms", help_heading = THRESHOLDS)]
+    pub slow_setup: Time,
+
     /// L, loss: from this retransmitted share of the window's segments on
     #[arg(long, value_name = "SHARE", default_value = "1%", help_heading = THRESHOLDS)]
     pub loss: Share,
 
-    /// The smallest sample: no verdict with fewer attempts, RTTs or, for L, retransmits in the window
+    /// The smallest sample: no verdict with fewer attempts, RTTs or, for W and L, slow handshakes and retransmits
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = THRESHOLDS,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub min_attempts: u64,

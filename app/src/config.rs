@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command, Show};
 use crate::error::Error;
-use crate::output::plan::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Query, Thresholds};
@@ -19,14 +19,20 @@ const PEER_BYTES: usize = 40 << 20;
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Interfaces.
-    Interfaces {
-        /// Their names; none means that of the default route.
-        names: Vec<String>,
-        /// Look into tunnels and the like.
-        decap: bool,
-    },
+    Interfaces(Interfaces),
     /// A capture.
     Replay(Replay),
+}
+
+/// Interfaces, and how to watch them.
+#[derive(Clone, Debug)]
+pub struct Interfaces {
+    /// Their names; none means that of the default route.
+    pub names: Vec<String>,
+    /// Addresses of this host that no interface has.
+    pub locals: Vec<Cidr>,
+    /// Look into tunnels and the like.
+    pub decap: bool,
 }
 
 /// A capture, and how to read it.
@@ -87,7 +93,9 @@ impl Config {
                     unanswered: show.unanswered,
                     unreachable: show.unreachable,
                     refused: show.refused,
+                    aborted: show.aborted,
                     slow: show.slow,
+                    slow_setup_ns: show.slow_setup.0,
                     loss: show.loss,
                     min_attempts: show.min_attempts,
                 },
@@ -173,7 +181,11 @@ impl Source {
     #[must_use]
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
-            None => Self::Interfaces { names: cli.interfaces.clone(), decap: cli.decap },
+            None => Self::Interfaces(Interfaces {
+                names: cli.interfaces.clone(),
+                locals: cli.local.clone(),
+                decap: cli.decap,
+            }),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),
                 locals: replay.local.clone(),

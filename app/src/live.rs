@@ -1,5 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
+mod masters;
+
 use std::io;
 use std::slice;
 use std::time::Duration;
@@ -8,17 +10,18 @@ use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
-use crate::config::Config;
+use crate::config::{Config, Interfaces};
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::line_writer::WhenFull;
 use crate::output::outputs::{self, Opened};
-use crate::output::writer::WhenFull;
 use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Since};
+use crate::source::netlink::Addresses;
 use crate::source::privilege;
 use crate::stop::Stop;
-use tcptop_core::Input;
+use tcptop_core::{Cidr, HostAddresses, Input, Locals};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
 /// when they are written.
@@ -36,6 +39,8 @@ const REFRESH: Duration = Duration::from_millis(250);
 const INTERFACE_CHECK: u64 = 4;
 /// How late figures may be while the ring is never empty.
 const LATE: Duration = Duration::from_secs(1);
+/// Every host's, whether loopback is up or not.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 /// No fewer batches than the ring buffer holds.
 const RING_BATCHES: usize = 32;
 
@@ -43,8 +48,8 @@ const RING_BATCHES: usize = 32;
 ///
 /// # Errors
 /// When the interfaces, the privileges, the kernel or the output are not what is needed.
-pub fn run(config: &Config, names: &[String], decap: bool) -> Result<(), Error> {
-    let interfaces = interface::choose(names)?;
+pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
+    let interfaces = interface::choose(&wanted.names)?;
     for interface in &interfaces {
         interface.link_layer()?;
     }
@@ -53,8 +58,9 @@ pub fn run(config: &Config, names: &[String], decap: bool) -> Result<(), Error> 
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let source = KernelSource::load(u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX), decap)?;
-        let mut live = Live::new(config, source, opened, &interfaces, names.is_empty())?;
+        let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
+        let source = KernelSource::load(flows, wanted.decap)?;
+        let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -65,6 +71,11 @@ struct Live<'a> {
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
+    addresses: Addresses,
+    /// Blocks that are this host's, whole.
+    blocks: Vec<Cidr>,
+    /// Whether the engine may not have all addresses.
+    is_stale: bool,
 }
 
 impl<'a> Live<'a> {
@@ -73,17 +84,26 @@ impl<'a> Live<'a> {
         mut source: KernelSource,
         opened: Vec<Opened>,
         interfaces: &[Interface],
-        by_default: bool,
+        wanted: &Interfaces,
     ) -> Result<Self, Error> {
+        let addresses =
+            Addresses::subscribe().map_err(|source| Error::System { what: "list the addresses", source })?;
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let context = RenderContext { host: host(), ..context };
-        announce(config, interfaces, &context, by_default);
+        let masters = masters::notices(interfaces, &context);
+        masters.iter().for_each(|notice| say(notice));
+        announce(config, interfaces, &context, wanted.names.is_empty());
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
-        Ok(Self { source, session, refreshed: 0 })
+        if session.has_screen() {
+            masters.iter().for_each(|notice| session.notice(notice));
+        }
+        let loopback = LOOPBACK.iter().filter_map(|block| block.parse().ok());
+        let blocks = loopback.chain(wanted.locals.iter().copied()).collect();
+        Ok(Self { source, session, refreshed: 0, addresses, blocks, is_stale: true })
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -110,18 +130,8 @@ impl<'a> Live<'a> {
             }
             let now_ns = monotonic_ns();
             let taken = self.drain();
-            // Time passes only up to records that were handled: what they report comes first. While the ring is never empty,
-            // that is the latest one.
-            let is_drained = taken < BATCH;
-            let is_late = due.is_some_and(|since| since.elapsed() > LATE);
-            if due.is_some() && (is_drained || is_late) {
-                due = None;
-                let now_ns = if is_drained { now_ns } else { self.session.latest_ns() };
-                if let Err(error) = self.refresh(now_ns) {
-                    return error.into();
-                }
-            } else if is_drained && self.session.timeout_ns().is_some_and(|due_ns| due_ns <= now_ns) {
-                self.session.handle(Input::Time { now_ns });
+            if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
+                return error.into();
             }
             if let Err(end) = self.session.deliver() {
                 return end;
@@ -140,6 +150,22 @@ impl<'a> Live<'a> {
         }
     }
 
+    /// Lets time pass, for the refresh that is due or for the engine: up to `drained_ns`, when the ring was empty. What its
+    /// records report comes first, so while it is never empty, time passes only up to the latest record.
+    fn pass_time(&mut self, drained_ns: Option<u64>, due: &mut Option<Instant>) -> Result<(), Error> {
+        if due.is_some_and(|since| drained_ns.is_some() || since.elapsed() > LATE) {
+            *due = None;
+            return self.refresh(drained_ns.unwrap_or_else(|| self.session.latest_ns()));
+        }
+        let timeout_ns = self.session.timeout_ns();
+        if let Some(now_ns) = drained_ns.filter(|now_ns| timeout_ns.is_some_and(|due_ns| due_ns <= *now_ns)) {
+            // What was missed decides what the passing of time means.
+            self.count()?;
+            self.session.handle(Input::Time { now_ns });
+        }
+        Ok(())
+    }
+
     /// How long until the engine needs to know the time.
     fn until_timeout(&self) -> Duration {
         let timeout_ns = self.session.timeout_ns().unwrap_or(u64::MAX);
@@ -148,8 +174,23 @@ impl<'a> Live<'a> {
 
     /// Handles records of the ring, up to one batch and up to the count of handshakes that was asked for. Returns how many.
     fn drain(&mut self) -> usize {
+        // First, so that the records of connections with a new address find it: the kernel has reported the address before.
+        if self.addresses.has_changed() || self.is_stale {
+            self.read_addresses();
+        }
         let session = &mut self.session;
         self.source.drain(BATCH, |records| session.handle(Input::Records(records)))
+    }
+
+    /// Tells the engine the addresses of this host. Where the kernel does not list them now, it will the next time.
+    fn read_addresses(&mut self) {
+        let addresses = self.addresses.read();
+        self.is_stale = addresses.is_err();
+        if let Ok(addresses) = addresses {
+            let known = addresses.into_iter().map(|(index, address)| (self.source.id(index), address));
+            let host = HostAddresses::new(known, self.blocks.clone());
+            self.session.handle(Input::Locals(&Locals::Host(host)));
+        }
     }
 
     /// Lets time pass, reads counters, and gives the screen a new snapshot.
@@ -188,6 +229,8 @@ impl<'a> Live<'a> {
         for change in self.source.check() {
             if let Some(since) = change.since() {
                 watched(&mut self.session, since);
+                // It may have another index.
+                self.is_stale = true;
             }
             self.session.notice(&change.to_string());
         }
@@ -220,14 +263,15 @@ fn watched(session: &mut Session<'_>, since: Since) {
 
 /// Says on standard error what is watched.
 fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
-    let say = |line: String| {
-        // Standard error may be closed; that is no reason to stop.
-        let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
-    };
     for interface in interfaces.iter().filter(|interface| !interface.up) {
-        say(format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
+        say(&format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
     }
     let why = if by_default { ", which has the default route" } else { "" };
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+    say(&format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+}
+
+fn say(line: &str) {
+    // Standard error may be closed; that is no reason to stop.
+    let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }

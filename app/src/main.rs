@@ -32,7 +32,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
     let command = config::command_line(std::env::args_os());
     let config = Config::new(cli, can_show_screen(), &command, |name| std::env::var_os(name))?;
     match Source::new(cli) {
-        Source::Interfaces { names, decap } => live::run(&config, &names, decap),
+        Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
     }
 }

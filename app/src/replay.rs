@@ -17,14 +17,14 @@ use crate::clock::Anchor;
 use crate::config::{Config, Replay};
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::line_writer::{FAREWELL, WhenFull, unread};
 use crate::output::outputs;
-use crate::output::writer::{FAREWELL, WhenFull, unread};
 use crate::session::{self, End, Session};
-use crate::source::capture::{Capture, CaptureError, Locals};
+use crate::source::capture::{Capture, CaptureError};
 use crate::source::replay::{ReplayConfig, ReplaySource};
 use crate::stop::Stop;
 use reader::{Batch, Pace, Reader, Received, Scene};
-use tcptop_core::Input;
+use tcptop_core::{Input, Locals};
 use time::StreamTime;
 
 /// Maximum number of batches that wait for the engine.
@@ -40,8 +40,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let failed = |source| Error::Capture { path: replay.path.escape_debug().to_string(), source };
     let capture = Capture::open(&replay.path).map_err(failed)?;
     let is_live = capture.is_stream() && replay.speed.is_none();
-    let locals = Locals(replay.locals.clone());
-    let source_config = ReplayConfig { flows: config.engine.max_flows, locals, decap: replay.decap };
+    let source_config = ReplayConfig { flows: config.engine.max_flows, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
     let opened = outputs::open(&config.outputs)?;
     let runtime = session::event_loop()?;
@@ -63,6 +62,9 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         let scene = first.as_mut().and_then(|batch| batch.scene.take()).unwrap_or_default();
         let context = context(&replay.path, &scene);
         let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
+        if !replay.locals.is_empty() {
+            session.handle(Input::Locals(&Locals::Named(replay.locals.clone())));
+        }
         follower.time.arrive(started_ns);
         let end = match follower.follow(&mut session, first).await {
             Left::AtTheEnd if stopped => End::Done,

@@ -7,10 +7,10 @@ use tokio::runtime::{self, Runtime};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::output::line_writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::output::outputs::{Gone, Opened, Outputs};
-use crate::output::plan::Target;
 use crate::output::summary::Summary;
-use crate::output::writer::{LineWriter, Lines, Stopped, WhenFull};
+use crate::output::target::Target;
 use crate::output::{Output, RenderContext};
 use crate::tui::model::Model;
 use crate::tui::{Command, Screen};

@@ -9,9 +9,9 @@ use flate2::write::GzEncoder;
 use lab::capture::Format;
 use probe_common::{Direction, Record, SegmentRecord};
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop::source::capture::{Capture, CaptureError, Locals, Next};
+use tcptop::source::capture::{Capture, CaptureError, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
-use tcptop_core::{Leg, Role};
+use tcptop_core::{Input, Leg, Locals, Role};
 
 const START: u64 = 1_767_362_551 * S;
 
@@ -32,13 +32,9 @@ fn records() -> Vec<SegmentRecord> {
     ]
 }
 
-fn read(
-    file: impl Read + Send + 'static,
-    locals: &[&str],
-) -> Result<Vec<SegmentRecord>, (usize, CaptureError)> {
-    let locals = Locals(locals.iter().map(|cidr| cidr.parse().expect("a block")).collect());
+fn read(file: impl Read + Send + 'static) -> Result<Vec<SegmentRecord>, (usize, CaptureError)> {
     let capture = Capture::read(file).map_err(|error| (0, error))?;
-    let mut source = ReplaySource::new(capture, ReplayConfig { flows: 100, locals, decap: true });
+    let mut source = ReplaySource::new(capture, ReplayConfig { flows: 100, decap: true });
     let mut records = Vec::new();
     loop {
         let mut made = Vec::new();
@@ -74,7 +70,7 @@ fn every_kind_of_pcap() {
     for link_type in [0, 1, 101, 113, 276] {
         for (big_endian, nanoseconds) in [(false, false), (false, true), (true, false), (true, true)] {
             let format = Format { big_endian, nanoseconds, link_type };
-            let read = read(Cursor::new(format.pcap(&records())), &[]).unwrap();
+            let read = read(Cursor::new(format.pcap(&records()))).unwrap();
             assert_eq!(read, expected(1, link_type > 101, nanoseconds), "{format:?}");
         }
     }
@@ -85,7 +81,7 @@ fn every_kind_of_pcapng() {
     for link_type in [0, 1, 101, 113, 276] {
         for (big_endian, nanoseconds) in [(false, false), (false, true), (true, false), (true, true)] {
             let format = Format { big_endian, nanoseconds, link_type };
-            let read = read(Cursor::new(format.pcapng(&records())), &[]).unwrap();
+            let read = read(Cursor::new(format.pcapng(&records()))).unwrap();
             assert_eq!(read, expected(2, true, nanoseconds), "{format:?}");
         }
     }
@@ -99,7 +95,7 @@ fn one_ack_makes_a_record() {
     let connection = Connection::to(v4(10, 20, 1, 10, 443), 40_001);
     let mut packets = vec![connection.syn(START), connection.syn_ack(START + MS)];
     packets.extend((2..100).map(|ms| connection.ack(START + ms * MS)));
-    assert_eq!(read(Cursor::new(PLAIN.pcap(&packets)), &[]).unwrap().len(), 3);
+    assert_eq!(read(Cursor::new(PLAIN.pcap(&packets))).unwrap().len(), 3);
 }
 
 #[test]
@@ -107,7 +103,7 @@ fn gzip_is_unpacked() {
     for file in [PLAIN.pcap(&records()), PLAIN.pcapng(&records())] {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(&file).unwrap();
-        let records = read(Cursor::new(packed.finish().unwrap()), &[]).unwrap();
+        let records = read(Cursor::new(packed.finish().unwrap())).unwrap();
         assert_eq!(records.len(), 8);
     }
 }
@@ -123,20 +119,31 @@ fn a_stream_of_single_bytes_is_read_like_a_file() {
         }
     }
     for file in [PLAIN.pcap(&records()), PLAIN.pcapng(&records())] {
-        assert_eq!(read(Trickle(Cursor::new(file)), &[]).unwrap().len(), 8);
+        assert_eq!(read(Trickle(Cursor::new(file))).unwrap().len(), 8);
     }
 }
 
 #[test]
 fn local_addresses_decide_the_direction() {
-    let file = PLAIN.pcap(&records());
-    assert_eq!(read(Cursor::new(file), &["10.0.0.0/24", "2001:db8::1"]).unwrap(), expected(1, true, true));
+    let locals = ["10.0.0.0/24", "2001:db8::1"].map(|block| block.parse().unwrap());
+    let locals = Locals::Named(locals.into());
+    let mut records = read(Cursor::new(PLAIN.pcap(&records()))).unwrap();
+    let mut watched = Watched::new();
+    watched.engine.handle(Input::Locals(&locals));
+    watched.see(records.clone());
+    let roles: Vec<_> = watched.handshakes().iter().map(|flow| flow.role()).collect();
+    assert_eq!(roles, [Some(Role::Client), Some(Role::Server)]);
+    for record in &mut records {
+        let ends = [record.source, record.destination];
+        record.direction = locals.direction(record.interface, record.direction, ends);
+    }
+    assert_eq!(records, expected(1, true, true));
 }
 
 #[test]
 fn an_observer_sees_both_legs() {
     let mut watched = Watched::new();
-    watched.see(read(Cursor::new(PLAIN.pcap(&records())), &[]).unwrap());
+    watched.see(read(Cursor::new(PLAIN.pcap(&records()))).unwrap());
     let handshakes = watched.handshakes();
     let [out, inward] = handshakes[..] else { panic!("{handshakes:?}") };
     assert_eq!(out.role(), Some(Role::Observer));
@@ -149,7 +156,7 @@ fn an_observer_sees_both_legs() {
 fn packets_before_the_damage_are_read() {
     for whole in [PLAIN.pcap(&records()), PLAIN.pcapng(&records())] {
         let cut = whole[..whole.len() - 5].to_vec();
-        let (read, error) = read(Cursor::new(cut), &[]).unwrap_err();
+        let (read, error) = read(Cursor::new(cut)).unwrap_err();
         assert_eq!(read, 7);
         assert!(error.to_string().contains("in the middle of a packet, after 7 whole ones"), "{error}");
     }
@@ -158,13 +165,13 @@ fn packets_before_the_damage_are_read() {
 #[test]
 fn files_that_are_no_captures_are_errors() {
     for nonsense in [&b""[..], b"x", b"root:x:0:0:root:/root:/bin/bash\n", &[0; 100]] {
-        let error = read(Cursor::new(nonsense), &[]).unwrap_err().1;
+        let error = read(Cursor::new(nonsense)).unwrap_err().1;
         assert!(matches!(error, CaptureError::Format), "{error}");
     }
     let infiniband = Format { link_type: 0, ..PLAIN }.pcap(&[]);
     let mut infiniband = infiniband;
     infiniband[20] = 247;
-    assert!(matches!(read(Cursor::new(infiniband), &[]).unwrap_err().1, CaptureError::LinkType(247)));
+    assert!(matches!(read(Cursor::new(infiniband)).unwrap_err().1, CaptureError::LinkType(247)));
 }
 
 /// Files cut and flipped at random give an error or fewer records, never a panic or an endless loop.
@@ -184,7 +191,7 @@ fn damaged_files_are_errors_or_shorter() {
             file[at] = u8::try_from(random(256)).unwrap();
         }
         file.truncate(file.len() - random(3) * random(40));
-        if let Ok(records) = read(Cursor::new(file), &[]) {
+        if let Ok(records) = read(Cursor::new(file)) {
             assert!(records.len() <= 8);
         }
     }

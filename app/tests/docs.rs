@@ -12,7 +12,7 @@ use serde_json::Value;
 use tcptop::cli::Cli;
 use tcptop::output::json::objects::{Connection, Figures, Head, Object};
 use tcptop::output::json::schema::{schema, types};
-use tcptop::tui::columns::{Column, events, flows, rows};
+use tcptop::tui::columns::{Column, events, flows, peers};
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::Place;
 use tcptop_core::{Filter, Group, RowOrder, Thresholds, Verdict};
@@ -26,7 +26,7 @@ type Generated = (&'static str, &'static str, fn() -> String);
 const GENERATED: [Generated; 12] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
-    ("docs/columns.md", "peer-columns", || columns(&rows::COLUMNS)),
+    ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),
     ("docs/columns.md", "flow-columns", || columns(&flows::COLUMNS)),
     ("docs/columns.md", "event-columns", || columns(&events::COLUMNS)),
     ("docs/usage.md", "orders", orders),
@@ -262,7 +262,8 @@ fn terms_of_filters_are_terms() {
     for row in rows {
         for term in row.split('|').nth(1).expect("a first column").split(", `") {
             let term = term.trim().trim_matches('`');
-            let name: String = term.chars().take_while(char::is_ascii_alphanumeric).collect();
+            let name: String =
+                term.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
             let text = if name == term && name != "web" {
                 format!("{term}>1{}", unit(term))
             } else {
@@ -285,6 +286,7 @@ fn terms_of_filters_are_terms() {
 fn unit(figure: &str) -> &'static str {
     match figure {
         "p50" | "p90" | "p99" | "max" | "rtt" => "ms",
+        "setup_p50" | "setup_p90" | "setup_p99" | "setup_max" => "ms",
         _ => "",
     }
 }

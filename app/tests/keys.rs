@@ -62,6 +62,7 @@ fn check(action: Action, place: Place) {
         Action::Group => assert_eq!(model.query.group, Group::Host, "{what}"),
         Action::Filter => assert_eq!(model.place(), Place::Prompt, "{what}"),
         Action::Copy => assert_eq!(effect, Effect::Copy, "{what}"),
+        Action::OtherLatency => assert_ne!(model.latency, before.latency, "{what}"),
         Action::HostNames => assert!(model.names.on, "{what}"),
         Action::Redraw => assert_eq!(effect, Effect::Redraw, "{what}"),
         Action::Reset => assert_eq!(effect, Effect::Send(Command::Reset), "{what}"),

@@ -64,7 +64,7 @@ fn it_is_known_with_its_ends_and_without_a_latency() {
         assert_eq!((flow.outcome(), flow.rtt(), flow.setup_ns()), (Outcome::Unknown, None, None));
         assert_eq!(flow.volumes(), if local == here { [low, high] } else { [high, low] });
         assert_eq!(flow.peer().service.port, 443, "the lower port is taken for the service");
-        assert_eq!(flow.peer().inbound, local == here);
+        assert_eq!(flow.peer().is_inbound(), local == here);
         assert_eq!(counted(&mut watched), (705, 21));
         let rows = watched.snapshot(Span::Window, at(0)).rows;
         assert_eq!(

@@ -250,11 +250,12 @@ impl Run {
         Ok(())
     }
 
-    /// Checks that every SYN is in one flow's tries, every flow with a handshake is reported once, and counts agree.
+    /// Checks that every SYN is in one flow's tries or a late copy, every flow with a handshake is reported once, and counts agree.
     fn check_counts(&mut self, end_ns: u64) -> Result<(), TestCaseError> {
         let syns = self.given.iter().filter(|record| record.kind == SegmentKind::Syn).count() as u64;
         let tries: u64 = self.flows.values().filter_map(|flow| flow.tries()).map(u64::from).sum();
-        prop_assert_eq!(tries, syns, "{:#?}", self.flows);
+        let copies = self.snapshot(None, end_ns).copies;
+        prop_assert_eq!(tries + copies, syns, "{:#?}", self.flows);
         let reported: BTreeSet<u64> = self.reported.iter().map(|flow| flow.id()).collect();
         prop_assert_eq!(reported.len(), self.reported.len(), "reported twice");
         let attempts = self.flows.values().filter(|flow| flow.tries().is_some() || flow.syn_acks().is_some());
@@ -312,13 +313,17 @@ fn person() -> impl Strategy<Value = Person> {
 fn check_parts(snapshot: &Snapshot, total: &Figures) -> Result<(), TestCaseError> {
     let mut sum = Counts::default();
     let rows = snapshot.rows.iter().map(|row| &row.figures);
-    for Figures { counts, rtt, .. } in rows.clone().chain([total]) {
+    for Figures { counts, rtt, setup, .. } in rows.clone().chain([total]) {
         let outcomes = Outcome::ALL.map(|outcome| counts.of(outcome));
         prop_assert_eq!(outcomes.iter().sum::<u64>(), counts.attempts(), "{:?}", counts);
         prop_assert!(counts.unanswered() <= counts.attempts(), "{:?}", counts);
         prop_assert!(counts.retransmits() <= counts.segments(), "{:?}", counts);
-        let samples = rtt.map_or(0, |rtt| rtt.samples);
-        prop_assert!(samples <= counts.of(Outcome::Established), "{samples} of {:?}", counts);
+        let established = counts.of(Outcome::Established);
+        for percentiles in [rtt, setup].into_iter().flatten() {
+            prop_assert!(percentiles.samples <= established, "{percentiles:?} of {:?}", counts);
+        }
+        prop_assert!(counts.slow_setups <= setup.map_or(0, |setup| setup.samples), "{:?}", counts);
+        prop_assert!(counts.aborted <= established + counts.of(Outcome::Reset), "{:?}", counts);
     }
     rows.for_each(|figures| sum += &figures.counts);
     prop_assert_eq!(&sum, &total.counts, "{:#?}", snapshot.rows);

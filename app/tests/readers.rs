@@ -199,8 +199,8 @@ fn the_engine_says_when_it_needs_the_time() {
         run.engine.handle(Input::Time { now_ns });
         reported.extend(run.engine.poll_events(output).map(Event::time_ns));
     }
-    assert_eq!(reported, [START + 4 * S], "given up 3 s and 1 s after the SYN");
-    assert_eq!(run.engine.poll_timeout(), Some(START + 64 * S), "forgotten a minute later");
-    run.engine.handle(Input::Time { now_ns: START + 64 * S });
+    assert_eq!(reported, [START + 7 * S], "given up 7 s after a single SYN");
+    assert_eq!(run.engine.poll_timeout(), Some(START + 67 * S), "forgotten a minute later");
+    run.engine.handle(Input::Time { now_ns: START + 67 * S });
     assert_eq!(run.engine.poll_timeout(), None);
 }

@@ -8,7 +8,7 @@ use lab::capture::Format;
 use probe_common::counter::Counter;
 use probe_common::{Record, SegmentRecord, Unparsed};
 use support::{Connection, MS, S, Watched, v4, v6};
-use tcptop::source::capture::{Capture, Locals, Next};
+use tcptop::source::capture::{Capture, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop_core::Leg;
 
@@ -29,8 +29,7 @@ struct Read {
 
 fn read(file: Vec<u8>) -> Read {
     let capture = Capture::read(Cursor::new(file)).expect("a capture");
-    let mut source =
-        ReplaySource::new(capture, ReplayConfig { flows: 100, locals: Locals::default(), decap: true });
+    let mut source = ReplaySource::new(capture, ReplayConfig { flows: 100, decap: true });
     let mut records = Vec::new();
     loop {
         match source.step(&mut records).expect("whole") {

@@ -6,8 +6,8 @@
 
 use core::fmt;
 
+use crate::bytes::{Load, Window};
 use crate::icmp;
-use crate::load::{Load, Window};
 use crate::segment::Family;
 use crate::verifier::forget;
 

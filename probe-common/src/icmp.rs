@@ -6,11 +6,11 @@
 //!
 //! What stands behind the quoted header is not read: more of the packet, padding, or extensions (RFC 4884).
 
+use crate::bytes::{Load, Window};
 use crate::encapsulation::{Encapsulation, Inner, is_tunnel, protocol};
 use crate::key::{FlowKey4, FlowKey6, Key};
-use crate::load::{Load, Window};
+use crate::packet::{Hook, Size};
 use crate::parse::{Network, Unparsed, end_of_ip, network, window};
-use crate::parsed::{Hook, Size};
 use crate::process::{Environment, RecordSink};
 use crate::segment::{Family, Segment, mapped_words};
 use crate::state::{Clock, FlowStates};

@@ -14,15 +14,15 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod buckets;
+pub mod bytes;
 pub mod counter;
 pub mod encapsulation;
-pub mod handshake;
+pub mod handshake_state;
 pub mod icmp;
 pub mod key;
-pub mod load;
 pub mod options;
+pub mod packet;
 pub mod parse;
-pub mod parsed;
 pub mod process;
 pub mod record;
 pub mod segment;
@@ -30,13 +30,13 @@ pub mod sequence;
 pub mod state;
 pub mod verifier;
 
+pub use bytes::{Load, Window};
 pub use counter::Counter;
 pub use icmp::{ParsedIcmp, process_icmp};
 pub use key::Side;
-pub use load::{Load, Window};
 pub use options::FindTimestamps;
+pub use packet::{Direction, Hook, ParsedPacket, Size};
 pub use parse::{LinkLayer, Unparsed, parse};
-pub use parsed::{Direction, Hook, ParsedPacket, Size};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
 pub use record::{
     EvictedFlowRecord, IcmpRecord, RawEvictedFlow, RawIcmp, RawSegment, Record, RecordKind, SegmentRecord,

@@ -1,6 +1,6 @@
 //! The TCP options (RFC 9293, 3.1), as far as tcptop needs them: the timestamps.
 
-use crate::load::{Load, Window};
+use crate::bytes::{Load, Window};
 use crate::segment::{Segment, Timestamps};
 
 const END: u8 = 0;

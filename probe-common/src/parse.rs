@@ -4,7 +4,7 @@
 //! extension headers (RFC 8200, 4); TCP (RFC 9293). Whatever cannot be read is said by an [`Unparsed`],
 //! never guessed. Loops are bounded, so that the kernel's verifier accepts them.
 
-use crate::load::{Load, Window};
+use crate::bytes::{Load, Window};
 use crate::segment::{Family, Segment, TcpFlags, mapped_words};
 
 const ETHERTYPE_IPV4: u16 = 0x0800;

@@ -3,13 +3,13 @@
 //! SYN, SYN-ACK, RST and FIN always do, and so does retransmitted data. Of the pure ACKs only the one that completes a
 //! handshake does. All others cost a look-up of the flow's state and a few additions: no clock, no insertion.
 
-use crate::handshake::Answer;
+use crate::bytes::Load;
+use crate::handshake_state::Answer;
 use crate::icmp::ParsedIcmp;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
-use crate::load::Load;
 use crate::options::FindTimestamps;
+use crate::packet::{Direction, Hook, ParsedPacket, Size};
 use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
-use crate::parsed::{Direction, Hook, ParsedPacket, Size};
 use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::{SegmentClass, SequenceRange};
 use crate::state::{Clock, Evictable, FlowState, FlowStates, Phase};

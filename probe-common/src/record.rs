@@ -6,7 +6,7 @@
 use crate::encapsulation::Encapsulation;
 use crate::icmp::ParsedIcmp;
 use crate::key::{Ends, Side};
-use crate::parsed::{Direction, ParsedPacket};
+use crate::packet::{Direction, ParsedPacket};
 use crate::process::SegmentKind;
 use crate::segment::{Endpoint, Family, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};

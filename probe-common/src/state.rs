@@ -1,7 +1,7 @@
 //! What the probe remembers of a flow between packets, and where.
 
 use crate::key::{Key, Side};
-use crate::parsed::Direction;
+use crate::packet::Direction;
 use crate::segment::Segment;
 use crate::sequence::{SegmentClass, SequenceRange, SequenceTracker, Volume};
 use crate::verifier;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
 use rtnetlink::packet_route::route::RouteType;
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVrf, RouteMessageBuilder};
 
 use crate::namespace::Namespace;
 
@@ -89,10 +89,41 @@ impl Namespace {
         // The peer is born in its namespace, so its name cannot clash with one in use here.
         let veth = InfoData::Veth(InfoVeth::Peer(far_half));
         let message = LinkVeth::new(name, peer_name).set_info_data(veth).build();
-        self.netlink(|handle| async move { handle.link().add(message).execute().await })
-            .with_context(|| format!("cannot make the pair {name} and {peer_name}"))?;
+        self.add_link(message).with_context(|| format!("cannot make the pair {name} and {peer_name}"))?;
         self.link_up(name)?;
         peer.link_up(peer_name)
+    }
+
+    /// Makes a bridge without ports and sets it up.
+    ///
+    /// # Errors
+    /// When the name is taken or too long, or the kernel has no bridges.
+    pub fn add_bridge(&self, name: &str) -> Result<()> {
+        self.add_link(LinkBridge::new(name).up().build())
+            .with_context(|| format!("cannot make the bridge {name}"))
+    }
+
+    /// Makes a VRF with this routing table and sets it up.
+    ///
+    /// # Errors
+    /// When the name is taken or too long, or the kernel has no VRFs.
+    pub fn add_vrf(&self, name: &str, table: u32) -> Result<()> {
+        self.add_link(LinkVrf::new(name, table).up().build())
+            .with_context(|| format!("cannot make the VRF {name}"))
+    }
+
+    /// Makes the interface a port of a bridge, or puts it into a VRF.
+    ///
+    /// # Errors
+    /// When there is no such interface, or it cannot be one.
+    pub fn join(&self, interface: &str, master: &str) -> Result<()> {
+        let master = self.link_index(master)?;
+        let change = LinkUnspec::new_with_index(self.link_index(interface)?).controller(master).build();
+        self.set_link(change).with_context(|| format!("cannot make {interface} a port"))
+    }
+
+    fn add_link(&self, message: LinkMessage) -> Result<()> {
+        self.netlink(|handle| async move { handle.link().add(message).execute().await })
     }
 
     /// Gives the interface an address that can be used at once, IPv6 included.

@@ -81,6 +81,17 @@ impl Object {
         }
     }
 
+    /// The objects of a list within it.
+    ///
+    /// # Panics
+    /// When there is no such field, or it is no list of objects.
+    #[must_use]
+    pub fn list(&self, field: &str) -> Vec<Self> {
+        let items = self.field(field).and_then(Value::as_array);
+        let items = items.unwrap_or_else(|| panic!("{field} is no list: {self:?}"));
+        items.iter().map(|item| Self::parse(&item.to_string())).collect()
+    }
+
     /// This host's end.
     ///
     /// # Panics

@@ -251,8 +251,9 @@ fn retransmits_of_this_host_without_sack_and_offloads() {
     retransmitted(false, false);
 }
 
-/// Hard case `reordering`: a retransmit of the far side fills a hole that opened here more than a round trip before.
-/// One that arrives sooner than the handshake's RTT counts as reordering, so there may be fewer, never more.
+/// Hard case `reordering`: a retransmit of the far side fills a hole that opened here. The sender's own counters tell it
+/// from what was overtaken, even within a round trip: a partial ACK asks for a segment before a later one shows here that
+/// it is missing (RFC 6582). What the wire lost cannot be seen, so there may be fewer, never more.
 fn retransmitted_to_this_host(sack: bool) {
     lab::needs_root!();
     let link = lossy(Direction::ToNear, sack, true);
@@ -260,11 +261,6 @@ fn retransmitted_to_this_host(sack: bool) {
     let (mut ours, mut theirs) = (0, 0);
     for one in &counted {
         let reported = Reported::of(&objects, one);
-        for data in reported.of_sender("remote").filter(|one| one.text("kind") == Some("data")) {
-            let after_ns = data.number("after_ns");
-            // A copy of data that has arrived already (a tail-loss probe) fills no hole.
-            assert!(after_ns.is_none_or(|after_ns| after_ns >= 10_000_000), "sooner than the wire: {data:?}");
-        }
         let (segments, close) = (reported.sum("remote", &["data"], "segments"), reported.close);
         assert_eq!(segments, number(close, "received_data_retransmits"), "{close:?}");
         assert!(segments <= one.far.resent_segments, "{segments} of {:?}", one.far);
@@ -274,7 +270,8 @@ fn retransmitted_to_this_host(sack: bool) {
         theirs += one.far.resent_segments;
     }
     eprintln!("{ours} retransmitted segments were seen, {theirs} were sent");
-    assert!(ours > 100, "{ours} of {theirs}");
+    // The wire loses one in twenty of the retransmits, too.
+    assert!(ours > 100 && ours * 10 > theirs * 9, "{ours} of {theirs}");
 }
 
 #[test]

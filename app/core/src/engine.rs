@@ -138,6 +138,7 @@ impl Engine {
                 self.readers.iter_mut().for_each(|reader| reader.snapshotter.interfaces_changed());
             }
             Input::Interfaces(_) => {}
+            Input::Locals(locals) => self.table.locals.clone_from(locals),
             Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.pass_time(now_ns),
             Input::End { now_ns } if !self.is_done() => {

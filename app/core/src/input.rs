@@ -7,6 +7,7 @@ use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
 
 use crate::engine::ReaderId;
+use crate::locals::Locals;
 use crate::table::FlowVolumes;
 
 /// One input of the [`Engine`](crate::Engine). All times are nanoseconds of one clock, the one that records carry.
@@ -46,6 +47,9 @@ pub enum Input<'a> {
     /// The names of all interfaces by index, whenever one comes or is renamed. Names of interfaces that are gone stay in it
     /// while their flows may be asked for.
     Interfaces(&'a BTreeMap<u32, String>),
+    /// The addresses of the watched host, at first and whenever they change. The role of a flow is decided when its first segment
+    /// is seen, and stays.
+    Locals(&'a Locals),
     /// Both directions of an interface are seen from a moment on, and no record is from before. Of a handshake that is seen
     /// only in part, because it began earlier, nothing is reported.
     Watched {

@@ -9,6 +9,7 @@ mod cidr;
 mod engine;
 mod flow;
 mod input;
+mod locals;
 mod prefetch;
 mod query;
 mod slab;
@@ -24,10 +25,11 @@ pub use flow::{
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,
 };
 pub use input::Input;
+pub use locals::{HostAddresses, Locals};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection,
     Snapshot, SnapshotRequest, Span, Timeline, Verdicts, What,
 };
-pub use stats::{Counts, Percentiles, Slow, Thresholds, Verdict, scale};
+pub use stats::{Counts, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

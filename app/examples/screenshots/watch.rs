@@ -10,10 +10,12 @@ use probe_common::Endpoint;
 use probe_common::segment::mapped;
 use tcptop::clock::Anchor;
 use tcptop::output::RenderContext;
-use tcptop::source::capture::{Capture, Locals, Next};
+use tcptop::source::capture::{Capture, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop::tui::model::Model;
-use tcptop_core::{Engine, EngineConfig, Input, ReaderConfig, ReaderId, Snapshot, SnapshotRequest, Span};
+use tcptop_core::{
+    Engine, EngineConfig, Input, Locals, ReaderConfig, ReaderId, Snapshot, SnapshotRequest, Span,
+};
 
 const S: u64 = 1_000_000_000;
 /// How often there is a new snapshot.
@@ -41,16 +43,15 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn to_the_end(path: &str) -> Result<Self, Box<dyn Error>> {
         let locals = LOCAL.iter().map(|text| text.parse()).collect::<Result<_, String>>()?;
-        let mut source = ReplaySource::new(
-            Capture::open(path)?,
-            ReplayConfig { flows: FLOWS, locals: Locals(locals), decap: true },
-        );
+        let locals = Locals::Named(locals);
+        let mut source = ReplaySource::new(Capture::open(path)?, ReplayConfig { flows: FLOWS, decap: true });
         let config = EngineConfig { max_flows: FLOWS, ..EngineConfig::default() };
         let mut watch: Option<Self> = None;
         let begin = |now_ns| {
             let interfaces = BTreeMap::from([(1, "enp0s1".to_owned())]);
             let mut engine = Engine::new(&config, now_ns);
             engine.handle(Input::Interfaces(&interfaces));
+            engine.handle(Input::Locals(&locals));
             let reader = engine.add_reader(ReaderConfig { events: None, log: true });
             let context = RenderContext {
                 interfaces,

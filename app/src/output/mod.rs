@@ -3,24 +3,24 @@
 
 pub mod format;
 pub mod json;
+pub mod line_writer;
 pub mod outputs;
-pub mod plan;
 pub mod report;
 pub mod summary;
+pub mod target;
 pub mod text;
-pub mod writer;
 
 use std::fmt::Debug;
 
 pub use format::RenderContext;
+use line_writer::Lines;
 use tcptop_core::Event;
 use tcptop_core::{Query, Snapshot, SnapshotRequest, Span};
-use writer::Lines;
 
 /// The most peers that an output describes one by one.
 pub const REPORT_PEERS: usize = 1_000;
 
-/// A way to write a run. A new one is named in [`plan::Format`], too.
+/// A way to write a run. A new one is named in [`target::Format`], too.
 pub trait Output: Debug {
     /// Whether it writes events as they happen.
     fn takes_events(&self) -> bool;

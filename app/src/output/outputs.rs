@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use super::plan::{Plan, Target};
-use super::writer::{LineWriter, Lines, Stopped, WhenFull};
+use super::line_writer::{LineWriter, Lines, Stopped, WhenFull};
+use super::target::{Plan, Target};
 use super::{Output, RenderContext};
 use crate::error::Error;
 use tcptop_core::Query;

@@ -1,13 +1,13 @@
 //! A report at the end, to be pasted into a ticket: what was watched and how, the totals, and the peers.
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
-use super::plan::ReportFormat;
+use super::line_writer::Lines;
 use super::summary::{filtered, icmp, missed, passed_over, stuck, totals};
-use super::writer::Lines;
+use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
 use tcptop_core::{Event, Slow, Thresholds, Verdict};
-use tcptop_core::{Figures, Outcome, Query, Row, RowKey, Snapshot, SnapshotRequest};
+use tcptop_core::{Figures, Outcome, PeerKey, Query, Role, Row, RowKey, Snapshot, SnapshotRequest};
 
 /// The most peers in the table.
 const LISTED: usize = 20;
@@ -95,7 +95,9 @@ impl Report {
 
 /// From where on there is a verdict, by its letter.
 fn thresholds(thresholds: &Thresholds) -> String {
-    let Thresholds { unanswered, unreachable, refused, slow, loss, min_attempts } = thresholds;
+    let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
+        thresholds;
+    let slow_setup = Time(*slow_setup_ns);
     let slow = match slow {
         Slow::From(ns) => Time(*ns).to_string(),
         Slow::Usual(thousandths) => format!("{}x the peer's median", decimal(*thousandths)),
@@ -104,7 +106,12 @@ fn thresholds(thresholds: &Thresholds) -> String {
         (Verdict::NoAnswer, format!("unanswered {unanswered}")),
         (Verdict::Unreachable, format!("unreachable {unreachable}")),
         (Verdict::Refuses, format!("refused {refused}")),
+        (Verdict::Aborts, format!("aborted {aborted}")),
         (Verdict::Slow, format!("slow, RTT p90 {slow}")),
+        (
+            Verdict::SlowSetup,
+            format!("slow-setup, {slow_setup} in {} of handshakes", Thresholds::SLOW_SETUP_SHARE),
+        ),
         (Verdict::Loses, format!("loss {loss}")),
     ];
     let limits = limits.map(|(verdict, limit)| format!("{}: {limit}", verdict.letter()));
@@ -138,20 +145,21 @@ struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// Columns that are left out where nothing is known for them.
-const OPTIONAL: [&str; 3] = ["DIR", "UNRCH", "RST AFTER"];
+/// Columns that are left out where nothing is known for them, or nothing happened.
+const OPTIONAL: [&str; 4] = ["DIR", "UNRCH", "RST AFTER", "ABORTED"];
 
 impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
-        let mut titles = vec!["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99"];
-        titles.extend(["UNANS", "UNRCH", "REFUSED", "RST AFTER", "RETR%", "SINCE"]);
+        let mut titles = vec!["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99", "SETUP P99"];
+        titles.extend(["UNANS", "UNRCH", "REFUSED", "RST AFTER", "ABORTED", "RETR%", "SINCE"]);
         let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
         let mut table =
             Self { titles: titles.into_iter().map(str::to_owned).collect(), rows: rows.collect() };
         for column in (0..table.titles.len()).rev() {
             let is_optional = OPTIONAL.contains(&table.titles[column].as_str());
-            if is_optional && table.rows.iter().all(|row| row[column] == UNKNOWN) {
+            let is_empty = |row: &Vec<String>| [UNKNOWN, "0"].contains(&row[column].as_str());
+            if is_optional && table.rows.iter().all(is_empty) {
                 table.titles.remove(column);
                 table.rows.iter_mut().for_each(|row| drop(row.remove(column)));
             }
@@ -170,10 +178,13 @@ impl Table {
 }
 
 fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
-    let Figures { counts, rtt, refusals } = &row.figures;
+    let Figures { counts, rtt, setup, refusals } = &row.figures;
     let direction = match row.key {
-        RowKey::Peer(key) if key.inbound => "in",
-        RowKey::Peer(_) => "out",
+        RowKey::Peer(PeerKey { role, .. }) => match role {
+            Role::Server => "in",
+            Role::Client | Role::Local | Role::Observer => "out",
+            Role::Forwarded => "fwd",
+        },
         RowKey::Host { .. }
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }
@@ -189,6 +200,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         maybe_duration(rtt.map(|rtt| rtt.p50_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
+        maybe_duration(setup.map(|setup| setup.p99_ns)),
         counts.unanswered().to_string(),
         match counts.of(Outcome::Unreachable) {
             0 => UNKNOWN.to_owned(),
@@ -196,6 +208,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         },
         counts.of(Outcome::Refused).to_string(),
         refusals.map_or(UNKNOWN.to_owned(), text::leg),
+        counts.aborted.to_string(),
         percent(counts.retransmit_share()),
         row.since_ns.map_or(UNKNOWN.to_owned(), |since_ns| context.since(since_ns, snapshot.taken_ns)),
     ]

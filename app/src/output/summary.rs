@@ -3,7 +3,7 @@
 use probe_common::encapsulation::PassedOver;
 
 use super::format::{self, age, counted, duration, maybe_duration, percent};
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
 use tcptop_core::{Figures, IcmpCounts, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest};
@@ -57,7 +57,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
 
 /// Counts and latencies of all. `since` stands behind the time that was watched.
 pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
-    let Figures { counts, rtt, .. } = &snapshot.total;
+    let Figures { counts, rtt, setup, .. } = &snapshot.total;
     let watched_ns = snapshot.taken_ns.saturating_sub(snapshot.counted_ns);
     let all =
         Outcome::DECIDED.into_iter().chain([Outcome::Pending]).map(|outcome| (counts.of(outcome), outcome));
@@ -77,12 +77,22 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
     }
     if counts.retransmits() > 0 {
         let (sent, received) = (counts.sent_retransmits(), counts.received_retransmits);
-        lines.push(format!("retransmits: {sent} sent, {received} received, {} without loss", counts.arrived));
+        let arrived = match counts.arrived {
+            0 => String::new(),
+            arrived => format!(", {arrived} of segments that had arrived"),
+        };
+        lines.push(format!("retransmits: {sent} sent, {received} received{arrived}"));
     }
-    if let Some(rtt) = rtt {
-        let Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples } = *rtt;
+    if counts.aborted > 0 {
+        lines.push(format!(
+            "{} aborted: accepted, then reset before any data",
+            counted(counts.aborted, "connection")
+        ));
+    }
+    for (name, percentiles) in [("RTT", rtt), ("setup", setup)] {
+        let Some(Percentiles { p50_ns, p90_ns, p99_ns, max_ns, samples }) = *percentiles else { continue };
         let shown = [p50_ns, p90_ns, p99_ns, max_ns].map(duration);
-        lines.push(format!("RTT p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
+        lines.push(format!("{name} p50/p90/p99/max {} of {}", shown.join("/"), counted(samples, "sample")));
     }
     lines
 }
@@ -126,7 +136,9 @@ pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     if snapshot.copies > 0 {
         let copies = counted(snapshot.copies, "packet");
-        lines.push(format!("{copies} seen twice (mirror port or several interfaces), counted once"));
+        lines.push(format!(
+            "{copies} seen twice (mirror port, several interfaces, late copies), counted once"
+        ));
     }
     let total: u64 = snapshot.passed_over.iter().map(|(_, count)| count).sum();
     if total > 0 {
@@ -159,6 +171,13 @@ fn problem(row: &Row, context: &RenderContext) -> String {
             format!("unreachable {} of {}", counts.of(Outcome::Unreachable), counts.attempts())
         }
         Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
+        Some(Verdict::Aborts) => format!("aborted {} of {}", counts.aborted, counts.attempts()),
+        Some(Verdict::SlowSetup) => {
+            let (slow, handshakes) =
+                (counts.slow_setups, counted(counts.of(Outcome::Established), "handshake"));
+            let p99 = maybe_duration(row.figures.setup.map(|setup| setup.p99_ns));
+            format!("slow-setup, {slow} of {handshakes}, setup p99 {p99}")
+        }
         Some(Verdict::Slow) => {
             format!("slow, RTT p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)))
         }

@@ -1,7 +1,8 @@
-//! Lines for people: one per decided handshake, and one per retransmitted segment where they are wanted.
+//! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
+//! they are wanted.
 
 use super::format::{UNKNOWN, counted, duration, icmp_error, maybe_duration, peer, stuck};
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext};
 use tcptop_core::{Event, Flow, Leg, Outcome, Party, Retransmit, Role};
 use tcptop_core::{Query, Snapshot, SnapshotRequest};
@@ -24,6 +25,8 @@ impl Output for Text {
             Event::Retransmit(resent) if self.retransmits || resent.is_stuck => {
                 lines.push_text(&retransmit(resent, context))
             }
+            Event::Retransmit(resent) if self.retransmits => lines.push_text(&retransmit(resent, context)),
+            Event::Close(flow) if flow.is_aborted() => lines.push_text(&aborted(flow, context)),
             Event::Retransmit(_) | Event::Close(_) => {}
         }
     }
@@ -53,6 +56,16 @@ pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
         line.push_str(&format!(" tries {tries}"));
     }
     line + &end(flow, context)
+}
+
+/// An aborted connection: when, with whom, and how long after its first SYN.
+///
+/// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 aborted after 2.30ms port 40123 eth0`
+#[must_use]
+pub fn aborted(flow: &Flow, context: &RenderContext) -> String {
+    let line = begin(flow, flow.changed_ns(), "aborted", context);
+    let after = flow.lifetime_ns().map(|ns| format!(" after {}", duration(ns))).unwrap_or_default();
+    line + &after + &end(flow, context)
 }
 
 /// A retransmitted segment: when, with whom, what it is, who sent it, and how long after the one before.

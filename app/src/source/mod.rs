@@ -3,5 +3,6 @@
 pub mod capture;
 pub mod interface;
 pub mod kernel;
+pub mod netlink;
 pub mod privilege;
 pub mod replay;

@@ -15,6 +15,8 @@ pub enum EventKey {
     Failed(PeerKey, Outcome),
     /// Established connections of a peer that were reset.
     Reset(PeerKey),
+    /// Connections of a peer that were aborted.
+    Aborted(PeerKey),
     /// Retransmits of one kind on the connections of a peer.
     Retransmit(PeerKey, RetransmitKind),
 }
@@ -47,6 +49,7 @@ impl EventKey {
             What::Verdict { peer, .. } => Self::Verdict(*peer),
             What::Missed { kind, .. } => Self::Missed(*kind),
             What::Failed(flow) => Self::Failed(flow.peer(), flow.outcome()),
+            What::Reset(flow) if flow.is_aborted() => Self::Aborted(flow.peer()),
             What::Reset(flow) => Self::Reset(flow.peer()),
             What::Retransmits { flow, kind, .. } => Self::Retransmit(flow.peer(), *kind),
         }
@@ -56,9 +59,11 @@ impl EventKey {
     #[must_use]
     pub const fn peer(&self) -> Option<PeerKey> {
         match self {
-            Self::Verdict(peer) | Self::Failed(peer, _) | Self::Reset(peer) | Self::Retransmit(peer, _) => {
-                Some(*peer)
-            }
+            Self::Verdict(peer)
+            | Self::Failed(peer, _)
+            | Self::Reset(peer)
+            | Self::Aborted(peer)
+            | Self::Retransmit(peer, _) => Some(*peer),
             Self::Missed(_) => None,
         }
     }
@@ -68,7 +73,7 @@ impl EventKey {
     pub const fn is_incident(&self) -> bool {
         match self {
             Self::Verdict(_) | Self::Missed(_) => true,
-            Self::Failed(..) | Self::Reset(_) | Self::Retransmit(..) => false,
+            Self::Failed(..) | Self::Reset(_) | Self::Aborted(_) | Self::Retransmit(..) => false,
         }
     }
 }

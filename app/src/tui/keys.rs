@@ -167,6 +167,14 @@ pub static BINDINGS: &[Binding] = &[
     )
     .footer("Space", "freeze"),
     binding(&[letter('o')], "o", Action::Hold, TABLES, "keep the rows in their current order"),
+    binding(
+        &[letter('t')],
+        "t",
+        Action::OtherLatency,
+        &[Rows, FlowPane, Latency],
+        "histogram of setup times, or of RTTs",
+    )
+    .footer("t", "rtt/setup"),
     binding(&[letter('+'), letter('=')], "+", Action::WiderWindow, VIEWS, "longer window"),
     binding(&[letter('-')], "-", Action::NarrowerWindow, VIEWS, "shorter window").footer("+-", "window"),
     binding(&[plain(KeyCode::Up), letter('k')], "Up k", Action::Move(-1), KEYS, "one row up"),

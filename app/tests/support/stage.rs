@@ -167,7 +167,7 @@ pub fn trouble() -> Watched {
     }
     for n in 0..3 {
         let silent = Connection::to(v4(10, 20, 9, 7, 443), 31_000 + n);
-        let began_ns = NOW - 20 * S + u64::from(n) * 8 * S;
+        let began_ns = NOW - 23 * S + u64::from(n) * 8 * S;
         watched.see([silent.syn(began_ns)]).expire(began_ns + 7 * S);
     }
     let from = Connection::from(v6("2001:db8:85a3:8d3:1319:8a2e:370:7348", 50_123), 22);

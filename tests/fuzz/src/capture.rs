@@ -5,7 +5,7 @@ use std::io::Cursor;
 use lab::capture::Format;
 use lab::scenario::{self, Variant};
 use probe_common::{Endpoint, Record};
-use tcptop::source::capture::{Capture, Locals, Next};
+use tcptop::source::capture::{Capture, Next};
 use tcptop::source::replay::{ReplayConfig, ReplaySource};
 use tcptop_core::{Engine, EngineConfig, Filter, Input, ReaderConfig, SnapshotRequest, Span};
 
@@ -17,8 +17,7 @@ const STEPS: usize = 100_000;
 /// The file is read to its end or to an error, and what was read before makes a summary.
 pub(crate) fn run(data: &[u8]) {
     let Ok(capture) = Capture::read(Cursor::new(data.to_vec())) else { return };
-    let mut source =
-        ReplaySource::new(capture, ReplayConfig { flows: FLOWS, locals: Locals::default(), decap: true });
+    let mut source = ReplaySource::new(capture, ReplayConfig { flows: FLOWS, decap: true });
     let mut engine = Engine::new(&config(), 0);
     let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: true });
     let (mut latest_ns, mut records) = (0, Vec::<Record>::new());

@@ -42,7 +42,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "setup>=1m30s tries>1",
         "new>100 p50<1.5ms",
         "max>2s loss>1%",
-        "role:client,server,local,observer",
+        "role:client,server,local,forwarded,observer",
         "dport:443",
         "p99 > 50ms",
         "ä:ö \u{200b} \"x\" 'y' a||b",

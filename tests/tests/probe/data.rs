@@ -45,7 +45,15 @@ pub(crate) fn all() -> Vec<Case> {
     families
         .iter()
         .flat_map(|open| {
-            [counted(open), retransmits(open), probes(open), ends(open), next(open), mid_stream(open)]
+            [
+                counted(open),
+                retransmits(open),
+                window_probes(open),
+                probes(open),
+                ends(open),
+                next(open),
+                mid_stream(open),
+            ]
         })
         .flatten()
         .collect()
@@ -150,24 +158,10 @@ fn retransmits(open: &Open) -> Vec<Case> {
     cases
 }
 
-/// Hard case `sequence-space`: segments that look like retransmits, and are none.
-fn probes(open: &Open) -> Vec<Case> {
+/// Hard case `sequence-space`: probes of a window that is closed.
+fn window_probes(open: &Open) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
-    case(
-        "keep-alives, with and without a byte",
-        &[
-            silent(&open.data(0, 0)),
-            silent(&open.data(0, 1)),
-            silent(&open.data(1, 100)),
-            silent(&open.data(100, 0)),
-            silent(&open.data(100, 1)),
-            silent(&open.data(100, 1)),
-            silent(&open.back(0, 1)),
-            silent(&open.data(101, 100)),
-            emits(&open.fin(201), Fin).volumes(volume(2, 200, 0), NONE),
-        ],
-    );
     case(
         "a window probe of one new byte, repeated",
         &[
@@ -193,6 +187,27 @@ fn probes(open: &Open) -> Vec<Case> {
             silent(&open.data(101, 50)),
             Step::retransmit(&open.data(101, 50), Retransmit).volumes(volume(3, 200, 1), NONE),
             emits(&open.fin(151), Fin).volumes(volume(3, 200, 1), NONE),
+        ],
+    );
+    cases
+}
+
+/// Hard case `sequence-space`: segments that look like retransmits, and are none.
+fn probes(open: &Open) -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name, steps: &[Step]| cases.extend(packets(name, &open.then(steps)));
+    case(
+        "keep-alives, with and without a byte",
+        &[
+            silent(&open.data(0, 0)),
+            silent(&open.data(0, 1)),
+            silent(&open.data(1, 100)),
+            silent(&open.data(100, 0)),
+            silent(&open.data(100, 1)),
+            silent(&open.data(100, 1)),
+            silent(&open.back(0, 1)),
+            silent(&open.data(101, 100)),
+            emits(&open.fin(201), Fin).volumes(volume(2, 200, 0), NONE),
         ],
     );
     // Two bytes, or one byte farther below, are no probe.

@@ -8,10 +8,15 @@ use super::key::{FlowTuple, PeerKey};
 use super::leg::Leg;
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
+use crate::locals::Locals;
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux retransmits its
 /// first SYN after 1 s (RFC 6298, 2.1).
 pub(super) const SILENCE_NS: u64 = 1_000_000_000;
+/// A RST of the responder within this time after the handshake, before it sent any data, aborts the connection. What closes
+/// at once does so within one round trip of the request; a second is more than nearly every round trip, and less than the idle
+/// timeouts of servers.
+pub(crate) const ABORT_NS: u64 = 1_000_000_000;
 /// A time that is not known.
 pub(super) const NEVER: u64 = u64::MAX;
 
@@ -47,7 +52,9 @@ pub struct Flow {
     pub(super) server_isn: Option<u32>,
     /// Of a flow in the table `Pending` as long as its handshake is open: time makes more of it.
     pub(super) outcome: Outcome,
-    pub(super) role: Option<Role>,
+    /// What this host is to it; taken from the ports where [`is_opener_seen`](Self::is_opener_seen) is not set.
+    pub(super) role: Role,
+    pub(super) is_opener_seen: bool,
     pub(super) closed_by: Option<Party>,
     pub(super) encapsulation: Encapsulation,
     /// Which of the tuple's ends is this host's.
@@ -58,6 +65,8 @@ pub struct Flow {
     pub(super) is_challenged: bool,
     /// Whether an ICMP error says that the segment which waits for an answer was not delivered.
     pub(super) is_unreachable: bool,
+    /// Whether the responder reset it soon after it had accepted it.
+    pub(super) is_aborted: bool,
     /// SYN-ACKs that were retransmitted although the ACK was seen.
     pub(super) not_accepted: u8,
     /// What few flows have, and so apart.
@@ -73,8 +82,8 @@ pub(super) struct Notes {
     pub(super) oversized: Oversized,
 }
 
-/// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or it is not known, clients
-/// have the higher ports.
+/// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or neither is, clients have
+/// the higher ports.
 pub(super) fn is_local(direction: Direction, [source, destination]: [Endpoint; 2]) -> bool {
     match direction {
         Direction::Ingress => false,
@@ -83,9 +92,39 @@ pub(super) fn is_local(direction: Direction, [source, destination]: [Endpoint; 2
     }
 }
 
+/// What this host is to a flow, and how that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) role: Role,
+    /// Whether the handshake says so.
+    pub(super) is_opener_seen: bool,
+}
+
+impl Opened {
+    /// As the handshake says.
+    pub(super) const fn seen(role: Role) -> Self {
+        Self { role, is_opener_seen: true }
+    }
+
+    /// As the ports say: the lower one is taken for the service, because clients get theirs from the upper half (RFC 6335, 6).
+    /// `direction` is that of what the first of the ends sends.
+    pub(super) fn guessed(direction: Direction, ends: [Endpoint; 2], locals: &Locals) -> Self {
+        let [source, destination] = ends.map(|end| end.port);
+        let role = match direction {
+            Direction::Local => Role::Local,
+            Direction::Unknown => locals.role_between(),
+            Direction::Ingress if source > destination => Role::Server,
+            Direction::Egress if source < destination => Role::Server,
+            Direction::Ingress | Direction::Egress => Role::Client,
+        };
+        Self { role, is_opener_seen: false }
+    }
+}
+
 impl Flow {
     /// A flow of which nothing but its ends is known, and who opened it where the handshake is seen.
-    pub(super) fn new(tuple: FlowTuple, role: Option<Role>, local: Endpoint, first_ns: u64) -> Self {
+    pub(super) fn new(tuple: FlowTuple, opened: Opened, local: Endpoint, first_ns: u64) -> Self {
+        let Opened { role, is_opener_seen } = opened;
         Self {
             id: 0,
             tuple,
@@ -101,14 +140,16 @@ impl Flow {
             syn_acks: 0,
             isn: 0,
             server_isn: None,
-            outcome: if role.is_some() { Outcome::Pending } else { Outcome::Unknown },
+            outcome: if is_opener_seen { Outcome::Pending } else { Outcome::Unknown },
             role,
+            is_opener_seen,
             closed_by: None,
             encapsulation: Encapsulation::None,
             is_low_local: tuple.ends()[0] == local,
             is_repeated: false,
             is_challenged: false,
             is_unreachable: false,
+            is_aborted: false,
             not_accepted: 0,
             notes: None,
         }
@@ -141,10 +182,10 @@ impl Flow {
     /// Who opened it, if that was seen.
     #[must_use]
     pub const fn role(&self) -> Option<Role> {
-        self.role
+        if self.is_opener_seen { Some(self.role) } else { None }
     }
 
-    /// This host's end. On loopback the opener's.
+    /// This host's end; the opener's where both ends are this host, or neither is known to be.
     #[must_use]
     pub const fn local(&self) -> Endpoint {
         let [low, high] = self.tuple.ends();
@@ -160,7 +201,7 @@ impl Flow {
 
     /// The peer it belongs to.
     #[must_use]
-    pub fn peer(&self) -> PeerKey {
+    pub const fn peer(&self) -> PeerKey {
         PeerKey::of(self.interface(), self.role, &self.local(), &self.remote())
     }
 
@@ -169,10 +210,8 @@ impl Flow {
     pub const fn port(&self) -> u16 {
         let (local, remote) = (self.local().port, self.remote().port);
         match self.role {
-            Some(Role::Server) => remote,
-            Some(Role::Client | Role::Local | Role::Observer) => local,
-            None if local > remote => local,
-            None => remote,
+            Role::Server => remote,
+            Role::Client | Role::Local | Role::Forwarded | Role::Observer => local,
         }
     }
 
@@ -235,6 +274,18 @@ impl Flow {
         self.notes.as_ref().filter(|_| self.path_mtu().is_none())?.oversized.stuck_bytes()
     }
 
+    /// Whether the responder accepted the connection and then reset it, within a second and before it sent any data. One whose
+    /// opener had closed it without sending data is not aborted: such openers only look whether somebody listens.
+    #[must_use]
+    pub const fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// When the handshake was completed, if that was seen.
+    pub(crate) fn completed_ns(&self) -> Option<u64> {
+        self.setup_ns().map(|setup_ns| self.first_ns.saturating_add(setup_ns))
+    }
+
     /// When its first segment was seen.
     #[must_use]
     pub const fn first_ns(&self) -> u64 {
@@ -292,18 +343,18 @@ impl Flow {
     /// The leg that crosses the network.
     #[must_use]
     pub fn rtt(&self) -> Option<Leg> {
-        Some(match self.role? {
+        Some(match self.role()? {
             Role::Client | Role::Local => self.server_leg()?,
             Role::Server => self.client_leg?,
             // From a point in between, both legs together are the whole way, once.
-            Role::Observer => self.server_leg()?.plus(self.client_leg?),
+            Role::Forwarded | Role::Observer => self.server_leg()?.plus(self.client_leg?),
         })
     }
 
     /// The leg that this host answers.
     #[must_use]
     pub fn turnaround(&self) -> Option<Leg> {
-        self.server_leg().filter(|_| self.role == Some(Role::Server))
+        self.server_leg().filter(|_| self.role() == Some(Role::Server))
     }
 
     /// Whether only bounds of one of its legs are known.

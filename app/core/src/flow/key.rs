@@ -57,38 +57,47 @@ impl FlowTuple {
 pub struct PeerKey {
     /// Index of the interface.
     pub interface: u32,
-    /// Remote address and service port: the remote port for a connection that this host opened, the local one for a
-    /// connection that the peer opened.
+    /// Remote address and service port: the local port for a connection that the peer opened to this host, else the remote
+    /// one.
     pub service: Endpoint,
-    /// Whether the peer connects to this host. One that is connected to and connects is two peers: their round-trip
-    /// times are those of different legs.
-    pub inbound: bool,
+    /// What this host is to its connections. One that is connected to and connects is two peers: their round-trip times are
+    /// those of different legs.
+    pub role: Role,
 }
 
 impl PeerKey {
-    /// The peer of a connection. When the opener is not known, the lower port is taken for the service: clients get
-    /// theirs from the upper half (RFC 6335, 6).
+    /// The peer of a connection.
     #[must_use]
-    pub(crate) fn of(interface: u32, role: Option<Role>, local: &Endpoint, remote: &Endpoint) -> Self {
-        let (port, inbound) = match role {
-            Some(Role::Client | Role::Local | Role::Observer) => (remote.port, false),
-            Some(Role::Server) => (local.port, true),
-            None => (remote.port.min(local.port), local.port < remote.port),
+    pub(crate) const fn of(interface: u32, role: Role, local: &Endpoint, remote: &Endpoint) -> Self {
+        let port = match role {
+            Role::Client | Role::Local | Role::Forwarded | Role::Observer => remote.port,
+            Role::Server => local.port,
         };
-        Self { interface, service: Endpoint { address: remote.address, port }, inbound }
+        Self { interface, service: Endpoint { address: remote.address, port }, role }
+    }
+
+    /// Whether the peer connects to this host.
+    #[must_use]
+    pub fn is_inbound(&self) -> bool {
+        self.role == Role::Server
     }
 
     /// A hash of all of it.
     pub(crate) fn hash(&self, hasher: &EndpointHasher) -> u64 {
-        hasher.hash(&self.service).wrapping_add(u64::from(self.interface) << 1 | u64::from(self.inbound))
+        hasher.hash(&self.service).wrapping_add(u64::from(self.interface) << 3 | self.role as u64)
     }
 }
 
-/// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host.
+/// `10.20.3.14:5432` where this host connects to it, `10.20.3.14→:443` where it connects to port 443 of this host, and
+/// `→10.20.3.14:5432` where others connect to it through this host.
 impl fmt::Display for PeerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.inbound {
-            return write!(f, "{}", ShownEndpoint(&self.service));
+        match self.role {
+            Role::Client | Role::Local | Role::Observer => {
+                return write!(f, "{}", ShownEndpoint(&self.service));
+            }
+            Role::Forwarded => return write!(f, "→{}", ShownEndpoint(&self.service)),
+            Role::Server => {}
         }
         let Endpoint { address, port } = self.service;
         match Ipv6Addr::from(address).to_canonical() {

@@ -12,6 +12,7 @@ mod oversized;
 mod tracked;
 
 pub use event::{Event, Retransmit, RetransmitCause, RetransmitKind};
+pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;
 pub use icmp::{IcmpError, IcmpReason, PathMtu};

@@ -1,7 +1,7 @@
 //! Who opened a connection, which end did something, and what has become of the attempt.
 
 /// Who opened the connection, as seen from this host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// This host: its SYN was sent.
     Client,
@@ -9,13 +9,15 @@ pub enum Role {
     Server,
     /// Both ends are this host.
     Local,
+    /// Neither end is this host: the connection is that of a container or a virtual machine, or is routed or bridged through.
+    Forwarded,
     /// A capture that does not say which end is this host.
     Observer,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Client, Self::Server, Self::Local, Self::Observer];
+    pub const ALL: [Self; 5] = [Self::Client, Self::Server, Self::Local, Self::Forwarded, Self::Observer];
 
     /// Its name in filters and in every output.
     #[must_use]
@@ -24,12 +26,13 @@ impl Role {
             Self::Client => "client",
             Self::Server => "server",
             Self::Local => "local",
+            Self::Forwarded => "forwarded",
             Self::Observer => "observer",
         }
     }
 }
 
-/// One end of a connection. On loopback and in captures that do not say, `Local` is the opener.
+/// One end of a connection. Where both ends are this host, or neither is known to be, `Local` is the opener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Party {
     /// This host.
@@ -41,6 +44,15 @@ pub enum Party {
 impl Party {
     /// Both ends.
     pub const ALL: [Self; 2] = [Self::Local, Self::Remote];
+
+    /// The other end.
+    #[must_use]
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Local => Self::Remote,
+            Self::Remote => Self::Local,
+        }
+    }
 
     /// Its name in every output.
     #[must_use]

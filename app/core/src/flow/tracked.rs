@@ -3,11 +3,12 @@
 use probe_common::{Direction, Endpoint, IcmpRecord, SegmentRecord, TcpFlags, Volume};
 
 use super::event::{Retransmit, RetransmitCause, RetransmitKind};
-use super::flow::{Flow, NEVER, is_local};
+use super::flow::{ABORT_NS, Flow, NEVER, Opened, is_local};
 use super::handshake::Handshake;
 use super::key::FlowTuple;
 use super::leg::Moment;
 use super::outcome::{Outcome, Party, Role};
+use crate::locals::Locals;
 
 /// What a SYN on the ports of a known flow means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +17,9 @@ pub(crate) enum Syn {
     Repeats,
     /// The opener tries again after a refusal.
     Retries,
-    /// It is a copy, or passed behind its answer: nothing was sent again.
+    /// It passed just behind its answer.
+    Trails,
+    /// It is a copy of one that has passed: nothing was sent again.
     Copies,
     /// Both ends open at once (RFC 9293, 3.5): still one connection.
     Crosses,
@@ -73,6 +76,8 @@ pub(crate) struct Tracked {
     pub(crate) is_waiting: bool,
     /// Whether the source evicted it while the handshake was open.
     pub(crate) is_doubtful: bool,
+    /// Whether this host opened it, as was seen: nobody else can have forged it.
+    pub(crate) is_own: bool,
     /// Who sent a FIN first.
     first_fin: Option<Party>,
 }
@@ -80,43 +85,64 @@ pub(crate) struct Tracked {
 const _: () = assert!(size_of::<Tracked>() <= 5 * 64, "five lines of the cache");
 
 impl Tracked {
-    /// The flow that begins with `record`. Its direction says who opened it: a SYN comes from the opener, a SYN-ACK goes
-    /// to it.
-    pub(crate) fn new(tuple: FlowTuple, record: &SegmentRecord, handshake: Option<Handshake>) -> Self {
+    /// The flow that begins with `record`. A SYN comes from the opener, a SYN-ACK goes to it.
+    pub(crate) fn new(
+        tuple: FlowTuple,
+        record: &SegmentRecord,
+        handshake: Option<Handshake>,
+        locals: &Locals,
+    ) -> Self {
+        let ends = [record.source, record.destination];
+        let direction = locals.direction(record.interface, record.direction, ends);
         let from_opener = !record.flags.has(TcpFlags::ACK);
-        let role = handshake.as_ref().map(|_| match (record.direction, from_opener) {
+        let role = match (direction, from_opener) {
             (Direction::Egress, true) | (Direction::Ingress, false) => Role::Client,
             (Direction::Ingress, true) | (Direction::Egress, false) => Role::Server,
             (Direction::Local, _) => Role::Local,
-            (Direction::Unknown, _) => Role::Observer,
-        });
-        let ends = [record.source, record.destination];
+            (Direction::Unknown, _) => locals.role_between(),
+        };
+        let opened = match &handshake {
+            Some(_) => Opened::seen(role),
+            None => Opened::guessed(direction, ends, locals),
+        };
         let is_from_local = match role {
-            Some(Role::Local | Role::Observer) => from_opener,
-            Some(Role::Client | Role::Server) | None => is_local(record.direction, ends),
+            Role::Local | Role::Forwarded | Role::Observer if handshake.is_some() => from_opener,
+            _ => is_local(direction, ends),
         };
         let local = if is_from_local { record.source } else { record.destination };
-        let mut flow = Flow::new(tuple, role, local, record.time_ns);
+        let mut flow = Flow::new(tuple, opened, local, record.time_ns);
         flow.encapsulation = record.encapsulation;
         handshake.iter().for_each(|handshake| handshake.begin(&mut flow));
-        Self { flow, handshake, is_reported: false, is_waiting: false, is_doubtful: false, first_fin: None }
+        // What comes in with an address of this host is forged, or has gone round a loop.
+        let is_own = handshake.is_some()
+            && from_opener
+            && matches!(role, Role::Client | Role::Local)
+            && record.direction != Direction::Ingress;
+        Self { handshake, is_own, ..Self::of(flow) }
     }
 
-    /// A connection that was open before, known since `now_ns`. `direction` is that of what the first of its ends sends.
+    /// A connection that was open before, known since `now_ns`. `seen` is the direction of what the first of its ends sends.
     pub(crate) fn mid_stream(
         tuple: FlowTuple,
-        direction: Direction,
+        seen: Direction,
         ends: [Endpoint; 2],
         now_ns: u64,
+        locals: &Locals,
     ) -> Self {
+        let direction = locals.direction(tuple.interface(), seen, ends);
         let local = if is_local(direction, ends) { ends[0] } else { ends[1] };
-        let flow = Flow::new(tuple, None, local, now_ns);
+        Self::of(Flow::new(tuple, Opened::guessed(direction, ends, locals), local, now_ns))
+    }
+
+    /// A flow of which no handshake is seen.
+    const fn of(flow: Flow) -> Self {
         Self {
             flow,
             handshake: None,
             is_reported: false,
             is_waiting: false,
             is_doubtful: false,
+            is_own: false,
             first_fin: None,
         }
     }
@@ -162,9 +188,13 @@ impl Tracked {
     }
 
     fn is_from_opener(&self, record: &SegmentRecord) -> bool {
-        match self.flow.role {
-            Some(Role::Client | Role::Local | Role::Observer) => record.source == self.flow.local(),
-            Some(Role::Server) => record.source == self.flow.remote(),
+        self.is_opener(record.source)
+    }
+
+    fn is_opener(&self, end: Endpoint) -> bool {
+        match self.flow.role() {
+            Some(Role::Client | Role::Local | Role::Forwarded | Role::Observer) => end == self.flow.local(),
+            Some(Role::Server) => end == self.flow.remote(),
             None => false,
         }
     }
@@ -203,7 +233,7 @@ impl Tracked {
         }
         if from_opener && handshake.is_swapped_with(syn) {
             handshake.repeat(syn, &mut self.flow);
-            Syn::Copies
+            Syn::Trails
         } else if from_opener && handshake.is_repeated_by(syn) {
             handshake.repeat(syn, &mut self.flow);
             self.flow.changed_ns = syn.time_ns;
@@ -254,11 +284,7 @@ impl Tracked {
 
     /// Handles an ICMP error about a segment that was in flight: the source compared the numbers.
     pub(crate) fn icmp(&mut self, icmp: &IcmpRecord) -> Icmp {
-        let from_opener = match self.flow.role {
-            Some(Role::Client | Role::Local | Role::Observer) => icmp.source == self.flow.local(),
-            Some(Role::Server) => icmp.source == self.flow.remote(),
-            None => false,
-        };
+        let from_opener = self.is_opener(icmp.source);
         match &self.handshake {
             Some(handshake) if self.flow.outcome == Outcome::Pending => {
                 if !handshake.undeliverable(icmp, from_opener, &mut self.flow) {
@@ -317,7 +343,10 @@ impl Tracked {
             }
             is_meant
         } else {
-            handshake.reject(rst, &mut self.flow)
+            let is_meant = handshake.reject(rst, &mut self.flow);
+            self.flow.is_aborted =
+                is_meant && handshake.is_answered() && self.is_aborted_by(rst, Some(self.flow.answered_ns));
+            is_meant
         };
         if is_meant {
             self.flow.changed_ns = rst.time_ns;
@@ -325,12 +354,43 @@ impl Tracked {
         is_meant
     }
 
-    /// Handles the RST that ends a connection.
-    pub(crate) fn reset(&mut self, rst: &SegmentRecord) {
+    /// Handles the RST that ends a connection. Records are complete since the given moment: of an earlier connection data may
+    /// have passed unseen.
+    pub(crate) fn reset(&mut self, rst: &SegmentRecord, complete_since_ns: u64) {
+        let is_complete = self.flow.first_ns > complete_since_ns;
+        self.flow.is_aborted = is_complete && self.is_aborted_by(rst, self.flow.completed_ns());
         self.flow.outcome = Outcome::Reset;
         self.flow.closed_by = Some(self.sender(rst));
         self.flow.lifetime_ns = self.since_opened(rst);
         self.flow.changed_ns = rst.time_ns;
+    }
+
+    /// Handles a RST after both FINs. Returns whether it shows that the connection was aborted: the responder closed at once, and
+    /// resets because there was a request. The opener may have closed, too, before that.
+    pub(crate) fn late_rst(&mut self, rst: &SegmentRecord, complete_since_ns: u64) -> bool {
+        let is_closed = self.flow.outcome == Outcome::Closed && !self.flow.is_aborted;
+        let has_request = match self.sender(rst) {
+            Party::Local => self.flow.volumes[1].segments > 0,
+            Party::Remote => self.flow.volumes[0].segments > 0,
+        };
+        let is_complete = self.flow.first_ns > complete_since_ns;
+        let is_aborted = is_closed && has_request && is_complete;
+        self.flow.is_aborted |= is_aborted && self.is_aborted_by(rst, self.flow.completed_ns());
+        is_closed && self.flow.is_aborted
+    }
+
+    /// Whether this RST aborts a connection that was accepted at this time.
+    fn is_aborted_by(&self, rst: &SegmentRecord, accepted_ns: Option<u64>) -> bool {
+        let is_of_responder = self.has_handshake() && !self.is_from_opener(rst) && !self.is_to_itself();
+        let is_soon = accepted_ns.is_some_and(|ns| rst.time_ns.saturating_sub(ns) <= ABORT_NS);
+        let responder = self.sender(rst);
+        let (opener, [sent, received]) = (responder.other(), self.flow.volumes);
+        let [responder_sent, opener_sent] = match responder {
+            Party::Local => [sent, received],
+            Party::Remote => [received, sent],
+        };
+        let is_probe = self.first_fin == Some(opener) && opener_sent.segments == 0;
+        is_of_responder && is_soon && responder_sent.segments == 0 && !is_probe
     }
 
     /// Handles the reuse of its ports at `now_ns`: an attempt was given up, a connection has ended unseen. Returns true for
@@ -366,12 +426,12 @@ impl Tracked {
     }
 
     /// Records that could have decided it were missed, or the source has evicted it: what was not seen may have been there.
-    pub(crate) const fn doubt(&mut self) {
+    pub(crate) fn doubt(&mut self) {
         if matches!(
             self.flow.outcome,
             Outcome::Unreachable | Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset
         ) {
-            self.flow.outcome = Outcome::Unknown;
+            (self.flow.outcome, self.flow.is_aborted) = (Outcome::Unknown, false);
         }
     }
 
@@ -380,23 +440,15 @@ impl Tracked {
         let is_refused = self.flow.outcome == Outcome::Refused && self.flow.tries > 1;
         let handshake = self.handshake.as_ref().filter(|_| is_refused && !self.is_from_opener(syn_ack))?;
         let (handshake, tried_ns) = (handshake.after_refusal(syn_ack)?, handshake.tried_ns()?);
-        let mut flow = Flow::new(self.flow.tuple, self.flow.role, self.flow.local(), tried_ns);
+        let mut flow = Flow::new(self.flow.tuple, Opened::seen(self.flow.role), self.flow.local(), tried_ns);
         flow.encapsulation = self.flow.encapsulation;
         handshake.begin(&mut flow);
-        let handshake = Some(handshake);
-        Some(Self {
-            flow,
-            handshake,
-            is_reported: false,
-            is_waiting: false,
-            is_doubtful: false,
-            first_fin: None,
-        })
+        Some(Self { handshake: Some(handshake), is_own: self.is_own, ..Self::of(flow) })
     }
 
     /// Why a SYN or SYN-ACK that was seen again is no sign of loss.
     pub(crate) fn cause(&self, kind: RetransmitKind, is_retry: bool) -> Option<RetransmitCause> {
-        let is_here = matches!(self.flow.role, Some(Role::Server | Role::Local));
+        let is_here = matches!(self.flow.role(), Some(Role::Server | Role::Local));
         match kind {
             RetransmitKind::Syn if is_retry => Some(RetransmitCause::Refused),
             RetransmitKind::Syn | RetransmitKind::SynAck if self.flow.is_unreachable => {

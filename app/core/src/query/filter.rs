@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use probe_common::Endpoint;
 
 use super::parse;
-use super::short::Short;
+use super::short_text::Short;
 use super::term::{Comparison, Ends, Figure, Term, Test};
-use crate::flow::{Flow, Leg, Outcome, PeerKey, Role};
+use crate::flow::{Flow, Leg, Outcome, PeerKey};
 use crate::stats::{Counts, Percentiles, Verdict};
 
 /// A filter: terms that must all hold, such as `peer:10.0.0.0/8 port:443 p99>50ms !role:server web`.
@@ -51,6 +51,7 @@ pub(crate) type VerdictOf<'a> = &'a dyn Fn(&PeerKey) -> Option<Verdict>;
 pub(crate) struct RowFacts<'a> {
     pub(crate) counts: &'a Counts,
     pub(crate) rtt: Option<Percentiles>,
+    pub(crate) setup: Option<Percentiles>,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) first_ns: u64,
     pub(crate) new_per_s: f64,
@@ -184,13 +185,12 @@ impl BoundFilter<'_> {
             Test::Word(word) => {
                 has(Short::of(peer).text(), word)
                     || has(self.interface(peer.interface), word)
-                    || has(direction(peer).name(), word)
+                    || has(peer.role.name(), word)
             }
             Test::Peer(ends) => ends.iter().any(|end| end.holds(peer.service, peer.service.port)),
             Test::Port(ports) => ports.iter().any(|ports| ports.0.contains(&peer.service.port)),
             Test::Interface(names) => names.iter().any(|name| name == self.interface(peer.interface)),
-            // Which of the other three it is, a peer does not say.
-            Test::Role(roles) => roles.iter().any(|role| (*role == Role::Server) == peer.inbound),
+            Test::Role(roles) => roles.contains(&peer.role),
             Test::Local(_)
             | Test::LocalPort(_)
             | Test::Outcome(_)
@@ -231,7 +231,7 @@ fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
     })
 }
 
-/// The percentiles of a flow are its own round-trip time: it has no other.
+/// The percentiles of a flow are its own latencies: it has no others.
 #[allow(clippy::cast_precision_loss, reason = "what is compared has a few digits")]
 fn flow_figure(figure: Figure, flow: &Flow, now_ns: u64) -> Option<f64> {
     let outcome = || flow.outcome_at(now_ns);
@@ -239,12 +239,15 @@ fn flow_figure(figure: Figure, flow: &Flow, now_ns: u64) -> Option<f64> {
         Figure::P50 | Figure::P90 | Figure::P99 | Figure::Max | Figure::Rtt => {
             flow.rtt().and_then(Leg::exact)? as f64
         }
-        Figure::Setup => flow.setup_ns()? as f64,
+        Figure::Setup | Figure::SetupP50 | Figure::SetupP90 | Figure::SetupP99 | Figure::SetupMax => {
+            flow.setup_ns()? as f64
+        }
         Figure::Age => now_ns.saturating_sub(flow.first_ns()) as f64,
         Figure::New => return None,
         Figure::Unanswered => f64::from(matches!(outcome(), Outcome::Unanswered | Outcome::HalfOpen)),
         Figure::Unreachable => f64::from(outcome() == Outcome::Unreachable),
         Figure::Refused => f64::from(outcome() == Outcome::Refused),
+        Figure::Aborted => f64::from(flow.is_aborted()),
         Figure::Share => flow.retransmit_share()? * 100_000.0,
         Figure::Retransmits => flow.retransmits() as f64,
         Figure::Tries => f64::from(flow.tries()?),
@@ -254,18 +257,24 @@ fn flow_figure(figure: Figure, flow: &Flow, now_ns: u64) -> Option<f64> {
 /// The round-trip time of a row is the median.
 #[allow(clippy::cast_precision_loss, reason = "what is compared has a few digits")]
 fn row_figure(figure: Figure, row: &RowFacts<'_>, now_ns: u64) -> Option<f64> {
-    let (counts, rtt) = (row.counts, row.rtt);
+    let RowFacts { counts, rtt, setup, .. } = row;
+    let (rtt, setup) = (rtt.as_ref(), setup.as_ref());
     Some(match figure {
         Figure::P50 | Figure::Rtt => rtt?.p50_ns as f64,
         Figure::P90 => rtt?.p90_ns as f64,
         Figure::P99 => rtt?.p99_ns as f64,
         Figure::Max => rtt?.max_ns as f64,
+        Figure::SetupP50 => setup?.p50_ns as f64,
+        Figure::SetupP90 => setup?.p90_ns as f64,
+        Figure::SetupP99 => setup?.p99_ns as f64,
+        Figure::SetupMax => setup?.max_ns as f64,
         Figure::Setup | Figure::Tries => return None,
         Figure::Age => now_ns.saturating_sub(row.first_ns) as f64,
         Figure::New => row.new_per_s * 1_000.0,
         Figure::Unanswered => counts.unanswered() as f64,
         Figure::Unreachable => counts.of(Outcome::Unreachable) as f64,
         Figure::Refused => counts.of(Outcome::Refused) as f64,
+        Figure::Aborted => counts.aborted as f64,
         Figure::Share => counts.retransmit_share()? * 100_000.0,
         Figure::Retransmits => counts.retransmits() as f64,
     })
@@ -291,11 +300,6 @@ fn is_in_addresses(flow: &Flow, word: &str) -> bool {
 /// To write addresses takes longer than all else.
 fn may_be_address(word: &str) -> bool {
     word.chars().all(|letter| letter.is_ascii_hexdigit() || ".:[]/→".contains(letter))
-}
-
-/// The role of this host towards a peer.
-const fn direction(peer: &PeerKey) -> Role {
-    if peer.inbound { Role::Server } else { Role::Client }
 }
 
 impl Test {

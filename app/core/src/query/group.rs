@@ -5,7 +5,7 @@ use core::str::FromStr;
 use std::net::Ipv6Addr;
 
 use crate::cidr::Cidr;
-use crate::flow::PeerKey;
+use crate::flow::{PeerKey, Role};
 
 /// Length of a subnet's prefix.
 const V4_SUBNET_BITS: u8 = 24;
@@ -19,11 +19,11 @@ pub enum Group {
     Peer,
     /// Remote address.
     Host,
-    /// Service port, and who connects to whom.
+    /// Service port and role.
     Service,
     /// The remote address's network: 24 bits of IPv4, 64 of IPv6.
     Subnet,
-    /// Who connects to whom.
+    /// What this host is to the connections.
     Role,
     /// Interface.
     Interface,
@@ -45,10 +45,10 @@ pub enum RowKey {
     Service {
         /// Index of the interface.
         interface: u32,
-        /// Remote port for a service that this host connects to, local port for one of its own.
+        /// Local port for a service of this host, else the remote one.
         port: u16,
-        /// Whether the peers connect to this host.
-        inbound: bool,
+        /// What this host is to their connections.
+        role: Role,
     },
     /// One network.
     Subnet {
@@ -57,12 +57,12 @@ pub enum RowKey {
         /// Which one.
         network: Cidr,
     },
-    /// All that connect in one direction.
+    /// All to whose connections this host is the same.
     Role {
         /// Index of the interface.
         interface: u32,
-        /// Whether the peers connect to this host.
-        inbound: bool,
+        /// What it is.
+        role: Role,
     },
     /// All of one interface.
     Interface(u32),
@@ -95,16 +95,16 @@ impl Group {
     /// The row that a peer belongs to.
     #[must_use]
     pub fn row(self, peer: &PeerKey) -> RowKey {
-        let PeerKey { interface, service, inbound } = *peer;
+        let PeerKey { interface, service, role } = *peer;
         match self {
             Self::Peer => RowKey::Peer(*peer),
             Self::Host => RowKey::Host { interface, address: service.address },
-            Self::Service => RowKey::Service { interface, port: service.port, inbound },
+            Self::Service => RowKey::Service { interface, port: service.port, role },
             Self::Subnet => {
                 let network = Cidr::around(service.address, V4_SUBNET_BITS, V6_SUBNET_BITS);
                 RowKey::Subnet { interface, network }
             }
-            Self::Role => RowKey::Role { interface, inbound },
+            Self::Role => RowKey::Role { interface, role },
             Self::Interface => RowKey::Interface(interface),
         }
     }
@@ -160,11 +160,13 @@ impl fmt::Display for RowKey {
         match self {
             Self::Peer(peer) => write!(f, "{peer}"),
             Self::Host { address, .. } => write!(f, "{}", Ipv6Addr::from(*address).to_canonical()),
-            Self::Service { port, inbound: false, .. } => write!(f, "*:{port}"),
-            Self::Service { port, inbound: true, .. } => write!(f, "*→:{port}"),
+            Self::Service { port, role: Role::Server, .. } => write!(f, "*→:{port}"),
+            Self::Service { port, role: Role::Forwarded, .. } => write!(f, "→*:{port}"),
+            Self::Service { port, role: Role::Client | Role::Local | Role::Observer, .. } => {
+                write!(f, "*:{port}")
+            }
             Self::Subnet { network, .. } => write!(f, "{network}"),
-            Self::Role { inbound: false, .. } => write!(f, "client"),
-            Self::Role { inbound: true, .. } => write!(f, "server"),
+            Self::Role { role, .. } => f.write_str(role.name()),
             Self::Interface(index) => write!(f, "#{index}"),
         }
     }

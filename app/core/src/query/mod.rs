@@ -5,7 +5,7 @@ mod group;
 mod nearest;
 mod order;
 mod parse;
-mod short;
+mod short_text;
 mod term;
 
 pub(crate) use filter::{BoundFilter, RowFacts, VerdictOf};

@@ -29,12 +29,22 @@ pub enum RowOrder {
     P99,
     /// The longest round-trip time.
     Max,
+    /// Median of the setup times.
+    SetupP50,
+    /// 90th percentile of the setup times.
+    SetupP90,
+    /// 99th percentile of the setup times.
+    SetupP99,
+    /// The longest setup time.
+    SetupMax,
     /// Unanswered attempts.
     Unanswered,
     /// Attempts that an ICMP error answered.
     Unreachable,
     /// Refused attempts.
     Refused,
+    /// Aborted connections.
+    Aborted,
     /// Share of segments that are retransmits.
     Retransmits,
     /// How long the verdict has applied.
@@ -67,7 +77,7 @@ pub enum FlowOrder {
 
 impl RowOrder {
     /// Every order, as the columns are ordered.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Problem,
         Self::Peer,
         Self::New,
@@ -75,9 +85,14 @@ impl RowOrder {
         Self::P90,
         Self::P99,
         Self::Max,
+        Self::SetupP50,
+        Self::SetupP90,
+        Self::SetupP99,
+        Self::SetupMax,
         Self::Unanswered,
         Self::Unreachable,
         Self::Refused,
+        Self::Aborted,
         Self::Retransmits,
         Self::Since,
     ];
@@ -95,7 +110,12 @@ impl RowOrder {
             Self::Max => "max",
             Self::Unanswered => "unanswered",
             Self::Unreachable => "unreachable",
+            Self::SetupP50 => "setup_p50",
+            Self::SetupP90 => "setup_p90",
+            Self::SetupP99 => "setup_p99",
+            Self::SetupMax => "setup_max",
             Self::Refused => "refused",
+            Self::Aborted => "aborted",
             Self::Retransmits => "retr",
             Self::Since => "since",
         }

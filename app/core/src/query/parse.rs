@@ -296,7 +296,10 @@ fn verdicts(piece: Piece<'_>) -> Result<Vec<Verdict>, FilterError> {
     let letters = || piece.text.chars().map(of).collect::<Option<Vec<Verdict>>>();
     let verdicts =
         named.map(|verdict| vec![verdict]).or_else(letters).filter(|verdicts| !verdicts.is_empty());
-    verdicts.ok_or_else(|| piece.expected("letters of verdicts: N, U, R, S, L"))
+    verdicts.ok_or_else(|| {
+        let letters = Verdict::ALL.map(|verdict| verdict.letter().to_string());
+        piece.expected(format!("letters of verdicts: {}", letters.join(", ")))
+    })
 }
 
 fn amount(unit: Unit, piece: Piece<'_>) -> Result<u64, FilterError> {

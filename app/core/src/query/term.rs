@@ -60,11 +60,16 @@ pub(super) enum Figure {
     Max,
     Rtt,
     Setup,
+    SetupP50,
+    SetupP90,
+    SetupP99,
+    SetupMax,
     Age,
     New,
     Unanswered,
     Unreachable,
     Refused,
+    Aborted,
     Share,
     Retransmits,
     Tries,
@@ -92,18 +97,23 @@ pub(super) enum Unit {
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::P50,
         Self::P90,
         Self::P99,
         Self::Max,
         Self::Rtt,
         Self::Setup,
+        Self::SetupP50,
+        Self::SetupP90,
+        Self::SetupP99,
+        Self::SetupMax,
         Self::Age,
         Self::New,
         Self::Unanswered,
         Self::Unreachable,
         Self::Refused,
+        Self::Aborted,
         Self::Share,
         Self::Retransmits,
         Self::Tries,
@@ -117,11 +127,16 @@ impl Figure {
             Self::Max => "max",
             Self::Rtt => "rtt",
             Self::Setup => "setup",
+            Self::SetupP50 => "setup_p50",
+            Self::SetupP90 => "setup_p90",
+            Self::SetupP99 => "setup_p99",
+            Self::SetupMax => "setup_max",
             Self::Age => "age",
             Self::New => "new",
             Self::Unanswered => "unanswered",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
+            Self::Aborted => "aborted",
             Self::Share => "retr",
             Self::Retransmits => "retransmits",
             Self::Tries => "tries",
@@ -130,12 +145,25 @@ impl Figure {
 
     pub(super) const fn unit(self) -> Unit {
         match self {
-            Self::P50 | Self::P90 | Self::P99 | Self::Max | Self::Rtt | Self::Setup | Self::Age => Unit::Time,
+            Self::P50
+            | Self::P90
+            | Self::P99
+            | Self::Max
+            | Self::Rtt
+            | Self::Setup
+            | Self::SetupP50
+            | Self::SetupP90
+            | Self::SetupP99
+            | Self::SetupMax
+            | Self::Age => Unit::Time,
             Self::New => Unit::Rate,
             Self::Share => Unit::Percent,
-            Self::Unanswered | Self::Unreachable | Self::Refused | Self::Retransmits | Self::Tries => {
-                Unit::Count
-            }
+            Self::Unanswered
+            | Self::Unreachable
+            | Self::Refused
+            | Self::Aborted
+            | Self::Retransmits
+            | Self::Tries => Unit::Count,
         }
     }
 }

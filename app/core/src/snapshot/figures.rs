@@ -3,7 +3,7 @@
 use super::Span;
 use super::latency::Scratch;
 use crate::flow::Leg;
-use crate::stats::{Counts, Percentiles, Tally};
+use crate::stats::{Counts, Latency, Percentiles, Tally};
 
 /// Counts and latencies of one span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -12,8 +12,21 @@ pub struct Figures {
     pub counts: Counts,
     /// Round-trip times, if there are any.
     pub rtt: Option<Percentiles>,
+    /// Setup times, if there are any: from the first SYN to the ACK, repeated SYNs included.
+    pub setup: Option<Percentiles>,
     /// How long after the SYN refusals came, from the quickest to the slowest. Always since the start.
     pub refusals: Option<Leg>,
+}
+
+impl Figures {
+    /// The percentiles of one latency, if there are any.
+    #[must_use]
+    pub const fn latency(&self, latency: Latency) -> Option<Percentiles> {
+        match latency {
+            Latency::Rtt => self.rtt,
+            Latency::Setup => self.setup,
+        }
+    }
 }
 
 /// The span of time that figures cover.
@@ -27,8 +40,12 @@ pub(super) struct Period {
 
 impl Period {
     pub(super) fn figures(&self, tally: &Tally, scratch: &mut Scratch) -> Figures {
-        self.add_rtts(tally, scratch);
-        Figures { counts: self.counts(tally), rtt: scratch.take(), refusals: tally.refusals() }
+        let mut percentiles = |latency: Latency| {
+            self.add(latency, tally, scratch);
+            scratch.take()
+        };
+        let (rtt, setup) = (percentiles(Latency::Rtt), percentiles(Latency::Setup));
+        Figures { counts: self.counts(tally), rtt, setup, refusals: tally.refusals() }
     }
 
     pub(super) fn counts(&self, tally: &Tally) -> Counts {
@@ -38,10 +55,14 @@ impl Period {
         }
     }
 
-    pub(super) fn add_rtts(&self, tally: &Tally, scratch: &mut Scratch) {
+    /// Adds the samples of one latency.
+    pub(super) fn add(&self, latency: Latency, tally: &Tally, scratch: &mut Scratch) {
         match self.span {
-            Span::Window => tally.rtts(self.now_ns, self.slot_ns).for_each(|rtts| scratch.add(rtts)),
-            Span::SinceStart => scratch.add(tally.rtts_since_start()),
+            Span::Window => {
+                let slots = tally.latencies(self.now_ns, self.slot_ns);
+                slots.for_each(|latencies| scratch.add(latencies.of(latency)));
+            }
+            Span::SinceStart => scratch.add(tally.latencies_since_start().of(latency)),
         }
     }
 

@@ -6,13 +6,13 @@ use super::figures::Figures;
 use super::held_verdict::{HeldVerdict, deserved};
 use super::latency::Scratch;
 use super::peer_cache::{CachedPeer, PeerCache, Scan};
+use super::peer_row::{Row, Rows, cut_to_first};
 use super::rank::RowRank;
-use super::rows::{Row, Rows, cut_to_first};
 use crate::flow::Leg;
 use crate::query::{Group, RowKey};
-use crate::stats::{Slow, Verdict};
+use crate::stats::{Latency, Slow, Verdict};
 
-/// With more peers than this in the rows their round-trip times are merged once a second, not for each snapshot.
+/// With more peers than this in the rows their latencies are merged once a second, not for each snapshot.
 const MANY: usize = 1_000;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Odd, with about as many bits set as not: 2^64 divided by the golden ratio.
@@ -46,7 +46,7 @@ pub(super) struct GroupCache {
     index: HashMap<RowKey, u32>,
     /// By the slot of a peer: its serial number, and the row that it belongs to.
     row_of: Vec<(u64, u32)>,
-    /// When the round-trip times were merged.
+    /// When the latencies were merged.
     merged_ns: u64,
 }
 
@@ -163,7 +163,7 @@ impl GroupRow {
         }
     }
 
-    /// Adds the peers up, and merges their round-trip times if there is a place to.
+    /// Adds the peers up, and merges their latencies if there is a place to.
     fn add_up(&mut self, peers: &PeerCache, scan: &Scan<'_>, scratch: Option<&mut Scratch>) {
         let has_others = core::mem::replace(&mut self.added, self.serials) != self.serials;
         let is_due = scratch.is_some() || self.held_verdict.is_due(scan.period.now_ns);
@@ -171,21 +171,24 @@ impl GroupRow {
             return;
         }
         let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
-        let mut figures = Figures { rtt: self.figures.rtt, ..Figures::default() };
+        let mut figures = Figures { rtt: self.figures.rtt, setup: self.figures.setup, ..Figures::default() };
         known().for_each(|known| figures.counts += &known.figures.counts);
         figures.refusals = known().filter_map(|known| known.figures.refusals).reduce(Leg::spanning);
         if let [only] = self.peers[..] {
-            figures.rtt = peers.get(only).and_then(|known| known.figures.rtt);
+            let only = peers.get(only).map(|known| &known.figures);
+            (figures.rtt, figures.setup) = only.map_or((None, None), |only| (only.rtt, only.setup));
         } else if let Some(scratch) = scratch {
-            for slot in self
-                .peers
-                .iter()
-                .filter(|slot| peers.get(**slot).is_some_and(|known| known.figures.rtt.is_some()))
-            {
-                let tally = scan.stats.peer_in(*slot).map(|peer| &peer.tally);
-                tally.into_iter().for_each(|tally| scan.period.add_rtts(tally, scratch));
-            }
-            figures.rtt = scratch.take();
+            let mut merged = |latency: Latency, has_some: fn(&Figures) -> bool| {
+                let known = self
+                    .peers
+                    .iter()
+                    .filter(|slot| peers.get(**slot).is_some_and(|known| has_some(&known.figures)));
+                let tallies = known.filter_map(|slot| Some(&scan.stats.peer_in(*slot)?.tally));
+                tallies.for_each(|tally| scan.period.add(latency, tally, scratch));
+                scratch.take()
+            };
+            figures.rtt = merged(Latency::Rtt, |figures| figures.rtt.is_some());
+            figures.setup = merged(Latency::Setup, |figures| figures.setup.is_some());
         }
         self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
         self.figures = figures;

@@ -51,6 +51,12 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
         Verdict::NoAnswer => of_attempts(thresholds.unanswered, counts.unanswered()),
         Verdict::Unreachable => of_attempts(thresholds.unreachable, counts.of(Outcome::Unreachable)),
         Verdict::Refuses => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
+        Verdict::Aborts => of_attempts(thresholds.aborted, counts.aborted),
+        Verdict::SlowSetup => {
+            let established = counts.of(Outcome::Established);
+            is_enough(counts.slow_setups)
+                && Thresholds::SLOW_SETUP_SHARE.is_reached_by(counts.slow_setups, established)
+        }
         Verdict::Slow => figures
             .rtt
             .zip(slow_ns)
@@ -128,8 +134,17 @@ mod tests {
     use super::*;
 
     const NOTHING: Deserved = [false; VERDICTS];
-    const SILENT: Deserved = [true, false, false, false, false];
-    const SLOW: Deserved = [false, false, false, true, false];
+    const SILENT: Deserved = only(&[Verdict::NoAnswer]);
+    const SLOW: Deserved = only(&[Verdict::Slow]);
+
+    const fn only(verdicts: &[Verdict]) -> Deserved {
+        let (mut deserved, mut at) = (NOTHING, 0);
+        while at < verdicts.len() {
+            deserved[verdicts[at] as usize] = true;
+            at += 1;
+        }
+        deserved
+    }
 
     fn judged(held_verdict: &mut HeldVerdict, deserved: Deserved, now_ns: u64) -> (Option<Verdict>, bool) {
         held_verdict.judge(deserved, now_ns, 10, |_| now_ns - 1);
@@ -188,7 +203,7 @@ mod tests {
     fn those_that_are_present_are_all_named() {
         let mut held_verdict = HeldVerdict::default();
         held_verdict.judge(SILENT, 100, 10, |_| 90);
-        held_verdict.judge([false, false, true, true, false], 102, 10, |_| 101);
+        held_verdict.judge(only(&[Verdict::Refuses, Verdict::Slow]), 102, 10, |_| 101);
         let present: Vec<_> = held_verdict.present().iter().collect();
         assert_eq!(present, [(Verdict::Refuses, 101), (Verdict::Slow, 101)], "the first one is recovering");
     }

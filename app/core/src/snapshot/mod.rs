@@ -10,8 +10,8 @@ mod held_verdict;
 mod latency;
 mod missed;
 mod peer_cache;
+mod peer_row;
 mod rank;
-mod rows;
 mod selection;
 mod snapshotter;
 mod timeline;
@@ -32,7 +32,7 @@ pub use held_verdict::Verdicts;
 pub use latency::Bar;
 pub use missed::{Missed, MissedCounts};
 pub(crate) use peer_cache::verdict;
-pub use rows::Row;
+pub use peer_row::Row;
 pub use selection::Selection;
 pub(crate) use snapshotter::{Seen, Snapshotter};
 pub use timeline::{Moment, Timeline};
@@ -222,7 +222,7 @@ pub struct Snapshot {
     pub icmp: IcmpCounts,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
-    /// Packets of a capture that were copies of others, since the start.
+    /// Packets of a capture that were copies of others, and SYNs that were late copies, since the start.
     pub copies: u64,
     /// What packets of a capture were that hold no TCP, the most frequent kind first; `None` is all further kinds.
     pub passed_over: Arc<[(Option<PassedOver>, u64)]>,

@@ -26,6 +26,7 @@ impl RowRank {
     pub(super) fn of(figures: &Figures, verdict: Option<(Verdict, u64)>, sort: Sort<RowOrder>) -> Self {
         let counts = &figures.counts;
         let rtt = |of: fn(&Percentiles) -> u64| figures.rtt.as_ref().map(|rtt| most_first(of(rtt)));
+        let setup = |of: fn(&Percentiles) -> u64| figures.setup.as_ref().map(|setup| most_first(of(setup)));
         let first = match sort.by {
             RowOrder::Problem => return Self::by_problem(figures, verdict, sort.reversed),
             RowOrder::Peer => return Self::default(),
@@ -34,9 +35,14 @@ impl RowRank {
             RowOrder::P90 => rtt(|rtt| rtt.p90_ns),
             RowOrder::P99 => rtt(|rtt| rtt.p99_ns),
             RowOrder::Max => rtt(|rtt| rtt.max_ns),
+            RowOrder::SetupP50 => setup(|setup| setup.p50_ns),
+            RowOrder::SetupP90 => setup(|setup| setup.p90_ns),
+            RowOrder::SetupP99 => setup(|setup| setup.p99_ns),
+            RowOrder::SetupMax => setup(|setup| setup.max_ns),
             RowOrder::Unanswered => Some(most_first(counts.unanswered())),
             RowOrder::Unreachable => Some(most_first(counts.of(Outcome::Unreachable))),
             RowOrder::Refused => Some(most_first(counts.of(Outcome::Refused))),
+            RowOrder::Aborted => Some(most_first(counts.aborted)),
             // Of positive numbers the bits compare as the numbers do.
             RowOrder::Retransmits => counts.retransmit_share().map(|share| most_first(share.to_bits())),
             RowOrder::Since => verdict.map(|(_, since_ns)| since_ns),
@@ -54,7 +60,9 @@ impl RowRank {
             Some(Verdict::NoAnswer) => counts.unanswered(),
             Some(Verdict::Unreachable) => counts.of(Outcome::Unreachable),
             Some(Verdict::Refuses) => counts.of(Outcome::Refused),
+            Some(Verdict::Aborts) => counts.aborted,
             Some(Verdict::Slow) => p99_ns,
+            Some(Verdict::SlowSetup) => counts.slow_setups,
             Some(Verdict::Loses) => counts.retransmits(),
             None => counts.opened,
         };

@@ -4,13 +4,13 @@ use super::figures::{Figures, Period};
 use super::flow_scan::{self, FlowScan, Wanted};
 use super::latency::Scratch;
 use super::peer_cache::Scan;
-use super::rows::Row;
+use super::peer_row::Row;
 use super::snapshotter::Seen;
 use super::timeline::Timeline;
 use super::{Bar, Flows, SnapshotRequest, Span};
 use crate::flow::Flow;
 use crate::query::{FlowOrder, RowKey, Sort, VerdictOf};
-use crate::stats::{Counts, Peer};
+use crate::stats::{Counts, Latency, Peer};
 
 /// With up to so many peers in the row all of it is computed for each snapshot.
 const FEW_PEERS: usize = 32;
@@ -44,8 +44,21 @@ pub struct Selection {
     pub flow_count: usize,
     /// Histogram of its round-trip times since the start.
     pub bars: Vec<Bar>,
+    /// The same of its setup times.
+    pub setup_bars: Vec<Bar>,
     /// Its timeline, if requested.
     pub timeline: Option<Timeline>,
+}
+
+impl Selection {
+    /// The histogram of one latency since the start.
+    #[must_use]
+    pub fn bars(&self, latency: Latency) -> &[Bar] {
+        match latency {
+            Latency::Rtt => &self.bars,
+            Latency::Setup => &self.setup_bars,
+        }
+    }
 }
 
 /// What is kept of a row from one snapshot to the next.
@@ -65,6 +78,7 @@ struct Expensive {
     flow_count: usize,
     total: Figures,
     bars: Vec<Bar>,
+    setup_bars: Vec<Bar>,
     timeline: Option<Timeline>,
 }
 
@@ -97,11 +111,22 @@ impl SelectionCache {
         let expensive = self.expensive.take().filter(is_current);
         let expensive = expensive.unwrap_or_else(|| Expensive::of(selected, seen, scan, request, scratch));
         self.expensive = Some(expensive.clone());
-        let Expensive { total, last_ns, waiting, flow_count, bars, timeline, .. } = expensive;
-        let flows = self.flows(selected, flow_count, seen, scan, request);
+        let flows = self.flows(selected, expensive.flow_count, seen, scan, request);
         let Flows { rows: flows, matching, searched } = flows;
-        let row = *row;
-        Selection { row, total, last_ns, waiting, flows, matching, searched, flow_count, bars, timeline }
+        let Expensive { total, last_ns, waiting, flow_count, bars, setup_bars, timeline, .. } = expensive;
+        Selection {
+            row: *row,
+            total,
+            last_ns,
+            waiting,
+            flows,
+            matching,
+            searched,
+            flow_count,
+            bars,
+            setup_bars,
+            timeline,
+        }
     }
 
     fn flows(
@@ -148,9 +173,12 @@ impl Expensive {
         let mut counts = Counts::default();
         for peer in *members {
             counts += &period.counts(&peer.tally);
-            period.add_rtts(&peer.tally, scratch);
         }
-        let (rtt, bars) = scratch.take_with_bars();
+        let mut merged = |latency: Latency| {
+            members.iter().for_each(|peer| period.add(latency, &peer.tally, scratch));
+            scratch.take_with_bars()
+        };
+        let ((rtt, bars), (setup, setup_bars)) = (merged(Latency::Rtt), merged(Latency::Setup));
         let timeline = request.timeline.then(|| {
             let histories = members.iter().map(|peer| peer.tally.history());
             Timeline::of(histories, seen.run.started_ns, period.now_ns)
@@ -164,9 +192,11 @@ impl Expensive {
             total: Figures {
                 counts,
                 rtt,
+                setup,
                 refusals: Period::refusals(members.iter().map(|peer| &peer.tally)),
             },
             bars,
+            setup_bars,
             timeline,
         }
     }

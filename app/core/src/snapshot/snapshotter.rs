@@ -9,7 +9,7 @@ use super::flow_scan::{FlowScan, Wanted};
 use super::group_cache::GroupCache;
 use super::latency::Scratch;
 use super::peer_cache::{PeerCache, Scan};
-use super::rows::{Row, Rows};
+use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::flow::{Event, PeerKey};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
-use crate::stats::{Peer, Stats};
+use crate::stats::{Latency, Peer, Stats};
 use crate::table::FlowTable;
 
 /// Takes one [`Snapshot`] after the other.
@@ -102,7 +102,7 @@ impl Snapshotter {
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             missed: missed.since(&baseline.missed),
-            copies: run.copies,
+            copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
         }
     }
@@ -111,10 +111,12 @@ impl Snapshotter {
     fn totals(&mut self, stats: &Stats, period: Period) -> (Figures, Figures, Vec<Bar>) {
         let recent = Period { span: Span::Window, ..period }.figures(stats.total(), &mut self.scratch);
         let since_start = Period { span: Span::SinceStart, ..period };
-        since_start.add_rtts(stats.total(), &mut self.scratch);
+        since_start.add(Latency::Rtt, stats.total(), &mut self.scratch);
         let (rtt, bars) = self.scratch.take_with_bars();
+        since_start.add(Latency::Setup, stats.total(), &mut self.scratch);
+        let setup = self.scratch.take();
         let (counts, refusals) = (since_start.counts(stats.total()), stats.total().refusals());
-        (recent, Figures { counts, rtt, refusals }, bars)
+        (recent, Figures { counts, rtt, setup, refusals }, bars)
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

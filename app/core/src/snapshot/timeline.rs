@@ -24,6 +24,8 @@ pub struct Moment {
     pub refused: u64,
     /// Attempts that an ICMP error answered.
     pub unreachable: u64,
+    /// Handshakes whose setup time is slow.
+    pub slow_setups: u64,
     /// Segments that were retransmits.
     pub retransmits: u64,
     /// Segments that could have been retransmits.
@@ -54,6 +56,7 @@ impl Timeline {
                 sum.counts.unanswered += u64::from(moment.unanswered);
                 sum.counts.refused += u64::from(moment.refused);
                 sum.counts.unreachable += u64::from(moment.unreachable);
+                sum.counts.slow_setups += u64::from(moment.slow_setups);
                 sum.counts.retransmits += u64::from(moment.retransmits);
                 sum.counts.segments += u64::from(moment.segments);
             }

@@ -23,6 +23,10 @@ pub(crate) enum PeerEvent {
         /// Whether the one before had not arrived, as far as is known.
         is_loss: bool,
     },
+    /// The setup time of a handshake that ended as established is slow.
+    SlowSetup,
+    /// A connection was aborted. Dated to the end of its handshake, so that it is never without its attempt.
+    Aborted,
     /// Segments with data were sent.
     Sent(u64),
     /// Segments of full size turned out not to get through a connection, although smaller ones do.
@@ -38,6 +42,11 @@ pub struct Counts {
     pub opened: u64,
     /// Attempts by [`Outcome`].
     attempts: [u64; Outcome::OF_ATTEMPTS],
+    /// Established ones of them whose setup time is slow: see [`Thresholds::slow_setup_ns`](super::Thresholds).
+    pub slow_setups: u64,
+    /// Those of them that the responder accepted and reset soon after, before it sent any data: see
+    /// [`Flow::is_aborted`](crate::Flow::is_aborted).
+    pub aborted: u64,
     /// SYNs and SYN-ACKs that were retransmitted.
     pub repeated: u64,
     /// Segments with data, in both directions.
@@ -120,6 +129,8 @@ impl Counts {
                 self.arrived += u64::from(!is_loss);
             }
             PeerEvent::Stuck => self.stuck += 1,
+            PeerEvent::SlowSetup => self.slow_setups += 1,
+            PeerEvent::Aborted => self.aborted += 1,
             PeerEvent::Sent(segments) => self.sent += segments,
             PeerEvent::Retransmitted([sent, received]) => {
                 self.retransmitted += sent + received;
@@ -138,6 +149,8 @@ impl AddAssign<&Self> for Counts {
     fn add_assign(&mut self, other: &Self) {
         self.opened += other.opened;
         self.attempts.iter_mut().zip(other.attempts).for_each(|(sum, count)| *sum += count);
+        self.slow_setups += other.slow_setups;
+        self.aborted += other.aborted;
         self.repeated += other.repeated;
         self.sent += other.sent;
         self.retransmitted += other.retransmitted;

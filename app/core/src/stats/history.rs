@@ -25,6 +25,8 @@ pub(crate) struct Moment {
     pub(crate) refused: u16,
     /// Attempts that an ICMP error answered.
     pub(crate) unreachable: u16,
+    /// Handshakes whose setup time is slow.
+    pub(crate) slow_setups: u16,
     /// Segments that were retransmits.
     pub(crate) retransmits: u16,
     slot: Stub,
@@ -78,7 +80,8 @@ impl History {
             PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => {
                 self.add(1, now_ns, |moment| &mut moment.unanswered);
             }
-            PeerEvent::Ended(_) | PeerEvent::Stuck => {}
+            PeerEvent::Ended(_) | PeerEvent::Aborted | PeerEvent::Stuck => {}
+            PeerEvent::SlowSetup => self.add(1, now_ns, |moment| &mut moment.slow_setups),
             PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
             PeerEvent::Retransmitted([sent, received]) => {
                 let segments = sent + received;

@@ -5,6 +5,7 @@ mod distribution;
 mod history;
 mod peer;
 pub mod scale;
+mod times;
 mod verdict;
 mod views;
 mod window;
@@ -21,6 +22,8 @@ pub use distribution::Percentiles;
 pub(crate) use distribution::{Distribution, Latencies};
 pub(crate) use history::{History, SLOT_NS, SLOTS, slot};
 pub(crate) use peer::{Peer, Tally};
+pub use times::Latency;
+pub(crate) use times::Times;
 pub use verdict::{Slow, Thresholds, Verdict};
 pub(crate) use views::Views;
 
@@ -153,6 +156,9 @@ impl Stats {
 
     /// Counts what happened to a connection with `key`.
     fn count(&mut self, key: PeerKey, event: PeerEvent, now_ns: u64) {
+        if event == PeerEvent::Aborted && !self.has_counted(&key, now_ns) {
+            return;
+        }
         let slot_ns = self.slot_ns();
         self.total.count(event, now_ns, slot_ns);
         let window_ns = self.window_ns;
@@ -162,6 +168,8 @@ impl Stats {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
                 PeerEvent::Ended(Outcome::Unreachable) => Some(Verdict::Unreachable),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => Some(Verdict::NoAnswer),
+                PeerEvent::Aborted => Some(Verdict::Aborts),
+                PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
                     Some(Verdict::Loses)
                 }
@@ -179,6 +187,12 @@ impl Stats {
         });
     }
 
+    /// Whether a handshake with this peer that ended at `now_ns` is among the counts: they may have been restarted since,
+    /// and the peer evicted.
+    fn has_counted(&self, key: &PeerKey, now_ns: u64) -> bool {
+        now_ns > self.window_from_ns && self.peer(key).is_some_and(|peer| now_ns >= peer.first_ns)
+    }
+
     /// Adds the time that a refusal took.
     fn refuse(&mut self, key: PeerKey, refusal: Leg, now_ns: u64) {
         self.total.refuse(refusal);
@@ -188,20 +202,24 @@ impl Stats {
         });
     }
 
-    /// Adds a round-trip time.
-    fn record(&mut self, key: PeerKey, rtt_ns: u64, now_ns: u64) {
+    /// Adds the latencies of a handshake, in nanoseconds, as far as they are known.
+    fn record(&mut self, key: PeerKey, latencies: Times<Option<u64>>, now_ns: u64) {
         let (slot_ns, window_ns, slow) = (self.slot_ns(), self.window_ns, self.thresholds.slow);
-        self.total.record(rtt_ns, now_ns, slot_ns);
+        self.total.record(latencies, now_ns, slot_ns);
         self.with_peer(key, now_ns, |peer| {
-            let is_resized = peer.tally.record(rtt_ns, now_ns, slot_ns);
+            let is_resized = peer.tally.record(latencies, now_ns, slot_ns);
             if let Slow::Usual(_) = slow {
                 peer.learn_usual();
             }
-            if slow.from_ns(peer.usual_ns).is_some_and(|slow_ns| rtt_ns >= slow_ns) {
+            let slow_ns = slow.from_ns(peer.usual_ns);
+            if latencies.rtt.zip(slow_ns).is_some_and(|(rtt_ns, slow_ns)| rtt_ns >= slow_ns) {
                 peer.streaks[Verdict::Slow as usize].extend(now_ns, window_ns, false);
             }
             is_resized
         });
+        if latencies.setup.is_some_and(|setup_ns| setup_ns >= self.thresholds.slow_setup_ns) {
+            self.count(key, PeerEvent::SlowSetup, now_ns);
+        }
     }
 
     /// A connection attempt counts as unanswered from now on, or no longer.

@@ -3,6 +3,7 @@
 use super::counts::{Counts, PeerEvent};
 use super::distribution::{Distribution, Latencies};
 use super::history::History;
+use super::times::Times;
 use super::verdict::{Slow, Verdict};
 use super::window::{Slot, Window};
 use crate::flow::{Leg, Outcome, PeerKey};
@@ -11,22 +12,22 @@ use crate::flow::{Leg, Outcome, PeerKey};
 #[derive(Clone, Debug, Default)]
 struct WindowSlot {
     counts: Counts,
-    rtt: Distribution,
+    latencies: Times<Distribution>,
 }
 
 impl Slot for WindowSlot {
     fn clear(&mut self) {
         self.counts = Counts::default();
-        self.rtt.clear();
+        self.latencies.clear();
     }
 }
 
-/// Counts and round-trip times, of a peer or of all, within the window and since the start.
+/// Counts and latencies, of a peer or of all, within the window and since the start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     window: Window<WindowSlot>,
     since_start: Counts,
-    rtt_since_start: Distribution,
+    latencies_since_start: Times<Distribution>,
     /// How long refusals took since the start, from the quickest to the slowest.
     refusals: Option<Leg>,
     history: History,
@@ -44,10 +45,12 @@ impl Tally {
             PeerEvent::Opened => self.open += 1,
             // An evicted peer that comes back does not know of those that were open before.
             PeerEvent::Ended(_) => self.open = self.open.saturating_sub(1),
-            PeerEvent::Repeated { .. }
+            PeerEvent::SlowSetup
+            | PeerEvent::Stuck
+            | PeerEvent::Aborted
+            | PeerEvent::Repeated { .. }
             | PeerEvent::Sent(_)
-            | PeerEvent::Retransmitted(_)
-            | PeerEvent::Stuck => {}
+            | PeerEvent::Retransmitted(_) => {}
         }
         self.since_start.count(event);
         if let Some(slot) = self.window.at(now_ns, slot_ns) {
@@ -56,11 +59,14 @@ impl Tally {
         self.history.count(event, now_ns)
     }
 
-    /// Adds a round-trip time. Returns whether it takes more or less heap than before.
-    pub(super) fn record(&mut self, rtt_ns: u64, now_ns: u64, slot_ns: u64) -> bool {
-        let since_start = self.rtt_since_start.record(rtt_ns);
-        let window = self.window.at(now_ns, slot_ns).is_some_and(|slot| slot.rtt.record(rtt_ns));
-        self.history.record(rtt_ns, now_ns) || window || since_start
+    /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less
+    /// heap than before.
+    pub(super) fn record(&mut self, latencies: Times<Option<u64>>, now_ns: u64, slot_ns: u64) -> bool {
+        let since_start = self.latencies_since_start.record(latencies);
+        let slot = self.window.at(now_ns, slot_ns);
+        let window = slot.is_some_and(|slot| slot.latencies.record(latencies));
+        let history = latencies.rtt.is_some_and(|rtt_ns| self.history.record(rtt_ns, now_ns));
+        history || window || since_start
     }
 
     /// One more attempt counts as unanswered, or one fewer.
@@ -107,14 +113,14 @@ impl Tally {
         ended
     }
 
-    /// The round-trip times within the window, slot by slot.
-    pub(crate) fn rtts(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &Distribution> {
-        self.window.live(now_ns, slot_ns).map(|slot| &slot.rtt)
+    /// The latencies within the window, slot by slot.
+    pub(crate) fn latencies(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &Times<Distribution>> {
+        self.window.live(now_ns, slot_ns).map(|slot| &slot.latencies)
     }
 
-    /// The round-trip times since the start.
-    pub(crate) const fn rtts_since_start(&self) -> &Distribution {
-        &self.rtt_since_start
+    /// The latencies since the start.
+    pub(crate) const fn latencies_since_start(&self) -> &Times<Distribution> {
+        &self.latencies_since_start
     }
 
     /// The last minutes.
@@ -124,8 +130,8 @@ impl Tally {
 
     /// What it takes on the heap, in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
-        let slots: usize = self.window.all().map(|slot| slot.rtt.heap_bytes()).sum();
-        slots + self.rtt_since_start.heap_bytes() + self.history.heap_bytes()
+        let slots: usize = self.window.all().map(|slot| slot.latencies.heap_bytes()).sum();
+        slots + self.latencies_since_start.heap_bytes() + self.history.heap_bytes()
     }
 
     /// Restarts the counts. Which attempts are open and what the last minutes were is no count.
@@ -204,10 +210,10 @@ impl Peer {
 
     /// Computes the median now and then: whenever there are an eighth more samples.
     pub(super) fn learn_usual(&mut self) {
-        let samples = self.tally.rtts_since_start().len();
+        let samples = self.tally.latencies_since_start().rtt.len();
         if samples >= self.usual_due {
             let mut sum = Latencies::spanning();
-            self.tally.rtts_since_start().merge_into(&mut sum);
+            self.tally.latencies_since_start().rtt.merge_into(&mut sum);
             self.usual_ns = Some(sum.quantile_ns(0.5));
             self.usual_due = samples + samples / 8 + 1;
         }

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::flow::ABORT_NS;
 use crate::units::{Share, Time};
 
 /// What is wrong with a peer, worst first.
@@ -14,8 +15,12 @@ pub enum Verdict {
     Unreachable,
     /// Attempts are refused.
     Refuses,
-    /// Handshakes take long.
+    /// Connections are accepted, and reset at once.
+    Aborts,
+    /// Round trips take long.
     Slow,
+    /// Applications wait long for their connections.
+    SlowSetup,
     /// Segments are lost: they have to be retransmitted.
     Loses,
 }
@@ -38,32 +43,54 @@ pub struct Thresholds {
     pub unreachable: Share,
     /// Share of attempts that are refused.
     pub refused: Share,
+    /// Share of attempts that are aborted.
+    pub aborted: Share,
     /// Round-trip time of a tenth of the handshakes.
     pub slow: Slow,
+    /// Setup time of [`SLOW_SETUP_SHARE`](Self::SLOW_SETUP_SHARE) of the handshakes, in nanoseconds.
+    pub slow_setup_ns: u64,
     /// Share of segments that are retransmits.
     pub loss: Share,
-    /// The smallest sample: with fewer attempts, handshakes or, for loss, retransmits, no verdict applies. At least 1.
+    /// The smallest sample: with fewer attempts or handshakes no verdict applies; nor with fewer retransmits for loss, or
+    /// fewer slow handshakes for a slow setup. At least 1.
     pub min_attempts: u64,
 }
 
 /// One late attempt of a hundred is no problem: a tenth makes a verdict. Of segments one in a hundred does: a retransmitted SYN
-/// costs a second, data at least a round trip. And one or two of anything are a fact, not a verdict.
+/// costs a second, data at least a round trip. So does one in a hundred setup times, which is where a repeated SYN appears:
+/// half a second is less than the second after which a SYN is repeated first (RFC 6298, 2.1), and more than nearly every round
+/// trip. And one or two of anything are a fact, not a verdict.
 impl Default for Thresholds {
     fn default() -> Self {
         Self {
             unanswered: Share::PERCENT.times(10),
             unreachable: Share::PERCENT.times(10),
             refused: Share::PERCENT.times(10),
+            aborted: Share::PERCENT.times(10),
             slow: Slow::From(100_000_000),
+            slow_setup_ns: 500_000_000,
             loss: Share::PERCENT,
             min_attempts: 3,
         }
     }
 }
 
+impl Thresholds {
+    /// The share of the handshakes that have to be slow for [`Verdict::SlowSetup`]: those that the 99th percentile leaves out.
+    pub const SLOW_SETUP_SHARE: Share = Share::PERCENT;
+}
+
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 5] = [Self::NoAnswer, Self::Unreachable, Self::Refuses, Self::Slow, Self::Loses];
+    pub const ALL: [Self; 7] = [
+        Self::NoAnswer,
+        Self::Unreachable,
+        Self::Refuses,
+        Self::Aborts,
+        Self::Slow,
+        Self::SlowSetup,
+        Self::Loses,
+    ];
 
     /// The letter in the first column.
     #[must_use]
@@ -72,7 +99,9 @@ impl Verdict {
             Self::NoAnswer => 'N',
             Self::Unreachable => 'U',
             Self::Refuses => 'R',
+            Self::Aborts => 'A',
             Self::Slow => 'S',
+            Self::SlowSetup => 'W',
             Self::Loses => 'L',
         }
     }
@@ -84,7 +113,9 @@ impl Verdict {
             Self::NoAnswer => "unanswered",
             Self::Unreachable => "unreachable",
             Self::Refuses => "refused",
+            Self::Aborts => "aborted",
             Self::Slow => "slow",
+            Self::SlowSetup => "slow-setup",
             Self::Loses => "loss",
         }
     }
@@ -93,18 +124,18 @@ impl Verdict {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::NoAnswer => "unanswered",
-            Self::Unreachable => "unreachable",
-            Self::Refuses => "refused",
-            Self::Slow => "slow",
-            Self::Loses => "loss",
+            Self::SlowSetup => "slow_setup",
+            Self::NoAnswer | Self::Unreachable | Self::Refuses | Self::Aborts | Self::Slow | Self::Loses => {
+                self.name()
+            }
         }
     }
 
     /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
-        let Thresholds { unanswered, unreachable, refused, slow, loss, min_attempts } = thresholds;
+        let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
+            thresholds;
         match self {
             Self::NoAnswer => format!(
                 "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
@@ -117,9 +148,20 @@ impl Verdict {
             Self::Refuses => format!(
                 "{refused} or more of the attempts in the window, of at least {min_attempts}, were refused by a RST"
             ),
+            Self::Aborts => format!(
+                "{aborted} or more of the attempts in the window, of at least {min_attempts}, were aborted: accepted, \
+                 then reset by the same end within {}, before it sent any data",
+                Time(ABORT_NS)
+            ),
             Self::Slow => format!(
                 "the 90th percentile of the RTT in the window, of at least {min_attempts} handshakes, is {slow} or \
                  more"
+            ),
+            Self::SlowSetup => format!(
+                "{} or more of the handshakes in the window, and at least {min_attempts}, took {} or more from the first \
+                 SYN to the ACK: the application waits",
+                Thresholds::SLOW_SETUP_SHARE,
+                Time(*slow_setup_ns)
             ),
             Self::Loses => format!(
                 "{loss} or more of the segments in the window, and at least {min_attempts}, were retransmitted \

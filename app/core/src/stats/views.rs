@@ -1,6 +1,6 @@
 //! The statistics as readers see them: readers share them until one restarts its counts or changes its window.
 
-use super::{PeerEvent, Stats};
+use super::{PeerEvent, Stats, Times};
 use crate::engine::EngineConfig;
 use crate::flow::{Leg, PeerKey};
 
@@ -50,9 +50,9 @@ impl Views {
         self.0.iter_mut().for_each(|view| view.stats.count(peer, event, now_ns));
     }
 
-    /// Adds a round-trip time.
-    pub(crate) fn record(&mut self, peer: PeerKey, rtt_ns: u64, now_ns: u64) {
-        self.0.iter_mut().for_each(|view| view.stats.record(peer, rtt_ns, now_ns));
+    /// Adds the latencies of a handshake, in nanoseconds, as far as they are known.
+    pub(crate) fn record(&mut self, peer: PeerKey, latencies: Times<Option<u64>>, now_ns: u64) {
+        self.0.iter_mut().for_each(|view| view.stats.record(peer, latencies, now_ns));
     }
 
     /// Adds the time that a refusal took.

@@ -1,8 +1,8 @@
 //! The flow table: records in, decided handshakes and figures out.
 
-mod alarm;
 mod chains;
-mod watched;
+mod startup;
+mod timers;
 
 use core::ops::Range;
 
@@ -18,18 +18,24 @@ use crate::flow::{
     Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Icmp, Leg, Outcome, PeerKey,
     RetransmitKind, Syn, SynAck, Tracked,
 };
+use crate::locals::Locals;
 use crate::slab::Slab;
-use crate::stats::{PeerEvent, Views};
-use alarm::Alarms;
+use crate::stats::{PeerEvent, Times, Views};
 use chains::Chains;
-use watched::Watched;
+use startup::Watched;
+use timers::Alarms;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
-/// Open handshakes, and connections of which nothing but their end is known: forged FINs are as cheap as SYNs.
-const PENDING: usize = 1;
-const LASTING: usize = 2;
-const QUEUES: usize = 3;
+/// Connections of which nothing is known but what came in, such as a FIN: anybody can have forged it.
+const UNCONFIRMED: usize = 1;
+/// Open handshakes.
+const PENDING: usize = 2;
+const LASTING: usize = 3;
+/// The same of connections that this host opened.
+const OWN_PENDING: usize = 4;
+const OWN_LASTING: usize = 5;
+const QUEUES: usize = 6;
 
 /// Pending flows may take one part in this many of a full table.
 const PENDING_SHARE: usize = 4;
@@ -61,10 +67,17 @@ impl FlowVolumes {
 /// What the table could not keep or not match, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableLosses {
-    /// Flows that were evicted before they had ended.
+    /// Flows that were evicted before they had ended, or for which there was no room.
     pub(crate) evicted_flows: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub(crate) unmatched: u64,
+    /// SYNs that were duplicated or delayed on their way, beyond the end of the connection that they opened.
+    pub(crate) copies: u64,
+}
+
+/// The queue of connections that are open.
+const fn lasting(is_own: bool) -> usize {
+    if is_own { OWN_LASTING } else { LASTING }
 }
 
 /// Every flow that is known, and the statistics about them.
@@ -88,6 +101,8 @@ pub(crate) struct FlowTable {
     missed_until_ns: u64,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
+    /// The addresses of the watched host.
+    pub(crate) locals: Locals,
 }
 
 impl FlowTable {
@@ -107,6 +122,7 @@ impl FlowTable {
             losses: TableLosses::default(),
             missed_until_ns: 0,
             watched: Watched::default(),
+            locals: Locals::default(),
         }
     }
 
@@ -149,7 +165,7 @@ impl FlowTable {
         match (self.find(&tuple), flow.learned) {
             (Some(slot), _) => self.learn_volumes(slot, low, flow.volumes, now_ns),
             (None, Some(low_sends)) if self.has_room() => {
-                let mid_stream = Tracked::mid_stream(tuple, low_sends, [low, high], now_ns);
+                let mid_stream = Tracked::mid_stream(tuple, low_sends, [low, high], now_ns, &self.locals);
                 self.open_mid_stream(mid_stream, low, flow.volumes);
             }
             // Records have reported it, or will.
@@ -245,22 +261,28 @@ impl FlowTable {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
                 Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
-                Syn::Crosses | Syn::Copies => return,
+                Syn::Crosses | Syn::Trails => return,
+                Syn::Copies => {
+                    self.losses.copies += 1;
+                    return;
+                }
                 Syn::Opens => self.supersede(slot, record.time_ns),
             }
         }
-        self.open(Tracked::new(tuple, record, Some(Handshake::opened_by(record))));
+        self.open(Tracked::new(tuple, record, Some(Handshake::opened_by(record)), &self.locals));
     }
 
     fn syn_ack(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let Some((slot, tracked)) = slot.and_then(|slot| Some((slot, self.flows.get_mut(slot)?))) else {
-            self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
+            self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record)), &self.locals));
             return;
         };
         if let Some(accepted) = tracked.after_refusal(record) {
             self.supersede(slot, record.time_ns);
-            let slot = self.open(accepted);
-            return self.syn_ack(Some(slot), tuple, record);
+            if let Some(slot) = self.open(accepted) {
+                self.syn_ack(Some(slot), tuple, record);
+            }
+            return;
         }
         match tracked.syn_ack(record) {
             SynAck::Answers => {
@@ -271,7 +293,7 @@ impl FlowTable {
             SynAck::Unmatched if self.flows.get(slot).is_some_and(Tracked::may_be_followed) => {
                 // The next connection on these ports, whose SYN took another path.
                 self.supersede(slot, record.time_ns);
-                self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record))));
+                self.open(Tracked::new(tuple, record, Some(Handshake::answered_by(record)), &self.locals));
             }
             SynAck::Unmatched => self.losses.unmatched += 1,
         }
@@ -301,12 +323,15 @@ impl FlowTable {
     }
 
     fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
-        let slot = self.known_or_mid_stream(slot, tuple, record);
+        let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if record.class.is_out_of_window() {
             self.losses.unmatched += 1;
         } else if tracked.is_up() {
-            tracked.reset(record);
+            tracked.reset(record, self.missed_until_ns);
+            if tracked.flow.is_aborted() {
+                self.aborted(slot);
+            }
             self.closed(slot);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
@@ -314,11 +339,13 @@ impl FlowTable {
             } else {
                 self.losses.unmatched += 1;
             }
+        } else if tracked.late_rst(record, self.missed_until_ns) {
+            self.aborted(slot);
         }
     }
 
     fn fin(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
-        let slot = self.known_or_mid_stream(slot, tuple, record);
+        let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
         if self.flows.get_mut(slot).is_some_and(|tracked| tracked.fin_completes(record)) {
             self.report(slot, record.time_ns);
         }
@@ -346,7 +373,7 @@ impl FlowTable {
     }
 
     fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
-        let slot = self.known_or_mid_stream(slot, tuple, record);
+        let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let is_stuck = tracked.data_retransmitted(record);
         self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, is_stuck, record)));
@@ -369,7 +396,8 @@ impl FlowTable {
                 }
             }
             (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
-                let mut tracked = Tracked::mid_stream(tuple, low_sends, [low, high], record.time_ns);
+                let ends = [low, high];
+                let mut tracked = Tracked::mid_stream(tuple, low_sends, ends, record.time_ns, &self.locals);
                 let new = tracked.learn_volumes(low, record.volumes);
                 self.count_volumes(tracked.flow.peer(), new, record.time_ns);
             }
@@ -380,22 +408,31 @@ impl FlowTable {
 
 /// Flows come and go.
 impl FlowTable {
-    /// Adds a flow, and evicts the oldest of the least valuable class when the table is full.
-    fn open(&mut self, mut tracked: Tracked) -> u32 {
+    /// Adds a flow, and evicts the oldest of the least valuable class when the table is full. `None` when there is none that
+    /// may be evicted for it.
+    fn open(&mut self, mut tracked: Tracked) -> Option<u32> {
+        let queue = match (tracked.has_handshake(), tracked.is_own) {
+            (false, _) => UNCONFIRMED,
+            (true, false) => PENDING,
+            (true, true) => OWN_PENDING,
+        };
         while self.flows.len() >= self.limit {
-            let Some(oldest) = self.least_valuable() else { break };
+            let Some(oldest) = self.least_valuable(queue) else {
+                self.losses.evicted_flows += 1;
+                return None;
+            };
             if self.flows.get(oldest).is_some_and(|oldest| oldest.is_open() || oldest.is_up()) {
                 self.losses.evicted_flows += 1;
             }
             self.retire(oldest, tracked.flow.first_ns());
             // The next to be evicted.
-            self.least_valuable().into_iter().for_each(|slot| self.flows.prefetch(slot));
+            self.least_valuable(queue).into_iter().for_each(|slot| self.flows.prefetch(slot));
         }
         tracked.flow.id = self.next_id;
         self.next_id += 1;
         let (peer, first_ns) = (tracked.flow.peer(), tracked.flow.first_ns());
         let (hash, is_attempt) = (tracked.flow.name().tuple.hash(), tracked.has_handshake());
-        let slot = self.flows.insert(tracked, PENDING);
+        let slot = self.flows.insert(tracked, queue);
         let hash_of = |slot: &u32| self.flows.get(*slot).map_or(0, |known| known.flow.name().tuple.hash());
         self.index.insert_unique(hash, slot, hash_of);
         self.chain(slot, peer);
@@ -403,25 +440,37 @@ impl FlowTable {
             self.views.count(peer, PeerEvent::Opened, first_ns);
         }
         self.arm(slot);
-        slot
+        Some(slot)
     }
 
-    /// The flow of a record that reports a connection which was open before, if it reports one.
-    fn known_or_mid_stream(&mut self, known: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) -> u32 {
-        let mid_stream = || Tracked::new(tuple, record, None);
-        known.unwrap_or_else(|| self.open_mid_stream(mid_stream(), record.source, record.volumes))
+    /// The flow of a record that reports a connection which was open before, if it reports one and there is room for it.
+    fn known_or_mid_stream(
+        &mut self,
+        known: Option<u32>,
+        tuple: FlowTuple,
+        record: &SegmentRecord,
+    ) -> Option<u32> {
+        known.or_else(|| {
+            let mid_stream = Tracked::new(tuple, record, None, &self.locals);
+            self.open_mid_stream(mid_stream, record.source, record.volumes)
+        })
     }
 
     /// Adds a connection that was open before, with what `source` and the other end have sent.
-    fn open_mid_stream(&mut self, mut tracked: Tracked, source: Endpoint, volumes: [Volume; 2]) -> u32 {
+    fn open_mid_stream(
+        &mut self,
+        mut tracked: Tracked,
+        source: Endpoint,
+        volumes: [Volume; 2],
+    ) -> Option<u32> {
         let now_ns = tracked.flow.first_ns();
         if self.losses.evicted_flows > 0 {
             // It may have been evicted here: what it has sent was counted then.
             tracked.learn_volumes(source, volumes);
         }
-        let slot = self.open(tracked);
+        let slot = self.open(tracked)?;
         self.learn_volumes(slot, source, volumes, now_ns);
-        slot
+        Some(slot)
     }
 
     /// Whether a flow can be added without evicting a live one.
@@ -429,13 +478,28 @@ impl FlowTable {
         self.flows.len() < self.limit || self.flows.len_of(FINISHED) > 0
     }
 
-    /// The oldest finished flow; else, while pending ones take more than their share, the oldest of these; else the oldest of
-    /// those that last. A flood of SYNs thus leaves three quarters to the latter, and however many of them there are, a
-    /// handshake has room to be completed.
-    fn least_valuable(&self) -> Option<u32> {
-        let crowded = self.flows.len_of(PENDING) > self.limit / PENDING_SHARE;
-        let order = if crowded { [FINISHED, PENDING, LASTING] } else { [FINISHED, LASTING, PENDING] };
-        order.into_iter().find_map(|queue| self.flows.oldest(queue))
+    /// The flow to be evicted for one that joins this queue: the oldest finished one, else the oldest unconfirmed one; else,
+    /// while pending ones take more than their share, the oldest of these; else the oldest of those that last. A flood of SYNs
+    /// thus leaves three quarters to the latter, and however many of them there are, a handshake has room to be completed.
+    /// What this host opened is evicted only for what it opens, and nothing but the first two for what may be forged.
+    fn least_valuable(&self, queue: usize) -> Option<u32> {
+        let is_crowded = |queue| self.flows.len_of(queue) > self.limit / PENDING_SHARE;
+        let order = [
+            Some(FINISHED),
+            Some(UNCONFIRMED),
+            Some(PENDING).filter(|queue| is_crowded(*queue)),
+            Some(OWN_PENDING).filter(|queue| is_crowded(*queue)),
+            Some(LASTING),
+            Some(PENDING),
+            Some(OWN_LASTING),
+            Some(OWN_PENDING),
+        ];
+        let may_evict = |other: &usize| match queue {
+            UNCONFIRMED => *other <= UNCONFIRMED,
+            OWN_PENDING => true,
+            _ => *other <= LASTING,
+        };
+        order.into_iter().flatten().filter(may_evict).find_map(|queue| self.flows.oldest(queue))
     }
 
     /// Takes out a flow whose ports are reused.
@@ -477,8 +541,12 @@ impl FlowTable {
         let (peer, outcome) = (flow.peer(), flow.outcome());
         self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
-        if let Some(rtt_ns) = flow.rtt().and_then(Leg::exact).filter(|_| is_up) {
-            self.views.record(peer, rtt_ns, now_ns);
+        if is_up {
+            let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
+            self.views.record(peer, latencies, now_ns);
+        }
+        if flow.is_aborted() {
+            self.views.count(peer, PeerEvent::Aborted, now_ns);
         }
         if let Some(refusal) = flow.refusal() {
             self.views.refuse(peer, refusal, now_ns);
@@ -486,7 +554,16 @@ impl FlowTable {
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
         self.events.push(Event::Handshake(flow));
-        self.flows.requeue(slot, if is_up { LASTING } else { FINISHED });
+        let is_own = self.flows.get(slot).is_some_and(|tracked| tracked.is_own);
+        self.flows.requeue(slot, if is_up { lasting(is_own) } else { FINISHED });
+    }
+
+    /// A connection was aborted after its handshake.
+    fn aborted(&mut self, slot: u32) {
+        let Some(flow) = self.flow(slot) else { return };
+        if let Some(completed_ns) = flow.completed_ns() {
+            self.views.count(flow.peer(), PeerEvent::Aborted, completed_ns);
+        }
     }
 
     fn closed(&mut self, slot: u32) {
@@ -544,7 +621,8 @@ impl FlowTable {
         let peer = tracked.flow.peer();
         // What this host has sent cannot be forged: it lasts like one whose handshake was seen.
         if tracked.is_up() && tracked.flow.volumes()[0].segments > 0 {
-            self.flows.requeue(slot, LASTING);
+            let queue = lasting(tracked.is_own);
+            self.flows.requeue(slot, queue);
         }
         self.count_volumes(peer, new, now_ns);
     }

@@ -4,7 +4,7 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 
-use super::writer::Lines;
+use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
@@ -13,7 +13,7 @@ use objects::{
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
-    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Row, RowKey, Slow, Snapshot,
+    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Role, Row, RowKey, Slow, Snapshot,
     SnapshotRequest,
 };
 
@@ -95,6 +95,7 @@ fn handshake<'a>(flow: &Flow, context: &'a RenderContext) -> Handshake<'a> {
         setup_ns: flow.setup_ns(),
         refusal_ns: exact(flow.refusal()),
         unreachable_ns: exact(flow.unreachable_after()),
+        aborted: flow.is_aborted(),
         ambiguous: flow.is_ambiguous(),
         server_leg_min_ns,
         server_leg_max_ns,
@@ -120,6 +121,7 @@ fn close<'a>(flow: &Flow, context: &'a RenderContext) -> Close<'a> {
         connection: connection(flow, flow.changed_ns(), context),
         lifetime_ns: flow.lifetime_ns(),
         closed_by: flow.closed_by().map(Label),
+        aborted: flow.is_aborted(),
         sent_data_segments: sent.segments,
         sent_data_retransmits: sent.retransmits,
         sent_bytes: sent.bytes,
@@ -190,7 +192,11 @@ fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer
     Some(Peer {
         head: head(taken_ns, context),
         interface: context.interface_name(key.interface),
-        direction: if key.inbound { Direction::Inbound } else { Direction::Outbound },
+        direction: match key.role {
+            Role::Client | Role::Local | Role::Observer => Direction::Outbound,
+            Role::Server => Direction::Inbound,
+            Role::Forwarded => Direction::Forwarded,
+        },
         remote_ip: Ip(key.service.address),
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),
@@ -236,8 +242,9 @@ fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> Pa
 }
 
 fn figures(figures: &tcptop_core::Figures) -> Figures {
-    let tcptop_core::Figures { counts, rtt, refusals } = figures;
+    let tcptop_core::Figures { counts, rtt, setup, refusals } = figures;
     let rtt_ns = |percentile: fn(&Percentiles) -> u64| rtt.as_ref().map(percentile);
+    let setup_ns = |percentile: fn(&Percentiles) -> u64| setup.as_ref().map(percentile);
     Figures {
         handshakes: counts.attempts(),
         established: counts.of(Outcome::Established),
@@ -263,6 +270,13 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         rtt_p90_ns: rtt_ns(|rtt| rtt.p90_ns),
         rtt_p99_ns: rtt_ns(|rtt| rtt.p99_ns),
         rtt_max_ns: rtt_ns(|rtt| rtt.max_ns),
+        setup_samples: setup.map_or(0, |setup| setup.samples),
+        setup_p50_ns: setup_ns(|setup| setup.p50_ns),
+        setup_p90_ns: setup_ns(|setup| setup.p90_ns),
+        setup_p99_ns: setup_ns(|setup| setup.p99_ns),
+        setup_max_ns: setup_ns(|setup| setup.max_ns),
+        slow_setups: counts.slow_setups,
+        aborted: counts.aborted,
         refusal_min_ns: refusals.map(|refusals| refusals.bounds().0),
         refusal_max_ns: refusals.map(|refusals| refusals.bounds().1),
     }
@@ -278,6 +292,9 @@ fn thresholds(thresholds: &tcptop_core::Thresholds) -> Thresholds {
         unanswered_share: thresholds.unanswered.fraction(),
         unreachable_share: thresholds.unreachable.fraction(),
         refused_share: thresholds.refused.fraction(),
+        aborted_share: thresholds.aborted.fraction(),
+        slow_setup_ns: thresholds.slow_setup_ns,
+        slow_setup_share: tcptop_core::Thresholds::SLOW_SETUP_SHARE.fraction(),
         loss_share: thresholds.loss.fraction(),
         min_attempts: thresholds.min_attempts,
         slow_rtt_p90_ns,

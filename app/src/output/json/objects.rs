@@ -46,7 +46,8 @@ pub struct Handshake<'a> {
     pub tries: Option<u32>,
     /// SYN-ACKs seen. Null if none was.
     pub syn_acks: Option<u32>,
-    /// Round-trip time across the network: the leg that this host does not answer itself; for `observer` both legs.
+    /// Round-trip time across the network: the leg that this host does not answer itself; for `forwarded` and `observer` both
+    /// legs.
     pub rtt_ns: Option<u64>,
     /// From the SYN that was answered to the SYN-ACK.
     pub server_leg_ns: Option<u64>,
@@ -60,6 +61,9 @@ pub struct Handshake<'a> {
     pub refusal_ns: Option<u64>,
     /// From the SYN or SYN-ACK to the ICMP error that says that it was not delivered. Only for `unreachable`.
     pub unreachable_ns: Option<u64>,
+    /// Of a `reset` one: the end that had answered with the SYN-ACK sent the RST, within a second. A connection that is aborted
+    /// after the ACK has `aborted` in its `close`.
+    pub aborted: bool,
     /// Retransmits leave open which segment was answered: one of the times above is null, and its bounds are below.
     pub ambiguous: bool,
     /// The shortest that the ambiguous server leg can be.
@@ -118,6 +122,10 @@ pub struct Close<'a> {
     pub lifetime_ns: Option<u64>,
     /// Who sent the first FIN, or the RST: this host (`local`) or the peer (`remote`).
     pub closed_by: Option<Label<Party>>,
+    /// The end that accepted the connection reset it within a second after the handshake, before it sent any data. False for
+    /// openers that send nothing and close first, and where the RST comes after a FIN of each end: the `aborted` of the peer
+    /// counts it then.
+    pub aborted: bool,
     /// Segments with data that this host sent, retransmits included.
     pub sent_data_segments: u64,
     /// Segments of them that were retransmits.
@@ -140,12 +148,12 @@ pub struct Peer<'a> {
     pub head: Head<'a>,
     /// Interface where the connections passed.
     pub interface: Cow<'a, str>,
-    /// `outbound`: this host connects to the peer. `inbound`: the peer connects to this host. One that does both is two
-    /// peers.
+    /// `outbound`: this host connects to the peer, or an unknown one does. `inbound`: the peer connects to this host.
+    /// `forwarded`: others connect to the peer through this host. One to which several of them apply is several peers.
     pub direction: Direction,
     /// The peer's address.
     pub remote_ip: Ip,
-    /// Port of the service: the peer's for `outbound`, this host's for `inbound`.
+    /// Port of the service: this host's for `inbound`, else the peer's.
     pub service_port: u16,
     /// When the first segment of the peer was seen.
     pub first_seen: Time,
@@ -202,8 +210,8 @@ pub struct Summary<'a> {
     pub icmp_unmatched: u64,
     /// ICMP errors within a tunnel, or about one. They are not looked into.
     pub icmp_tunnel: u64,
-    /// Packets of a capture that are copies of others: of a mirror port, or seen at several places. They are not counted
-    /// elsewhere.
+    /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
+    /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
     /// Packets of a capture without TCP that can be read.
     pub passed_over: u64,
@@ -270,11 +278,12 @@ pub struct Connection<'a> {
     /// Number of the connection, the same in all its objects. Means nothing beyond the run.
     pub connection: u64,
     /// What this host is to it: it opened the connection (`client`), the peer did (`server`), both ends are this host
-    /// (`local`), or neither is, as far as a capture tells (`observer`). Null if the beginning was not seen.
+    /// (`local`), neither is (`forwarded`: of a container, or routed or bridged through), or a capture does not say
+    /// (`observer`). Decided when the first segment was seen. Null if the beginning was not seen.
     pub role: Option<Label<Role>>,
-    /// Address of this host's end. For `local` and `observer`, of the client.
+    /// Address of this host's end. For `local`, `forwarded` and `observer`, of the client.
     pub local_ip: Ip,
-    /// Port of this host's end. For `local` and `observer`, of the client.
+    /// Port of this host's end. For `local`, `forwarded` and `observer`, of the client.
     pub local_port: u16,
     /// Address of the other end.
     pub remote_ip: Ip,
@@ -365,6 +374,21 @@ pub struct Figures {
     pub rtt_p99_ns: Option<u64>,
     /// The longest round-trip time.
     pub rtt_max_ns: Option<u64>,
+    /// Setup times that the percentiles are of: from the first SYN to the ACK, SYNs that were retransmitted included.
+    pub setup_samples: u64,
+    /// Median of the setup times.
+    pub setup_p50_ns: Option<u64>,
+    /// 90th percentile of the setup times.
+    pub setup_p90_ns: Option<u64>,
+    /// 99th percentile of the setup times.
+    pub setup_p99_ns: Option<u64>,
+    /// The longest setup time.
+    pub setup_max_ns: Option<u64>,
+    /// Established attempts whose setup time is `slow_setup_ns` of the thresholds, or more.
+    pub slow_setups: u64,
+    /// Attempts of those above that were aborted: the end that accepted the connection reset it within a second, before it
+    /// sent any data. Those that were established by then count as `established`, others as `reset`.
+    pub aborted: u64,
     /// The shortest time from a SYN to the RST that refused it.
     pub refusal_min_ns: Option<u64>,
     /// The longest time from a SYN to the RST that refused it.
@@ -380,9 +404,16 @@ pub struct Thresholds {
     pub unreachable_share: f64,
     /// Share of attempts that are refused, 0 to 1.
     pub refused_share: f64,
+    /// Share of attempts that are aborted, 0 to 1.
+    pub aborted_share: f64,
     /// Share of segments that are retransmits, 0 to 1.
     pub loss_share: f64,
-    /// The smallest sample: with fewer attempts, round-trip times or, for `loss`, retransmits, there is no verdict.
+    /// From this setup time on, a handshake is slow to set up.
+    pub slow_setup_ns: u64,
+    /// Share of handshakes that are slow to set up, 0 to 1.
+    pub slow_setup_share: f64,
+    /// The smallest sample: with fewer attempts or round-trip times there is no verdict, nor with fewer retransmits for
+    /// `loss` and fewer slow handshakes for `slow_setup`.
     pub min_attempts: u64,
     /// 90th percentile of the round-trip times. Null if it is a multiple of the peer's own median.
     pub slow_rtt_p90_ns: Option<u64>,
@@ -398,6 +429,8 @@ pub enum Direction {
     Outbound,
     /// The peer connects to this host.
     Inbound,
+    /// Others connect to the peer through this host.
+    Forwarded,
 }
 
 /// The number of this format.

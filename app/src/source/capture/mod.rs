@@ -4,7 +4,6 @@
 mod contents;
 mod interfaces;
 mod link;
-mod local;
 mod unpack;
 
 use std::fs::File;
@@ -20,7 +19,6 @@ use probe_common::encapsulation::Layer;
 
 use contents::Contents;
 use interfaces::MAX_INTERFACES;
-pub use local::Locals;
 use unpack::{Failure, Fused, LengthOrder, OldLengths, PCAP_HEADER, is_gzip, unpack};
 
 /// Room for blocks. One that is longer makes it grow, up to [`MAX_BLOCK`].

@@ -212,6 +212,12 @@ impl KernelSource {
         changes
     }
 
+    /// The index under which the flows of the interface with this index are known: that of the first interface of its name.
+    #[must_use]
+    pub fn id(&self, index: u32) -> u32 {
+        self.ring.id(index)
+    }
+
     /// Waits until the kernel says that there are records.
     ///
     /// # Errors

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use probe_common::counter::Counters;
 use probe_common::encapsulation::{Inner, PassedOver, locate, outer};
 use probe_common::icmp::{self, ParsedIcmp};
-use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, SegmentRecord, Size, Unparsed};
+use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, Size, Unparsed};
 use probe_host::HostProbe;
 
-use super::capture::{Capture, CaptureError, Locals, Next, Packet};
+use super::capture::{Capture, CaptureError, Next, Packet};
 pub use clock::ClockStep;
 use clock::{CaptureClock, PacketTime};
 use copies::Copies;
@@ -28,8 +28,6 @@ use tcptop_core::FlowVolumes;
 pub struct ReplayConfig {
     /// Flows that are remembered, at least 1.
     pub flows: usize,
-    /// Which addresses are this host's.
-    pub locals: Locals,
     /// Look into tunnels and the like.
     pub decap: bool,
 }
@@ -144,9 +142,9 @@ impl ReplaySource {
     }
 
     fn process_first(&mut self, time: PacketTime, records: &mut Vec<Record>) {
-        let Self { capture, order, taps, copies, probe, config, .. } = self;
+        let Self { capture, order, taps, copies, probe, .. } = self;
         let has_several = capture.names().len() > 1;
-        let emit = |bytes: &[u8]| records.push(located(bytes, time.timebase, &config.locals));
+        let emit = |bytes: &[u8]| records.push(timed(bytes, time.timebase));
         let mut packet = match order.first().map(|(first, _)| &first.packet) {
             Some(Content::Segment(packet)) => packet,
             Some(Content::Icmp(icmp)) => {
@@ -180,12 +178,7 @@ impl ReplaySource {
 
     /// What every flow that is known has sent.
     pub fn volumes(&self) -> impl Iterator<Item = FlowVolumes> {
-        let locals = &self.config.locals;
-        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state)).map(|flow| {
-            let [low, high] = flow.ends.endpoints();
-            let learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
-            FlowVolumes { learned, ..flow }
-        })
+        self.probe.flows().map(|(ends, state)| FlowVolumes::of(ends, state))
     }
 
     /// What was counted so far.
@@ -225,10 +218,9 @@ impl ReplaySource {
     }
 }
 
-/// The record in these bytes, of a time base, with the direction as the addresses of this host say.
-fn located(bytes: &[u8], timebase: u32, locals: &Locals) -> Record {
+/// The record in these bytes, of a time base.
+fn timed(bytes: &[u8], timebase: u32) -> Record {
     let mut record = Record::decode(bytes).expect("made by the same version");
-    locate_ends(&mut record, locals);
     match &mut record {
         Record::Segment(segment) => segment.timebase = timebase,
         Record::Icmp(icmp) => icmp.timebase = timebase,
@@ -293,21 +285,5 @@ fn read_segment(
             ParsedPacket::read_inner(packet.bytes, inner, Size { bytes: u32::MAX, ..size }, hook)
         }
         read => read,
-    }
-}
-
-/// Corrects the direction of a record by the addresses of this host.
-fn locate_ends(record: &mut Record, locals: &Locals) {
-    match record {
-        Record::Segment(segment) => {
-            let SegmentRecord { direction, source, destination, .. } = segment;
-            *direction = locals.known_direction(*direction, *source, *destination);
-        }
-        Record::EvictedFlow(flow) => {
-            let [low, high] = flow.ends;
-            flow.learned = flow.learned.map(|learned| locals.known_direction(learned, low, high));
-        }
-        // Which way it went is known by the flow.
-        Record::Icmp(_) => {}
     }
 }

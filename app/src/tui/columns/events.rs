@@ -87,6 +87,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
             | Outcome::Challenged
             | Outcome::Unknown => Some(Verdict::NoAnswer),
         },
+        What::Reset(flow) if flow.is_aborted() => Some(Verdict::Aborts),
         What::Reset(_) => Some(Verdict::Refuses),
         What::Retransmits { .. } => Some(Verdict::Loses),
         What::Verdict { after, .. } => *after,
@@ -98,6 +99,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
 fn what(event: &EventRow) -> String {
     let name = match &event.latest.what {
         What::Failed(flow) => flow.outcome().name(),
+        What::Reset(flow) if flow.is_aborted() => "aborted",
         What::Reset(_) => "reset",
         What::Retransmits { .. } => "retransmitted",
         What::Verdict { after, .. } => return format!("verdict: {}", after.map_or("healthy", Verdict::name)),

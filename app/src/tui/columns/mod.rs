@@ -2,7 +2,7 @@
 
 pub mod events;
 pub mod flows;
-pub mod rows;
+pub mod peers;
 
 use probe_common::Endpoint;
 
@@ -11,7 +11,7 @@ use crate::output::RenderContext;
 use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
-use tcptop_core::{PeerKey, RowKey};
+use tcptop_core::{PeerKey, Role, RowKey};
 
 /// A column of rows of type `Row` that can be sorted by an `Order`.
 #[derive(Debug)]
@@ -115,9 +115,13 @@ impl CellContext<'_> {
     /// The name of a peer, likewise.
     #[must_use]
     pub fn peer(&self, key: &PeerKey) -> String {
-        let arrow = if key.inbound { "→" } else { "" };
+        let (before, behind) = match key.role {
+            Role::Client | Role::Local | Role::Observer => ("", ""),
+            Role::Server => ("", "→"),
+            Role::Forwarded => ("→", ""),
+        };
         match self.names.of(&key.service.address) {
-            Some(name) => format!("{name}{arrow}:{}", key.service.port),
+            Some(name) => format!("{before}{name}{behind}:{}", key.service.port),
             None => peer(key),
         }
     }

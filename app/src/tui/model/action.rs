@@ -58,6 +58,8 @@ pub enum Action {
     Filter,
     /// Copy the selected row to the clipboard.
     Copy,
+    /// Show the other latency in histograms: round-trip times, or setup times.
+    OtherLatency,
     /// Show host names, or addresses.
     HostNames,
     /// Redraw the screen.

@@ -18,7 +18,7 @@ use super::command::Command;
 use super::event_rows::{EventKey, EventRow, Folded, fold};
 use super::layout::ScreenLayout;
 use super::resolver::{Address, HostNames};
-use tcptop_core::{Flow, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
+use tcptop_core::{Flow, Latency, Query, Row, RowKey, Snapshot, SnapshotRequest, Span};
 
 /// Rows of a table that are requested: more than any terminal shows, few enough to be copied four times a second.
 const ROWS: usize = 500;
@@ -85,6 +85,8 @@ pub struct Model {
     pub columns: Option<Vec<&'static str>>,
     /// What the screen shows.
     pub view: View,
+    /// The latency that histograms show.
+    pub latency: Latency,
     /// The focused table of the first screen.
     pub pane: Pane,
     /// The pages over the view, the uppermost last.
@@ -310,7 +312,7 @@ impl Model {
         if !self.names.on {
             return Vec::new();
         }
-        let rows = self.rows().into_iter().filter_map(|row| super::columns::rows::address(&row.key));
+        let rows = self.rows().into_iter().filter_map(|row| super::columns::peers::address(&row.key));
         let flows = self.flows().into_iter().map(|flow| flow.remote().address);
         let events = self.events().iter().filter_map(|event| event.key.peer());
         let all = rows.chain(flows).chain(events.map(|peer| peer.service.address));
@@ -359,6 +361,7 @@ impl Model {
             Action::PreviousOrder => self.sort(-1),
             Action::Reverse => self.reverse(),
             Action::Group => self.group(),
+            Action::OtherLatency => self.latency = self.latency.other(),
             Action::HostNames => self.names.on = !self.names.on,
             Action::Copy => return Effect::Copy,
             Action::Redraw => return Effect::Redraw,

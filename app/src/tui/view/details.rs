@@ -7,7 +7,7 @@ use crate::output::format::{
     self, UNKNOWN, age, bytes, counted, duration, icmp_error, maybe_duration, percent, rate,
 };
 use crate::tui::columns::CellContext;
-use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, Role, Row, RowKey, Selection};
+use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection};
 
 mod advice;
 
@@ -67,14 +67,22 @@ fn peer(row: &Row, cells: &CellContext<'_>) -> String {
     let interface = cells.render.interface(row.key.interface());
     let peers = counted(row.peers as u64, "peer");
     let what = match row.key {
-        RowKey::Peer(peer) if peer.inbound => format!("connects to port {} of this host", peer.service.port),
-        RowKey::Peer(_) => "this host connects to it".to_owned(),
+        RowKey::Peer(PeerKey { role, service, .. }) => match role {
+            Role::Server => format!("connects to port {} of this host", service.port),
+            Role::Client | Role::Local => "this host connects to it".to_owned(),
+            Role::Forwarded => "others connect to it through this host".to_owned(),
+            Role::Observer => "others connect to it".to_owned(),
+        },
         RowKey::Host { .. } => format!("{peers} with this address"),
-        RowKey::Service { inbound: true, .. } => format!("{peers} connecting to this port of this host"),
-        RowKey::Service { inbound: false, .. } => format!("{peers} with this service port"),
+        RowKey::Service { role: Role::Server, .. } => format!("{peers} connecting to this port of this host"),
+        RowKey::Service { .. } => format!("{peers} with this service port"),
         RowKey::Subnet { .. } => format!("{peers} in this network"),
-        RowKey::Role { inbound: true, .. } => format!("{peers} connecting to this host"),
-        RowKey::Role { inbound: false, .. } => format!("{peers} that this host connects to"),
+        RowKey::Role { role, .. } => match role {
+            Role::Server => format!("{peers} connecting to this host"),
+            Role::Client | Role::Local => format!("{peers} that this host connects to"),
+            Role::Forwarded => format!("{peers} that others connect to through this host"),
+            Role::Observer => format!("{peers} that others connect to"),
+        },
         RowKey::Interface(_) => peers,
     };
     format!("{what}, on {interface}")
@@ -92,7 +100,7 @@ fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
 
 /// Counts and latencies of a span of time.
 fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> Vec<Fact> {
-    let Figures { counts, rtt, .. } = figures;
+    let Figures { counts, rtt, setup, .. } = figures;
     let latencies = rtt.as_ref().map_or_else(
         || "rtt unknown: no completed handshake".to_owned(),
         |rtt| {
@@ -101,11 +109,20 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
             format!("rtt p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {samples}")
         },
     );
+    let setups = setup.as_ref().map(|setup| {
+        let [p50, p90, p99, max] = [setup.p50_ns, setup.p90_ns, setup.p99_ns, setup.max_ns].map(duration);
+        let slow =
+            if counts.slow_setups > 0 { format!(", {} slow", counts.slow_setups) } else { String::new() };
+        format!(
+            "setup p50 {p50}  p90 {p90}  p99 {p99}  max {max}, {}{slow}",
+            counted(setup.samples, "handshake")
+        )
+    });
     let attempts = counted(counts.attempts(), "attempt");
     let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
-    let mut facts = vec![(label, attempts), ("", latencies), ("", retransmits(counts))];
-    facts.extend((counts.stuck > 0).then(|| ("", format::stuck_in(counts.stuck))));
-    facts
+    let stuck = (counts.stuck > 0).then(|| format::stuck_in(counts.stuck));
+    let lines = [latencies].into_iter().chain(setups).chain([retransmits(counts)]).chain(stuck);
+    [(label, attempts)].into_iter().chain(lines.map(|line| ("", line))).collect()
 }
 
 fn outcomes(counts: &Counts) -> String {
@@ -119,6 +136,7 @@ fn outcomes(counts: &Counts) -> String {
         (counts.of(Outcome::Challenged), "challenged"),
         (counts.of(Outcome::Unknown), "unknown"),
         (counts.of(Outcome::Pending), "pending"),
+        (counts.aborted, "aborted"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
@@ -192,10 +210,12 @@ fn role(flow: &Flow, cells: &CellContext<'_>) -> String {
         Some(Role::Client) => "client: this host opened the connection",
         Some(Role::Server) => "server: the remote end opened the connection",
         Some(Role::Local) => "local: both ends are this host",
+        Some(Role::Forwarded) => "forwarded: neither end is this host; the left one opened it",
         Some(Role::Observer) => "observer: neither end is known to be this host; the left one opened it",
         None => "unknown: the SYN was not seen",
     };
-    format!("{role}; on {}", cells.render.interface(flow.interface()))
+    let carrier = flow.encapsulation().name().map(|name| format!(" in {name}")).unwrap_or_default();
+    format!("{role}; on {}{carrier}", cells.render.interface(flow.interface()))
 }
 
 fn outcome(flow: &Flow) -> String {
@@ -206,6 +226,9 @@ fn outcome(flow: &Flow) -> String {
         Outcome::Unreachable => "an ICMP error says that the SYN or the SYN-ACK was not delivered",
         Outcome::Unanswered => "no reply to the SYN",
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
+        Outcome::Reset if flow.is_aborted() => {
+            "aborted: accepted, then reset before the accepting end sent any data"
+        }
         Outcome::Reset => "ended by a RST",
         Outcome::Closed => "closed",
         Outcome::Challenged => {

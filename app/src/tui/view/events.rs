@@ -48,17 +48,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
 fn letter(event: &EventRow) -> char {
     match event.folded.key {
         EventKey::Missed(_) => '!',
-        EventKey::Verdict(_) | EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => {
-            verdict(&event.latest.what).map_or(' ', |verdict| verdict.letter())
-        }
+        EventKey::Verdict(_)
+        | EventKey::Failed(..)
+        | EventKey::Reset(_)
+        | EventKey::Aborted(_)
+        | EventKey::Retransmit(..) => verdict(&event.latest.what).map_or(' ', |verdict| verdict.letter()),
     }
 }
 
 fn style(event: &EventRow) -> Style {
     match event.folded.key {
         EventKey::Missed(_) => style::alarm(),
-        EventKey::Verdict(_) | EventKey::Failed(..) | EventKey::Reset(_) | EventKey::Retransmit(..) => {
-            style::verdict(verdict(&event.latest.what))
-        }
+        EventKey::Verdict(_)
+        | EventKey::Failed(..)
+        | EventKey::Reset(_)
+        | EventKey::Aborted(_)
+        | EventKey::Retransmit(..) => style::verdict(verdict(&event.latest.what)),
     }
 }

@@ -89,24 +89,37 @@ fn facts(snapshot: &Snapshot, model: &Model, render: &RenderContext, room: usize
 /// A variant of the second line. The widest that fits is used.
 struct Wording {
     gap: &'static str,
-    rtt: &'static str,
+    setup: &'static str,
     unanswered: &'static str,
     shown: &'static [&'static str],
 }
 
-const ALL: &[&str] = &["new", "p50", "p90", "p99", "unans", "unrch", "refused", "retr"];
-
 const WORDINGS: [Wording; 5] = [
-    Wording { gap: "  ", rtt: "rtt ", unanswered: "unanswered", shown: ALL },
-    Wording { gap: " ", rtt: "", unanswered: "unans", shown: ALL },
+    Wording {
+        gap: "  ",
+        setup: "setup p99",
+        unanswered: "unanswered",
+        shown: &["new", "rtt", "p50", "p90", "p99", "setup", "unans", "refused", "aborted", "retr"],
+    },
     Wording {
         gap: " ",
-        rtt: "",
+        setup: "setup p99",
         unanswered: "unans",
-        shown: &["new", "p50", "p99", "unans", "refused", "retr"],
+        shown: &["new", "rtt", "p50", "p99", "setup", "unans", "refused", "retr"],
     },
-    Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["new", "p99", "unans", "refused", "retr"] },
-    Wording { gap: " ", rtt: "", unanswered: "unans", shown: &["p99", "unans", "refused"] },
+    Wording {
+        gap: " ",
+        setup: "setup p99",
+        unanswered: "unans",
+        shown: &["new", "rtt", "p99", "setup", "unans", "refused", "retr"],
+    },
+    Wording {
+        gap: " ",
+        setup: "setup",
+        unanswered: "unans",
+        shown: &["p99", "setup", "unans", "refused", "retr"],
+    },
+    Wording { gap: " ", setup: "setup", unanswered: "unans", shown: &["p99", "unans", "refused"] },
 ];
 
 /// Each figure has a fixed width, so that none moves when another changes.
@@ -119,14 +132,20 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
 fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
     let counts = &snapshot.recent.counts;
     let unreachable = counts.of(Outcome::Unreachable);
-    let rtt = snapshot.recent.rtt;
+    let (rtt, setup) = (snapshot.recent.rtt, snapshot.recent.setup);
     let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
     let Wording { gap, unanswered, .. } = wording;
     let facts = [
-        ("new", format!("new {:>4}/s{gap}{}", brief_rate(snapshot.new_per_s), wording.rtt), false),
+        ("new", format!("new {:>4}/s{gap}", brief_rate(snapshot.new_per_s)), false),
+        ("rtt", "rtt ".to_owned(), false),
         ("p50", format!("p50 {}{gap}", latency(rtt.map(|rtt| rtt.p50_ns))), false),
         ("p90", format!("p90 {}{gap}", latency(rtt.map(|rtt| rtt.p90_ns))), false),
         ("p99", format!("p99 {}{gap}", latency(rtt.map(|rtt| rtt.p99_ns))), false),
+        (
+            "setup",
+            format!("{} {}{gap}", wording.setup, latency(setup.map(|setup| setup.p99_ns))),
+            counts.slow_setups > 0,
+        ),
         ("unans", format!("│{gap}{unanswered} {:>4}", brief(counts.unanswered())), counts.unanswered() > 0),
         ("unrch", format!("{gap}unreachable {:>4}", brief(unreachable)), true),
         (
@@ -134,6 +153,7 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
             format!("{gap}refused {:>4}", brief(counts.of(Outcome::Refused))),
             counts.of(Outcome::Refused) > 0,
         ),
+        ("aborted", format!("{gap}aborted {:>4}", brief(counts.aborted)), counts.aborted > 0),
         ("retr", format!("{gap}retr {:>4}%", percent(counts.retransmit_share())), counts.retransmits() > 0),
     ];
     // Most hosts never see one.

@@ -3,32 +3,35 @@
 use ratatui::text::Line;
 
 use super::{place_name, style};
-use crate::tui::columns::{Column, events, flows, rows};
+use crate::tui::columns::{Column, events, flows, peers};
 use crate::tui::keys::BINDINGS;
 use crate::tui::model::{Action, Place};
 use tcptop_core::{Thresholds, Verdict};
 
-const WORDS: [(&str, &str); 8] = [
+const WORDS: [(&str, &str); 10] = [
     ("window", "the time that the figures cover; + and - change it"),
     ("attempt", "a connection attempt: a SYN and its retransmits"),
     ("unanswered", "no reply to the SYN, or to the SYN-ACK"),
     ("refused", "a RST answered the SYN"),
     ("rtt", "round-trip time of the network, measured on the handshake"),
+    ("setup", "setup time: from the first SYN to the ACK, repeated SYNs included"),
+    ("aborted", "accepted, then reset by the same end before it sent data"),
     ("missed", "records, packets or flows that could not be read or kept"),
     ("-", "unknown; connections opened before the start have no RTT"),
     ("@", "the SSH session that tcptop runs in"),
 ];
 
 /// Some filters; the documentation has all.
-const FILTERS: [(&str, &str); 9] = [
+const FILTERS: [(&str, &str); 10] = [
     ("peer:10.0.0.1", "remote address; also a block 10.0.0.0/8, or with a port"),
     ("port:443", "service port; also 80,443 or 8000-8099"),
     ("lport:40001", "local port, of flows; local:10.0.0.1 for the address"),
     ("p99>50ms", "p50, p90, p99, max, rtt, setup, age; with > >= < <= ="),
-    ("retr>1%", "new, unanswered, refused, retr, retransmits, tries likewise"),
+    ("setup_p99>1s", "setup_p50, setup_p90, setup_p99, setup_max likewise"),
+    ("retr>1%", "new, unanswered, refused, aborted, retr, retransmits, tries likewise"),
     ("outcome:reset", "also refused, unanswered, half-open, established"),
     ("verdict:NS", "letters in the first column"),
-    ("role:server", "also client, local, observer; iface:eth0"),
+    ("role:server", "also client, local, forwarded, observer; iface:eth0"),
     ("!web", "a word matches part of a row; ! negates; all terms must match"),
 ];
 
@@ -60,7 +63,10 @@ fn letters(thresholds: &Thresholds) -> Vec<Line<'static>> {
     let letter = |verdict: Verdict| {
         row(&verdict.letter().to_string(), &format!("{}: {}", verdict.name(), verdict.definition(thresholds)))
     };
-    let recovering = row("n u r s l", "recovering: clears after one full window without the condition");
+    let letters: Vec<String> =
+        Verdict::ALL.iter().map(|verdict| verdict.letter().to_ascii_lowercase().to_string()).collect();
+    let recovering =
+        row(&letters.join(" "), "recovering: clears after one full window without the condition");
     Verdict::ALL.into_iter().map(letter).chain([recovering]).collect()
 }
 
@@ -69,7 +75,7 @@ fn columns(place: Place) -> Vec<Line<'static>> {
         Place::FlowPane | Place::Flows => described(&flows::COLUMNS),
         Place::Events => described(&events::COLUMNS),
         Place::Rows | Place::Latency | Place::Details | Place::Help | Place::Order | Place::Prompt => {
-            described(&rows::COLUMNS)
+            described(&peers::COLUMNS)
         }
     }
 }

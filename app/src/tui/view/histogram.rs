@@ -1,4 +1,4 @@
-//! A histogram of the selected row's round-trip times, on a logarithmic scale.
+//! A histogram of the selected row's round-trip or setup times, on a logarithmic scale.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -7,7 +7,7 @@ use ratatui::widgets::Paragraph;
 
 use super::style;
 use crate::output::format::{count, duration};
-use tcptop_core::{Bar, Percentiles, Selection};
+use tcptop_core::{Bar, Latency, Percentiles, Selection};
 
 /// Eighths of a column.
 const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -17,23 +17,29 @@ const COUNT: usize = 5;
 const MARKS: usize = 7;
 
 /// The title. The bars count from the start, because a window of ten seconds rarely has enough samples.
-pub(super) fn title(selection: &Selection) -> String {
-    let samples = selection.total.rtt.map_or(0, |rtt| rtt.samples);
-    format!("rtt since start, n={}", count(samples))
+pub(super) fn title(selection: &Selection, latency: Latency) -> String {
+    let samples = selection.total.latency(latency).map_or(0, |percentiles| percentiles.samples);
+    format!("{} since start, n={}", latency.name(), count(samples))
 }
 
-/// Draws the bars.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, selection: &Selection, slow_ns: Option<u64>) {
-    let Some(rtt) = selection.total.rtt else {
+/// Draws the bars. Those from `slow_ns` on have the colour of slow peers.
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    selection: &Selection,
+    latency: Latency,
+    slow_ns: Option<u64>,
+) {
+    let Some(percentiles) = selection.total.latency(latency) else {
         frame.render_widget(Span::styled("no completed handshake", style::faint()), area);
         return;
     };
-    let bars = merged(&selection.bars, usize::from(area.height));
+    let bars = merged(selection.bars(latency), usize::from(area.height));
     let most = bars.iter().map(|bar| bar.count).max().unwrap_or(1).max(1);
     let room = usize::from(area.width).saturating_sub(LABEL + COUNT + MARKS + 3);
     let lines = bars.iter().enumerate().map(|(index, bar)| {
         let end_ns = bars.get(index + 1).map_or(u64::MAX, |next| next.from_ns);
-        let marks = marks(&rtt, bar.from_ns, end_ns, index == 0);
+        let marks = marks(&percentiles, bar.from_ns, end_ns, index == 0);
         Line::from(vec![
             Span::raw(format!("{:>LABEL$} ", scale(bar.from_ns))),
             Span::styled(
@@ -76,8 +82,8 @@ fn filled(count: u64, most: u64, room: usize) -> String {
 }
 
 /// The percentiles within a range. The first range includes those below it.
-fn marks(rtt: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
-    let named = [(50, rtt.p50_ns), (90, rtt.p90_ns), (99, rtt.p99_ns)];
+fn marks(all: &Percentiles, from_ns: u64, end_ns: u64, first: bool) -> String {
+    let named = [(50, all.p50_ns), (90, all.p90_ns), (99, all.p99_ns)];
     let within = named.into_iter().filter(|(_, ns)| (first || *ns >= from_ns) && *ns < end_ns);
     percentiles(within.map(|(name, _)| name))
 }

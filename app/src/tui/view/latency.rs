@@ -1,24 +1,28 @@
-//! The latency view: a heat map of the selected row's last five minutes, and percentiles and failures below it.
+//! The latency view: a heat map of the selected row's last five minutes, or the histogram of its setup times, and percentiles
+//! and failures below it.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use super::{ViewContext, empty, heat_map, rule, style, timeline};
-use tcptop_core::{Selection, Snapshot};
+use super::{ViewContext, empty, heat_map, histogram, rule, style, timeline};
+use tcptop_core::{Latency, Selection, Snapshot};
 
 /// The smallest useful heat map.
 const LEAST_MAP: u16 = 3;
 
 /// Draws the view.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
-    let ViewContext { snapshot, cells, .. } = view;
+    let ViewContext { snapshot, cells, model } = view;
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     let Some(selection) = &snapshot.selection else {
         return empty::no_match(frame, body, "row");
     };
     let name = cells.row(&selection.row.key);
-    let title = format!("RTT of {name}, last {} min", timeline::minutes());
+    let title = match model.latency {
+        Latency::Rtt => format!("RTT of {name}, last {} min", timeline::minutes()),
+        Latency::Setup => format!("{} of {name}", histogram::title(selection, Latency::Setup)),
+    };
     frame.render_widget(rule::titled(head.width, &title), head);
     if !view.is_of_selected_row(selection) {
         return empty::not_selected(frame, body);
@@ -29,14 +33,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     let lines = series.min(body.height.saturating_sub(LEAST_MAP + 1).max(3));
     let sizes = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lines)];
     let [map, axis, below] = Layout::vertical(sizes).areas(body);
-    heat_map::draw(frame, map, past, slow_from(snapshot, selection));
+    let slow_ns = slow_from(snapshot, selection, model.latency);
+    match model.latency {
+        Latency::Rtt => heat_map::draw(frame, map, past, slow_ns),
+        Latency::Setup => histogram::draw(frame, map, selection, Latency::Setup, slow_ns),
+    }
     draw_axis(frame, axis);
     timeline::draw(frame, below, past, &timeline::ALL);
 }
 
-/// The round-trip time from which on the row is slow, in nanoseconds.
-pub(super) fn slow_from(snapshot: &Snapshot, selection: &Selection) -> Option<u64> {
-    snapshot.thresholds.slow.from_ns(selection.total.rtt.map(|rtt| rtt.p50_ns))
+/// The latency from which on the row is slow, in nanoseconds.
+pub(super) fn slow_from(snapshot: &Snapshot, selection: &Selection, latency: Latency) -> Option<u64> {
+    match latency {
+        Latency::Rtt => snapshot.thresholds.slow.from_ns(selection.total.rtt.map(|rtt| rtt.p50_ns)),
+        Latency::Setup => Some(snapshot.thresholds.slow_setup_ns),
+    }
 }
 
 /// Draws `-5m … now` below the slots.

@@ -13,7 +13,7 @@ mod latency;
 mod order;
 mod overlay;
 mod overview;
-mod rows;
+mod peers;
 mod rule;
 mod style;
 mod table;
@@ -61,7 +61,7 @@ pub fn row_as_text(model: &Model, render: &RenderContext) -> Option<String> {
         View::Peers if model.sorts_flows() => flow_as_text(model, &cells),
         View::Flows => flow_as_text(model, &cells),
         View::Peers | View::Latency => {
-            model.rows().get(model.selected_row()).map(|row| columns::rows::as_text(row, &cells))
+            model.rows().get(model.selected_row()).map(|row| columns::peers::as_text(row, &cells))
         }
         View::Events => {
             model.event(model.selected_event()).map(|event| columns::events::as_text(&event, &cells))

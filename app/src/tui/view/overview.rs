@@ -6,7 +6,7 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::latency::slow_from;
-use super::{ViewContext, empty, events, flows, histogram, rows, rule, timeline};
+use super::{ViewContext, empty, events, flows, histogram, peers, rule, timeline};
 use crate::tui::layout::ScreenLayout;
 use tcptop_core::Selection;
 
@@ -23,7 +23,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     }
     let layout = ScreenLayout::of(model.size);
     let Some(selection) = snapshot.selection.as_ref().filter(|_| layout.flows) else {
-        return rows::draw(frame, area, view);
+        return peers::draw(frame, area, view);
     };
     let timeline_height = if layout.timeline { timeline::STRIP_HEIGHT + 1 } else { 0 };
     let events_height = if layout.events { (area.height / 5).clamp(5, 14) } else { 0 };
@@ -36,7 +36,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         Constraint::Length(events_height),
     ])
     .areas(area);
-    rows::draw(frame, upper, view);
+    peers::draw(frame, upper, view);
     draw_selection(frame, lower, view, selection);
     if layout.timeline {
         timeline::strip(frame, middle, selection.timeline.as_ref(), &cells.row(&selection.row.key));
@@ -58,12 +58,13 @@ fn draw_selection(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>, sel
         frame.render_widget(rule::titled(head.width, &title), head);
         return flows::draw(frame, body, view, selection);
     }
+    let latency = view.model.latency;
     let (part, whole) = FLOWS_SHARE;
     let width = (area.width * part / whole).max(FLOWS_WIDTH);
     let sizes = [width - 1, 1, 2].map(Constraint::Length).into_iter().chain([Constraint::Fill(1)]);
     let [left, _, gap, right] = Layout::horizontal(sizes).areas(body);
-    frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection)), head);
+    frame.render_widget(rule::split(head.width, &title, width, &histogram::title(selection, latency)), head);
     frame.render_widget(Paragraph::new(vec![Line::from("│"); gap.height.into()]), gap);
     flows::draw(frame, left, view, selection);
-    histogram::draw(frame, right, selection, slow_from(view.snapshot, selection));
+    histogram::draw(frame, right, selection, latency, slow_from(view.snapshot, selection, latency));
 }

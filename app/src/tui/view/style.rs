@@ -29,14 +29,14 @@ pub(super) const fn alarm() -> Style {
 pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
     match verdict {
         Some(Verdict::NoAnswer | Verdict::Unreachable) => Style::new().fg(Color::Red),
-        Some(Verdict::Refuses) => Style::new().fg(Color::Magenta),
-        Some(Verdict::Slow) => Style::new().fg(Color::Yellow),
+        Some(Verdict::Refuses | Verdict::Aborts) => Style::new().fg(Color::Magenta),
+        Some(Verdict::Slow | Verdict::SlowSetup) => Style::new().fg(Color::Yellow),
         Some(Verdict::Loses) => Style::new().fg(Color::Cyan),
         None => Style::new(),
     }
 }
 
-/// Round-trip times from `from_ns` on, of which those from `slow_ns` on are slow.
+/// Latencies from `from_ns` on, of which those from `slow_ns` on are slow.
 pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
     verdict(slow_ns.filter(|slow_ns| from_ns >= *slow_ns).map(|_| Verdict::Slow))
 }

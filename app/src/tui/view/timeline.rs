@@ -50,10 +50,11 @@ const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment| Some(m
 const STRIP: [Series; STRIP_HEIGHT as usize] = [P99, UNANSWERED, RETRANSMITS];
 
 /// The series of the latency view.
-pub(super) const ALL: [Series; 8] = [
+pub(super) const ALL: [Series; 9] = [
     latency("p50", |moment| rtt(moment, |rtt| rtt.p50_ns)),
     latency("p90", |moment| rtt(moment, |rtt| rtt.p90_ns)),
     P99,
+    number("setup", Some(Verdict::SlowSetup), |moment| Some(moment.slow_setups)),
     number("opened", None, |moment| Some(moment.opened)),
     UNANSWERED,
     number("unrch", Some(Verdict::Unreachable), |moment| Some(moment.unreachable)),

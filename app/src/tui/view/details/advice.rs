@@ -3,9 +3,9 @@
 use std::net::Ipv6Addr;
 
 use super::Fact;
-use crate::output::format::{duration, icmp_error};
+use crate::output::format::{counted, duration, icmp_error};
 use crate::tui::columns::CellContext;
-use tcptop_core::{Flow, Leg, Outcome, Row, RowKey, Selection, Verdict};
+use tcptop_core::{Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection, Verdict};
 
 /// `why` and `try` of a row with a verdict.
 pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'_>) -> Vec<Fact> {
@@ -15,6 +15,8 @@ pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'
         Verdict::NoAnswer => unanswered(row, side),
         Verdict::Unreachable => unreachable(row, selection, side),
         Verdict::Refuses => refused(row, selection, side),
+        Verdict::Aborts => aborted(side, &row.key),
+        Verdict::SlowSetup => (slow_setup(row, selection), with_interface(row, cells)),
         Verdict::Slow => (slow(row, selection, side), path(&row.key)),
         Verdict::Loses => (loss(selection), with_interface(row, cells)),
     };
@@ -32,15 +34,21 @@ pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'
 enum Side {
     Outbound,
     Inbound,
+    /// Neither end is this host.
+    Passing,
     Mixed,
 }
 
 impl Side {
     const fn of(key: &RowKey) -> Self {
         match key {
-            RowKey::Peer(peer) if peer.inbound => Self::Inbound,
-            RowKey::Service { inbound: true, .. } | RowKey::Role { inbound: true, .. } => Self::Inbound,
-            RowKey::Peer(_) | RowKey::Service { .. } | RowKey::Role { .. } => Self::Outbound,
+            RowKey::Peer(PeerKey { role, .. }) | RowKey::Service { role, .. } | RowKey::Role { role, .. } => {
+                match role {
+                    Role::Server => Self::Inbound,
+                    Role::Client | Role::Local => Self::Outbound,
+                    Role::Forwarded | Role::Observer => Self::Passing,
+                }
+            }
             RowKey::Host { .. } | RowKey::Subnet { .. } | RowKey::Interface(_) => Self::Mixed,
         }
     }
@@ -61,7 +69,7 @@ fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
         Side::Inbound => {
             "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full."
         }
-        Side::Outbound | Side::Mixed => {
+        Side::Outbound | Side::Passing | Side::Mixed => {
             "Neither a SYN-ACK nor a RST came back: the host is down, or a firewall or the way back drops packets."
         }
     };
@@ -69,7 +77,7 @@ fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
         Side::Inbound => {
             vec![listeners(&row.key, "here"), "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned()]
         }
-        Side::Outbound | Side::Mixed => path(&row.key),
+        Side::Outbound | Side::Passing | Side::Mixed => path(&row.key),
     };
     (format!("{some}{why}"), commands)
 }
@@ -82,10 +90,10 @@ fn unreachable(row: &Row, selection: Option<&Selection>, side: Side) -> (String,
             "An ICMP error answers the SYN or the SYN-ACK: a firewall of this host rejects, or the way back is broken.",
             vec![listeners(&row.key, "here")],
         ),
-        (Side::Outbound | Side::Mixed, Some(error)) if error.reason.is_policy() => {
+        (Side::Outbound | Side::Passing | Side::Mixed, Some(error)) if error.reason.is_policy() => {
             ("A firewall or a router rejects the SYN, and says so by an ICMP error.", path(&row.key))
         }
-        (Side::Outbound | Side::Mixed, Some(_) | None) => (
+        (Side::Outbound | Side::Passing | Side::Mixed, Some(_) | None) => (
             "An ICMP error answers the SYN: a router cannot deliver it, or a firewall rejects it.",
             path(&row.key),
         ),
@@ -104,7 +112,7 @@ fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec
             "This host refuses: nothing listens on the port, or a local firewall rejects.",
             vec![listeners(&row.key, "here")],
         ),
-        Side::Outbound | Side::Mixed => (
+        Side::Outbound | Side::Passing | Side::Mixed => (
             "A RST answers the SYN: the host is up, but nothing listens on the port, or a firewall rejects.",
             vec![listeners(&row.key, "on the peer")],
         ),
@@ -112,11 +120,45 @@ fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec
     (format!("{why}{after}"), commands)
 }
 
+fn aborted(side: Side, key: &RowKey) -> (String, Vec<String>) {
+    match side {
+        Side::Inbound => (
+            "This host accepts the connections and resets them before it sends data: the application closes them with \
+             the request unread, or a proxy here does not reach its backend."
+                .to_owned(),
+            vec![listeners(key, "here"), "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData".to_owned()],
+        ),
+        Side::Outbound | Side::Passing | Side::Mixed => (
+            "The peer accepts the connections and resets them before it sends data: a proxy or load balancer whose \
+             backend is down, an application that closes with the request unread, or a firewall in between."
+                .to_owned(),
+            vec![listeners(key, "on the peer and its backends")],
+        ),
+    }
+}
+
+fn slow_setup(row: &Row, selection: Option<&Selection>) -> String {
+    let flows = selection.map_or(&[][..], |selection| &selection.flows);
+    let slowest = flows.iter().max_by_key(|flow| flow.setup_ns());
+    let is_repeated = |flow: &&Flow| flow.tries() > Some(1) || flow.syn_acks() > Some(1);
+    let waited = format!("{} took long to set up", counted(row.figures.counts.slow_setups, "connection"));
+    match slowest.filter(is_repeated) {
+        Some(_) => {
+            format!(
+                "{waited}: the first repeated SYN or SYN-ACK costs a second, the next two. {}",
+                loss(selection)
+            )
+        }
+        None => format!("{waited}, although nothing was repeated: the way is long, or one end answers late."),
+    }
+}
+
 fn slow(row: &Row, selection: Option<&Selection>, side: Side) -> String {
     let what = match side {
         Side::Inbound => "The ACK",
         // The kernel of the peer sends it, not the application.
         Side::Outbound | Side::Mixed => "The SYN-ACK",
+        Side::Passing => "The SYN-ACK or the ACK",
     };
     let Some(rtt) = row.figures.rtt else { return format!("{what} takes long.") };
     let fastest_ns = selection.and_then(|selection| selection.bars.first()).map(|bar| bar.from_ns);
@@ -147,7 +189,7 @@ fn loss(selection: Option<&Selection>) -> String {
 /// Commands that follow the path to a peer.
 fn path(key: &RowKey) -> Vec<String> {
     match key {
-        RowKey::Peer(peer) if !peer.inbound => {
+        RowKey::Peer(peer) if !peer.is_inbound() => {
             let address = Ipv6Addr::from(peer.service.address).to_canonical();
             vec![format!("mtr -T -P {} {address}", peer.service.port)]
         }

@@ -6,14 +6,16 @@ use ratatui::layout::Rect;
 use super::table::Grid;
 use super::{ViewContext, style};
 use crate::tui::columns::Column;
-use crate::tui::columns::rows::{LEAST_NAME, LONGEST_NAME, letters, title, wanted};
+use crate::tui::columns::peers::{LEAST_NAME, LONGEST_NAME, letters, title, wanted};
 use crate::tui::model::Pane;
 use tcptop_core::{Row, RowOrder};
 
 /// Draws titles and as many rows as fit.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     let ViewContext { snapshot, model, cells } = view;
-    let columns = wanted(model.columns.as_deref(), snapshot.query.group, cells.render.interfaces.len());
+    let interfaces = cells.render.interfaces.len();
+    let order = model.query.sort.by;
+    let columns = wanted(model.columns.as_deref(), snapshot.query.group, interfaces, order);
     let rows = model.rows();
     let is_all = snapshot.matching == snapshot.row_count;
     let name = title(snapshot.query.group);

@@ -32,9 +32,19 @@ impl Column<Row, RowOrder> {
             Some(RowOrder::Unanswered) => Verdict::NoAnswer,
             Some(RowOrder::Unreachable) => Verdict::Unreachable,
             Some(RowOrder::Refused) => Verdict::Refuses,
+            Some(RowOrder::Aborted) => Verdict::Aborts,
             Some(RowOrder::P90 | RowOrder::P99 | RowOrder::Max) => Verdict::Slow,
+            Some(RowOrder::SetupP99 | RowOrder::SetupMax) => Verdict::SlowSetup,
             Some(RowOrder::Retransmits) => Verdict::Loses,
-            Some(RowOrder::Problem | RowOrder::Peer | RowOrder::New | RowOrder::P50 | RowOrder::Since)
+            Some(
+                RowOrder::Problem
+                | RowOrder::Peer
+                | RowOrder::New
+                | RowOrder::P50
+                | RowOrder::SetupP50
+                | RowOrder::SetupP90
+                | RowOrder::Since,
+            )
             | None => return false,
         };
         row.verdict == Some(verdict)
@@ -42,7 +52,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Row, RowOrder>; 17] = [
+pub static COLUMNS: [Column<Row, RowOrder>; 22] = [
     Column {
         name: "peer",
         title: "PEER",
@@ -53,24 +63,38 @@ pub static COLUMNS: [Column<Row, RowOrder>; 17] = [
         value: |row, context| Value::Text(context.row(&row.key)),
         order: Some(RowOrder::Peer),
     },
-    figure("interface", "IFACE", 9, 15, "interface", |row, context| {
+    figure("interface", "IFACE", 9, 20, "interface", |row, context| {
         Value::Text(context.render.interface(row.key.interface()))
     }),
-    figure("peers", "PEERS", 5, 14, "peers in the group", |row, _| Value::Count(row.peers as u64)),
-    figure("new", "NEW/s", 5, 3, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
+    figure("peers", "PEERS", 5, 19, "peers in the group", |row, _| Value::Count(row.peers as u64)),
+    figure("new", "NEW/s", 5, 2, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
         .by(RowOrder::New),
-    figure("tried", "TRIED", 6, 9, "connection attempts", |row, _| {
+    figure("tried", "TRIED", 6, 11, "connection attempts", |row, _| {
         Value::Count(row.figures.counts.attempts())
     }),
-    figure("ok", "OK", 6, 8, "completed handshakes", |row, _| {
+    figure("ok", "OK", 6, 10, "completed handshakes", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Established))
     }),
-    figure("p50", "P50", 6, 2, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns)).by(RowOrder::P50),
-    figure("p90", "P90", 6, 5, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
+    figure("p50", "P50", 6, 3, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns)).by(RowOrder::P50),
+    figure("p90", "P90", 6, 6, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
         .by(RowOrder::P90),
     figure("p99", "P99", 6, 1, "99th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p99_ns))
         .by(RowOrder::P99),
-    figure("max", "MAX", 6, 7, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns)).by(RowOrder::Max),
+    figure("max", "MAX", 6, 9, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns)).by(RowOrder::Max),
+    figure("setup_p50", "SETUP50", 7, 15, "median setup time: from the first SYN to the ACK", |row, _| {
+        setup(row, |setup| setup.p50_ns)
+    })
+    .by(RowOrder::SetupP50),
+    figure("setup_p90", "SETUP90", 7, 14, "90th percentile of the setup time", |row, _| {
+        setup(row, |setup| setup.p90_ns)
+    })
+    .by(RowOrder::SetupP90),
+    figure("setup_p99", "SETUP99", 7, 1, "99th percentile of the setup time", |row, _| {
+        setup(row, |setup| setup.p99_ns)
+    })
+    .by(RowOrder::SetupP99),
+    figure("setup_max", "SETUPMAX", 8, 8, "longest setup time", |row, _| setup(row, |setup| setup.max_ns))
+        .by(RowOrder::SetupMax),
     figure(
         "unanswered",
         "UNANS",
@@ -88,13 +112,22 @@ pub static COLUMNS: [Column<Row, RowOrder>; 17] = [
         Value::Count(row.figures.counts.of(Outcome::Refused))
     })
     .by(RowOrder::Refused),
-    figure("reset", "RESET", 5, 10, "handshakes ended by a RST after the SYN-ACK", |row, _| {
+    figure(
+        "aborted",
+        "ABORTED",
+        7,
+        7,
+        "aborted connections: accepted, then reset by the same end before it sent data",
+        |row, _| Value::Count(row.figures.counts.aborted),
+    )
+    .by(RowOrder::Aborted),
+    figure("reset", "RESET", 5, 12, "handshakes ended by a RST after the SYN-ACK", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Reset))
     }),
-    figure("segments", "SEGS", 6, 11, "segments: SYNs, retransmitted SYN-ACKs, and data", |row, _| {
+    figure("segments", "SEGS", 6, 13, "segments: SYNs, retransmitted SYN-ACKs, and data", |row, _| {
         Value::Count(row.figures.counts.segments())
     }),
-    figure("retr", "RETR%", 5, 6, "retransmitted share of the segments", |row, _| {
+    figure("retr", "RETR%", 5, 5, "retransmitted share of the segments", |row, _| {
         Value::Share(row.figures.counts.retransmit_share())
     })
     .by(RowOrder::Retransmits),
@@ -103,6 +136,10 @@ pub static COLUMNS: [Column<Row, RowOrder>; 17] = [
     })
     .by(RowOrder::Since),
 ];
+
+fn setup(row: &Row, which: impl Fn(&Percentiles) -> u64) -> Value {
+    Value::Duration(row.figures.setup.as_ref().map(which))
+}
 
 fn rtt(row: &Row, which: impl Fn(&Percentiles) -> u64) -> Value {
     Value::Duration(row.figures.rtt.as_ref().map(which))
@@ -121,13 +158,14 @@ pub fn title(group: Group) -> &'static str {
     }
 }
 
-/// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several and the number
-/// of peers only for groups.
+/// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
+/// peers only for groups, and the lower percentiles of the setup time only where rows are sorted by them.
 #[must_use]
 pub fn wanted(
     chosen: Option<&[&'static str]>,
     group: Group,
     interfaces: usize,
+    order: RowOrder,
 ) -> Vec<&'static Column<Row, RowOrder>> {
     if let Some(names) = chosen {
         return names.iter().filter_map(|name| COLUMNS.iter().find(|column| column.name == *name)).collect();
@@ -135,6 +173,7 @@ pub fn wanted(
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
+        "setup_p50" | "setup_p90" => column.order == Some(order),
         _ => true,
     };
     COLUMNS.iter().filter(makes_sense).collect()

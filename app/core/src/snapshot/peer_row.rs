@@ -69,8 +69,15 @@ impl Row {
     }
 
     pub(super) const fn facts(&self) -> RowFacts<'_> {
-        let Self { verdict, first_ns, new_per_s, figures: Figures { counts, rtt, .. }, .. } = self;
-        RowFacts { counts, rtt: *rtt, verdict: *verdict, first_ns: *first_ns, new_per_s: *new_per_s }
+        let Self { verdict, first_ns, new_per_s, figures: Figures { counts, rtt, setup, .. }, .. } = self;
+        RowFacts {
+            counts,
+            rtt: *rtt,
+            setup: *setup,
+            verdict: *verdict,
+            first_ns: *first_ns,
+            new_per_s: *new_per_s,
+        }
     }
 }
 
