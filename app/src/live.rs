@@ -129,7 +129,10 @@ impl<'a> Live<'a> {
                 () = stop.wanted() => return End::Done,
             }
             let now_ns = monotonic_ns();
-            let taken = self.drain();
+            let taken = match self.drain() {
+                Ok(taken) => taken,
+                Err(error) => return error.into(),
+            };
             if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
                 return error.into();
             }
@@ -173,13 +176,15 @@ impl<'a> Live<'a> {
     }
 
     /// Handles records of the ring, up to one batch and up to the count of handshakes that was asked for. Returns how many.
-    fn drain(&mut self) -> usize {
+    fn drain(&mut self) -> Result<usize, Error> {
+        // What was missed before decides what the records mean.
+        self.count()?;
         // First, so that the records of connections with a new address find it: the kernel has reported the address before.
         if self.addresses.has_changed() || self.is_stale {
             self.read_addresses();
         }
         let session = &mut self.session;
-        self.source.drain(BATCH, |records| session.handle(Input::Records(records)))
+        Ok(self.source.drain(BATCH, |records| session.handle(Input::Records(records))))
     }
 
     /// Tells the engine the addresses of this host. Where the kernel does not list them now, it will the next time.
@@ -219,7 +224,8 @@ impl<'a> Live<'a> {
     }
 
     fn count(&mut self) -> Result<(), Error> {
-        self.session.handle(Input::Counters(&self.source.counters()?));
+        let counters = self.source.counters()?;
+        self.session.handle(Input::Counters { counters: &counters, now_ns: monotonic_ns() });
         self.session.handle(Input::Undecodable(self.source.undecodable()));
         Ok(())
     }
@@ -239,7 +245,7 @@ impl<'a> Live<'a> {
     /// Handles what is in the ring, and ends. While the ring is never empty, that is as much as it holds.
     async fn end(mut self, end: End) -> Result<(), Error> {
         for _ in 0..RING_BATCHES {
-            if self.session.is_counted_out() || self.drain() < BATCH {
+            if self.session.is_counted_out() || self.drain()? < BATCH {
                 break;
             }
         }

@@ -169,7 +169,7 @@ impl<'a> Follower<'a> {
             }
         }
         session.handle(Input::Volumes { flows: &batch.volumes, now_ns });
-        session.handle(Input::Counters(&batch.counters));
+        session.handle(Input::Counters { counters: &batch.counters, now_ns });
         session.handle(Input::Unreadable(batch.unreadable));
         session.handle(Input::Copies(batch.copies));
         session.handle(Input::PassedOver(&batch.passed_over));

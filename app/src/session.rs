@@ -195,7 +195,7 @@ impl<'a> Session<'a> {
                 self.show(now_ns);
             }
             Some(Command::Reset) => self.engine.reset(*reader, now_ns),
-            Some(Command::Window(window_ns)) => self.engine.set_window(*reader, window_ns, now_ns),
+            Some(Command::Window(window_ns)) => self.engine.set_window(*reader, window_ns),
             Some(Command::Quit) | None => return false,
         }
         true

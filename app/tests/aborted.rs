@@ -91,7 +91,7 @@ fn nothing_is_aborted_while_records_are_missed() {
     shown.watched.see([connection.syn(at(0)), connection.syn_ack(at(1)), connection.ack(at(2))]);
     let mut counters = Counters::default();
     counters.count(Counter::Missed(RecordKind::Segment(SegmentKind::Ack)));
-    shown.watched.handle(Input::Counters(&counters)).expire(at(3));
+    shown.watched.handle(Input::Counters { counters: &counters, now_ns: at(3) }).expire(at(3));
     shown.watched.see([connection.rst_of_responder(at(4))]);
     assert_eq!(shown.take(at(5)).total.counts.aborted, 0);
     assert!(!shown.watched.closes()[0].is_aborted());

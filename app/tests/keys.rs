@@ -227,9 +227,10 @@ fn rows_and_flows_have_orders_of_their_own() {
 fn the_window_grows_and_shrinks_step_by_step() {
     let mut stage = stage(&["+"]);
     assert!(stage.frame().contains("window 30s"));
-    let windows: Vec<Effect> = ["+", "+", "+", "-"].map(|key| stage.key(key)).into();
+    let windows: Vec<Effect> = ["+", "+", "+", "+", "+", "-"].map(|key| stage.key(key)).into();
     let window = |s: u64| Effect::Send(Command::Window(s * 1_000_000_000));
-    assert_eq!(windows, [window(60), window(300), Effect::None, window(60)]);
+    let expected = [window(60), window(300), window(900), window(3_600), Effect::None, window(900)];
+    assert_eq!(windows, expected);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn written(mut output: impl Output) -> String {
     let mut counters = Counters::default();
     counters.0[Counter::Missed(RecordKind::Segment(SegmentKind::Syn)).cell().expect("counted")] = 3;
     counters.0[Counter::Unparsed(Unparsed::Fragment).cell().expect("counted")] = 2;
-    watched.handle(Input::Counters(&counters));
+    watched.handle(Input::Counters { counters: &counters, now_ns: END });
     if let Some(request) = output.closing_request(&Query::default()) {
         let reader = watched.engine.add_reader(ReaderConfig::default());
         output.close(&watched.engine.snapshot(reader, &request, END), &context, &mut lines);

@@ -303,7 +303,7 @@ fn person() -> impl Strategy<Value = Person> {
     prop_oneof![
         6 => Just(Person::Nothing),
         1 => Just(Person::Reset),
-        1 => (1..100_u64).prop_map(|tenths| Person::Window(tenths * 100 * MS)),
+        2 => prop_oneof![1..100_u64, 100..36_000_u64].prop_map(|tenths| Person::Window(tenths * 100 * MS)),
         2 => (0..groups.len()).prop_map(move |which| Person::Group(groups[which])),
     ]
 }
@@ -359,7 +359,7 @@ fn hold_counts(steps: &[(Step, Person)], direction: Direction) -> Result<(), Tes
                 run.engine.reset(screen, now_ns);
                 has_reset = true;
             }
-            Person::Window(window_ns) => run.engine.set_window(screen, window_ns, now_ns),
+            Person::Window(window_ns) => run.engine.set_window(screen, window_ns),
             Person::Group(by) => group = by,
         }
         if step.expire {

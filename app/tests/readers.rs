@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0_u8..4, 0_u8..6).prop_map(|(peer, outcome)| Step::Attempt { peer, outcome }),
         4 => (1_u64..5_000).prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Reset),
-        1 => (1_u64..60).prop_map(|seconds| Step::Window { seconds }),
+        1 => prop_oneof![1_u64..60, 60_u64..3_600].prop_map(|seconds| Step::Window { seconds }),
         2 => (0..Group::ALL.len(), 0..FILTERS.len(), span)
             .prop_map(|(group, filter, span)| Step::Look { group, filter, span }),
     ]
@@ -75,7 +75,7 @@ impl Run {
             }
             (Step::Reset, Some(screen)) => self.engine.reset(screen, self.now_ns),
             (Step::Window { seconds }, Some(screen)) => {
-                self.engine.set_window(screen, seconds * S, self.now_ns);
+                self.engine.set_window(screen, seconds * S);
             }
             (Step::Look { group, filter, span }, Some(screen)) => {
                 let filter = FILTERS[*filter].parse().expect("a filter");

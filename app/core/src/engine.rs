@@ -8,7 +8,7 @@ use crate::query::Filter;
 use crate::snapshot::{
     self, Baseline, IcmpCounts, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
 };
-use crate::stats::Thresholds;
+use crate::stats::{Thresholds, View, Window};
 use crate::table::FlowTable;
 
 /// What an engine may hold, and how it judges.
@@ -22,7 +22,7 @@ pub struct EngineConfig {
     pub window_ns: u64,
     /// When a verdict on a peer applies.
     pub thresholds: Thresholds,
-    /// Memory for the statistics of all peers together, in bytes, for each reader with figures of its own.
+    /// Memory for the statistics of all peers together, in bytes.
     pub peer_bytes: usize,
     /// Key of the hash that flows are found by: random, so that nobody can choose addresses that collide.
     pub seed: u64,
@@ -50,12 +50,12 @@ impl Default for EngineConfig {
 pub struct Engine {
     table: FlowTable,
     run: RunCounters,
+    /// What a reader sees that has changed nothing.
+    view: View,
     /// Names by index.
     interfaces: BTreeMap<u32, String>,
     readers: Vec<Reader>,
     latest_ns: u64,
-    /// Whether records were missed between the last two times that the counters were read.
-    has_missed: bool,
 }
 
 /// One reader of an engine. Only the engine that returned it knows it.
@@ -74,8 +74,8 @@ pub struct ReaderConfig {
 #[derive(Debug)]
 struct Reader {
     config: ReaderConfig,
-    /// Which of the table's views its figures are.
-    view: usize,
+    /// Which figures it sees.
+    view: View,
     baseline: Baseline,
     snapshotter: Snapshotter,
     /// Events of the table that it has polled.
@@ -91,22 +91,18 @@ impl Engine {
     pub fn new(config: &EngineConfig, now_ns: u64) -> Self {
         Self {
             table: FlowTable::new(config),
+            view: View { window: Window::of(config.window_ns), era: 0, counted_ns: now_ns },
             run: RunCounters { started_ns: now_ns, ..RunCounters::default() },
             interfaces: BTreeMap::new(),
             readers: Vec::new(),
             latest_ns: now_ns,
-            has_missed: false,
         }
     }
 
-    /// Adds a reader. Its figures cover the time since the start, unless every reader has restarted its own:
-    /// [`Snapshot::counted_ns`] says since when. It gets the events from now on.
+    /// Adds a reader. Its figures cover the time since the start. It gets the events from now on.
     pub fn add_reader(&mut self, config: ReaderConfig) -> ReaderId {
         let seen = self.table.events.len();
-        let view = self.table.views.join();
-        let sharer = self.readers.iter().find(|reader| reader.view == view);
-        let baseline = sharer.map(|reader| reader.baseline.clone()).unwrap_or_default();
-        let snapshotter = Snapshotter::default();
+        let (view, baseline, snapshotter) = (self.view, Baseline::default(), Snapshotter::default());
         let reader = Reader { config, view, baseline, snapshotter, polled: seen, logged: seen, unwritten: 0 };
         self.readers.push(reader);
         ReaderId(self.readers.len() - 1)
@@ -124,8 +120,10 @@ impl Engine {
             Input::Volumes { flows, now_ns } => {
                 flows.iter().for_each(|flow| self.table.handle_volumes(flow, now_ns));
             }
-            Input::Counters(counters) => {
-                self.has_missed = counters.missed_records() > self.run.counters.missed_records();
+            Input::Counters { counters, now_ns } => {
+                if counters.missed_records() > self.run.counters.missed_records() {
+                    self.table.records_missed(now_ns, self.latest_ns);
+                }
                 self.run.counters = *counters;
             }
             Input::Undecodable(records) => self.run.undecodable = records,
@@ -140,9 +138,9 @@ impl Engine {
             Input::Interfaces(_) => {}
             Input::Locals(locals) => self.table.locals.clone_from(locals),
             Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
-            Input::Time { now_ns } => self.pass_time(now_ns),
+            Input::Time { now_ns } => self.table.expire(now_ns),
             Input::End { now_ns } if !self.is_done() => {
-                self.pass_time(now_ns);
+                self.table.expire(now_ns);
                 self.table.finish(now_ns);
             }
             Input::End { .. } => {}
@@ -155,11 +153,11 @@ impl Engine {
     pub fn poll_events(&mut self, reader: ReaderId) -> impl Iterator<Item = &Event> {
         let Reader { config, view, polled, .. } = &mut self.readers[reader.0];
         let from = core::mem::replace(polled, self.table.events.len());
-        let stats = self.table.views.get(*view);
+        let stats = &self.table.stats;
         let filter = config.events.as_ref().map(|filter| filter.bind(&self.interfaces));
         self.table.events[from..].iter().filter(move |event| {
             let now_ns = event.time_ns();
-            let verdict = |peer: &_| snapshot::verdict(stats, peer, now_ns);
+            let verdict = |peer: &_| snapshot::verdict(stats, view, peer, now_ns);
             filter.is_some_and(|filter| filter.matches_flow(event.flow(), now_ns, &verdict))
         })
     }
@@ -177,7 +175,7 @@ impl Engine {
         let Reader { snapshotter, view, baseline, unwritten, .. } = &mut self.readers[reader.0];
         let seen = Seen {
             table: &self.table,
-            stats: self.table.views.get(*view),
+            view,
             run: &RunCounters { unwritten: *unwritten, ..self.run.clone() },
             baseline,
             interfaces: &self.interfaces,
@@ -185,27 +183,33 @@ impl Engine {
         snapshotter.take(&seen, request, now_ns)
     }
 
-    /// Restarts the counts of one reader at `now_ns`. Flows and peers stay known.
-    pub fn reset(&mut self, reader: ReaderId, now_ns: u64) {
-        let reader = &mut self.readers[reader.0];
-        reader.view = self.table.views.split(reader.view);
+    /// Restarts the counts of one reader at `now_ns`, and since when something is wrong. Flows, peers and the event log stay.
+    pub fn reset(&mut self, id: ReaderId, now_ns: u64) {
+        let reader = &mut self.readers[id.0];
         let run = RunCounters { unwritten: reader.unwritten, ..self.run.clone() };
         reader.baseline = Baseline {
-            counted_ns: Some(now_ns),
             records: run.records,
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
             icmp: IcmpCounts::of(&run.counters),
-            missed: MissedCounts::of(&self.table, self.table.views.get(reader.view), &run),
+            missed: MissedCounts::of(&self.table, &run),
         };
-        self.table.views.get_mut(reader.view).reset(now_ns);
+        let others: Vec<u32> = self
+            .readers
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| *number != id.0)
+            .map(|(_, other)| other.view.era)
+            .collect();
+        let era = self.table.stats.begin_era(&others);
+        let view = &mut self.readers[id.0].view;
+        (view.era, view.counted_ns) = (era, now_ns);
     }
 
-    /// Changes the length of one reader's sliding window, in nanoseconds. The window starts empty at `now_ns`.
-    pub fn set_window(&mut self, reader: ReaderId, window_ns: u64, now_ns: u64) {
-        let reader = &mut self.readers[reader.0];
-        reader.view = self.table.views.split(reader.view);
-        self.table.views.get_mut(reader.view).set_window(window_ns, now_ns);
+    /// Changes the length of one reader's sliding window, in nanoseconds: figures and verdicts are those of the window that
+    /// ends now. [`Snapshot::window_ns`] is the true length: a second at least, an hour at most, and whole slots.
+    pub fn set_window(&mut self, reader: ReaderId, window_ns: u64) {
+        self.readers[reader.0].view.window = Window::of(window_ns);
     }
 
     /// Whether as many handshakes were reported as the configuration allows. Records are no longer handled then.
@@ -218,13 +222,6 @@ impl Engine {
     #[must_use]
     pub const fn latest_ns(&self) -> u64 {
         self.latest_ns
-    }
-
-    fn pass_time(&mut self, now_ns: u64) {
-        if self.has_missed {
-            self.table.records_missed(now_ns);
-        }
-        self.table.expire(now_ns);
     }
 
     /// Forgets the events that every reader has polled. The allocation stays, as large as batches of events are.

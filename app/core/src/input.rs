@@ -26,8 +26,14 @@ pub enum Input<'a> {
         /// When the states were read.
         now_ns: u64,
     },
-    /// The probe's counters since the start.
-    Counters(&'a Counters),
+    /// The probe's counters since the start. Where they say that records were missed, what is open is in doubt: they come before
+    /// the records and the time that decide it.
+    Counters {
+        /// Everything that is counted.
+        counters: &'a Counters,
+        /// When they were read.
+        now_ns: u64,
+    },
     /// How many records could not be decoded since the start.
     Undecodable(u64),
     /// How many packets of a capture could not be read since the start.

@@ -97,7 +97,7 @@ impl Watch {
             let flows: Vec<_> = source.volumes().collect();
             self.engine.handle(Input::Volumes { flows: &flows, now_ns: self.now_ns });
         }
-        self.engine.handle(Input::Counters(source.counters()));
+        self.engine.handle(Input::Counters { counters: source.counters(), now_ns: self.now_ns });
         let request = SnapshotRequest { rows: 500, ..SnapshotRequest::totals(Span::Window) };
         // The snapshot is not shown, but the snapshotter remembers what changed.
         let _ = self.engine.snapshot(self.reader, &request, self.now_ns);

@@ -53,7 +53,7 @@ impl Stage {
         let effect = self.model.update(action);
         match &effect {
             Effect::Send(Command::Window(window_ns)) => {
-                self.watched.engine.set_window(self.watched.reader, *window_ns, self.now_ns);
+                self.watched.engine.set_window(self.watched.reader, *window_ns);
             }
             Effect::Send(Command::Reset) => {
                 self.watched.engine.reset(self.watched.reader, self.now_ns);

@@ -37,7 +37,7 @@ pub(crate) fn run(data: &[u8]) {
     let flows: Vec<_> = source.volumes().collect();
     flows.iter().for_each(|flow| assert!(sorted(flow.ends.endpoints())));
     engine.handle(Input::Volumes { flows: &flows, now_ns: latest_ns });
-    engine.handle(Input::Counters(source.counters()));
+    engine.handle(Input::Counters { counters: source.counters(), now_ns: latest_ns });
     engine.handle(Input::End { now_ns: latest_ns });
     engine.poll_events(reader).for_each(drop);
     for span in [Span::Window, Span::SinceStart] {

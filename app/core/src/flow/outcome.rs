@@ -122,6 +122,11 @@ impl Outcome {
     /// How many outcomes an attempt can have: those that it ends with, and `Pending`.
     pub(crate) const OF_ATTEMPTS: usize = Self::Pending as usize + 1;
 
+    /// The outcome of attempts with this number.
+    pub(crate) const fn of_attempt(number: usize) -> Self {
+        if number < Self::DECIDED.len() { Self::DECIDED[number] } else { Self::Pending }
+    }
+
     /// Its name for people. Filters accept it.
     #[must_use]
     pub const fn name(self) -> &'static str {

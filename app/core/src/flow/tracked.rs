@@ -78,6 +78,8 @@ pub(crate) struct Tracked {
     pub(crate) is_doubtful: bool,
     /// Whether this host opened it, as was seen: nobody else can have forged it.
     pub(crate) is_own: bool,
+    /// In which era of the statistics its handshake ended.
+    pub(crate) era: u8,
     /// Who sent a FIN first.
     first_fin: Option<Party>,
 }
@@ -143,6 +145,7 @@ impl Tracked {
             is_waiting: false,
             is_doubtful: false,
             is_own: false,
+            era: 0,
             first_fin: None,
         }
     }

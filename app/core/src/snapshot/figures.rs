@@ -3,7 +3,7 @@
 use super::Span;
 use super::latency::Scratch;
 use crate::flow::Leg;
-use crate::stats::{Counts, Latency, Percentiles, Tally};
+use crate::stats::{Counts, Latency, Part, Percentiles, Tally, Times, View};
 
 /// Counts and latencies of one span of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -33,48 +33,55 @@ impl Figures {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Period {
     pub(super) span: Span,
-    /// Length of a slot of the window.
-    pub(super) slot_ns: u64,
+    pub(super) view: View,
     pub(super) now_ns: u64,
 }
 
 impl Period {
-    pub(super) fn figures(&self, tally: &Tally, scratch: &mut Scratch) -> Figures {
-        let mut percentiles = |latency: Latency| {
-            self.add(latency, tally, scratch);
-            scratch.take()
-        };
-        let (rtt, setup) = (percentiles(Latency::Rtt), percentiles(Latency::Setup));
-        Figures { counts: self.counts(tally), rtt, setup, refusals: tally.refusals() }
+    pub(super) fn figures(&self, tally: &Tally, scratch: &mut Times<Scratch>) -> Figures {
+        let counts = tally.with_open(self.add(tally, scratch));
+        let (rtt, setup) = (scratch.rtt.take(), scratch.setup.take());
+        Figures { counts, rtt, setup, refusals: tally.refusals(self.view.era) }
     }
 
-    pub(super) fn counts(&self, tally: &Tally) -> Counts {
-        match self.span {
-            Span::Window => tally.within_window(self.now_ns, self.slot_ns),
-            Span::SinceStart => tally.since_start(),
-        }
-    }
-
-    /// Adds the samples of one latency.
-    pub(super) fn add(&self, latency: Latency, tally: &Tally, scratch: &mut Scratch) {
+    /// Adds the latencies to others, and returns the counts without the attempts that are open.
+    pub(super) fn add(&self, tally: &Tally, scratch: &mut Times<Scratch>) -> Counts {
+        let mut counts = Counts::default();
         match self.span {
             Span::Window => {
-                let slots = tally.latencies(self.now_ns, self.slot_ns);
-                slots.for_each(|latencies| scratch.add(latencies.of(latency)));
+                let View { window, era, .. } = self.view;
+                let (from_ns, to_ns) = (window.begins_ns(self.now_ns), window.ends_ns(self.now_ns));
+                for (_, part) in tally.parts(era, from_ns, to_ns) {
+                    match part {
+                        Part::Count(number, more) => counts.add(number, more),
+                        Part::Latencies(latency, end_ns, more) => {
+                            scratch.of_mut(latency).add_bucket(end_ns, more);
+                        }
+                        Part::Longest(latency, ns) => scratch.of_mut(latency).add_longest(ns),
+                    }
+                }
             }
-            Span::SinceStart => scratch.add(tally.latencies_since_start().of(latency)),
+            Span::SinceStart => {
+                for era in tally.eras(self.view.era) {
+                    counts += &era.counts;
+                    for latency in Latency::ALL {
+                        scratch.of_mut(latency).add(era.latencies.of(latency));
+                    }
+                }
+            }
         }
+        counts
     }
 
     /// How long the refusals of several peers took together.
-    pub(super) fn refusals<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Option<Leg> {
-        tallies.filter_map(Tally::refusals).reduce(Leg::spanning)
+    pub(super) fn refusals<'a>(&self, tallies: impl Iterator<Item = &'a Tally>) -> Option<Leg> {
+        tallies.filter_map(|tally| tally.refusals(self.view.era)).reduce(Leg::spanning)
     }
 
     /// The number of the current slot: figures of another one are other figures.
     pub(super) const fn slide(&self) -> u64 {
         match self.span {
-            Span::Window => self.now_ns / self.slot_ns,
+            Span::Window => self.view.window.slot(self.now_ns),
             Span::SinceStart => 0,
         }
     }

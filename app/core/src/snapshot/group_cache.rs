@@ -10,7 +10,7 @@ use super::peer_row::{Row, Rows, cut_to_first};
 use super::rank::RowRank;
 use crate::flow::Leg;
 use crate::query::{Group, RowKey};
-use crate::stats::{Latency, Slow, Verdict};
+use crate::stats::{Slow, Times, Verdict};
 
 /// With more peers than this in the rows their latencies are merged once a second, not for each snapshot.
 const MANY: usize = 1_000;
@@ -56,7 +56,7 @@ impl GroupCache {
         &mut self,
         peers: &PeerCache,
         scan: &Scan<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut Times<Scratch>,
         limit: usize,
     ) -> Rows {
         if core::mem::replace(&mut self.group, scan.query.group) != scan.query.group {
@@ -164,7 +164,7 @@ impl GroupRow {
     }
 
     /// Adds the peers up, and merges their latencies if there is a place to.
-    fn add_up(&mut self, peers: &PeerCache, scan: &Scan<'_>, scratch: Option<&mut Scratch>) {
+    fn add_up(&mut self, peers: &PeerCache, scan: &Scan<'_>, scratch: Option<&mut Times<Scratch>>) {
         let has_others = core::mem::replace(&mut self.added, self.serials) != self.serials;
         let is_due = scratch.is_some() || self.held_verdict.is_due(scan.period.now_ns);
         if !has_others && !is_due && self.changed < peers.scans {
@@ -178,17 +178,15 @@ impl GroupRow {
             let only = peers.get(only).map(|known| &known.figures);
             (figures.rtt, figures.setup) = only.map_or((None, None), |only| (only.rtt, only.setup));
         } else if let Some(scratch) = scratch {
-            let mut merged = |latency: Latency, has_some: fn(&Figures) -> bool| {
-                let known = self
-                    .peers
-                    .iter()
-                    .filter(|slot| peers.get(**slot).is_some_and(|known| has_some(&known.figures)));
-                let tallies = known.filter_map(|slot| Some(&scan.stats.peer_in(*slot)?.tally));
-                tallies.for_each(|tally| scan.period.add(latency, tally, scratch));
-                scratch.take()
+            let has_latencies = |slot: &&u32| {
+                let known = peers.get(**slot).map(|known| &known.figures);
+                known.is_some_and(|figures| figures.rtt.is_some() || figures.setup.is_some())
             };
-            figures.rtt = merged(Latency::Rtt, |figures| figures.rtt.is_some());
-            figures.setup = merged(Latency::Setup, |figures| figures.setup.is_some());
+            for slot in self.peers.iter().filter(has_latencies) {
+                let tally = scan.stats.peer_in(*slot).map(|peer| &peer.tally);
+                tally.into_iter().for_each(|tally| _ = scan.period.add(tally, scratch));
+            }
+            (figures.rtt, figures.setup) = (scratch.rtt.take(), scratch.setup.take());
         }
         self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
         self.figures = figures;

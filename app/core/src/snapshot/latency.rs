@@ -9,28 +9,49 @@ const SORTED: usize = 1_024;
 /// Memory to merge latencies in, reused: to allocate it costs more than all else.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
+    /// Latencies, or the ends of their buckets.
     few: Vec<u64>,
     many: Latencies,
+    max_ns: u64,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { few: Vec::new(), many: Latencies::spanning() }
+        Self { few: Vec::new(), many: Latencies::spanning(), max_ns: 0 }
     }
 }
 
 impl Scratch {
     pub(super) fn add(&mut self, latencies: &Distribution) {
         match latencies {
-            Distribution::Few(samples) if self.few.len() < SORTED => self.few.extend(samples),
-            Distribution::Few(samples) => samples.iter().for_each(|&sample| self.many.record(sample)),
-            Distribution::Many(many) => self.many.add(many),
+            Distribution::Few(samples) => {
+                samples.iter().for_each(|&sample| self.add_bucket(sample, 1));
+                self.add_longest(samples.iter().copied().max().unwrap_or(0));
+            }
+            Distribution::Many(many) => {
+                self.many.add(many);
+                self.add_longest(many.max_ns());
+            }
         }
+    }
+
+    /// Adds so many latencies that lie in the bucket of `end_ns`. How long the longest is remains to be added.
+    pub(super) fn add_bucket(&mut self, end_ns: u64, count: u64) {
+        if self.few.len() as u64 + count <= SORTED as u64 {
+            (0..count).for_each(|_| self.few.push(end_ns));
+        } else {
+            self.many.record_bucket(end_ns, count);
+        }
+    }
+
+    /// Says that one of the latencies is as long as this, in nanoseconds.
+    pub(super) fn add_longest(&mut self, latency_ns: u64) {
+        self.max_ns = self.max_ns.max(latency_ns);
     }
 
     /// The percentiles of what was added, which is forgotten.
     pub(super) fn take(&mut self) -> Option<Percentiles> {
-        if self.many.is_empty() && self.few.len() <= SORTED {
+        if self.many.is_empty() {
             return self.take_few();
         }
         self.take_all(Percentiles::of)
@@ -38,7 +59,7 @@ impl Scratch {
 
     /// The percentiles and the histogram of what was added, which is forgotten.
     pub(super) fn take_with_bars(&mut self) -> (Option<Percentiles>, Vec<Bar>) {
-        if self.many.is_empty() && self.few.len() <= SORTED {
+        if self.many.is_empty() {
             let bars = bars_of(self.few.iter().map(|&sample| (self.many.bucket_ns(sample), 1)));
             return (self.take_few(), bars);
         }
@@ -46,18 +67,20 @@ impl Scratch {
     }
 
     fn take_all<T>(&mut self, figures: impl FnOnce(&Latencies) -> T) -> T {
-        self.few.drain(..).for_each(|sample| self.many.record(sample));
+        self.few.drain(..).for_each(|sample| self.many.record_bucket(sample, 1));
+        self.many.raise_max(core::mem::take(&mut self.max_ns));
         let figures = figures(&self.many);
-        if !self.many.is_empty() {
-            self.many.reset();
-        }
+        self.many.reset();
         figures
     }
 
     /// The same figures as those of buckets: a sample counts as the highest of its bucket, except for the longest.
     fn take_few(&mut self) -> Option<Percentiles> {
+        let max_ns = core::mem::take(&mut self.max_ns);
+        if self.few.is_empty() {
+            return None;
+        }
         self.few.sort_unstable();
-        let max_ns = *self.few.last()?;
         let samples = self.few.len();
         let ranked = |hundredths: usize| {
             let rank = (samples * hundredths).div_ceil(100).max(1);

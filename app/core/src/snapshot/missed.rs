@@ -6,7 +6,6 @@ use probe_common::counter::Counter;
 use probe_common::{RecordKind, SegmentKind, Unparsed};
 
 use super::RunCounters;
-use crate::stats::Stats;
 use crate::table::FlowTable;
 
 /// Something that the figures lack.
@@ -82,7 +81,7 @@ impl Hash for Missed {
 pub struct MissedCounts([u64; COUNT]);
 
 impl MissedCounts {
-    pub(crate) fn of(table: &FlowTable, stats: &Stats, run: &RunCounters) -> Self {
+    pub(crate) fn of(table: &FlowTable, run: &RunCounters) -> Self {
         let count = |missed: Missed| match missed {
             Missed::Record(kind) => run.counters.of(Counter::Missed(kind)),
             Missed::Undecodable => run.undecodable,
@@ -90,7 +89,7 @@ impl MissedCounts {
             Missed::Unreadable => run.unreadable,
             Missed::KernelFlow => run.counters.of(Counter::EvictedFlow),
             Missed::Flow => table.losses().evicted_flows,
-            Missed::Peer => stats.evicted_peers(),
+            Missed::Peer => table.stats.evicted_peers(),
             Missed::Line => run.unwritten,
         };
         let mut counts = Self::default();

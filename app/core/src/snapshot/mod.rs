@@ -111,8 +111,6 @@ pub(crate) struct RunCounters {
 /// Counts of the run when a reader restarted its own: what it does not want to see.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Baseline {
-    /// When that was.
-    pub(crate) counted_ns: Option<u64>,
     pub(crate) records: u64,
     pub(crate) reported: u64,
     pub(crate) unmatched: u64,

@@ -2,12 +2,12 @@
 
 use super::Span;
 use super::figures::{Figures, Period};
-use super::held_verdict::{HeldVerdict, deserved};
+use super::held_verdict::{Deserved, HeldVerdict, deserved};
 use super::latency::Scratch;
 use super::rank::RowRank;
 use crate::flow::PeerKey;
 use crate::query::{BoundFilter, Query};
-use crate::stats::{Peer, Stats, Verdict};
+use crate::stats::{Peer, Stats, Streak, Times, Verdict, View};
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ pub(super) struct PeerCache {
     query: Query,
     is_refiltered: bool,
     span: Span,
+    view: Option<View>,
     /// The number of the window's current slot.
     slide: u64,
     /// How many scans there were.
@@ -63,20 +64,24 @@ pub(super) struct Scan<'a> {
 }
 
 /// What is wrong with a peer within the window that ends at `now_ns`, whatever was before.
-pub(crate) fn verdict(stats: &Stats, peer: &PeerKey, now_ns: u64) -> Option<Verdict> {
+pub(crate) fn verdict(stats: &Stats, view: &View, peer: &PeerKey, now_ns: u64) -> Option<Verdict> {
     let peer = stats.peer(peer)?;
-    let period = Period { span: Span::Window, slot_ns: stats.slot_ns(), now_ns };
-    let figures = period.figures(&peer.tally, &mut Scratch::default());
-    let slow_ns = stats.thresholds().slow.from_ns(peer.usual_ns);
-    let deserved = deserved(&figures, stats.thresholds(), slow_ns);
+    let period = Period { span: Span::Window, view: *view, now_ns };
+    let figures = period.figures(&peer.tally, &mut Times::default());
+    let deserved = deserved_by(peer, &figures, stats);
     Verdict::ALL.into_iter().find(|verdict| deserved[*verdict as usize])
+}
+
+/// Which verdicts' conditions hold for a peer with these figures.
+fn deserved_by(peer: &Peer, figures: &Figures, stats: &Stats) -> Deserved {
+    deserved(figures, stats.thresholds(), stats.thresholds().slow.from_ns(peer.usual_ns))
 }
 
 impl Scan<'_> {
     /// For how long a verdict is held without its condition.
     pub(super) const fn hold_ns(&self) -> u64 {
         match self.period.span {
-            Span::Window => self.stats.window_ns(),
+            Span::Window => self.period.view.window.length_ns(),
             Span::SinceStart => 0,
         }
     }
@@ -89,6 +94,7 @@ impl Default for PeerCache {
             query: Query::default(),
             is_refiltered: false,
             span: Span::Window,
+            view: None,
             slide: 0,
             scans: 0,
             serials: 0,
@@ -104,13 +110,15 @@ impl PeerCache {
     }
 
     /// Computes what has changed.
-    pub(super) fn scan(&mut self, scan: &Scan<'_>, scratch: &mut Scratch) {
+    pub(super) fn scan(&mut self, scan: &Scan<'_>, scratch: &mut Times<Scratch>) {
         let Scan { stats, query, filter, period, .. } = scan;
         if core::mem::replace(&mut self.span, period.span) != period.span {
             // Neither figures nor verdicts of another span are of use.
             self.peers.clear();
         }
-        let slid = core::mem::replace(&mut self.slide, period.slide()) != period.slide();
+        // Without figures of another view there is nothing to correct.
+        let is_other_view = self.view.replace(period.view).is_some_and(|view| view != period.view);
+        let slid = is_other_view | (core::mem::replace(&mut self.slide, period.slide()) != period.slide());
         let refiltered = core::mem::take(&mut self.is_refiltered) || query.filter != self.query.filter;
         let resorted = query.sort != self.query.sort;
         self.query.clone_from(query);
@@ -120,7 +128,7 @@ impl PeerCache {
         for ((slot, cached), &stamp) in (0..).zip(&mut self.peers).zip(stats.stamps()) {
             let is_stale = cached.as_ref().is_none_or(|cached| cached.stamp != stamp);
             let may_change = cached.as_ref().is_some_and(|cached| cached.may_change(slid, period.now_ns));
-            if !(is_stale || refiltered || may_change || resorted) {
+            if !(is_stale || refiltered || may_change || resorted || is_other_view) {
                 continue;
             }
             let Some(peer) = stats.peer_in(slot) else {
@@ -142,7 +150,15 @@ impl PeerCache {
                 cached.stamp = stamp;
                 cached.figures = period.figures(&peer.tally, scratch);
             }
-            self.changes.extend(cached.judge(peer, scan));
+            let before = cached.worst();
+            if is_other_view {
+                cached.held_verdict = HeldVerdict::default();
+                cached.judge_past(peer, scan, scratch);
+            }
+            let figures = cached.figures;
+            cached.judge(peer, scan, &figures, period.now_ns);
+            let after = cached.worst();
+            self.changes.extend((before != after).then_some(Change { peer: cached.key, before, after }));
             cached.changed = self.scans;
             cached.rank = RowRank::of(&cached.figures, cached.held_verdict.worst(), query.sort);
         }
@@ -160,7 +176,7 @@ impl PeerCache {
     /// The verdict on a peer.
     pub(super) fn verdict(&self, stats: &Stats, peer: &PeerKey) -> Option<Verdict> {
         let cached = self.get(stats.slot_of(peer)?)?;
-        cached.held_verdict.worst().map(|(verdict, _)| verdict)
+        cached.worst()
     }
 }
 
@@ -184,19 +200,35 @@ impl CachedPeer {
         slid && !self.figures.counts.is_empty() || self.held_verdict.is_due(now_ns)
     }
 
-    fn judge(&mut self, peer: &Peer, scan: &Scan<'_>) -> Option<Change> {
-        let now_ns = scan.period.now_ns;
-        let thresholds = scan.stats.thresholds();
-        let worst = |held: &HeldVerdict| held.worst().map(|(verdict, _)| verdict);
-        let before = worst(&self.held_verdict);
-        let slow_ns = thresholds.slow.from_ns(peer.usual_ns);
-        let since_ns = |verdict: Verdict| match peer.streaks[verdict as usize].since_ns() {
-            0 => now_ns,
-            since_ns => since_ns,
+    fn worst(&self) -> Option<Verdict> {
+        self.held_verdict.worst().map(|(verdict, _)| verdict)
+    }
+
+    /// Judges figures as they were at `now_ns`.
+    fn judge(&mut self, peer: &Peer, scan: &Scan<'_>, figures: &Figures, now_ns: u64) {
+        let view = scan.period.view;
+        let since_ns = |verdict: Verdict| {
+            let since_ns =
+                peer.streaks[verdict as usize].since_ns(view.window.length_ns(), view.window.ends_ns(now_ns));
+            view.since_ns(since_ns.unwrap_or(now_ns))
         };
-        let deserved = deserved(&self.figures, thresholds, slow_ns);
+        let deserved = deserved_by(peer, figures, scan.stats);
         self.held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
-        let after = worst(&self.held_verdict);
-        (before != after).then_some(Change { peer: self.key, before, after })
+    }
+
+    /// Judges a peer as if its window had always had the length that it has now: slot by slot, so that what recovers is known.
+    fn judge_past(&mut self, peer: &Peer, scan: &Scan<'_>, scratch: &mut Times<Scratch>) {
+        let Period { span, view, now_ns } = scan.period;
+        let within_ns = 2 * view.window.length_ns();
+        let is_recent = |streak: &Streak| now_ns.saturating_sub(streak.last_ns()) <= within_ns;
+        if span == Span::SinceStart || !peer.streaks.iter().any(is_recent) {
+            return;
+        }
+        for begin_ns in view.window.earlier_ns(now_ns) {
+            let ended = Period { now_ns: begin_ns, ..scan.period }.add(&peer.tally, scratch);
+            let counts = peer.tally.with_open_at(view.window.ends_ns(begin_ns), ended);
+            let (rtt, setup) = (scratch.rtt.take(), scratch.setup.take());
+            self.judge(peer, scan, &Figures { counts, rtt, setup, refusals: None }, begin_ns);
+        }
     }
 }

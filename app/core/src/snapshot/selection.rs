@@ -10,7 +10,7 @@ use super::timeline::Timeline;
 use super::{Bar, Flows, SnapshotRequest, Span};
 use crate::flow::Flow;
 use crate::query::{FlowOrder, RowKey, Sort, VerdictOf};
-use crate::stats::{Counts, Latency, Peer};
+use crate::stats::{Counts, Latency, Peer, Times};
 
 /// With up to so many peers in the row all of it is computed for each snapshot.
 const FEW_PEERS: usize = 32;
@@ -97,7 +97,7 @@ impl SelectionCache {
         seen: &Seen<'_>,
         scan: &Scan<'_>,
         request: &SnapshotRequest,
-        scratch: &mut Scratch,
+        scratch: &mut Times<Scratch>,
     ) -> Selection {
         let Selected { row, members, .. } = selected;
         let now_ns = scan.period.now_ns;
@@ -167,21 +167,18 @@ impl Expensive {
         seen: &Seen<'_>,
         scan: &Scan<'_>,
         request: &SnapshotRequest,
-        scratch: &mut Scratch,
+        scratch: &mut Times<Scratch>,
     ) -> Self {
         let period = Period { span: Span::SinceStart, ..scan.period };
         let mut counts = Counts::default();
         for peer in *members {
-            counts += &period.counts(&peer.tally);
+            counts += &peer.tally.with_open(period.add(&peer.tally, scratch));
         }
-        let mut merged = |latency: Latency| {
-            members.iter().for_each(|peer| period.add(latency, &peer.tally, scratch));
-            scratch.take_with_bars()
-        };
-        let ((rtt, bars), (setup, setup_bars)) = (merged(Latency::Rtt), merged(Latency::Setup));
+        let ((rtt, bars), (setup, setup_bars)) =
+            (scratch.rtt.take_with_bars(), scratch.setup.take_with_bars());
         let timeline = request.timeline.then(|| {
-            let histories = members.iter().map(|peer| peer.tally.history());
-            Timeline::of(histories, seen.run.started_ns, period.now_ns)
+            let tallies = members.iter().map(|peer| &peer.tally);
+            Timeline::of(tallies, seen.run.started_ns, period.now_ns)
         });
         Self {
             key: row.key,
@@ -193,7 +190,7 @@ impl Expensive {
                 counts,
                 rtt,
                 setup,
-                refusals: Period::refusals(members.iter().map(|peer| &peer.tally)),
+                refusals: period.refusals(members.iter().map(|peer| &peer.tally)),
             },
             bars,
             setup_bars,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::flow::{Event, PeerKey};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
-use crate::stats::{Latency, Peer, Stats};
+use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
 
 /// Takes one [`Snapshot`] after the other.
@@ -28,15 +28,16 @@ pub(crate) struct Snapshotter {
     selection: SelectionCache,
     flow_scan: FlowScan,
     event_log: EventLog,
-    scratch: Scratch,
-    span: Option<Span>,
+    scratch: Times<Scratch>,
+    /// What the latest snapshot covered.
+    seen: Option<(Span, View)>,
 }
 
 /// What a snapshot is taken of.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'a> {
     pub(crate) table: &'a FlowTable,
-    pub(crate) stats: &'a Stats,
+    pub(crate) view: &'a View,
     pub(crate) run: &'a RunCounters,
     pub(crate) baseline: &'a Baseline,
     pub(crate) interfaces: &'a BTreeMap<u32, String>,
@@ -57,36 +58,37 @@ impl Snapshotter {
 
     /// Takes a snapshot.
     pub(crate) fn take(&mut self, seen: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
-        let Seen { table, stats, run, baseline, interfaces } = *seen;
-        let period = Period { span: request.span, slot_ns: stats.slot_ns(), now_ns };
-        let counted_ns = baseline.counted_ns.unwrap_or(run.started_ns);
-        let window_ns = stats.covered_ns(run.started_ns, now_ns);
+        let Seen { table, view, run, baseline, interfaces } = *seen;
+        let stats = &table.stats;
+        let period = Period { span: request.span, view: *view, now_ns };
+        let window_ns = view.covered_ns(now_ns);
         let span_ns = match request.span {
             Span::Window => window_ns,
-            Span::SinceStart => now_ns.saturating_sub(counted_ns).max(1),
+            Span::SinceStart => now_ns.saturating_sub(view.counted_ns).max(1),
         };
         let filter = request.query.filter.bind(interfaces);
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
-        let missed = MissedCounts::of(table, stats, run);
+        let missed = MissedCounts::of(table, run);
         self.event_log.add_changes(&self.peers.changes, now_ns);
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
-        let history = core::iter::once(stats.total().history());
         Snapshot {
             taken_ns: now_ns,
             started_ns: run.started_ns,
-            counted_ns,
-            window_ns: stats.window_ns(),
+            counted_ns: view.counted_ns,
+            window_ns: view.window.length_ns(),
             thresholds: *stats.thresholds(),
             new_per_s: per_second(recent.counts.opened, window_ns),
             recent,
             total,
             bars,
-            timeline: request.timeline.then(|| Timeline::of(history, run.started_ns, now_ns)),
+            timeline: request
+                .timeline
+                .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
             matching: rows.matching,
@@ -111,17 +113,15 @@ impl Snapshotter {
     fn totals(&mut self, stats: &Stats, period: Period) -> (Figures, Figures, Vec<Bar>) {
         let recent = Period { span: Span::Window, ..period }.figures(stats.total(), &mut self.scratch);
         let since_start = Period { span: Span::SinceStart, ..period };
-        since_start.add(Latency::Rtt, stats.total(), &mut self.scratch);
-        let (rtt, bars) = self.scratch.take_with_bars();
-        since_start.add(Latency::Setup, stats.total(), &mut self.scratch);
-        let setup = self.scratch.take();
-        let (counts, refusals) = (since_start.counts(stats.total()), stats.total().refusals());
+        let counts = stats.total().with_open(since_start.add(stats.total(), &mut self.scratch));
+        let ((rtt, bars), setup) = (self.scratch.rtt.take_with_bars(), self.scratch.setup.take());
+        let refusals = stats.total().refusals(period.view.era);
         (recent, Figures { counts, rtt, setup, refusals }, bars)
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {
-        if self.span.replace(request.span) != Some(request.span) {
-            // Verdicts of another span are no longer held.
+        if self.seen.replace((request.span, scan.period.view)) != Some((request.span, scan.period.view)) {
+            // Verdicts of another span or window are no longer held.
             self.groups = GroupCache::default();
         }
         self.peers.scan(scan, &mut self.scratch);

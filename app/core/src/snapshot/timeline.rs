@@ -1,8 +1,9 @@
 //! The last minutes, slot by slot.
 
 use super::Bar;
-use crate::stats::scale::{STEPS, begin_ns, end_ns};
-use crate::stats::{History, Percentiles, SLOT_NS, SLOTS, slot};
+use crate::flow::Outcome;
+use crate::stats::scale::{STEPS, begin_ns, end_ns, step};
+use crate::stats::{Counts, Latency, Part, Percentiles, Tally};
 
 /// The last five minutes, or as much of them as was watched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,35 +39,28 @@ pub struct Moment {
 
 impl Timeline {
     /// The length of a slot, in nanoseconds.
-    pub const SLOT_NS: u64 = SLOT_NS;
+    pub const SLOT_NS: u64 = 5_000_000_000;
     /// How many slots there are at most.
-    pub const SLOTS: u64 = SLOTS;
+    pub const SLOTS: u64 = 60;
 
-    /// The sum of histories at `now_ns`, as far back as `started_ns`.
-    pub(super) fn of<'a>(histories: impl Iterator<Item = &'a History>, started_ns: u64, now_ns: u64) -> Self {
-        let now = slot(now_ns);
-        let first =
-            slot(started_ns).max(now.saturating_sub(u32::try_from(SLOTS).unwrap_or(0).saturating_sub(1)));
+    /// The sum of tallies at `now_ns`, as far back as `started_ns`, whenever a reader restarted its counts.
+    pub(super) fn of<'a>(tallies: impl Iterator<Item = &'a Tally>, started_ns: u64, now_ns: u64) -> Self {
+        let now = now_ns / Self::SLOT_NS;
+        let first = (started_ns / Self::SLOT_NS).max((now + 1).saturating_sub(Self::SLOTS));
         let mut sums: Vec<Sum> = (first..=now).map(|_| Sum::default()).collect();
-        let at = |slot: u32| slot.checked_sub(first).map_or(usize::MAX, |index| index as usize);
-        for history in histories {
-            for (slot, moment) in history.moments(now_ns) {
-                let Some(sum) = sums.get_mut(at(slot)) else { continue };
-                sum.counts.opened += u64::from(moment.opened);
-                sum.counts.unanswered += u64::from(moment.unanswered);
-                sum.counts.refused += u64::from(moment.refused);
-                sum.counts.unreachable += u64::from(moment.unreachable);
-                sum.counts.slow_setups += u64::from(moment.slow_setups);
-                sum.counts.retransmits += u64::from(moment.retransmits);
-                sum.counts.segments += u64::from(moment.segments);
-            }
-            for (slot, cell) in history.cells(now_ns) {
-                let Some(sum) = sums.get_mut(at(slot)) else { continue };
-                let steps = sum.steps.get_or_insert_with(|| Box::new([0; STEPS]));
-                steps[usize::from(cell.step)] += u64::from(cell.count);
+        for (slot_ns, part) in tallies.flat_map(|tally| tally.parts(0, first * Self::SLOT_NS, now_ns)) {
+            let index = usize::try_from(slot_ns / Self::SLOT_NS - first).unwrap_or(usize::MAX);
+            let Some(sum) = sums.get_mut(index) else { continue };
+            match part {
+                Part::Count(number, more) => sum.counts.add(number, more),
+                Part::Latencies(Latency::Rtt, end_ns, count) => {
+                    let steps = sum.steps.get_or_insert_with(|| Box::new([0; STEPS]));
+                    steps[usize::from(step(end_ns))] += count;
+                }
+                Part::Latencies(Latency::Setup, ..) | Part::Longest(..) => {}
             }
         }
-        let moments = (first..=now).zip(sums).map(|(slot, sum)| sum.moment(slot)).collect();
+        let moments = (first..=now).zip(sums).map(|(slot, sum)| sum.moment(slot * Self::SLOT_NS)).collect();
         Self { moments }
     }
 }
@@ -74,21 +68,32 @@ impl Timeline {
 /// What adds up to a moment.
 #[derive(Default)]
 struct Sum {
-    counts: Moment,
+    counts: Counts,
     steps: Option<Box<[u64; STEPS]>>,
 }
 
 impl Sum {
-    fn moment(self, slot: u32) -> Moment {
-        let from_ns = u64::from(slot) * SLOT_NS;
-        let Some(steps) = self.steps else { return Moment { from_ns, ..self.counts } };
+    fn moment(self, from_ns: u64) -> Moment {
+        let Self { counts, steps } = self;
+        let moment = Moment {
+            from_ns,
+            opened: counts.opened,
+            unanswered: counts.unanswered(),
+            refused: counts.of(Outcome::Refused),
+            unreachable: counts.of(Outcome::Unreachable),
+            slow_setups: counts.slow_setups,
+            retransmits: counts.retransmits(),
+            segments: counts.segments(),
+            ..Moment::default()
+        };
+        let Some(steps) = steps else { return moment };
         // A bar is two steps wide.
         let bars = steps
             .chunks(2)
             .enumerate()
             .map(|(pair, counts)| Bar { from_ns: begin_ns(2 * pair), count: counts.iter().sum() });
         let bars = bars.filter(|bar| bar.count > 0).collect();
-        Moment { from_ns, rtt: percentiles(&steps[..]), bars, ..self.counts }
+        Moment { rtt: percentiles(&steps[..]), bars, ..moment }
     }
 }
 
@@ -115,18 +120,23 @@ fn percentiles(steps: &[u64]) -> Option<Percentiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::PeerEvent;
+    use crate::stats::{PeerEvent, Times};
 
+    const SLOT_NS: u64 = Timeline::SLOT_NS;
     const START: u64 = 1_000 * SLOT_NS + 1;
 
+    fn record(tally: &mut Tally, rtt_ns: u64) {
+        tally.record(Times { rtt: Some(rtt_ns), setup: None }, START);
+    }
+
     #[test]
-    fn histories_add_up_slot_by_slot() {
-        let [mut one, mut other] = [History::default(), History::default()];
-        (0..90).for_each(|_| _ = one.record(1_000_000, START));
+    fn tallies_add_up_slot_by_slot() {
+        let [mut one, mut other] = [Tally::default(), Tally::default()];
+        (0..90).for_each(|_| record(&mut one, 1_000_000));
         for slot in 0..3 {
             (0..2).for_each(|_| _ = one.count(PeerEvent::Opened, START + slot * SLOT_NS));
         }
-        (0..10).for_each(|_| _ = other.record(210_000_000, START));
+        (0..10).for_each(|_| record(&mut other, 210_000_000));
         (0..5).for_each(|_| _ = other.count(PeerEvent::Opened, START + SLOT_NS));
         let past = Timeline::of([&one, &other].into_iter(), START, START + 3 * SLOT_NS);
         let opened: Vec<u64> = past.moments.iter().map(|moment| moment.opened).collect();
@@ -143,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_was_not_watched_is_not_there() {
-        let none = || core::iter::empty::<&History>();
+        let none = || core::iter::empty::<&Tally>();
         assert_eq!(Timeline::of(none(), START, START).moments.len(), 1);
         assert_eq!(Timeline::of(none(), START, START + 7 * SLOT_NS).moments.len(), 8);
         assert_eq!(Timeline::of(none(), START, START + 700 * SLOT_NS).moments.len(), 60);

@@ -27,12 +27,105 @@ pub(crate) enum PeerEvent {
     SlowSetup,
     /// A connection was aborted. Dated to the end of its handshake, so that it is never without its attempt.
     Aborted,
-    /// Segments with data were sent.
-    Sent(u64),
     /// Segments of full size turned out not to get through a connection, although smaller ones do.
     Stuck,
+    /// Segments with data were sent.
+    Sent(u64),
     /// Segments with data were retransmitted: by this host, and by the other end.
     Retransmitted([u64; 2]),
+    /// An open attempt counts as unanswered from now on, or no longer.
+    Waits {
+        /// From now on.
+        begins: bool,
+    },
+}
+
+/// One of the numbers of [`Counts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    Opened,
+    SlowSetups,
+    Aborted,
+    Repeated,
+    Sent,
+    Retransmitted,
+    ReceivedRetransmits,
+    Arrived,
+    Stuck,
+    WaitsBegun,
+    WaitsEnded,
+    /// Attempts with this outcome, which is one that attempts have.
+    Attempts(Outcome),
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "there are fewer than twenty")]
+impl Number {
+    const OTHERS: [Self; 11] = [
+        Self::Opened,
+        Self::SlowSetups,
+        Self::Aborted,
+        Self::Repeated,
+        Self::Sent,
+        Self::Retransmitted,
+        Self::ReceivedRetransmits,
+        Self::Arrived,
+        Self::Stuck,
+        Self::WaitsBegun,
+        Self::WaitsEnded,
+    ];
+    /// How many there are.
+    pub(super) const COUNT: u16 = (Self::OTHERS.len() + Outcome::OF_ATTEMPTS) as u16;
+
+    /// Its place among all of them.
+    pub(super) const fn index(self) -> u16 {
+        match self {
+            Self::Opened => 0,
+            Self::SlowSetups => 1,
+            Self::Aborted => 2,
+            Self::Repeated => 3,
+            Self::Sent => 4,
+            Self::Retransmitted => 5,
+            Self::ReceivedRetransmits => 6,
+            Self::Arrived => 7,
+            Self::Stuck => 8,
+            Self::WaitsBegun => 9,
+            Self::WaitsEnded => 10,
+            Self::Attempts(outcome) => Self::OTHERS.len() as u16 + outcome as u16,
+        }
+    }
+
+    /// The one in this place.
+    pub(super) fn at(index: u16) -> Self {
+        let index = usize::from(index);
+        let attempts = || Self::Attempts(Outcome::of_attempt(index - Self::OTHERS.len()));
+        Self::OTHERS.get(index).copied().unwrap_or_else(attempts)
+    }
+}
+
+impl PeerEvent {
+    /// What it adds to which numbers.
+    pub(super) fn numbers(self) -> impl Iterator<Item = (Number, u64)> {
+        let none = (Number::Opened, 0);
+        let numbers = match self {
+            Self::Opened => [(Number::Opened, 1), none, none],
+            Self::Ended(outcome) => [(Number::Attempts(outcome), 1), none, none],
+            Self::SlowSetup => [(Number::SlowSetups, 1), none, none],
+            Self::Aborted => [(Number::Aborted, 1), none, none],
+            Self::Repeated { by, is_loss } => [
+                (Number::Repeated, 1),
+                (Number::ReceivedRetransmits, u64::from(by == Party::Remote)),
+                (Number::Arrived, u64::from(!is_loss)),
+            ],
+            Self::Stuck => [(Number::Stuck, 1), none, none],
+            Self::Sent(segments) => [(Number::Sent, segments), none, none],
+            Self::Retransmitted([sent, received]) => {
+                [(Number::Retransmitted, sent + received), (Number::ReceivedRetransmits, received), none]
+            }
+            Self::Waits { begins: true } => [(Number::WaitsBegun, 1), none, none],
+            Self::Waits { begins: false } => [(Number::WaitsEnded, 1), none, none],
+        };
+        numbers.into_iter().filter(|(_, more)| *more > 0)
+    }
 }
 
 /// Counts of connection attempts and segments.
@@ -60,6 +153,10 @@ pub struct Counts {
     /// Connections in which segments of full size did not get through although smaller ones did: the MTU of the path may be
     /// smaller than its ends know.
     pub stuck: u64,
+    /// Open attempts that began to count as unanswered.
+    pub(super) waits_begun: u64,
+    /// Those that no longer do.
+    pub(super) waits_ended: u64,
 }
 
 impl Counts {
@@ -120,28 +217,25 @@ impl Counts {
     }
 
     pub(super) fn count(&mut self, event: PeerEvent) {
-        match event {
-            PeerEvent::Opened => self.opened += 1,
-            PeerEvent::Ended(outcome) => self.add(outcome, 1),
-            PeerEvent::Repeated { by, is_loss } => {
-                self.repeated += 1;
-                self.received_retransmits += u64::from(by == Party::Remote);
-                self.arrived += u64::from(!is_loss);
-            }
-            PeerEvent::Stuck => self.stuck += 1,
-            PeerEvent::SlowSetup => self.slow_setups += 1,
-            PeerEvent::Aborted => self.aborted += 1,
-            PeerEvent::Sent(segments) => self.sent += segments,
-            PeerEvent::Retransmitted([sent, received]) => {
-                self.retransmitted += sent + received;
-                self.received_retransmits += received;
-            }
-        }
+        event.numbers().for_each(|(number, more)| self.add(number, more));
     }
 
-    /// Adds attempts with this outcome.
-    pub(super) fn add(&mut self, outcome: Outcome, attempts: u64) {
-        self.attempts.get_mut(outcome as usize).into_iter().for_each(|count| *count += attempts);
+    /// Adds to one of the numbers.
+    pub(crate) fn add(&mut self, number: Number, more: u64) {
+        *match number {
+            Number::Opened => &mut self.opened,
+            Number::SlowSetups => &mut self.slow_setups,
+            Number::Aborted => &mut self.aborted,
+            Number::Repeated => &mut self.repeated,
+            Number::Sent => &mut self.sent,
+            Number::Retransmitted => &mut self.retransmitted,
+            Number::ReceivedRetransmits => &mut self.received_retransmits,
+            Number::Arrived => &mut self.arrived,
+            Number::Stuck => &mut self.stuck,
+            Number::WaitsBegun => &mut self.waits_begun,
+            Number::WaitsEnded => &mut self.waits_ended,
+            Number::Attempts(outcome) => &mut self.attempts[outcome as usize],
+        } += more;
     }
 }
 
@@ -157,5 +251,23 @@ impl AddAssign<&Self> for Counts {
         self.received_retransmits += other.received_retransmits;
         self.arrived += other.arrived;
         self.stuck += other.stuck;
+        self.waits_begun += other.waits_begun;
+        self.waits_ended += other.waits_ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_place_and_is_counted() {
+        for index in 0..Number::COUNT {
+            assert_eq!(Number::at(index).index(), index);
+            let mut counts = Counts::default();
+            counts.add(Number::at(index), 1);
+            assert!(!counts.is_empty());
+        }
+        assert_eq!(usize::from(Number::COUNT), size_of::<Counts>() / size_of::<u64>(), "all of them");
     }
 }

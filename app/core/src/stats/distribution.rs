@@ -9,8 +9,26 @@ const LOWEST_NS: u64 = 64;
 const HIGHEST_NS: u64 = 1 << 37;
 /// Two significant digits: a figure is off by less than 1 %.
 const DIGITS: u8 = 2;
+/// Latencies that differ in their highest bits only are in one bucket: in so many behind the first one that is set.
+const BUCKET_BITS: u32 = 7;
+/// How many buckets there are.
+pub(super) const BUCKETS: u16 = 25 << BUCKET_BITS;
 /// Up to this many samples are kept as they are: 2 KiB. A histogram takes 1 to 13 KiB.
 const FEW: usize = 256;
+
+/// The bucket of a latency in nanoseconds: that of the histogram.
+pub(super) fn bucket(latency_ns: u64) -> u16 {
+    let units = latency_ns.min(HIGHEST_NS - 1) / LOWEST_NS;
+    let octave = u64::from(units.checked_ilog2().unwrap_or(0).saturating_sub(BUCKET_BITS));
+    u16::try_from((octave << BUCKET_BITS) + (units >> octave)).expect("latencies are limited to the highest")
+}
+
+/// The highest latency of a bucket, in nanoseconds.
+pub(super) fn bucket_end_ns(bucket: u16) -> u64 {
+    let octave = (u64::from(bucket) >> BUCKET_BITS).saturating_sub(1);
+    let units = u64::from(bucket) - (octave << BUCKET_BITS);
+    ((units + 1) << octave) * LOWEST_NS - 1
+}
 
 /// Latencies counted in buckets, and the exact longest one.
 ///
@@ -44,6 +62,18 @@ impl Latencies {
     pub(crate) fn record(&mut self, latency_ns: u64) {
         let within = latency_ns.min(HIGHEST_NS - 1);
         self.histogram.record(within).expect("within the range, or the histogram grows");
+        self.max_ns = self.max_ns.max(latency_ns);
+    }
+
+    /// Adds so many latencies that lie in the bucket which ends at `end_ns`. How long the longest is remains to be said.
+    pub(crate) fn record_bucket(&mut self, end_ns: u64, count: u64) {
+        self.histogram
+            .record_n(end_ns.min(HIGHEST_NS - 1), count.try_into().unwrap_or(u32::MAX))
+            .expect("within the range");
+    }
+
+    /// Says that one of the latencies, which are counted otherwise, is as long as this, in nanoseconds.
+    pub(crate) fn raise_max(&mut self, latency_ns: u64) {
         self.max_ns = self.max_ns.max(latency_ns);
     }
 
@@ -181,11 +211,16 @@ impl Distribution {
         }
     }
 
-    /// Forgets all samples.
-    pub(crate) fn clear(&mut self) {
-        match self {
-            Self::Few(samples) => samples.clear(),
-            Self::Many(_) => *self = Self::default(),
+    /// Adds all of another.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (_, Self::Few(samples)) => samples.iter().for_each(|&sample| _ = self.record(sample)),
+            (Self::Many(sum), Self::Many(many)) => sum.add(many),
+            (Self::Few(samples), Self::Many(many)) => {
+                let mut sum = many.clone();
+                samples.iter().for_each(|&sample| sum.record(sample));
+                *self = Self::Many(sum);
+            }
         }
     }
 
@@ -222,6 +257,32 @@ mod tests {
             }
         }
         assert!(matches!(distribution, Distribution::Many(_)));
+    }
+
+    #[test]
+    fn buckets_are_those_of_the_histogram() {
+        let latencies = Latencies::spanning();
+        let all = (0..1_000_000).map(|n: u64| n * n / 7).chain([HIGHEST_NS - 1, HIGHEST_NS, u64::MAX]);
+        for latency_ns in all {
+            assert_eq!(bucket_end_ns(bucket(latency_ns)), latencies.bucket_ns(latency_ns), "{latency_ns}");
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn parts_add_up() {
+        for lens in [[3, 5], [200, 100], [300, 5], [5, 300], [300, 400]] {
+            let [mut sum, other] = lens.map(|len| {
+                let mut part = Distribution::default();
+                (1..=len).for_each(|n| _ = part.record(n * len * 77_777));
+                part
+            });
+            let mut both = merged(&sum);
+            other.merge_into(&mut both);
+            sum.absorb(&other);
+            let sum = merged(&sum);
+            assert_eq!(Percentiles::of(&sum), Percentiles::of(&both), "{lens:?}");
+        }
     }
 
     #[test]

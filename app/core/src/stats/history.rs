@@ -1,259 +1,517 @@
-//! What happened in the last minutes, in little memory: nothing where nothing happened, and latencies as steps of a
-//! logarithmic scale.
+//! What happened in the last hour: everything once, in short slots while it is new and in longer ones when it is older.
 
-use std::collections::VecDeque;
+use core::cmp::Reverse;
 
-use super::counts::PeerEvent;
-use super::scale::step;
-use crate::flow::Outcome;
+use super::counts::{Number, PeerEvent};
+use super::distribution::{BUCKETS, bucket, bucket_end_ns};
+use super::times::{Latency, Times};
+use super::window::{LONGEST_NS, SLOTS};
 
-/// Length of a slot, in nanoseconds.
-pub(crate) const SLOT_NS: u64 = 5_000_000_000;
-/// How many slots are kept, with the current one.
-pub(crate) const SLOTS: u64 = 60;
+/// The length of the shortest slots, in which all times here are counted from time 0.
+const SHORTEST_NS: u64 = SLOTS[0].1;
+/// For how long everything is kept, in the shortest slots: the longest window, and the slot that its edge lies in.
+const KEPT: u64 = (LONGEST_NS + SLOTS[SLOTS.len() - 1].1) / SHORTEST_NS;
+/// What is so old is dropped even where there is room: the short number of its slot would come up again.
+const OLDEST: u64 = 2 * KEPT;
+/// In slots of this length and longer ones, latencies are counted in buckets that are four times as wide.
+const COARSE: (u64, u64) = SLOTS[2];
+const COARSE_BITS: u32 = 2;
+/// Bits by which buckets can be made wider: then one is left for each factor of two.
+const MOST_BITS: u32 = 7;
+/// So many cells at the end are looked at before another one is added.
+const NEAR: usize = 8;
+const FIRST_CELLS: usize = 8;
 
-/// What happened within one slot. Several may hold parts of the same slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// Segments that could have been retransmits.
-    pub(crate) segments: u32,
-    /// Attempts.
-    pub(crate) opened: u16,
-    /// Attempts without an answer, to the SYN or the SYN-ACK.
-    pub(crate) unanswered: u16,
-    /// Attempts that were refused.
-    pub(crate) refused: u16,
-    /// Attempts that an ICMP error answered.
-    pub(crate) unreachable: u16,
-    /// Handshakes whose setup time is slow.
-    pub(crate) slow_setups: u16,
-    /// Segments that were retransmits.
-    pub(crate) retransmits: u16,
-    slot: Stub,
+/// How many cells a peer's history may have: 512 KiB. When more are needed, buckets of latencies are made wider.
+const OF_PEER: u32 = 1 << 16;
+/// The same for the history of all peers together: 4 MiB.
+const OF_ALL: u32 = 1 << 19;
+
+/// One number of one slot.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    /// The end of the number of the slot: the rest follows from the newest one.
+    slot: u16,
+    /// Which number: see [`Key`].
+    key: u16,
+    value: u32,
 }
 
-/// How many latencies of one slot fell on one step. Several may hold parts of the same step.
+/// What a cell counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cell {
-    /// How many.
-    pub(crate) count: u16,
-    /// The step, see [`scale`](super::scale).
-    pub(crate) step: u8,
-    slot: Stub,
+enum Key {
+    Number(Number),
+    /// The longest latency, in nanoseconds or in microseconds.
+    Longest(Latency, Unit),
+    /// Latencies that fall into a bucket.
+    Bucket(Latency, u16),
 }
 
-/// More than any host does at once: what is beyond is not counted.
-const MOST: u64 = 1 << 20;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Nanosecond,
+    Microsecond,
+}
 
-/// The end of a slot's number: the rest follows from the newest number.
-type Stub = u8;
+/// Something that happened in one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// So many of what a number of the counts counts.
+    Count(Number, u64),
+    /// So many latencies, none of them longer than so many nanoseconds.
+    Latencies(Latency, u64, u64),
+    /// The longest of the slot's latencies, which are counted besides.
+    Longest(Latency, u64),
+}
 
-/// The last [`SLOTS`]. Ten thousand peers have one each: hence the short numbers.
-#[derive(Clone, Debug, Default)]
+/// The last hour. Ten thousand peers have one each: hence the short numbers.
+#[derive(Clone, Debug)]
 pub(crate) struct History {
-    moments: VecDeque<Moment>,
-    cells: VecDeque<Cell>,
+    /// By slot, the oldest first.
+    cells: Vec<Cell>,
     /// The newest slot in which something happened.
-    newest: u32,
+    newest: u64,
+    /// How many cells there may be.
+    most: u32,
 }
 
-/// The number of the slot that a time lies in, counted from time 0.
-pub(crate) fn slot(now_ns: u64) -> u32 {
-    u32::try_from(now_ns / SLOT_NS).unwrap_or(u32::MAX)
+/// That of a peer.
+impl Default for History {
+    fn default() -> Self {
+        Self { cells: Vec::new(), newest: 0, most: OF_PEER }
+    }
 }
 
 impl History {
+    /// That of all peers together.
+    pub(super) fn of_all() -> Self {
+        Self { most: OF_ALL, ..Self::default() }
+    }
+
+    /// Nothing yet, with as much room.
+    pub(super) fn anew(&self) -> Self {
+        Self { most: self.most, ..Self::default() }
+    }
+
+    /// Whether nothing is kept.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
     /// Counts what happened at `now_ns`. Returns whether it takes more or less heap than before.
-    pub(crate) fn count(&mut self, event: PeerEvent, now_ns: u64) -> bool {
-        let before = self.heap_bytes();
-        match event {
-            PeerEvent::Opened => {
-                self.add(1, now_ns, |moment| &mut moment.opened);
-                self.add_segments(1, now_ns);
-            }
-            PeerEvent::Repeated { .. } => {
-                self.add(1, now_ns, |moment| &mut moment.retransmits);
-                self.add_segments(1, now_ns);
-            }
-            PeerEvent::Ended(Outcome::Refused) => self.add(1, now_ns, |moment| &mut moment.refused),
-            PeerEvent::Ended(Outcome::Unreachable) => self.add(1, now_ns, |moment| &mut moment.unreachable),
-            PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen) => {
-                self.add(1, now_ns, |moment| &mut moment.unanswered);
-            }
-            PeerEvent::Ended(_) | PeerEvent::Aborted | PeerEvent::Stuck => {}
-            PeerEvent::SlowSetup => self.add(1, now_ns, |moment| &mut moment.slow_setups),
-            PeerEvent::Sent(segments) => self.add_segments(segments, now_ns),
-            PeerEvent::Retransmitted([sent, received]) => {
-                let segments = sent + received;
-                self.add(segments, now_ns, |moment| &mut moment.retransmits);
+    pub(super) fn count(&mut self, event: PeerEvent, now_ns: u64) -> bool {
+        let mut is_resized = false;
+        for (number, mut more) in event.numbers() {
+            while more > 0 {
+                let some = u32::try_from(more).unwrap_or(u32::MAX);
+                is_resized |= self.add(Key::Number(number), some, now_ns);
+                more -= u64::from(some);
             }
         }
-        self.heap_bytes() != before
+        is_resized
     }
 
-    /// Adds a latency. Returns whether it takes more or less heap than before.
-    pub(crate) fn record(&mut self, latency_ns: u64, now_ns: u64) -> bool {
-        let before = self.heap_bytes();
-        let (slot, step) = (self.reach(now_ns), step(latency_ns));
-        let same_slot = self.cells.iter_mut().rev().take_while(|cell| cell.slot == slot);
-        let known = same_slot.into_iter().find(|cell| cell.step == step && cell.count < u16::MAX);
-        match known {
-            Some(cell) => cell.count += 1,
-            None => self.cells.push_back(Cell { slot, step, count: 1 }),
+    /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less heap
+    /// than before.
+    pub(super) fn record(&mut self, latencies: Times<Option<u64>>, now_ns: u64) -> bool {
+        let mut is_resized = false;
+        for latency in Latency::ALL {
+            let Some(ns) = *latencies.of(latency) else { continue };
+            is_resized |= self.add(Key::Bucket(latency, bucket(ns)), 1, now_ns);
+            let (unit, value) = match u32::try_from(ns) {
+                Ok(ns) => (Unit::Nanosecond, ns),
+                Err(_) => (Unit::Microsecond, u32::try_from(ns / 1_000).unwrap_or(u32::MAX)),
+            };
+            is_resized |= self.add(Key::Longest(latency, unit), value, now_ns);
         }
-        self.heap_bytes() != before
+        is_resized
     }
 
-    /// What happened in the last slots, with their numbers, the oldest first; slots in which nothing happened are left out.
-    pub(crate) fn moments(&self, now_ns: u64) -> impl Iterator<Item = (u32, &Moment)> {
-        let moments = self.moments.iter().map(|moment| (self.whole(moment.slot), moment));
-        moments.filter(move |(number, _)| !is_past(*number, slot(now_ns)))
+    /// What happened from `from_ns` on, which is the beginning of a slot, to the end of the slot that `to_ns` lies in, the
+    /// oldest first. Each has the time of its slot.
+    pub(crate) fn parts(&self, from_ns: u64, to_ns: u64) -> impl Iterator<Item = (u64, Part)> {
+        let (from, to) = (from_ns / SHORTEST_NS, to_ns / SHORTEST_NS);
+        let first = self.cells.partition_point(|cell| self.slot(cell) < from);
+        let slots = self.cells[first..].iter().map(|cell| (self.slot(cell), cell));
+        slots.take_while(move |(slot, _)| *slot <= to).map(move |(slot, cell)| {
+            let key = Key::of(cell.key).wider(if is_coarse(slot, to) { COARSE_BITS } else { 0 });
+            (slot * SHORTEST_NS, key.part(cell.value.into()))
+        })
     }
 
-    /// The latencies of the last slots, with the numbers of the slots, the oldest first.
-    pub(crate) fn cells(&self, now_ns: u64) -> impl Iterator<Item = (u32, &Cell)> {
-        let cells = self.cells.iter().map(|cell| (self.whole(cell.slot), cell));
-        cells.filter(move |(number, _)| !is_past(*number, slot(now_ns)))
+    /// Adds another one.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        let newest = self.newest.max(other.newest);
+        let all = [&*self, other].into_iter().flat_map(|history| {
+            let slots = history.cells.iter().map(|cell| (history.slot(cell), *cell));
+            slots.filter(move |(slot, _)| newest - slot <= KEPT).map(|(_, cell)| cell)
+        });
+        (self.cells, self.newest) = (all.collect(), newest);
+        self.make_room();
     }
 
     /// What it takes on the heap, in bytes.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.moments.capacity() * size_of::<Moment>() + self.cells.capacity() * size_of::<Cell>()
+    pub(super) const fn heap_bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<Cell>()
     }
 
-    fn add(&mut self, count: u64, now_ns: u64, field: fn(&mut Moment) -> &mut u16) {
-        let mut left = count.min(MOST);
-        loop {
-            let sum = field(self.at(now_ns));
-            let room = u16::MAX - *sum;
-            let added = u16::try_from(left).unwrap_or(u16::MAX).min(room);
-            *sum += added;
-            left -= u64::from(added);
-            if left == 0 {
-                return;
+    fn add(&mut self, key: Key, value: u32, now_ns: u64) -> bool {
+        let slot = now_ns / SHORTEST_NS;
+        self.advance(slot);
+        if self.newest - slot > KEPT {
+            return false;
+        }
+        let cell = Cell { slot: stub(slot), key: key.number(), value };
+        let place = self.place_after(slot);
+        let near = self.cells[..place].iter_mut().rev().take(NEAR);
+        let same = near.take_while(|other| other.slot == cell.slot).find(|other| other.key == cell.key);
+        if same.is_some_and(|same| same.add(&cell)) {
+            return false;
+        }
+        let is_full = self.cells.len() == self.cells.capacity();
+        if is_full {
+            self.make_room();
+        }
+        self.cells.insert(self.place_after(slot), cell);
+        is_full
+    }
+
+    /// Where the next cell of a slot belongs. Nearly always at the end: few are reported late.
+    fn place_after(&self, slot: u64) -> usize {
+        let len = self.cells.len();
+        if slot == self.newest { len } else { self.cells.partition_point(|cell| self.slot(cell) <= slot) }
+    }
+
+    /// Advances to a slot.
+    fn advance(&mut self, slot: u64) {
+        if slot <= self.newest {
+            return;
+        }
+        if self.cells.first().is_some_and(|oldest| slot - self.slot(oldest) > OLDEST) {
+            let past = self.cells.partition_point(|cell| slot - self.slot(cell) > KEPT);
+            self.cells.drain(..past);
+        }
+        self.newest = slot;
+    }
+
+    /// The slot of a cell, counted from time 0.
+    fn slot(&self, cell: &Cell) -> u64 {
+        self.newest - u64::from(stub(self.newest).wrapping_sub(cell.slot))
+    }
+
+    /// Makes room for as many cells as there are, or for as many as may be.
+    fn make_room(&mut self) {
+        let most = self.most as usize;
+        self.join(0);
+        for bits in 1..=MOST_BITS {
+            if self.cells.len() <= most / 2 {
+                break;
             }
-            let slot = self.reach(now_ns);
-            self.moments.push_back(Moment { slot, ..Moment::default() });
+            self.join(bits);
         }
+        let (len, wanted) = (self.cells.len(), (2 * self.cells.len()).next_power_of_two());
+        let wanted = wanted.clamp(FIRST_CELLS, most);
+        self.cells.reserve_exact(wanted.saturating_sub(len));
+        self.cells.shrink_to(wanted);
     }
 
-    fn add_segments(&mut self, count: u64, now_ns: u64) {
-        let moment = self.at(now_ns);
-        moment.segments = moment.segments.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-
-    /// The latest moment of the slot that a time lies in.
-    fn at(&mut self, now_ns: u64) -> &mut Moment {
-        let slot = self.reach(now_ns);
-        if self.moments.back().is_none_or(|moment| moment.slot != slot) {
-            self.moments.push_back(Moment { slot, ..Moment::default() });
-        }
-        self.moments.back_mut().expect("it was pushed if it was not there")
-    }
-
-    /// Advances to the slot that a time lies in, and forgets what is past then. Records of two processors may overtake each
-    /// other: a late one counts to the newest slot.
-    fn reach(&mut self, now_ns: u64) -> Stub {
-        let now = slot(now_ns).max(self.newest);
-        while self.moments.front().is_some_and(|moment| is_past(self.whole(moment.slot), now)) {
-            self.moments.pop_front();
-        }
-        while self.cells.front().is_some_and(|cell| is_past(self.whole(cell.slot), now)) {
-            self.cells.pop_front();
-        }
-        self.newest = now;
-        now.to_le_bytes()[0]
-    }
-
-    /// The number of a slot that is one of the last before the newest.
-    fn whole(&self, slot: Stub) -> u32 {
-        self.newest.wrapping_sub(self.newest.to_le_bytes()[0].wrapping_sub(slot).into())
+    /// Joins slots that have become old, with buckets that are wider by so many bits at least, and drops what is too old.
+    fn join(&mut self, bits: u32) {
+        let mut cells = core::mem::take(&mut self.cells);
+        cells.retain_mut(|cell| {
+            let slot = self.slot(cell);
+            let coarse = if is_coarse(slot, self.newest) { COARSE_BITS } else { 0 };
+            cell.slot = stub(joined(slot, self.newest));
+            cell.key = Key::of(cell.key).wider(bits.max(coarse)).number();
+            self.newest - slot <= KEPT
+        });
+        let newest = stub(self.newest);
+        cells.sort_by_key(|cell| (Reverse(newest.wrapping_sub(cell.slot)), cell.key));
+        cells.dedup_by(|cell, sum| (sum.slot, sum.key) == (cell.slot, cell.key) && sum.add(cell));
+        self.cells = cells;
     }
 }
 
-fn is_past(slot: u32, now: u32) -> bool {
-    u64::from(slot) + SLOTS <= u64::from(now)
+impl Cell {
+    /// Adds another one of the same number; `false` if that is too large.
+    fn add(&mut self, other: &Self) -> bool {
+        let sum = match Key::of(self.key) {
+            Key::Longest(..) => Some(self.value.max(other.value)),
+            Key::Number(_) | Key::Bucket(..) => self.value.checked_add(other.value),
+        };
+        self.value = sum.unwrap_or(self.value);
+        sum.is_some()
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "there are two latencies")]
+impl Key {
+    const LATENCIES: u16 = Latency::ALL.len() as u16;
+    const FIRST_LONGEST: u16 = Number::COUNT;
+    const FIRST_BUCKET: u16 = Self::FIRST_LONGEST + 2 * Self::LATENCIES;
+
+    const fn number(self) -> u16 {
+        match self {
+            Self::Number(number) => number.index(),
+            Self::Longest(latency, unit) => Self::FIRST_LONGEST + 2 * latency as u16 + unit as u16,
+            Self::Bucket(latency, bucket) => Self::FIRST_BUCKET + latency as u16 * BUCKETS + bucket,
+        }
+    }
+
+    fn of(number: u16) -> Self {
+        if let Some(bucket) = number.checked_sub(Self::FIRST_BUCKET) {
+            return Self::Bucket(Latency::ALL[usize::from(bucket / BUCKETS)], bucket % BUCKETS);
+        }
+        match number.checked_sub(Self::FIRST_LONGEST) {
+            Some(which) => {
+                let unit = if which % 2 == 0 { Unit::Nanosecond } else { Unit::Microsecond };
+                Self::Longest(Latency::ALL[usize::from(which / 2)], unit)
+            }
+            None => Self::Number(Number::at(number)),
+        }
+    }
+
+    /// The same with wider buckets: of those that become one, the highest.
+    const fn wider(self, bits: u32) -> Self {
+        match self {
+            Self::Bucket(latency, bucket) => Self::Bucket(latency, bucket | ((1 << bits) - 1)),
+            Self::Number(_) | Self::Longest(..) => self,
+        }
+    }
+
+    fn part(self, value: u64) -> Part {
+        match self {
+            Self::Number(number) => Part::Count(number, value),
+            Self::Longest(latency, Unit::Nanosecond) => Part::Longest(latency, value),
+            Self::Longest(latency, Unit::Microsecond) => Part::Longest(latency, value * 1_000),
+            Self::Bucket(latency, bucket) => Part::Latencies(latency, bucket_end_ns(bucket), value),
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the rest follows from the newest slot")]
+const fn stub(slot: u64) -> u16 {
+    slot as u16
+}
+
+/// The slot that a slot is part of when `now` is the current one.
+fn joined(slot: u64, now: u64) -> u64 {
+    let begins = SLOTS.into_iter().rev().filter_map(|length| begin(slot, now, length));
+    begins.into_iter().next().unwrap_or(slot)
+}
+
+/// Where the slot of this length begins that a slot is part of, if all of it is old enough.
+fn begin(slot: u64, now: u64, (from_ns, length_ns): (u64, u64)) -> Option<u64> {
+    let (from, length) = (from_ns / SHORTEST_NS, length_ns / SHORTEST_NS);
+    let begin = slot - slot % length;
+    (begin + length + from <= now || length == 1).then_some(begin)
+}
+
+/// Whether buckets are wider in this slot.
+fn is_coarse(slot: u64, now: u64) -> bool {
+    begin(slot, now, COARSE).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Party;
-    use crate::stats::scale::begin_ns;
+    use crate::flow::{Outcome, Party};
+    use crate::stats::Counts;
+    use crate::stats::window::Window;
 
-    const START: u64 = 1_000 * SLOT_NS;
+    const S: u64 = 1_000_000_000;
+    /// A minute begins here.
+    const START: u64 = 6_000 * S;
+
+    fn counts(history: &History, from_ns: u64, now_ns: u64) -> Counts {
+        let mut counts = Counts::default();
+        for (_, part) in history.parts(from_ns, now_ns) {
+            if let Part::Count(number, more) = part {
+                counts.add(number, more);
+            }
+        }
+        counts
+    }
+
+    /// Round-trip times with their slots, in milliseconds and seconds after the start, and how many there are of each.
+    fn rtts(history: &History, now_ns: u64) -> Vec<(u64, u64, u64)> {
+        let parts = history.parts(0, now_ns).filter_map(|(slot_ns, part)| match part {
+            Part::Latencies(Latency::Rtt, end_ns, count) => Some((slot_ns, end_ns, count)),
+            _ => None,
+        });
+        parts.map(|(slot_ns, end_ns, count)| ((slot_ns - START) / S, end_ns / 1_000_000, count)).collect()
+    }
+
+    fn rtt(ns: u64) -> Times<Option<u64>> {
+        Times { rtt: Some(ns), setup: None }
+    }
 
     #[test]
     fn what_happened_is_found_in_its_slot() {
         let mut history = History::default();
-        for (event, slot) in [
+        for (event, second) in [
             (PeerEvent::Opened, 0),
             (PeerEvent::Ended(Outcome::Refused), 0),
             (PeerEvent::Opened, 2),
-            (PeerEvent::Repeated { by: Party::Local, is_loss: true }, 2),
+            (PeerEvent::Repeated { by: Party::Remote, is_loss: true }, 2),
             (PeerEvent::Ended(Outcome::Established), 5),
+            // Late.
             (PeerEvent::Ended(Outcome::HalfOpen), 2),
+            (PeerEvent::Retransmitted([150_000, 50_000]), 5),
+            (PeerEvent::Sent(3 << 32), 5),
         ] {
-            history.count(event, START + slot * SLOT_NS + 1);
+            history.count(event, START + second * S + 1);
         }
-        let moments: Vec<_> = history
-            .moments(START + 2 * SLOT_NS)
-            .map(|(slot, moment)| {
-                (slot, moment.opened, moment.unanswered, moment.refused, moment.retransmits)
-            })
-            .collect();
-        assert_eq!(moments, [(1_000, 1, 0, 1, 0), (1_002, 1, 1, 0, 1)]);
-        assert_eq!(history.moments(START).map(|(_, moment)| moment.segments).sum::<u32>(), 3);
+        let within = |from_s: u64, to_s: u64| counts(&history, START + from_s * S, START + to_s * S);
+        let begin = within(0, 0);
+        assert_eq!((begin.opened, begin.of(Outcome::Refused), begin.attempts()), (1, 1, 1));
+        let middle = within(1, 4);
+        assert_eq!((middle.opened, middle.of(Outcome::HalfOpen), middle.attempts()), (1, 1, 1));
+        assert_eq!((middle.repeated, middle.received_retransmits), (1, 1));
+        let end = within(5, 6);
+        assert_eq!((end.sent, end.retransmitted, end.received_retransmits), (3 << 32, 200_000, 50_000));
+        assert_eq!(within(0, 5).attempts(), 3);
     }
 
     #[test]
-    fn latencies_are_counted_by_their_step() {
+    fn slots_are_joined_as_they_age() {
         let mut history = History::default();
-        for (latency_ns, slot) in [(210_000_000, 0), (215_000_000, 0), (1_000_000, 1), (210_000_000, 0)] {
-            history.record(latency_ns, START + slot * SLOT_NS);
+        let mut now_ns = START;
+        while now_ns < START + 4_000 * S {
+            history.count(PeerEvent::Opened, now_ns);
+            now_ns += SHORTEST_NS;
         }
-        let parts = |(slot, cell): (u32, &Cell)| (slot, begin_ns(cell.step.into()), cell.count);
-        let cells: Vec<_> = history.cells(START + SLOT_NS).map(parts).collect();
-        // The last one came too late for its slot.
-        assert_eq!(cells, [(1_000, 200_000_000, 2), (1_001, 1_000_000, 1), (1_001, 200_000_000, 1)]);
+        history.join(0);
+        let mut slots: Vec<u64> = history.cells.iter().map(|cell| history.slot(cell) * SHORTEST_NS).collect();
+        slots.push(now_ns);
+        let lengths: Vec<u64> = slots.windows(2).map(|pair| (pair[1] - pair[0]) / SHORTEST_NS).collect();
+        let of = |length: u64| lengths.iter().filter(|other| **other == length).count();
+        assert_eq!((of(300), of(25), of(5), of(1)), (50, 115, 59, 30), "{lengths:?}");
+        assert!(lengths.is_sorted_by_key(|length| Reverse(*length)));
+    }
+
+    /// Whatever was joined by then, every window has exactly what happened since it began.
+    #[test]
+    fn a_window_is_exact_at_any_age() {
+        let mut history = History::default();
+        let mut happened = Vec::new();
+        let mut random = 1_u64;
+        let mut now_ns = START;
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            now_ns += random >> 34;
+            // Some are reported late.
+            let at_ns = if random.is_multiple_of(10) { now_ns.saturating_sub(random >> 30) } else { now_ns };
+            history.count(PeerEvent::Opened, at_ns);
+            happened.push(at_ns);
+            if step % 100 == 0 {
+                history.join(0);
+            }
+            if step % 50 == 7 {
+                for window_s in [1, 3, 5, 10, 30, 60, 61, 300, 900, 3_600] {
+                    let from_ns = Window::of(window_s * S).begins_ns(now_ns);
+                    let expected = happened.iter().filter(|at_ns| **at_ns >= from_ns).count() as u64;
+                    assert_eq!(
+                        counts(&history, from_ns, now_ns).opened,
+                        expected,
+                        "{window_s} s in step {step}"
+                    );
+                }
+            }
+        }
+        assert!(now_ns - START > 2 * 3_600 * S, "long enough that something is forgotten");
     }
 
     #[test]
-    fn what_is_full_is_followed_by_another() {
+    fn latencies_are_counted_by_bucket_and_the_longest_is_exact() {
         let mut history = History::default();
-        (0..70_000).for_each(|_| _ = history.record(1_000_000, START));
-        assert_eq!(history.cells(START).map(|(_, cell)| u32::from(cell.count)).sum::<u32>(), 70_000);
-        assert_eq!(history.cells(START).count(), 2);
-        history.count(PeerEvent::Retransmitted([150_000, 50_000]), START);
-        (0..3).for_each(|_| _ = history.count(PeerEvent::Opened, START));
-        let sum = |of: fn(&Moment) -> u16| history.moments(START).map(|(_, m)| u32::from(of(m))).sum::<u32>();
-        assert_eq!((sum(|moment| moment.retransmits), sum(|moment| moment.opened)), (200_000, 3));
-        assert_eq!(history.moments(START).count(), 4);
+        for ns in [10_000_123, 10_000_124, 20_000_001, 9_000_000_000] {
+            history.record(rtt(ns), START);
+        }
+        history.join(0);
+        assert_eq!(rtts(&history, START), [(0, 10, 2), (0, 20, 1), (0, 9_059, 1)]);
+        let longest = |history: &History| {
+            let all = history.parts(0, START).filter_map(|(_, part)| match part {
+                Part::Longest(Latency::Rtt, ns) => Some(ns),
+                _ => None,
+            });
+            all.max()
+        };
+        assert_eq!(longest(&history), Some(9_000_000_000));
+        let mut short = History::default();
+        [10_000_123, 10_000_124].into_iter().for_each(|ns| _ = short.record(rtt(ns), START));
+        assert_eq!(longest(&short), Some(10_000_124));
     }
 
-    /// The short numbers of slots repeat after 256 of them.
+    /// The figures of a window depend on what is in it, not on when slots were joined.
+    #[test]
+    fn old_latencies_are_coarse_whether_joined_or_not() {
+        let mut history = History::default();
+        for n in 0..200 {
+            history.record(rtt(10_000_000 + n * 10_000), START + n * S / 10);
+        }
+        let at = |history: &History, now_ns: u64| {
+            let mut all: Vec<_> =
+                rtts(history, now_ns).into_iter().map(|(_, ms, count)| (ms, count)).collect();
+            all.sort_unstable();
+            let mut sums: Vec<(u64, u64)> = Vec::new();
+            for (ms, count) in all {
+                match sums.last_mut() {
+                    Some((last, sum)) if *last == ms => *sum += count,
+                    _ => sums.push((ms, count)),
+                }
+            }
+            sums
+        };
+        let mut joined = history.clone();
+        for age_s in [0, 3, 10, 59, 61, 100, 599, 700, 3_000] {
+            let now_ns = START + 20 * S + age_s * S;
+            joined.advance(now_ns / SHORTEST_NS);
+            joined.join(0);
+            assert_eq!(at(&joined, now_ns), at(&history, now_ns), "{age_s} s");
+        }
+        assert!(joined.cells.len() < 20, "{}", joined.cells.len());
+    }
+
+    /// The short numbers of slots repeat.
     #[test]
     fn slots_stay_distinct_after_a_long_silence() {
-        let mut history = History::default();
-        history.count(PeerEvent::Opened, START);
-        history.record(1_000_000, START);
-        let later_ns = START + 256 * SLOT_NS;
-        assert_eq!((history.moments(later_ns).count(), history.cells(later_ns).count()), (0, 0));
-        history.count(PeerEvent::Opened, later_ns);
-        assert_eq!(history.moments(later_ns).map(|(slot, _)| slot).collect::<Vec<_>>(), [1_256]);
-        assert_eq!(history.cells(later_ns).count(), 0);
+        for silence in [KEPT + 1, OLDEST, OLDEST + 1, 1 << 16, (1 << 16) + 1, 1 << 20] {
+            let mut history = History::default();
+            history.count(PeerEvent::Opened, START);
+            history.count(PeerEvent::Opened, START + SHORTEST_NS * silence);
+            let now_ns = START + SHORTEST_NS * (silence + 3);
+            let from_ns = Window::of(LONGEST_NS).begins_ns(now_ns);
+            assert_eq!(counts(&history, from_ns, now_ns).opened, 1, "{silence}");
+        }
     }
 
     #[test]
-    fn what_is_long_ago_is_forgotten() {
+    fn a_history_stays_within_its_bound() {
         let mut history = History::default();
-        for slot in 0..1_000 {
-            history.count(PeerEvent::Opened, START + slot * SLOT_NS);
-            history.record(1_000_000, START + slot * SLOT_NS);
+        let mut random = 1_u64;
+        let mut charged = 0;
+        for n in 0..300_000_u64 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let ns = 1_000 << (random >> 60) << (random >> 50 & 7);
+            let latencies =
+                Times { rtt: Some(ns + ns * (random >> 54) / 1_024), setup: Some(ns + random % ns) };
+            let now_ns = START + n * (S / 75);
+            if history.record(latencies, now_ns) | history.count(PeerEvent::Opened, now_ns) {
+                charged = history.heap_bytes();
+            }
+            assert!(charged == history.heap_bytes() && charged <= 512 << 10, "{charged} bytes");
         }
-        let now_ns = START + 999 * SLOT_NS;
-        assert_eq!((history.moments(now_ns).count(), history.cells(now_ns).count()), (60, 60));
-        assert!(history.heap_bytes() < 2 << 10, "{} bytes", history.heap_bytes());
-        assert_eq!(history.moments(now_ns + 30 * SLOT_NS).count(), 30, "time goes on without a record");
+        let samples: u64 = rtts(&history, u64::MAX).iter().map(|(.., count)| count).sum();
+        assert!(samples > 260_000, "{samples} of those of the last hour");
+    }
+
+    #[test]
+    fn one_that_is_hardly_used_is_small() {
+        let mut history = History::default();
+        history.count(PeerEvent::Opened, START);
+        history.count(PeerEvent::Ended(Outcome::Established), START);
+        history.record(Times { rtt: Some(1_000_000), setup: Some(1_100_000) }, START);
+        assert_eq!(history.heap_bytes(), 64);
     }
 }

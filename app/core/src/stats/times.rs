@@ -14,6 +14,9 @@ pub enum Latency {
 }
 
 impl Latency {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Rtt, Self::Setup];
+
     /// Its name for people.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -51,6 +54,14 @@ impl<T> Times<T> {
             Latency::Setup => &self.setup,
         }
     }
+
+    /// The one of this latency, to be changed.
+    pub(crate) const fn of_mut(&mut self, latency: Latency) -> &mut T {
+        match latency {
+            Latency::Rtt => &mut self.rtt,
+            Latency::Setup => &mut self.setup,
+        }
+    }
 }
 
 impl Times<Distribution> {
@@ -62,10 +73,10 @@ impl Times<Distribution> {
         rtt || setup
     }
 
-    /// Forgets all samples.
-    pub(super) fn clear(&mut self) {
-        self.rtt.clear();
-        self.setup.clear();
+    /// Adds all of another pair.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        self.rtt.absorb(&other.rtt);
+        self.setup.absorb(&other.setup);
     }
 
     /// What they take on the heap, in bytes.

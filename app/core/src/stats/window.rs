@@ -1,115 +1,108 @@
-//! A sliding window in slots.
+//! The sliding window: a view on the slots of a [`History`](super::History), of any length up to an hour.
 
-/// The window slides by a tenth of its length.
-pub(super) const SLOTS: usize = 10;
+const SECOND_NS: u64 = 1_000_000_000;
 
-/// What can be kept per slot.
-pub(super) trait Slot: Default {
-    /// Forgets everything, to be used for a new span of time.
-    fn clear(&mut self);
+/// The longest window, and how long everything is kept.
+pub(crate) const LONGEST_NS: u64 = 3_600 * SECOND_NS;
+
+/// Lengths of slots in nanoseconds, each a multiple of the one before, and from which length or age on each applies: windows
+/// that are so long slide by whole slots of this length, and what is so old is kept in such slots. So the edge of a window
+/// never lies inside a slot.
+pub(super) const SLOTS: [(u64, u64); 4] = [
+    (0, SECOND_NS / 5),
+    (5 * SECOND_NS, SECOND_NS),
+    (60 * SECOND_NS, 5 * SECOND_NS),
+    (600 * SECOND_NS, 60 * SECOND_NS),
+];
+
+/// A length of the window, in whole slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    slots: u64,
+    slot_ns: u64,
 }
 
-/// The last `SLOTS` spans of time. A slot is cleared when it is reused, so that a window that nobody writes to costs
-/// nothing.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Window<S> {
-    slots: [S; SLOTS],
-    /// Those that hold something, as bits: the others are not read.
-    used: u16,
-    /// The number of the newest span, counted from time 0.
-    newest: u64,
-}
-
-impl<S: Slot> Window<S> {
-    /// The slot that `now_ns` falls into, with slots `slot_ns` long; `None` before the window: what is reported late, such as
-    /// an attempt that was given up a while ago, is dated to when it happened.
-    pub(super) fn at(&mut self, now_ns: u64, slot_ns: u64) -> Option<&mut S> {
-        let span = now_ns / slot_ns;
-        self.advance(span);
-        if span + (SLOTS as u64) <= self.newest {
-            return None;
-        }
-        let index = index(span);
-        self.used |= 1 << index;
-        Some(&mut self.slots[index])
+impl Window {
+    /// The window with this length, rounded down to whole slots, of at least one and at most an hour.
+    pub(crate) fn of(length_ns: u64) -> Self {
+        let length_ns = length_ns.min(LONGEST_NS);
+        let fitting = SLOTS.into_iter().rev().find(|(from_ns, _)| *from_ns <= length_ns);
+        let (_, slot_ns) = fitting.unwrap_or(SLOTS[0]);
+        Self { slots: (length_ns / slot_ns).max(1), slot_ns }
     }
 
-    /// The slots that are still within the window at `now_ns`.
-    pub(super) fn live(&self, now_ns: u64, slot_ns: u64) -> impl Iterator<Item = &S> {
-        let span = now_ns / slot_ns;
-        let oldest = span.saturating_sub(SLOTS as u64 - 1);
-        let indices = (oldest..=self.newest.min(span)).map(index);
-        indices.filter(|index| self.used & 1 << index != 0).map(|index| &self.slots[index])
+    /// Its length in nanoseconds. It covers as much at the end of a slot.
+    pub(crate) const fn length_ns(self) -> u64 {
+        self.slots * self.slot_ns
     }
 
-    /// All slots, whatever their time.
-    pub(super) fn all(&self) -> impl Iterator<Item = &S> {
-        self.slots.iter()
+    /// The number of the slot that `now_ns` lies in, counted from time 0: the window slides when it changes.
+    pub(crate) const fn slot(self, now_ns: u64) -> u64 {
+        now_ns / self.slot_ns
     }
 
-    fn advance(&mut self, span: u64) {
-        if span <= self.newest {
-            return;
-        }
-        let passed = (span - self.newest).min(SLOTS as u64);
-        for new in span - passed + 1..=span {
-            let index = index(new);
-            if self.used & 1 << index != 0 {
-                self.used &= !(1 << index);
-                self.slots[index].clear();
-            }
-        }
-        self.newest = span;
+    /// When the window that ends at `now_ns` begins.
+    pub(crate) const fn begins_ns(self, now_ns: u64) -> u64 {
+        (self.slot(now_ns) + 1).saturating_sub(self.slots) * self.slot_ns
     }
-}
 
-fn index(span: u64) -> usize {
-    usize::try_from(span % SLOTS as u64).expect("less than SLOTS")
+    /// The end of the slot that `now_ns` lies in: what has a later time than `now_ns` counts until then.
+    pub(crate) const fn ends_ns(self, now_ns: u64) -> u64 {
+        (self.slot(now_ns) + 1) * self.slot_ns - 1
+    }
+
+    /// When the slots of the window that ends at `now_ns` began, the oldest first, without the newest.
+    pub(crate) fn earlier_ns(self, now_ns: u64) -> impl Iterator<Item = u64> {
+        let newest = self.slot(now_ns);
+        ((newest + 1).saturating_sub(self.slots)..newest).map(move |slot| slot * self.slot_ns)
+    }
+
+    /// How much time the window that ends at `now_ns` covers, in nanoseconds, at least 1 s: its newest slot is not over, and
+    /// what is counted may have begun only just, at `counted_ns`. Less than a second gives no rate: that of one attempt in a
+    /// nanosecond is a billion.
+    pub(crate) fn covered_ns(self, counted_ns: u64, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.begins_ns(now_ns).max(counted_ns)).max(SECOND_NS)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    impl Slot for u32 {
-        fn clear(&mut self) {
-            *self = 0;
+    #[test]
+    fn each_length_is_a_whole_number_of_slots() {
+        for (wanted_s, slots, slot_ms) in
+            [(1, 5, 200), (4, 20, 200), (5, 5, 1_000), (10, 10, 1_000), (60, 12, 5_000), (300, 60, 5_000)]
+        {
+            let window = Window::of(wanted_s * SECOND_NS);
+            assert_eq!((window.slots, window.slot_ns), (slots, slot_ms * SECOND_NS / 1_000), "{wanted_s} s");
+            assert_eq!(window.length_ns(), wanted_s * SECOND_NS);
         }
-    }
-
-    fn sum(window: &Window<u32>, now: u64) -> u32 {
-        window.live(now, 1).sum()
-    }
-
-    #[test]
-    fn what_is_older_than_the_window_is_gone() {
-        let mut window = Window::default();
-        for now in 100..110 {
-            *window.at(now, 1).expect("the newest") += 1;
-        }
-        assert_eq!(sum(&window, 109), 10);
-        assert_eq!(sum(&window, 112), 7);
-        assert_eq!(sum(&window, 119), 0);
-        *window.at(115, 1).expect("the newest") += 1;
-        assert_eq!(sum(&window, 115), 5);
+        assert_eq!(Window::of(62 * SECOND_NS).length_ns(), 60 * SECOND_NS);
+        assert_eq!(Window::of(659 * SECOND_NS).length_ns(), 600 * SECOND_NS);
+        assert_eq!(Window::of(LONGEST_NS + 1).length_ns(), LONGEST_NS);
+        assert_eq!(Window::of(1).length_ns(), SECOND_NS / 5);
+        assert!(SLOTS.windows(2).all(|pair| pair[1].1.is_multiple_of(pair[0].1)), "slots nest");
     }
 
     #[test]
-    fn a_long_pause_clears_all_of_it() {
-        let mut window = Window::default();
-        *window.at(5, 1).expect("the newest") += 1;
-        *window.at(1_000_005, 1).expect("the newest") += 1;
-        assert_eq!(sum(&window, 1_000_005), 1);
-    }
-
-    #[test]
-    fn what_is_late_counts_when_it_happened() {
-        let mut window = Window::default();
-        *window.at(100, 1).expect("the newest") += 1;
-        *window.at(99, 1).expect("within the window") += 1;
-        *window.at(91, 1).expect("the oldest") += 1;
-        assert!(window.at(90, 1).is_none(), "before the window");
-        assert_eq!(sum(&window, 100), 3);
-        assert_eq!(sum(&window, 101), 2);
+    fn it_covers_its_length_at_the_end_of_a_slot() {
+        let window = Window::of(10 * SECOND_NS);
+        let now_ns = 1_000 * SECOND_NS;
+        assert_eq!(window.begins_ns(now_ns - 1), 990 * SECOND_NS);
+        assert_eq!(
+            (window.ends_ns(now_ns - 1), window.ends_ns(now_ns)),
+            (now_ns - 1, now_ns + SECOND_NS - 1)
+        );
+        assert_eq!(window.covered_ns(0, now_ns - 1), 10 * SECOND_NS - 1);
+        assert_eq!(
+            (window.begins_ns(now_ns), window.covered_ns(0, now_ns)),
+            (991 * SECOND_NS, 9 * SECOND_NS)
+        );
+        assert_eq!(window.covered_ns(now_ns - 2 * SECOND_NS, now_ns), 2 * SECOND_NS);
+        assert_eq!(window.covered_ns(now_ns, now_ns), SECOND_NS, "no rate of less than a second");
+        let earlier: Vec<u64> = window.earlier_ns(now_ns).map(|begin_ns| begin_ns / SECOND_NS).collect();
+        assert_eq!(earlier, (991..1_000).collect::<Vec<_>>());
+        assert_eq!(Window::of(LONGEST_NS).earlier_ns(90 * SECOND_NS).collect::<Vec<_>>(), [0]);
     }
 }

@@ -20,7 +20,7 @@ use crate::flow::{
 };
 use crate::locals::Locals;
 use crate::slab::Slab;
-use crate::stats::{PeerEvent, Times, Views};
+use crate::stats::{PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
 use timers::Alarms;
@@ -89,7 +89,7 @@ pub(crate) struct FlowTable {
     /// Which flows each peer has.
     chains: Chains,
     alarms: Alarms,
-    pub(crate) views: Views,
+    pub(crate) stats: Stats,
     /// What was decided and not discarded, in order.
     pub(crate) events: Vec<Event>,
     limit: usize,
@@ -113,7 +113,7 @@ impl FlowTable {
             index: HashTable::new(),
             chains: Chains::default(),
             alarms: Alarms::default(),
-            views: Views::new(config),
+            stats: Stats::new(config),
             events: Vec::new(),
             limit: config.max_flows.max(1),
             max_reports: config.max_handshakes,
@@ -189,9 +189,10 @@ impl FlowTable {
         }
     }
 
-    /// Records were missed, at `now_ns` at the latest. What is open from before may have been answered unseen.
-    pub(crate) fn records_missed(&mut self, now_ns: u64) {
-        self.missed_until_ns = self.missed_until_ns.max(now_ns);
+    /// Records were missed, at `until_ns` at the latest. What is open from before may have been answered unseen. Records up to
+    /// `now_ns` were handled.
+    pub(crate) fn records_missed(&mut self, until_ns: u64, now_ns: u64) {
+        self.missed_until_ns = self.missed_until_ns.max(until_ns);
         let waiting = self.flows.iter().filter(|(_, tracked)| tracked.is_waiting);
         let waiting: Vec<u32> = waiting.map(|(slot, _)| slot).collect();
         waiting.into_iter().for_each(|slot| self.set_waiting(slot, now_ns, false));
@@ -364,7 +365,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get(slot) else { return };
         let cause = tracked.cause(kind, is_retry);
         let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
-        self.views.count(tracked.flow.peer(), event, now_ns);
+        self.stats.count(tracked.flow.peer(), event, now_ns);
         self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, false, record)));
         if cause.is_none() {
             self.set_waiting(slot, now_ns, true);
@@ -378,7 +379,7 @@ impl FlowTable {
         let is_stuck = tracked.data_retransmitted(record);
         self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, is_stuck, record)));
         if is_stuck {
-            self.views.count(tracked.flow.peer(), PeerEvent::Stuck, record.time_ns);
+            self.stats.count(tracked.flow.peer(), PeerEvent::Stuck, record.time_ns);
         }
     }
 
@@ -437,7 +438,7 @@ impl FlowTable {
         self.index.insert_unique(hash, slot, hash_of);
         self.chain(slot, peer);
         if is_attempt {
-            self.views.count(peer, PeerEvent::Opened, first_ns);
+            self.stats.count(peer, PeerEvent::Opened, first_ns);
         }
         self.arm(slot);
         Some(slot)
@@ -481,24 +482,21 @@ impl FlowTable {
     /// The flow to be evicted for one that joins this queue: the oldest finished one, else the oldest unconfirmed one; else,
     /// while pending ones take more than their share, the oldest of these; else the oldest of those that last. A flood of SYNs
     /// thus leaves three quarters to the latter, and however many of them there are, a handshake has room to be completed.
-    /// What this host opened is evicted only for what it opens, and nothing but the first two for what may be forged.
+    /// What this host opened is evicted only for what it opens, or where there is nothing else; and nothing but the first two
+    /// for what may be forged.
     fn least_valuable(&self, queue: usize) -> Option<u32> {
         let is_crowded = |queue| self.flows.len_of(queue) > self.limit / PENDING_SHARE;
         let order = [
             Some(FINISHED),
             Some(UNCONFIRMED),
             Some(PENDING).filter(|queue| is_crowded(*queue)),
-            Some(OWN_PENDING).filter(|queue| is_crowded(*queue)),
+            Some(OWN_PENDING).filter(|own| *own == queue && is_crowded(*own)),
             Some(LASTING),
             Some(PENDING),
             Some(OWN_LASTING),
             Some(OWN_PENDING),
         ];
-        let may_evict = |other: &usize| match queue {
-            UNCONFIRMED => *other <= UNCONFIRMED,
-            OWN_PENDING => true,
-            _ => *other <= LASTING,
-        };
+        let may_evict = |other: &usize| queue != UNCONFIRMED || *other <= UNCONFIRMED;
         order.into_iter().flatten().filter(may_evict).find_map(|queue| self.flows.oldest(queue))
     }
 
@@ -537,19 +535,20 @@ impl FlowTable {
         if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
             tracked.doubt();
         }
+        tracked.era = self.stats.era();
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
-        self.views.count(peer, PeerEvent::Ended(outcome), now_ns);
+        self.stats.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
         if is_up {
             let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
-            self.views.record(peer, latencies, now_ns);
+            self.stats.record(peer, latencies, now_ns);
         }
         if flow.is_aborted() {
-            self.views.count(peer, PeerEvent::Aborted, now_ns);
+            self.stats.abort(peer, self.stats.era(), now_ns);
         }
         if let Some(refusal) = flow.refusal() {
-            self.views.refuse(peer, refusal, now_ns);
+            self.stats.refuse(peer, refusal, now_ns);
         }
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
@@ -560,9 +559,9 @@ impl FlowTable {
 
     /// A connection was aborted after its handshake.
     fn aborted(&mut self, slot: u32) {
-        let Some(flow) = self.flow(slot) else { return };
-        if let Some(completed_ns) = flow.completed_ns() {
-            self.views.count(flow.peer(), PeerEvent::Aborted, completed_ns);
+        let Some(tracked) = self.flows.get(slot) else { return };
+        if let Some(completed_ns) = tracked.flow.completed_ns() {
+            self.stats.abort(tracked.flow.peer(), tracked.era, completed_ns);
         }
     }
 
@@ -578,7 +577,7 @@ impl FlowTable {
         if let Some(tracked) = self.flows.get_mut(slot)
             && tracked.is_stuck_at_end()
         {
-            self.views.count(tracked.flow.peer(), PeerEvent::Stuck, tracked.flow.changed_ns());
+            self.stats.count(tracked.flow.peer(), PeerEvent::Stuck, tracked.flow.changed_ns());
         }
     }
 
@@ -588,7 +587,7 @@ impl FlowTable {
         let is_doubtful = tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns;
         let is_waiting = is_waiting && tracked.is_unanswered() && !is_doubtful;
         if core::mem::replace(&mut tracked.is_waiting, is_waiting) != is_waiting {
-            self.views.wait(tracked.flow.peer(), is_waiting, now_ns);
+            self.stats.count(tracked.flow.peer(), PeerEvent::Waits { begins: is_waiting }, now_ns);
         }
     }
 
@@ -603,7 +602,10 @@ impl FlowTable {
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {
             self.set_waiting(slot, silent_ns, true);
         }
-        if let Some(due_ns) = self.flows.get(slot).and_then(Tracked::due_ns) {
+        // Once it was silent, whether it waits or that is in doubt, there is nothing to wake for but the end of its patience.
+        let due_ns =
+            |tracked: &Tracked| tracked.due_ns().filter(|&due_ns| due_ns > now_ns).or(tracked.deadline_ns());
+        if let Some(due_ns) = self.flows.get(slot).and_then(due_ns) {
             self.alarms.set_apart(slot, due_ns);
         }
     }
@@ -630,10 +632,10 @@ impl FlowTable {
     /// Counts so many segments with data, and how many of them were retransmits.
     fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
         if segments > 0 {
-            self.views.count(peer, PeerEvent::Sent(segments), now_ns);
+            self.stats.count(peer, PeerEvent::Sent(segments), now_ns);
         }
         if retransmits != [0; 2] {
-            self.views.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
+            self.stats.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
         }
     }
 }

@@ -27,7 +27,7 @@ const ROWS: usize = 500;
 const LOG_ENTRIES: usize = 4_096;
 const FIRST_SCREEN_ENTRIES: usize = 500;
 /// Windows that can be chosen, in seconds.
-const WINDOWS_S: [u64; 5] = [5, 10, 30, 60, 300];
+const WINDOWS_S: [u64; 7] = [5, 10, 30, 60, 300, 900, 3_600];
 /// How long the status line tells what a key did, in nanoseconds.
 const STATUS_NS: u64 = 5_000_000_000;
 /// More lines than any page has.

@@ -3,6 +3,7 @@
 use super::{Edit, Effect, HeldOrder, MAX_PAGE_LINES, Model, Overlay, Page, Pane, Prompt, SelectedRow, View};
 use crate::tui::columns;
 use crate::tui::command::Command;
+use tcptop_core::units::Time;
 use tcptop_core::{Filter, FlowOrder, PeerKey, Query, RowOrder, Sort};
 
 impl Model {
@@ -134,8 +135,9 @@ impl Model {
         let shown = || self.snapshot.as_ref().map_or(10, |snapshot| snapshot.window_ns / 1_000_000_000);
         let Some(chosen) = choose(self.window_s.unwrap_or_else(shown)) else { return Effect::None };
         self.window_s = Some(chosen);
-        self.set_status(&format!("window {chosen}s, fills from now on"));
-        Effect::Send(Command::Window(chosen * 1_000_000_000))
+        let window_ns = chosen * 1_000_000_000;
+        self.set_status(&format!("window {}", Time(window_ns)));
+        Effect::Send(Command::Window(window_ns))
     }
 
     /// How many orders can be chosen here.

@@ -1,0 +1,190 @@
+//! Counts and latencies of a peer or of all, as any reader wants them: since it restarted its counts, and within its window.
+
+use super::counts::{Counts, Number, PeerEvent};
+use super::distribution::Distribution;
+use super::history::{History, Part};
+use super::times::Times;
+use super::window::Window;
+use crate::flow::{Leg, Outcome};
+
+/// What a reader sees: a length of the window, and since when it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    /// Its sliding window.
+    pub(crate) window: Window,
+    /// The first era that it counts.
+    pub(crate) era: u32,
+    /// When that began, in nanoseconds.
+    pub(crate) counted_ns: u64,
+}
+
+impl View {
+    /// When trouble began that began at `since_ns`, as far as the reader counts.
+    pub(crate) fn since_ns(&self, since_ns: u64) -> u64 {
+        if self.era == 0 { since_ns } else { since_ns.max(self.counted_ns) }
+    }
+
+    /// How much time its window covers when it ends at `now_ns`, in nanoseconds, at least 1 s.
+    pub(crate) fn covered_ns(&self, now_ns: u64) -> u64 {
+        self.window.covered_ns(self.counted_ns, now_ns)
+    }
+}
+
+/// What happened between two moments at which readers restarted their counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Era {
+    pub(crate) counts: Counts,
+    pub(crate) latencies: Times<Distribution>,
+    /// How long refusals took, from the quickest to the slowest.
+    refusals: Option<Leg>,
+    history: History,
+}
+
+impl Era {
+    fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.history.is_empty()
+    }
+
+    fn absorb(&mut self, later: &Self) {
+        self.counts += &later.counts;
+        self.latencies.absorb(&later.latencies);
+        self.refusals = self.refusals.into_iter().chain(later.refusals).reduce(Leg::spanning);
+        self.history.absorb(&later.history);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.latencies.heap_bytes() + self.history.heap_bytes()
+    }
+}
+
+/// Counts and latencies, of a peer or of all. Each is kept once, in the era in which it happened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    current: Era,
+    /// Earlier ones with their numbers, the oldest first, without those in which nothing happened.
+    earlier: Vec<(u32, Era)>,
+    /// Attempts that are open.
+    open: u64,
+    /// Those of them that count as unanswered.
+    waiting: u64,
+}
+
+impl Tally {
+    /// That of all peers together.
+    pub(super) fn of_all() -> Self {
+        Self { current: Era { history: History::of_all(), ..Era::default() }, ..Self::default() }
+    }
+
+    /// Counts what happened at `now_ns`. Returns whether it takes more or less heap than before.
+    pub(crate) fn count(&mut self, event: PeerEvent, now_ns: u64) -> bool {
+        match event {
+            PeerEvent::Opened => self.open += 1,
+            // An evicted peer that comes back does not know of those that were open before.
+            PeerEvent::Ended(_) => self.open = self.open.saturating_sub(1),
+            PeerEvent::Waits { begins: true } => self.waiting += 1,
+            PeerEvent::Waits { begins: false } => self.waiting = self.waiting.saturating_sub(1),
+            PeerEvent::SlowSetup
+            | PeerEvent::Aborted
+            | PeerEvent::Stuck
+            | PeerEvent::Repeated { .. }
+            | PeerEvent::Sent(_)
+            | PeerEvent::Retransmitted(_) => {}
+        }
+        self.current.counts.count(event);
+        self.current.history.count(event, now_ns)
+    }
+
+    /// Counts what happened to a connection whose handshake ended in this era, at `now_ns`, with that handshake, if it was
+    /// counted here. Returns as [`count`](Self::count).
+    pub(super) fn count_later(&mut self, event: PeerEvent, era: u32, current: u32, now_ns: u64) -> bool {
+        if era == current {
+            return self.count(event, now_ns);
+        }
+        // Its era may be part of an earlier one by now.
+        let earlier = self.earlier.iter_mut().rev().find(|(number, _)| *number <= era);
+        earlier.is_some_and(|(_, era)| {
+            era.counts.count(event);
+            era.history.count(event, now_ns)
+        })
+    }
+
+    /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less
+    /// heap than before.
+    pub(crate) fn record(&mut self, latencies: Times<Option<u64>>, now_ns: u64) -> bool {
+        let is_resized = self.current.latencies.record(latencies);
+        self.current.history.record(latencies, now_ns) || is_resized
+    }
+
+    /// Adds the time that a refusal took.
+    pub(super) fn refuse(&mut self, refusal: Leg) {
+        let refusals = &mut self.current.refusals;
+        *refusals = Some(refusals.map_or(refusal, |before| before.spanning(refusal)));
+    }
+
+    /// Open attempts that count as unanswered.
+    pub(crate) const fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Whether a handshake was ever completed.
+    pub(super) fn is_proven(&self) -> bool {
+        self.eras(0).any(|era| era.counts.of(Outcome::Established) > 0)
+    }
+
+    /// The eras from this one on.
+    pub(crate) fn eras(&self, first: u32) -> impl Iterator<Item = &Era> {
+        let earlier = self.earlier.iter().filter(move |(number, _)| *number >= first);
+        earlier.map(|(_, era)| era).chain([&self.current])
+    }
+
+    /// How long refusals took, from the quickest to the slowest, since this era began.
+    pub(crate) fn refusals(&self, first: u32) -> Option<Leg> {
+        self.eras(first).filter_map(|era| era.refusals).reduce(Leg::spanning)
+    }
+
+    /// What happened from `from_ns`, which is the beginning of a slot, to `to_ns`, each with the time of its slot.
+    pub(crate) fn parts(&self, first: u32, from_ns: u64, to_ns: u64) -> impl Iterator<Item = (u64, Part)> {
+        self.eras(first).flat_map(move |era| era.history.parts(from_ns, to_ns))
+    }
+
+    /// Adds the attempts that are open to what ended.
+    pub(crate) fn with_open(&self, mut ended: Counts) -> Counts {
+        ended.add(Number::Attempts(Outcome::Unanswered), self.waiting);
+        ended.add(Number::Attempts(Outcome::Pending), self.open.saturating_sub(self.waiting));
+        ended
+    }
+
+    /// Adds the attempts that were open at `to_ns`, which is the end of a slot.
+    pub(crate) fn with_open_at(&self, to_ns: u64, ended: Counts) -> Counts {
+        let mut after = Counts::default();
+        for (_, part) in self.parts(0, to_ns + 1, u64::MAX) {
+            if let Part::Count(number, more) = part {
+                after.add(number, more);
+            }
+        }
+        let open = (self.open + after.attempts()).saturating_sub(after.opened);
+        let waiting = (self.waiting + after.waits_ended).saturating_sub(after.waits_begun);
+        Self { open, waiting, ..Self::default() }.with_open(ended)
+    }
+
+    /// Begins an era after `ended`. Each earlier one belongs to `kept(its number)` from now on. Which attempts are open does
+    /// not change.
+    pub(super) fn begin_era(&mut self, ended: u32, kept: impl Fn(u32) -> u32) {
+        let current = Era { history: self.current.history.anew(), ..Era::default() };
+        let eras = core::mem::take(&mut self.earlier).into_iter();
+        for (number, era) in eras.chain([(ended, core::mem::replace(&mut self.current, current))]) {
+            match self.earlier.last_mut() {
+                _ if era.is_empty() => {}
+                Some((before, sum)) if *before == kept(number) => sum.absorb(&era),
+                Some(_) | None => self.earlier.push((kept(number), era)),
+            }
+        }
+        self.earlier.shrink_to_fit();
+    }
+
+    /// What it takes on the heap, in bytes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let earlier: usize = self.earlier.iter().map(|(_, era)| era.heap_bytes()).sum();
+        self.current.heap_bytes() + earlier + self.earlier.capacity() * size_of::<(u32, Era)>()
+    }
+}
