@@ -27,7 +27,7 @@ fn watch(link: &Link) -> Tcptop {
 }
 
 fn stuck(one: &Object) -> Option<u64> {
-    one.number("stuck_segment_bytes")
+    if one.kind() == "retransmit" { one.number("stuck_segment_bytes") } else { None }
 }
 
 /// The server answers a small request by a large response, of which nothing of full size arrives.

@@ -37,6 +37,8 @@ fn routed() -> Cable {
     }
     near.add_route(net("10.50.0.0/16"), far_v4(10)).expect("a route");
     near.add_route(net("fd50::/32"), far_v6(10)).expect("a route");
+    // Forwarded, if the time to live allows.
+    far.add_route(net("10.50.5.0/24"), near_v4(2)).expect("a route");
     for (network, rejection) in [
         ("10.50.1.0/24", Rejection::Prohibit),
         ("10.50.2.0/24", Rejection::Unreachable),
@@ -72,10 +74,11 @@ fn a_router_says_why() {
     let (tcptop, at_router) = (watch(&near, NEAR), watch(&far, FAR));
     let (v4, v6) = (near_v4(1), near_v6(1));
     let attempts = [
-        (v4, at("10.50.1.1:80"), "prohibited", [3, 13], far_v4(10)),
-        (v4, at("10.50.2.1:80"), "host_unreachable", [3, 1], far_v4(10)),
-        (v4, at("10.50.4.1:80"), "network_unreachable", [3, 0], far_v4(10)),
-        (v6, at("[fd50:0:1::1]:80"), "prohibited", [1, 1], far_v6(10)),
+        (v4, at("10.50.1.1:80"), "prohibited", [3, 13], "10.9.0.10/32"),
+        (v4, at("10.50.2.1:80"), "host_unreachable", [3, 1], "10.9.0.10/32"),
+        (v4, at("10.50.4.1:80"), "network_unreachable", [3, 0], "10.9.0.10/32"),
+        // Any of the router's addresses.
+        (v6, at("[fd50:0:1::1]:80"), "prohibited", [1, 1], "fd09::/64"),
     ];
     for (from, to, ..) in attempts {
         connect(&near, Some((from, 0).into()), to, PATIENCE).expect_err("it is rejected");
@@ -98,18 +101,22 @@ fn a_router_says_why() {
             "{one:?}"
         );
         assert_eq!(one.number("icmp_code"), Some(code), "{one:?}");
-        assert_eq!(one.text("icmp_from"), Some(router.to_string().as_str()), "{one:?}");
+        let sender: IpAddr = one.text("icmp_from").expect("known").parse().expect("an address");
+        assert!(net(router).contains(&sender), "{one:?}");
         assert!((1..500_000_000).contains(&one.number("unreachable_ns").expect("one SYN")), "{one:?}");
-        assert_eq!(one.number("tries"), Some(1), "Linux gives up at once: {one:?}");
+        // An error that comes while `connect` still sends makes Linux try again.
+        assert!(one.number("tries").expect("seen") <= 2, "{one:?}");
     }
     let expired = of(&objects, at("10.50.5.1:80").ip());
     assert_eq!(expired.text("icmp_error"), Some("time_exceeded"), "{expired:?}");
     assert_eq!(of(&objects, at("10.50.3.1:80").ip()).text("outcome"), Some("unanswered"));
     assert_eq!(of(&objects, far_v4(11)).text("outcome"), Some("established"));
     let summary = objects.last().expect("a summary");
-    let counted =
-        ["icmp_errors", "icmp_unmatched", "unreachable", "missed"].map(|field| summary.number(field));
-    assert_eq!(counted, [Some(5), Some(0), Some(5), Some(0)], "{summary:?}");
+    let counted = ["icmp_unmatched", "unreachable", "missed"].map(|field| summary.number(field));
+    assert_eq!(counted, [Some(0), Some(5), Some(0)], "{summary:?}");
+    let handshakes = objects.iter().filter(|one| one.kind() == "handshake");
+    let errors: u64 = handshakes.filter_map(|one| one.number("icmp_count")).sum();
+    assert_eq!(summary.number("icmp_errors"), Some(errors), "{summary:?}");
 
     // At the router the errors are its own.
     let objects = at_router.stop(PATIENCE).expect("it ends well");
