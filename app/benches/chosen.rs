@@ -62,6 +62,7 @@ fn syn(number: usize, address: [u8; 4], port: u16) -> Record {
         class: SegmentClass::NEW,
         volumes: Default::default(),
         encapsulation: Default::default(),
+        cookie: 0,
         timebase: 0,
     };
     record.into()

@@ -261,6 +261,7 @@ fn segment(
         class: SegmentClass::NEW,
         volumes: Default::default(),
         encapsulation: Default::default(),
+        cookie: 0,
         timebase: 0,
     }
 }

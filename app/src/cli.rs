@@ -71,6 +71,17 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub decap: bool,
 
+    /// Say which process each connection belongs to
+    ///
+    /// The kernel then says of each TCP socket on this host who opens and closes it. What it cannot say is reported at the start.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub owners: bool,
+
+    /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
+    pub pids: Vec<u32>,
+
     /// How the figures are shown.
     #[command(flatten)]
     pub show: Show,
@@ -149,8 +160,8 @@ pub struct Show {
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
-    /// port, iface, role, outcome, verdict, local, lport. Figures, with > >= < <= =: p50, p90, p99, max, rtt, setup,
-    /// setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr, retransmits,
+    /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
+    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr,
     /// tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
@@ -253,9 +264,8 @@ pub struct Show {
 pub type Columns = Vec<&'static str>;
 
 /// Options of bcc's tcptop, tcpdump and the like, and what does the same here. `{}` is the value that was given.
-const HABITS: [(&[&str], &str, &str); 10] = [
+const HABITS: [(&[&str], &str, &str); 9] = [
     (&["-i", "--interface"], "eth0", "interfaces are named without an option: tcptop {}"),
-    (&["-p", "--pid"], "", "processes are not known; filter by peer or port: tcptop --filter 'port:443'"),
     (&["-P", "--port"], "443", "filter by port: tcptop --filter 'port:{}'"),
     (&["-C", "--noclear"], "", "for lines that do not overwrite each other: tcptop --text"),
     (&["-S", "-v", "-q"], "", "for one line per handshake: tcptop --text"),
@@ -358,7 +368,6 @@ mod tests {
             (&["-i"], "tcptop eth0"),
             (&["-i", "--text"], "tcptop eth0"),
             (&["-i", "a\u{1b}b"], "tcptop a\\u{1b}b"),
-            (&["-p", "1234"], "tcptop --filter 'port:443'"),
             (&["-P", "5432"], "tcptop --filter 'port:5432'"),
             (&["-C", "1"], "tcptop --text"),
             (&["eth0", "-c", "5"], "tcptop --count 5"),

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
-use tcptop_core::{Cidr, EngineConfig, Query, Thresholds};
+use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
 
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
@@ -59,6 +59,8 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// What the engine may hold, and how it judges.
     pub engine: EngineConfig,
+    /// Whether processes are asked for.
+    pub owners: bool,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -102,13 +104,21 @@ impl Config {
                 peer_bytes: PEER_BYTES,
                 seed: RandomState::new().hash_one(()),
             },
+            owners: cli.owners,
             query: Query {
-                filter: show.filter.clone().unwrap_or_default(),
+                filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
                 group: show.group,
                 sort: show.sort,
                 ..Query::default()
             },
         })
+    }
+
+    /// Whether it is looked again and again which processes hold sockets: on the screen, and for what is filtered by process.
+    /// Elsewhere who listens, opens and closes is enough.
+    #[must_use]
+    pub fn needs_holders(&self) -> bool {
+        self.owners && (self.screen.is_some() || self.query.filter.asks_owner())
     }
 
     /// Whether figures that the kernel keeps are wanted before the end: on the screen, and for the verdicts that events
@@ -272,6 +282,14 @@ mod tests {
         }
         assert!(config(&["--retransmits"], true).is_err(), "the screen has no lines");
         assert!(config(&["--retransmits"], false).is_ok());
+    }
+
+    #[test]
+    fn processes_are_one_more_term_of_the_filter() {
+        let shown = |arguments: &[&str]| config(arguments, false).unwrap().query.filter.to_string();
+        assert_eq!(shown(&["-p", "7"]), "pid:7");
+        assert_eq!(shown(&["--pid=7,8", "-p9", "--filter", "port:443"]), "port:443 pid:7,8,9");
+        assert_eq!(shown(&[]), "");
     }
 
     #[test]

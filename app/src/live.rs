@@ -19,9 +19,11 @@ use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Since};
 use crate::source::netlink::Addresses;
+use crate::source::owner::Owners;
 use crate::source::privilege;
 use crate::stop::Stop;
-use tcptop_core::{Cidr, HostAddresses, Input, Locals};
+use probe_common::Record;
+use tcptop_core::{Cidr, HostAddresses, Input, Locals, OwnerAction};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
 /// when they are written.
@@ -76,6 +78,9 @@ struct Live<'a> {
     blocks: Vec<Cidr>,
     /// Whether the engine may not have all addresses.
     is_stale: bool,
+    owners: Owners,
+    /// Whether a process has begun to listen since holders were listed.
+    has_listener: bool,
 }
 
 impl<'a> Live<'a> {
@@ -88,6 +93,10 @@ impl<'a> Live<'a> {
     ) -> Result<Self, Error> {
         let addresses =
             Addresses::subscribe().map_err(|source| Error::System { what: "list the addresses", source })?;
+        // Before the first SYN is seen: every one has an owner then.
+        let owners = Owners::new();
+        let lacking = if config.owners { source.watch_owners() } else { Vec::new() };
+        let lacking = lacking.into_iter().chain(owners.lacking().filter(|_| config.owners));
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
@@ -96,6 +105,7 @@ impl<'a> Live<'a> {
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
+        lacking.for_each(|reason| say(&reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
@@ -103,7 +113,8 @@ impl<'a> Live<'a> {
         }
         let loopback = LOOPBACK.iter().filter_map(|block| block.parse().ok());
         let blocks = loopback.chain(wanted.locals.iter().copied()).collect();
-        Ok(Self { source, session, refreshed: 0, addresses, blocks, is_stale: true })
+        let has_listener = config.owners;
+        Ok(Self { source, session, refreshed: 0, addresses, blocks, is_stale: true, owners, has_listener })
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -183,8 +194,16 @@ impl<'a> Live<'a> {
         if self.addresses.has_changed() || self.is_stale {
             self.read_addresses();
         }
-        let session = &mut self.session;
-        Ok(self.source.drain(BATCH, |records| session.handle(Input::Records(records))))
+        let Self { source, session, owners, has_listener, .. } = self;
+        Ok(source.drain(BATCH, |records| {
+            for record in records {
+                if let Record::Owner(owner) = record {
+                    *has_listener |= owner.action == OwnerAction::Listen;
+                    session.handle(Input::Owner(&owners.name(owner)));
+                }
+            }
+            session.handle(Input::Records(records))
+        }))
     }
 
     /// Tells the engine the addresses of this host. Where the kernel does not list them now, it will the next time.
@@ -204,12 +223,17 @@ impl<'a> Live<'a> {
         self.count()?;
         self.session.handle(Input::Time { now_ns });
         self.refreshed += 1;
-        if self.refreshed.is_multiple_of(INTERFACE_CHECK) {
+        let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
+        if is_second {
             self.check_interfaces();
             // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
+        }
+        // After the sweep, which makes connections known that were open before.
+        if self.has_listener || is_second && self.session.needs_holders() {
+            self.list_holders(now_ns)?;
         }
         self.session.show(now_ns);
         Ok(())
@@ -221,6 +245,15 @@ impl<'a> Live<'a> {
         self.source.sweep(|flow| {
             session.handle(Input::Volumes { flows: slice::from_ref(flow), now_ns });
         })
+    }
+
+    /// Lists which processes hold sockets.
+    fn list_holders(&mut self, now_ns: u64) -> Result<(), Error> {
+        let mut holders = Vec::new();
+        self.source.holders(|holder| holders.push(holder))?;
+        self.has_listener = false;
+        self.session.handle(Input::Holders(&self.owners.holders(&holders, now_ns)));
+        Ok(())
     }
 
     fn count(&mut self) -> Result<(), Error> {

@@ -161,6 +161,12 @@ impl<'a> Session<'a> {
         self.config.needs_volumes()
     }
 
+    /// Whether a reader wants to know again and again which processes hold sockets.
+    #[must_use]
+    pub fn needs_holders(&self) -> bool {
+        self.config.needs_holders()
+    }
+
     /// Gives the screen, if there is one, a new snapshot.
     pub fn show(&mut self, now_ns: u64) {
         if let Some(ScreenReader { screen, reader, request }) = &self.screen {

@@ -109,6 +109,7 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
         class: SegmentClass::NEW,
         volumes: Default::default(),
         encapsulation: Default::default(),
+        cookie: 0,
         timebase: 0,
     }
 }

@@ -79,10 +79,10 @@ impl Counters {
         counter.cell().and_then(|cell| self.0.get(cell)).copied().unwrap_or(0)
     }
 
-    /// How many records were missed, of any kind but evictions: each could have decided a handshake.
+    /// How many records of segments were missed: each could have decided a handshake.
     #[must_use]
     pub fn missed_records(&self) -> u64 {
-        let segments = RecordKind::ALL.into_iter().filter(|kind| *kind != RecordKind::EvictedFlow);
+        let segments = RecordKind::ALL.into_iter().filter(|kind| matches!(kind, RecordKind::Segment(_)));
         segments.map(|kind| self.of(Counter::Missed(kind))).sum()
     }
 

@@ -18,6 +18,7 @@ pub mod bytes;
 pub mod counter;
 pub mod encapsulation;
 pub mod handshake_state;
+pub mod holder;
 pub mod icmp;
 pub mod key;
 pub mod options;
@@ -39,7 +40,8 @@ pub use packet::{Direction, Hook, ParsedPacket, Size};
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
 pub use record::{
-    EvictedFlowRecord, IcmpRecord, RawEvictedFlow, RawIcmp, RawSegment, Record, RecordKind, SegmentRecord,
+    EvictedFlowRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawIcmp, RawOwner, RawSegment,
+    Record, RecordKind, SegmentRecord,
 };
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};

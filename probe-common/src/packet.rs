@@ -4,7 +4,7 @@ use crate::encapsulation::Inner;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::{FindTimestamps, timestamps};
 use crate::parse::{LinkLayer, Unparsed, ipv4, ipv6, parse};
-use crate::segment::{Family, Segment, Timestamps};
+use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::SequenceRange;
 
 /// Which way a packet passed its interface. The numbers are those in records.
@@ -58,9 +58,11 @@ pub struct ParsedPacket {
     pub(crate) options: u32,
     pub(crate) ts_value: u32,
     pub(crate) ts_echo: u32,
+    /// See [`SegmentRecord::cookie`](crate::SegmentRecord::cookie).
+    pub(crate) cookie: u64,
 }
 
-const _: () = assert!(size_of::<ParsedPacket>() == 80, "a padding byte would not be written");
+const _: () = assert!(size_of::<ParsedPacket>() == 88, "a padding byte would not be written");
 
 const DIRECTION_MASK: u16 = 0xff;
 const ENCAPSULATION_SHIFT: u32 = 8;
@@ -76,6 +78,7 @@ impl ParsedPacket {
         options: 0,
         ts_value: 0,
         ts_echo: 0,
+        cookie: 0,
     };
 
     /// Reads a packet.
@@ -121,7 +124,17 @@ impl ParsedPacket {
             Family::V6 => FlowKey6::of(&segment, interface).1,
         };
         let (direction, side) = (hook.direction as u16, side as u16);
-        Self { segment, segments: size.segments, interface, direction, side, options, ts_value, ts_echo }
+        Self {
+            segment,
+            segments: size.segments,
+            interface,
+            direction,
+            side,
+            options,
+            ts_value,
+            ts_echo,
+            cookie: 0,
+        }
     }
 
     /// Index of the interface that it passed.
@@ -129,6 +142,23 @@ impl ParsedPacket {
     #[must_use]
     pub const fn interface(&self) -> u32 {
         self.interface
+    }
+
+    /// Whether the socket that sent it is that of the connection: a process's. RSTs and pure ACKs may come from a socket of
+    /// the kernel's own, and what a tunnel carries from that of the tunnel.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of_socket(&self) -> bool {
+        let flags = self.segment.flags.0;
+        let is_sent_by_process =
+            flags & (TcpFlags::SYN.0 | TcpFlags::FIN.0) != 0 || self.segment.payload_len > 0;
+        is_sent_by_process && flags & TcpFlags::RST.0 == 0 && self.encapsulation() == 0
+    }
+
+    /// Notes the cookie of the socket that sent it.
+    #[inline(always)]
+    pub const fn set_cookie(&mut self, cookie: u64) {
+        self.cookie = cookie;
     }
 
     /// The same packet, had it passed another interface: not 0.

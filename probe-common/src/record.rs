@@ -23,6 +23,8 @@ pub enum RecordKind {
     Segment(SegmentKind),
     /// A flow that the probe no longer remembers.
     EvictedFlow,
+    /// The process that connects, listens on or closes a socket.
+    Owner,
     /// An ICMP error about a segment that is in flight.
     Icmp,
 }
@@ -31,7 +33,7 @@ impl RecordKind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every kind, at the place of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Segment(SegmentKind::Syn),
         Self::Segment(SegmentKind::SynAck),
         Self::Segment(SegmentKind::Ack),
@@ -39,6 +41,7 @@ impl RecordKind {
         Self::Segment(SegmentKind::Fin),
         Self::Segment(SegmentKind::Retransmit),
         Self::EvictedFlow,
+        Self::Owner,
         Self::Icmp,
     ];
 
@@ -49,7 +52,8 @@ impl RecordKind {
         match self {
             Self::Segment(kind) => kind as u8,
             Self::EvictedFlow => 6,
-            Self::Icmp => 7,
+            Self::Owner => 7,
+            Self::Icmp => 8,
         }
     }
 
@@ -64,6 +68,7 @@ impl RecordKind {
             Self::Segment(SegmentKind::Fin) => "fin",
             Self::Segment(SegmentKind::Retransmit) => "data",
             Self::EvictedFlow => "evicted",
+            Self::Owner => "owner",
             Self::Icmp => "icmp",
         }
     }
@@ -84,6 +89,8 @@ pub enum Record {
     Segment(SegmentRecord),
     /// A flow that had not ended was evicted from the probe's memory.
     EvictedFlow(EvictedFlowRecord),
+    /// A process connects, listens on or closes a socket.
+    Owner(OwnerRecord),
     /// An ICMP error passed.
     Icmp(IcmpRecord),
 }
@@ -128,6 +135,9 @@ pub struct SegmentRecord {
     pub volumes: [Volume; 2],
     /// What carried its IP packet.
     pub encapsulation: Encapsulation,
+    /// The cookie of the socket that sent it; 0 where the kernel knows none: the sender is another host, or the segment is
+    /// neither SYN nor FIN nor data. See [`OwnerRecord::cookie`].
+    pub cookie: u64,
     /// Times compare only within one time base. In a live run there is one, 0; a capture may have several clocks, of which
     /// nobody knows how far they are apart.
     pub timebase: u32,
@@ -146,6 +156,42 @@ pub struct EvictedFlowRecord {
     pub volumes: [Volume; 2],
     /// See [`FlowState::learned`].
     pub learned: Option<Direction>,
+}
+
+/// Who uses a socket.
+///
+/// The probe takes it in the context of the process, before the segment that the process sends by it: before the SYN of a
+/// connection that it opens, and before the FIN or the RST of one that it closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerRecord {
+    /// When, in nanoseconds of the kernel's monotonic clock.
+    pub time_ns: u64,
+    /// The socket's cookie (`SO_COOKIE`, `sk` in `ss -e`): unique on this host, in all its namespaces, until it restarts.
+    pub cookie: u64,
+    /// The control group of the process in cgroup v2: the number of its directory's inode. 1 is the root.
+    pub cgroup: u64,
+    /// The process (`tgid`), in the initial PID namespace.
+    pub process: u32,
+    /// The thread (`pid` in the kernel).
+    pub thread: u32,
+    /// Its user, in the initial user namespace.
+    pub user: u32,
+    /// The name of the thread, up to the first 0: any bytes.
+    pub name: [u8; 16],
+    /// What the process does.
+    pub action: OwnerAction,
+}
+
+/// What a process does with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum OwnerAction {
+    /// It connects: the SYN follows.
+    Connect = 0,
+    /// It listens.
+    Listen = 1,
+    /// It closes the last descriptor: the FIN follows, unless one was sent before.
+    Close = 2,
 }
 
 /// An ICMP error about a segment that was in flight.
@@ -190,6 +236,8 @@ pub enum DecodeError {
     Direction(u8),
     /// An encapsulation that this version does not know.
     Encapsulation(u8),
+    /// An action of a process that this version does not know.
+    Action(u32),
     /// An IP version that this version does not know.
     Family(u8),
 }
@@ -218,6 +266,10 @@ impl Record {
                 let raw: RawEvictedFlow = read(bytes).ok_or(length)?;
                 raw.typed().map(Self::EvictedFlow)
             }
+            RecordKind::Owner => {
+                let raw: RawOwner = read(bytes).ok_or(length)?;
+                raw.typed().map(Self::Owner)
+            }
             RecordKind::Icmp => {
                 let raw: RawIcmp = read(bytes).ok_or(length)?;
                 raw.typed().map(Self::Icmp)
@@ -231,6 +283,7 @@ impl Record {
         match self {
             Self::Segment(segment) => RecordKind::Segment(segment.kind),
             Self::EvictedFlow(_) => RecordKind::EvictedFlow,
+            Self::Owner(_) => RecordKind::Owner,
             Self::Icmp(_) => RecordKind::Icmp,
         }
     }
@@ -241,6 +294,7 @@ impl Record {
         match self {
             Self::Segment(SegmentRecord { time_ns, .. })
             | Self::EvictedFlow(EvictedFlowRecord { time_ns, .. })
+            | Self::Owner(OwnerRecord { time_ns, .. })
             | Self::Icmp(IcmpRecord { time_ns, .. }) => *time_ns,
         }
     }
@@ -287,12 +341,13 @@ impl Header {
     }
 }
 
-/// A [`SegmentRecord`] as it lies in the ring buffer: integers in host order, 128 bytes without padding.
+/// A [`SegmentRecord`] as it lies in the ring buffer: integers in host order, 136 bytes without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RawSegment {
     header: Header,
     volumes: [Volume; 2],
+    cookie: u64,
     source: [u8; 16],
     destination: [u8; 16],
     seq: u32,
@@ -319,7 +374,7 @@ const OUT_OF_WINDOW: u32 = u32::MAX;
 
 // SAFETY: the fields are integers, or made of them, and fill it.
 unsafe impl Plain for RawSegment {}
-const _: () = assert!(size_of::<RawSegment>() == 128, "a padding byte would leak kernel memory");
+const _: () = assert!(size_of::<RawSegment>() == 136, "a padding byte would leak kernel memory");
 
 impl RawSegment {
     /// Becomes the record of a segment that passed at `time_ns`; `state` is what is known of its flow. `kind` is the
@@ -337,6 +392,7 @@ impl RawSegment {
     ) {
         let segment = &packet.segment;
         self.header.set::<Self>((kind & 0xff) as u8, packet.interface, time_ns);
+        self.cookie = packet.cookie;
         self.source = bytes(segment.source);
         self.destination = bytes(segment.destination);
         self.seq = segment.seq;
@@ -391,6 +447,7 @@ impl RawSegment {
             },
             volumes: self.volumes,
             encapsulation,
+            cookie: self.cookie,
             timebase: 0,
         })
     }
@@ -442,6 +499,74 @@ impl RawEvictedFlow {
             ],
             volumes: self.volumes,
             learned,
+        })
+    }
+}
+
+/// An [`OwnerRecord`] as it lies in the ring buffer: integers in host order, 64 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawOwner {
+    header: Header,
+    cookie: u64,
+    cgroup: u64,
+    process: u32,
+    thread: u32,
+    user: u32,
+    /// The number of an [`OwnerAction`].
+    action: u32,
+    /// Bytes: words are written at once.
+    name: [u64; 2],
+}
+
+// SAFETY: the fields are integers, and fill it.
+unsafe impl Plain for RawOwner {}
+const _: () = assert!(size_of::<RawOwner>() == 64, "a padding byte would leak kernel memory");
+
+/// Who runs, as the kernel's functions say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Current {
+    /// `bpf_get_current_pid_tgid`: the process in the upper half, the thread in the lower.
+    pub process_thread: u64,
+    /// `bpf_get_current_uid_gid`: the user in the lower half.
+    pub group_user: u64,
+    /// `bpf_get_current_cgroup_id`.
+    pub cgroup: u64,
+    /// `bpf_get_current_comm`: 16 bytes.
+    pub name: [u64; 2],
+}
+
+impl RawOwner {
+    /// Becomes the record of what `current` does with the socket of this cookie at `time_ns`.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "halves of words")]
+    pub fn set(&mut self, current: &Current, action: OwnerAction, cookie: u64, time_ns: u64) {
+        self.header.set::<Self>(RecordKind::Owner.number(), 0, time_ns);
+        self.cookie = cookie;
+        self.cgroup = current.cgroup;
+        self.process = (current.process_thread >> 32) as u32;
+        self.thread = current.process_thread as u32;
+        self.user = current.group_user as u32;
+        self.action = action as u32;
+        self.name = current.name;
+    }
+
+    fn typed(&self) -> Result<OwnerRecord, DecodeError> {
+        let action = match self.action {
+            0 => OwnerAction::Connect,
+            1 => OwnerAction::Listen,
+            2 => OwnerAction::Close,
+            other => return Err(DecodeError::Action(other)),
+        };
+        Ok(OwnerRecord {
+            time_ns: self.header.time_ns,
+            cookie: self.cookie,
+            cgroup: self.cgroup,
+            process: self.process,
+            thread: self.thread,
+            user: self.user,
+            name: name_bytes(self.name),
+            action,
         })
     }
 }
@@ -534,12 +659,20 @@ macro_rules! raw {
 
 raw!(RawSegment);
 raw!(RawEvictedFlow);
+raw!(RawOwner);
 raw!(RawIcmp);
 
 #[inline(always)]
 fn set_volumes(volumes: &mut [Volume; 2], state: &FlowState, first: Side) {
     volumes[0] = state.trackers[first as usize].volume;
     volumes[1] = state.trackers[first.other() as usize].volume;
+}
+
+fn name_bytes([first, second]: [u64; 2]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&first.to_ne_bytes());
+    bytes[8..].copy_from_slice(&second.to_ne_bytes());
+    bytes
 }
 
 fn direction(number: u8) -> Result<Direction, DecodeError> {

@@ -21,7 +21,16 @@ pub mod names {
     /// Whether tunnels and the like are looked into: 32 bits, 0 for no.
     pub const DECAP: &str = "DECAP";
 
-    /// Every program in the object.
+    /// Where fields are in structures of the kernel: a [`Fields`](probe_common::holder::Fields).
+    pub const FIELDS: &str = "FIELDS";
+    /// The program at the tracepoint `inet_sock_set_state`: which process connects or listens.
+    pub const SOCKET_STATE: &str = "socket_state";
+    /// The program of the control group that runs when a socket is closed.
+    pub const SOCKET_RELEASE: &str = "socket_release";
+    /// The iterator over open files: which process holds which socket.
+    pub const SOCKET_HOLDERS: &str = "socket_holders";
+
+    /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];
 

@@ -13,10 +13,12 @@
 )]
 
 mod maps;
+mod owners;
 mod packet;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use probe_common::encapsulation::{Layer, PassedOver, locate};
@@ -114,10 +116,13 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
                 read = read_inner_copied(skb, DIRECTION, LINK);
             }
         }
-        match (maps::packet_room(), read) {
-            (Some(packet), READ_V4) => passes_v4(packet),
-            (Some(packet), READ_V6) => passes_v6(packet),
-            _ => 0,
+        let Some(packet) = maps::packet_room().filter(|_| read >= READ_V4) else { return TCX_NEXT };
+        if packet.is_of_socket() {
+            packet.set_cookie(bpf_get_socket_cookie(skb.cast()));
+        }
+        match read {
+            READ_V4 => passes_v4(packet),
+            _ => passes_v6(packet),
         };
     }
     TCX_NEXT

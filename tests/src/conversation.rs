@@ -40,6 +40,7 @@ pub const fn segment(source: Endpoint, destination: Endpoint, flags: TcpFlags) -
         class: SegmentClass::NEW,
         volumes: [Volume::NONE; 2],
         encapsulation: Encapsulation::None,
+        cookie: 0,
         timebase: 0,
     }
 }

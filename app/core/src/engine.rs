@@ -117,6 +117,8 @@ impl Engine {
                 self.run.records += handled.len() as u64;
                 self.latest_ns = handled.iter().map(|record| record.time_ns()).fold(self.latest_ns, u64::max);
             }
+            Input::Owner(owner) => self.table.owners.note(owner),
+            Input::Holders(holders) => self.table.handle_holders(holders),
             Input::Volumes { flows, now_ns } => {
                 flows.iter().for_each(|flow| self.table.handle_volumes(flow, now_ns));
             }

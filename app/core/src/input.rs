@@ -8,6 +8,7 @@ use probe_common::encapsulation::PassedOver;
 
 use crate::engine::ReaderId;
 use crate::locals::Locals;
+use crate::owner::{SocketHolder, SocketOwner};
 use crate::table::FlowVolumes;
 
 /// One input of the [`Engine`](crate::Engine). All times are nanoseconds of one clock, the one that records carry.
@@ -19,6 +20,11 @@ pub enum Input<'a> {
     /// Timers do not run with the records: records of two processors may overtake each other. Send [`Time`](Self::Time)
     /// once every record up to a moment was handled.
     Records(&'a [Record]),
+    /// A process uses a socket. It comes before the records of the segments that it sends by it.
+    Owner(&'a SocketOwner),
+    /// Every TCP socket that a process holds, as of now, each once, in any order. Who listened before and is not in it no longer
+    /// does.
+    Holders(&'a [SocketHolder]),
     /// What both ends of flows have sent so far, as the source's flow states have it.
     Volumes {
         /// Any number of flows.

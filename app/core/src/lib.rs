@@ -10,6 +10,7 @@ mod engine;
 mod flow;
 mod input;
 mod locals;
+mod owner;
 mod prefetch;
 mod query;
 mod slab;
@@ -26,6 +27,7 @@ pub use flow::{
 };
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
+pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection,

@@ -4,5 +4,6 @@ pub mod capture;
 pub mod interface;
 pub mod kernel;
 pub mod netlink;
+pub mod owner;
 pub mod privilege;
 pub mod replay;

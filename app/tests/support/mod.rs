@@ -116,6 +116,7 @@ impl Connection {
             class: SegmentClass::NEW,
             volumes: Default::default(),
             encapsulation: Default::default(),
+            cookie: 0,
             timebase: 0,
         }
     }

@@ -1,7 +1,9 @@
 //! Bytes of records: what the probe emits decodes, and what is not exactly that does not.
 
-use probe_common::record::{DecodeError, VERSION};
-use probe_common::{Direction, Hook, LinkLayer, Record, RecordKind, SegmentKind};
+use probe_common::record::{Current, DecodeError, VERSION};
+use probe_common::{
+    Direction, Hook, LinkLayer, OwnerAction, OwnerRecord, RawOwner, Record, RecordKind, SegmentKind,
+};
 use probe_host::{HostProbe, Packet, PacketTime};
 
 /// Where the fields of the header are.
@@ -79,4 +81,24 @@ fn a_direction_that_does_not_exist_is_no_record() {
     let learned = bytes.len() - 4;
     bytes[learned] = 9;
     assert_eq!(Record::decode(&bytes), Err(DecodeError::Direction(8)));
+}
+
+#[test]
+fn owners_are_read_as_they_were_written() {
+    let name = *b"a\xffname\0\0\0\0\0\0\0\0\0\0";
+    let (first, second) = name.split_at(8);
+    let words = [first, second].map(|half| u64::from_ne_bytes(half.try_into().expect("8 bytes")));
+    let current =
+        Current { process_thread: 7 << 32 | 9, group_user: 1 << 32 | 1_000, cgroup: 42, name: words };
+    for action in [OwnerAction::Connect, OwnerAction::Listen, OwnerAction::Close] {
+        let mut raw = RawOwner::ROOM;
+        raw.set(&current, action, 0x5da32, 12);
+        let (time_ns, cookie, cgroup) = (12, 0x5da32, 42);
+        let owner = OwnerRecord { time_ns, cookie, cgroup, process: 7, thread: 9, user: 1_000, name, action };
+        assert_eq!(Record::decode(raw.as_bytes()), Ok(Record::Owner(owner)));
+        let mut unknown = raw.as_bytes().to_vec();
+        let place = unknown.len() - name.len() - 4;
+        unknown[place] = 3;
+        assert_eq!(Record::decode(&unknown), Err(DecodeError::Action(3)));
+    }
 }

@@ -63,6 +63,7 @@ fn check(record: &Record, now_ns: u64) {
         Record::Icmp(icmp) => {
             assert!(icmp.interface == INTERFACE && icmp::is_error(icmp.family, icmp.icmp_type))
         }
+        Record::Owner(owner) => panic!("no packet says it: {owner:?}"),
     }
 }
 

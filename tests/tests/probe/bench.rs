@@ -11,10 +11,11 @@ use lab::Namespace;
 use nix::time::{ClockId, clock_gettime};
 use probe_common::buckets::Bucket;
 use probe_common::counter::{COUNTERS, Counters};
+use probe_common::encapsulation::Encapsulation;
 use probe_common::key::{FlowKey4, FlowKey6};
 use probe_common::{
     Counter, Direction, EvictedFlowRecord, FlowState, Hook, LinkLayer, Record, SegmentClass, SegmentRecord,
-    parse,
+    TcpFlags, parse,
 };
 use probe_ebpf::{OBJECT, names};
 
@@ -77,6 +78,7 @@ impl Seen {
                 }
                 Record::EvictedFlow(flow) => flow.time_ns = 0,
                 Record::Icmp(icmp) => icmp.time_ns = 0,
+                Record::Owner(owner) => owner.time_ns = 0,
             }
         }
         self
@@ -86,7 +88,7 @@ impl Seen {
     pub(crate) fn evicted(&self) -> impl Iterator<Item = &EvictedFlowRecord> {
         self.records.iter().filter_map(|record| match record {
             Record::EvictedFlow(flow) => Some(flow),
-            Record::Segment(_) | Record::Icmp(_) => None,
+            Record::Segment(_) | Record::Owner(_) | Record::Icmp(_) => None,
         })
     }
 
@@ -97,6 +99,15 @@ impl Seen {
             _ => panic!("no segment: {self:?}"),
         }
     }
+}
+
+/// The kernel runs the programs with a socket of its own, whose cookie nobody can predict: it is there in the records that
+/// have one, and taken out of them, because on the host there is no socket.
+fn check_cookie(segment: &mut SegmentRecord) {
+    let has = |flags| segment.flags.has(flags);
+    let is_of_process = has(TcpFlags::SYN) || has(TcpFlags::FIN) || segment.payload_len > 0;
+    let has_cookie = is_of_process && !has(TcpFlags::RST) && segment.encapsulation == Encapsulation::None;
+    assert_eq!(core::mem::take(&mut segment.cookie) != 0, has_cookie, "{segment:?}");
 }
 
 /// Every program of the object, and the hook that it is for.
@@ -210,7 +221,10 @@ impl Kernel {
     fn seen(&mut self, before: &Counters, started_ns: u64) -> Seen {
         let mut records = Vec::new();
         while let Some(item) = self.ring.next() {
-            let record = Record::decode(&item).expect("a record");
+            let mut record = Record::decode(&item).expect("a record");
+            if let Record::Segment(segment) = &mut record {
+                check_cookie(segment);
+            }
             assert!(
                 (started_ns..=monotonic_ns()).contains(&record.time_ns()),
                 "{} is not the monotonic clock's",

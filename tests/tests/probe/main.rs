@@ -95,6 +95,7 @@ fn record(emitted: &Emitted, hook: &Hook) -> SegmentRecord {
         class: emitted.class,
         volumes: emitted.volumes,
         encapsulation: Default::default(),
+        cookie: 0,
         timebase: 0,
     }
 }

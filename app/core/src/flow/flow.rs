@@ -1,14 +1,17 @@
 //! What is known of one flow: in the table as it changes, in events and snapshots as it was at one moment.
 
+use std::sync::Arc;
+
 use probe_common::encapsulation::Encapsulation;
-use probe_common::{Direction, Endpoint, Volume};
+use probe_common::{Direction, Endpoint, Side, Volume};
 
 use super::icmp::{IcmpError, IcmpNotes, PathMtu};
 use super::key::{FlowTuple, PeerKey};
-use super::leg::Leg;
+use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
 use crate::locals::Locals;
+use crate::owner::{Owner, Process, Sockets};
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux retransmits its
 /// first SYN after 1 s (RFC 6298, 2.1).
@@ -41,8 +44,8 @@ pub struct Flow {
     pub(super) setup_ns: u64,
     pub(super) lifetime_ns: u64,
     /// From the SYN that was answered to its answer: a SYN-ACK, or the RST that refuses it.
-    pub(super) answer_leg: Option<Leg>,
-    pub(super) client_leg: Option<Leg>,
+    pub(super) answer_leg: MaybeLeg,
+    pub(super) client_leg: MaybeLeg,
     pub(super) volumes: [Volume; 2],
     /// SYNs and SYN-ACKs that were seen; 0 for none.
     pub(super) tries: u32,
@@ -69,6 +72,8 @@ pub struct Flow {
     pub(super) is_aborted: bool,
     /// SYN-ACKs that were retransmitted although the ACK was seen.
     pub(super) not_accepted: u8,
+    /// What is known of the sockets at its ends. Apart, because many flows have none, and shared, because flows are copied.
+    pub(crate) sockets: Option<Arc<Sockets>>,
     /// What few flows have, and so apart.
     pub(super) notes: Option<Box<Notes>>,
 }
@@ -133,8 +138,8 @@ impl Flow {
             answered_ns: NEVER,
             setup_ns: NEVER,
             lifetime_ns: NEVER,
-            answer_leg: None,
-            client_leg: None,
+            answer_leg: MaybeLeg::UNKNOWN,
+            client_leg: MaybeLeg::UNKNOWN,
             volumes: [Volume::default(); 2],
             tries: 0,
             syn_acks: 0,
@@ -152,6 +157,7 @@ impl Flow {
             is_aborted: false,
             not_accepted: 0,
             notes: None,
+            sockets: None,
         }
     }
 
@@ -274,6 +280,25 @@ impl Flow {
         self.notes.as_ref().filter(|_| self.path_mtu().is_none())?.oversized.stuck_bytes()
     }
 
+    /// The process at this end, if it is known.
+    #[must_use]
+    pub fn owner(&self, end: Party) -> Option<&Owner> {
+        self.sockets.as_ref()?.owner(self.side(end))
+    }
+
+    /// The processes at both ends that are known, this host's first.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        Party::ALL.into_iter().filter_map(|end| self.owner(end)).map(|owner| &*owner.process)
+    }
+
+    /// Which end of the tuple this is.
+    pub(crate) const fn side(&self, end: Party) -> Side {
+        match (end, self.is_low_local) {
+            (Party::Local, true) | (Party::Remote, false) => Side::Low,
+            (Party::Local, false) | (Party::Remote, true) => Side::High,
+        }
+    }
+
     /// Whether the responder accepted the connection and then reset it, within a second and before it sent any data. One whose
     /// opener had closed it without sending data is not aborted: such openers only look whether somebody listens.
     #[must_use]
@@ -325,19 +350,19 @@ impl Flow {
     /// From the SYN that was answered to the SYN-ACK.
     #[must_use]
     pub fn server_leg(&self) -> Option<Leg> {
-        self.answer_leg.filter(|_| self.outcome != Outcome::Refused)
+        self.answer_leg.get().filter(|_| self.outcome != Outcome::Refused)
     }
 
     /// From the SYN-ACK to the ACK.
     #[must_use]
     pub const fn client_leg(&self) -> Option<Leg> {
-        self.client_leg
+        self.client_leg.get()
     }
 
     /// From the SYN to the RST that refused it.
     #[must_use]
     pub fn refusal(&self) -> Option<Leg> {
-        self.answer_leg.filter(|_| self.outcome == Outcome::Refused)
+        self.answer_leg.get().filter(|_| self.outcome == Outcome::Refused)
     }
 
     /// The leg that crosses the network.
@@ -345,9 +370,9 @@ impl Flow {
     pub fn rtt(&self) -> Option<Leg> {
         Some(match self.role()? {
             Role::Client | Role::Local => self.server_leg()?,
-            Role::Server => self.client_leg?,
+            Role::Server => self.client_leg()?,
             // From a point in between, both legs together are the whole way, once.
-            Role::Forwarded | Role::Observer => self.server_leg()?.plus(self.client_leg?),
+            Role::Forwarded | Role::Observer => self.server_leg()?.plus(self.client_leg()?),
         })
     }
 
@@ -360,7 +385,7 @@ impl Flow {
     /// Whether only bounds of one of its legs are known.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        let legs = [self.answer_leg, self.client_leg, self.unreachable_after()];
+        let legs = [self.answer_leg.get(), self.client_leg.get(), self.unreachable_after()];
         legs.iter().flatten().any(|leg| leg.exact().is_none())
     }
 

@@ -5,7 +5,7 @@ use probe_common::{IcmpRecord, SegmentRecord, TcpFlags};
 use super::event::RetransmitKind;
 use super::flow::{Flow, NEVER, SILENCE_NS};
 use super::icmp::IcmpReason;
-use super::leg::{Moment, Sent};
+use super::leg::{MaybeLeg, Moment, Sent};
 use super::outcome::Outcome;
 
 /// A SYN is retransmitted after 200 ms at the earliest (Linux's minimum timeout); what comes within this time was
@@ -190,7 +190,8 @@ impl Handshake {
                 // One that comes after a RST changes nothing any more.
                 if flow.outcome != Outcome::Refused {
                     let (at, echo) = (Moment::of(syn_ack), syn_ack.timestamps.echo());
-                    flow.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, echo));
+                    flow.answer_leg =
+                        MaybeLeg::of(self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, echo)));
                 }
                 self.answers = Some(Sent::new(syn_ack));
                 (flow.answered_ns, flow.is_repeated, flow.is_unreachable) = (syn_ack.time_ns, false, false);
@@ -218,10 +219,10 @@ impl Handshake {
         }
         let (at, answered) = (Moment::of(ack), ack.ack.wrapping_sub(1));
         let leg = |answers: &Sent| answers.leg(at, answered, ack.timestamps.echo());
-        flow.client_leg = self.answers.as_ref().and_then(leg);
+        flow.client_leg = MaybeLeg::of(self.answers.as_ref().and_then(leg));
         flow.setup_ns = self.since_opened(at);
         if self.is_contradicted_by(at) {
-            (flow.answer_leg, flow.client_leg) = (None, None);
+            (flow.answer_leg, flow.client_leg) = (MaybeLeg::UNKNOWN, MaybeLeg::UNKNOWN);
         }
     }
 
@@ -273,7 +274,8 @@ impl Handshake {
         if !self.is_answered() {
             if acknowledges {
                 let at = Moment::of(rst);
-                flow.answer_leg = self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, None));
+                flow.answer_leg =
+                    MaybeLeg::of(self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, None)));
                 flow.outcome = Outcome::Refused;
             }
             return acknowledges;

@@ -26,14 +26,15 @@ impl FlowTuple {
         Self { hash: hasher.hash(&low).wrapping_add(hasher.hash(&high)), interface, low, high }
     }
 
-    /// The tuple of a record's flow.
-    pub(crate) fn of(hasher: &EndpointHasher, record: &Record) -> Self {
+    /// The tuple of a record's flow; `None` for a record that is not about a flow.
+    pub(crate) fn of(hasher: &EndpointHasher, record: &Record) -> Option<Self> {
         let (interface, a, b) = match record {
             Record::Segment(segment) => (segment.interface, segment.source, segment.destination),
             Record::EvictedFlow(flow) => (flow.interface, flow.ends[0], flow.ends[1]),
             Record::Icmp(icmp) => (icmp.interface, icmp.source, icmp.destination),
+            Record::Owner(_) => return None,
         };
-        Self::new(hasher, interface, a, b)
+        Some(Self::new(hasher, interface, a, b))
     }
 
     /// Index of the interface.

@@ -188,6 +188,7 @@ mod tests {
             volumes,
             encapsulation: Default::default(),
             timebase: 0,
+            cookie: 0,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The expression that rows must match: which of its terms apply to what, and what they mean there.
 //!
-//! Terms of identity (words, `peer`, `port`, `iface`, `role`) choose peers, before they are grouped into rows. Terms of
+//! Terms of identity (words, `peer`, `port`, `iface`, `role`, `proc`) choose peers, before they are grouped into rows. Terms of
 //! figures (`p99>50ms`, `outcome:refused`, `verdict:N`) apply to rows, over their span of time. Terms of single connections
 //! (`lport`, `local`, `setup`, `tries`) apply to flows only, and `new` to rows only. Terms that do not apply to something
 //! are ignored.
@@ -14,8 +14,9 @@ use probe_common::Endpoint;
 
 use super::parse;
 use super::short_text::Short;
-use super::term::{Comparison, Ends, Figure, Term, Test};
+use super::term::{Comparison, Ends, Figure, OwnerKey, Term, Test};
 use crate::flow::{Flow, Leg, Outcome, PeerKey};
+use crate::owner::{Process, Processes};
 use crate::stats::{Counts, Percentiles, Verdict};
 
 /// A filter: terms that must all hold, such as `peer:10.0.0.0/8 port:443 p99>50ms !role:server web`.
@@ -86,6 +87,21 @@ impl Filter {
         }
     }
 
+    /// What both let pass.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.terms.extend(other.terms);
+        self
+    }
+
+    /// The filter for the processes with these numbers.
+    #[must_use]
+    pub fn of_processes(pids: &[u32]) -> Self {
+        let values: Vec<String> = pids.iter().map(u32::to_string).collect();
+        let term = Term { negated: false, test: Test::Owner(OwnerKey::Pid, values) };
+        Self { terms: if pids.is_empty() { Vec::new() } else { vec![term] } }
+    }
+
     /// Whether everything passes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -96,6 +112,12 @@ impl Filter {
     #[must_use]
     pub fn asks_verdict(&self) -> bool {
         self.terms.iter().any(|term| matches!(term.test, Test::Verdict(_)))
+    }
+
+    /// Whether a term is about processes.
+    #[must_use]
+    pub fn asks_owner(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.test, Test::Owner(..)))
     }
 
     /// The terms that apply to single connections only, and do not restrict the rows of peers.
@@ -126,6 +148,7 @@ impl BoundFilter<'_> {
             | Test::Local(_)
             | Test::LocalPort(_)
             | Test::Interface(_)
+            | Test::Owner(..)
             | Test::Role(_) => false,
         })
     }
@@ -140,9 +163,14 @@ impl BoundFilter<'_> {
         self.all(|test| self.test_flow(test, flow, now_ns, verdict))
     }
 
-    /// Whether this peer is one of those that rows are made of.
-    pub(crate) fn matches_peer(&self, peer: &PeerKey) -> bool {
-        self.all(|test| self.test_peer(test, peer))
+    /// Whether this peer is one of those that rows are made of. Its connections belong to these processes.
+    pub(crate) fn matches_peer(&self, peer: &PeerKey, processes: &Processes) -> bool {
+        self.all(|test| self.test_peer(test, peer, processes))
+    }
+
+    /// Whether a term is about processes: they may become known later than the peer.
+    pub(crate) fn has_owners(&self) -> bool {
+        self.terms.iter().any(|term| matches!(term.test, Test::Owner(..) | Test::Word(_)))
     }
 
     /// Whether this row passes, made of peers that do.
@@ -154,7 +182,7 @@ impl BoundFilter<'_> {
     pub(crate) fn matches_change(&self, peer: &PeerKey, verdicts: [Option<Verdict>; 2]) -> bool {
         self.all(|test| match test {
             Test::Verdict(wanted) => Some(verdicts.iter().flatten().any(|verdict| wanted.contains(verdict))),
-            test => Some(self.test_peer(test, peer).unwrap_or(false)),
+            test => Some(self.test_peer(test, peer, &Processes::default()).unwrap_or(false)),
         })
     }
 
@@ -171,7 +199,10 @@ impl BoundFilter<'_> {
             Test::Role(roles) => flow.role().is_some_and(|role| roles.contains(&role)),
             Test::Outcome(outcomes) => outcomes.contains(&flow.outcome_at(now_ns)),
             Test::Verdict(verdicts) => verdict(&flow.peer()).is_some_and(|known| verdicts.contains(&known)),
-            Test::Port(_) | Test::Interface(_) => return self.test_peer(test, &flow.peer()),
+            Test::Owner(key, values) => flow.processes().any(|process| key.holds(process, values)),
+            Test::Port(_) | Test::Interface(_) => {
+                return self.test_peer(test, &flow.peer(), &Processes::default());
+            }
             Test::Figure { figure: Figure::New, .. } => return None,
             Test::Figure { figure, comparison, amount } => {
                 let known = flow_figure(*figure, flow, now_ns);
@@ -180,13 +211,15 @@ impl BoundFilter<'_> {
         })
     }
 
-    fn test_peer(&self, test: &Test, peer: &PeerKey) -> Answer {
+    fn test_peer(&self, test: &Test, peer: &PeerKey, processes: &Processes) -> Answer {
         Some(match test {
             Test::Word(word) => {
                 has(Short::of(peer).text(), word)
                     || has(self.interface(peer.interface), word)
                     || has(peer.role.name(), word)
+                    || processes.iter().any(|process| is_named(process, word))
             }
+            Test::Owner(key, values) => processes.iter().any(|process| key.holds(process, values)),
             Test::Peer(ends) => ends.iter().any(|end| end.holds(peer.service, peer.service.port)),
             Test::Port(ports) => ports.iter().any(|ports| ports.0.contains(&peer.service.port)),
             Test::Interface(names) => names.iter().any(|name| name == self.interface(peer.interface)),
@@ -203,6 +236,7 @@ impl BoundFilter<'_> {
         has(flow.outcome_at(now_ns).name(), word)
             || flow.role().is_some_and(|role| has(role.name(), word))
             || has(self.interface(flow.interface()), word)
+            || flow.processes().any(|process| is_named(process, word))
             || may_be_address(word) && is_in_addresses(flow, word)
     }
 
@@ -227,6 +261,7 @@ fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
         | Test::Local(_)
         | Test::LocalPort(_)
         | Test::Interface(_)
+        | Test::Owner(..)
         | Test::Role(_) => return None,
     })
 }
@@ -291,6 +326,13 @@ fn has(text: &str, word: &str) -> bool {
         || text.bytes().any(|byte| byte.is_ascii_uppercase()) && text.to_lowercase().contains(word)
 }
 
+/// Whether the process, its container or its unit has the word in its name.
+fn is_named(process: &Process, word: &str) -> bool {
+    let workload = process.workload.as_deref();
+    let names = workload.map(|workload| [&workload.container, &workload.pod, &workload.unit]);
+    has(&process.name, word) || names.into_iter().flatten().flatten().any(|name| has(name, word))
+}
+
 /// All that the text of a peer has beyond an address and a port is an arrow.
 fn is_in_addresses(flow: &Flow, word: &str) -> bool {
     [flow.remote(), flow.local()].iter().any(|end| has(Short::endpoint(end).text(), word))
@@ -313,6 +355,7 @@ impl Test {
             | Self::Peer(_)
             | Self::Port(_)
             | Self::Interface(_)
+            | Self::Owner(..)
             | Self::Role(_)
             | Self::Verdict(_) => false,
         }

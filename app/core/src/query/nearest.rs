@@ -9,11 +9,13 @@ use crate::flow::{Outcome, Role};
 use crate::stats::Verdict;
 
 /// What other tools and people call a key or a figure.
-const ALIASES: [(&str, &[&str]); 14] = [
+const ALIASES: [(&str, &[&str]); 16] = [
     ("peer", &["host", "ip", "addr", "address", "dst", "dest", "daddr", "raddr", "remote", "net"]),
     ("local", &["src", "source", "saddr", "laddr"]),
     ("port", &["dport", "dstport", "rport", "service", "svc"]),
     ("lport", &["sport", "srcport", "localport"]),
+    ("proc", &["process", "comm", "cmd", "command", "program", "exe", "app"]),
+    ("container", &["pod", "docker", "cgroup"]),
     ("iface", &["interface", "ifname", "if", "dev", "device", "nic"]),
     ("role", &["direction", "dir", "side"]),
     ("outcome", &["state", "status", "result"]),
@@ -40,12 +42,16 @@ const ALIASES: [(&str, &[&str]); 14] = [
 ];
 
 /// A term for each key, shown where only the key is known.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("peer", "peer:10.0.0.0/8"),
     ("local", "local:10.0.0.1"),
     ("port", "port:443"),
     ("lport", "lport:40001"),
     ("iface", "iface:eth0"),
+    ("proc", "proc:nginx"),
+    ("pid", "pid:1234"),
+    ("container", "container:web"),
+    ("unit", "unit:nginx"),
     ("role", "role:client"),
     ("outcome", "outcome:refused"),
     ("verdict", "verdict:N"),

@@ -5,14 +5,27 @@
 
 use core::ops::Range;
 
-use super::term::{Comparison, Ends, Figure, Ports, Term, Test, Unit};
+use super::term::{Comparison, Ends, Figure, OwnerKey, Ports, Term, Test, Unit};
 use super::{FilterError, nearest};
 use crate::flow::{Outcome, Role};
 use crate::stats::Verdict;
 use crate::units::{Time, decimal};
 
 /// What can be before a `:`.
-pub(super) const KEYS: [&str; 8] = ["peer", "port", "local", "lport", "iface", "role", "outcome", "verdict"];
+pub(super) const KEYS: [&str; 12] = [
+    "peer",
+    "port",
+    "local",
+    "lport",
+    "iface",
+    "role",
+    "outcome",
+    "verdict",
+    "proc",
+    "pid",
+    "container",
+    "unit",
+];
 /// What a comparison begins with.
 pub(super) const SIGNS: [char; 3] = ['<', '>', '='];
 
@@ -209,7 +222,12 @@ fn word(piece: Piece<'_>) -> Result<Test, FilterError> {
 
 /// `key:value,value`.
 fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
-    Ok(match key.text.to_lowercase().as_str() {
+    let lower = key.text.to_lowercase();
+    if let Some(owner) = OwnerKey::ALL.into_iter().find(|owner| owner.name() == lower) {
+        let value = if owner == OwnerKey::Pid { pid } else { owner_name };
+        return Ok(Test::Owner(owner, each(values, value)?));
+    }
+    Ok(match lower.as_str() {
         "peer" => Test::Peer(each(values, ends)?),
         "port" => Test::Port(each(values, ports)?),
         "local" => Test::Local(each(values, ends)?),
@@ -219,7 +237,6 @@ fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
         "outcome" => Test::Outcome(each(values, outcome)?),
         "verdict" => Test::Verdict(each(values, verdicts)?.concat()),
         name if is_figure(name) => return Err(key.expected("a comparison behind it, such as > or =")),
-        "proc" => return Err(key.expected("another key: processes are not known to this version")),
         _ => return Err(key.expected(format!("a key ({}), or quotes around it", KEYS.join(", ")))),
     })
 }
@@ -271,6 +288,15 @@ fn ports(piece: Piece<'_>) -> Result<Ports, FilterError> {
 
 fn name(piece: Piece<'_>) -> Result<String, FilterError> {
     if piece.text.is_empty() { Err(piece.expected("the name of an interface")) } else { plain(piece) }
+}
+
+fn owner_name(piece: Piece<'_>) -> Result<String, FilterError> {
+    if piece.text.is_empty() { Err(piece.expected("a name")) } else { Ok(plain(piece)?.to_lowercase()) }
+}
+
+fn pid(piece: Piece<'_>) -> Result<String, FilterError> {
+    let pid = piece.text.parse::<u32>().map_err(|_| piece.expected("the number of a process"))?;
+    Ok(pid.to_string())
 }
 
 fn is_figure(name: &str) -> bool {

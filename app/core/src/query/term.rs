@@ -5,6 +5,7 @@ use core::ops::RangeInclusive;
 
 use crate::cidr::Cidr;
 use crate::flow::{Outcome, Role};
+use crate::owner::Process;
 use crate::stats::Verdict;
 use crate::units::Time;
 
@@ -30,6 +31,8 @@ pub(super) enum Test {
     /// This host's port.
     LocalPort(Vec<Ports>),
     Interface(Vec<String>),
+    /// The process at an end; in lower case.
+    Owner(OwnerKey, Vec<String>),
     Role(Vec<Role>),
     Outcome(Vec<Outcome>),
     Verdict(Vec<Verdict>),
@@ -39,6 +42,19 @@ pub(super) enum Test {
         /// In the smallest part of the figure's [`Unit`].
         amount: u64,
     },
+}
+
+/// What of a process is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnerKey {
+    /// Its name, or that of its executable.
+    Process,
+    /// Its number.
+    Pid,
+    /// Its container or pod.
+    Container,
+    /// Its systemd unit.
+    Unit,
 }
 
 /// A block of addresses, and a port if one was given.
@@ -94,6 +110,37 @@ pub(super) enum Unit {
     /// Thousandths of one in a hundred.
     Percent,
     Count,
+}
+
+impl OwnerKey {
+    pub(super) const ALL: [Self; 4] = [Self::Process, Self::Pid, Self::Container, Self::Unit];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "proc",
+            Self::Pid => "pid",
+            Self::Container => "container",
+            Self::Unit => "unit",
+        }
+    }
+
+    /// Whether one of the values is this process's.
+    pub(super) fn holds(self, process: &Process, values: &[String]) -> bool {
+        let workload = process.workload.as_deref();
+        let is = |text: &str| values.iter().any(|value| text.to_lowercase() == *value);
+        match self {
+            Self::Process => is(&process.name) || process.executable_name().is_some_and(is),
+            Self::Pid => is(&process.pid.to_string()),
+            Self::Container => workload.is_some_and(|workload| {
+                let names = [&workload.container, &workload.container_id, &workload.pod];
+                let shown = workload.shown_container();
+                names.into_iter().chain([&shown]).flatten().any(|name| is(name))
+            }),
+            Self::Unit => workload
+                .and_then(|workload| workload.unit.as_deref())
+                .is_some_and(|unit| is(unit) || unit.strip_suffix(".service").is_some_and(is)),
+        }
+    }
 }
 
 impl Figure {
@@ -222,6 +269,7 @@ impl fmt::Display for Term {
             Test::Local(ends) => listed(f, "local", ends.iter().map(ToString::to_string)),
             Test::LocalPort(ports) => listed(f, "lport", ports.iter().map(ToString::to_string)),
             Test::Interface(names) => listed(f, "iface", names.iter().map(|name| quoted(name))),
+            Test::Owner(key, values) => listed(f, key.name(), values.iter().map(|value| quoted(value))),
             Test::Role(roles) => listed(f, "role", roles.iter().map(|role| role.name().to_owned())),
             Test::Outcome(outcomes) => {
                 listed(f, "outcome", outcomes.iter().map(|outcome| outcome.name().to_owned()))

@@ -53,6 +53,7 @@ impl Missed {
             Self::Record(RecordKind::Segment(SegmentKind::Retransmit)) => "retransmit record",
             Self::Record(RecordKind::EvictedFlow) => "eviction record",
             Self::Record(RecordKind::Icmp) => "ICMP record",
+            Self::Record(RecordKind::Owner) => "owner record",
             Self::Undecodable => "undecodable record",
             Self::Packet(Unparsed::NotTcp) => "packet of another protocol",
             Self::Packet(Unparsed::Fragment) => "fragment",

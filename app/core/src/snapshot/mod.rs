@@ -16,6 +16,7 @@ mod selection;
 mod snapshotter;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use probe_common::counter::Counters;
@@ -23,6 +24,7 @@ use probe_common::encapsulation::PassedOver;
 use probe_common::{Counter, RecordKind, Unparsed};
 
 use crate::flow::{Flow, FlowName};
+use crate::owner::Processes;
 use crate::query::{Query, RowKey};
 use crate::stats::Thresholds;
 
@@ -194,6 +196,8 @@ pub struct Snapshot {
     pub query: Query,
     /// Rows of the first table that match the filter, in the order that was requested.
     pub rows: Vec<Row>,
+    /// Which processes the connections of these rows and of the selected one belong to, as far as any is known.
+    pub processes: BTreeMap<RowKey, Processes>,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

@@ -143,8 +143,8 @@ impl PeerCache {
                     cached.insert(CachedPeer::new(peer, self.serials))
                 }
             };
-            if is_other || refiltered {
-                cached.passes = filter.matches_peer(&cached.key);
+            if is_other || refiltered || is_stale && filter.has_owners() {
+                cached.passes = filter.matches_peer(&cached.key, &peer.processes);
             }
             if is_stale || slid {
                 cached.stamp = stamp;

@@ -16,6 +16,7 @@ use super::{
     Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span,
 };
 use crate::flow::{Event, PeerKey};
+use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -74,6 +75,7 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
+        let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -91,6 +93,7 @@ impl Snapshotter {
                 .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
+            processes,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -117,6 +120,30 @@ impl Snapshotter {
         let ((rtt, bars), setup) = (self.scratch.rtt.take_with_bars(), self.scratch.setup.take());
         let refusals = stats.total().refusals(period.view.era);
         (recent, Figures { counts, rtt, setup, refusals }, bars)
+    }
+
+    /// The processes of these rows.
+    fn processes(
+        &self,
+        stats: &Stats,
+        rows: &[Row],
+        selection: Option<&Selection>,
+    ) -> BTreeMap<RowKey, Processes> {
+        let selected = selection.map(|selection| selection.row.key);
+        let keys = rows.iter().map(|row| row.key).chain(selected);
+        let known = keys.filter_map(|key| {
+            let processes = match &key {
+                RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
+                key => {
+                    let mut processes = Processes::default();
+                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
+                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    processes
+                }
+            };
+            Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
+        });
+        known.collect()
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

@@ -11,10 +11,13 @@ mod times;
 mod verdict;
 mod window;
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
 use crate::flow::{Leg, Outcome, PeerKey};
+use crate::owner::Process;
 use crate::slab::Slab;
 
 pub use counts::Counts;
@@ -178,6 +181,19 @@ impl Stats {
     /// The end of the number of the current era.
     pub(crate) const fn era(&self) -> u8 {
         self.era.to_le_bytes()[0]
+    }
+
+    /// A connection of a peer belongs to this process. It is no sign of life of the peer.
+    pub(crate) fn own(&mut self, key: PeerKey, process: &Arc<Process>) {
+        let Some((slot, peer)) =
+            self.index.get(&key).and_then(|&slot| Some((slot, self.peers.get_mut(slot)?)))
+        else {
+            return;
+        };
+        if peer.processes.add(process) {
+            peer.charge(&mut self.charged_bytes);
+            self.stamp(slot);
+        }
     }
 
     /// Adds the time that a refusal took.

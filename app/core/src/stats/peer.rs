@@ -5,6 +5,7 @@ use super::streak::Streak;
 use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
 use crate::flow::PeerKey;
+use crate::owner::Processes;
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) first_ns: u64,
     /// When it was last seen.
     pub(crate) last_ns: u64,
+    /// Which processes have or had connections with it.
+    pub(crate) processes: Processes,
     /// Heap bytes that the budget was charged for.
     pub(super) charged_bytes: usize,
 }
@@ -36,6 +39,7 @@ impl Peer {
             usual_due: Slow::SAMPLES,
             first_ns: now_ns,
             last_ns: now_ns,
+            processes: Processes::default(),
             charged_bytes: 0,
         }
     }
@@ -55,7 +59,7 @@ impl Peer {
     /// Charges a budget for what it takes on the heap now.
     pub(super) fn charge(&mut self, budget_bytes: &mut usize) {
         let streaks: usize = self.streaks.iter().map(Streak::heap_bytes).sum();
-        let bytes = self.tally.heap_bytes() + streaks;
+        let bytes = self.tally.heap_bytes() + streaks + self.processes.heap_bytes();
         *budget_bytes = *budget_bytes + bytes - self.charged_bytes;
         self.charged_bytes = bytes;
     }

@@ -1,6 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
 mod chains;
+mod owning;
 mod startup;
 mod timers;
 
@@ -19,6 +20,7 @@ use crate::flow::{
     RetransmitKind, Syn, SynAck, Tracked,
 };
 use crate::locals::Locals;
+use crate::owner::OwnerTable;
 use crate::slab::Slab;
 use crate::stats::{PeerEvent, Stats, Times};
 use chains::Chains;
@@ -101,6 +103,8 @@ pub(crate) struct FlowTable {
     missed_until_ns: u64,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
+    /// Which processes were named lately.
+    pub(crate) owners: OwnerTable,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -122,6 +126,7 @@ impl FlowTable {
             losses: TableLosses::default(),
             missed_until_ns: 0,
             watched: Watched::default(),
+            owners: OwnerTable::new(config.max_flows),
             locals: Locals::default(),
         }
     }
@@ -135,14 +140,17 @@ impl FlowTable {
         for together in records.chunks(PREFETCHED) {
             let mut tuples = [None; PREFETCHED];
             for (record, place) in together.iter().zip(&mut tuples) {
-                let tuple = place.insert(FlowTuple::of(&self.hasher, record));
-                self.index.iter_hash(tuple.hash()).for_each(|slot| self.flows.prefetch(*slot));
+                *place = FlowTuple::of(&self.hasher, record);
+                let slots = place.iter().flat_map(|tuple| self.index.iter_hash(tuple.hash()));
+                slots.for_each(|slot| self.flows.prefetch(*slot));
             }
-            for (record, tuple) in together.iter().zip(tuples.into_iter().flatten()) {
+            for (record, tuple) in together.iter().zip(tuples) {
                 if self.is_done() {
                     return handled;
                 }
-                self.handle_one(tuple, record);
+                if let Some(tuple) = tuple {
+                    self.handle_one(tuple, record);
+                }
                 handled += 1;
             }
         }
@@ -154,6 +162,8 @@ impl FlowTable {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
             Record::Icmp(icmp) => self.icmp(&tuple, icmp),
+            // The source names the process first: `Input::Owner`.
+            Record::Owner(_) => {}
         }
     }
 
@@ -243,6 +253,8 @@ impl FlowTable {
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
             self.flows.get_mut(slot).into_iter().for_each(|tracked| tracked.learn_ack(record));
+            // What the record leads to is reported with the owner.
+            self.learn_owner(slot, record);
         } else if self.watched.may_answer_earlier(record) {
             self.losses.unmatched += 1;
             return;
@@ -255,6 +267,7 @@ impl FlowTable {
             SegmentKind::Rst => self.rst(slot, tuple, record),
             SegmentKind::Fin => self.fin(slot, tuple, record),
         }
+        self.learn_owner_of_new(slot, &tuple, record);
     }
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {

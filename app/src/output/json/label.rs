@@ -101,6 +101,7 @@ const fn record(missed: Missed) -> Option<&'static str> {
             RecordKind::Segment(SegmentKind::Retransmit) => "retransmit",
             RecordKind::EvictedFlow => "evicted_flow",
             RecordKind::Icmp => "icmp",
+            RecordKind::Owner => "owner",
         }),
         Missed::Undecodable => Some("undecodable"),
         Missed::Packet(_)

@@ -10,13 +10,19 @@ use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::buckets;
+use probe_common::holder::{Field, Fields, Holder};
 use probe_ebpf::{OBJECT, names};
 
+use super::btf;
+use super::owners::{self, Owners};
 use crate::error::{Error, KernelFeature};
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
 pub(super) struct Programs {
     ebpf: Ebpf,
+    /// Whether the places of fields in the kernel's structures are known.
+    has_fields: bool,
+    owners: Owners,
 }
 
 impl Programs {
@@ -33,11 +39,35 @@ impl Programs {
         loader.override_global(names::BUCKETS, &buckets, true);
         loader.override_global(names::HASH_SEED, &seed, true);
         loader.override_global(names::DECAP, &decap, true);
+        let fields = btf::fields();
+        // Words without padding, and as many bytes as the global has.
+        let places: [u32; Field::ALL.len()] = fields.unwrap_or(Fields::UNKNOWN).0;
+        loader.override_global(names::FIELDS, &places[..], true);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default() })
+    }
+
+    /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
+    /// known, or not all: a sentence for each reason.
+    pub(super) fn attach_owners(&mut self) -> Vec<String> {
+        let lacking;
+        (self.owners, lacking) = owners::attach(&mut self.ebpf, self.has_fields);
+        lacking
+    }
+
+    /// Passes every process that holds a TCP socket to `take`, if the kernel says.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn holders(&mut self, take: impl FnMut(Holder)) -> Result<(), Error> {
+        if !self.owners.has_holders {
+            return Ok(());
+        }
+        owners::holders(&mut self.ebpf, take)
+            .map_err(|reason| Error::kernel("read the holders of sockets", io::Error::other(reason)))
     }
 
     /// Takes a map of the object, once.

@@ -4,7 +4,9 @@
 //! When this process ends, in whatever way, the kernel detaches everything.
 
 mod attach;
+mod btf;
 mod load;
+mod owners;
 mod ring;
 mod sweep;
 mod sys;
@@ -15,6 +17,7 @@ use std::io;
 use aya::maps::{MapData, PerCpuArray};
 use probe_common::Record;
 use probe_common::counter::{COUNTERS, Counters};
+use probe_common::holder::Holder;
 use probe_ebpf::names;
 
 use self::attach::{AttachMethod, Attachment, Tcx};
@@ -124,6 +127,21 @@ impl KernelSource {
         let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
         let flows = KernelFlows::new(v4?, v6?);
         Ok(Self { watched: Vec::new(), programs, method: Box::new(Tcx), ring, counters, flows })
+    }
+
+    /// Has the kernel say from now on which processes use sockets, as far as it can. Returns why they are not known, or not
+    /// all: a sentence for each reason. Records of segments do not depend on it.
+    pub fn watch_owners(&mut self) -> Vec<String> {
+        self.programs.attach_owners()
+    }
+
+    /// Passes every process that holds a TCP socket to `take`: of this moment, in all network namespaces. None where the kernel
+    /// cannot say, see [`watch_owners`](Self::watch_owners).
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn holders(&mut self, take: impl FnMut(Holder)) -> Result<(), Error> {
+        self.programs.holders(take)
     }
 
     /// How the probe is attached, as people know it.

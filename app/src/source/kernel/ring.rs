@@ -101,6 +101,8 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
         Record::Segment(segment) => &mut segment.interface,
         Record::EvictedFlow(flow) => &mut flow.interface,
         Record::Icmp(icmp) => &mut icmp.interface,
+        // It is about a socket, which may be older than the view.
+        Record::Owner(_) => return Some(record),
     };
     let view = views.iter().find(|view| view.index == *interface)?;
     *interface = view.id;

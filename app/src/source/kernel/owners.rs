@@ -1,0 +1,140 @@
+//! Attaches the programs that say whose sockets are, and reads which process holds which.
+//!
+//! They are loaded apart from the classifiers: where the kernel refuses one, all else goes on, and a sentence says what is
+//! missing.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+use aya::programs::{BtfTracePoint, CgroupAttachMode, CgroupSock, Iter};
+use aya::{Btf, Ebpf};
+use probe_common::holder::{Holder, RawHolder};
+use probe_ebpf::names;
+
+/// The tracepoint that tells of each change of a socket's state (`include/trace/events/sock.h`).
+const STATES: &str = "inet_sock_set_state";
+/// The iterator over the open files of all processes.
+const OPEN_FILES: &str = "task_file";
+
+/// What is known of owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owners {
+    /// Whether the iterator is loaded.
+    pub(super) has_holders: bool,
+}
+
+/// Loads and attaches what the kernel allows. Returns also why owners are not known, or not all: a sentence for each.
+///
+/// `has_fields` is whether the places of the fields that the iterator reads are known.
+pub(super) fn attach(ebpf: &mut Ebpf, has_fields: bool) -> (Owners, Vec<String>) {
+    let btf = match Btf::from_sys_fs() {
+        Ok(btf) => btf,
+        Err(error) => {
+            let why = format!("processes are not known: the kernel does not describe its types ({error})");
+            return (Owners::default(), vec![why]);
+        }
+    };
+    let mut lacking = Vec::new();
+    if let Err(error) = attach_states(ebpf, &btf) {
+        lacking.push(format!("processes that connect are not known: {error}"));
+    }
+    if let Err(error) = attach_release(ebpf) {
+        lacking.push(format!("processes of short accepted connections are not known: {error}"));
+    }
+    let holders = if has_fields {
+        load_holders(ebpf, &btf)
+    } else {
+        Err("the kernel does not describe its sockets".to_owned())
+    };
+    let owners = Owners { has_holders: holders.is_ok() };
+    lacking.extend(
+        holders.err().map(|error| format!("processes of accepted connections are not known: {error}")),
+    );
+    (owners, lacking)
+}
+
+fn attach_states(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+    let program: &mut BtfTracePoint = program(ebpf, names::SOCKET_STATE)?;
+    program.load(STATES, btf).map_err(words)?;
+    program.attach().map(drop).map_err(words)
+}
+
+fn attach_release(ebpf: &mut Ebpf) -> Result<(), String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(words)?;
+    let root = File::open(cgroup_root(&mounts).ok_or("there is no control group v2")?).map_err(words)?;
+    let program: &mut CgroupSock = program(ebpf, names::SOCKET_RELEASE)?;
+    program.load().map_err(words)?;
+    program.attach(root, CgroupAttachMode::default()).map(drop).map_err(words)
+}
+
+fn load_holders(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+    let program: &mut Iter = program(ebpf, names::SOCKET_HOLDERS)?;
+    program.load(OPEN_FILES, btf).map_err(words)
+}
+
+/// Passes every holder of a TCP socket to `take`.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn holders(ebpf: &mut Ebpf, mut take: impl FnMut(Holder)) -> Result<(), String> {
+    const LEN: usize = size_of::<RawHolder>();
+    let program: &mut Iter = program(ebpf, names::SOCKET_HOLDERS)?;
+    let link = program.attach().and_then(|link| program.take_link(link)).map_err(words)?;
+    let mut file = link.into_file().map_err(words)?;
+    let (mut bytes, mut filled) = (vec![0; 1024 * LEN], 0);
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => return Ok(()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(words(error)),
+        }
+        let (whole, _) = bytes[..filled].as_chunks::<LEN>();
+        whole.iter().for_each(|raw| take(RawHolder::read(raw).typed()));
+        let used = whole.len() * LEN;
+        bytes.copy_within(used..filled, 0);
+        filled -= used;
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    let found = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+    found.ok_or_else(|| format!("the built object has no `{name}`"))
+}
+
+fn words(error: impl std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words = format!("{words}: {error}");
+        source = error.source();
+    }
+    words
+}
+
+/// Where control group v2 is mounted, by the lines of `/proc/self/mounts`.
+fn cgroup_root(mounts: &str) -> Option<&str> {
+    mounts.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+        [_, path, "cgroup2", ..] => Some(path),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_of_control_groups_is_where_it_is_mounted() {
+        let only = "proc /proc proc rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n";
+        assert_eq!(cgroup_root(only), Some("/sys/fs/cgroup"));
+        let beside =
+            "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(cgroup_root(beside), Some("/sys/fs/cgroup/unified"));
+        assert_eq!(cgroup_root("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), None);
+        assert_eq!(cgroup_root("\n x\n"), None);
+    }
+}
