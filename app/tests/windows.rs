@@ -30,6 +30,7 @@ fn an_hour() -> Shown {
     shown
 }
 
+/// Hard case `window-change`.
 #[test]
 fn a_longer_window_shows_what_was_before() {
     let mut shown = an_hour();

@@ -202,8 +202,58 @@ fn a_syn_flood_evicts_nothing_that_this_host_opened() {
     let (summary, handshakes) = ended(tcptop, "client");
     forged.end();
     assert!(sent.load(Ordering::Relaxed) > 10_000, "a flood");
-    assert!(summary.number("missed_kernel_flows").expect("a count") > 1_000, "{summary:?}");
+    assert!(summary.number("strangers.evicted").expect("a count") > 1_000, "{summary:?}");
     assert_true(&summary, &handshakes, made);
+}
+
+/// Hard case `strangers`: the peers that a flood makes are one line in every output, nothing of it is missed, and real peers
+/// are shown.
+#[test]
+fn a_flood_from_many_addresses_is_one_line() {
+    lab::needs_root!();
+    let bench = Bench::new();
+    let directory = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let files = ["flood.txt", "flood.md"].map(|name| directory.join(name));
+    let [text, report] = ["--text=", "--report="]
+        .into_iter()
+        .zip(&files)
+        .map(|(option, file)| format!("{option}{}", file.display()))
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("two");
+    let victim = IpAddr::from(VICTIM).to_string();
+    let arguments = [NEAR, FED, "--json", "--local", &victim, "--max-flows", FEW_FLOWS, &text, &report];
+    let tcptop = Tcptop::spawn(&bench.link.near, arguments).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    let clients = [bench.outbound(), bench.inbound()];
+    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 5_000);
+    thread::sleep(FLOODED);
+    forged.end();
+    drop(clients.map(Busy::end));
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let summary = objects.last().expect("a summary");
+    let count = |name: &str| summary.number(name).unwrap_or_else(|| panic!("no {name} in {summary:?}"));
+    let sent = sent.load(Ordering::Relaxed);
+    assert!(sent > 5_000, "a flood");
+    if missed(summary) == 0 {
+        assert!(count("strangers.addresses").abs_diff(sent) < sent / 20 + 100, "of {sent}: {summary:?}");
+        assert!(count("strangers.attempts").abs_diff(sent) <= 100, "of {sent}: {summary:?}");
+        assert!(count("strangers.evicted") > sent / 2, "{summary:?}");
+        assert_eq!(count("missed") - count("missed_lines"), 0, "{summary:?}");
+    }
+    let peers: Vec<_> = objects.iter().filter(|object| object.kind() == "peer").collect();
+    assert!(peers.len() <= 102, "{} peers", peers.len());
+    for port in [OUTBOUND, INBOUND] {
+        let is_real = |peer: &&&Object| peer.number("service_port") == Some(port.into());
+        let real = peers.iter().find(is_real).unwrap_or_else(|| panic!("port {port} in {peers:?}"));
+        assert!(real.number("established") > Some(0), "{real:?}");
+    }
+    for file in files {
+        let written = std::fs::read_to_string(&file).expect("it was written");
+        let has_line =
+            |line: &str| line.contains("SYNs from about ") && line.contains(" addresses, none completed");
+        assert!(written.lines().any(has_line), "{}", file.display());
+    }
 }
 
 fn without_a_handshake(forged: Forged) {

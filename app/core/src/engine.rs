@@ -193,6 +193,7 @@ impl Engine {
             records: run.records,
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
+            evicted_strangers: self.table.losses().evicted_strangers,
             icmp: IcmpCounts::of(&run.counters),
             missed: MissedCounts::of(&self.table, &run),
         };

@@ -31,7 +31,7 @@ pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, 
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection,
-    Snapshot, SnapshotRequest, Span, Timeline, Verdicts, What,
+    Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
-pub use stats::{Counts, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
+pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
-use tcptop_core::{IcmpError, PathMtu, PeerKey, RowKey, ShownEndpoint};
+use tcptop_core::{Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, ShownEndpoint};
 
 /// An unknown value.
 pub const UNKNOWN: &str = "-";
@@ -201,6 +201,18 @@ pub fn count(number: u64) -> String {
     if number < 100_000 { number.to_string() } else { scaled(number, "") }
 }
 
+/// Digits in groups: `61,204`, and of an estimate the first two or three: `about 61,000`.
+#[must_use]
+pub fn estimate(estimate: Estimate) -> String {
+    let Estimate { number, is_exact } = estimate;
+    let step = 10_u64.pow(number.checked_ilog10().unwrap_or(0).saturating_sub(2));
+    let number = if is_exact { number } else { number / step * step };
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    let groups: Vec<&str> = groups.filter_map(|group| core::str::from_utf8(group).ok()).collect();
+    format!("{}{}", if is_exact { "" } else { "about " }, groups.join(","))
+}
+
 /// About how many, in 4 columns at the most: `9999`, `12k`, `1.2M`.
 #[must_use]
 pub fn brief(number: u64) -> String {
@@ -312,6 +324,32 @@ pub fn row(key: &RowKey, context: &RenderContext) -> String {
     }
 }
 
+/// A process: `curl[1234]`, as in the system's log; `~` before a name that is only that of a thread.
+#[must_use]
+pub fn process(process: &Process) -> String {
+    format!("{}[{}]", process.shown_name(), process.pid)
+}
+
+/// Several processes in a few letters: the name of the latest, and how many more there are.
+#[must_use]
+pub fn processes(processes: &Processes) -> String {
+    let Some(latest) = processes.iter().next() else { return UNKNOWN.to_owned() };
+    let (name, more) = (latest.shown_name(), processes.iter().len() - 1);
+    match (more, processes.has_more()) {
+        (0, _) => name,
+        (more, false) => format!("{name} +{more}"),
+        (more, true) => format!("{name} +{more}.."),
+    }
+}
+
+/// The container of the latest process that runs in one.
+#[must_use]
+pub fn container(processes: &Processes) -> String {
+    let mut containers =
+        processes.iter().filter_map(|process| process.workload.as_deref()?.shown_container());
+    containers.next().unwrap_or_else(|| UNKNOWN.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -370,6 +408,13 @@ mod tests {
     fn rates_keep_their_width() {
         let shown = [0.0, 0.312, 9.999, 18.24, 394.6, 99_999.4, 123_456.0].map(rate);
         assert_eq!(shown, ["0", "0.31", "10.0", "18.2", "395", "99999", "123k"]);
+    }
+
+    #[test]
+    fn estimates_are_rounded_and_exact_numbers_are_not() {
+        let shown = [(0, true), (4_095, true), (61_204, false), (1_234_567, false), (999, false)];
+        let shown = shown.map(|(number, is_exact)| estimate(Estimate { number, is_exact }));
+        assert_eq!(shown, ["0", "4,095", "about 61,200", "about 1,230,000", "about 999"]);
     }
 
     #[test]

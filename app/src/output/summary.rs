@@ -2,11 +2,13 @@
 
 use probe_common::encapsulation::PassedOver;
 
-use super::format::{self, age, counted, duration, maybe_duration, percent};
+use super::format::{self, age, counted, duration, estimate, maybe_duration, percent};
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
-use tcptop_core::{Figures, IcmpCounts, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest};
+use tcptop_core::{
+    Figures, IcmpCounts, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest, Strangers,
+};
 
 /// The most peers with a verdict that are named.
 const WORST: usize = 3;
@@ -49,6 +51,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         lines.push(format!("and {least}{more} more with a verdict"));
     }
     lines.extend(stuck(snapshot, context));
+    lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
@@ -129,6 +132,21 @@ pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
     let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
     let all = counted(snapshot.icmp.total(), "ICMP error");
     (!kinds.is_empty()).then(|| format!("{all}: {}", kinds.join(", ")))
+}
+
+/// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.
+pub(super) fn strangers(snapshot: &Snapshot) -> Vec<String> {
+    let Strangers { addresses, total, evicted, .. } = &snapshot.strangers;
+    let mut lines = Vec::new();
+    if total.attempts() > 0 {
+        let attempts = counted(total.attempts(), "attempt");
+        lines.push(format!("SYNs from {} addresses, none completed: {attempts}", estimate(*addresses)));
+    }
+    if *evicted > 0 {
+        let attempts = counted(*evicted, "attempt");
+        lines.push(format!("{attempts} from addresses that completed none evicted before the end"));
+    }
+    lines
 }
 
 /// What a capture held besides: copies, and packets without TCP, by what they are.

@@ -216,10 +216,10 @@ impl Watched {
         self.snapshot(Span::SinceStart, now_ns).flows.expect("asked for").rows
     }
 
-    /// How many flows are known, and how many were evicted before they had ended.
+    /// How many flows are known, and how many were evicted before they had ended, those of strangers too.
     pub fn kept_and_evicted(&mut self) -> (usize, u64) {
         let snapshot = self.snapshot(Span::SinceStart, START);
-        (snapshot.flow_count, snapshot.missed.of_kind(Missed::Flow))
+        (snapshot.flow_count, snapshot.missed.of_kind(Missed::Flow) + snapshot.strangers.evicted)
     }
 
     pub fn handshakes(&self) -> Vec<&Flow> {

@@ -142,6 +142,11 @@ impl EndpointHasher {
         Self { factors: [0, 1, 2, 3].map(factor) }
     }
 
+    /// A hash of an address.
+    pub(crate) fn hash_address(&self, address: [u8; 16]) -> u64 {
+        self.hash(&Endpoint { address, port: 0 })
+    }
+
     fn hash(&self, endpoint: &Endpoint) -> u64 {
         let address = u128::from_be_bytes(endpoint.address);
         let words = [address >> 64, address & u128::from(u64::MAX), endpoint.port.into()];

@@ -9,6 +9,7 @@ use super::key::FlowTuple;
 use super::leg::Moment;
 use super::outcome::{Outcome, Party, Role};
 use crate::locals::Locals;
+use crate::stats::Account;
 
 /// What a SYN on the ports of a known flow means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub(crate) struct Tracked {
     pub(crate) is_doubtful: bool,
     /// Whether this host opened it, as was seen: nobody else can have forged it.
     pub(crate) is_own: bool,
+    /// Whether it is an attempt of a stranger that is not kept: see [`Account::Strangers`].
+    pub(crate) is_strangers: bool,
     /// In which era of the statistics its handshake ended.
     pub(crate) era: u8,
     /// Who sent a FIN first.
@@ -145,9 +148,15 @@ impl Tracked {
             is_waiting: false,
             is_doubtful: false,
             is_own: false,
+            is_strangers: false,
             era: 0,
             first_fin: None,
         }
+    }
+
+    /// For whom what happens to it is counted.
+    pub(crate) fn account(&self) -> Account {
+        if self.is_strangers { Account::Strangers } else { Account::Peer(self.flow.peer()) }
     }
 
     /// Whether its handshake is seen.

@@ -19,9 +19,9 @@ pub enum Missed {
     Packet(Unparsed),
     /// A packet of a capture that could not be read.
     Unreadable,
-    /// A flow that the probe evicted before it had ended.
+    /// A flow that the probe evicted before it had ended, and that is not missed otherwise.
     KernelFlow,
-    /// A flow that the table evicted before it had ended.
+    /// A flow that the table evicted before it had ended, other than an attempt of a stranger.
     Flow,
     /// A peer whose figures were evicted.
     Peer,
@@ -88,7 +88,9 @@ impl MissedCounts {
             Missed::Undecodable => run.undecodable,
             Missed::Packet(why) => run.counters.of(Counter::Unparsed(why)),
             Missed::Unreadable => run.unreadable,
-            Missed::KernelFlow => run.counters.of(Counter::EvictedFlow),
+            Missed::KernelFlow => {
+                run.counters.of(Counter::EvictedFlow).saturating_sub(table.losses().not_missed)
+            }
             Missed::Flow => table.losses().evicted_flows,
             Missed::Peer => table.stats.evicted_peers(),
             Missed::Line => run.unwritten,
@@ -116,10 +118,12 @@ impl MissedCounts {
         self.iter().find_map(|(missed, count)| (missed == wanted).then_some(count)).unwrap_or(0)
     }
 
-    /// All of it together.
+    /// All of it together, each record, packet, flow, peer and line once: a missed eviction record reports a kernel flow that
+    /// is missed anyway.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        let eviction = Missed::Record(RecordKind::EvictedFlow);
+        self.iter().filter(|(missed, _)| *missed != eviction).map(|(_, count)| count).sum()
     }
 }
 

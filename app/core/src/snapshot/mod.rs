@@ -26,7 +26,7 @@ use probe_common::{Counter, RecordKind, Unparsed};
 use crate::flow::{Flow, FlowName};
 use crate::owner::Processes;
 use crate::query::{Query, RowKey};
-use crate::stats::Thresholds;
+use crate::stats::{Counts, Estimate, MOST_STRANGERS, Thresholds};
 
 pub use event_log::{LogEntry, LogPage, What};
 pub use figures::Figures;
@@ -117,6 +117,7 @@ pub(crate) struct Baseline {
     pub(crate) reported: u64,
     pub(crate) unmatched: u64,
     pub(crate) icmp: IcmpCounts,
+    pub(crate) evicted_strangers: u64,
     pub(crate) missed: MissedCounts,
 }
 
@@ -155,6 +156,28 @@ impl IcmpCounts {
     pub const fn total(self) -> u64 {
         self.matched + self.unmatched + self.tunnel
     }
+}
+
+/// Addresses outside that completed no handshake, as far as there are too many to keep them one by one, as in a flood of SYNs.
+/// They are no rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strangers {
+    /// How many addresses, since counts began.
+    pub addresses: Estimate,
+    /// Their attempts within the span of time that was requested.
+    pub figures: Figures,
+    /// Those per second.
+    pub new_per_s: f64,
+    /// Their attempts since counts began.
+    pub total: Counts,
+    /// Attempts from outside, of these and of peers that completed no handshake, that were evicted before their end was
+    /// known, since counts began. They are not missed.
+    pub evicted: u64,
+}
+
+impl Strangers {
+    /// Up to so many are kept one by one; further ones are added up while none of these is silent for a minute.
+    pub const KEPT: usize = MOST_STRANGERS;
 }
 
 /// Flows of all peers, or of one row.
@@ -196,8 +219,14 @@ pub struct Snapshot {
     pub query: Query,
     /// Rows of the first table that match the filter, in the order that was requested.
     pub rows: Vec<Row>,
+    /// Strangers that are not among the rows.
+    pub strangers: Strangers,
     /// Which processes the connections of these rows and of the selected one belong to, as far as any is known.
     pub processes: BTreeMap<RowKey, Processes>,
+    /// Whether the source names processes: without any, nobody looks for them.
+    pub has_owners: bool,
+    /// Whether one of them runs in a container.
+    pub has_containers: bool,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

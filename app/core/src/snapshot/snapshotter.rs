@@ -14,6 +14,7 @@ use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
     Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span,
+    Strangers,
 };
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
@@ -75,6 +76,7 @@ impl Snapshotter {
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
+        let strangers = self.strangers(seen, period, span_ns);
         let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
@@ -93,7 +95,10 @@ impl Snapshotter {
                 .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
+            strangers,
             processes,
+            has_owners: table.owners.has_any,
+            has_containers: table.owners.has_containers,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -120,6 +125,19 @@ impl Snapshotter {
         let ((rtt, bars), setup) = (self.scratch.rtt.take_with_bars(), self.scratch.setup.take());
         let refusals = stats.total().refusals(period.view.era);
         (recent, Figures { counts, rtt, setup, refusals }, bars)
+    }
+
+    fn strangers(&mut self, seen: &Seen<'_>, period: Period, span_ns: u64) -> Strangers {
+        let tally = seen.table.stats.strangers();
+        let figures = period.figures(tally, &mut self.scratch);
+        let since_start = Period { span: Span::SinceStart, ..period };
+        Strangers {
+            addresses: tally.addresses(period.view.era),
+            new_per_s: per_second(figures.counts.opened, span_ns),
+            figures,
+            total: since_start.figures(tally, &mut self.scratch).counts,
+            evicted: seen.table.losses().evicted_strangers - seen.baseline.evicted_strangers,
+        }
     }
 
     /// The processes of these rows.

@@ -18,7 +18,7 @@ const COARSE: (u64, u64) = SLOTS[2];
 const COARSE_BITS: u32 = 2;
 /// Bits by which buckets can be made wider: then one is left for each factor of two.
 const MOST_BITS: u32 = 7;
-/// So many cells at the end are looked at before another one is added.
+/// So many cells at the end of a slot are looked at before another one is added.
 const NEAR: usize = 8;
 const FIRST_CELLS: usize = 8;
 
@@ -163,9 +163,14 @@ impl History {
         }
         let cell = Cell { slot: stub(slot), key: key.number(), value };
         let place = self.place_after(slot);
-        let near = self.cells[..place].iter_mut().rev().take(NEAR);
-        let same = near.take_while(|other| other.slot == cell.slot).find(|other| other.key == cell.key);
-        if same.is_some_and(|same| same.add(&cell)) {
+        let near = self.cells[..place].iter().rev().take(NEAR).take_while(|other| other.slot == cell.slot);
+        // A bucket is rarely met again so soon; the few other numbers are, and stay within reach.
+        let is_bucket = matches!(key, Key::Bucket(..));
+        let same = if is_bucket { None } else { near.into_iter().position(|other| other.key == cell.key) };
+        if let Some(back) = same
+            && self.cells[place - 1 - back].add(&cell)
+        {
+            self.cells.swap(place - 1 - back, place - 1);
             return false;
         }
         let is_full = self.cells.len() == self.cells.capacity();

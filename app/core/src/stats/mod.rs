@@ -1,5 +1,6 @@
 //! Counts and latencies per peer and over all, within a bound on memory.
 
+mod addresses;
 mod counts;
 mod distribution;
 mod history;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
-use crate::flow::{Leg, Outcome, PeerKey};
+use crate::flow::{EndpointHasher, Leg, Outcome, PeerKey};
 use crate::owner::Process;
 use crate::slab::Slab;
 
+pub use addresses::Estimate;
 pub use counts::Counts;
 pub(crate) use counts::PeerEvent;
 pub use distribution::Percentiles;
@@ -33,13 +35,29 @@ pub(crate) use times::Times;
 pub use verdict::{Slow, Thresholds, Verdict};
 pub(crate) use window::Window;
 
-/// Peers that never completed a handshake: the first to be evicted, or a flood of forged addresses would displace those that
-/// matter.
-const UNPROVEN: usize = 0;
-const PROVEN: usize = 1;
+/// Peers from outside that never completed a handshake: anybody can make as many of them as there are addresses.
+const STRANGERS: usize = 0;
+/// Peers that this host never completed a handshake with.
+const UNPROVEN: usize = 1;
+const PROVEN: usize = 2;
+const QUEUES: usize = 3;
+
+/// So many strangers are kept one by one. Further ones are added up, unless one of these has been silent for a while.
+pub(crate) const MOST_STRANGERS: usize = 100;
+/// For how long: then it is added to the others, in nanoseconds.
+const SILENT_NS: u64 = 60_000_000_000;
 
 /// A peer's own size, and its place in index and slab. The hash map doubles, hence twice its entry.
 const PEER_BYTES: usize = size_of::<Peer>() + 16 + 2 * size_of::<(PeerKey, u32)>();
+
+/// For whom something is counted, besides all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// A peer.
+    Peer(PeerKey),
+    /// All strangers that are not kept one by one.
+    Strangers,
+}
 
 /// Figures of every peer, and of all together. What each reader sees of them is a [`View`].
 #[derive(Debug)]
@@ -47,9 +65,12 @@ pub(crate) struct Stats {
     thresholds: Thresholds,
     /// Memory for all peers together.
     peer_bytes: usize,
-    peers: Slab<Peer, 2>,
+    peers: Slab<Peer, QUEUES>,
     index: HashMap<PeerKey, u32>,
     total: Tally,
+    /// Strangers that are not kept one by one.
+    strangers: Tally,
+    hasher: EndpointHasher,
     /// By slot, when each peer changed last: the count of all changes then.
     stamps: Vec<u64>,
     changes: u64,
@@ -67,6 +88,8 @@ impl Stats {
             peers: Slab::new(),
             index: HashMap::new(),
             total: Tally::of_all(),
+            strangers: Tally::of_all(),
+            hasher: EndpointHasher::new(config.seed),
             stamps: Vec::new(),
             changes: 0,
             charged_bytes: 0,
@@ -87,6 +110,7 @@ impl Stats {
         self.era += 1;
         let part_of = |era: u32| kept.iter().copied().filter(|kept| *kept <= era).max().unwrap_or(0);
         self.total.begin_era(ended, part_of);
+        self.strangers.begin_era(ended, part_of);
         for peer in self.peers.iter_mut() {
             peer.tally.begin_era(ended, part_of);
             peer.charge(&mut self.charged_bytes);
@@ -99,6 +123,11 @@ impl Stats {
     /// Over all peers.
     pub(crate) const fn total(&self) -> &Tally {
         &self.total
+    }
+
+    /// Over the strangers that are not kept one by one: attempts from outside of addresses that completed none.
+    pub(crate) const fn strangers(&self) -> &Tally {
+        &self.strangers
     }
 
     /// For each slot when its peer changed last: a number that grows with each change of any. A change may be that it was
@@ -132,9 +161,52 @@ impl Stats {
         self.evicted_peers
     }
 
-    /// Counts what happened to a connection with `key`.
-    pub(crate) fn count(&mut self, key: PeerKey, event: PeerEvent, now_ns: u64) {
+    /// Counts an attempt. Returns for whom.
+    pub(crate) fn open(&mut self, key: PeerKey, now_ns: u64) -> Account {
+        let account = self.account(key, now_ns);
+        self.count(account, PeerEvent::Opened, now_ns);
+        account
+    }
+
+    fn account(&mut self, key: PeerKey, now_ns: u64) -> Account {
+        let is_kept = !key.is_inbound() || self.index.contains_key(&key);
+        let Some(oldest) = self.peers.oldest(STRANGERS).filter(|_| !is_kept) else {
+            return Account::Peer(key);
+        };
+        if self.peers.len_of(STRANGERS) < MOST_STRANGERS {
+            return Account::Peer(key);
+        }
+        let last_ns = self.peers.get(oldest).map_or(0, |peer| peer.last_ns);
+        if now_ns.saturating_sub(last_ns) < SILENT_NS {
+            self.strangers.add_address(self.hasher.hash_address(key.service.address));
+            return Account::Strangers;
+        }
+        self.evict(oldest);
+        Account::Peer(key)
+    }
+
+    /// A stranger has completed its handshake: from now on it is kept.
+    pub(crate) fn keep(&mut self, key: PeerKey, is_waiting: bool, now_ns: u64) {
+        self.with_peer(key, now_ns, |_| false);
+        let peer = self.index.get(&key).and_then(|slot| self.peers.get_mut(*slot));
+        peer.into_iter().for_each(|peer| self.strangers.hand_over(is_waiting, &mut peer.tally));
+    }
+
+    /// Whether a peer has ever completed a handshake.
+    pub(crate) fn is_proven(&self, key: &PeerKey) -> bool {
+        self.peer(key).is_some_and(|peer| peer.tally.is_proven())
+    }
+
+    /// Counts what happened.
+    pub(crate) fn count(&mut self, account: Account, event: PeerEvent, now_ns: u64) {
         self.total.count(event, now_ns);
+        let key = match account {
+            Account::Peer(key) => key,
+            Account::Strangers => {
+                self.strangers.count(event, now_ns);
+                return;
+            }
+        };
         self.with_peer(key, now_ns, |peer| {
             let is_waiting = peer.tally.waiting() > 0;
             let is_resized = peer.tally.count(event, now_ns);
@@ -197,8 +269,9 @@ impl Stats {
     }
 
     /// Adds the time that a refusal took.
-    pub(crate) fn refuse(&mut self, key: PeerKey, refusal: Leg, now_ns: u64) {
+    pub(crate) fn refuse(&mut self, account: Account, refusal: Leg, now_ns: u64) {
         self.total.refuse(refusal);
+        let Account::Peer(key) = account else { return self.strangers.refuse(refusal) };
         self.with_peer(key, now_ns, |peer| {
             peer.tally.refuse(refusal);
             false
@@ -219,7 +292,7 @@ impl Stats {
             is_resized | (is_slow && peer.streaks[Verdict::Slow as usize].extend(now_ns, false))
         });
         if latencies.setup.is_some_and(|setup_ns| setup_ns >= self.thresholds.slow_setup_ns) {
-            self.count(key, PeerEvent::SlowSetup, now_ns);
+            self.count(Account::Peer(key), PeerEvent::SlowSetup, now_ns);
         }
     }
 
@@ -229,7 +302,8 @@ impl Stats {
         let slot = match self.index.get(&key) {
             Some(&slot) => slot,
             None => {
-                let slot = self.peers.insert(Peer::new(key, now_ns), UNPROVEN);
+                let queue = if key.is_inbound() { STRANGERS } else { UNPROVEN };
+                let slot = self.peers.insert(Peer::new(key, now_ns), queue);
                 self.index.insert(key, slot);
                 self.charged_bytes += PEER_BYTES;
                 slot
@@ -240,8 +314,12 @@ impl Stats {
             peer.charge(&mut self.charged_bytes);
         }
         peer.last_ns = peer.last_ns.max(now_ns);
-        let is_proven = peer.tally.is_proven();
-        self.peers.touch(slot, if is_proven { PROVEN } else { UNPROVEN });
+        let queue = match (peer.tally.is_proven(), key.is_inbound()) {
+            (true, _) => PROVEN,
+            (false, true) => STRANGERS,
+            (false, false) => UNPROVEN,
+        };
+        self.peers.touch(slot, queue);
         self.stamp(slot);
         while self.charged_bytes > self.peer_bytes && self.peers.len() > 1 {
             self.evict_one(slot);
@@ -257,14 +335,23 @@ impl Stats {
         self.stamps[index] = self.changes;
     }
 
-    /// Evicts the peer that was silent for longest, except the one that just changed.
+    /// Evicts the peer that was silent for longest, except the one that just changed: a stranger if there is one.
     fn evict_one(&mut self, changed: u32) {
-        let is_other = |slot: &u32| *slot != changed;
-        let oldest = self.peers.oldest(UNPROVEN).filter(is_other).or_else(|| self.peers.oldest(PROVEN));
-        let Some(peer) = oldest.filter(is_other).and_then(|slot| self.peers.remove(slot)) else { return };
-        let slot = self.index.remove(&peer.key);
-        slot.into_iter().for_each(|slot| self.stamp(slot));
+        let oldest = (0..QUEUES).find_map(|queue| self.peers.oldest(queue).filter(|slot| *slot != changed));
+        oldest.into_iter().for_each(|slot| self.evict(slot));
+    }
+
+    /// Evicts a peer. A stranger is added to the others.
+    fn evict(&mut self, slot: u32) {
+        let Some(peer) = self.peers.remove(slot) else { return };
+        self.index.remove(&peer.key);
+        self.stamp(slot);
         self.charged_bytes -= PEER_BYTES + peer.charged_bytes;
-        self.evicted_peers += 1;
+        if peer.key.is_inbound() && !peer.tally.is_proven() {
+            self.strangers.absorb(&peer.tally);
+            self.strangers.add_address(self.hasher.hash_address(peer.key.service.address));
+        } else {
+            self.evicted_peers += 1;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Counts and latencies of a peer or of all, as any reader wants them: since it restarted its counts, and within its window.
 
+use super::addresses::{Addresses, Estimate};
 use super::counts::{Counts, Number, PeerEvent};
 use super::distribution::Distribution;
 use super::history::{History, Part};
@@ -38,6 +39,8 @@ pub(crate) struct Era {
     /// How long refusals took, from the quickest to the slowest.
     refusals: Option<Leg>,
     history: History,
+    /// The addresses of strangers, where those are added up.
+    addresses: Option<Box<Addresses>>,
 }
 
 impl Era {
@@ -50,6 +53,9 @@ impl Era {
         self.latencies.absorb(&later.latencies);
         self.refusals = self.refusals.into_iter().chain(later.refusals).reduce(Leg::spanning);
         self.history.absorb(&later.history);
+        if let Some(addresses) = &later.addresses {
+            self.addresses.get_or_insert_default().absorb(addresses);
+        }
     }
 
     fn heap_bytes(&self) -> usize {
@@ -124,6 +130,39 @@ impl Tally {
     /// Open attempts that count as unanswered.
     pub(crate) const fn waiting(&self) -> u64 {
         self.waiting
+    }
+
+    /// Adds the address of a stranger by its hash.
+    pub(super) fn add_address(&mut self, hash: u64) {
+        self.current.addresses.get_or_insert_default().add(hash);
+    }
+
+    /// How many addresses of strangers were added since this era began.
+    pub(crate) fn addresses(&self, first: u32) -> Estimate {
+        let mut sum = Addresses::default();
+        self.eras(first).filter_map(|era| era.addresses.as_deref()).for_each(|some| sum.absorb(some));
+        sum.count()
+    }
+
+    /// Adds all that was counted of a peer that is no longer kept. Its attempts that are open are not counted any more.
+    pub(super) fn absorb(&mut self, peer: &Self) {
+        for (number, era) in &peer.earlier {
+            match self.earlier.binary_search_by_key(number, |(number, _)| *number) {
+                Ok(place) => self.earlier[place].1.absorb(era),
+                Err(place) => self.earlier.insert(place, (*number, era.clone())),
+            }
+        }
+        self.current.absorb(&peer.current);
+    }
+
+    /// Hands over an attempt that is open.
+    pub(super) fn hand_over(&mut self, is_waiting: bool, other: &mut Self) {
+        self.open = self.open.saturating_sub(1);
+        other.open += 1;
+        if is_waiting {
+            self.waiting = self.waiting.saturating_sub(1);
+            other.waiting += 1;
+        }
     }
 
     /// Whether a handshake was ever completed.

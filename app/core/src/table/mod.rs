@@ -22,7 +22,7 @@ use crate::flow::{
 use crate::locals::Locals;
 use crate::owner::OwnerTable;
 use crate::slab::Slab;
-use crate::stats::{PeerEvent, Stats, Times};
+use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
 use timers::Alarms;
@@ -71,6 +71,11 @@ impl FlowVolumes {
 pub(crate) struct TableLosses {
     /// Flows that were evicted before they had ended, or for which there was no room.
     pub(crate) evicted_flows: u64,
+    /// Attempts of strangers that were evicted before their end was known, which is how a flood ends.
+    pub(crate) evicted_strangers: u64,
+    /// Flows that the source evicted and that are not missed for that reason: attempts of strangers, and flows that are
+    /// missed already, because the record of their beginning was, or because they were evicted here.
+    pub(crate) not_missed: u64,
     /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
     pub(crate) unmatched: u64,
     /// SYNs that were duplicated or delayed on their way, beyond the end of the connection that they opened.
@@ -99,6 +104,8 @@ pub(crate) struct FlowTable {
     next_id: u64,
     reported: u64,
     losses: TableLosses,
+    /// Whether a flow that had not ended was evicted here.
+    has_evicted: bool,
     /// Records were missed until this moment. Attempts that began before may have been answered unseen.
     missed_until_ns: u64,
     /// Since when interfaces are watched.
@@ -124,6 +131,7 @@ impl FlowTable {
             next_id: 0,
             reported: 0,
             losses: TableLosses::default(),
+            has_evicted: false,
             missed_until_ns: 0,
             watched: Watched::default(),
             owners: OwnerTable::new(config.max_flows),
@@ -378,7 +386,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get(slot) else { return };
         let cause = tracked.cause(kind, is_retry);
         let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
-        self.stats.count(tracked.flow.peer(), event, now_ns);
+        self.stats.count(tracked.account(), event, now_ns);
         self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, false, record)));
         if cause.is_none() {
             self.set_waiting(slot, now_ns, true);
@@ -392,7 +400,7 @@ impl FlowTable {
         let is_stuck = tracked.data_retransmitted(record);
         self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, is_stuck, record)));
         if is_stuck {
-            self.stats.count(tracked.flow.peer(), PeerEvent::Stuck, record.time_ns);
+            self.stats.count(tracked.account(), PeerEvent::Stuck, record.time_ns);
         }
     }
 
@@ -404,18 +412,21 @@ impl FlowTable {
             (Some(slot), _) => {
                 self.learn_volumes(slot, low, record.volumes, record.time_ns);
                 // Its ACK will make no record.
-                if let Some(tracked) = self.flows.get_mut(slot).filter(|tracked| tracked.is_open()) {
-                    tracked.is_doubtful = true;
+                let Some(tracked) = self.flows.get_mut(slot) else { return };
+                tracked.is_doubtful = true;
+                if tracked.is_open() {
                     self.set_waiting(slot, record.time_ns, false);
+                    self.losses.not_missed += u64::from(self.is_strangers(slot));
                 }
             }
-            (None, Some(low_sends)) if self.losses.evicted_flows == 0 => {
+            (None, Some(low_sends)) if !self.has_evicted => {
                 let ends = [low, high];
                 let mut tracked = Tracked::mid_stream(tuple, low_sends, ends, record.time_ns, &self.locals);
                 let new = tracked.learn_volumes(low, record.volumes);
-                self.count_volumes(tracked.flow.peer(), new, record.time_ns);
+                self.count_volumes(tracked.account(), new, record.time_ns);
             }
-            (None, _) => {}
+            (None, Some(_)) => {}
+            (None, None) => self.losses.not_missed += 1,
         }
     }
 }
@@ -432,12 +443,10 @@ impl FlowTable {
         };
         while self.flows.len() >= self.limit {
             let Some(oldest) = self.least_valuable(queue) else {
-                self.losses.evicted_flows += 1;
+                (self.losses.evicted_flows, self.has_evicted) = (self.losses.evicted_flows + 1, true);
                 return None;
             };
-            if self.flows.get(oldest).is_some_and(|oldest| oldest.is_open() || oldest.is_up()) {
-                self.losses.evicted_flows += 1;
-            }
+            self.count_evicted(oldest);
             self.retire(oldest, tracked.flow.first_ns());
             // The next to be evicted.
             self.least_valuable(queue).into_iter().for_each(|slot| self.flows.prefetch(slot));
@@ -451,10 +460,32 @@ impl FlowTable {
         self.index.insert_unique(hash, slot, hash_of);
         self.chain(slot, peer);
         if is_attempt {
-            self.stats.count(peer, PeerEvent::Opened, first_ns);
+            let account = self.stats.open(peer, first_ns);
+            let tracked = self.flows.get_mut(slot).expect("it was inserted");
+            tracked.is_strangers = account == Account::Strangers;
         }
         self.arm(slot);
         Some(slot)
+    }
+
+    /// Counts a flow that is evicted, unless it has ended or its state was evicted in the source and counted there.
+    fn count_evicted(&mut self, slot: u32) {
+        let Some(tracked) = self.flows.get(slot).filter(|tracked| tracked.is_open() || tracked.is_up())
+        else {
+            return;
+        };
+        if tracked.is_open() && self.is_strangers(slot) {
+            self.losses.evicted_strangers += 1;
+        } else if !tracked.is_doubtful {
+            self.losses.evicted_flows += 1;
+        }
+        self.has_evicted = true;
+    }
+
+    /// Whether it comes from an address outside that never completed a handshake.
+    fn is_strangers(&self, slot: u32) -> bool {
+        let is_new = |peer: PeerKey| peer.is_inbound() && !self.stats.is_proven(&peer);
+        self.flows.get(slot).is_some_and(|tracked| tracked.is_strangers || is_new(tracked.flow.peer()))
     }
 
     /// The flow of a record that reports a connection which was open before, if it reports one and there is room for it.
@@ -478,7 +509,7 @@ impl FlowTable {
         volumes: [Volume; 2],
     ) -> Option<u32> {
         let now_ns = tracked.flow.first_ns();
-        if self.losses.evicted_flows > 0 {
+        if self.has_evicted {
             // It may have been evicted here: what it has sent was counted then.
             tracked.learn_volumes(source, volumes);
         }
@@ -551,8 +582,12 @@ impl FlowTable {
         tracked.era = self.stats.era();
         let flow = tracked.reported_at(now_ns);
         let (peer, outcome) = (flow.peer(), flow.outcome());
-        self.stats.count(peer, PeerEvent::Ended(outcome), now_ns);
         let is_up = outcome == Outcome::Established;
+        if is_up && core::mem::take(&mut tracked.is_strangers) {
+            self.stats.keep(peer, tracked.is_waiting, now_ns);
+        }
+        let account = tracked.account();
+        self.stats.count(account, PeerEvent::Ended(outcome), now_ns);
         if is_up {
             let latencies = Times { rtt: flow.rtt().and_then(Leg::exact), setup: flow.setup_ns() };
             self.stats.record(peer, latencies, now_ns);
@@ -561,7 +596,7 @@ impl FlowTable {
             self.stats.abort(peer, self.stats.era(), now_ns);
         }
         if let Some(refusal) = flow.refusal() {
-            self.stats.refuse(peer, refusal, now_ns);
+            self.stats.refuse(account, refusal, now_ns);
         }
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
@@ -590,7 +625,7 @@ impl FlowTable {
         if let Some(tracked) = self.flows.get_mut(slot)
             && tracked.is_stuck_at_end()
         {
-            self.stats.count(tracked.flow.peer(), PeerEvent::Stuck, tracked.flow.changed_ns());
+            self.stats.count(tracked.account(), PeerEvent::Stuck, tracked.flow.changed_ns());
         }
     }
 
@@ -600,7 +635,7 @@ impl FlowTable {
         let is_doubtful = tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns;
         let is_waiting = is_waiting && tracked.is_unanswered() && !is_doubtful;
         if core::mem::replace(&mut tracked.is_waiting, is_waiting) != is_waiting {
-            self.stats.count(tracked.flow.peer(), PeerEvent::Waits { begins: is_waiting }, now_ns);
+            self.stats.count(tracked.account(), PeerEvent::Waits { begins: is_waiting }, now_ns);
         }
     }
 
@@ -633,22 +668,22 @@ impl FlowTable {
     fn learn_volumes(&mut self, slot: u32, source: Endpoint, volumes: [Volume; 2], now_ns: u64) {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let new = tracked.learn_volumes(source, volumes);
-        let peer = tracked.flow.peer();
+        let account = tracked.account();
         // What this host has sent cannot be forged: it lasts like one whose handshake was seen.
         if tracked.is_up() && tracked.flow.volumes()[0].segments > 0 {
             let queue = lasting(tracked.is_own);
             self.flows.requeue(slot, queue);
         }
-        self.count_volumes(peer, new, now_ns);
+        self.count_volumes(account, new, now_ns);
     }
 
     /// Counts so many segments with data, and how many of them were retransmits.
-    fn count_volumes(&mut self, peer: PeerKey, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
+    fn count_volumes(&mut self, account: Account, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
         if segments > 0 {
-            self.stats.count(peer, PeerEvent::Sent(segments), now_ns);
+            self.stats.count(account, PeerEvent::Sent(segments), now_ns);
         }
         if retransmits != [0; 2] {
-            self.stats.count(peer, PeerEvent::Retransmitted(retransmits), now_ns);
+            self.stats.count(account, PeerEvent::Retransmitted(retransmits), now_ns);
         }
     }
 }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    IcmpReason, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict,
+    Evidence, IcmpReason, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role,
+    Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -68,6 +69,7 @@ labelled! {
     RetransmitCause: "retransmit_cause", label;
     Verdict: "verdict", label;
     IcmpReason: "icmp_reason", label;
+    Evidence: "evidence", name;
 }
 
 impl Labelled for Encapsulation {

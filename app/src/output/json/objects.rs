@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
-use tcptop_core::{IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
+use tcptop_core::{Evidence, IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
 pub const SCHEMA: u32 = 2;
@@ -159,6 +159,8 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
+    /// Processes of its connections, the latest first, at most 4; of several with one name in one container the latest.
+    pub processes: Vec<Process<'a>>,
     /// How much and how long.
     #[serde(flatten)]
     pub figures: Figures,
@@ -217,20 +219,40 @@ pub struct Summary<'a> {
     pub passed_over: u64,
     /// What they were, the most frequent kind first.
     pub passed_over_by_kind: Vec<PassedOver>,
-    /// The sum of all that was missed, by the counts below. 0 if the figures are complete.
+    /// Addresses outside that completed no handshake, as far as they are too many to have a `peer` object each.
+    pub strangers: Strangers,
+    /// The sum of all that was missed, by the counts below, but for `missed_records.evicted`: those flows are counted by
+    /// `missed_kernel_flows`. 0 if the figures are complete.
     pub missed: u64,
     /// Records that were missed because the ring buffer was full or they could not be decoded, by kind.
     pub missed_records: MissedRecords<'a>,
     /// Packets that could not be parsed, by reason.
     pub missed_packets: MissedPackets<'a>,
-    /// Connections that were evicted from the table in user space before their end (see `--max-flows`).
+    /// Connections that were evicted from the table in user space before their end (see `--max-flows`), without the attempts
+    /// of strangers.
     pub missed_flows: u64,
-    /// Connections that were evicted from the kernel's table before their end.
+    /// Connections that were evicted from the kernel's table before their end, without the attempts of strangers and without
+    /// those that are missed already.
     pub missed_kernel_flows: u64,
     /// Peers that were evicted with their figures, to stay within the memory.
     pub missed_peers: u64,
     /// Lines that this output's reader was too slow for.
     pub missed_lines: u64,
+}
+
+/// Addresses outside that completed no handshake. Up to 100 peers of this sort are kept one by one; further ones are added up
+/// here while none of these is silent for a minute.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Strangers {
+    /// How many addresses.
+    pub addresses: u64,
+    /// Whether `addresses` is exact. More than 4,095 are an estimate, off by 1.6% (one standard deviation).
+    pub addresses_exact: bool,
+    /// Their connection attempts.
+    pub attempts: u64,
+    /// Attempts of addresses that completed no handshake, of these and of peers, that were evicted before their end was known.
+    /// They are not missed.
+    pub evicted: u64,
 }
 
 /// Packets of one kind.
@@ -289,6 +311,11 @@ pub struct Connection<'a> {
     pub remote_ip: Ip,
     /// Port of the other end.
     pub remote_port: u16,
+    /// The process at this host's end. Null if it is not known.
+    pub owner: Option<Owner<'a>>,
+    /// The process at the other end: on loopback, or of a container that is seen at the host's end of its interface. Null if it
+    /// is not known, as of every process of another host.
+    pub remote_owner: Option<Owner<'a>>,
     /// Initial sequence number of the client: of the end that opened the connection. With `server_isn` it names the
     /// connection on both hosts, also behind NAT. Null if its SYN was not seen.
     pub client_isn: Option<u32>,
@@ -319,6 +346,44 @@ pub struct Connection<'a> {
     /// or records were missed) and `pending` (the run ended first); a `close` has `closed` or
     /// `reset`.
     pub outcome: Label<Outcome>,
+}
+
+/// The process that a connection belongs to.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Owner<'a> {
+    /// Why it is known: it opened or closed the connection (`acts`), held its socket when that was last looked at (`holds`), or
+    /// listens on the port (`listens`), where nobody knows yet which process accepts the connection.
+    pub evidence: Label<Evidence>,
+    /// How many other processes hold the socket, as far as that was looked at. The one that was started last is named.
+    pub others: u32,
+    /// Which process.
+    #[serde(flatten)]
+    pub process: Process<'a>,
+}
+
+/// A process.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Process<'a> {
+    /// Its number.
+    pub pid: u32,
+    /// Its name, at most 15 bytes of it. Bytes that are not printable ASCII are escaped, here and below.
+    pub process: &'a str,
+    /// The name is that of a thread: the process had ended before it could be asked for its own.
+    pub is_thread_name: bool,
+    /// Path of its executable. Null if it could not be read.
+    pub executable: Option<&'a str>,
+    /// Number of its user.
+    pub uid: u32,
+    /// The systemd unit that it runs in. Null outside of units and in containers.
+    pub unit: Option<&'a str>,
+    /// The container that it runs in: its name, or the first 12 digits of its identifier. Null outside of containers.
+    pub container: Option<&'a str>,
+    /// Identifier of the container.
+    pub container_id: Option<&'a str>,
+    /// Name of the Kubernetes pod, or its UID.
+    pub pod: Option<&'a str>,
+    /// Namespace of the pod.
+    pub namespace: Option<&'a str>,
 }
 
 /// Counts and latencies.

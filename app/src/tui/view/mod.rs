@@ -73,8 +73,15 @@ fn flow_as_text(model: &Model, cells: &CellContext<'_>) -> Option<String> {
     model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, cells))
 }
 
-fn cells<'a>(model: &'a Model, snapshot: &Snapshot, render: &'a RenderContext) -> CellContext<'a> {
-    CellContext { now_ns: snapshot.taken_ns, render, names: &model.names, own_session: model.own_session }
+fn cells<'a>(model: &'a Model, snapshot: &'a Snapshot, render: &'a RenderContext) -> CellContext<'a> {
+    let processes = &snapshot.processes;
+    CellContext {
+        now_ns: snapshot.taken_ns,
+        render,
+        names: &model.names,
+        processes,
+        own_session: model.own_session,
+    }
 }
 
 /// What the views draw from.
