@@ -5,6 +5,7 @@
 
 use crate::bytes::Load;
 use crate::handshake_state::Answer;
+use crate::icmp::ParsedIcmp;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::FindTimestamps;
 use crate::packet::{Direction, Hook, ParsedPacket, Size};
@@ -48,6 +49,12 @@ pub trait RecordSink {
         state: Option<&FlowState>,
     );
 
+    /// Takes the record of an ICMP error that passed at `time_ns`.
+    fn emit_icmp(&mut self, icmp: &ParsedIcmp, time_ns: u64);
+
+    /// Counts an ICMP error that matches no connection.
+    fn count_unmatched_icmp(&mut self);
+
     /// Takes the record of a flow that has not ended and is evicted for another one at `time_ns`, and counts it.
     fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState);
 }
@@ -70,6 +77,8 @@ pub enum Progress {
     Done,
     /// It holds no TCP, unless that is carried by something that is not looked into here.
     NotTcp,
+    /// It holds ICMP: [`ParsedIcmp::read`] has to look at it.
+    Icmp,
     /// [`process`] has to look at it. Nothing has changed.
     Unusual,
 }
@@ -92,6 +101,7 @@ where
     let segment = match segment {
         Ok(segment) => segment,
         Err(Unparsed::NotTcp) => return Progress::NotTcp,
+        Err(Unparsed::Icmp) => return Progress::Icmp,
         Err(_) => return Progress::Unusual,
     };
     if segment.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) != 0 {
@@ -121,6 +131,7 @@ fn fast_segment<K: Key, F: FlowStates<K>, C: Clock>(
     }
     state.epoch = clock.epoch();
     state.note_window(segment, side);
+    state.note_ack(segment, side);
     state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range)
 }
 
@@ -239,6 +250,7 @@ impl<S: RecordSink> Known<'_, S> {
             // The numbers are those of another connection.
             return self.emit(SegmentKind::Ack, SegmentClass::NEW, Some(state));
         }
+        state.note_ack(segment, side);
         let completes = state.phase.is_opening() && state.completed_by(segment, side);
         let class = if state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range) {
             SegmentClass::NEW
@@ -356,6 +368,7 @@ impl<S: RecordSink> Known<'_, S> {
         if !follows {
             return SegmentClass::NEW;
         }
+        state.note_ack(segment, side);
         let rtt_us = state.rtt_us;
         let class = if state.tracker(side).accept_next(&range) {
             SegmentClass::NEW

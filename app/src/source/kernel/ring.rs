@@ -100,6 +100,7 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
     let interface = match &mut record {
         Record::Segment(segment) => &mut segment.interface,
         Record::EvictedFlow(flow) => &mut flow.interface,
+        Record::Icmp(icmp) => &mut icmp.interface,
         // It is about a socket, which may be older than the view.
         Record::Owner(_) => return Some(record),
     };
