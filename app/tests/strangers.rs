@@ -159,7 +159,7 @@ fn what_is_missed_is_counted_once() {
     (0..3).for_each(|_| counters.count(Counter::EvictedFlow));
     counters.count(Counter::Missed(RecordKind::Segment(probe_common::SegmentKind::Syn)));
     (0..2).for_each(|_| counters.count(Counter::Missed(RecordKind::EvictedFlow)));
-    watched.handle(Input::Counters(&counters));
+    watched.handle(Input::Counters { counters: &counters, now_ns: START + S });
     let missed = taken(&mut watched, Group::Peer, START + S).missed;
     assert_eq!(missed.of_kind(Missed::KernelFlow), 1, "the one whose handshake was seen");
     assert_eq!(missed.of_kind(Missed::Record(RecordKind::EvictedFlow)), 2);
