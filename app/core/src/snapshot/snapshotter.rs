@@ -62,11 +62,7 @@ impl Snapshotter {
         let Seen { table, view, run, baseline, interfaces } = *seen;
         let stats = &table.stats;
         let period = Period { span: request.span, view: *view, now_ns };
-        let window_ns = view.covered_ns(now_ns);
-        let span_ns = match request.span {
-            Span::Window => window_ns,
-            Span::SinceStart => now_ns.saturating_sub(view.counted_ns).max(1),
-        };
+        let (window_ns, span_ns) = (view.covered_ns(now_ns), period.length_ns());
         let filter = request.query.filter.bind(interfaces);
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
@@ -76,6 +72,7 @@ impl Snapshotter {
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
+        let all = [stats.total()].into_iter();
         let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
@@ -89,9 +86,7 @@ impl Snapshotter {
             recent,
             total,
             bars,
-            timeline: request
-                .timeline
-                .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
+            timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
             rows: rows.rows,
             strangers,
