@@ -221,7 +221,7 @@ pub struct Summary<'a> {
     pub passed_over_by_kind: Vec<PassedOver>,
     /// Addresses outside that completed no handshake, as far as they are too many to have a `peer` object each.
     pub strangers: Strangers,
-    /// The sum of all that was missed, by the counts below, but for `missed_records.evicted`: those flows are counted by
+    /// The sum of all that was missed, by the counts below, but for `missed_records.evicted_flow`: those flows are counted by
     /// `missed_kernel_flows`. 0 if the figures are complete.
     pub missed: u64,
     /// Records that were missed because the ring buffer was full or they could not be decoded, by kind.
