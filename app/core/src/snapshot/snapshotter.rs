@@ -61,18 +61,9 @@ impl Snapshotter {
     /// Takes a snapshot.
     pub(crate) fn take(&mut self, seen: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
         let Seen { table, view, run, baseline, interfaces } = *seen;
-<<<<<<< HEAD
-        let (stats, period) = (&table.stats, Period { span: request.span, view: *view, now_ns });
-        let window_ns = view.covered_ns(now_ns);
-        let span_ns = match request.span {
-            Span::Window => window_ns,
-            Span::SinceStart => now_ns.saturating_sub(view.counted_ns).max(1),
-        };
-=======
         let stats = &table.stats;
         let period = Period { span: request.span, view: *view, now_ns };
         let (window_ns, span_ns) = (view.covered_ns(now_ns), period.length_ns());
->>>>>>> h-windows
         let filter = request.query.filter.bind(interfaces);
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
@@ -82,11 +73,7 @@ impl Snapshotter {
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
-<<<<<<< HEAD
-=======
         let all = [stats.total()].into_iter();
-        let processes = self.processes(stats, &rows.rows, selection.as_ref());
->>>>>>> h-windows
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
