@@ -9,6 +9,7 @@ use core::cell::UnsafeCell;
 use probe_common::buckets::{self, Bucket};
 use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
+use probe_common::passed_over;
 use probe_common::record::Current;
 use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::state::Evictable;
@@ -44,6 +45,10 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 #[map]
 static COUNTERS: PerCpuArray<[u64; CELLS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Packets without TCP, by what they are.
+#[map]
+static PASSED_OVER: PerCpuArray<[u64; passed_over::CELLS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Buckets in each of the two arrays; set by the loader together with their sizes.
 #[unsafe(no_mangle)]
@@ -370,6 +375,14 @@ fn wake_up(record_bytes: u64, now_ns: u64) -> u64 {
         LAST_WAKE_NS.set(now_ns);
     }
     u64::from(if step || rested { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+/// Counts a packet that holds no TCP, of the kind with this word.
+#[inline(always)]
+pub(crate) fn pass_over(word: u32) {
+    let Some(cells) = PASSED_OVER.get_ptr_mut(0) else { return };
+    // SAFETY: the look-up returns a valid value, this processor's own.
+    passed_over::count(unsafe { &mut *cells }, word);
 }
 
 #[inline(always)]

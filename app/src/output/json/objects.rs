@@ -202,7 +202,7 @@ pub struct Summary<'a> {
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
-    /// Packets of a capture without TCP that can be read.
+    /// Packets without TCP that can be read: other protocols, and tunnels that are not looked into (see `--decap`).
     pub passed_over: u64,
     /// What they were, the most frequent kind first.
     pub passed_over_by_kind: Vec<PassedOver>,

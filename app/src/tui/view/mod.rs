@@ -104,7 +104,7 @@ impl ViewContext<'_> {
 
 fn draw_view(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     if view.snapshot.peer_count == 0 && view.model.view != View::Events {
-        return empty::no_connections(frame, area, &view.cells);
+        return empty::no_connections(frame, area, view.snapshot, &view.cells);
     }
     match view.model.view {
         View::Peers => overview::draw(frame, area, view),
