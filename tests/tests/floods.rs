@@ -90,8 +90,8 @@ impl Forged {
 }
 
 /// Sends so many forged segments a second, as far as the machine bears it.
-fn flood(namespace: &Namespace, forged: Forged, per_second: u64) -> (Busy<()>, Arc<AtomicU64>) {
-    let port = Arc::new(Port::new(namespace, FED, Medium::Ethernet).expect("an interface"));
+fn flood(bench: &Bench, forged: Forged, per_second: u64) -> (Busy<()>, Arc<AtomicU64>) {
+    let port = Arc::clone(&bench.fed);
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
     let task = move |stop: &AtomicBool| {
@@ -107,7 +107,7 @@ fn flood(namespace: &Namespace, forged: Forged, per_second: u64) -> (Busy<()>, A
             thread::sleep(Duration::from_millis(1));
         }
     };
-    (Busy::start(namespace, 1, task), sent)
+    (Busy::start(&bench.link.near, 1, task), sent)
 }
 
 /// Clients that connect again and again, and how often each did.
@@ -126,6 +126,8 @@ fn clients(namespace: &Namespace, remote: SocketAddr) -> Busy<u64> {
 /// This host, one that is far away, and servers on both.
 struct Bench {
     link: Link,
+    /// Where the flood comes in.
+    fed: Arc<Port>,
     servers: [Server; 2],
 }
 
@@ -136,7 +138,8 @@ impl Bench {
             Server::bind(namespace, (host, port).into(), Mode::CloseAtOnce).expect("a server")
         };
         let servers = [bind(&link.far, far_v4(11), OUTBOUND), bind(&link.near, near_v4(1), INBOUND)];
-        Self { link, servers }
+        let fed = Arc::new(Port::new(&link.near, FED, Medium::Ethernet).expect("an interface"));
+        Self { link, fed, servers }
     }
 
     fn watch(&self, max_flows: &str) -> Tcptop {
@@ -194,7 +197,7 @@ fn assert_true(summary: &Object, handshakes: &[Object], made: u64) {
 fn a_syn_flood_evicts_nothing_that_this_host_opened() {
     lab::needs_root!();
     let bench = Bench::new();
-    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 10_000);
+    let (forged, sent) = flood(&bench, Forged::Syn, 10_000);
     let tcptop = bench.watch(FEW_FLOWS);
     let clients = bench.outbound();
     thread::sleep(FLOODED);
@@ -226,7 +229,7 @@ fn a_flood_from_many_addresses_is_one_line() {
     let tcptop = Tcptop::spawn(&bench.link.near, arguments).expect("it starts");
     tcptop.wait_ready(PATIENCE).expect("it attaches");
     let clients = [bench.outbound(), bench.inbound()];
-    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 5_000);
+    let (forged, sent) = flood(&bench, Forged::Syn, 5_000);
     thread::sleep(FLOODED);
     forged.end();
     drop(clients.map(Busy::end));
@@ -258,7 +261,7 @@ fn a_flood_from_many_addresses_is_one_line() {
 
 fn without_a_handshake(forged: Forged) {
     let bench = Bench::new();
-    let (forged, sent) = flood(&bench.link.near, forged, 10_000);
+    let (forged, sent) = flood(&bench, forged, 10_000);
     let tcptop = bench.watch(FEW_FLOWS);
     let clients = [bench.outbound(), bench.inbound()];
     thread::sleep(FLOODED);
@@ -315,7 +318,7 @@ fn forged_data_evicts_no_handshake() {
 fn what_was_open_while_records_were_missed_is_unknown() {
     lab::needs_root!();
     let bench = Bench::new();
-    let (forged, _) = flood(&bench.link.near, Forged::Syn, 60_000);
+    let (forged, _) = flood(&bench, Forged::Syn, 60_000);
     let tcptop = bench.watch(ALL_FLOWS);
     let clients = [bench.outbound(), bench.inbound()];
     thread::sleep(Duration::from_secs(1));
@@ -347,7 +350,7 @@ fn what_was_open_while_records_were_missed_is_unknown() {
 fn the_last_room_of_the_ring_is_for_handshakes() {
     lab::needs_root!();
     let bench = Bench::new();
-    let (forged, _) = flood(&bench.link.near, Forged::Rst, 60_000);
+    let (forged, _) = flood(&bench, Forged::Rst, 60_000);
     let tcptop = bench.watch(ALL_FLOWS);
     tcptop.signal(Signal::SIGSTOP).expect("it stops");
     // The shared part of the ring is full after 23,000 of them.
