@@ -262,7 +262,11 @@ fn rows_are_copied_with_all_columns() {
         tcptop::tui::view::row_as_text(&stage.model, &support::stage::context()).unwrap()
     };
     let row = copied(&["Down", "Down"]);
-    assert!(row.starts_with("S 10.20.3.14:5432 interface enp0s1") && row.contains(" p99 392ms "), "{row}");
+    assert!(
+        row.starts_with("S 10.20.3.14:5432 process - container - interface enp0s1")
+            && row.contains(" p99 392ms "),
+        "{row}"
+    );
     let flow = copied(&["2", "Down"]);
     assert!(flow.starts_with("10.0.0.1:31002 - 10.20.9.7:443 port 31002 outcome unanswered"), "{flow}");
     assert_eq!(copied(&["2", "Down", "Enter"]), flow);

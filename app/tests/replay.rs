@@ -150,9 +150,9 @@ fn an_invalid_filter_is_a_usage_error_that_says_where() {
     assert_eq!(output.status.code(), Some(2));
     let error = said(&output.stderr);
     assert!(error.contains("\nport:443 p99>50\n             ^^\nexpected a time with its unit"), "{error}");
-    let output = replay(&["-", "--filter", "proc:nginx"], b"");
+    let output = replay(&["-", "--filter", "pid:nginx"], b"");
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output.stderr).contains("processes are not known to this version"));
+    assert!(said(&output.stderr).contains("expected the number of a process"));
     for wrong in [["--sort", "name"], ["--group", "port"], ["--slow", "0.5x"], ["--loss", "5"]] {
         assert_eq!(replay(&["-", wrong[0], wrong[1]], b"").status.code(), Some(2), "{wrong:?}");
     }

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use probe_common::Endpoint;
 
 use crate::clock::Anchor;
-use tcptop_core::{Estimate, PeerKey, RowKey, ShownEndpoint};
+use tcptop_core::{Estimate, PeerKey, Process, Processes, RowKey, ShownEndpoint};
 
 /// An unknown value.
 pub const UNKNOWN: &str = "-";
@@ -283,6 +283,32 @@ pub fn row(key: &RowKey, context: &RenderContext) -> String {
         | RowKey::Subnet { .. }
         | RowKey::Role { .. } => key.to_string(),
     }
+}
+
+/// A process: `curl[1234]`, as in the system's log; `~` before a name that is only that of a thread.
+#[must_use]
+pub fn process(process: &Process) -> String {
+    format!("{}[{}]", process.shown_name(), process.pid)
+}
+
+/// Several processes in a few letters: the name of the latest, and how many more there are.
+#[must_use]
+pub fn processes(processes: &Processes) -> String {
+    let Some(latest) = processes.iter().next() else { return UNKNOWN.to_owned() };
+    let (name, more) = (latest.shown_name(), processes.iter().len() - 1);
+    match (more, processes.has_more()) {
+        (0, _) => name,
+        (more, false) => format!("{name} +{more}"),
+        (more, true) => format!("{name} +{more}.."),
+    }
+}
+
+/// The container of the latest process that runs in one.
+#[must_use]
+pub fn container(processes: &Processes) -> String {
+    let mut containers =
+        processes.iter().filter_map(|process| process.workload.as_deref()?.shown_container());
+    containers.next().unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 #[cfg(test)]

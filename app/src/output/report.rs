@@ -143,12 +143,13 @@ struct Table {
 }
 
 /// Columns that are left out where nothing is known for them, or nothing happened.
-const OPTIONAL: [&str; 3] = ["DIR", "RST AFTER", "ABORTED"];
+const OPTIONAL: [&str; 5] = ["PROCESS", "CONTAINER", "DIR", "RST AFTER", "ABORTED"];
 
 impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
-        let mut titles = vec!["", &group, "DIR", "TRIED", "OK", "P50", "P90", "P99", "SETUP P99"];
+        let mut titles =
+            vec!["", &group, "PROCESS", "CONTAINER", "DIR", "TRIED", "OK", "P50", "P90", "P99", "SETUP P99"];
         titles.extend(["UNANS", "REFUSED", "RST AFTER", "ABORTED", "RETR%", "SINCE"]);
         let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
         let mut table =
@@ -166,7 +167,7 @@ impl Table {
 
     /// Names are aligned to the left, figures to the right.
     fn is_left(&self, column: usize) -> bool {
-        column < 2 || self.titles[column] == "DIR"
+        column < 2 || ["PROCESS", "CONTAINER", "DIR"].contains(&self.titles[column].as_str())
     }
 
     fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
@@ -176,6 +177,7 @@ impl Table {
 
 fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let Figures { counts, rtt, setup, refusals } = &row.figures;
+    let processes = snapshot.owners.rows.get(&row.key);
     let direction = match row.key {
         RowKey::Peer(PeerKey { role, .. }) => match role {
             Role::Server => "in",
@@ -191,6 +193,8 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
     vec![
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
         format::row(&row.key, context),
+        processes.map_or_else(|| UNKNOWN.to_owned(), format::processes),
+        processes.map_or_else(|| UNKNOWN.to_owned(), format::container),
         direction.to_owned(),
         counts.attempts().to_string(),
         counts.of(Outcome::Established).to_string(),

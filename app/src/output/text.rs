@@ -1,7 +1,7 @@
 //! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
 //! they are wanted.
 
-use super::format::{UNKNOWN, counted, duration, maybe_duration, peer};
+use super::format::{self, UNKNOWN, counted, duration, maybe_duration, peer};
 use super::line_writer::Lines;
 use super::{Output, RenderContext};
 use tcptop_core::{Event, Flow, Leg, Party, Retransmit, Role};
@@ -95,7 +95,9 @@ fn begin(flow: &Flow, time_ns: u64, what: &str, context: &RenderContext) -> Stri
 
 fn end(flow: &Flow, context: &RenderContext) -> String {
     let carrier = flow.encapsulation().name().map(|name| format!(" in {name}")).unwrap_or_default();
-    format!(" port {} {}{carrier}", flow.port(), context.interface_name(flow.interface()))
+    let owners = flow.processes().map(|process| format!(" {}", format::process(process)));
+    let owners: String = owners.collect();
+    format!(" port {} {}{carrier}{owners}", flow.port(), context.interface_name(flow.interface()))
 }
 
 fn latency(flow: &Flow) -> String {

@@ -328,6 +328,12 @@ fn volumes(ledger: &mut Ledger, attempt: &Attempt<'_>, flow: &Flow, retransmits:
         };
         let is_data = |frame: &&Frame| frame.payload > 0 && !probes(frame);
         let data: Vec<_> = attempt.stream.frames.iter().filter(by_sender).filter(is_data).collect();
+        // tshark assigns what is late of an earlier connection to this one.
+        let own: Vec<_> = data.iter().copied().filter(|frame| attempt.owns(frame)).collect();
+        if attempt.follows && own.len() < data.len() && own.len() as u64 == ours.segments {
+            ledger.differs(Reason::StaleSegment);
+        }
+        let data = if attempt.follows { own } else { data };
         let again = retransmits.iter().filter(|one| {
             let within = (opened_ns..=ended_ns).contains(&one.time_ns);
             (one.sender, one.receiver) == (sender, receiver) && one.len > 0 && within

@@ -2,6 +2,11 @@
 
 use super::tshark::{FIN, Frame, RST, SYN, Stream};
 
+/// IP IDs this far apart, or less, are of packets that were sent shortly after each other: some senders draw them at random.
+const NEAR_IDENTS: u16 = 1_024;
+/// IP IDs are compared for this long: after 2^16 packets they begin again.
+const IDENT_LIFETIME_NS: u64 = 1_000_000_000;
+
 /// A sequence number relative to the packet's first one. No two numbers of a connection are 2 GiB apart.
 type Place = i64;
 
@@ -32,6 +37,21 @@ impl<'s> Earlier<'s> {
     pub(super) fn hole(&self) -> Option<Hole> {
         let holes = self.missing().into_iter().filter_map(|number| self.hole_at(number));
         holes.min_by_key(|hole| hole.age_ns)
+    }
+
+    /// Whether the packet was sent after the one that opened the hole which it fills, by the counters of its sender: TSval,
+    /// else the IP ID. `None` where they do not say, and where it fills no hole.
+    pub(super) fn is_sent_later(&self) -> Option<bool> {
+        let openers = self.missing().into_iter().filter_map(|number| self.opener_at(number));
+        let opener = self.earlier[openers.max()?];
+        let between_ns = self.frame.time_ns.saturating_sub(opener.time_ns);
+        let ticks = self.frame.timestamps.zip(opener.timestamps).map(|(new, old)| new.0.wrapping_sub(old.0));
+        if let Some(ticks) = ticks.filter(|ticks| *ticks != 0) {
+            return Some(ticks.cast_signed() > 0);
+        }
+        let packets = self.frame.ip_id.wrapping_sub(opener.ip_id).cast_signed();
+        let is_counted = self.frame.ip_id != 0 && opener.ip_id != 0 && between_ns < IDENT_LIFETIME_NS;
+        (is_counted && packets != 0 && packets.unsigned_abs() <= NEAR_IDENTS).then_some(packets > 0)
     }
 
     /// How long ago the highest sequence number was first sent.
@@ -74,7 +94,7 @@ impl<'s> Earlier<'s> {
 
     /// The hole that contains a number: it opened with the first packet that begins after the number.
     fn hole_at(&self, number: Place) -> Option<Hole> {
-        let opens = self.earlier.iter().position(|other| self.start(other) > number)?;
+        let opens = self.opener_at(number)?;
         let mut highest = self.earlier[..=opens].iter().map(|other| self.end(other)).max()?;
         let mut opened_since = 0;
         for other in &self.earlier[opens + 1..] {
@@ -83,6 +103,11 @@ impl<'s> Earlier<'s> {
         }
         let age_ns = self.frame.time_ns.saturating_sub(self.earlier[opens].time_ns);
         Some(Hole { age_ns, opened_since })
+    }
+
+    /// The first packet that begins after a number.
+    fn opener_at(&self, number: Place) -> Option<usize> {
+        self.earlier.iter().position(|other| self.start(other) > number)
     }
 
     fn start(&self, other: &Frame) -> Place {

@@ -130,6 +130,8 @@ fn judge(score: Score) -> Result<()> {
         precision >= LEAST_SHARE && recall >= LEAST_SHARE,
         "retransmits: precision {precision:.4} and recall {recall:.4}, of {LEAST_SHARE} each"
     );
+    let [ours, _] = score.right();
+    ensure!(ours >= LEAST_SHARE, "by the senders' own counters right in {ours:.4}, of {LEAST_SHARE}");
     Ok(())
 }
 

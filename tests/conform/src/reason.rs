@@ -12,6 +12,8 @@ pub(super) enum Reason {
     TruncatedHeaders,
     EarlyRetransmit,
     OldHole,
+    SentLater,
+    SentEarlier,
     Overtaken,
     ForgottenHole,
     LostByte,
@@ -21,7 +23,7 @@ pub(super) enum Reason {
 
 /// Every reason with its name and an explanation.
 #[rustfmt::skip]
-pub(super) const REASONS: [(Reason, &str, &str); 14] = [
+pub(super) const REASONS: [(Reason, &str, &str); 16] = [
     (Reason::RetransmittedSyn, "retransmitted SYN",
         "tshark measures from the latest SYN before the ACK, whichever was answered; tcptop from the one \
          that was answered, or it reports bounds if that is not known"),
@@ -48,11 +50,17 @@ pub(super) const REASONS: [(Reason, &str, &str); 14] = [
     (Reason::OldHole, "old hole",
         "it fills a hole that is older than a round trip, so tcptop calls it a retransmit; tshark calls it \
          out of order, because it arrives within the initial round trip of the newest segment"),
+    (Reason::SentLater, "sent later",
+        "it fills a hole and was sent after the segment that opened it, by its sender's TSval or IP ID, so \
+         tcptop calls it a retransmit; tshark calls it out of order, because it arrives soon"),
+    (Reason::SentEarlier, "sent earlier",
+        "it fills a hole and was sent before the segment that opened it, by its sender's TSval or IP ID, so \
+         tcptop calls it reordered; tshark calls it a retransmission by the time or the ACKs that it took"),
     (Reason::Overtaken, "overtaken",
         "it fills a hole that is younger than a round trip, so tcptop calls it reordered; tshark calls it a \
          retransmission, because two ACKs asked for it or it ends with the newest number"),
     (Reason::ForgottenHole, "forgotten hole",
-        "it fills a hole that tcptop has forgotten, which remembers the latest three in each direction: a \
+        "it fills a hole that tcptop has forgotten, which remembers the latest six in each direction: a \
          retransmit without a time"),
     (Reason::LostByte, "lost byte",
         "tshark calls one byte just below the newest number a keep-alive; tcptop calls it a retransmit if \

@@ -14,7 +14,7 @@ const UNKNOWN_RTT_US: u64 = 3_000;
 /// The initial round-trip time that tshark assumes if it has not seen one.
 const TSHARK_UNKNOWN_RTT_NS: u64 = 3_000_000;
 /// How many holes tcptop remembers in each direction.
-const HOLES: usize = 3;
+const HOLES: usize = 6;
 /// tcptop measures holes and round trips in whole microseconds.
 const GRAIN_US: u64 = 1;
 
@@ -24,6 +24,12 @@ pub(super) struct Score {
     pub(super) both: u64,
     pub(super) ours_alone: u64,
     pub(super) theirs_alone: u64,
+    /// Packets that fill holes and whose senders' own counters say whether they were sent again.
+    pub(super) judged: u64,
+    /// Those of them that tcptop calls what the counters say.
+    pub(super) ours_right: u64,
+    /// Those of them that tshark calls what the counters say.
+    pub(super) theirs_right: u64,
 }
 
 impl Score {
@@ -37,13 +43,26 @@ impl Score {
         share(self.both, self.both + self.theirs_alone)
     }
 
+    /// The shares of judged packets in which tcptop and tshark are right.
+    pub(super) fn right(&self) -> [f64; 2] {
+        [self.ours_right, self.theirs_right].map(|right| share(right, self.judged))
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.both += other.both;
         self.ours_alone += other.ours_alone;
         self.theirs_alone += other.theirs_alone;
+        self.judged += other.judged;
+        self.ours_right += other.ours_right;
+        self.theirs_right += other.theirs_right;
     }
 
-    fn count(&mut self, ours: bool, theirs: bool) {
+    fn count(&mut self, ours: bool, theirs: bool, is_sent_later: Option<bool>) {
+        if let Some(is_sent_later) = is_sent_later {
+            self.judged += 1;
+            self.ours_right += u64::from(ours == is_sent_later);
+            self.theirs_right += u64::from(theirs == is_sent_later);
+        }
         self.both += u64::from(ours && theirs);
         self.ours_alone += u64::from(ours && !theirs);
         self.theirs_alone += u64::from(!ours && theirs);
@@ -74,7 +93,10 @@ pub(super) fn compare(ledger: &mut Ledger, capture: &Capture, run: &Run) -> Scor
                 }
                 continue;
             }
-            score.count(ours.is_some(), theirs);
+            let is_in_order = ours.is_none() && frame.verdict.is_none();
+            let is_sent_later =
+                if is_in_order { None } else { Earlier::of(attempt.stream, frame).is_sent_later() };
+            score.count(ours.is_some(), theirs, is_sent_later);
             verdicts(ledger, attempt, frame, ours);
             if let Some(ours) = ours {
                 details(ledger, attempt, frame, ours);
@@ -121,12 +143,16 @@ fn why(attempt: &Attempt<'_>, frame: &Frame, ours: bool) -> Option<Reason> {
     match verdict {
         Verdict::OutOfOrder if ours && comes_soon => match hole {
             None => Some(Reason::EarlyRetransmit),
+            Some(_) if earlier.is_sent_later() == Some(true) => Some(Reason::SentLater),
             Some(_) if is_late => Some(Reason::OldHole),
             Some(hole) => (hole.opened_since >= HOLES).then_some(Reason::ForgottenHole),
         },
         Verdict::KeepAlive if ours => {
             let is_byte = frame.payload == 1 && earlier.ends_with_newest();
             (is_byte && hole.is_some() && is_late).then_some(Reason::LostByte)
+        }
+        Verdict::Fast | Verdict::Retransmission if !ours && earlier.is_sent_later() == Some(false) => {
+            Some(Reason::SentEarlier)
         }
         verdict @ (Verdict::Fast | Verdict::Retransmission) if !ours => {
             let by_tshark = verdict == Verdict::Fast || earlier.ends_with_newest() || !comes_soon;

@@ -49,7 +49,7 @@ fn why(frames: &[Frame], ours: Option<Option<u64>>) -> Option<Reason> {
     let retransmits = ours.map(|after_ms| reported(last, "data", after_ms));
     let (ledger, score) = compared(&after_handshake(frames), retransmits.into_iter().collect());
     let alone = u64::from(ours.is_some());
-    assert_eq!(score, Score { both: 0, ours_alone: alone, theirs_alone: 1 - alone });
+    assert_eq!((score.both, score.ours_alone, score.theirs_alone), (0, alone, 1 - alone));
     let reasons: Vec<_> = ledger.differing.keys().copied().collect();
     match (&reasons[..], disagreements(&ledger)) {
         ([], 1) => None,
@@ -60,13 +60,13 @@ fn why(frames: &[Frame], ours: Option<Option<u64>>) -> Option<Reason> {
 
 #[test]
 fn shares_are_of_what_either_tells() {
-    let score = Score { both: 90, ours_alone: 10, theirs_alone: 30 };
+    let score = Score { both: 90, ours_alone: 10, theirs_alone: 30, ..Score::default() };
     assert_eq!((score.precision(), score.recall()), (0.9, 0.75));
     let mut sum = Score::default();
     assert_eq!((sum.precision(), sum.recall()), (1.0, 1.0));
     sum.add(score);
     sum.add(score);
-    assert_eq!(sum, Score { both: 180, ours_alone: 20, theirs_alone: 60 });
+    assert_eq!(sum, Score { both: 180, ours_alone: 20, theirs_alone: 60, ..Score::default() });
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn both_tell_the_same() {
         called(Verdict::OutOfOrder, data(401, 100, 100)),
     ];
     let (ledger, score) = compared(&after_handshake(&frames), vec![reported(&again, "data", None)]);
-    assert_eq!(score, Score { both: 1, ours_alone: 0, theirs_alone: 0 });
+    assert_eq!(score, Score { both: 1, ours_alone: 0, theirs_alone: 0, ..Score::default() });
     // The figures: that it is a retransmit, its kind and its length. Without a hole there is no time.
     assert_eq!((disagreements(&ledger), ledger.agreed), (0, 5), "{ledger:?}");
 }
@@ -206,17 +206,41 @@ fn one_byte_is_a_keep_alive_or_data() {
     assert_eq!(why(&[data(20, 0, 99), data(30, 101, 0), two_bytes], Some(Some(3))), None, "no byte");
 }
 
+/// A hole that a segment filled which was sent before or after the one that opened it, by its sender's counters.
 #[test]
-fn three_holes_are_remembered() {
+fn the_senders_counters_judge() {
+    let stamped = |frame: Frame, value, ip_id| Frame { timestamps: Some((value, 1)), ip_id, ..frame };
+    let filled = |verdict, at_ms, [opener, last]: [(u32, u16); 2]| {
+        let opener = stamped(data(21, 200, 100), opener.0, opener.1);
+        let last = called(verdict, stamped(data(at_ms, 100, 100), last.0, last.1));
+        vec![stamped(data(20, 0, 100), 1, 1), opener, data(35, 300, 100), last]
+    };
+    let age = |at_ms: u64| Some(Some(at_ms - 21));
+    let (earlier, later) = ([(9, 9), (8, 20)], [(8, 20), (9, 9)]);
+    let of = |verdict, at_ms, counters, ours| why(&filled(verdict, at_ms, counters), ours);
+    assert_eq!(of(Verdict::Retransmission, 80, earlier, None), Some(Reason::SentEarlier));
+    assert_eq!(of(Verdict::Retransmission, 80, later, None), None);
+    assert_eq!(of(Verdict::OutOfOrder, 36, later, age(36)), Some(Reason::SentLater));
+    // Equal timestamps: the IP ID decides, unless it is drawn at random.
+    assert_eq!(of(Verdict::Retransmission, 80, [(8, 20), (8, 19)], None), Some(Reason::SentEarlier));
+    assert_eq!(of(Verdict::Retransmission, 80, [(8, 20), (8, 21)], None), None);
+    assert_eq!(of(Verdict::Retransmission, 80, [(8, 20_000), (8, 19)], None), None);
+    let capture = after_handshake(&filled(Verdict::Retransmission, 80, earlier));
+    let (_, score) = compared(&capture, Vec::new());
+    assert_eq!((score.judged, score.right()), (1, [1.0, 0.0]));
+}
+
+#[test]
+fn six_holes_are_remembered() {
     let holes = |count: u32| {
         let mut frames: Vec<_> = (0..=count).map(|at| data(20, at * 200, 100)).collect();
         frames.push(called(Verdict::OutOfOrder, data(21, 100, 100)));
         frames
     };
-    assert_eq!(why(&holes(4), Some(Some(1))), Some(Reason::ForgottenHole));
-    assert_eq!(why(&holes(3), Some(Some(1))), None);
+    assert_eq!(why(&holes(7), Some(Some(1))), Some(Reason::ForgottenHole));
+    assert_eq!(why(&holes(6), Some(Some(1))), None);
     // Both call it a retransmit; tcptop knows no time for it.
-    for (count, excused) in [(4, true), (3, false)] {
+    for (count, excused) in [(7, true), (6, false)] {
         let mut frames = holes(count);
         let last = frames.last_mut().unwrap();
         *last = called(Verdict::Retransmission, data(100, 100, 100));

@@ -14,6 +14,7 @@ mod holes;
 mod host;
 mod learned;
 mod mutations;
+mod passed_over;
 mod scenarios;
 mod sequences;
 mod split;

@@ -103,6 +103,21 @@ pub enum Evidence {
     Acts,
 }
 
+impl Evidence {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Listens, Self::Holds, Self::Acts];
+
+    /// Its name for programs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Listens => "listens",
+            Self::Holds => "holds",
+            Self::Acts => "acts",
+        }
+    }
+}
+
 impl Process {
     /// The name as it is shown: with `~` before that of a thread.
     #[must_use]

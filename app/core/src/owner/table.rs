@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use probe_common::Endpoint;
 
-use super::{Evidence, Owner, OwnerAction, SocketHolder, SocketOwner};
+use super::{Evidence, Owner, OwnerAction, Process, SocketHolder, SocketOwner};
 
 /// The fewest and the most sockets that are remembered: of each the owner comes just before its segment does, and a busy ring
 /// brings some thousand at once.
@@ -22,6 +22,9 @@ pub(crate) struct OwnerTable {
     acting: HashMap<u64, Owner>,
     /// Their cookies, the oldest first.
     order: VecDeque<u64>,
+    /// Whether any process was named, and any that runs in a container.
+    pub(crate) has_any: bool,
+    pub(crate) has_containers: bool,
     /// By port: the address, which is 0 for all, and the owner.
     listeners: HashMap<u16, Vec<(Endpoint, Owner)>>,
 }
@@ -30,12 +33,27 @@ impl OwnerTable {
     /// An empty table, for so many flows.
     pub(crate) fn new(max_flows: usize) -> Self {
         let limit = max_flows.clamp(LEAST, MOST);
-        Self { limit, acting: HashMap::new(), order: VecDeque::new(), listeners: HashMap::new() }
+        Self {
+            limit,
+            acting: HashMap::new(),
+            order: VecDeque::new(),
+            has_any: false,
+            has_containers: false,
+            listeners: HashMap::new(),
+        }
+    }
+
+    /// A process is named.
+    pub(crate) fn note_process(&mut self, process: &Process) {
+        self.has_any = true;
+        let workload = process.workload.as_deref();
+        self.has_containers |= workload.is_some_and(|workload| workload.shown_container().is_some());
     }
 
     /// A process does something with a socket. Who opened a connection stays its owner, whoever closes it.
     pub(crate) fn note(&mut self, owner: &SocketOwner) {
         let SocketOwner { cookie, action, process } = owner;
+        self.note_process(process);
         let is_known = self.acting.contains_key(cookie);
         if *action == OwnerAction::Listen || is_known && *action == OwnerAction::Close {
             return;
@@ -90,7 +108,6 @@ fn is_any(end: &Endpoint) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Process;
     use super::*;
     use probe_common::segment::mapped;
 

@@ -13,7 +13,8 @@ use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
-    Bar, Baseline, Figures, Flows, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span, Strangers,
+    Bar, Baseline, Figures, Flows, MissedCounts, RowOwners, RunCounters, Snapshot, SnapshotRequest, Span,
+    Strangers,
 };
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
@@ -73,7 +74,6 @@ impl Snapshotter {
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
         let all = [stats.total()].into_iter();
-        let processes = self.processes(stats, &rows.rows, selection.as_ref());
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -88,9 +88,9 @@ impl Snapshotter {
             bars,
             timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
+            owners: self.owners(seen, &rows.rows, selection.as_ref()),
             rows: rows.rows,
             strangers,
-            processes,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -132,12 +132,8 @@ impl Snapshotter {
     }
 
     /// The processes of these rows.
-    fn processes(
-        &self,
-        stats: &Stats,
-        rows: &[Row],
-        selection: Option<&Selection>,
-    ) -> BTreeMap<RowKey, Processes> {
+    fn owners(&self, seen: &Seen<'_>, rows: &[Row], selection: Option<&Selection>) -> RowOwners {
+        let (table, stats) = (seen.table, &seen.table.stats);
         let selected = selection.map(|selection| selection.row.key);
         let keys = rows.iter().map(|row| row.key).chain(selected);
         let known = keys.filter_map(|key| {
@@ -152,7 +148,11 @@ impl Snapshotter {
             };
             Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
         });
-        known.collect()
+        RowOwners {
+            rows: known.collect(),
+            has_any: table.owners.has_any,
+            has_containers: table.owners.has_containers,
+        }
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

@@ -3,7 +3,7 @@
 use super::Bar;
 use crate::flow::Outcome;
 use crate::stats::scale::{STEPS, begin_ns, end_ns, step};
-use crate::stats::{Counts, Latency, Part, Percentiles, Tally};
+use crate::stats::{Counts, Latency, Part, Percentiles, Tally, Times};
 
 /// The last five minutes, or as much of them as was watched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,30 @@ pub struct Moment {
     pub rtt: Option<Percentiles>,
     /// Histogram of the round-trip times, without the bars that none fell on.
     pub bars: Vec<Bar>,
+    /// Setup times, likewise.
+    pub setup: Option<Percentiles>,
+    /// Their histogram.
+    pub setup_bars: Vec<Bar>,
+}
+
+impl Moment {
+    /// The percentiles of one latency, if there are any.
+    #[must_use]
+    pub const fn latency(&self, latency: Latency) -> Option<&Percentiles> {
+        match latency {
+            Latency::Rtt => self.rtt.as_ref(),
+            Latency::Setup => self.setup.as_ref(),
+        }
+    }
+
+    /// The histogram of one latency.
+    #[must_use]
+    pub fn bars(&self, latency: Latency) -> &[Bar] {
+        match latency {
+            Latency::Rtt => &self.bars,
+            Latency::Setup => &self.setup_bars,
+        }
+    }
 }
 
 impl Timeline {
@@ -51,11 +75,11 @@ impl Timeline {
             let Some(sum) = sums.get_mut(index) else { continue };
             match part {
                 Part::Count(number, more) => sum.counts.add(number, more),
-                Part::Latencies(Latency::Rtt, end_ns, count) => {
-                    let steps = sum.steps.get_or_insert_with(|| Box::new([0; STEPS]));
+                Part::Latencies(latency, end_ns, count) => {
+                    let steps = sum.steps.of_mut(latency).get_or_insert_with(|| Box::new([0; STEPS]));
                     steps[usize::from(step(end_ns))] += count;
                 }
-                Part::Latencies(Latency::Setup, ..) | Part::Longest(..) => {}
+                Part::Longest(..) => {}
             }
         }
         let moments = (first..=now).zip(sums).map(|(slot, sum)| sum.moment(slot * Self::SLOT_NS)).collect();
@@ -67,13 +91,15 @@ impl Timeline {
 #[derive(Default)]
 struct Sum {
     counts: Counts,
-    steps: Option<Box<[u64; STEPS]>>,
+    steps: Times<Option<Box<[u64; STEPS]>>>,
 }
 
 impl Sum {
     fn moment(self, from_ns: u64) -> Moment {
         let Self { counts, steps } = self;
-        let moment = Moment {
+        let (rtt, bars) = steps.rtt.map_or((None, Vec::new()), |steps| figures(&steps[..]));
+        let (setup, setup_bars) = steps.setup.map_or((None, Vec::new()), |steps| figures(&steps[..]));
+        Moment {
             from_ns,
             opened: counts.opened,
             unanswered: counts.unanswered(),
@@ -81,17 +107,22 @@ impl Sum {
             slow_setups: counts.slow_setups,
             retransmits: counts.retransmits(),
             segments: counts.segments(),
-            ..Moment::default()
-        };
-        let Some(steps) = steps else { return moment };
-        // A bar is two steps wide.
-        let bars = steps
-            .chunks(2)
-            .enumerate()
-            .map(|(pair, counts)| Bar { from_ns: begin_ns(2 * pair), count: counts.iter().sum() });
-        let bars = bars.filter(|bar| bar.count > 0).collect();
-        Moment { rtt: percentiles(&steps[..]), bars, ..moment }
+            rtt,
+            bars,
+            setup,
+            setup_bars,
+        }
     }
+}
+
+/// The percentiles and the histogram of what fell on each step.
+fn figures(steps: &[u64]) -> (Option<Percentiles>, Vec<Bar>) {
+    // A bar is two steps wide.
+    let bars = steps
+        .chunks(2)
+        .enumerate()
+        .map(|(pair, counts)| Bar { from_ns: begin_ns(2 * pair), count: counts.iter().sum() });
+    (percentiles(steps), bars.filter(|bar| bar.count > 0).collect())
 }
 
 fn percentiles(steps: &[u64]) -> Option<Percentiles> {
@@ -117,7 +148,7 @@ fn percentiles(steps: &[u64]) -> Option<Percentiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{PeerEvent, Times};
+    use crate::stats::PeerEvent;
 
     const SLOT_NS: u64 = Timeline::SLOT_NS;
     const START: u64 = 1_000 * SLOT_NS + 1;

@@ -15,7 +15,7 @@ pub enum Latency {
 
 impl Latency {
     /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::Rtt, Self::Setup];
+    pub const ALL: [Self; 2] = [Self::Rtt, Self::Setup];
 
     /// Its name for people.
     #[must_use]

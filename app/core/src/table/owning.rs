@@ -49,6 +49,7 @@ impl FlowTable {
     /// Learns which processes hold sockets. A connection that was open before is found by its ends: no segment said its cookie.
     pub(crate) fn handle_holders(&mut self, holders: &[SocketHolder]) {
         self.owners.set_listeners(holders.iter());
+        holders.iter().for_each(|holder| self.owners.note_process(&holder.process));
         let mut slots = Vec::new();
         for holder in holders.iter().filter(|holder| !holder.listens) {
             // Interfaces are no part of the hash, nor of a socket.

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
-use tcptop_core::{Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
+use tcptop_core::{
+    Evidence, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict,
+};
 
 /// Something that has one word for programs for each of its values.
 pub trait Labelled: Copy {
@@ -65,6 +67,7 @@ labelled! {
     RetransmitKind: "segment_kind", label;
     RetransmitCause: "retransmit_cause", label;
     Verdict: "verdict", label;
+    Evidence: "evidence", name;
 }
 
 impl Labelled for Encapsulation {

@@ -8,13 +8,13 @@ use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, PassedOver, Peer, PeerVerdict,
-    Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
+    Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Owner, PassedOver, Peer, PeerVerdict,
+    Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
-    Event, Flow, Group, Leg, Missed, Outcome, Percentiles, Query, Role, Row, RowKey, Slow, Snapshot,
-    SnapshotRequest,
+    Event, Flow, Group, Leg, Missed, Outcome, Party, Percentiles, Processes, Query, Role, Row, RowKey, Slow,
+    Snapshot, SnapshotRequest, Workload,
 };
 
 /// The output of objects.
@@ -54,7 +54,7 @@ pub fn push(object: &Object<'_>, lines: &mut Lines) {
 
 /// What was decided, as an object.
 #[must_use]
-pub fn event<'a>(event: &Event, context: &'a RenderContext) -> Object<'a> {
+pub fn event<'a>(event: &'a Event, context: &'a RenderContext) -> Object<'a> {
     match event {
         Event::Handshake(flow) => Object::Handshake(handshake(flow, context)),
         Event::Close(flow) => Object::Close(close(flow, context)),
@@ -78,7 +78,7 @@ pub fn report<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Object<
     })
 }
 
-fn handshake<'a>(flow: &Flow, context: &'a RenderContext) -> Handshake<'a> {
+fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
@@ -111,7 +111,7 @@ fn bounds(leg: Option<Leg>) -> (Option<u64>, Option<u64>) {
     }
 }
 
-fn close<'a>(flow: &Flow, context: &'a RenderContext) -> Close<'a> {
+fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
     let [sent, received] = flow.volumes();
     Close {
         connection: connection(flow, flow.changed_ns(), context),
@@ -127,7 +127,7 @@ fn close<'a>(flow: &Flow, context: &'a RenderContext) -> Close<'a> {
     }
 }
 
-fn retransmit<'a>(resent: &tcptop_core::Retransmit, context: &'a RenderContext) -> Retransmit<'a> {
+fn retransmit<'a>(resent: &'a tcptop_core::Retransmit, context: &'a RenderContext) -> Retransmit<'a> {
     Retransmit {
         connection: connection(&resent.flow, resent.time_ns, context),
         kind: Label(resent.kind),
@@ -140,7 +140,7 @@ fn retransmit<'a>(resent: &tcptop_core::Retransmit, context: &'a RenderContext) 
     }
 }
 
-fn connection<'a>(flow: &Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
+fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface()),
@@ -153,9 +153,31 @@ fn connection<'a>(flow: &Flow, time_ns: u64, context: &'a RenderContext) -> Conn
         local_port: flow.local().port,
         remote_ip: Ip(flow.remote().address),
         remote_port: flow.remote().port,
+        owner: flow.owner(Party::Local).map(owner),
+        remote_owner: flow.owner(Party::Remote).map(owner),
         client_isn: flow.client_isn(),
         server_isn: flow.server_isn(),
         outcome: Label(flow.outcome()),
+    }
+}
+
+fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
+    Owner { evidence: Label(owner.evidence), others: owner.others, process: process(&owner.process) }
+}
+
+fn process(process: &tcptop_core::Process) -> Process<'_> {
+    let workload = |text: fn(&Workload) -> &Option<String>| text(process.workload.as_deref()?).as_deref();
+    Process {
+        pid: process.pid,
+        process: &process.name,
+        is_thread_name: process.is_thread_name,
+        executable: process.executable.as_deref(),
+        uid: process.user,
+        unit: workload(|workload| &workload.unit),
+        container: workload(|workload| &workload.container),
+        container_id: workload(|workload| &workload.container_id),
+        pod: workload(|workload| &workload.pod),
+        namespace: workload(|workload| &workload.namespace),
     }
 }
 
@@ -168,11 +190,17 @@ fn time(time_ns: u64, context: &RenderContext) -> Time {
 }
 
 fn peers<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> impl Iterator<Item = Peer<'a>> {
-    snapshot.rows.iter().filter_map(|row| peer(row, snapshot.taken_ns, context))
+    let processes = |row: &Row| snapshot.owners.rows.get(&row.key);
+    snapshot.rows.iter().filter_map(move |row| peer(row, processes(row), snapshot.taken_ns, context))
 }
 
 /// `None` for what several peers have in common.
-fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer<'a>> {
+fn peer<'a>(
+    row: &Row,
+    processes: Option<&'a Processes>,
+    taken_ns: u64,
+    context: &'a RenderContext,
+) -> Option<Peer<'a>> {
     let RowKey::Peer(key) = row.key else { return None };
     let verdict =
         |(verdict, since_ns)| PeerVerdict { verdict: Label(verdict), since: time(since_ns, context) };
@@ -188,6 +216,7 @@ fn peer<'a>(row: &Row, taken_ns: u64, context: &'a RenderContext) -> Option<Peer
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),
         verdicts: row.present.iter().map(verdict).collect(),
+        processes: processes.map(|processes| processes.iter().map(process).collect()).unwrap_or_default(),
         figures: figures(&row.figures),
     })
 }

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
-use tcptop_core::{Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
+use tcptop_core::{Evidence, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
 pub const SCHEMA: u32 = 2;
@@ -152,6 +152,8 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
+    /// Processes of its connections, the latest first, at most 4; of several with one name in one container the latest.
+    pub processes: Vec<Process<'a>>,
     /// How much and how long.
     #[serde(flatten)]
     pub figures: Figures,
@@ -200,7 +202,7 @@ pub struct Summary<'a> {
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
-    /// Packets of a capture without TCP that can be read.
+    /// Packets without TCP that can be read: other protocols, and tunnels that are not looked into (see `--decap`).
     pub passed_over: u64,
     /// What they were, the most frequent kind first.
     pub passed_over_by_kind: Vec<PassedOver>,
@@ -296,6 +298,11 @@ pub struct Connection<'a> {
     pub remote_ip: Ip,
     /// Port of the other end.
     pub remote_port: u16,
+    /// The process at the local end. Null if it is not known, as of every process of another host.
+    pub owner: Option<Owner<'a>>,
+    /// The process at the other end: on loopback, or in a container that is seen at the host's end of its interface. Null if it is
+    /// not known.
+    pub remote_owner: Option<Owner<'a>>,
     /// Initial sequence number of the client: of the end that opened the connection. With `server_isn` it names the
     /// connection on both hosts, also behind NAT. Null if its SYN was not seen.
     pub client_isn: Option<u32>,
@@ -307,6 +314,44 @@ pub struct Connection<'a> {
     /// or records were missed) and `pending` (the run ended first); a `close` has `closed` or
     /// `reset`.
     pub outcome: Label<Outcome>,
+}
+
+/// The process that a connection belongs to.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Owner<'a> {
+    /// Why it is known: it opened or closed the connection (`acts`), held its socket when that was last looked at (`holds`), or
+    /// listens on the port (`listens`), where nobody knows yet which process accepts the connection.
+    pub evidence: Label<Evidence>,
+    /// How many other processes hold the socket, as far as that was looked at. The one that was started last is named.
+    pub others: u32,
+    /// Which process.
+    #[serde(flatten)]
+    pub process: Process<'a>,
+}
+
+/// A process.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Process<'a> {
+    /// Its number.
+    pub pid: u32,
+    /// Its name, at most 15 bytes of it. Bytes that are not printable ASCII are escaped, here and below.
+    pub process: &'a str,
+    /// The name is that of a thread: the process had ended before it could be asked for its own.
+    pub is_thread_name: bool,
+    /// Path of its executable. Null if it could not be read.
+    pub executable: Option<&'a str>,
+    /// Number of its user.
+    pub uid: u32,
+    /// The systemd unit that it runs in. Null outside of units and in containers.
+    pub unit: Option<&'a str>,
+    /// The container that it runs in: its name, or the first 12 digits of its identifier. Null outside of containers.
+    pub container: Option<&'a str>,
+    /// Identifier of the container.
+    pub container_id: Option<&'a str>,
+    /// Name of the Kubernetes pod, or its UID.
+    pub pod: Option<&'a str>,
+    /// Namespace of the pod.
+    pub namespace: Option<&'a str>,
 }
 
 /// Counts and latencies.

@@ -3,7 +3,6 @@
 mod clock;
 mod copies;
 mod order;
-mod passed;
 mod taps;
 
 use std::time::{Duration, Instant};
@@ -14,11 +13,11 @@ use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, Size, Unparse
 use probe_host::HostProbe;
 
 use super::capture::{Capture, CaptureError, Next, Packet};
+use super::passed_over::PassedOverCounts;
 pub use clock::ClockStep;
 use clock::{CaptureClock, PacketTime};
 use copies::Copies;
 use order::{Order, WINDOW_NS, Waiting};
-use passed::PassedOverCounts;
 use taps::Taps;
 use tcptop_core::FlowVolumes;
 
@@ -211,7 +210,7 @@ fn read(packet: &Packet<'_>, decap: bool, counts: &mut PassedOverCounts) -> Resu
     let inner = locate(packet.bytes, packet.first, decap).map_err(|passed_over| match passed_over {
         PassedOver::Truncated => Unparsed::Truncated,
         other => {
-            counts.count(other);
+            counts.add(Some(other), 1);
             Unparsed::NotTcp
         }
     })?;

@@ -1,8 +1,8 @@
 //! The columns of the tables of flows.
 
-use super::{CellContext, Column, Side, Value};
+use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Side, Value};
 use crate::output::format::UNKNOWN;
-use tcptop_core::{Flow, FlowOrder, Group, Leg, Role};
+use tcptop_core::{Flow, FlowOrder, Group, Leg, Owner, Party, Role, Snapshot, Workload};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;
@@ -33,7 +33,7 @@ impl Column<Flow, FlowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Flow, FlowOrder>; 16] = [
+pub static COLUMNS: [Column<Flow, FlowOrder>; 19] = [
     figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer()))
     })
@@ -77,6 +77,21 @@ pub static COLUMNS: [Column<Flow, FlowOrder>; 16] = [
         Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns())))
     })
     .by(FlowOrder::Age),
+    figure("process", "PROCESS", PROCESS_WIDTH, 2, "process; of loopback that of the client", |flow, _| {
+        Value::Text(shown_owner(flow).map_or_else(|| UNKNOWN.to_owned(), process))
+    })
+    .words(),
+    figure("pid", "PID", 7, 6, "number of the process", |flow, _| {
+        Value::Text(
+            shown_owner(flow).map_or_else(|| UNKNOWN.to_owned(), |owner| owner.process.pid.to_string()),
+        )
+    }),
+    figure("container", "CONTAINER", CONTAINER_WIDTH, 9, "container or pod of the process", |flow, _| {
+        let workload = shown_owner(flow).and_then(|owner| owner.process.workload.as_deref());
+        let name = workload.and_then(Workload::shown_container);
+        Value::Text(name.unwrap_or_else(|| UNKNOWN.to_owned()))
+    })
+    .words(),
     figure("sent", "SENT", 6, 7, "bytes sent by this host", |flow, _| Value::Bytes(flow.volumes()[0].bytes)),
     figure("received", "RECV", 6, 8, "bytes received by this host", |flow, _| {
         Value::Bytes(flow.volumes()[1].bytes)
@@ -92,7 +107,7 @@ pub static COLUMNS: [Column<Flow, FlowOrder>; 16] = [
     })
     .words(),
     figure("closed", "CLOSED", 6, 12, "end that closed it: local is this host", |flow, _| {
-        Value::Text(flow.closed_by().map_or(UNKNOWN, tcptop_core::Party::name).to_owned())
+        Value::Text(flow.closed_by().map_or(UNKNOWN, Party::name).to_owned())
     })
     .words(),
     figure("interface", "IFACE", 9, 13, "interface", |flow, context| {
@@ -101,11 +116,29 @@ pub static COLUMNS: [Column<Flow, FlowOrder>; 16] = [
     .words(),
 ];
 
-/// The columns that are shown: the peer and the interface only if there are several.
+/// The process at this host's end, or else at the other.
+fn shown_owner(flow: &Flow) -> Option<&Owner> {
+    flow.owner(Party::Local).or_else(|| flow.owner(Party::Remote))
+}
+
+/// Its name, and how many others hold the socket.
+fn process(owner: &Owner) -> String {
+    let name = owner.process.shown_name();
+    if owner.others > 0 { format!("{name} +{}", owner.others) } else { name }
+}
+
+/// The columns that are shown: the peer and the interface only if there are several, processes and containers only where any
+/// are known.
 #[must_use]
-pub fn wanted(has_peer: bool, interfaces: usize) -> Vec<&'static Column<Flow, FlowOrder>> {
+pub fn wanted(
+    has_peer: bool,
+    interfaces: usize,
+    snapshot: &Snapshot,
+) -> Vec<&'static Column<Flow, FlowOrder>> {
     let makes_sense = |column: &&Column<Flow, FlowOrder>| match column.name {
         "peer" => has_peer,
+        "process" | "pid" => snapshot.owners.has_any,
+        "container" => snapshot.owners.has_containers,
         "interface" => interfaces > 1,
         _ => true,
     };

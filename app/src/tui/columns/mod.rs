@@ -4,6 +4,8 @@ pub mod events;
 pub mod flows;
 pub mod peers;
 
+use std::collections::BTreeMap;
+
 use probe_common::Endpoint;
 
 use super::resolver::HostNames;
@@ -11,7 +13,12 @@ use crate::output::RenderContext;
 use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
-use tcptop_core::{PeerKey, Role, RowKey};
+use tcptop_core::{PeerKey, Processes, Role, RowKey};
+
+/// The longest name of a process (15 bytes), with `~` before it.
+pub const PROCESS_WIDTH: u16 = 16;
+/// Room for most names of containers, and for some pods.
+pub const CONTAINER_WIDTH: u16 = 20;
 
 /// A column of rows of type `Row` that can be sorted by an `Order`.
 #[derive(Debug)]
@@ -52,6 +59,8 @@ pub struct CellContext<'a> {
     pub render: &'a RenderContext,
     /// Host names.
     pub names: &'a HostNames,
+    /// The processes of rows, as far as they are known.
+    pub processes: &'a BTreeMap<RowKey, Processes>,
     /// The SSH connection that the screen is used over: this host's end, and the other end.
     pub own_session: Option<[Endpoint; 2]>,
 }

@@ -1,7 +1,8 @@
 //! The columns of the first table: peers, or groups of peers.
 
-use super::{CellContext, Column, Side, Value};
-use tcptop_core::{Group, Outcome, Percentiles, Row, RowKey, RowOrder, Verdict};
+use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Side, Value};
+use crate::output::format::{UNKNOWN, container, processes};
+use tcptop_core::{Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, Verdict};
 
 /// The longest IPv4 address with a port.
 pub const LEAST_NAME: u16 = 21;
@@ -51,7 +52,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Row, RowOrder>; 21] = [
+pub static COLUMNS: [Column<Row, RowOrder>; 23] = [
     Column {
         name: "peer",
         title: "PEER",
@@ -61,6 +62,28 @@ pub static COLUMNS: [Column<Row, RowOrder>; 21] = [
         meaning: "remote address and port; with an arrow: it connects to that port of this host",
         value: |row, context| Value::Text(context.row(&row.key)),
         order: Some(RowOrder::Peer),
+    },
+    Column {
+        side: Side::Left,
+        ..figure(
+            "process",
+            "PROCESS",
+            PROCESS_WIDTH,
+            6,
+            "the latest process of its connections, and how many others there are; ~ before the name of a thread",
+            |row, context| Value::Text(owned(row, context, processes)),
+        )
+    },
+    Column {
+        side: Side::Left,
+        ..figure(
+            "container",
+            "CONTAINER",
+            CONTAINER_WIDTH,
+            16,
+            "container or pod of the latest process that runs in one",
+            |row, context| Value::Text(owned(row, context, container)),
+        )
     },
     figure("interface", "IFACE", 9, 20, "interface", |row, context| {
         Value::Text(context.render.interface(row.key.interface()))
@@ -132,6 +155,11 @@ pub static COLUMNS: [Column<Row, RowOrder>; 21] = [
     .by(RowOrder::Since),
 ];
 
+/// What is known of the processes of a row, as a text.
+fn owned(row: &Row, context: &CellContext<'_>, text: fn(&Processes) -> String) -> String {
+    context.processes.get(&row.key).map_or_else(|| UNKNOWN.to_owned(), text)
+}
+
 fn setup(row: &Row, which: impl Fn(&Percentiles) -> u64) -> Value {
     Value::Duration(row.figures.setup.as_ref().map(which))
 }
@@ -154,18 +182,22 @@ pub fn title(group: Group) -> &'static str {
 }
 
 /// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
-/// peers only for groups, and the lower percentiles of the setup time only where rows are sorted by them.
+/// peers only for groups, the lower percentiles of the setup time only where rows are sorted by them, and processes and
+/// containers only where any are known.
 #[must_use]
 pub fn wanted(
     chosen: Option<&[&'static str]>,
-    group: Group,
+    snapshot: &Snapshot,
     interfaces: usize,
     order: RowOrder,
 ) -> Vec<&'static Column<Row, RowOrder>> {
     if let Some(names) = chosen {
         return names.iter().filter_map(|name| COLUMNS.iter().find(|column| column.name == *name)).collect();
     }
+    let group = snapshot.query.group;
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
+        "process" => snapshot.owners.has_any,
+        "container" => snapshot.owners.has_containers,
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
         "setup_p50" | "setup_p90" => column.order == Some(order),

@@ -3,9 +3,12 @@
 use ratatui::text::Line;
 
 use super::{ViewContext, style};
-use crate::output::format::{UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
+use crate::output::format::{self, UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
 use crate::tui::columns::CellContext;
-use tcptop_core::{Counts, Figures, Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection};
+use tcptop_core::{
+    Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row, RowKey,
+    Selection,
+};
 
 mod advice;
 
@@ -57,6 +60,7 @@ pub(super) fn row(view: &ViewContext<'_>) -> Details {
         }
         None => {}
     }
+    facts.extend(processes(selected, cells));
     facts.extend(advice::of(selected, selection, cells));
     Details { title: cells.row(&selected.key), facts }
 }
@@ -132,11 +136,12 @@ fn outcomes(counts: &Counts) -> String {
         (counts.of(Outcome::Challenged), "challenged"),
         (counts.of(Outcome::Unknown), "unknown"),
         (counts.of(Outcome::Pending), "pending"),
-        (counts.aborted, "aborted"),
     ];
     let named = all.iter().filter(|(count, name)| *count > 0 || *name == "established");
     let named: Vec<String> = named.map(|(count, name)| format!("{count} {name}")).collect();
-    named.join(", ")
+    let aborted =
+        if counts.aborted > 0 { format!("; {} of them aborted", counts.aborted) } else { String::new() };
+    named.join(", ") + &aborted
 }
 
 fn retransmits(counts: &Counts) -> String {
@@ -185,6 +190,7 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
         ("last change", moment(flow.changed_ns(), cells)),
         ("tries", tries(flow)),
     ];
+    facts.extend(owners(flow));
     facts.extend(latencies(flow));
     facts.extend(volumes(flow));
     if cells.is_own_session(&flow.local(), &flow.remote()) {
@@ -194,6 +200,50 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
         facts.push(("evicted", "no longer tracked; these are its last figures".to_owned()));
     }
     Details { title, facts }
+}
+
+/// The processes of a row: nothing where none is known.
+fn processes(row: &Row, cells: &CellContext<'_>) -> Vec<Fact> {
+    let Some(processes) = cells.processes.get(&row.key) else { return Vec::new() };
+    let labels = std::iter::once("processes").chain(std::iter::repeat(""));
+    let mut facts: Vec<Fact> = labels.zip(processes.iter().map(described)).collect();
+    if processes.has_more() {
+        facts.push(("", "and others before".to_owned()));
+    }
+    facts
+}
+
+/// The processes at both ends of a flow, as far as they are known.
+fn owners(flow: &Flow) -> Vec<Fact> {
+    let fact = |label: &'static str, owner: &Owner| {
+        let why = match owner.evidence {
+            Evidence::Acts => "",
+            Evidence::Holds => ", which holds the socket",
+            Evidence::Listens => ", which listens on the port",
+        };
+        let others = match owner.others {
+            0 => String::new(),
+            1 => "; 1 other holds it, too".to_owned(),
+            others => format!("; {others} others hold it, too"),
+        };
+        (label, format!("{}{why}{others}", described(&owner.process)))
+    };
+    let local = flow.owner(Party::Local).map(|owner| fact("process", owner));
+    let remote = flow.owner(Party::Remote).map(|owner| fact("peer process", owner));
+    local.into_iter().chain(remote).collect()
+}
+
+/// A process with all that is known of it: `nginx[812], user 33, nginx.service: /usr/sbin/nginx -g daemon off;`
+fn described(process: &Process) -> String {
+    let mut parts = vec![format::process(process), format!("user {}", process.user)];
+    if let Some(workload) = process.workload.as_deref() {
+        parts.extend(workload.unit.clone());
+        parts.extend(workload.shown_container().map(|container| format!("container {container}")));
+        parts.extend(workload.namespace.as_ref().map(|namespace| format!("namespace {namespace}")));
+    }
+    let command = process.command.as_ref().or(process.executable.as_ref());
+    let command = command.map(|command| format!(": {command}")).unwrap_or_default();
+    format!("{}{command}", parts.join(", "))
 }
 
 fn moment(ns: u64, cells: &CellContext<'_>) -> String {

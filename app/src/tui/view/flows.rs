@@ -23,7 +23,7 @@ pub(super) fn title(selection: &Selection, cells: &CellContext<'_>) -> String {
 
 /// Draws the selected row's flows.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>, selection: &Selection) {
-    let columns = wanted(has_peers(selection.row.key.group()), 1);
+    let columns = wanted(has_peers(selection.row.key.group()), 1, view.snapshot);
     table(frame, area, view, &columns, view.model.pane == Pane::Flows);
 }
 
@@ -42,7 +42,7 @@ pub(super) fn draw_all(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>
         Some(flows) if flows.rows.is_empty() => return empty::no_match(frame, body, "flow"),
         None | Some(_) => {}
     }
-    table(frame, body, view, &wanted(true, cells.render.interfaces.len()), true);
+    table(frame, body, view, &wanted(true, cells.render.interfaces.len(), snapshot), true);
 }
 
 fn all_flows(flows: &Flows, count: usize) -> String {

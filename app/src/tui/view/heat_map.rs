@@ -1,4 +1,4 @@
-//! A heat map of round-trip times over time: darker means more.
+//! A heat map of round-trip or setup times over time: darker means more.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,7 +8,7 @@ use super::histogram::{percentiles, scale};
 use super::{style, timeline};
 use crate::output::format::count;
 use tcptop_core::scale::{STEPS, begin_ns, step};
-use tcptop_core::{Bar, Timeline};
+use tcptop_core::{Bar, Latency, Timeline};
 
 /// From few to many.
 const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
@@ -31,8 +31,14 @@ impl Band {
 }
 
 /// Draws the map, with the longest latencies at the top. Those from `slow_ns` on have the colour of slow peers.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, slow_ns: Option<u64>) {
-    let bands = bands(past, usize::from(area.height));
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    past: &Timeline,
+    latency: Latency,
+    slow_ns: Option<u64>,
+) {
+    let bands = bands(past, latency, usize::from(area.height));
     let marks = marks(&bands);
     let most = bands.iter().flat_map(|band| band.counts.iter().flatten()).copied().max().unwrap_or(0);
     // On a tall screen each band takes several lines.
@@ -57,8 +63,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, slow_ns: 
 }
 
 /// At most `lines` bands, from the shortest latency to the longest without gaps.
-fn bands(past: &Timeline, lines: usize) -> Vec<Band> {
-    let all = || past.moments.iter().flat_map(|moment| &moment.bars).map(|bar| bar.from_ns);
+fn bands(past: &Timeline, latency: Latency, lines: usize) -> Vec<Band> {
+    let all = || past.moments.iter().flat_map(|moment| moment.bars(latency)).map(|bar| bar.from_ns);
     let (Some(shortest), Some(longest)) = (all().min(), all().max()) else { return Vec::new() };
     let steps: Vec<u64> = scale_from(shortest).take_while(|&from_ns| from_ns <= longest).collect();
     let together = steps.len().div_ceil(lines.max(1)).max(1);
@@ -67,7 +73,7 @@ fn bands(past: &Timeline, lines: usize) -> Vec<Band> {
     };
     let band = |part: &[u64]| Band {
         from_ns: part[0],
-        counts: past.moments.iter().map(|moment| Some(within(&moment.bars, part))).collect(),
+        counts: past.moments.iter().map(|moment| Some(within(moment.bars(latency), part))).collect(),
     };
     steps.chunks(together).map(band).collect()
 }
@@ -124,11 +130,12 @@ mod tests {
             Moment { bars: bars(&[18_000]), ..Moment::default() },
         ];
         let past = Timeline { moments };
-        let shown = |lines| bands(&past, lines).iter().map(|band| band.from_ns).collect::<Vec<_>>();
+        let shown =
+            |lines| bands(&past, Latency::Rtt, lines).iter().map(|band| band.from_ns).collect::<Vec<_>>();
         assert_eq!(shown(9), [10_000, 12_000, 15_000, 18_000], "none is left out");
         assert_eq!(shown(2), [10_000, 15_000]);
-        assert_eq!(bands(&past, 2)[0].counts, [Some(2), Some(0)]);
-        assert_eq!(bands(&past, 2)[1].counts, [Some(0), Some(1)]);
-        assert_eq!(marks(&bands(&past, 2)), ["p50", "p90-99"]);
+        assert_eq!(bands(&past, Latency::Rtt, 2)[0].counts, [Some(2), Some(0)]);
+        assert_eq!(bands(&past, Latency::Rtt, 2)[1].counts, [Some(0), Some(1)]);
+        assert_eq!(marks(&bands(&past, Latency::Rtt, 2)), ["p50", "p90-99"]);
     }
 }

@@ -1,11 +1,10 @@
-//! The latency view: a heat map of the selected row's last five minutes, or the histogram of its setup times, and percentiles
-//! and failures below it.
+//! The latency view: a heat map of the selected row's last five minutes, and percentiles and failures below it.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::Line;
 
-use super::{ViewContext, empty, heat_map, histogram, rule, style, timeline};
+use super::{ViewContext, empty, heat_map, rule, style, timeline};
 use tcptop_core::{Latency, Selection, Snapshot};
 
 /// The smallest useful heat map.
@@ -19,10 +18,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
         return empty::no_match(frame, body, "row");
     };
     let name = cells.row(&selection.row.key);
-    let title = match model.latency {
-        Latency::Rtt => format!("RTT of {name}, last {} min", timeline::minutes()),
-        Latency::Setup => format!("{} of {name}", histogram::title(selection, Latency::Setup)),
+    let latency = match model.latency {
+        Latency::Rtt => "RTT",
+        Latency::Setup => "setup time",
     };
+    let title = format!("{latency} of {name}, last {} min", timeline::minutes());
     frame.render_widget(rule::titled(head.width, &title), head);
     if !view.is_of_selected_row(selection) {
         return empty::not_selected(frame, body);
@@ -34,12 +34,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     let sizes = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(lines)];
     let [map, axis, below] = Layout::vertical(sizes).areas(body);
     let slow_ns = slow_from(snapshot, selection, model.latency);
-    match model.latency {
-        Latency::Rtt => heat_map::draw(frame, map, past, slow_ns),
-        Latency::Setup => histogram::draw(frame, map, selection, Latency::Setup, slow_ns),
-    }
+    heat_map::draw(frame, map, past, model.latency, slow_ns);
     draw_axis(frame, axis);
-    timeline::draw(frame, below, past, &timeline::ALL);
+    timeline::draw(frame, below, past, model.latency, &timeline::ALL);
 }
 
 /// The latency from which on the row is slow, in nanoseconds.

@@ -73,8 +73,15 @@ fn flow_as_text(model: &Model, cells: &CellContext<'_>) -> Option<String> {
     model.flows().get(model.selected_flow()).map(|flow| columns::flows::as_text(flow, cells))
 }
 
-fn cells<'a>(model: &'a Model, snapshot: &Snapshot, render: &'a RenderContext) -> CellContext<'a> {
-    CellContext { now_ns: snapshot.taken_ns, render, names: &model.names, own_session: model.own_session }
+fn cells<'a>(model: &'a Model, snapshot: &'a Snapshot, render: &'a RenderContext) -> CellContext<'a> {
+    let processes = &snapshot.owners.rows;
+    CellContext {
+        now_ns: snapshot.taken_ns,
+        render,
+        names: &model.names,
+        processes,
+        own_session: model.own_session,
+    }
 }
 
 /// What the views draw from.
@@ -97,7 +104,7 @@ impl ViewContext<'_> {
 
 fn draw_view(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     if view.snapshot.peer_count == 0 && view.model.view != View::Events {
-        return empty::no_connections(frame, area, &view.cells);
+        return empty::no_connections(frame, area, view.snapshot, &view.cells);
     }
     match view.model.view {
         View::Peers => overview::draw(frame, area, view),

@@ -39,7 +39,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     peers::draw(frame, upper, view);
     draw_selection(frame, lower, view, selection);
     if layout.timeline {
-        timeline::strip(frame, middle, selection.timeline.as_ref(), &cells.row(&selection.row.key));
+        let name = cells.row(&selection.row.key);
+        timeline::strip(frame, middle, selection.timeline.as_ref(), model.latency, &name);
     }
     if layout.events {
         events::draw(frame, bottom, view);

@@ -21,7 +21,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     frame.render_widget(Line::styled(strangers.unwrap_or_default(), style::strong()), last);
     let interfaces = cells.render.interfaces.len();
     let order = model.query.sort.by;
-    let columns = wanted(model.columns.as_deref(), snapshot.query.group, interfaces, order);
+    let columns = wanted(model.columns.as_deref(), snapshot, interfaces, order);
     let rows = model.rows();
     let is_all = snapshot.matching == snapshot.row_count;
     let name = title(snapshot.query.group);

@@ -7,7 +7,7 @@ use ratatui::widgets::Sparkline;
 
 use super::{rule, style};
 use crate::output::format::{UNKNOWN, age, count, duration};
-use tcptop_core::{Moment, Percentiles, Timeline, Verdict};
+use tcptop_core::{Latency, Moment, Timeline, Verdict};
 
 /// Lines of the strip on the first screen, without its rule.
 pub(super) const STRIP_HEIGHT: u16 = 3;
@@ -22,60 +22,68 @@ const LINE: u64 = 8;
 #[derive(Clone, Copy)]
 pub(super) struct Series {
     name: &'static str,
-    value: fn(&Moment) -> Option<u64>,
+    value: fn(&Moment, Latency) -> Option<u64>,
     text: fn(Option<u64>) -> String,
     /// The verdict it contributes to, whose colour it has.
     verdict: Option<Verdict>,
 }
 
-const fn latency(name: &'static str, value: fn(&Moment) -> Option<u64>) -> Series {
+const fn latency(name: &'static str, value: fn(&Moment, Latency) -> Option<u64>) -> Series {
     // Latencies are kept as steps of a logarithmic scale: only an upper bound is known.
     let text = |most: Option<u64>| most.map_or_else(|| UNKNOWN.to_owned(), |ns| format!("<{}", duration(ns)));
     Series { name, value, text, verdict: None }
 }
 
-const fn number(name: &'static str, verdict: Option<Verdict>, value: fn(&Moment) -> Option<u64>) -> Series {
+const fn number(
+    name: &'static str,
+    verdict: Option<Verdict>,
+    value: fn(&Moment, Latency) -> Option<u64>,
+) -> Series {
     Series { name, value, text: |most| most.map_or_else(|| UNKNOWN.to_owned(), count), verdict }
 }
 
-fn rtt(moment: &Moment, which: impl Fn(&Percentiles) -> u64) -> Option<u64> {
-    moment.rtt.as_ref().map(which)
-}
-
-const P99: Series = latency("p99", |moment| rtt(moment, |rtt| rtt.p99_ns));
-const UNANSWERED: Series = number("unans", Some(Verdict::NoAnswer), |moment| Some(moment.unanswered));
-const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment| Some(moment.retransmits));
+const P99: Series = latency("p99", |moment, latency| Some(moment.latency(latency)?.p99_ns));
+const UNANSWERED: Series = number("unans", Some(Verdict::NoAnswer), |moment, _| Some(moment.unanswered));
+const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment, _| Some(moment.retransmits));
 
 /// The series of the first screen.
 const STRIP: [Series; STRIP_HEIGHT as usize] = [P99, UNANSWERED, RETRANSMITS];
 
 /// The series of the latency view.
 pub(super) const ALL: [Series; 8] = [
-    latency("p50", |moment| rtt(moment, |rtt| rtt.p50_ns)),
-    latency("p90", |moment| rtt(moment, |rtt| rtt.p90_ns)),
+    latency("p50", |moment, latency| Some(moment.latency(latency)?.p50_ns)),
+    latency("p90", |moment, latency| Some(moment.latency(latency)?.p90_ns)),
     P99,
-    number("setup", Some(Verdict::SlowSetup), |moment| Some(moment.slow_setups)),
-    number("opened", None, |moment| Some(moment.opened)),
+    number("waits", Some(Verdict::SlowSetup), |moment, _| Some(moment.slow_setups)),
+    number("opened", None, |moment, _| Some(moment.opened)),
     UNANSWERED,
-    number("refused", Some(Verdict::Refuses), |moment| Some(moment.refused)),
+    number("refused", Some(Verdict::Refuses), |moment, _| Some(moment.refused)),
     RETRANSMITS,
 ];
 
 /// Draws a title and the series of the first screen.
-pub(super) fn strip(frame: &mut Frame<'_>, area: Rect, past: Option<&Timeline>, name: &str) {
+pub(super) fn strip(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    past: Option<&Timeline>,
+    latency: Latency,
+    name: &str,
+) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    let title = format!("last {} min of {name}, {} a bar", minutes(), age(Timeline::SLOT_NS));
+    let setup = if latency == Latency::Setup { ", p99 of the setup time" } else { "" };
+    let title = format!("last {} min of {name}, {} a bar{setup}", minutes(), age(Timeline::SLOT_NS));
     frame.render_widget(rule::titled(head.width, &title), head);
     if let Some(past) = past {
-        draw(frame, body, past, &STRIP);
+        draw(frame, body, past, latency, &STRIP);
     }
 }
 
 /// Draws a line for each series, with the present at the right.
-pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, all: &[Series]) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, past: &Timeline, latency: Latency, all: &[Series]) {
     for (series, line) in all.iter().zip(area.rows()) {
         let [label, bars, most] = columns(line);
-        let values: Vec<Option<u64>> = past.moments.iter().map(series.value).collect();
+        let values: Vec<Option<u64>> =
+            past.moments.iter().map(|moment| (series.value)(moment, latency)).collect();
         let greatest = values.iter().flatten().copied().max();
         frame.render_widget(Line::styled(series.name, style::strong()), label);
         frame.render_widget(Line::from(format!(" max {:<7}", (series.text)(greatest))), most);

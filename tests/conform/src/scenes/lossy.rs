@@ -88,6 +88,8 @@ fn by_design() -> Vec<Scene> {
         least: vec![(Seen::Established, 4)],
         ..calm(name, |bench| talk(bench, THREE_FLIGHTS), &[])
     };
+    // IPv6 has no IP ID: without timestamps only the time is left.
+    let of_one_v6 = data.address(near_v6(1));
     let (of_one, hold_back) = (data.address(near_v4(1)), |matching| Rule::reorder(matching, 1.0, HELD_BACK));
     let mut jump = few("delay jumps", &[(Seen::Spurious, 50)]);
     jump.conditions.later.rules = vec![Rule::delay(Match::any(), FAR_LATER)];
@@ -96,9 +98,25 @@ fn by_design() -> Vec<Scene> {
         both(few("tails lost", &[(Seen::Retransmission, 50)]), Rule::drop, data, &[2, 5]),
         both(few("first FIN lost", &[(Seen::RetransmittedFin, 40)]), Rule::drop, fins, &[1]),
         both(one_each("two lost at once"), Rule::drop, of_one, &[20, 22])
-            .reasons(&[Reason::EarlyRetransmit, Reason::OldHole]),
-        both(one_each("one overtaken").without_sack(), hold_back, of_one, &[2]).reasons(&[Reason::Overtaken]),
-        both(one_each("many overtaken"), hold_back, of_one, &[2, 4, 6, 8, 10])
+            .reasons(&[Reason::EarlyRetransmit, Reason::SentLater]),
+        both(
+            one_each("two lost at once, no counters").without_timestamps(),
+            Rule::drop,
+            of_one_v6,
+            &[20, 22],
+        )
+        .reasons(&[Reason::OldHole]),
+        both(one_each("one overtaken").without_sack(), hold_back, of_one, &[2])
+            .reasons(&[Reason::SentEarlier]),
+        both(
+            one_each("one overtaken, no counters").without_sack().without_timestamps(),
+            hold_back,
+            of_one_v6,
+            &[2],
+        )
+        .reasons(&[Reason::Overtaken]),
+        both(one_each("many overtaken"), hold_back, of_one, &[2, 4, 6, 8, 10]),
+        both(one_each("many lost at once"), Rule::drop, of_one, &[12, 14, 16, 18, 20, 22, 24, 26])
             .reasons(&[Reason::ForgottenHole]),
         single_bytes(),
         late_syns(),
