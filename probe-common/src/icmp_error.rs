@@ -36,7 +36,7 @@ pub struct ParsedIcmp {
     /// The number of a [`Direction`](crate::Direction).
     pub(crate) direction: u16,
     /// 1 when it is addressed to the sender of the segment.
-    is_addressed: u16,
+    pub(crate) is_addressed: u16,
     pub(crate) icmp_type: u16,
     pub(crate) code: u16,
 }
