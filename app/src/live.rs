@@ -226,6 +226,7 @@ impl<'a> Live<'a> {
         let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
         if is_second {
             self.check_interfaces();
+            self.session.handle(Input::PassedOver(&self.source.passed_over()?));
             // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
@@ -285,6 +286,7 @@ impl<'a> Live<'a> {
         let now_ns = monotonic_ns();
         self.sweep(now_ns)?;
         self.count()?;
+        self.session.handle(Input::PassedOver(&self.source.passed_over()?));
         self.session.end(end, now_ns).await
     }
 }

@@ -217,7 +217,7 @@ fn snapshot(watched: &mut Watched, filter: &str, group: Group) -> Snapshot {
 }
 
 fn names(snapshot: &Snapshot) -> Vec<(RowKey, Vec<String>)> {
-    let of = |key: &RowKey| snapshot.processes.get(key).into_iter().flat_map(|processes| processes.iter());
+    let of = |key: &RowKey| snapshot.owners.rows.get(key).into_iter().flat_map(|processes| processes.iter());
     let names = |key: &RowKey| of(key).map(|process| process.name.clone()).collect();
     snapshot.rows.iter().map(|row| (row.key, names(&row.key))).collect()
 }

@@ -76,7 +76,10 @@ fn the_owner_of_a_connection_is_said_before_its_syn_and_before_its_fin() {
         assert!(of_syn[0].0 < place_of(syn), "{records:?}");
 
         let closed = owners(&records, OwnerAction::Close);
-        for fin in segments(&records, SegmentKind::Fin) {
+        let of_server = |fin: &SegmentRecord| fin.cookie == syn_ack.cookie;
+        let fins: Vec<SegmentRecord> = segments(&records, SegmentKind::Fin);
+        assert!(fins.iter().all(|fin| of_server(fin) || fin.cookie == syn.cookie), "{records:?}");
+        for fin in fins.into_iter().filter(of_server) {
             let before =
                 closed.iter().any(|(place, owner)| owner.cookie == fin.cookie && *place < place_of(&fin));
             assert!(before, "{records:?}");

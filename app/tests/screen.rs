@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::stage::{NOW, Stage, trouble};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::tui::model::Model;
+use tcptop_core::{Input, OwnerAction, Process, SocketOwner, Workload};
 
 /// A pane, a terminal, a large pane.
 const SIZES: [(u16, u16); 3] = [(60, 20), (80, 24), (160, 50)];
@@ -339,4 +342,56 @@ fn notices_are_shown_in_the_header() {
     stage.model.notice = Some("the interface is gone: wg0".to_owned());
     let frame = stage.frame();
     assert!(frame.lines().next().unwrap().contains("the interface is gone: wg0"), "{frame}");
+}
+
+/// Three connections to one peer, by processes of two names, one of them in a container.
+fn owned() -> Watched {
+    let mut watched = trouble();
+    let workload = Workload {
+        container: Some("app".to_owned()),
+        pod: Some("shop-7d".to_owned()),
+        namespace: Some("prod".to_owned()),
+        ..Workload::default()
+    };
+    let contained = Process { workload: Some(Arc::new(workload)), ..Process::default() };
+    let processes = [
+        Process { pid: 7, name: "resolver".to_owned(), is_thread_name: true, ..Process::default() },
+        Process { pid: 8, name: "ssh".to_owned(), ..Process::default() },
+        Process { pid: 9, name: "curl".to_owned(), command: Some("curl -s x".to_owned()), ..contained },
+    ];
+    for (n, process) in (1..).zip(processes) {
+        let owner = SocketOwner { cookie: n, action: OwnerAction::Connect, process: Arc::new(process) };
+        watched.handle(Input::Owner(&owner));
+        let port = 41_000 + u16::try_from(n).expect("few");
+        let syn = Connection::to(v4(10, 20, 9, 9, 443), port).syn(NOW - S + n);
+        watched.see([probe_common::SegmentRecord { cookie: n, ..syn }]);
+    }
+    watched.expire(NOW);
+    watched
+}
+
+#[test]
+fn processes_are_named_in_rows_flows_and_details() {
+    let frame = |keys: &[&str], width| Stage::new(owned()).sized(width, 50).keys(keys).frame();
+    let line = |frame: &str, begin: &str| {
+        let found = frame.lines().find(|line| line.contains(begin));
+        found.unwrap_or_else(|| panic!("no {begin}: {frame}")).to_owned()
+    };
+    let rows = frame(&[], 160);
+    assert!(line(&rows, "PROCESS").contains("PEER"), "{rows}");
+    assert!(line(&rows, "10.20.9.9:443").contains("curl +2"), "{rows}");
+    assert!(frame(&[], 240).contains("shop-7d/app"), "where there is room");
+    let flows = frame(&["2"], 160);
+    for (port, name) in [("41001", "~resolver"), ("41002", "ssh"), ("41003", "curl")] {
+        assert!(line(&flows, port).contains(name), "{flows}");
+    }
+    let filtered = frame(&["/", "proc:curl", "Enter", "Enter"], 160);
+    assert!(
+        filtered.contains("curl[9], user 0, container shop-7d/app, namespace prod: curl -s x"),
+        "{filtered}"
+    );
+    assert!(filtered.contains("~resolver[7]") && filtered.contains("ssh[8]"), "{filtered}");
+    // Where nobody says whose connections are, there is no column for it.
+    let without = Stage::new(trouble()).sized(160, 50).frame();
+    assert!(!without.contains("PROCESS") && !without.contains("CONTAINER"), "{without}");
 }

@@ -202,7 +202,7 @@ const fn protocol_name(protocol: u8) -> Option<&'static str> {
 }
 
 /// Tunnels over UDP by their port, looked into or not.
-const fn udp_tunnel(port: u16) -> Option<&'static str> {
+pub(crate) const fn udp_tunnel(port: u16) -> Option<&'static str> {
     Some(match port {
         1194 => "OpenVPN",
         1701 => "L2TP",

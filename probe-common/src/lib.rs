@@ -25,6 +25,7 @@ pub mod key;
 pub mod options;
 pub mod packet;
 pub mod parse;
+pub mod passed_over;
 pub mod process;
 pub mod record;
 pub mod segment;

@@ -190,7 +190,8 @@ pub enum OwnerAction {
     Connect = 0,
     /// It listens.
     Listen = 1,
-    /// It closes the last descriptor: the FIN follows, unless one was sent before.
+    /// It closes the last descriptor: the FIN follows, unless one was sent before. Of a connection whose opener was emitted it may
+    /// be left out.
     Close = 2,
 }
 

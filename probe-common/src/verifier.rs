@@ -50,6 +50,26 @@ pub fn opaque(number: usize) -> usize {
     }
 }
 
+/// Returns the same number, read only where this stands: the compiler must not read it earlier, on ways on which nobody has
+/// written it. To the compiler that is harmless, and the verifier refuses it.
+#[inline(always)]
+#[must_use]
+pub fn pinned(number: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = u64::from(number);
+        // SAFETY: moves a register to itself. It is not `pure`, so that it stays where it is.
+        unsafe {
+            core::arch::asm!("{0} = {0}", inout(reg) number, options(nomem, nostack, preserves_flags));
+        }
+        number as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number
+    }
+}
+
 /// Returns 0, hidden from the compiler, for the same reason as [`assign_words`].
 #[inline(always)]
 #[must_use]

@@ -12,6 +12,8 @@ pub mod names {
     pub const RECORDS: &str = "RECORDS";
     /// The per-processor array of counters.
     pub const COUNTERS: &str = "COUNTERS";
+    /// The per-processor array of what was passed over, see [`probe_common::passed_over`].
+    pub const PASSED_OVER: &str = "PASSED_OVER";
     /// The maps of flow states: arrays of buckets, for IPv4 and IPv6.
     pub const FLOWS: [&str; 2] = ["FLOWS_V4", "FLOWS_V6"];
     /// How many buckets each of them has: 32 bits.

@@ -23,6 +23,7 @@ use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use probe_common::encapsulation::{Layer, PassedOver, locate};
 use probe_common::key::{FlowKey4, FlowKey6};
+use probe_common::passed_over;
 use probe_common::process::{fast_path, process_parsed};
 use probe_common::{
     Counter, Direction, Environment, Family, FindTimestamps, Hook, LinkLayer, ParsedIcmp, ParsedPacket,
@@ -38,6 +39,8 @@ use crate::packet::{Copied, Packet};
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+/// EtherType of a VLAN tag (IEEE 802.1Q).
+const VLAN: u16 = 0x8100;
 const INGRESS: u32 = Direction::Ingress as u32;
 const EGRESS: u32 = Direction::Egress as u32;
 const LOCAL: u32 = Direction::Local as u32;
@@ -82,15 +85,19 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
     let packet = Packet::new(context);
     let hook = hook(&packet, DIRECTION, LINK);
     let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
-    let is_dealt_with = match progress {
-        Progress::Done => true,
-        Progress::NotTcp => !maps::decap(),
-        Progress::Icmp | Progress::Unusual => false,
-    };
-    if is_dealt_with {
-        return TCX_NEXT;
-    }
     let skb = context.skb.skb;
+    match progress {
+        Progress::Done => return TCX_NEXT,
+        Progress::NotTcp if !maps::decap() => {
+            match passed_over::usual(&packet, hook.link) {
+                Some(what) => maps::pass_over(passed_over::word(what)),
+                // SAFETY: the context is the one that the kernel passed.
+                None => _ = unsafe { pass_over(skb, LINK) },
+            }
+            return TCX_NEXT;
+        }
+        Progress::NotTcp | Progress::Icmp | Progress::Unusual => {}
+    }
     // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
     unsafe {
         let mut read = if progress == Progress::Icmp { READ_ICMP } else { READ_OTHER };
@@ -109,12 +116,19 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
                 passes_icmp();
                 return TCX_NEXT;
             }
+            if read == READ_OTHER && !maps::decap() {
+                pass_over(skb, LINK);
+                return TCX_NEXT;
+            }
         }
         if read == READ_OTHER && maps::decap() {
             read = read_inner(skb, DIRECTION, LINK);
             if read == READ_AGAIN {
                 read = read_inner_copied(skb, DIRECTION, LINK);
             }
+        }
+        if read == READ_OTHER {
+            pass_over(skb, LINK);
         }
         let Some(packet) = maps::packet_room().filter(|_| read >= READ_V4) else { return TCX_NEXT };
         if packet.is_of_socket() {
@@ -214,6 +228,23 @@ pub unsafe extern "C" fn read_inner_copied(skb: *mut __sk_buff, direction: u32, 
     }
 }
 
+/// Counts a packet that holds no TCP, by what it is on the outside: to name what a tunnel carries is more than the verifier
+/// bears.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn pass_over(skb: *mut __sk_buff, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    let first = if link == ETHERNET { Layer::Ethernet } else { Layer::Ip };
+    // TCP is behind more tags than the programs read.
+    let what = locate(&packet, first, false).err().unwrap_or(PassedOver::EtherType(VLAN));
+    maps::pass_over(passed_over::word(what));
+    0
+}
+
 #[inline(always)]
 fn inner<P: FindTimestamps>(packet: &P, size: Size, hook: &Hook) -> Result<ParsedPacket, Unparsed> {
     let first = match hook.link {
@@ -286,6 +317,7 @@ fn keep_icmp(read: Result<ParsedIcmp, Unparsed>) -> i32 {
             *room = icmp;
             READ_ICMP
         }
+        Err(Unparsed::NotTcp) => READ_OTHER,
         Err(unparsed) => {
             maps::count(Counter::Unparsed(unparsed));
             READ_NOTHING

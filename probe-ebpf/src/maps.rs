@@ -9,6 +9,7 @@ use core::cell::UnsafeCell;
 use probe_common::buckets::{self, Bucket};
 use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
+use probe_common::passed_over;
 use probe_common::record::Current;
 use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::state::Evictable;
@@ -44,6 +45,10 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 #[map]
 static COUNTERS: PerCpuArray<[u64; CELLS]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Packets without TCP, by what they are.
+#[map]
+static PASSED_OVER: PerCpuArray<[u64; passed_over::CELLS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Buckets in each of the two arrays; set by the loader together with their sizes.
 #[unsafe(no_mangle)]
@@ -303,17 +308,54 @@ fn emit_evicted_flow<K: Key>(time_ns: u64, key: &K, state: &FlowState) {
     submit(kind, time_ns, |record: &mut RawEvictedFlow| record.set(time_ns, &key.ends(), state));
 }
 
-/// Emits what the process that runs does with a socket.
+/// Emits what the process that runs does with a socket. Nobody is woken for it: a segment follows, or nothing is urgent.
 #[inline(always)]
 pub(crate) fn emit_owner(current: &Current, action: OwnerAction, cookie: u64) {
+    let kind = RecordKind::Owner.number().into();
     let time_ns = KernelClock.now_ns();
-    submit(RecordKind::Owner.number().into(), time_ns, |record: &mut RawOwner| {
-        record.set(current, action, cookie, time_ns);
-    });
+    submit_and_wake(
+        kind,
+        |record: &mut RawOwner| record.set(current, action, cookie, time_ns),
+        || u64::from(BPF_RB_NO_WAKEUP),
+    );
+}
+
+/// Sockets whose opener was emitted lately: a place for each, chosen by its cookie, which another one may take.
+const OPENED_PLACES: u32 = 1 << 16;
+
+#[map]
+static OPENED: Array<u64> = Array::with_max_entries(OPENED_PLACES, 0);
+
+/// Notes that the process that opens the connection of a socket was emitted.
+#[inline(always)]
+pub(crate) fn note_opened(cookie: u64) {
+    if let Some(place) = OPENED.get_ptr_mut(opened_place(cookie)) {
+        // SAFETY: the look-up returns a valid value. Two processors that write it at once leave one of both.
+        unsafe { place.write_volatile(cookie) };
+    }
+}
+
+/// Whether that is so: whoever closes the socket is not asked for then.
+#[inline(always)]
+pub(crate) fn was_opened(cookie: u64) -> bool {
+    // SAFETY: as above.
+    OPENED.get_ptr(opened_place(cookie)).is_some_and(|place| unsafe { place.read_volatile() } == cookie)
+}
+
+/// Cookies are counted up, in batches for each processor.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "a part of it is a place")]
+const fn opened_place(cookie: u64) -> u32 {
+    cookie as u32 & (OPENED_PLACES - 1)
 }
 
 #[inline(always)]
 fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
+    submit_and_wake(kind, write, || wake_up(size_of::<R>() as u64, time_ns));
+}
+
+#[inline(always)]
+fn submit_and_wake<R: 'static>(kind: u32, write: impl FnOnce(&mut R), wake_up: impl FnOnce() -> u64) {
     if is_dispensable(kind) && RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > SHARED_BYTES {
         return count_cell(Counter::missed_cell(kind));
     }
@@ -322,7 +364,7 @@ fn submit<R: 'static>(kind: u32, time_ns: u64, write: impl FnOnce(&mut R)) {
     };
     // SAFETY: integers, of which any bits are valid, in memory that the kernel has initialised.
     write(unsafe { entry.assume_init_mut() });
-    entry.submit(wake_up(size_of::<R>() as u64, time_ns));
+    entry.submit(wake_up());
     count_cell(Counter::submitted_cell(kind));
 }
 
@@ -355,6 +397,14 @@ fn wake_up(record_bytes: u64, now_ns: u64) -> u64 {
         LAST_WAKE_NS.set(now_ns);
     }
     u64::from(if step || rested { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+/// Counts a packet that holds no TCP, of the kind with this word.
+#[inline(always)]
+pub(crate) fn pass_over(word: u32) {
+    let Some(cells) = PASSED_OVER.get_ptr_mut(0) else { return };
+    // SAFETY: the look-up returns a valid value, this processor's own.
+    passed_over::count(unsafe { &mut *cells }, word);
 }
 
 #[inline(always)]

@@ -40,18 +40,23 @@ pub fn socket_state(context: BtfTracePointContext) -> i32 {
     // SAFETY: the socket is the tracepoint's.
     let cookie = unsafe { bpf_get_socket_cookie(socket) };
     maps::emit_owner(&current(), action, cookie);
+    if state == SYN_SENT {
+        maps::note_opened(cookie);
+    }
     0
 }
 
 /// The last descriptor of a socket is closed: the process that does it runs, also when it exits or is killed. The FIN is
-/// sent after this.
+/// sent after this. Who opened a connection stays its owner, so that nothing is emitted for it.
 #[cgroup_sock(sock_release)]
 pub fn socket_release(context: SockContext) -> i32 {
     // SAFETY: the kernel passes a valid socket for the run of the program.
     if unsafe { (*context.sock).protocol } == TCP {
         // SAFETY: as above.
         let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
-        maps::emit_owner(&current(), OwnerAction::Close, cookie);
+        if !maps::was_opened(cookie) {
+            maps::emit_owner(&current(), OwnerAction::Close, cookie);
+        }
     }
     1
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use lab::carrier::CARRIERS;
+use lab::carrier::{CARRIERS, ethernet, frame, outer, tagged, udp};
 use lab::conversation::{Conversation, End, v4};
 use lab::{Medium, Namespace, Port, Tcptop, capture};
 use probe_common::TcpFlags;
+use probe_common::encapsulation::{Layer, locate};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Link type of bare IP packets.
@@ -69,4 +70,48 @@ fn without_decap_only_plain_packets_are_reported() {
     tcptop.wait_objects("handshake", 3, PATIENCE).unwrap();
     let objects = tcptop.stop(PATIENCE).unwrap();
     assert_eq!(objects.iter().filter(|object| object.kind() == "handshake").count(), 3);
+}
+
+/// What is passed over is counted by what it is, as it is in a capture: with and without a look into tunnels.
+#[test]
+fn what_is_passed_over_is_counted_by_what_it_is() {
+    lab::needs_root!();
+    for decap in [false, true] {
+        let namespace = Namespace::new().unwrap();
+        let port = Port::new(&namespace, "tap0", Medium::Ethernet).unwrap();
+        let tcptop = watch(&namespace, if decap { &["--decap"] } else { &[] });
+        let ip = handshake(50_000, <[u8]>::to_vec).remove(0);
+        let datagram = |to| ethernet(&outer(false, 17, &udp(to, &[0; 64])));
+        let frames = [
+            (frame(0x0806, &[0; 46]), 3),
+            (frame(0x88cc, &[0; 46]), 2),
+            (datagram(53), 5),
+            (datagram(4_789), 4),
+            (frame(0x8100, &tagged(7, 0x0800, &outer(false, 17, &udp(53, &[0; 64])))), 6),
+        ];
+        let mut expected = std::collections::BTreeMap::<String, u64>::new();
+        let carried = CARRIERS.iter().map(|carrier| (carrier.frame(&ip), 7));
+        for (frame, times) in frames.into_iter().chain(carried) {
+            (0..times).for_each(|_| port.send(&frame).unwrap());
+            // What a tunnel carries is not named.
+            let outside = locate(&frame[..], Layer::Ethernet, false).err();
+            if let Some(what) = outside.filter(|_| locate(&frame[..], Layer::Ethernet, decap).is_err()) {
+                *expected.entry(what.to_string()).or_default() += times;
+            }
+        }
+        assert!(expected.len() > 3, "{expected:?}");
+        let objects = tcptop.stop(PATIENCE).unwrap();
+        let summary = objects.last().unwrap();
+        let kinds = summary.list("passed_over_by_kind");
+        let mut found: std::collections::BTreeMap<String, u64> = kinds
+            .iter()
+            .map(|kind| (kind.text("what").expect("few kinds").to_owned(), kind.number("packets").unwrap()))
+            .collect();
+        // Without a look into them, TCP behind more than two tags is passed over, too.
+        let tags = found.remove("EtherType 0x8100 (VLAN)");
+        assert_eq!(tags.is_some(), !decap, "{summary:?}");
+        // The namespace looks for IPv6 routers by itself.
+        found.remove("IP protocol 58 (ICMPv6)");
+        assert_eq!(found, expected, "decap {decap}: {summary:?}");
+    }
 }

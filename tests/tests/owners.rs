@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lab::{Mode, Namespace, Object, Server, Tcptop};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, accept, connect, socket};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, write};
 
 /// Much longer than any step takes; a test that waits this long fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,33 +57,28 @@ fn start(namespace: &Namespace, name: &str, task: impl Fn() -> i32 + Send + Sync
     })
 }
 
-/// Connects and returns at once, whatever becomes of it. Returns 0 if it is connected.
-fn connect(remote: SocketAddrV4) -> i32 {
-    let address = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: remote.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(remote.ip().octets()) },
-        sin_zero: [0; 8],
-    };
-    let length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-    // SAFETY: system calls on a socket of their own, with an address that is as long as they are told.
-    unsafe {
-        let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-        libc::connect(socket, (&raw const address).cast(), length)
-    }
+/// Connects and returns at once, whatever becomes of it. Returns 0 if it is connected. What this process has of the test's
+/// sockets is closed first: it would hold the server's, too.
+fn connect_once(remote: SocketAddrV4) -> i32 {
+    // SAFETY: nothing of the parent's runs here that could use one of them.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    let tcp = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None);
+    let connected = tcp.and_then(|tcp| connect(tcp.as_raw_fd(), &SockaddrIn::from(remote)).map(|()| tcp));
+    // Closed by the kernel, when the process ends.
+    connected.map_or(1, |tcp| i32::from(tcp.into_raw_fd() < 0))
 }
 
 /// Accepts connections for ever: writes the number of this process to each, and closes it.
 fn work(listener: RawFd) -> i32 {
-    loop {
-        // SAFETY: system calls on descriptors that this process has, and on a word of its own.
-        unsafe {
-            let socket = libc::accept(listener, std::ptr::null_mut(), std::ptr::null_mut());
-            let pid = libc::getpid();
-            libc::write(socket, (&raw const pid).cast(), size_of::<libc::pid_t>());
-            libc::close(socket);
+    while let Ok(descriptor) = accept(listener) {
+        // SAFETY: it was accepted just now, and nobody else has it.
+        let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let written = write(&socket, &getpid().as_raw().to_ne_bytes());
+        if written.is_err() {
+            return 1;
         }
     }
+    2
 }
 
 fn ends_well(pid: Pid) {
@@ -109,7 +105,7 @@ fn a_thousand_of_a_thousand_processes_that_connect_and_exit_at_once_are_named() 
     let objects = watched(&here, &["eth0", "--json"], |tcptop| {
         for number in 0..PROCESSES {
             let name = format!("client-{number}");
-            let pid = start(&here, &name, || connect(address(2, 80)));
+            let pid = start(&here, &name, || connect_once(address(2, 80)));
             ends_well(pid);
             names.insert(u64::try_from(pid.as_raw()).unwrap(), name);
         }
@@ -214,9 +210,9 @@ fn the_process_of_a_container_is_named_at_the_host_end_of_its_veth() {
         pid = start(&inside, "contained", || {
             // SAFETY: waits until it is where it belongs.
             unsafe { libc::raise(libc::SIGSTOP) };
-            connect(address(1, 80))
+            connect_once(address(1, 80))
         });
-        let stopped = waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED));
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED));
         assert_eq!(stopped, Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)));
         container.take(pid);
         kill(pid, Signal::SIGCONT).expect("it waits");
@@ -242,7 +238,7 @@ fn a_filter_by_process_chooses_what_belongs_to_it() {
     let remote = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
     let chosen = |filter: &str| {
         let objects = watched(&here, &["lo", "--json", "--filter", filter], |tcptop| {
-            let pids = ["wanted", "other"].map(|name| start(&here, name, || connect(remote)));
+            let pids = ["wanted", "other"].map(|name| start(&here, name, || connect_once(remote)));
             pids.into_iter().for_each(ends_well);
             tcptop.wait_objects("handshake", 1, PATIENCE).unwrap();
         });
@@ -254,7 +250,7 @@ fn a_filter_by_process_chooses_what_belongs_to_it() {
     assert_eq!(chosen("proc:wanted"), (1, vec!["wanted".to_owned()]));
     assert_eq!(chosen("!proc:wanted"), (1, vec!["other".to_owned()]));
     let objects = watched(&here, &["lo", "--json", "--owners=off"], |tcptop| {
-        ends_well(start(&here, "wanted", || connect(remote)));
+        ends_well(start(&here, "wanted", || connect_once(remote)));
         tcptop.wait_objects("handshake", 1, PATIENCE).unwrap();
     });
     assert_eq!(of_kind(&objects, "handshake")[0].text("owner"), None);

@@ -46,7 +46,7 @@ pub enum Input<'a> {
     Unreadable(u64),
     /// How many packets of a capture were copies of others since the start.
     Copies(u64),
-    /// What packets of a capture were that hold no TCP, and how many of each kind there were since the start, the most
+    /// What packets were that hold no TCP, and how many of each kind there were since the start, the most
     /// frequent kind first; `None` stands for all further kinds.
     PassedOver(&'a [(Option<PassedOver>, u64)]),
     /// How many lines a reader's output has dropped since the start, because whoever reads the output is too slow.

@@ -30,8 +30,8 @@ pub use locals::{HostAddresses, Locals};
 pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
-    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, Selection,
-    Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
+    Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -181,7 +181,7 @@ impl Table {
 
 fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let Figures { counts, rtt, setup, refusals } = &row.figures;
-    let processes = snapshot.processes.get(&row.key);
+    let processes = snapshot.owners.rows.get(&row.key);
     let direction = match row.key {
         RowKey::Peer(PeerKey { role, .. }) => match role {
             Role::Server => "in",

@@ -149,8 +149,8 @@ pub(super) fn strangers(snapshot: &Snapshot) -> Vec<String> {
     lines
 }
 
-/// What a capture held besides: copies, and packets without TCP, by what they are.
-pub(super) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+/// What there was besides: copies, and packets without TCP, by what they are.
+pub(crate) fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     if snapshot.copies > 0 {
         let copies = counted(snapshot.copies, "packet");

@@ -5,5 +5,6 @@ pub mod interface;
 pub mod kernel;
 pub mod netlink;
 pub mod owner;
+mod passed_over;
 pub mod privilege;
 pub mod replay;

@@ -15,6 +15,7 @@ mod host;
 mod icmp;
 mod learned;
 mod mutations;
+mod passed_over;
 mod scenarios;
 mod sequences;
 mod split;

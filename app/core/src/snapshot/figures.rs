@@ -38,6 +38,14 @@ pub(super) struct Period {
 }
 
 impl Period {
+    /// How much time it covers, in nanoseconds.
+    pub(super) fn length_ns(&self) -> u64 {
+        match self.span {
+            Span::Window => self.view.covered_ns(self.now_ns),
+            Span::SinceStart => self.now_ns.saturating_sub(self.view.counted_ns).max(1),
+        }
+    }
+
     pub(super) fn figures(&self, tally: &Tally, scratch: &mut Times<Scratch>) -> Figures {
         let counts = tally.with_open(self.add(tally, scratch));
         let (rtt, setup) = (scratch.rtt.take(), scratch.setup.take());

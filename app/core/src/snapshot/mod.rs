@@ -192,6 +192,17 @@ pub struct Flows {
     pub searched: f64,
 }
 
+/// Which processes the connections of rows belong to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowOwners {
+    /// Of the rows of the first table and of the selected one, as far as any is known.
+    pub rows: BTreeMap<RowKey, Processes>,
+    /// Whether the source names processes: without any, nobody looks for them.
+    pub has_any: bool,
+    /// Whether one of them runs in a container.
+    pub has_containers: bool,
+}
+
 /// Everything that is shown, at one moment. Times are nanoseconds of the monotonic clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -221,12 +232,8 @@ pub struct Snapshot {
     pub rows: Vec<Row>,
     /// Strangers that are not among the rows.
     pub strangers: Strangers,
-    /// Which processes the connections of these rows and of the selected one belong to, as far as any is known.
-    pub processes: BTreeMap<RowKey, Processes>,
-    /// Whether the source names processes: without any, nobody looks for them.
-    pub has_owners: bool,
-    /// Whether one of them runs in a container.
-    pub has_containers: bool,
+    /// Which processes the connections of the rows belong to.
+    pub owners: RowOwners,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

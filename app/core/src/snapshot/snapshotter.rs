@@ -13,8 +13,8 @@ use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
-    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RunCounters, Snapshot, SnapshotRequest, Span,
-    Strangers,
+    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RunCounters, Snapshot,
+    SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
@@ -63,11 +63,7 @@ impl Snapshotter {
         let Seen { table, view, run, baseline, interfaces } = *seen;
         let stats = &table.stats;
         let period = Period { span: request.span, view: *view, now_ns };
-        let window_ns = view.covered_ns(now_ns);
-        let span_ns = match request.span {
-            Span::Window => window_ns,
-            Span::SinceStart => now_ns.saturating_sub(view.counted_ns).max(1),
-        };
+        let (window_ns, span_ns) = (view.covered_ns(now_ns), period.length_ns());
         let filter = request.query.filter.bind(interfaces);
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
@@ -77,7 +73,7 @@ impl Snapshotter {
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
-        let processes = self.processes(stats, &rows.rows, selection.as_ref());
+        let all = [stats.total()].into_iter();
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -90,15 +86,11 @@ impl Snapshotter {
             recent,
             total,
             bars,
-            timeline: request
-                .timeline
-                .then(|| Timeline::of([stats.total()].into_iter(), run.started_ns, now_ns)),
+            timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
+            owners: self.owners(seen, &rows.rows, selection.as_ref()),
             rows: rows.rows,
             strangers,
-            processes,
-            has_owners: table.owners.has_any,
-            has_containers: table.owners.has_containers,
             matching: rows.matching,
             row_count: rows.count,
             peer_count: stats.len(),
@@ -141,12 +133,8 @@ impl Snapshotter {
     }
 
     /// The processes of these rows.
-    fn processes(
-        &self,
-        stats: &Stats,
-        rows: &[Row],
-        selection: Option<&Selection>,
-    ) -> BTreeMap<RowKey, Processes> {
+    fn owners(&self, seen: &Seen<'_>, rows: &[Row], selection: Option<&Selection>) -> RowOwners {
+        let (table, stats) = (seen.table, &seen.table.stats);
         let selected = selection.map(|selection| selection.row.key);
         let keys = rows.iter().map(|row| row.key).chain(selected);
         let known = keys.filter_map(|key| {
@@ -161,7 +149,11 @@ impl Snapshotter {
             };
             Some((key, processes)).filter(|(_, processes)| processes.iter().len() > 0)
         });
-        known.collect()
+        RowOwners {
+            rows: known.collect(),
+            has_any: table.owners.has_any,
+            has_containers: table.owners.has_containers,
+        }
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

@@ -169,13 +169,9 @@ impl Stats {
     }
 
     fn account(&mut self, key: PeerKey, now_ns: u64) -> Account {
-        let is_kept = !key.is_inbound() || self.index.contains_key(&key);
-        let Some(oldest) = self.peers.oldest(STRANGERS).filter(|_| !is_kept) else {
-            return Account::Peer(key);
-        };
-        if self.peers.len_of(STRANGERS) < MOST_STRANGERS {
-            return Account::Peer(key);
-        }
+        let oldest = self.peers.oldest(STRANGERS).filter(|_| self.peers.len_of(STRANGERS) >= MOST_STRANGERS);
+        let is_new = |_: &u32| key.is_inbound() && !self.index.contains_key(&key);
+        let Some(oldest) = oldest.filter(is_new) else { return Account::Peer(key) };
         let last_ns = self.peers.get(oldest).map_or(0, |peer| peer.last_ns);
         if now_ns.saturating_sub(last_ns) < SILENT_NS {
             self.strangers.add_address(self.hasher.hash_address(key.service.address));

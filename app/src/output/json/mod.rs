@@ -203,7 +203,7 @@ fn time(time_ns: u64, context: &RenderContext) -> Time {
 }
 
 fn peers<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> impl Iterator<Item = Peer<'a>> {
-    let processes = |row: &Row| snapshot.processes.get(&row.key);
+    let processes = |row: &Row| snapshot.owners.rows.get(&row.key);
     snapshot.rows.iter().filter_map(move |row| peer(row, processes(row), snapshot.taken_ns, context))
 }
 

@@ -215,13 +215,13 @@ pub struct Summary<'a> {
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
-    /// Packets of a capture without TCP that can be read.
+    /// Packets without TCP that can be read: other protocols, and tunnels that are not looked into (see `--decap`).
     pub passed_over: u64,
     /// What they were, the most frequent kind first.
     pub passed_over_by_kind: Vec<PassedOver>,
     /// Addresses outside that completed no handshake, as far as they are too many to have a `peer` object each.
     pub strangers: Strangers,
-    /// The sum of all that was missed, by the counts below, but for `missed_records.evicted`: those flows are counted by
+    /// The sum of all that was missed, by the counts below, but for `missed_records.evicted_flow`: those flows are counted by
     /// `missed_kernel_flows`. 0 if the figures are complete.
     pub missed: u64,
     /// Records that were missed because the ring buffer was full or they could not be decoded, by kind.
@@ -311,10 +311,10 @@ pub struct Connection<'a> {
     pub remote_ip: Ip,
     /// Port of the other end.
     pub remote_port: u16,
-    /// The process at this host's end. Null if it is not known.
+    /// The process at the local end. Null if it is not known, as of every process of another host.
     pub owner: Option<Owner<'a>>,
-    /// The process at the other end: on loopback, or of a container that is seen at the host's end of its interface. Null if it
-    /// is not known, as of every process of another host.
+    /// The process at the other end: on loopback, or in a container that is seen at the host's end of its interface. Null if it is
+    /// not known.
     pub remote_owner: Option<Owner<'a>>,
     /// Initial sequence number of the client: of the end that opened the connection. With `server_isn` it names the
     /// connection on both hosts, also behind NAT. Null if its SYN was not seen.

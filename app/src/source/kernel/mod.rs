@@ -17,7 +17,9 @@ use std::io;
 use aya::maps::{MapData, PerCpuArray};
 use probe_common::Record;
 use probe_common::counter::{COUNTERS, Counters};
+use probe_common::encapsulation::PassedOver;
 use probe_common::holder::Holder;
+use probe_common::passed_over;
 use probe_ebpf::names;
 
 use self::attach::{AttachMethod, Attachment, Tcx};
@@ -25,6 +27,7 @@ use self::load::Programs;
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
+use super::passed_over::PassedOverCounts;
 use crate::clock::monotonic_ns;
 use crate::error::Error;
 use tcptop_core::FlowVolumes;
@@ -37,6 +40,7 @@ pub struct KernelSource {
     method: Box<dyn AttachMethod>,
     ring: Ring,
     counters: PerCpuArray<MapData, [u64; COUNTERS]>,
+    passed_over: PerCpuArray<MapData, [u64; passed_over::CELLS]>,
     flows: KernelFlows,
 }
 
@@ -124,9 +128,11 @@ impl KernelSource {
         let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
         let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
             .map_err(|error| Error::kernel("open the counters", error))?;
+        let passed_over = PerCpuArray::try_from(programs.take_map(names::PASSED_OVER)?)
+            .map_err(|error| Error::kernel("open the counters", error))?;
         let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
         let flows = KernelFlows::new(v4?, v6?);
-        Ok(Self { watched: Vec::new(), programs, method: Box::new(Tcx), ring, counters, flows })
+        Ok(Self { watched: Vec::new(), programs, method: Box::new(Tcx), ring, counters, passed_over, flows })
     }
 
     /// Has the kernel say from now on which processes use sockets, as far as it can. Returns why they are not known, or not
@@ -279,5 +285,18 @@ impl KernelSource {
         let mut sum = Counters::default();
         cells.iter().for_each(|cells| sum.add(cells));
         Ok(sum)
+    }
+
+    /// What packets were that hold no TCP, and how many of each kind there were, the most frequent kind first. Those of `None`
+    /// are of several further kinds.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it.
+    pub fn passed_over(&self) -> Result<Vec<(Option<PassedOver>, u64)>, Error> {
+        let cells = self.passed_over.get(&0, 0).map_err(|error| Error::kernel("read the counters", error))?;
+        let mut sum = PassedOverCounts::default();
+        let counted = cells.iter().flat_map(passed_over::counted);
+        counted.for_each(|(what, packets)| sum.add(what, packets));
+        Ok(sum.list())
     }
 }

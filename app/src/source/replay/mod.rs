@@ -3,7 +3,6 @@
 mod clock;
 mod copies;
 mod order;
-mod passed;
 mod taps;
 
 use std::time::{Duration, Instant};
@@ -15,11 +14,11 @@ use probe_common::{Counter, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Record, S
 use probe_host::HostProbe;
 
 use super::capture::{Capture, CaptureError, Next, Packet};
+use super::passed_over::PassedOverCounts;
 pub use clock::ClockStep;
 use clock::{CaptureClock, PacketTime};
 use copies::Copies;
 use order::{Content, Order, WINDOW_NS, Waiting};
-use passed::PassedOverCounts;
 use taps::Taps;
 use tcptop_core::FlowVolumes;
 
@@ -240,8 +239,8 @@ fn read(packet: &Packet<'_>, decap: bool, counts: &mut PassedOverCounts) -> Resu
         Err(passed_over) => {
             let read = read_icmp(packet, passed_over, decap, size, &hook);
             match read {
-                Err(Unparsed::NotTcp) => counts.count(passed_over),
-                Err(Unparsed::IcmpTunnel) => counts.count(PassedOver::IcmpError),
+                Err(Unparsed::NotTcp) => counts.add(Some(passed_over), 1),
+                Err(Unparsed::IcmpTunnel) => counts.add(Some(PassedOver::IcmpError), 1),
                 Ok(_) | Err(_) => {}
             }
             return read.map(Content::Icmp);

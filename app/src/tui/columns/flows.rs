@@ -137,8 +137,8 @@ pub fn wanted(
 ) -> Vec<&'static Column<Flow, FlowOrder>> {
     let makes_sense = |column: &&Column<Flow, FlowOrder>| match column.name {
         "peer" => has_peer,
-        "process" | "pid" => snapshot.has_owners,
-        "container" => snapshot.has_containers,
+        "process" | "pid" => snapshot.owners.has_any,
+        "container" => snapshot.owners.has_containers,
         "interface" => interfaces > 1,
         _ => true,
     };

@@ -201,8 +201,8 @@ pub fn wanted(
     }
     let group = snapshot.query.group;
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
-        "process" => snapshot.has_owners,
-        "container" => snapshot.has_containers,
+        "process" => snapshot.owners.has_any,
+        "container" => snapshot.owners.has_containers,
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
         "setup_p50" | "setup_p90" => column.order == Some(order),

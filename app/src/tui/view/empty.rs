@@ -6,19 +6,30 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::style;
+use crate::output::summary::passed_over;
 use crate::tui::columns::CellContext;
 use crate::tui::model::Model;
 use tcptop_core::Snapshot;
 
-/// No connection was seen so far.
-pub(super) fn no_connections(frame: &mut Frame<'_>, area: Rect, cells: &CellContext<'_>) {
+/// No connection was seen so far. What there was instead says whether the right packets are looked at.
+pub(super) fn no_connections(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    snapshot: &Snapshot,
+    cells: &CellContext<'_>,
+) {
     let waiting = format!("Waiting for connections to be opened on {}.", cells.render.all_interfaces());
-    let text = [
-        &waiting,
+    let mut text = vec![
+        &waiting[..],
         "",
         "Connections that were open before tcptop started have no handshake to time.",
         "They appear as soon as they send data, and their retransmits are counted.",
     ];
+    let passed_over = passed_over(snapshot);
+    if !passed_over.is_empty() {
+        text.push("");
+        text.extend(passed_over.iter().map(String::as_str));
+    }
     draw(frame, area, &text);
 }
 

@@ -74,7 +74,7 @@ fn flow_as_text(model: &Model, cells: &CellContext<'_>) -> Option<String> {
 }
 
 fn cells<'a>(model: &'a Model, snapshot: &'a Snapshot, render: &'a RenderContext) -> CellContext<'a> {
-    let processes = &snapshot.processes;
+    let processes = &snapshot.owners.rows;
     CellContext {
         now_ns: snapshot.taken_ns,
         render,
@@ -104,7 +104,7 @@ impl ViewContext<'_> {
 
 fn draw_view(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     if view.snapshot.peer_count == 0 && view.model.view != View::Events {
-        return empty::no_connections(frame, area, &view.cells);
+        return empty::no_connections(frame, area, view.snapshot, &view.cells);
     }
     match view.model.view {
         View::Peers => overview::draw(frame, area, view),

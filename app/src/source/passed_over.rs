@@ -1,4 +1,4 @@
-//! What a capture holds besides TCP, counted by what it is: a capture of nothing that can be read is not an empty one.
+//! What there is besides TCP, counted by what it is: where nothing can be read, that is not because nothing was there.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,13 @@ pub(super) struct PassedOverCounts {
 }
 
 impl PassedOverCounts {
-    pub(super) fn count(&mut self, what: PassedOver) {
+    /// Counts so many packets more; those of `None` are of several further kinds.
+    pub(super) fn add(&mut self, what: Option<PassedOver>, packets: u64) {
         let has_room = self.counts.len() < KINDS;
-        match self.counts.get_mut(&what) {
-            Some(count) => *count += 1,
-            None if has_room => _ = self.counts.insert(what, 1),
-            None => self.others += 1,
+        match what.map(|what| (what, self.counts.get_mut(&what))) {
+            Some((_, Some(count))) => *count += packets,
+            Some((what, None)) if has_room => _ = self.counts.insert(what, packets),
+            Some((_, None)) | None => self.others += packets,
         }
     }
 
@@ -43,7 +44,7 @@ mod tests {
         let mut counts = PassedOverCounts::default();
         for ethertype in 0..1_000 {
             for _ in 0..ethertype % 3 {
-                counts.count(PassedOver::EtherType(ethertype));
+                counts.add(Some(PassedOver::EtherType(ethertype)), 1);
             }
         }
         let list = counts.list();
