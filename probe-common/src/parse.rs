@@ -57,7 +57,7 @@ pub enum Unparsed {
     Malformed,
     /// SYN and FIN in one segment: no stack sends that, but scanners do.
     SynFin,
-    /// ICMP, which may be about TCP: see [`icmp`](crate::icmp). Not a loss, so not counted.
+    /// ICMP, which may be about TCP: see [`ParsedIcmp`](crate::ParsedIcmp). Not a loss, so not counted.
     Icmp,
     /// An ICMP error within a tunnel, or about one. Neither is looked into, but they are counted, apart from the losses.
     IcmpTunnel,

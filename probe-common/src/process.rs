@@ -5,7 +5,7 @@
 
 use crate::bytes::Load;
 use crate::handshake_state::Answer;
-use crate::icmp::ParsedIcmp;
+use crate::icmp_error::ParsedIcmp;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::FindTimestamps;
 use crate::packet::{Direction, Hook, ParsedPacket, Size};
@@ -381,4 +381,30 @@ impl<S: RecordSink> Known<'_, S> {
         }
         class
     }
+}
+
+/// Looks for the connection that an error is about. Only if the segment that it quotes is in flight it makes a record;
+/// otherwise it is counted.
+#[inline(always)]
+pub fn process_icmp<F: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, S: RecordSink>(
+    icmp: &ParsedIcmp,
+    environment: &mut Environment<'_, F, C, S>,
+) {
+    let Environment { flows, clock, sink } = environment;
+    let matches = icmp.is_addressed != 0
+        && match icmp.quoted.family {
+            Family::V4 => is_in_flight::<FlowKey4, F>(icmp, flows),
+            Family::V6 => is_in_flight::<FlowKey6, F>(icmp, flows),
+        };
+    if matches {
+        sink.emit_icmp(icmp, clock.now_ns());
+    } else {
+        sink.count_unmatched_icmp();
+    }
+}
+
+#[inline(always)]
+fn is_in_flight<K: Key, F: FlowStates<K>>(icmp: &ParsedIcmp, flows: &mut F) -> bool {
+    let (key, side) = K::of(&icmp.quoted, icmp.interface);
+    flows.find(&key).is_some_and(|state| state.is_in_flight(icmp.quoted.seq, side))
 }

@@ -4,7 +4,7 @@
 //! [`Record::decode`]: the compiler points at each of them.
 
 use crate::encapsulation::Encapsulation;
-use crate::icmp::ParsedIcmp;
+use crate::icmp_error::ParsedIcmp;
 use crate::key::{Ends, Side};
 use crate::packet::{Direction, ParsedPacket};
 use crate::process::SegmentKind;

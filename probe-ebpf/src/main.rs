@@ -116,6 +116,10 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
                 passes_icmp();
                 return TCX_NEXT;
             }
+            if read == READ_OTHER && !maps::decap() {
+                pass_over(skb, LINK);
+                return TCX_NEXT;
+            }
         }
         if read == READ_OTHER && maps::decap() {
             read = read_inner(skb, DIRECTION, LINK);
@@ -313,6 +317,7 @@ fn keep_icmp(read: Result<ParsedIcmp, Unparsed>) -> i32 {
             *room = icmp;
             READ_ICMP
         }
+        Err(Unparsed::NotTcp) => READ_OTHER,
         Err(unparsed) => {
             maps::count(Counter::Unparsed(unparsed));
             READ_NOTHING

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use probe_common::counter::Counters;
 use probe_common::encapsulation::{Inner, PassedOver, locate, outer};
-use probe_common::icmp::{self, ParsedIcmp};
-use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, Size, Unparsed};
+use probe_common::icmp;
+use probe_common::{Counter, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Record, Size, Unparsed};
 use probe_host::HostProbe;
 
 use super::capture::{Capture, CaptureError, Next, Packet};
