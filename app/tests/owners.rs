@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::process;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::{OwnerAction, OwnerRecord, Record, SegmentKind, SegmentRecord};
@@ -29,12 +30,16 @@ fn with_source(test: impl FnOnce(&Namespace, &Server, KernelSource) + Send) {
     });
 }
 
+/// What the probe has said until a socket of this process was closed by its last holder, or until nobody can wait longer.
 fn drained(source: &mut KernelSource) -> Vec<Record> {
-    let mut all = Vec::new();
-    source.drain(usize::MAX, |records| {
-        all.extend_from_slice(records);
-        true
-    });
+    let (mut all, begin) = (Vec::new(), Instant::now());
+    while owners(&all, OwnerAction::Close).is_empty() && begin.elapsed() < PATIENCE {
+        source.drain(usize::MAX, |records| {
+            all.extend_from_slice(records);
+            true
+        });
+        thread::yield_now();
+    }
     all
 }
 
