@@ -223,10 +223,11 @@ fn a_flood_from_many_addresses_is_one_line() {
         .expect("two");
     let victim = IpAddr::from(VICTIM).to_string();
     let arguments = [NEAR, FED, "--json", "--local", &victim, "--max-flows", FEW_FLOWS, &text, &report];
+    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 5_000);
     let tcptop = Tcptop::spawn(&bench.link.near, arguments).expect("it starts");
     tcptop.wait_ready(PATIENCE).expect("it attaches");
+    let before = sent.load(Ordering::Relaxed);
     let clients = [bench.outbound(), bench.inbound()];
-    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 5_000);
     thread::sleep(FLOODED);
     forged.end();
     drop(clients.map(Busy::end));
@@ -234,12 +235,17 @@ fn a_flood_from_many_addresses_is_one_line() {
     let summary = objects.last().expect("a summary");
     let count = |name: &str| summary.number(name).unwrap_or_else(|| panic!("no {name} in {summary:?}"));
     let sent = sent.load(Ordering::Relaxed);
-    assert!(sent > 5_000, "a flood");
+    // What was sent while it attached may have been seen, or not.
+    let least = sent - before;
+    assert!(least > 5_000, "a flood");
     if missed(summary) == 0 {
-        assert!(count("strangers.addresses").abs_diff(sent) < sent / 20 + 100, "of {sent}: {summary:?}");
-        assert!(count("strangers.attempts").abs_diff(sent) <= 100, "of {sent}: {summary:?}");
-        assert!(count("strangers.evicted") > sent / 2, "{summary:?}");
-        assert_eq!(count("missed") - count("missed_lines"), 0, "{summary:?}");
+        let addresses = count("strangers.addresses");
+        assert!((least * 94 / 100..sent * 106 / 100).contains(&addresses), "{least} to {sent}: {summary:?}");
+        let attempts = count("strangers.attempts");
+        assert!((least - 100..=sent).contains(&attempts), "{least} to {sent}: {summary:?}");
+        assert!(count("strangers.evicted") > least / 2, "{summary:?}");
+        // Some of the real connections are, in a table that is so small.
+        assert!(count("missed") < least / 20, "{summary:?}");
     }
     let peers: Vec<_> = objects.iter().filter(|object| object.kind() == "peer").collect();
     assert!(peers.len() <= 102, "{} peers", peers.len());
