@@ -161,15 +161,15 @@ pub struct Show {
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
     /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
-    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, refused, aborted, retr, retransmits,
+    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr,
     /// tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
     /// Sort peers by this column; -COLUMN reverses the order
     ///
-    /// problem, peer, new, p50, p90, p99, max, setup_p50, setup_p90, setup_p99, setup_max, unanswered, refused, aborted, retr
-    /// or since. problem is by verdict, worst first.
+    /// problem, peer, new, p50, p90, p99, max, setup_p50, setup_p90, setup_p99, setup_max, unanswered, unreachable,
+    /// refused, aborted, retr or since. problem is by verdict, worst first.
     #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
@@ -195,6 +195,10 @@ pub struct Show {
     /// N, unanswered: from this share of the window's attempts on
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub unanswered: Share,
+
+    /// U, unreachable: from this share of the window's attempts on that ICMP errors answer
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
+    pub unreachable: Share,
 
     /// R, refused: from this share of the window's attempts on
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]

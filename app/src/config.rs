@@ -93,6 +93,7 @@ impl Config {
                 window_ns: nanoseconds(show.window),
                 thresholds: Thresholds {
                     unanswered: show.unanswered,
+                    unreachable: show.unreachable,
                     refused: show.refused,
                     aborted: show.aborted,
                     slow: show.slow,

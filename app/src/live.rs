@@ -1,5 +1,6 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
+mod host_addresses;
 mod masters;
 
 use std::io;
@@ -18,12 +19,12 @@ use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Since};
-use crate::source::netlink::Addresses;
 use crate::source::owner::Owners;
 use crate::source::privilege;
 use crate::stop::Stop;
+use host_addresses::HostAddresses;
 use probe_common::Record;
-use tcptop_core::{Cidr, HostAddresses, Input, Locals, OwnerAction};
+use tcptop_core::{Input, OwnerAction};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
 /// when they are written.
@@ -41,8 +42,6 @@ const REFRESH: Duration = Duration::from_millis(250);
 const INTERFACE_CHECK: u64 = 4;
 /// How late figures may be while the ring is never empty.
 const LATE: Duration = Duration::from_secs(1);
-/// Every host's, whether loopback is up or not.
-const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 /// No fewer batches than the ring buffer holds.
 const RING_BATCHES: usize = 32;
 
@@ -73,11 +72,7 @@ struct Live<'a> {
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
-    addresses: Addresses,
-    /// Blocks that are this host's, whole.
-    blocks: Vec<Cidr>,
-    /// Whether the engine may not have all addresses.
-    is_stale: bool,
+    addresses: HostAddresses,
     owners: Owners,
     /// Whether a process has begun to listen since holders were listed.
     has_listener: bool,
@@ -91,8 +86,7 @@ impl<'a> Live<'a> {
         interfaces: &[Interface],
         wanted: &Interfaces,
     ) -> Result<Self, Error> {
-        let addresses =
-            Addresses::subscribe().map_err(|source| Error::System { what: "list the addresses", source })?;
+        let mut addresses = HostAddresses::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
         let lacking = if config.owners { source.watch_owners() } else { Vec::new() };
@@ -111,10 +105,9 @@ impl<'a> Live<'a> {
         if session.has_screen() {
             masters.iter().for_each(|notice| session.notice(notice));
         }
-        let loopback = LOOPBACK.iter().filter_map(|block| block.parse().ok());
-        let blocks = loopback.chain(wanted.locals.iter().copied()).collect();
+        addresses.set_ids(source.ids());
         let has_listener = config.owners;
-        Ok(Self { source, session, refreshed: 0, addresses, blocks, is_stale: true, owners, has_listener })
+        Ok(Self { source, session, refreshed: 0, addresses, owners, has_listener })
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -190,12 +183,11 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
-        // First, so that the records of connections with a new address find it: the kernel has reported the address before.
-        if self.addresses.has_changed() || self.is_stale {
-            self.read_addresses();
-        }
-        let Self { source, session, owners, has_listener, .. } = self;
+        let Self { source, session, addresses, owners, has_listener, .. } = self;
+        // Also where there are no records: what is learned of flow states needs it.
+        addresses.refresh(session);
         Ok(source.drain(BATCH, |records| {
+            addresses.refresh(session);
             for record in records {
                 if let Record::Owner(owner) = record {
                     *has_listener |= owner.action == OwnerAction::Listen;
@@ -204,17 +196,6 @@ impl<'a> Live<'a> {
             }
             session.handle(Input::Records(records))
         }))
-    }
-
-    /// Tells the engine the addresses of this host. Where the kernel does not list them now, it will the next time.
-    fn read_addresses(&mut self) {
-        let addresses = self.addresses.read();
-        self.is_stale = addresses.is_err();
-        if let Ok(addresses) = addresses {
-            let known = addresses.into_iter().map(|(index, address)| (self.source.id(index), address));
-            let host = HostAddresses::new(known, self.blocks.clone());
-            self.session.handle(Input::Locals(&Locals::Host(host)));
-        }
     }
 
     /// Lets time pass, reads counters, and gives the screen a new snapshot.
@@ -269,8 +250,7 @@ impl<'a> Live<'a> {
         for change in self.source.check() {
             if let Some(since) = change.since() {
                 watched(&mut self.session, since);
-                // It may have another index.
-                self.is_stale = true;
+                self.addresses.set_ids(self.source.ids());
             }
             self.session.notice(&change.to_string());
         }

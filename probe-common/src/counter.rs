@@ -4,11 +4,13 @@ use crate::parse::Unparsed;
 use crate::record::RecordKind;
 
 /// Cells of the counter array: records submitted and missed, for each kind, then packets that could not be read, by
-/// reason, then flows that were evicted.
-pub const COUNTERS: usize = EVICTED_FLOWS + 1;
+/// reason, then flows that were evicted, then ICMP errors that match no connection, and those of tunnels.
+pub const COUNTERS: usize = ICMP_TUNNEL + 1;
 const MISSED: usize = RecordKind::COUNT;
 const UNPARSED: usize = MISSED + RecordKind::COUNT;
 const EVICTED_FLOWS: usize = UNPARSED + Unparsed::COUNTED.len();
+const UNMATCHED_ICMP: usize = EVICTED_FLOWS + 1;
+const ICMP_TUNNEL: usize = UNMATCHED_ICMP + 1;
 
 /// One thing that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,23 +23,27 @@ pub enum Counter {
     Unparsed(Unparsed),
     /// A flow that had not ended was forgotten for another one.
     EvictedFlow,
+    /// An ICMP error about TCP quotes nothing that is in flight: it is late, forged, or about what was not seen.
+    UnmatchedIcmp,
 }
 
 impl Counter {
-    /// The cell of the counter array, or `None` for what is not counted ([`Unparsed::NotTcp`]).
+    /// The cell of the counter array, or `None` for what is not counted ([`Unparsed::NotTcp`], [`Unparsed::Icmp`]).
     #[inline(always)]
     #[must_use]
     pub fn cell(self) -> Option<usize> {
         match self {
             Self::Submitted(kind) => Some(Self::submitted_cell(kind.number().into())),
             Self::Missed(kind) => Some(Self::missed_cell(kind.number().into())),
-            Self::Unparsed(Unparsed::NotTcp) => None,
+            Self::Unparsed(Unparsed::NotTcp | Unparsed::Icmp) => None,
             Self::Unparsed(Unparsed::Fragment) => Some(UNPARSED),
             Self::Unparsed(Unparsed::TooDeep) => Some(UNPARSED + 1),
             Self::Unparsed(Unparsed::Truncated) => Some(UNPARSED + 2),
             Self::Unparsed(Unparsed::Malformed) => Some(UNPARSED + 3),
             Self::Unparsed(Unparsed::SynFin) => Some(UNPARSED + 4),
+            Self::Unparsed(Unparsed::IcmpTunnel) => Some(ICMP_TUNNEL),
             Self::EvictedFlow => Some(EVICTED_FLOWS),
+            Self::UnmatchedIcmp => Some(UNMATCHED_ICMP),
         }
     }
 

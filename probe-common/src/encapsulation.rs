@@ -7,6 +7,7 @@
 use core::fmt;
 
 use crate::bytes::{Load, Window};
+use crate::icmp;
 use crate::segment::Family;
 use crate::verifier::forget;
 
@@ -115,6 +116,8 @@ pub enum PassedOver {
     Protocol(u8),
     /// A UDP datagram of a tunnel to this port.
     UdpPort(u16),
+    /// An ICMP error within a tunnel, or about one.
+    IcmpError,
     /// Neither IPv4 nor IPv6, where the link layer does not say what it is.
     NotIp,
     /// The packet ends before its headers do.
@@ -129,7 +132,7 @@ impl PassedOver {
             Self::EtherType(ethertype) => ethertype_name(ethertype),
             Self::Protocol(protocol) => protocol_name(protocol),
             Self::UdpPort(port) => udp_tunnel(port),
-            Self::NotIp | Self::Truncated => None,
+            Self::IcmpError | Self::NotIp | Self::Truncated => None,
         }
     }
 }
@@ -141,6 +144,7 @@ impl fmt::Display for PassedOver {
             Self::EtherType(ethertype) => write!(formatter, "EtherType {ethertype:#06x}")?,
             Self::Protocol(protocol) => write!(formatter, "IP protocol {protocol}")?,
             Self::UdpPort(port) => write!(formatter, "UDP port {port}")?,
+            Self::IcmpError => return formatter.write_str("ICMP error in or about a tunnel"),
             Self::NotIp => return formatter.write_str("neither IPv4 nor IPv6"),
             Self::Truncated => return formatter.write_str("cut off"),
         }
@@ -176,7 +180,7 @@ const fn ethertype_name(ethertype: u16) -> Option<&'static str> {
 
 const fn protocol_name(protocol: u8) -> Option<&'static str> {
     Some(match protocol {
-        1 => "ICMP",
+        icmp::ICMP => "ICMP",
         2 => "IGMP",
         IP_IN_IP => "IPv4",
         UDP => "UDP",
@@ -184,7 +188,7 @@ const fn protocol_name(protocol: u8) -> Option<&'static str> {
         GRE => "GRE",
         50 => "ESP",
         AUTHENTICATION => "AH",
-        58 => "ICMPv6",
+        icmp::ICMPV6 => "ICMPv6",
         89 => "OSPF",
         97 => "EtherIP",
         103 => "PIM",
@@ -277,8 +281,21 @@ pub fn locate<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result
     };
     match self::protocol(packet, inner)? {
         (TCP, _) => Ok(inner),
+        (other, Some(payload)) if other == icmp::number(inner.family) => {
+            let icmp_type = window::<P, 8>(packet, payload)?.byte::<0>();
+            let is_error = icmp::is_error(inner.family, icmp_type);
+            Err(if is_error { PassedOver::IcmpError } else { PassedOver::Protocol(other) })
+        }
         (other, payload) => Err(self::passed_over(packet, other, payload)),
     }
+}
+
+/// The outermost IP header of a packet that begins with `first`. `decap` as of [`locate`].
+///
+/// # Errors
+/// Says what the packet is when there is none.
+pub fn outer<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result<Inner, PassedOver> {
+    network(packet, first, 0, Encapsulation::None, decap)
 }
 
 /// The IP header behind link headers. `outer` is what carries them.
@@ -415,7 +432,7 @@ fn ip<P: Load + ?Sized>(
 
 /// The protocol of an IP packet, and where it begins. In a later fragment it begins nowhere, and is not looked for.
 #[inline(always)]
-fn protocol<P: Load + ?Sized>(packet: &P, ip: Inner) -> Result<(u8, Option<usize>), PassedOver> {
+pub(crate) fn protocol<P: Load + ?Sized>(packet: &P, ip: Inner) -> Result<(u8, Option<usize>), PassedOver> {
     match ip.family {
         Family::V4 => {
             let header = window::<P, 20>(packet, ip.offset)?;
@@ -478,6 +495,16 @@ fn passed_over<P: Load + ?Sized>(packet: &P, protocol: u8, payload: Option<usize
     match udp.map(|header| header.be16::<2>()) {
         Some(port) if udp_tunnel(port).is_some() => PassedOver::UdpPort(port),
         _ => PassedOver::Protocol(protocol),
+    }
+}
+
+/// Returns whether packets of this protocol may carry others, as those do that are looked into here.
+#[inline(always)]
+pub(crate) fn is_tunnel<P: Load + ?Sized>(packet: &P, protocol: u8, payload: Option<usize>) -> bool {
+    match protocol {
+        IP_IN_IP | IPV6_IN_IP | GRE => true,
+        UDP => matches!(passed_over(packet, protocol, payload), PassedOver::UdpPort(_)),
+        _ => false,
     }
 }
 

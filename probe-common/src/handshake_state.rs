@@ -43,7 +43,7 @@ impl FlowState {
         self.phase = Phase::OPENING;
         self.opener = side as u32;
         self.opened_us = now_us;
-        self.tracker(side).begin(isn);
+        self.begin(side, isn);
     }
 
     /// Takes a repeated SYN, or the one that crosses it.
@@ -77,7 +77,8 @@ impl FlowState {
             return Answer::Unmatched;
         }
         if self.phase == Phase::OPENING {
-            self.tracker(sender).begin(segment.seq);
+            self.begin(sender, segment.seq);
+            self.note_ack(segment, sender);
             if sent > 0 {
                 self.tracker(opener).next_seq = segment.ack;
             }
@@ -164,7 +165,7 @@ impl FlowState {
         let crosses =
             self.opener != side as u32 && self.phase == Phase::OPENING && !self.tracker(side).is_known();
         if crosses {
-            self.tracker(side).begin(segment.seq);
+            self.begin(side, segment.seq);
         }
         again || crosses
     }

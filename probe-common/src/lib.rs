@@ -19,6 +19,8 @@ pub mod counter;
 pub mod encapsulation;
 pub mod handshake_state;
 pub mod holder;
+pub mod icmp;
+pub mod icmp_error;
 pub mod key;
 pub mod options;
 pub mod packet;
@@ -33,14 +35,15 @@ pub mod verifier;
 
 pub use bytes::{Load, Window};
 pub use counter::Counter;
+pub use icmp_error::ParsedIcmp;
 pub use key::Side;
 pub use options::FindTimestamps;
 pub use packet::{Direction, Hook, ParsedPacket, Size};
 pub use parse::{LinkLayer, Unparsed, parse};
-pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process};
+pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process, process_icmp};
 pub use record::{
-    EvictedFlowRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawOwner, RawSegment, Record, RecordKind,
-    SegmentRecord,
+    EvictedFlowRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawIcmp, RawOwner, RawSegment,
+    Record, RecordKind, SegmentRecord,
 };
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};

@@ -20,7 +20,9 @@ const IPV4_MIN_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 const TCP_MIN_LEN: usize = 20;
 
+const PROTOCOL_ICMP: u8 = 1;
 const PROTOCOL_TCP: u8 = 6;
+const PROTOCOL_ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -55,10 +57,14 @@ pub enum Unparsed {
     Malformed,
     /// SYN and FIN in one segment: no stack sends that, but scanners do.
     SynFin,
+    /// ICMP, which may be about TCP: see [`ParsedIcmp`](crate::ParsedIcmp). Not a loss, so not counted.
+    Icmp,
+    /// An ICMP error within a tunnel, or about one. Neither is looked into, but they are counted, apart from the losses.
+    IcmpTunnel,
 }
 
 impl Unparsed {
-    /// Those that are counted, in the order of their cells.
+    /// Those that are counted as losses, in the order of their cells.
     pub const COUNTED: [Self; 5] =
         [Self::Fragment, Self::TooDeep, Self::Truncated, Self::Malformed, Self::SynFin];
 
@@ -72,6 +78,8 @@ impl Unparsed {
             Self::Truncated => "truncated",
             Self::Malformed => "malformed",
             Self::SynFin => "syn_fin",
+            Self::Icmp => "icmp",
+            Self::IcmpTunnel => "icmp_tunnel",
         }
     }
 }
@@ -149,7 +157,7 @@ pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
     let header = window::<P, IPV4_MIN_LEN>(packet, offset)?;
     let protocol = header.byte::<9>();
     if protocol != PROTOCOL_TCP && protocol != AUTHENTICATION {
-        return Err(Unparsed::NotTcp);
+        return Err(if protocol == PROTOCOL_ICMP { Unparsed::Icmp } else { Unparsed::NotTcp });
     }
     let version_ihl = header.byte::<0>();
     let header_len = usize::from(version_ihl & 0x0f) * 4;
@@ -202,7 +210,7 @@ pub fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
 
 /// Where the IP packet ends. A frame can be longer (Ethernet pads to 60 bytes), never shorter.
 #[inline(always)]
-fn end_of_ip(total_len: u32, offset: usize, packet_len: u32) -> Result<u32, Unparsed> {
+pub(crate) fn end_of_ip(total_len: u32, offset: usize, packet_len: u32) -> Result<u32, Unparsed> {
     // Offsets are bounded by the headers walked so far: some 2 KiB at the most.
     #[allow(clippy::cast_possible_truncation, reason = "bounded, see above")]
     let end = offset as u32 + total_len;
@@ -225,7 +233,7 @@ fn transport_offset<P: Load + ?Sized>(packet: &P, first: u8, start: usize) -> Re
             return Ok(offset);
         }
         if ![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, AUTHENTICATION, FRAGMENT].contains(&next_header) {
-            return Err(Unparsed::NotTcp);
+            return Err(if next_header == PROTOCOL_ICMPV6 { Unparsed::Icmp } else { Unparsed::NotTcp });
         }
         let header = window::<P, 4>(packet, offset)?;
         let (following, len) = (header.byte::<0>(), header.byte::<1>());
@@ -278,6 +286,9 @@ fn tcp<P: Load + ?Sized>(
 }
 
 #[inline(always)]
-fn window<P: Load + ?Sized, const N: usize>(packet: &P, offset: usize) -> Result<P::Window<'_>, Unparsed> {
+pub(crate) fn window<P: Load + ?Sized, const N: usize>(
+    packet: &P,
+    offset: usize,
+) -> Result<P::Window<'_>, Unparsed> {
     packet.window::<N>(offset).ok_or(Unparsed::Truncated)
 }

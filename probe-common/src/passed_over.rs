@@ -17,7 +17,8 @@ const PROBED: usize = 4;
 const ETHERTYPE: u32 = 1;
 const UDP_PORT: u32 = 2;
 const NOT_IP: u32 = 3;
-const TRUNCATED: u32 = 4;
+const ICMP_ERROR: u32 = 4;
+const TRUNCATED: u32 = 5;
 /// The count in a cell that was taken. The upper bits say by what.
 const COUNT_BITS: u32 = 44;
 
@@ -91,6 +92,7 @@ pub fn word(what: PassedOver) -> u32 {
         PassedOver::EtherType(ethertype) => ETHERTYPE << 16 | pinned(ethertype.into()),
         PassedOver::UdpPort(port) => UDP_PORT << 16 | pinned(port.into()),
         PassedOver::NotIp => NOT_IP << 16,
+        PassedOver::IcmpError => ICMP_ERROR << 16,
         PassedOver::Truncated => TRUNCATED << 16,
     }
 }
@@ -148,6 +150,7 @@ pub fn counted(cells: &[u64; CELLS]) -> impl Iterator<Item = (Option<PassedOver>
             (OTHERS, _) => (None, cell),
             (_, ETHERTYPE) => (Some(PassedOver::EtherType(tag as u16)), count),
             (_, UDP_PORT) => (Some(PassedOver::UdpPort(tag as u16)), count),
+            (_, ICMP_ERROR) => (Some(PassedOver::IcmpError), count),
             _ => (Some(PassedOver::NotIp), count),
         }
     })

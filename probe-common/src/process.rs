@@ -5,6 +5,7 @@
 
 use crate::bytes::Load;
 use crate::handshake_state::Answer;
+use crate::icmp_error::ParsedIcmp;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::FindTimestamps;
 use crate::packet::{Direction, Hook, ParsedPacket, Size};
@@ -48,6 +49,12 @@ pub trait RecordSink {
         state: Option<&FlowState>,
     );
 
+    /// Takes the record of an ICMP error that passed at `time_ns`.
+    fn emit_icmp(&mut self, icmp: &ParsedIcmp, time_ns: u64);
+
+    /// Counts an ICMP error that matches no connection.
+    fn count_unmatched_icmp(&mut self);
+
     /// Takes the record of a flow that has not ended and is evicted for another one at `time_ns`, and counts it.
     fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState);
 }
@@ -70,6 +77,8 @@ pub enum Progress {
     Done,
     /// It holds no TCP, unless that is carried by something that is not looked into here.
     NotTcp,
+    /// It holds ICMP: [`ParsedIcmp::read`] has to look at it.
+    Icmp,
     /// [`process`] has to look at it. Nothing has changed.
     Unusual,
 }
@@ -92,6 +101,7 @@ where
     let segment = match segment {
         Ok(segment) => segment,
         Err(Unparsed::NotTcp) => return Progress::NotTcp,
+        Err(Unparsed::Icmp) => return Progress::Icmp,
         Err(_) => return Progress::Unusual,
     };
     if segment.flags.0 & (TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0) != 0 {
@@ -121,6 +131,7 @@ fn fast_segment<K: Key, F: FlowStates<K>, C: Clock>(
     }
     state.epoch = clock.epoch();
     state.note_window(segment, side);
+    state.note_ack(segment, side);
     state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range)
 }
 
@@ -239,6 +250,7 @@ impl<S: RecordSink> Known<'_, S> {
             // The numbers are those of another connection.
             return self.emit(SegmentKind::Ack, SegmentClass::NEW, Some(state));
         }
+        state.note_ack(segment, side);
         let completes = state.phase.is_opening() && state.completed_by(segment, side);
         let class = if state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range) {
             SegmentClass::NEW
@@ -356,6 +368,7 @@ impl<S: RecordSink> Known<'_, S> {
         if !follows {
             return SegmentClass::NEW;
         }
+        state.note_ack(segment, side);
         let rtt_us = state.rtt_us;
         let class = if state.tracker(side).accept_next(&range) {
             SegmentClass::NEW
@@ -368,4 +381,30 @@ impl<S: RecordSink> Known<'_, S> {
         }
         class
     }
+}
+
+/// Looks for the connection that an error is about. Only if the segment that it quotes is in flight it makes a record;
+/// otherwise it is counted.
+#[inline(always)]
+pub fn process_icmp<F: FlowStates<FlowKey4> + FlowStates<FlowKey6>, C: Clock, S: RecordSink>(
+    icmp: &ParsedIcmp,
+    environment: &mut Environment<'_, F, C, S>,
+) {
+    let Environment { flows, clock, sink } = environment;
+    let matches = icmp.is_addressed != 0
+        && match icmp.quoted.family {
+            Family::V4 => is_in_flight::<FlowKey4, F>(icmp, flows),
+            Family::V6 => is_in_flight::<FlowKey6, F>(icmp, flows),
+        };
+    if matches {
+        sink.emit_icmp(icmp, clock.now_ns());
+    } else {
+        sink.count_unmatched_icmp();
+    }
+}
+
+#[inline(always)]
+fn is_in_flight<K: Key, F: FlowStates<K>>(icmp: &ParsedIcmp, flows: &mut F) -> bool {
+    let (key, side) = K::of(&icmp.quoted, icmp.interface);
+    flows.find(&key).is_some_and(|state| state.is_in_flight(icmp.quoted.seq, side))
 }

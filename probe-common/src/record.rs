@@ -4,10 +4,11 @@
 //! [`Record::decode`]: the compiler points at each of them.
 
 use crate::encapsulation::Encapsulation;
+use crate::icmp_error::ParsedIcmp;
 use crate::key::{Ends, Side};
 use crate::packet::{Direction, ParsedPacket};
 use crate::process::SegmentKind;
-use crate::segment::{Endpoint, TcpFlags, Timestamps, bytes};
+use crate::segment::{Endpoint, Family, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};
 use crate::state::FlowState;
 use crate::verifier::assign_words;
@@ -24,13 +25,15 @@ pub enum RecordKind {
     EvictedFlow,
     /// The process that connects, listens on or closes a socket.
     Owner,
+    /// An ICMP error about a segment that is in flight.
+    Icmp,
 }
 
 impl RecordKind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every kind, at the place of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Segment(SegmentKind::Syn),
         Self::Segment(SegmentKind::SynAck),
         Self::Segment(SegmentKind::Ack),
@@ -39,6 +42,7 @@ impl RecordKind {
         Self::Segment(SegmentKind::Retransmit),
         Self::EvictedFlow,
         Self::Owner,
+        Self::Icmp,
     ];
 
     /// The number of this kind in the header of its records.
@@ -49,6 +53,7 @@ impl RecordKind {
             Self::Segment(kind) => kind as u8,
             Self::EvictedFlow => 6,
             Self::Owner => 7,
+            Self::Icmp => 8,
         }
     }
 
@@ -64,6 +69,7 @@ impl RecordKind {
             Self::Segment(SegmentKind::Retransmit) => "data",
             Self::EvictedFlow => "evicted",
             Self::Owner => "owner",
+            Self::Icmp => "icmp",
         }
     }
 }
@@ -85,6 +91,8 @@ pub enum Record {
     EvictedFlow(EvictedFlowRecord),
     /// A process connects, listens on or closes a socket.
     Owner(OwnerRecord),
+    /// An ICMP error passed.
+    Icmp(IcmpRecord),
 }
 
 impl From<SegmentRecord> for Record {
@@ -187,6 +195,35 @@ pub enum OwnerAction {
     Close = 2,
 }
 
+/// An ICMP error about a segment that was in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpRecord {
+    /// When it passed, in nanoseconds of the kernel's monotonic clock.
+    pub time_ns: u64,
+    /// Index of the interface that it passed.
+    pub interface: u32,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The IP version, on which the meaning of type and code depends.
+    pub family: Family,
+    /// Type: one of the constants of [`icmp`](crate::icmp).
+    pub icmp_type: u8,
+    /// Code.
+    pub code: u8,
+    /// The largest packet that fits, in bytes, where it says so.
+    pub mtu: Option<u32>,
+    /// The address of who sent it, IPv4 mapped.
+    pub sender: [u8; 16],
+    /// Who sent the segment.
+    pub source: Endpoint,
+    /// Who it was for.
+    pub destination: Endpoint,
+    /// The segment's sequence number.
+    pub seq: u32,
+    /// See [`SegmentRecord::timebase`].
+    pub timebase: u32,
+}
+
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
@@ -202,6 +239,8 @@ pub enum DecodeError {
     Encapsulation(u8),
     /// An action of a process that this version does not know.
     Action(u32),
+    /// An IP version that this version does not know.
+    Family(u8),
 }
 
 impl Record {
@@ -232,6 +271,10 @@ impl Record {
                 let raw: RawOwner = read(bytes).ok_or(length)?;
                 raw.typed().map(Self::Owner)
             }
+            RecordKind::Icmp => {
+                let raw: RawIcmp = read(bytes).ok_or(length)?;
+                raw.typed().map(Self::Icmp)
+            }
         }
     }
 
@@ -242,6 +285,7 @@ impl Record {
             Self::Segment(segment) => RecordKind::Segment(segment.kind),
             Self::EvictedFlow(_) => RecordKind::EvictedFlow,
             Self::Owner(_) => RecordKind::Owner,
+            Self::Icmp(_) => RecordKind::Icmp,
         }
     }
 
@@ -251,7 +295,8 @@ impl Record {
         match self {
             Self::Segment(SegmentRecord { time_ns, .. })
             | Self::EvictedFlow(EvictedFlowRecord { time_ns, .. })
-            | Self::Owner(OwnerRecord { time_ns, .. }) => *time_ns,
+            | Self::Owner(OwnerRecord { time_ns, .. })
+            | Self::Icmp(IcmpRecord { time_ns, .. }) => *time_ns,
         }
     }
 }
@@ -527,6 +572,75 @@ impl RawOwner {
     }
 }
 
+/// An [`IcmpRecord`] as it lies in the ring buffer: integers in host order, 80 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawIcmp {
+    header: Header,
+    sender: [u8; 16],
+    source: [u8; 16],
+    destination: [u8; 16],
+    seq: u32,
+    /// 0 for none.
+    mtu: u32,
+    source_port: u16,
+    destination_port: u16,
+    icmp_type: u8,
+    code: u8,
+    /// The number of a [`Direction`].
+    direction: u8,
+    /// 4 or 6.
+    version: u8,
+}
+
+// SAFETY: the fields are integers, or made of them, and fill it.
+unsafe impl Plain for RawIcmp {}
+const _: () = assert!(size_of::<RawIcmp>() == 80, "a padding byte would leak kernel memory");
+
+impl RawIcmp {
+    /// Becomes the record of an ICMP error that passed at `time_ns`.
+    #[inline(always)]
+    pub fn set(&mut self, icmp: &ParsedIcmp, time_ns: u64) {
+        let quoted = &icmp.quoted;
+        self.header.set::<Self>(RecordKind::Icmp.number(), icmp.interface, time_ns);
+        self.sender = bytes(icmp.sender);
+        self.source = bytes(quoted.source);
+        self.destination = bytes(quoted.destination);
+        self.seq = quoted.seq;
+        self.mtu = icmp.mtu;
+        self.source_port = quoted.source_port;
+        self.destination_port = quoted.destination_port;
+        self.icmp_type = (icmp.icmp_type & 0xff) as u8;
+        self.code = (icmp.code & 0xff) as u8;
+        self.direction = (icmp.direction & 3) as u8;
+        self.version = match quoted.family {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        };
+    }
+
+    fn typed(&self) -> Result<IcmpRecord, DecodeError> {
+        Ok(IcmpRecord {
+            time_ns: self.header.time_ns,
+            interface: self.header.interface,
+            direction: direction(self.direction)?,
+            family: match self.version {
+                4 => Family::V4,
+                6 => Family::V6,
+                other => return Err(DecodeError::Family(other)),
+            },
+            icmp_type: self.icmp_type,
+            code: self.code,
+            mtu: Some(self.mtu).filter(|&mtu| mtu > 0),
+            sender: self.sender,
+            source: Endpoint { address: self.source, port: self.source_port },
+            destination: Endpoint { address: self.destination, port: self.destination_port },
+            seq: self.seq,
+            timebase: 0,
+        })
+    }
+}
+
 macro_rules! raw {
     ($raw:ty) => {
         impl $raw {
@@ -547,6 +661,7 @@ macro_rules! raw {
 raw!(RawSegment);
 raw!(RawEvictedFlow);
 raw!(RawOwner);
+raw!(RawIcmp);
 
 #[inline(always)]
 fn set_volumes(volumes: &mut [Volume; 2], state: &FlowState, first: Side) {

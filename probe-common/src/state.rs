@@ -54,11 +54,14 @@ pub struct FlowState {
     pub flags: u32,
     /// By [`Side`]: 1 while the receive window of this end is closed.
     pub closed: [u32; 2],
+    /// By [`Side`]: the sequence number of this end up to which the other end has acknowledged all, once it has. What is
+    /// before it is not in flight.
+    pub acked: [u32; 2],
     /// Both directions, by [`Side`].
     pub trackers: [SequenceTracker; 2],
 }
 
-const _: () = assert!(size_of::<FlowState>() == 272, "a padding byte would be uninitialised in the map");
+const _: () = assert!(size_of::<FlowState>() == 280, "a padding byte would be uninitialised in the map");
 
 impl FlowState {
     /// The state of a flow of which nothing is known.
@@ -70,6 +73,7 @@ impl FlowState {
         epoch: 0,
         flags: 0,
         closed: [0; 2],
+        acked: [0; 2],
         trackers: [SequenceTracker::UNKNOWN; 2],
     };
 
@@ -153,6 +157,32 @@ impl FlowState {
         self.closed[side as usize] = segment.is_closed as u32;
     }
 
+    /// Notes what `side` acknowledges.
+    #[inline(always)]
+    pub const fn note_ack(&mut self, segment: &Segment, side: Side) {
+        self.acked[side.other() as usize] = segment.ack;
+    }
+
+    /// Begins what `side` sends, with a SYN that is in flight.
+    #[inline(always)]
+    pub fn begin(&mut self, side: Side, isn: u32) {
+        self.tracker(side).begin(isn);
+        self.acked[side as usize] = isn;
+    }
+
+    /// Returns whether a segment of `side` with this sequence number is in flight: it was sent, as far as is known, and the
+    /// other end has not acknowledged it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_in_flight(&self, seq: u32, side: Side) -> bool {
+        let (tracker, acked) = (&self.trackers[side as usize], self.acked[side as usize]);
+        let in_flight = tracker.next_seq.wrapping_sub(acked);
+        self.phase.0 > Phase::ENDED.0
+            && tracker.is_known()
+            && in_flight <= MOST_IN_FLIGHT
+            && seq.wrapping_sub(acked) < in_flight
+    }
+
     /// Returns whether `side` probes the closed window of the other end. See [`SequenceTracker::is_probed_by`].
     #[inline(always)]
     #[must_use]
@@ -179,6 +209,9 @@ impl FlowState {
         [self.trackers[side as usize].volume, self.trackers[side.other() as usize].volume]
     }
 }
+
+/// More than any window, in bytes: of a flow that is learned mid-stream nothing is acknowledged until its other end is seen.
+const MOST_IN_FLIGHT: u32 = 1 << 26;
 
 const EPOCH_BITS: u32 = 28;
 const EPOCH_MASK: u32 = (1 << EPOCH_BITS) - 1;

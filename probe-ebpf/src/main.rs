@@ -26,8 +26,8 @@ use probe_common::key::{FlowKey4, FlowKey6};
 use probe_common::passed_over;
 use probe_common::process::{fast_path, process_parsed};
 use probe_common::{
-    Counter, Direction, Environment, Family, FindTimestamps, Hook, LinkLayer, ParsedPacket, Progress, Size,
-    Unparsed,
+    Counter, Direction, Environment, Family, FindTimestamps, Hook, LinkLayer, ParsedIcmp, ParsedPacket,
+    Progress, Size, Unparsed, process_icmp,
 };
 
 use crate::maps::{Flows, KernelClock, Ring};
@@ -96,15 +96,29 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
             }
             return TCX_NEXT;
         }
-        Progress::NotTcp | Progress::Unusual => {}
+        Progress::NotTcp | Progress::Icmp | Progress::Unusual => {}
     }
     // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
     unsafe {
-        let mut read = READ_OTHER;
+        let mut read = if progress == Progress::Icmp { READ_ICMP } else { READ_OTHER };
         if progress == Progress::Unusual {
             read = read_in_place(skb, DIRECTION, LINK);
             if read == READ_AGAIN {
                 read = read_copied(skb, DIRECTION, LINK);
+            }
+        }
+        if read == READ_ICMP {
+            read = read_icmp(skb, DIRECTION, LINK);
+            if read == READ_AGAIN {
+                read = read_icmp_copied(skb, DIRECTION, LINK);
+            }
+            if read == READ_ICMP {
+                passes_icmp();
+                return TCX_NEXT;
+            }
+            if read == READ_OTHER && !maps::decap() {
+                pass_over(skb, LINK);
+                return TCX_NEXT;
             }
         }
         if read == READ_OTHER && maps::decap() {
@@ -145,6 +159,8 @@ const READ_NOTHING: i32 = 0;
 const READ_AGAIN: i32 = 1;
 /// No TCP, unless something carries it that was not looked into.
 const READ_OTHER: i32 = 2;
+/// ICMP, at first; later an error about TCP.
+const READ_ICMP: i32 = 3;
 /// A segment.
 const READ_V4: i32 = 4;
 const READ_V6: i32 = 6;
@@ -238,6 +254,7 @@ fn inner<P: FindTimestamps>(packet: &P, size: Size, hook: &Hook) -> Result<Parse
     match locate(packet, first, true) {
         Ok(inner) => ParsedPacket::read_inner(packet, inner, size, hook),
         Err(PassedOver::Truncated) => Err(Unparsed::Truncated),
+        Err(PassedOver::IcmpError) => Err(Unparsed::IcmpTunnel),
         Err(_) => Err(Unparsed::NotTcp),
     }
 }
@@ -254,11 +271,68 @@ fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
             }
         }
         Err(Unparsed::NotTcp) => READ_OTHER,
+        Err(Unparsed::Icmp) => READ_ICMP,
         Err(unparsed) => {
             maps::count(Counter::Unparsed(unparsed));
             READ_NOTHING
         }
     }
+}
+
+/// Reads an ICMP error where it lies.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_icmp(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    match ParsedIcmp::read(&packet, packet.size(), &hook(&packet, direction, link)) {
+        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
+        read => keep_icmp(read),
+    }
+}
+
+/// The same from a copy of the headers.
+///
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub unsafe extern "C" fn read_icmp_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
+    let context = TcContext::new(skb);
+    let packet = Packet::new(&context);
+    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
+        Some(copied) => keep_icmp(ParsedIcmp::read(&copied, packet.size(), &hook(&packet, direction, link))),
+        None => keep_icmp(Err(Unparsed::Truncated)),
+    }
+}
+
+#[inline(always)]
+fn keep_icmp(read: Result<ParsedIcmp, Unparsed>) -> i32 {
+    match read {
+        Ok(icmp) => {
+            let Some(room) = maps::icmp_room() else { return READ_NOTHING };
+            *room = icmp;
+            READ_ICMP
+        }
+        Err(Unparsed::NotTcp) => READ_OTHER,
+        Err(unparsed) => {
+            maps::count(Counter::Unparsed(unparsed));
+            READ_NOTHING
+        }
+    }
+}
+
+/// Looks for the connection that the error is about which was read last.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn passes_icmp() -> i32 {
+    if let Some(icmp) = maps::icmp_room() {
+        process_icmp(icmp, &mut Environment { flows: &mut Flows, clock: &KernelClock, sink: &mut Ring });
+    }
+    0
 }
 
 macro_rules! passes {

@@ -14,8 +14,8 @@ use probe_common::record::Current;
 use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::state::Evictable;
 use probe_common::{
-    Clock, Counter, FlowState, FlowStates, OwnerAction, ParsedPacket, RawEvictedFlow, RawOwner, RawSegment,
-    RecordKind, RecordSink, SegmentClass, SegmentKind,
+    Clock, Counter, FlowState, FlowStates, OwnerAction, ParsedIcmp, ParsedPacket, RawEvictedFlow, RawIcmp,
+    RawOwner, RawSegment, RecordKind, RecordSink, SegmentClass, SegmentKind,
 };
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
@@ -70,6 +70,10 @@ pub(crate) fn decap() -> bool {
 /// Where each processor keeps what it has read of a packet, to spare the stack.
 #[map]
 static PARSED: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for ICMP errors.
+#[map]
+static PARSED_ICMP: PerCpuArray<ParsedIcmp> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where each processor copies headers to that do not lie in the linear area of a packet.
 #[map]
@@ -229,6 +233,13 @@ pub(crate) fn packet_room() -> Option<&'static mut ParsedPacket> {
     Some(unsafe { &mut *PARSED.get_ptr_mut(0)? })
 }
 
+/// Room for an ICMP error, likewise.
+#[inline(always)]
+pub(crate) fn icmp_room() -> Option<&'static mut ParsedIcmp> {
+    // SAFETY: as above.
+    Some(unsafe { &mut *PARSED_ICMP.get_ptr_mut(0)? })
+}
+
 /// Room for headers, likewise.
 #[inline(always)]
 pub(crate) fn header_room() -> Option<&'static mut [u8; ROOM]> {
@@ -251,6 +262,16 @@ impl RecordSink for Ring {
     ) {
         let state = state.map_or(core::ptr::null(), core::ptr::from_ref);
         emit_segment(packet, kind as u32, time_ns, class.word(), state);
+    }
+
+    #[inline(always)]
+    fn emit_icmp(&mut self, icmp: &ParsedIcmp, time_ns: u64) {
+        submit(RecordKind::Icmp.number().into(), time_ns, |record: &mut RawIcmp| record.set(icmp, time_ns));
+    }
+
+    #[inline(always)]
+    fn count_unmatched_icmp(&mut self) {
+        count(Counter::UnmatchedIcmp);
     }
 
     #[inline(always)]
@@ -359,6 +380,7 @@ const _: () = assert!(
         && is_dispensable(SegmentKind::Fin as u32)
         && is_dispensable(SegmentKind::Retransmit as u32)
         && is_dispensable(RecordKind::EvictedFlow.number() as u32)
+        && is_dispensable(RecordKind::Icmp.number() as u32)
         && is_dispensable(RecordKind::Owner.number() as u32)
         && !is_dispensable(SegmentKind::Syn as u32)
         && !is_dispensable(SegmentKind::SynAck as u32)

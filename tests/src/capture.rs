@@ -57,13 +57,21 @@ impl Format {
     /// See [`pcap`](Self::pcap).
     #[must_use]
     pub fn pcap_packet(self, record: &SegmentRecord) -> Vec<u8> {
-        let packet = packet(record, self.link_type);
+        self.pcap_frame(record.time_ns, &packet(record, self.link_type))
+    }
+
+    /// The same of any packet, from its link header on.
+    ///
+    /// # Panics
+    /// When the time is too large for the format.
+    #[must_use]
+    pub fn pcap_frame(self, time_ns: u64, packet: &[u8]) -> Vec<u8> {
         let per_s = self.units(1_000_000_000);
-        let units = self.units(record.time_ns);
+        let units = self.units(time_ns);
         let (s, fraction) = (narrow(units / per_s), narrow(units % per_s));
         let len = narrow(packet.len() as u64);
         let head = [s, fraction, len, len].map(|number| self.u32(number)).concat();
-        [head, packet].concat()
+        [&head, packet].concat()
     }
 
     /// A pcapng file with one section and two interfaces, the second of which saw everything, and says which

@@ -6,6 +6,9 @@ use probe_common::{Endpoint, LinkLayer, Segment, TcpFlags, parse};
 
 use crate::script::Kind;
 
+/// Wires carry no tags.
+const ETHERNET_LEN: usize = 14;
+
 /// A TCP frame, as far as rules look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TcpFrame {
@@ -13,6 +16,8 @@ pub(crate) struct TcpFrame {
     pub(crate) destination: SocketAddr,
     pub(crate) kind: Kind,
     pub(crate) seq: u32,
+    /// Length of the IP packet.
+    pub(crate) ip_len: usize,
 }
 
 impl TcpFrame {
@@ -24,6 +29,7 @@ impl TcpFrame {
             destination: socket_address(segment.to()),
             kind: kind(&segment),
             seq: segment.seq,
+            ip_len: frame.len() - if link_layer == LinkLayer::Ethernet { ETHERNET_LEN } else { 0 },
         })
     }
 

@@ -107,6 +107,7 @@ fn fits(matching: &Match, direction: Direction, frame: &TcpFrame) -> bool {
     matching.direction.is_none_or(|wanted| wanted == direction)
         && matching.kind.is_none_or(|wanted| wanted == frame.kind)
         && matching.address.is_none_or(|address| frame.concerns_address(address))
+        && matching.longer_than.is_none_or(|bytes| frame.ip_len > bytes)
         && matching.port.is_none_or(|port| frame.concerns_port(port))
 }
 
@@ -132,7 +133,7 @@ mod tests {
 
     fn frame(kind: Kind, source: &str, destination: &str, seq: u32) -> TcpFrame {
         let [source, destination] = [source, destination].map(|text| text.parse::<SocketAddr>().unwrap());
-        TcpFrame { source, destination, kind, seq }
+        TcpFrame { source, destination, kind, seq, ip_len: 40 }
     }
 
     fn pass(delay: Duration) -> Verdict {

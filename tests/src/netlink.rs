@@ -8,9 +8,21 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
+use rtnetlink::packet_route::route::RouteType;
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVrf, RouteMessageBuilder};
 
 use crate::namespace::Namespace;
+
+/// How a router answers what it does not forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// That it is prohibited: ICMP 3/13, `ICMPv6` 1/1.
+    Prohibit,
+    /// That the host cannot be reached: ICMP 3/1, `ICMPv6` 1/3 or 1/0.
+    Unreachable,
+    /// Not at all.
+    Drop,
+}
 
 /// A link-layer address.
 pub(crate) type Mac = [u8; 6];
@@ -159,6 +171,34 @@ impl Namespace {
             .build();
         self.netlink(|handle| async move { handle.route().add(route).execute().await })
             .with_context(|| format!("cannot route {network} through {gateway}"))
+    }
+
+    /// Answers packets to `network` that are to be forwarded by an ICMP error, or drops them.
+    ///
+    /// # Errors
+    /// When there is such a route.
+    pub fn add_rejecting_route(&self, network: IpNet, rejection: Rejection) -> Result<()> {
+        let kind = match rejection {
+            Rejection::Prohibit => RouteType::Prohibit,
+            Rejection::Unreachable => RouteType::Unreachable,
+            Rejection::Drop => RouteType::BlackHole,
+        };
+        let context = || format!("cannot reject {network}");
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(network.addr(), network.prefix_len())
+            .with_context(context)?
+            .kind(kind)
+            .build();
+        self.netlink(|handle| async move { handle.route().add(route).execute().await }).with_context(context)
+    }
+
+    /// Sets the interface's MTU, in bytes.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn set_mtu(&self, interface: &str, bytes: u32) -> Result<()> {
+        let change = LinkUnspec::new_with_name(interface).mtu(bytes).build();
+        self.set_link(change).with_context(|| format!("cannot set the MTU of {interface}"))
     }
 
     /// Changes an interface as the message says.

@@ -55,6 +55,8 @@ pub struct Match {
     pub address: Option<IpAddr>,
     /// Only frames from or to this port.
     pub port: Option<u16>,
+    /// Only frames with an IP packet of more than so many bytes.
+    pub longer_than: Option<usize>,
     /// Which of the frames that fit the rest.
     pub occurrence: Occurrence,
 }
@@ -100,6 +102,12 @@ impl Match {
     #[must_use]
     pub fn port(self, port: u16) -> Self {
         Self { port: Some(port), ..self }
+    }
+
+    /// Of those, the ones whose IP packet has more than so many bytes.
+    #[must_use]
+    pub fn longer_than(self, bytes: usize) -> Self {
+        Self { longer_than: Some(bytes), ..self }
     }
 
     /// Of those, the first `count` of each flow.

@@ -109,7 +109,7 @@ fn habits_of_other_tools_get_a_hint() {
     let namespace = Namespace::new().unwrap();
     for (arguments, right) in [
         (&["-i", "eth0"][..], "tcptop eth0"),
-        (&["-p", "1"], "tcptop --filter"),
+        (&["-P", "443"], "tcptop --filter"),
         (&["-C", "1"], "tcptop --text"),
     ] {
         assert_failed(&tcptop(&namespace, arguments), 2, &["error:", "tip:", right]);

@@ -31,6 +31,8 @@ const FED: &str = "fed0";
 const VICTIM: [u8; 4] = [10, 1, 0, 1];
 /// So few that the flood fills the tables at once.
 const FEW_FLOWS: &str = "256";
+/// So many that a quarter of them, which pending flows may take, lasts longer than a round trip beside 5,000 SYNs a second.
+const MANY_FLOWS: &str = "16000";
 const ALL_FLOWS: &str = "65536";
 
 /// Threads that do something until they are told to stop.
@@ -90,8 +92,8 @@ impl Forged {
 }
 
 /// Sends so many forged segments a second, as far as the machine bears it.
-fn flood(namespace: &Namespace, forged: Forged, per_second: u64) -> (Busy<()>, Arc<AtomicU64>) {
-    let port = Arc::new(Port::new(namespace, FED, Medium::Ethernet).expect("an interface"));
+fn flood(bench: &Bench, forged: Forged, per_second: u64) -> (Busy<()>, Arc<AtomicU64>) {
+    let port = Arc::clone(&bench.fed);
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
     let task = move |stop: &AtomicBool| {
@@ -107,7 +109,7 @@ fn flood(namespace: &Namespace, forged: Forged, per_second: u64) -> (Busy<()>, A
             thread::sleep(Duration::from_millis(1));
         }
     };
-    (Busy::start(namespace, 1, task), sent)
+    (Busy::start(&bench.link.near, 1, task), sent)
 }
 
 /// Clients that connect again and again, and how often each did.
@@ -126,6 +128,8 @@ fn clients(namespace: &Namespace, remote: SocketAddr) -> Busy<u64> {
 /// This host, one that is far away, and servers on both.
 struct Bench {
     link: Link,
+    /// Where the flood comes in.
+    fed: Arc<Port>,
     servers: [Server; 2],
 }
 
@@ -136,7 +140,8 @@ impl Bench {
             Server::bind(namespace, (host, port).into(), Mode::CloseAtOnce).expect("a server")
         };
         let servers = [bind(&link.far, far_v4(11), OUTBOUND), bind(&link.near, near_v4(1), INBOUND)];
-        Self { link, servers }
+        let fed = Arc::new(Port::new(&link.near, FED, Medium::Ethernet).expect("an interface"));
+        Self { link, fed, servers }
     }
 
     fn watch(&self, max_flows: &str) -> Tcptop {
@@ -194,7 +199,7 @@ fn assert_true(summary: &Object, handshakes: &[Object], made: u64) {
 fn a_syn_flood_evicts_nothing_that_this_host_opened() {
     lab::needs_root!();
     let bench = Bench::new();
-    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 10_000);
+    let (forged, sent) = flood(&bench, Forged::Syn, 10_000);
     let tcptop = bench.watch(FEW_FLOWS);
     let clients = bench.outbound();
     thread::sleep(FLOODED);
@@ -222,30 +227,24 @@ fn a_flood_from_many_addresses_is_one_line() {
         .try_into()
         .expect("two");
     let victim = IpAddr::from(VICTIM).to_string();
-    let arguments = [NEAR, FED, "--json", "--local", &victim, "--max-flows", FEW_FLOWS, &text, &report];
-    let (forged, sent) = flood(&bench.link.near, Forged::Syn, 5_000);
+    let arguments = [NEAR, FED, "--json", "--local", &victim, "--max-flows", MANY_FLOWS, &text, &report];
     let tcptop = Tcptop::spawn(&bench.link.near, arguments).expect("it starts");
     tcptop.wait_ready(PATIENCE).expect("it attaches");
-    let before = sent.load(Ordering::Relaxed);
     let clients = [bench.outbound(), bench.inbound()];
-    thread::sleep(FLOODED);
+    let (forged, sent) = flood(&bench, Forged::Syn, 5_000);
+    thread::sleep(2 * FLOODED);
     forged.end();
     drop(clients.map(Busy::end));
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
     let summary = objects.last().expect("a summary");
     let count = |name: &str| summary.number(name).unwrap_or_else(|| panic!("no {name} in {summary:?}"));
     let sent = sent.load(Ordering::Relaxed);
-    // What was sent while it attached may have been seen, or not.
-    let least = sent - before;
-    assert!(least > 5_000, "a flood");
+    assert!(sent > 5_000, "a flood");
     if missed(summary) == 0 {
-        let addresses = count("strangers.addresses");
-        assert!((least * 94 / 100..sent * 106 / 100).contains(&addresses), "{least} to {sent}: {summary:?}");
-        let attempts = count("strangers.attempts");
-        assert!((least - 100..=sent).contains(&attempts), "{least} to {sent}: {summary:?}");
-        assert!(count("strangers.evicted") > least / 2, "{summary:?}");
-        // Some of the real connections are, in a table that is so small.
-        assert!(count("missed") < least / 20, "{summary:?}");
+        assert!(count("strangers.addresses").abs_diff(sent) < sent / 20 + 100, "of {sent}: {summary:?}");
+        assert!(count("strangers.attempts").abs_diff(sent) <= 100, "of {sent}: {summary:?}");
+        assert!(count("strangers.evicted") > sent / 2, "{summary:?}");
+        assert_eq!(count("missed") - count("missed_lines"), 0, "{summary:?}");
     }
     let peers: Vec<_> = objects.iter().filter(|object| object.kind() == "peer").collect();
     assert!(peers.len() <= 102, "{} peers", peers.len());
@@ -264,7 +263,7 @@ fn a_flood_from_many_addresses_is_one_line() {
 
 fn without_a_handshake(forged: Forged) {
     let bench = Bench::new();
-    let (forged, sent) = flood(&bench.link.near, forged, 10_000);
+    let (forged, sent) = flood(&bench, forged, 10_000);
     let tcptop = bench.watch(FEW_FLOWS);
     let clients = [bench.outbound(), bench.inbound()];
     thread::sleep(FLOODED);
@@ -321,7 +320,7 @@ fn forged_data_evicts_no_handshake() {
 fn what_was_open_while_records_were_missed_is_unknown() {
     lab::needs_root!();
     let bench = Bench::new();
-    let (forged, _) = flood(&bench.link.near, Forged::Syn, 60_000);
+    let (forged, _) = flood(&bench, Forged::Syn, 60_000);
     let tcptop = bench.watch(ALL_FLOWS);
     let clients = [bench.outbound(), bench.inbound()];
     thread::sleep(Duration::from_secs(1));
@@ -353,7 +352,7 @@ fn what_was_open_while_records_were_missed_is_unknown() {
 fn the_last_room_of_the_ring_is_for_handshakes() {
     lab::needs_root!();
     let bench = Bench::new();
-    let (forged, _) = flood(&bench.link.near, Forged::Rst, 60_000);
+    let (forged, _) = flood(&bench, Forged::Rst, 60_000);
     let tcptop = bench.watch(ALL_FLOWS);
     tcptop.signal(Signal::SIGSTOP).expect("it stops");
     // The shared part of the ring is full after 23,000 of them.

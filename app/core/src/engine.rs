@@ -6,7 +6,7 @@ use crate::flow::Event;
 use crate::input::Input;
 use crate::query::Filter;
 use crate::snapshot::{
-    self, Baseline, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
+    self, Baseline, IcmpCounts, MissedCounts, RunCounters, Seen, Snapshot, SnapshotRequest, Snapshotter,
 };
 use crate::stats::{Thresholds, View, Window};
 use crate::table::FlowTable;
@@ -194,6 +194,7 @@ impl Engine {
             reported: self.table.reported(),
             unmatched: self.table.losses().unmatched,
             evicted_strangers: self.table.losses().evicted_strangers,
+            icmp: IcmpCounts::of(&run.counters),
             missed: MissedCounts::of(&self.table, &run),
         };
         let others: Vec<u32> = self

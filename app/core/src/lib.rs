@@ -22,16 +22,16 @@ pub mod units;
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use flow::{
-    Event, Flow, FlowName, Leg, Outcome, Party, PeerKey, Retransmit, RetransmitCause, RetransmitKind, Role,
-    ShownEndpoint,
+    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
+    RetransmitCause, RetransmitKind, Role, ShownEndpoint,
 };
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
-    Bar, Figures, Flows, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners, Selection,
-    Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
+    Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use jiff::Zoned;
 use jiff::tz::TimeZone;
-use probe_common::Endpoint;
+use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
-use tcptop_core::{Estimate, PeerKey, Process, Processes, RowKey, ShownEndpoint};
+use tcptop_core::{Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, ShownEndpoint};
 
 /// An unknown value.
 pub const UNKNOWN: &str = "-";
@@ -272,6 +273,44 @@ pub fn peer(key: &PeerKey) -> String {
     key.to_string()
 }
 
+/// An ICMP error: `prohibited by 10.0.0.1 (ICMP 3/13)`, `host unreachable at 10.0.0.1 (ICMP 3/1)`.
+#[must_use]
+pub fn icmp_error(error: &IcmpError) -> String {
+    let IcmpError { reason, family, icmp_type, code, sender, .. } = error;
+    let preposition = if reason.is_policy() { "by" } else { "at" };
+    let protocol = match family {
+        Family::V4 => "ICMP",
+        Family::V6 => "ICMPv6",
+    };
+    format!("{} {preposition} {} ({protocol} {icmp_type}/{code})", reason.name(), address(*sender))
+}
+
+/// How large packets may be: `1400 bytes, by 10.0.0.1 (ICMP)`.
+#[must_use]
+pub fn path_mtu(path_mtu: &PathMtu) -> String {
+    let PathMtu { mtu, router } = path_mtu;
+    let size = mtu.map_or_else(|| "not stated".to_owned(), |mtu| counted(mtu.into(), "byte"));
+    format!("{size}, by {} (ICMP)", address(*router))
+}
+
+/// What it means that segments with so many bytes of payload are stuck.
+#[must_use]
+pub fn stuck(bytes: u32) -> String {
+    format!("full-size segments ({bytes} bytes of payload) do not get through: path MTU?")
+}
+
+/// The same of so many connections.
+#[must_use]
+pub fn stuck_in(connections: u64) -> String {
+    format!("full-size segments do not get through in {}: path MTU?", counted(connections, "connection"))
+}
+
+/// An address: `10.0.0.1`, `2001:db8::1`.
+#[must_use]
+pub fn address(address: [u8; 16]) -> String {
+    Ipv6Addr::from(address).to_canonical().to_string()
+}
+
 /// The name of a row: a peer, or what a group of peers has in common.
 #[must_use]
 pub fn row(key: &RowKey, context: &RenderContext) -> String {
@@ -316,7 +355,6 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
     use probe_common::segment::mapped;
-    use std::net::Ipv6Addr;
 
     #[test]
     fn times_are_local_and_say_their_offset() {

@@ -2,7 +2,7 @@
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::line_writer::Lines;
-use super::summary::{filtered, missed, passed_over, strangers, totals};
+use super::summary::{filtered, icmp, missed, passed_over, strangers, stuck, totals};
 use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
@@ -52,7 +52,7 @@ impl Report {
         let facts = self.facts(snapshot, context);
         lines.extend(facts.iter().map(|(name, fact)| format!("{name:<10}  {fact}")));
         lines.push(String::new());
-        lines.extend(figures(snapshot));
+        lines.extend(figures(snapshot, context));
         if !snapshot.rows.is_empty() {
             lines.push(String::new());
             lines.extend(aligned(&Table::of(snapshot, context)));
@@ -68,7 +68,7 @@ impl Report {
         let facts = self.facts(snapshot, context);
         lines.extend(facts.iter().map(|(name, fact)| format!("- **{name}:** {}", escaped(fact))));
         lines.push(String::new());
-        lines.extend(figures(snapshot).into_iter().map(|line| format!("- {}", escaped(&line))));
+        lines.extend(figures(snapshot, context).into_iter().map(|line| format!("- {}", escaped(&line))));
         if !snapshot.rows.is_empty() {
             lines.push(String::new());
             lines.extend(piped(&Table::of(snapshot, context)));
@@ -95,7 +95,8 @@ impl Report {
 
 /// From where on there is a verdict, by its letter.
 fn thresholds(thresholds: &Thresholds) -> String {
-    let Thresholds { unanswered, refused, aborted, slow, slow_setup_ns, loss, min_attempts } = thresholds;
+    let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
+        thresholds;
     let slow_setup = Time(*slow_setup_ns);
     let slow = match slow {
         Slow::From(ns) => Time(*ns).to_string(),
@@ -103,6 +104,7 @@ fn thresholds(thresholds: &Thresholds) -> String {
     };
     let limits = [
         (Verdict::NoAnswer, format!("unanswered {unanswered}")),
+        (Verdict::Unreachable, format!("unreachable {unreachable}")),
         (Verdict::Refuses, format!("refused {refused}")),
         (Verdict::Aborts, format!("aborted {aborted}")),
         (Verdict::Slow, format!("slow, RTT p90 {slow}")),
@@ -122,10 +124,12 @@ fn decimal(thousandths: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn figures(snapshot: &Snapshot) -> Vec<String> {
+fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let mut lines = totals(snapshot, "");
+    lines.extend(stuck(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
+    lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
     lines
@@ -143,14 +147,14 @@ struct Table {
 }
 
 /// Columns that are left out where nothing is known for them, or nothing happened.
-const OPTIONAL: [&str; 5] = ["PROCESS", "CONTAINER", "DIR", "RST AFTER", "ABORTED"];
+const OPTIONAL: [&str; 6] = ["PROCESS", "CONTAINER", "DIR", "UNRCH", "RST AFTER", "ABORTED"];
 
 impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
         let mut titles =
             vec!["", &group, "PROCESS", "CONTAINER", "DIR", "TRIED", "OK", "P50", "P90", "P99", "SETUP P99"];
-        titles.extend(["UNANS", "REFUSED", "RST AFTER", "ABORTED", "RETR%", "SINCE"]);
+        titles.extend(["UNANS", "UNRCH", "REFUSED", "RST AFTER", "ABORTED", "RETR%", "SINCE"]);
         let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
         let mut table =
             Self { titles: titles.into_iter().map(str::to_owned).collect(), rows: rows.collect() };
@@ -203,6 +207,10 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
         maybe_duration(setup.map(|setup| setup.p99_ns)),
         counts.unanswered().to_string(),
+        match counts.of(Outcome::Unreachable) {
+            0 => UNKNOWN.to_owned(),
+            unreachable => unreachable.to_string(),
+        },
         counts.of(Outcome::Refused).to_string(),
         refusals.map_or(UNKNOWN.to_owned(), text::leg),
         counts.aborted.to_string(),

@@ -6,7 +6,9 @@ use super::format::{self, age, counted, duration, estimate, maybe_duration, perc
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
-use tcptop_core::{Figures, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest, Strangers};
+use tcptop_core::{
+    Figures, IcmpCounts, Outcome, Percentiles, Query, Row, Snapshot, SnapshotRequest, Strangers,
+};
 
 /// The most peers with a verdict that are named.
 const WORST: usize = 3;
@@ -48,8 +50,10 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         let least = if unseen > 0 { "at least " } else { "" };
         lines.push(format!("and {least}{more} more with a verdict"));
     }
+    lines.extend(stuck(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
+    lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
     lines.join("\n")
 }
@@ -104,6 +108,32 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
     format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
 }
 
+/// Peers to which segments of full size do not get through.
+pub(super) fn stuck(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let all = snapshot.rows.iter().filter(|row| row.figures.counts.stuck > 0);
+    let line = |row: &Row| {
+        format!("{}: {}", format::row(&row.key, context), format::stuck_in(row.figures.counts.stuck))
+    };
+    let mut lines: Vec<String> = all.clone().take(WORST).map(line).collect();
+    let more = all.count().saturating_sub(WORST);
+    lines.extend((more > 0).then(|| format!("and to {more} more")));
+    lines
+}
+
+/// ICMP errors about TCP.
+pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
+    let IcmpCounts { matched, unmatched, tunnel } = snapshot.icmp;
+    let kinds = [
+        (matched, "about a segment in flight"),
+        (unmatched, "about none (late, forged or not seen)"),
+        (tunnel, "in or about a tunnel (not looked into)"),
+    ];
+    let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+    let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
+    let all = counted(snapshot.icmp.total(), "ICMP error");
+    (!kinds.is_empty()).then(|| format!("{all}: {}", kinds.join(", ")))
+}
+
 /// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.
 pub(super) fn strangers(snapshot: &Snapshot) -> Vec<String> {
     let Strangers { addresses, total, evicted, .. } = &snapshot.strangers;
@@ -155,6 +185,9 @@ fn problem(row: &Row, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
         Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
+        Some(Verdict::Unreachable) => {
+            format!("unreachable {} of {}", counts.of(Outcome::Unreachable), counts.attempts())
+        }
         Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
         Some(Verdict::Aborts) => format!("aborted {} of {}", counts.aborted, counts.attempts()),
         Some(Verdict::SlowSetup) => {

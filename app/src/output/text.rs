@@ -1,16 +1,16 @@
 //! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
 //! they are wanted.
 
-use super::format::{self, UNKNOWN, counted, duration, maybe_duration, peer};
+use super::format::{self, UNKNOWN, counted, duration, icmp_error, maybe_duration, peer, stuck};
 use super::line_writer::Lines;
 use super::{Output, RenderContext};
-use tcptop_core::{Event, Flow, Leg, Party, Retransmit, Role};
+use tcptop_core::{Event, Flow, Leg, Outcome, Party, Retransmit, Role};
 use tcptop_core::{Query, Snapshot, SnapshotRequest};
 
 /// The output of these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    /// Whether retransmitted segments have lines.
+    /// Whether all retransmitted segments have lines. One that shows that large segments do not get through always has.
     pub retransmits: bool,
 }
 
@@ -22,6 +22,9 @@ impl Output for Text {
     fn event(&mut self, event: &Event, context: &RenderContext, lines: &mut Lines) {
         match event {
             Event::Handshake(flow) => lines.push_text(&handshake(flow, context)),
+            Event::Retransmit(resent) if self.retransmits || resent.is_stuck => {
+                lines.push_text(&retransmit(resent, context))
+            }
             Event::Retransmit(resent) if self.retransmits => lines.push_text(&retransmit(resent, context)),
             Event::Close(flow) if flow.is_aborted() => lines.push_text(&aborted(flow, context)),
             Event::Retransmit(_) | Event::Close(_) => {}
@@ -41,6 +44,9 @@ impl Output for Text {
 #[must_use]
 pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
     let mut line = begin(flow, flow.changed_ns(), flow.outcome().name(), context);
+    if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
+        line.push_str(&format!(" {}", icmp_error(error)));
+    }
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
@@ -85,6 +91,9 @@ pub fn retransmit(resent: &Retransmit, context: &RenderContext) -> String {
     if resent.segments > 1 {
         line.push_str(&format!(" in {} segments", resent.segments));
     }
+    if let Some(bytes) = resent.flow.stuck_bytes().filter(|_| resent.is_stuck) {
+        line.push_str(&format!(" {}", stuck(bytes)));
+    }
     line + &end(&resent.flow, context)
 }
 
@@ -101,7 +110,7 @@ fn end(flow: &Flow, context: &RenderContext) -> String {
 }
 
 fn latency(flow: &Flow) -> String {
-    if let Some(refusal) = flow.refusal() {
+    if let Some(refusal) = flow.refusal().or_else(|| flow.unreachable_after()) {
         return format!("after {}", leg(refusal));
     }
     let turnaround = flow.turnaround().map(|turnaround| format!("turnaround {}", leg(turnaround)));

@@ -14,8 +14,8 @@ use probe_common::encapsulation::{Layer, PassedOver, locate};
 use probe_common::key::{Ends, FlowKey4, FlowKey6};
 use probe_common::process::process_parsed;
 use probe_common::{
-    Clock, Counter, Environment, Family, FlowState, Hook, LinkLayer, ParsedPacket, Progress, RecordSink,
-    Segment, Size, Unparsed, fast_path, process,
+    Clock, Counter, Environment, Family, FlowState, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Progress,
+    RecordSink, Segment, Size, Unparsed, fast_path, process, process_icmp,
 };
 
 use crate::flows::HostFlows;
@@ -112,9 +112,13 @@ impl HostProbe {
         let processed = match progress {
             Progress::Done => return,
             Progress::NotTcp => Err(Unparsed::NotTcp),
+            Progress::Icmp => Err(Unparsed::Icmp),
             Progress::Unusual => process(*bytes, *size, hook, &mut environment),
         };
         let processed = match processed {
+            Err(Unparsed::Icmp) => {
+                ParsedIcmp::read(*bytes, *size, hook).map(|icmp| process_icmp(&icmp, &mut environment))
+            }
             Err(Unparsed::NotTcp) if *decap => {
                 inner(packet).and_then(|inner| process_any(&inner, &mut environment))
             }
@@ -133,6 +137,13 @@ impl HostProbe {
         if let Err(unparsed) = process_any(packet, &mut environment) {
             sink.count(Counter::Unparsed(unparsed));
         }
+    }
+
+    /// Looks at an ICMP error that was read before. As [`process`](Self::process).
+    pub fn process_icmp(&mut self, icmp: &ParsedIcmp, clock: &impl Clock, emit: impl FnMut(&[u8])) {
+        let Self { flows, counters, .. } = self;
+        let mut sink = HostSink { counters, emit };
+        process_icmp(icmp, &mut Environment { flows, clock, sink: &mut sink });
     }
 
     /// Counts what was seen outside of the probe.
@@ -190,6 +201,7 @@ fn inner(packet: &Packet<'_>) -> Result<ParsedPacket, Unparsed> {
     match locate(packet.bytes, first, true) {
         Ok(inner) => ParsedPacket::read_inner(packet.bytes, inner, packet.size, &packet.hook),
         Err(PassedOver::Truncated) => Err(Unparsed::Truncated),
+        Err(PassedOver::IcmpError) => Err(Unparsed::IcmpTunnel),
         Err(_) => Err(Unparsed::NotTcp),
     }
 }

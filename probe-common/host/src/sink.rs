@@ -3,8 +3,8 @@
 use probe_common::counter::Counters;
 use probe_common::key::Key;
 use probe_common::{
-    Counter, FlowState, ParsedPacket, RawEvictedFlow, RawSegment, RecordKind, RecordSink, SegmentClass,
-    SegmentKind,
+    Counter, FlowState, ParsedIcmp, ParsedPacket, RawEvictedFlow, RawIcmp, RawSegment, RecordKind,
+    RecordSink, SegmentClass, SegmentKind,
 };
 
 pub(crate) struct HostSink<'a, E> {
@@ -35,6 +35,16 @@ impl<E: FnMut(&[u8])> RecordSink for HostSink<'_, E> {
         let mut record = RawSegment::ROOM;
         record.set(packet, kind as u32, time_ns, class, state);
         self.submit(RecordKind::Segment(kind), record.as_bytes());
+    }
+
+    fn emit_icmp(&mut self, icmp: &ParsedIcmp, time_ns: u64) {
+        let mut record = RawIcmp::ROOM;
+        record.set(icmp, time_ns);
+        self.submit(RecordKind::Icmp, record.as_bytes());
+    }
+
+    fn count_unmatched_icmp(&mut self) {
+        self.count(Counter::UnmatchedIcmp);
     }
 
     fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState) {

@@ -4,8 +4,10 @@
 //! as many bytes.
 
 use lab::capture::packet;
+use lab::conversation::{segment, v4};
+use lab::icmp::IcmpError;
 use lab::scenario::{self, Variant};
-use probe_common::{Direction, FlowState, Hook, LinkLayer, Record, Volume};
+use probe_common::{Direction, FlowState, Hook, LinkLayer, Record, SegmentRecord, TcpFlags, Volume, icmp};
 use probe_host::{HostProbe, Packet, PacketTime};
 
 const INTERFACE: u32 = 7;
@@ -60,6 +62,9 @@ fn check(record: &Record, now_ns: u64) {
             assert!(flow.interface == INTERFACE && flow.ends[0] <= flow.ends[1]);
             flow.volumes.iter().for_each(check_volume);
         }
+        Record::Icmp(icmp) => {
+            assert!(icmp.interface == INTERFACE && icmp::is_error(icmp.family, icmp.icmp_type))
+        }
         Record::Owner(owner) => panic!("no packet says it: {owner:?}"),
     }
 }
@@ -90,5 +95,28 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             seeds.push(seed);
         }
     }
+    seeds.extend((0..8).flat_map(icmp_errors));
     seeds
+}
+
+/// A SYN, and errors about it: as a router quotes it, cut, and with extensions.
+fn icmp_errors(choice: u8) -> Vec<Vec<u8>> {
+    let [client, server] = [v4([10, 1, 0, 1], 40_000), v4([10, 1, 0, 2], 443)];
+    let syn = packet(&SegmentRecord { seq: 7, ..segment(client, server, TcpFlags::SYN) }, 101);
+    let error = IcmpError { mtu: 1_400, ..IcmpError::new([10, 9, 9, 1].into(), 3, 4) };
+    let errors = [error.packet(&syn), error.packet(&syn[..28]), error.packet_with_extensions(&syn)];
+    let link: &[u8] = match hook(choice).link {
+        LinkLayer::Ethernet => &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0],
+        LinkLayer::None => &[],
+    };
+    let seed = |error: Vec<u8>| {
+        let mut seed = vec![choice];
+        for bytes in [&syn, &error] {
+            seed.push(20);
+            seed.extend(u16::try_from(link.len() + bytes.len()).expect("short").to_le_bytes());
+            seed.extend([link, bytes].concat());
+        }
+        seed
+    };
+    errors.map(seed).into()
 }

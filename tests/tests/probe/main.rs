@@ -12,6 +12,7 @@ mod evictions;
 mod frames;
 mod holes;
 mod host;
+mod icmp;
 mod learned;
 mod mutations;
 mod passed_over;

@@ -53,6 +53,8 @@ pub struct Retransmit {
     pub segments: u32,
     /// Why it is no sign of loss: the transmission before had arrived. `None` where nothing says so.
     pub cause: Option<RetransmitCause>,
+    /// Whether it is the one that shows that segments of full size do not get through. See [`Flow::stuck_bytes`].
+    pub is_stuck: bool,
     /// How long after the transmission before, or after the hole opened that it fills, in nanoseconds.
     pub after_ns: Option<u64>,
 }
@@ -69,12 +71,14 @@ pub enum RetransmitCause {
     Challenged,
     /// The SYN was answered by a RST. Windows tries again.
     Refused,
+    /// An ICMP error says that the one before was not delivered.
+    Unreachable,
 }
 
 impl RetransmitCause {
     /// Every cause.
-    pub const ALL: [Self; 4] =
-        [Self::NotAcceptedHere, Self::NotAcceptedByPeer, Self::Challenged, Self::Refused];
+    pub const ALL: [Self; 5] =
+        [Self::NotAcceptedHere, Self::NotAcceptedByPeer, Self::Challenged, Self::Refused, Self::Unreachable];
 
     /// Its name for people.
     #[must_use]
@@ -84,6 +88,7 @@ impl RetransmitCause {
             Self::NotAcceptedByPeer => "not accepted by the peer",
             Self::Challenged => "challenged",
             Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -93,7 +98,7 @@ impl RetransmitCause {
         match self {
             Self::NotAcceptedHere => "not_accepted_by_this_host",
             Self::NotAcceptedByPeer => "not_accepted_by_the_peer",
-            Self::Challenged | Self::Refused => self.name(),
+            Self::Challenged | Self::Refused | Self::Unreachable => self.name(),
         }
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{Direction, Endpoint, Side, Volume};
 
+use super::icmp::{IcmpError, IcmpNotes, PathMtu};
 use super::key::{FlowTuple, PeerKey};
 use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
+use super::oversized::Oversized;
 use crate::locals::Locals;
 use crate::owner::{Owner, Process, Sockets};
 
@@ -64,12 +66,25 @@ pub struct Flow {
     pub(super) is_repeated: bool,
     /// Whether an ACK of another connection answered the SYN.
     pub(super) is_challenged: bool,
+    /// Whether an ICMP error says that the segment which waits for an answer was not delivered.
+    pub(super) is_unreachable: bool,
     /// Whether the responder reset it soon after it had accepted it.
     pub(super) is_aborted: bool,
     /// SYN-ACKs that were retransmitted although the ACK was seen.
     pub(super) not_accepted: u8,
     /// What is known of the sockets at its ends. Apart, because many flows have none, and shared, because flows are copied.
     pub(crate) sockets: Option<Arc<Sockets>>,
+    /// What few flows have, and so apart.
+    pub(super) notes: Option<Box<Notes>>,
+}
+
+/// What only flows have to which something happened on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Notes {
+    /// What ICMP errors said.
+    pub(super) icmp: IcmpNotes,
+    /// Segments of full size that were retransmitted.
+    pub(super) oversized: Oversized,
 }
 
 /// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or neither is, clients have
@@ -138,8 +153,10 @@ impl Flow {
             is_low_local: tuple.ends()[0] == local,
             is_repeated: false,
             is_challenged: false,
+            is_unreachable: false,
             is_aborted: false,
             not_accepted: 0,
+            notes: None,
             sockets: None,
         }
     }
@@ -216,6 +233,7 @@ impl Flow {
         let waits_since_ns = if self.syn_acks > 0 { self.answered_ns } else { self.first_ns };
         let is_silent = self.is_repeated || now_ns >= waits_since_ns.saturating_add(SILENCE_NS);
         match self.outcome {
+            Outcome::Pending if self.is_unreachable => Outcome::Unreachable,
             Outcome::Pending if self.is_challenged && self.syn_acks == 0 => Outcome::Challenged,
             Outcome::Pending if is_silent && self.syn_acks == 0 => Outcome::Unanswered,
             Outcome::Pending if is_silent && !self.is_one_sided() => Outcome::HalfOpen,
@@ -234,6 +252,32 @@ impl Flow {
     #[must_use]
     pub const fn not_accepted(&self) -> u8 {
         self.not_accepted
+    }
+
+    /// The latest ICMP error about it, beside those that say how large its packets may be. Of one that was established it is
+    /// no more than a note: connections outlast errors (RFC 1122, 4.2.3.9).
+    #[must_use]
+    pub fn icmp_error(&self) -> Option<&IcmpError> {
+        self.notes.as_ref()?.icmp.error.as_ref()
+    }
+
+    /// How large its packets may be on their way, where a router said so.
+    #[must_use]
+    pub fn path_mtu(&self) -> Option<PathMtu> {
+        self.notes.as_ref()?.icmp.path_mtu
+    }
+
+    /// From the SYN or SYN-ACK to the ICMP error that says that it was not delivered.
+    #[must_use]
+    pub fn unreachable_after(&self) -> Option<Leg> {
+        self.icmp_error().filter(|_| self.outcome == Outcome::Unreachable)?.delay
+    }
+
+    /// The size of segments, in bytes of payload, that do not get through although smaller ones do, and no router says why: the
+    /// MTU of the path may be smaller than its ends know.
+    #[must_use]
+    pub fn stuck_bytes(&self) -> Option<u32> {
+        self.notes.as_ref().filter(|_| self.path_mtu().is_none())?.oversized.stuck_bytes()
     }
 
     /// The process at this end, if it is known.
@@ -341,7 +385,8 @@ impl Flow {
     /// Whether only bounds of one of its legs are known.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
-        [self.answer_leg.get(), self.client_leg.get()].iter().flatten().any(|leg| leg.exact().is_none())
+        let legs = [self.answer_leg.get(), self.client_leg.get(), self.unreachable_after()];
+        legs.iter().flatten().any(|leg| leg.exact().is_none())
     }
 
     /// From the first SYN to the ACK, in nanoseconds.

@@ -1,9 +1,10 @@
 //! The state machine of one handshake: which SYN was answered when, and what that says about the flow.
 
-use probe_common::{SegmentRecord, TcpFlags};
+use probe_common::{IcmpRecord, SegmentRecord, TcpFlags};
 
 use super::event::RetransmitKind;
 use super::flow::{Flow, NEVER, SILENCE_NS};
+use super::icmp::IcmpReason;
 use super::leg::{MaybeLeg, Moment, Sent};
 use super::outcome::Outcome;
 
@@ -28,8 +29,9 @@ pub(crate) struct Handshake {
     /// Bytes of data in the SYN (Fast Open), which its answer may acknowledge.
     syn_payload: u32,
     syns: Option<Sent>,
-    /// Number of the other end's SYN, when both open at once (RFC 9293, 3.5).
-    crossing_isn: Option<u32>,
+    /// Number of the other end's SYN, when both open at once (RFC 9293, 3.5). Not an `Option`, which would be padded.
+    crossing_isn: u32,
+    is_crossed: bool,
     answers: Option<Sent>,
     /// Whether the first SYN was not seen: it was answered before.
     first_missed: bool,
@@ -44,7 +46,8 @@ impl Handshake {
             isn: syn.seq,
             syn_payload: syn.payload_len,
             syns: Some(Sent::new(syn)),
-            crossing_isn: None,
+            crossing_isn: 0,
+            is_crossed: false,
             answers: None,
             first_missed: false,
             is_completed: false,
@@ -57,7 +60,8 @@ impl Handshake {
             isn: syn_ack.ack.wrapping_sub(1),
             syn_payload: 0,
             syns: None,
-            crossing_isn: None,
+            crossing_isn: 0,
+            is_crossed: false,
             answers: Some(Sent::new(syn_ack)),
             first_missed: true,
             is_completed: false,
@@ -126,25 +130,28 @@ impl Handshake {
 
     /// Whether this ACK of the other end answers another SYN than this handshake's.
     pub(super) fn is_challenged_by(&self, ack: &SegmentRecord) -> bool {
-        !self.is_answered() && self.crossing_isn.is_none() && !self.is_acknowledged_by(ack.ack)
+        !self.is_answered() && !self.is_crossed && !self.is_acknowledged_by(ack.ack)
     }
 
     /// Whether this SYN of the other end belongs to it, because both open at once.
     pub(super) fn is_crossed_by(&self, syn: &SegmentRecord, flow: &Flow) -> bool {
         let may_cross = flow.outcome == Outcome::Pending && !self.is_answered();
-        self.crossing_isn.map_or(may_cross, |isn| isn == syn.seq)
+        if self.is_crossed { self.crossing_isn == syn.seq } else { may_cross }
     }
 
     /// Handles a SYN of the other end.
     pub(super) fn cross(&mut self, syn: &SegmentRecord, flow: &mut Flow) {
-        let isn = *self.crossing_isn.get_or_insert(syn.seq);
+        if !self.is_crossed {
+            (self.crossing_isn, self.is_crossed) = (syn.seq, true);
+        }
+        let isn = self.crossing_isn;
         flow.server_isn = self.answers.as_ref().map_or(Some(isn), Sent::isn);
         flow.tries = flow.tries.saturating_add(1);
     }
 
     /// Whether this SYN-ACK is the opener's, in answer to the SYN that crossed its own.
     pub(super) fn is_crossing_answered_by(&self, syn_ack: &SegmentRecord) -> bool {
-        self.crossing_isn.is_some_and(|isn| isn.wrapping_add(1) == syn_ack.ack)
+        self.is_crossed && self.crossing_isn.wrapping_add(1) == syn_ack.ack
     }
 
     /// Whether this RST of the opener can be meant for it. A client answers a stale SYN-ACK by a RST with the number that it
@@ -162,7 +169,7 @@ impl Handshake {
             None => self.syns = Some(Sent::new(syn)),
         }
         flow.tries = flow.tries.saturating_add(1);
-        flow.is_repeated |= !self.is_answered() && !flow.is_challenged;
+        flow.is_repeated |= !self.is_answered() && !flow.is_challenged && !flow.is_unreachable;
     }
 
     /// Handles a SYN-ACK of the other end. Returns false when it answers another SYN than this handshake's.
@@ -187,7 +194,7 @@ impl Handshake {
                         MaybeLeg::of(self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, echo)));
                 }
                 self.answers = Some(Sent::new(syn_ack));
-                (flow.answered_ns, flow.is_repeated) = (syn_ack.time_ns, false);
+                (flow.answered_ns, flow.is_repeated, flow.is_unreachable) = (syn_ack.time_ns, false, false);
             }
         }
         flow.server_isn = self.answers.as_ref().and_then(Sent::isn);
@@ -284,6 +291,7 @@ impl Handshake {
     pub(super) const fn abandon(&self, flow: &mut Flow) {
         flow.outcome = match self.is_answered() {
             true => Outcome::Reset,
+            false if flow.is_unreachable => Outcome::Unreachable,
             false if flow.is_challenged => Outcome::Challenged,
             false => Outcome::Unanswered,
         };
@@ -293,6 +301,7 @@ impl Handshake {
     pub(super) const fn expire(&self, flow: &mut Flow) {
         if matches!(flow.outcome, Outcome::Pending) {
             flow.outcome = match self.is_answered() {
+                _ if flow.is_unreachable => Outcome::Unreachable,
                 false if flow.is_challenged => Outcome::Challenged,
                 false => Outcome::Unanswered,
                 true if flow.is_one_sided() => Outcome::Unknown,
@@ -301,8 +310,28 @@ impl Handshake {
         }
     }
 
+    /// Handles an ICMP error while the outcome is open. Returns false when it is about none of the segments that wait for an
+    /// answer.
+    pub(super) fn undeliverable(&self, icmp: &IcmpRecord, from_opener: bool, flow: &mut Flow) -> bool {
+        let sent = if from_opener {
+            self.syns.as_ref().filter(|_| !self.is_answered())
+        } else {
+            self.answers.as_ref()
+        };
+        let Some(sent) = sent.filter(|sent| sent.isns().any(|isn| isn == icmp.seq)) else { return false };
+        let at = Moment { time_ns: icmp.time_ns, timebase: icmp.timebase };
+        let reason = flow.notes.get_or_insert_default().icmp.note(icmp, sent.leg(at, icmp.seq, None));
+        flow.is_unreachable |= reason != IcmpReason::TooBig;
+        true
+    }
+
     /// When an open outcome is decided if nothing more is seen.
-    pub(super) fn deadline_ns(&self) -> Option<u64> {
+    pub(super) fn deadline_ns(&self, flow: &Flow) -> Option<u64> {
+        let waits = || self.answers.as_ref().or(self.syns.as_ref());
+        if let Some(error) = flow.icmp_error().filter(|error| flow.is_unreachable && error.reason.is_final())
+        {
+            return waits().map(|sent| sent.given_up_after_error_ns().max(error.last_ns));
+        }
         match &self.answers {
             Some(answers) => Some(answers.given_up_ns(0)),
             None => self.syns.as_ref().map(|syns| syns.given_up_ns(UNKNOWN_RETRY_NS)),
@@ -311,7 +340,8 @@ impl Handshake {
 
     /// When an open handshake turns from pending to unanswered if nothing is seen.
     pub(super) fn silent_at_ns(&self, flow: &Flow) -> Option<u64> {
-        (!self.is_answered() && !flow.is_challenged).then(|| flow.first_ns.saturating_add(SILENCE_NS))
+        (!self.is_answered() && !flow.is_challenged && !flow.is_unreachable)
+            .then(|| flow.first_ns.saturating_add(SILENCE_NS))
     }
 
     /// The time between the latest SYN or SYN-ACK and the one before.

@@ -12,6 +12,11 @@ const FIRST_RETRY_NS: u64 = 3_000_000_000;
 /// What a timer and a queue may add to an interval.
 const SLACK_NS: u64 = 1_000_000_000;
 
+/// A sender that ignores an error retransmits its first SYN after 1 s (RFC 6298, 2.1).
+const ERROR_RETRY_NS: u64 = 1_000_000_000;
+/// What a timer may add to that.
+const ERROR_SLACK_NS: u64 = 500_000_000;
+
 /// One leg of a handshake, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
@@ -248,6 +253,12 @@ impl Sent {
     /// Whether one of them had this timestamp.
     pub(super) fn has_value(&self, value: u32) -> bool {
         self.stamps().any(|stamp| stamp.value == Some(value))
+    }
+
+    /// When a sender must have given up that was told that a segment was not delivered: it would have sent the next one.
+    pub(super) fn given_up_after_error_ns(&self) -> u64 {
+        let wait_ns = self.last_gap_ns().map_or(ERROR_RETRY_NS, |gap_ns| gap_ns.saturating_mul(2));
+        self.last_ns().saturating_add(wait_ns).saturating_add(ERROR_SLACK_NS)
     }
 
     /// When the sender must have given up if it is silent until then. `unknown_ns` is the longest time until the next

@@ -4,17 +4,20 @@ mod event;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod flow;
 mod handshake;
+mod icmp;
 mod key;
 mod leg;
 mod outcome;
+mod oversized;
 mod tracked;
 
 pub use event::{Event, Retransmit, RetransmitCause, RetransmitKind};
 pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;
+pub use icmp::{IcmpError, IcmpReason, PathMtu};
 pub(crate) use key::{EndpointHasher, FlowTuple};
 pub use key::{PeerKey, ShownEndpoint};
 pub use leg::Leg;
 pub use outcome::{Outcome, Party, Role};
-pub(crate) use tracked::{Ack, Syn, SynAck, Tracked};
+pub(crate) use tracked::{Ack, Icmp, Syn, SynAck, Tracked};

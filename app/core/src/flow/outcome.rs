@@ -74,6 +74,8 @@ pub enum Outcome {
     Established,
     /// A RST answered the SYN.
     Refused,
+    /// An ICMP error says that the SYN or the SYN-ACK was not delivered, and nothing shows that another one was.
+    Unreachable,
     /// The SYN was retransmitted, or is older than a second, without an answer.
     Unanswered,
     /// A SYN-ACK was seen, but no ACK.
@@ -93,10 +95,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Established,
         Self::Refused,
+        Self::Unreachable,
         Self::Unanswered,
         Self::HalfOpen,
         Self::Reset,
@@ -108,6 +111,7 @@ impl Outcome {
     pub const DECIDED: [Self; Self::Pending as usize] = [
         Self::Established,
         Self::Refused,
+        Self::Unreachable,
         Self::Unanswered,
         Self::HalfOpen,
         Self::Reset,
@@ -130,6 +134,7 @@ impl Outcome {
             Self::Pending => "pending",
             Self::Established => "established",
             Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
             Self::Unanswered => "unanswered",
             Self::HalfOpen => "half-open",
             Self::Reset => "reset",
@@ -147,6 +152,7 @@ impl Outcome {
             Self::Pending
             | Self::Established
             | Self::Refused
+            | Self::Unreachable
             | Self::Unanswered
             | Self::Reset
             | Self::Closed
@@ -165,7 +171,12 @@ impl Outcome {
     #[must_use]
     pub const fn is_failure(self) -> bool {
         match self {
-            Self::Refused | Self::Unanswered | Self::HalfOpen | Self::Reset | Self::Challenged => true,
+            Self::Refused
+            | Self::Unreachable
+            | Self::Unanswered
+            | Self::HalfOpen
+            | Self::Reset
+            | Self::Challenged => true,
             Self::Established | Self::Unknown | Self::Pending | Self::Closed => false,
         }
     }

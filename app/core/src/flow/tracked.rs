@@ -1,6 +1,6 @@
 //! A flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, SegmentRecord, TcpFlags, Volume};
+use probe_common::{Direction, Endpoint, IcmpRecord, SegmentRecord, TcpFlags, Volume};
 
 use super::event::{Retransmit, RetransmitCause, RetransmitKind};
 use super::flow::{ABORT_NS, Flow, NEVER, Opened, is_local};
@@ -49,6 +49,17 @@ pub(crate) enum Ack {
     /// It answers the SYN with the numbers of another connection on these ports.
     Challenges,
     /// The handshake was given up, or the other end sent it.
+    Unmatched,
+}
+
+/// What an ICMP error about a segment of a known flow means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Icmp {
+    /// The segment that waits for an answer was not delivered.
+    Undeliverable,
+    /// It changes nothing, and is noted.
+    Noted,
+    /// It is about another segment than those that are known.
     Unmatched,
 }
 
@@ -160,7 +171,8 @@ impl Tracked {
 
     /// Whether the outcome is open and nothing answered the SYN.
     pub(crate) fn is_unanswered(&self) -> bool {
-        self.is_open() && self.flow.syn_acks == 0 && !self.flow.is_challenged
+        let is_explained = self.flow.is_challenged || self.flow.is_unreachable;
+        self.is_open() && self.flow.syn_acks == 0 && !is_explained
     }
 
     /// Whether it can still exchange data, as far as was seen.
@@ -188,11 +200,13 @@ impl Tracked {
     }
 
     fn is_from_opener(&self, record: &SegmentRecord) -> bool {
+        self.is_opener(record.source)
+    }
+
+    fn is_opener(&self, end: Endpoint) -> bool {
         match self.flow.role() {
-            Some(Role::Client | Role::Local | Role::Forwarded | Role::Observer) => {
-                record.source == self.flow.local()
-            }
-            Some(Role::Server) => record.source == self.flow.remote(),
+            Some(Role::Client | Role::Local | Role::Forwarded | Role::Observer) => end == self.flow.local(),
+            Some(Role::Server) => end == self.flow.remote(),
             None => false,
         }
     }
@@ -278,6 +292,43 @@ impl Tracked {
             }
             Some(_) | None => Ack::Unmatched,
         }
+    }
+
+    /// Handles an ICMP error about a segment that was in flight: the source compared the numbers.
+    pub(crate) fn icmp(&mut self, icmp: &IcmpRecord) -> Icmp {
+        let from_opener = self.is_opener(icmp.source);
+        match &self.handshake {
+            Some(handshake) if self.flow.outcome == Outcome::Pending => {
+                if !handshake.undeliverable(icmp, from_opener, &mut self.flow) {
+                    return Icmp::Unmatched;
+                }
+                if !self.flow.is_unreachable {
+                    return Icmp::Noted;
+                }
+                self.flow.changed_ns = icmp.time_ns;
+                Icmp::Undeliverable
+            }
+            _ if self.is_up() => {
+                self.flow.notes.get_or_insert_default().icmp.note(icmp, None);
+                Icmp::Noted
+            }
+            Some(_) | None => Icmp::Unmatched,
+        }
+    }
+
+    /// Handles retransmitted data. Returns whether it shows now that segments of full size do not get through.
+    pub(crate) fn data_retransmitted(&mut self, record: &SegmentRecord) -> bool {
+        let (by, from_opener) = (self.sender(record), self.is_from_opener(record));
+        let isn = if from_opener { self.flow.client_isn() } else { self.flow.server_isn };
+        let notes = self.flow.notes.get_or_insert_default();
+        let is_new = notes.oversized.retransmitted(by, record, isn);
+        is_new && self.flow.stuck_bytes().is_some()
+    }
+
+    /// Nothing more of it can be seen. Returns whether it shows now that segments of full size did not get through.
+    pub(crate) fn is_stuck_at_end(&mut self) -> bool {
+        let is_new = self.flow.notes.as_mut().is_some_and(|notes| notes.oversized.end());
+        is_new && self.flow.stuck_bytes().is_some()
     }
 
     /// Handles a FIN that completes the handshake instead of an ACK that was not seen. Returns whether it does.
@@ -373,13 +424,25 @@ impl Tracked {
         let is_open = self.is_open();
         if let Some(handshake) = self.handshake.as_ref().filter(|_| is_open) {
             handshake.expire(&mut self.flow);
-            self.flow.changed_ns = now_ns;
+            if !self.ended_by_icmp() {
+                self.flow.changed_ns = now_ns;
+            }
         }
+    }
+
+    /// Whether the ICMP error that it is unreachable by was the last that happened: then its time is the attempt's, however
+    /// long it takes to see that the opener has given up.
+    fn ended_by_icmp(&self) -> bool {
+        let said_ns = self.flow.icmp_error().filter(|_| self.flow.is_unreachable).map(|error| error.last_ns);
+        said_ns == Some(self.flow.changed_ns)
     }
 
     /// Records that could have decided it were missed, or the source has evicted it: what was not seen may have been there.
     pub(crate) fn doubt(&mut self) {
-        if matches!(self.flow.outcome, Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset) {
+        if matches!(
+            self.flow.outcome,
+            Outcome::Unreachable | Outcome::Unanswered | Outcome::HalfOpen | Outcome::Reset
+        ) {
             (self.flow.outcome, self.flow.is_aborted) = (Outcome::Unknown, false);
         }
     }
@@ -400,6 +463,9 @@ impl Tracked {
         let is_here = matches!(self.flow.role(), Some(Role::Server | Role::Local));
         match kind {
             RetransmitKind::Syn if is_retry => Some(RetransmitCause::Refused),
+            RetransmitKind::Syn | RetransmitKind::SynAck if self.flow.is_unreachable => {
+                Some(RetransmitCause::Unreachable)
+            }
             RetransmitKind::Syn if self.flow.is_challenged => Some(RetransmitCause::Challenged),
             RetransmitKind::SynAck if is_here && self.flow.not_accepted > 0 => {
                 Some(RetransmitCause::NotAcceptedHere)
@@ -453,7 +519,17 @@ impl Tracked {
                 *known = reported;
             }
         }
+        if let Some(notes) = &mut self.flow.notes {
+            notes.oversized.learn_volumes(&self.flow.volumes);
+        }
         (segments, retransmits)
+    }
+
+    /// Learns what the sender of a segment acknowledges.
+    pub(crate) fn learn_ack(&mut self, record: &SegmentRecord) {
+        let by = self.sender(record);
+        let notes = self.flow.notes.as_mut().filter(|_| record.flags.has(TcpFlags::ACK));
+        notes.into_iter().for_each(|notes| notes.oversized.acknowledged(by, record.ack));
     }
 
     /// The report of a retransmitted segment.
@@ -461,6 +537,7 @@ impl Tracked {
         &self,
         kind: RetransmitKind,
         cause: Option<RetransmitCause>,
+        is_stuck: bool,
         record: &SegmentRecord,
     ) -> Retransmit {
         let hole_age_us = Some(record.class.hole_age_us()).filter(|&age_us| age_us > 0);
@@ -470,6 +547,7 @@ impl Tracked {
             time_ns: record.time_ns,
             kind,
             cause,
+            is_stuck,
             by: self.sender(record),
             seq: record.seq,
             len: record.payload_len,
@@ -480,7 +558,7 @@ impl Tracked {
 
     /// When an open outcome is decided if nothing more is seen.
     pub(crate) fn deadline_ns(&self) -> Option<u64> {
-        self.handshake.as_ref().filter(|_| self.is_open())?.deadline_ns()
+        self.handshake.as_ref().filter(|_| self.is_open())?.deadline_ns(&self.flow)
     }
 
     /// When it turns from pending to unanswered if nothing is seen.
@@ -496,7 +574,7 @@ impl Tracked {
 
     /// The flow as its outcome is reported at `now_ns`: one that is open is as of now.
     pub(crate) fn reported_at(&mut self, now_ns: u64) -> Flow {
-        if self.is_open() {
+        if self.is_open() && !self.ended_by_icmp() {
             self.flow.changed_ns = now_ns;
         }
         self.at(now_ns)

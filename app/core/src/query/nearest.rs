@@ -9,7 +9,7 @@ use crate::flow::{Outcome, Role};
 use crate::stats::Verdict;
 
 /// What other tools and people call a key or a figure.
-const ALIASES: [(&str, &[&str]); 16] = [
+const ALIASES: [(&str, &[&str]); 21] = [
     ("peer", &["host", "ip", "addr", "address", "dst", "dest", "daddr", "raddr", "remote", "net"]),
     ("local", &["src", "source", "saddr", "laddr"]),
     ("port", &["dport", "dstport", "rport", "service", "svc"]),
@@ -35,6 +35,11 @@ const ALIASES: [(&str, &[&str]); 16] = [
         ],
     ),
     ("rtt", &["latency", "delay", "time", "ping", "median"]),
+    ("setup_p50", &["setup50"]),
+    ("setup_p90", &["setup90"]),
+    ("setup_p99", &["setup99"]),
+    ("setup_max", &["setupmax"]),
+    ("aborted", &["abort", "aborts"]),
     ("new", &["rate", "conns", "connections"]),
     ("tries", &["syns", "attempts"]),
     ("unanswered", &["unans", "timeout", "timeouts", "silent"]),

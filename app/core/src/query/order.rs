@@ -39,6 +39,8 @@ pub enum RowOrder {
     SetupMax,
     /// Unanswered attempts.
     Unanswered,
+    /// Attempts that an ICMP error answered.
+    Unreachable,
     /// Refused attempts.
     Refused,
     /// Aborted connections.
@@ -75,7 +77,7 @@ pub enum FlowOrder {
 
 impl RowOrder {
     /// Every order, as the columns are ordered.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Problem,
         Self::Peer,
         Self::New,
@@ -88,6 +90,7 @@ impl RowOrder {
         Self::SetupP99,
         Self::SetupMax,
         Self::Unanswered,
+        Self::Unreachable,
         Self::Refused,
         Self::Aborted,
         Self::Retransmits,
@@ -106,6 +109,7 @@ impl RowOrder {
             Self::P99 => "p99",
             Self::Max => "max",
             Self::Unanswered => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::SetupP50 => "setup_p50",
             Self::SetupP90 => "setup_p90",
             Self::SetupP99 => "setup_p99",

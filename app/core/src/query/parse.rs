@@ -165,7 +165,7 @@ fn test(piece: Piece<'_>, after: Option<Piece<'_>>) -> Result<Test, FilterError>
     }
     let (comparison, sign) =
         Comparison::begins(rest.text).ok_or_else(|| rest.expected("one of <, <=, =, >=, >"))?;
-    let figure = Figure::ALL.into_iter().find(|figure| figure.name() == name);
+    let figure = Figure::ALL.into_iter().find(|figure| figure.name() == name.replace('-', "_"));
     let names = || Figure::ALL.map(Figure::name).join(", ");
     let figure =
         figure.ok_or_else(|| key.expected(format!("a figure ({}), or quotes around it", names())))?;

@@ -83,6 +83,7 @@ pub(super) enum Figure {
     Age,
     New,
     Unanswered,
+    Unreachable,
     Refused,
     Aborted,
     Share,
@@ -143,7 +144,7 @@ impl OwnerKey {
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::P50,
         Self::P90,
         Self::P99,
@@ -157,6 +158,7 @@ impl Figure {
         Self::Age,
         Self::New,
         Self::Unanswered,
+        Self::Unreachable,
         Self::Refused,
         Self::Aborted,
         Self::Share,
@@ -179,6 +181,7 @@ impl Figure {
             Self::Age => "age",
             Self::New => "new",
             Self::Unanswered => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::Aborted => "aborted",
             Self::Share => "retr",
@@ -202,7 +205,12 @@ impl Figure {
             | Self::Age => Unit::Time,
             Self::New => Unit::Rate,
             Self::Share => Unit::Percent,
-            Self::Unanswered | Self::Refused | Self::Aborted | Self::Retransmits | Self::Tries => Unit::Count,
+            Self::Unanswered
+            | Self::Unreachable
+            | Self::Refused
+            | Self::Aborted
+            | Self::Retransmits
+            | Self::Tries => Unit::Count,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
     };
     Verdict::ALL.map(|verdict| match verdict {
         Verdict::NoAnswer => of_attempts(thresholds.unanswered, counts.unanswered()),
+        Verdict::Unreachable => of_attempts(thresholds.unreachable, counts.of(Outcome::Unreachable)),
         Verdict::Refuses => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
         Verdict::Aborts => of_attempts(thresholds.aborted, counts.aborted),
         Verdict::SlowSetup => {

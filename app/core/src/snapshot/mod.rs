@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
+use probe_common::{Counter, RecordKind, Unparsed};
 
 use crate::flow::{Flow, FlowName};
 use crate::owner::Processes;
@@ -115,8 +116,46 @@ pub(crate) struct Baseline {
     pub(crate) records: u64,
     pub(crate) reported: u64,
     pub(crate) unmatched: u64,
+    pub(crate) icmp: IcmpCounts,
     pub(crate) evicted_strangers: u64,
     pub(crate) missed: MissedCounts,
+}
+
+/// ICMP errors that the probe counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IcmpCounts {
+    /// Those about a segment that was in flight.
+    pub matched: u64,
+    /// Those about TCP that quote nothing that was in flight: late, forged, or about what was not seen.
+    pub unmatched: u64,
+    /// Those within a tunnel, or about one. They are not looked into.
+    pub tunnel: u64,
+}
+
+impl IcmpCounts {
+    pub(crate) fn of(counters: &Counters) -> Self {
+        let record = RecordKind::Icmp;
+        Self {
+            matched: counters.of(Counter::Submitted(record)) + counters.of(Counter::Missed(record)),
+            unmatched: counters.of(Counter::UnmatchedIcmp),
+            tunnel: counters.of(Counter::Unparsed(Unparsed::IcmpTunnel)),
+        }
+    }
+
+    /// What was counted since then.
+    const fn since(self, before: Self) -> Self {
+        Self {
+            matched: self.matched.saturating_sub(before.matched),
+            unmatched: self.unmatched.saturating_sub(before.unmatched),
+            tunnel: self.tunnel.saturating_sub(before.tunnel),
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.matched + self.unmatched + self.tunnel
+    }
 }
 
 /// Addresses outside that completed no handshake, as far as there are too many to keep them one by one, as in a flood of SYNs.
@@ -215,8 +254,10 @@ pub struct Snapshot {
     pub records: u64,
     /// Handshakes whose outcome was reported.
     pub reported: u64,
-    /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen.
+    /// SYN-ACKs, ACKs and RSTs that answer nothing that was seen, and ICMP errors about nothing that was.
     pub unmatched: u64,
+    /// ICMP errors.
+    pub icmp: IcmpCounts,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
     /// Packets of a capture that were copies of others, and SYNs that were late copies, since the start.

@@ -40,6 +40,7 @@ impl RowRank {
             RowOrder::SetupP99 => setup(|setup| setup.p99_ns),
             RowOrder::SetupMax => setup(|setup| setup.max_ns),
             RowOrder::Unanswered => Some(most_first(counts.unanswered())),
+            RowOrder::Unreachable => Some(most_first(counts.of(Outcome::Unreachable))),
             RowOrder::Refused => Some(most_first(counts.of(Outcome::Refused))),
             RowOrder::Aborted => Some(most_first(counts.aborted)),
             // Of positive numbers the bits compare as the numbers do.
@@ -57,6 +58,7 @@ impl RowRank {
         let verdict = verdict.map(|(verdict, _)| verdict);
         let how_much = match verdict {
             Some(Verdict::NoAnswer) => counts.unanswered(),
+            Some(Verdict::Unreachable) => counts.of(Outcome::Unreachable),
             Some(Verdict::Refuses) => counts.of(Outcome::Refused),
             Some(Verdict::Aborts) => counts.aborted,
             Some(Verdict::Slow) => p99_ns,
@@ -102,15 +104,16 @@ const fn trouble(outcome: Outcome, retransmits: u64) -> u64 {
     let trouble = match outcome {
         Outcome::Unanswered => 0,
         Outcome::HalfOpen => 1,
-        Outcome::Challenged => 4,
-        Outcome::Refused => 2,
-        Outcome::Reset => 3,
-        Outcome::Pending => 5,
-        Outcome::Established => 6,
-        Outcome::Unknown => 7,
-        Outcome::Closed => 8,
+        Outcome::Challenged => 5,
+        Outcome::Unreachable => 2,
+        Outcome::Refused => 3,
+        Outcome::Reset => 4,
+        Outcome::Pending => 6,
+        Outcome::Established => 7,
+        Outcome::Unknown => 8,
+        Outcome::Closed => 9,
     };
-    if trouble > 4 && retransmits > 0 { 4 } else { trouble }
+    if trouble > 5 && retransmits > 0 { 5 } else { trouble }
 }
 
 const fn most_first(number: u64) -> u64 {

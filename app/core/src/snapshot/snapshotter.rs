@@ -13,8 +13,8 @@ use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
-    Bar, Baseline, Figures, Flows, MissedCounts, RowOwners, RunCounters, Snapshot, SnapshotRequest, Span,
-    Strangers,
+    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RunCounters, Snapshot,
+    SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
 use crate::owner::Processes;
@@ -102,6 +102,7 @@ impl Snapshotter {
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
+            icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),

@@ -23,6 +23,8 @@ pub struct Moment {
     pub unanswered: u64,
     /// Attempts that were refused.
     pub refused: u64,
+    /// Attempts that an ICMP error answered.
+    pub unreachable: u64,
     /// Handshakes whose setup time is slow.
     pub slow_setups: u64,
     /// Segments that were retransmits.
@@ -104,6 +106,7 @@ impl Sum {
             opened: counts.opened,
             unanswered: counts.unanswered(),
             refused: counts.of(Outcome::Refused),
+            unreachable: counts.of(Outcome::Unreachable),
             slow_setups: counts.slow_setups,
             retransmits: counts.retransmits(),
             segments: counts.segments(),

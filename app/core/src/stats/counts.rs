@@ -27,6 +27,8 @@ pub(crate) enum PeerEvent {
     SlowSetup,
     /// A connection was aborted. Dated to the end of its handshake, so that it is never without its attempt.
     Aborted,
+    /// Segments of full size turned out not to get through a connection, although smaller ones do.
+    Stuck,
     /// Segments with data were sent.
     Sent(u64),
     /// Segments with data were retransmitted: by this host, and by the other end.
@@ -49,6 +51,7 @@ pub(crate) enum Number {
     Retransmitted,
     ReceivedRetransmits,
     Arrived,
+    Stuck,
     WaitsBegun,
     WaitsEnded,
     /// Attempts with this outcome, which is one that attempts have.
@@ -57,7 +60,7 @@ pub(crate) enum Number {
 
 #[allow(clippy::cast_possible_truncation, reason = "there are fewer than twenty")]
 impl Number {
-    const OTHERS: [Self; 10] = [
+    const OTHERS: [Self; 11] = [
         Self::Opened,
         Self::SlowSetups,
         Self::Aborted,
@@ -66,6 +69,7 @@ impl Number {
         Self::Retransmitted,
         Self::ReceivedRetransmits,
         Self::Arrived,
+        Self::Stuck,
         Self::WaitsBegun,
         Self::WaitsEnded,
     ];
@@ -83,8 +87,9 @@ impl Number {
             Self::Retransmitted => 5,
             Self::ReceivedRetransmits => 6,
             Self::Arrived => 7,
-            Self::WaitsBegun => 8,
-            Self::WaitsEnded => 9,
+            Self::Stuck => 8,
+            Self::WaitsBegun => 9,
+            Self::WaitsEnded => 10,
             Self::Attempts(outcome) => Self::OTHERS.len() as u16 + outcome as u16,
         }
     }
@@ -111,6 +116,7 @@ impl PeerEvent {
                 (Number::ReceivedRetransmits, u64::from(by == Party::Remote)),
                 (Number::Arrived, u64::from(!is_loss)),
             ],
+            Self::Stuck => [(Number::Stuck, 1), none, none],
             Self::Sent(segments) => [(Number::Sent, segments), none, none],
             Self::Retransmitted([sent, received]) => {
                 [(Number::Retransmitted, sent + received), (Number::ReceivedRetransmits, received), none]
@@ -144,6 +150,9 @@ pub struct Counts {
     pub received_retransmits: u64,
     /// Retransmits of SYNs and SYN-ACKs whose transmission before had arrived: they are no sign of loss.
     pub arrived: u64,
+    /// Connections in which segments of full size did not get through although smaller ones did: the MTU of the path may be
+    /// smaller than its ends know.
+    pub stuck: u64,
     /// Open attempts that began to count as unanswered.
     pub(super) waits_begun: u64,
     /// Those that no longer do.
@@ -222,6 +231,7 @@ impl Counts {
             Number::Retransmitted => &mut self.retransmitted,
             Number::ReceivedRetransmits => &mut self.received_retransmits,
             Number::Arrived => &mut self.arrived,
+            Number::Stuck => &mut self.stuck,
             Number::WaitsBegun => &mut self.waits_begun,
             Number::WaitsEnded => &mut self.waits_ended,
             Number::Attempts(outcome) => &mut self.attempts[outcome as usize],
@@ -240,6 +250,7 @@ impl AddAssign<&Self> for Counts {
         self.retransmitted += other.retransmitted;
         self.received_retransmits += other.received_retransmits;
         self.arrived += other.arrived;
+        self.stuck += other.stuck;
         self.waits_begun += other.waits_begun;
         self.waits_ended += other.waits_ended;
     }

@@ -208,6 +208,7 @@ impl Stats {
             let is_resized = peer.tally.count(event, now_ns);
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
+                PeerEvent::Ended(Outcome::Unreachable) => Some(Verdict::Unreachable),
                 PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen)
                 | PeerEvent::Waits { begins: true } => Some(Verdict::NoAnswer),
@@ -217,6 +218,7 @@ impl Stats {
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
                 | PeerEvent::Aborted
+                | PeerEvent::Stuck
                 | PeerEvent::Ended(_)
                 | PeerEvent::Waits { begins: false }
                 | PeerEvent::Sent(_) => None,

@@ -91,6 +91,7 @@ impl Tally {
             PeerEvent::Waits { begins: false } => self.waiting = self.waiting.saturating_sub(1),
             PeerEvent::SlowSetup
             | PeerEvent::Aborted
+            | PeerEvent::Stuck
             | PeerEvent::Repeated { .. }
             | PeerEvent::Sent(_)
             | PeerEvent::Retransmitted(_) => {}

@@ -11,6 +11,8 @@ use crate::units::{Share, Time};
 pub enum Verdict {
     /// Attempts are not answered.
     NoAnswer,
+    /// Attempts are answered by ICMP errors.
+    Unreachable,
     /// Attempts are refused.
     Refuses,
     /// Connections are accepted, and reset at once.
@@ -37,6 +39,8 @@ pub enum Slow {
 pub struct Thresholds {
     /// Share of attempts that are unanswered.
     pub unanswered: Share,
+    /// Share of attempts that are answered by an ICMP error.
+    pub unreachable: Share,
     /// Share of attempts that are refused.
     pub refused: Share,
     /// Share of attempts that are aborted.
@@ -60,6 +64,7 @@ impl Default for Thresholds {
     fn default() -> Self {
         Self {
             unanswered: Share::PERCENT.times(10),
+            unreachable: Share::PERCENT.times(10),
             refused: Share::PERCENT.times(10),
             aborted: Share::PERCENT.times(10),
             slow: Slow::From(100_000_000),
@@ -77,14 +82,22 @@ impl Thresholds {
 
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 6] =
-        [Self::NoAnswer, Self::Refuses, Self::Aborts, Self::Slow, Self::SlowSetup, Self::Loses];
+    pub const ALL: [Self; 7] = [
+        Self::NoAnswer,
+        Self::Unreachable,
+        Self::Refuses,
+        Self::Aborts,
+        Self::Slow,
+        Self::SlowSetup,
+        Self::Loses,
+    ];
 
     /// The letter in the first column.
     #[must_use]
     pub const fn letter(self) -> char {
         match self {
             Self::NoAnswer => 'N',
+            Self::Unreachable => 'U',
             Self::Refuses => 'R',
             Self::Aborts => 'A',
             Self::Slow => 'S',
@@ -98,6 +111,7 @@ impl Verdict {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoAnswer => "unanswered",
+            Self::Unreachable => "unreachable",
             Self::Refuses => "refused",
             Self::Aborts => "aborted",
             Self::Slow => "slow",
@@ -111,18 +125,25 @@ impl Verdict {
     pub const fn label(self) -> &'static str {
         match self {
             Self::SlowSetup => "slow_setup",
-            Self::NoAnswer | Self::Refuses | Self::Aborts | Self::Slow | Self::Loses => self.name(),
+            Self::NoAnswer | Self::Unreachable | Self::Refuses | Self::Aborts | Self::Slow | Self::Loses => {
+                self.name()
+            }
         }
     }
 
     /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
-        let Thresholds { unanswered, refused, aborted, slow, slow_setup_ns, loss, min_attempts } = thresholds;
+        let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
+            thresholds;
         match self {
             Self::NoAnswer => format!(
                 "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
                  half-open"
+            ),
+            Self::Unreachable => format!(
+                "{unreachable} or more of the attempts in the window, of at least {min_attempts}, were answered by an \
+                 ICMP error"
             ),
             Self::Refuses => format!(
                 "{refused} or more of the attempts in the window, of at least {min_attempts}, were refused by a RST"

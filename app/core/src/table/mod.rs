@@ -10,13 +10,14 @@ use core::ops::Range;
 use hashbrown::HashTable;
 use probe_common::key::Ends;
 use probe_common::{
-    Direction, Endpoint, EvictedFlowRecord, FlowState, Record, SegmentKind, SegmentRecord, Side, Volume,
+    Direction, Endpoint, EvictedFlowRecord, FlowState, IcmpRecord, Record, SegmentKind, SegmentRecord, Side,
+    Volume,
 };
 
 use crate::engine::EngineConfig;
 use crate::flow::{
-    Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Leg, Outcome, PeerKey, RetransmitKind,
-    Syn, SynAck, Tracked,
+    Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Icmp, Leg, Outcome, PeerKey,
+    RetransmitKind, Syn, SynAck, Tracked,
 };
 use crate::locals::Locals;
 use crate::owner::OwnerTable;
@@ -168,6 +169,7 @@ impl FlowTable {
         match record {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
+            Record::Icmp(icmp) => self.icmp(&tuple, icmp),
             // The source names the process first: `Input::Owner`.
             Record::Owner(_) => {}
         }
@@ -232,6 +234,9 @@ impl FlowTable {
         for (_, slot) in open {
             self.report(slot, now_ns);
         }
+        let up = self.flows.iter().filter(|(_, tracked)| tracked.is_up());
+        let up: Vec<u32> = up.map(|(slot, _)| slot).collect();
+        up.into_iter().for_each(|slot| self.end_seen(slot));
     }
 
     /// How many handshakes' outcomes were reported since the start.
@@ -255,6 +260,7 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
+            self.flows.get_mut(slot).into_iter().for_each(|tracked| tracked.learn_ack(record));
             // What the record leads to is reported with the owner.
             self.learn_owner(slot, record);
         } else if self.watched.may_answer_earlier(record) {
@@ -325,6 +331,19 @@ impl FlowTable {
         }
     }
 
+    /// An ICMP error never ends a flow: whether its handshake is completed in spite of it only time shows.
+    fn icmp(&mut self, tuple: &FlowTuple, record: &IcmpRecord) {
+        let known = self.find(tuple).and_then(|slot| Some((slot, self.flows.get_mut(slot)?.icmp(record))));
+        match known {
+            Some((slot, Icmp::Undeliverable)) => {
+                self.set_waiting(slot, record.time_ns, false);
+                self.arm(slot);
+            }
+            Some((_, Icmp::Noted)) => {}
+            Some((_, Icmp::Unmatched)) | None => self.losses.unmatched += 1,
+        }
+    }
+
     fn rst(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
         let Some(tracked) = self.flows.get_mut(slot) else { return };
@@ -354,7 +373,7 @@ impl FlowTable {
         }
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if record.class.is_retransmit() {
-            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, None, record)));
+            self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, None, false, record)));
         }
         if tracked.last_fin(record) {
             self.closed(slot);
@@ -368,7 +387,7 @@ impl FlowTable {
         let cause = tracked.cause(kind, is_retry);
         let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
         self.stats.count(tracked.account(), event, now_ns);
-        self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, record)));
+        self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, false, record)));
         if cause.is_none() {
             self.set_waiting(slot, now_ns, true);
         }
@@ -377,8 +396,12 @@ impl FlowTable {
 
     fn data_retransmitted(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
         let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
-        let Some(tracked) = self.flows.get(slot) else { return };
-        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, record)));
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let is_stuck = tracked.data_retransmitted(record);
+        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, is_stuck, record)));
+        if is_stuck {
+            self.stats.count(tracked.account(), PeerEvent::Stuck, record.time_ns);
+        }
     }
 
     /// The source evicted a flow. What it had sent is all that there is to count. Of a flow that is not known here, it was
@@ -591,9 +614,19 @@ impl FlowTable {
     }
 
     fn closed(&mut self, slot: u32) {
+        self.end_seen(slot);
         let Some(tracked) = self.flows.get(slot) else { return };
         self.events.push(Event::Close(tracked.at(tracked.flow.changed_ns())));
         self.flows.requeue(slot, FINISHED);
+    }
+
+    /// Nothing more of a flow can be seen.
+    fn end_seen(&mut self, slot: u32) {
+        if let Some(tracked) = self.flows.get_mut(slot)
+            && tracked.is_stuck_at_end()
+        {
+            self.stats.count(tracked.account(), PeerEvent::Stuck, tracked.flow.changed_ns());
+        }
     }
 
     /// An attempt counts as unanswered from now on, or no longer.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    Evidence, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict,
+    Evidence, IcmpReason, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role,
+    Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -67,6 +68,7 @@ labelled! {
     RetransmitKind: "segment_kind", label;
     RetransmitCause: "retransmit_cause", label;
     Verdict: "verdict", label;
+    IcmpReason: "icmp_reason", label;
     Evidence: "evidence", name;
 }
 
@@ -100,6 +102,7 @@ const fn record(missed: Missed) -> Option<&'static str> {
             RecordKind::Segment(SegmentKind::Fin) => "fin",
             RecordKind::Segment(SegmentKind::Retransmit) => "retransmit",
             RecordKind::EvictedFlow => "evicted_flow",
+            RecordKind::Icmp => "icmp",
             RecordKind::Owner => "owner",
         }),
         Missed::Undecodable => Some("undecodable"),

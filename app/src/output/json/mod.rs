@@ -82,6 +82,7 @@ fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
+    let (unreachable_min_ns, unreachable_max_ns) = bounds(flow.unreachable_after());
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg());
     Handshake {
         connection: connection(flow, flow.changed_ns(), context),
@@ -93,6 +94,7 @@ fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
         turnaround_ns: exact(flow.turnaround()),
         setup_ns: flow.setup_ns(),
         refusal_ns: exact(flow.refusal()),
+        unreachable_ns: exact(flow.unreachable_after()),
         aborted: flow.is_aborted(),
         ambiguous: flow.is_ambiguous(),
         server_leg_min_ns,
@@ -101,6 +103,8 @@ fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
         client_leg_max_ns,
         refusal_min_ns,
         refusal_max_ns,
+        unreachable_min_ns,
+        unreachable_max_ns,
     }
 }
 
@@ -141,6 +145,7 @@ fn retransmit<'a>(resent: &'a tcptop_core::Retransmit, context: &'a RenderContex
 }
 
 fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
+    let (icmp, path_mtu) = (flow.icmp_error(), flow.path_mtu());
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface()),
@@ -157,6 +162,14 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         remote_owner: flow.owner(Party::Remote).map(owner),
         client_isn: flow.client_isn(),
         server_isn: flow.server_isn(),
+        icmp_error: icmp.map(|error| Label(error.reason)),
+        icmp_type: icmp.map(|error| error.icmp_type),
+        icmp_code: icmp.map(|error| error.code),
+        icmp_from: icmp.map(|error| Ip(error.sender)),
+        icmp_count: icmp.map(|error| error.count),
+        path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
+        path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
+        stuck_segment_bytes: flow.stuck_bytes(),
         outcome: Label(flow.outcome()),
     }
 }
@@ -237,6 +250,9 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         figures: figures(&snapshot.total),
         records: snapshot.records,
         unmatched: snapshot.unmatched,
+        icmp_errors: snapshot.icmp.matched,
+        icmp_unmatched: snapshot.icmp.unmatched,
+        icmp_tunnel: snapshot.icmp.tunnel,
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
         passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
@@ -269,6 +285,7 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         handshakes: counts.attempts(),
         established: counts.of(Outcome::Established),
         refused: counts.of(Outcome::Refused),
+        unreachable: counts.of(Outcome::Unreachable),
         unanswered: counts.of(Outcome::Unanswered),
         half_open: counts.of(Outcome::HalfOpen),
         reset: counts.of(Outcome::Reset),
@@ -280,6 +297,7 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         sent_retransmits: counts.sent_retransmits(),
         received_retransmits: counts.received_retransmits,
         arrived_retransmits: counts.arrived,
+        stuck_connections: counts.stuck,
         handshake_retransmits: counts.repeated,
         data_segments: counts.sent,
         data_retransmits: counts.retransmitted,
@@ -308,6 +326,7 @@ fn thresholds(thresholds: &tcptop_core::Thresholds) -> Thresholds {
     };
     Thresholds {
         unanswered_share: thresholds.unanswered.fraction(),
+        unreachable_share: thresholds.unreachable.fraction(),
         refused_share: thresholds.refused.fraction(),
         aborted_share: thresholds.aborted.fraction(),
         slow_setup_ns: thresholds.slow_setup_ns,

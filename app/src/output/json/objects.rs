@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
-use tcptop_core::{Evidence, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
+use tcptop_core::{Evidence, IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
 pub const SCHEMA: u32 = 2;
@@ -59,6 +59,8 @@ pub struct Handshake<'a> {
     pub setup_ns: Option<u64>,
     /// From the SYN to the RST that refused it.
     pub refusal_ns: Option<u64>,
+    /// From the SYN or SYN-ACK to the ICMP error that says that it was not delivered. Only for `unreachable`.
+    pub unreachable_ns: Option<u64>,
     /// Of a `reset` one: the end that had answered with the SYN-ACK sent the RST, within a second. A connection that is aborted
     /// after the ACK has `aborted` in its `close`.
     pub aborted: bool,
@@ -76,6 +78,10 @@ pub struct Handshake<'a> {
     pub refusal_min_ns: Option<u64>,
     /// The longest that the ambiguous refusal can be.
     pub refusal_max_ns: Option<u64>,
+    /// The shortest that the ambiguous time to the ICMP error can be.
+    pub unreachable_min_ns: Option<u64>,
+    /// The longest that the ambiguous time to the ICMP error can be.
+    pub unreachable_max_ns: Option<u64>,
 }
 
 /// A segment that was retransmitted.
@@ -100,7 +106,8 @@ pub struct Retransmit<'a> {
     pub after_ns: Option<u64>,
     /// Why it is no sign of loss: `not_accepted_by_this_host` (the ACK passed here, and the listener does not accept the
     /// connection), `not_accepted_by_the_peer` (likewise, from the second time on), `challenged` (an ACK of an earlier
-    /// connection answered the SYN) or `refused` (a RST did, and Windows tries again). Null where nothing says so.
+    /// connection answered the SYN), `refused` (a RST did, and Windows tries again) or `unreachable` (an ICMP error did).
+    /// Null where nothing says so.
     pub cause: Option<Label<RetransmitCause>>,
 }
 
@@ -199,6 +206,12 @@ pub struct Summary<'a> {
     pub records: u64,
     /// SYN-ACKs, ACKs and RSTs that match no connection attempt that was seen.
     pub unmatched: u64,
+    /// ICMP errors about segments that were in flight.
+    pub icmp_errors: u64,
+    /// ICMP errors about TCP that quote nothing that was in flight: late, forged, or about what was not seen.
+    pub icmp_unmatched: u64,
+    /// ICMP errors within a tunnel, or about one. They are not looked into.
+    pub icmp_tunnel: u64,
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
@@ -308,8 +321,27 @@ pub struct Connection<'a> {
     pub client_isn: Option<u32>,
     /// Initial sequence number of the server. Null if its SYN-ACK was not seen.
     pub server_isn: Option<u32>,
+    /// What the latest ICMP error about it says, beside those about the size of packets. It is the reason of the outcome
+    /// `unreachable`; for any other it is a note: an error ends no connection.
+    pub icmp_error: Option<Label<IcmpReason>>,
+    /// Its ICMP type: 3 or 11, of IPv6 1, 3 or 4.
+    pub icmp_type: Option<u8>,
+    /// Its ICMP code.
+    pub icmp_code: Option<u8>,
+    /// Address of who sent it: a router, a firewall, or the other end.
+    pub icmp_from: Option<Ip>,
+    /// How often it came.
+    pub icmp_count: Option<u32>,
+    /// The largest IP packet that fits the path, in bytes, as a router says (fragmentation needed, packet too big).
+    pub path_mtu: Option<u32>,
+    /// Address of that router.
+    pub path_mtu_from: Option<Ip>,
+    /// Bytes of payload of the full-size segments that are retransmitted again and again although smaller ones get
+    /// through, and no router says why: the MTU of the path may be smaller than its ends know. Null where nothing
+    /// shows it.
+    pub stuck_segment_bytes: Option<u32>,
     /// What became of it, as far as known at this time. A `handshake` has one of `established`, `refused` (a RST answered
-    /// the SYN), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
+    /// the SYN), `unreachable` (an ICMP error did), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
     /// the SYN-ACK), `challenged` (an ACK of an earlier connection answered the SYN), `unknown` (only one SYN-ACK was seen,
     /// or records were missed) and `pending` (the run ended first); a `close` has `closed` or
     /// `reset`.
@@ -357,12 +389,14 @@ pub struct Process<'a> {
 /// Counts and latencies.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Figures {
-    /// Connection attempts: the sum of the seven outcomes that follow.
+    /// Connection attempts: the sum of the nine outcomes that follow.
     pub handshakes: u64,
     /// Attempts that were established.
     pub established: u64,
     /// Attempts that a RST answered.
     pub refused: u64,
+    /// Attempts that an ICMP error answered.
+    pub unreachable: u64,
     /// Attempts that nothing answered.
     pub unanswered: u64,
     /// Attempts whose SYN-ACK was not acknowledged.
@@ -386,6 +420,9 @@ pub struct Figures {
     pub received_retransmits: u64,
     /// Retransmits that have a `cause`, and are no sign of loss.
     pub arrived_retransmits: u64,
+    /// Connections in which full-size segments did not get through although smaller ones did. See
+    /// `stuck_segment_bytes`.
+    pub stuck_connections: u64,
     /// Retransmits that are SYNs or SYN-ACKs.
     pub handshake_retransmits: u64,
     /// Segments with data, in both directions, retransmits included.
@@ -428,6 +465,8 @@ pub struct Figures {
 pub struct Thresholds {
     /// Share of attempts that are unanswered or half-open, 0 to 1.
     pub unanswered_share: f64,
+    /// Share of attempts that are answered by ICMP errors, 0 to 1.
+    pub unreachable_share: f64,
     /// Share of attempts that are refused, 0 to 1.
     pub refused_share: f64,
     /// Share of attempts that are aborted, 0 to 1.

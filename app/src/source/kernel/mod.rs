@@ -236,10 +236,11 @@ impl KernelSource {
         changes
     }
 
-    /// The index under which the flows of the interface with this index are known: that of the first interface of its name.
+    /// The indexes of interfaces that are or were watched, and those that their flows are known under: that of the first
+    /// interface of the name.
     #[must_use]
-    pub fn id(&self, index: u32) -> u32 {
-        self.ring.id(index)
+    pub fn ids(&self) -> Vec<(u32, u32)> {
+        self.ring.ids()
     }
 
     /// Waits until the kernel says that there are records.

@@ -58,6 +58,11 @@ impl Ring {
         self.views.iter().find(|view| view.index == index).map_or(index, |view| view.id)
     }
 
+    /// See [`KernelSource::ids`](super::KernelSource::ids).
+    pub(super) fn ids(&self) -> Vec<(u32, u32)> {
+        self.views.iter().map(|view| (view.index, view.id)).collect()
+    }
+
     /// See [`KernelSource::readable`](super::KernelSource::readable).
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.ring.readable().await?.clear_ready();
@@ -100,6 +105,7 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
     let interface = match &mut record {
         Record::Segment(segment) => &mut segment.interface,
         Record::EvictedFlow(flow) => &mut flow.interface,
+        Record::Icmp(icmp) => &mut icmp.interface,
         // It is about a socket, which may be older than the view.
         Record::Owner(_) => return Some(record),
     };

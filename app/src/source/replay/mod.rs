@@ -8,8 +8,9 @@ mod taps;
 use std::time::{Duration, Instant};
 
 use probe_common::counter::Counters;
-use probe_common::encapsulation::{PassedOver, locate};
-use probe_common::{Counter, Hook, LinkLayer, ParsedPacket, Record, Size, Unparsed};
+use probe_common::encapsulation::{Inner, PassedOver, locate, outer};
+use probe_common::icmp;
+use probe_common::{Counter, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Record, Size, Unparsed};
 use probe_host::HostProbe;
 
 use super::capture::{Capture, CaptureError, Next, Packet};
@@ -17,7 +18,7 @@ use super::passed_over::PassedOverCounts;
 pub use clock::ClockStep;
 use clock::{CaptureClock, PacketTime};
 use copies::Copies;
-use order::{Order, WINDOW_NS, Waiting};
+use order::{Content, Order, WINDOW_NS, Waiting};
 use taps::Taps;
 use tcptop_core::FlowVolumes;
 
@@ -120,12 +121,12 @@ impl ReplaySource {
 
     fn read_one(&mut self) -> Result<Next<()>, CaptureError> {
         let Self { capture, order, passed_over, probe, config, .. } = self;
-        capture.next(|packet| match read(&packet, config.decap, passed_over) {
-            Ok(parsed) => order.push(Waiting { stamp_ns: packet.time_ns, packet: Some(parsed) }),
-            Err(unparsed) => {
+        capture.next(|packet| {
+            let read = read(&packet, config.decap, passed_over);
+            if let Err(unparsed) = read {
                 probe.count(Counter::Unparsed(unparsed));
-                order.push(Waiting { stamp_ns: packet.time_ns, packet: None });
             }
+            order.push(Waiting { stamp_ns: packet.time_ns, packet: read.unwrap_or(Content::Nothing) });
         })
     }
 
@@ -141,10 +142,27 @@ impl ReplaySource {
 
     fn process_first(&mut self, time: PacketTime, records: &mut Vec<Record>) {
         let Self { capture, order, taps, copies, probe, .. } = self;
-        let Some(mut packet) = order.first().and_then(|(first, _)| first.packet.as_ref()) else { return };
+        let has_several = capture.names().len() > 1;
+        let emit = |bytes: &[u8]| records.push(timed(bytes, time.timebase));
+        let mut packet = match order.first().map(|(first, _)| &first.packet) {
+            Some(Content::Segment(packet)) => packet,
+            Some(Content::Icmp(icmp)) => {
+                // It comes the way that answers to the segment come.
+                let (ends, interface) = (icmp.quoted(), icmp.interface());
+                let interface =
+                    if has_several { taps.interface(ends.to(), ends.from(), interface) } else { interface };
+                return probe.process_icmp(
+                    &icmp.at_interface(interface),
+                    &probe_host::PacketTime(time.time_ns),
+                    emit,
+                );
+            }
+            Some(Content::Nothing) | None => return,
+        };
         let placed;
-        if capture.names().len() > 1 {
-            placed = packet.at_interface(taps.interface(packet));
+        if has_several {
+            let (from, to) = (packet.segment().from(), packet.segment().to());
+            placed = packet.at_interface(taps.interface(from, to, packet.interface()));
             packet = &placed;
         }
         let rtt_ns = || {
@@ -154,13 +172,7 @@ impl ReplaySource {
         if copies.is_copy(packet, time.time_ns, rtt_ns) {
             return;
         }
-        probe.process_parsed(packet, &probe_host::PacketTime(time.time_ns), |bytes| {
-            let mut record = Record::decode(bytes).expect("made by the same version");
-            if let Record::Segment(segment) = &mut record {
-                segment.timebase = time.timebase;
-            }
-            records.push(record);
-        });
+        probe.process_parsed(packet, &probe_host::PacketTime(time.time_ns), emit);
     }
 
     /// What every flow that is known has sent.
@@ -205,22 +217,71 @@ impl ReplaySource {
     }
 }
 
-/// The segment in a packet.
-fn read(packet: &Packet<'_>, decap: bool, counts: &mut PassedOverCounts) -> Result<ParsedPacket, Unparsed> {
-    let inner = locate(packet.bytes, packet.first, decap).map_err(|passed_over| match passed_over {
-        PassedOver::Truncated => Unparsed::Truncated,
-        other => {
-            counts.add(Some(other), 1);
-            Unparsed::NotTcp
-        }
-    })?;
+/// The record in these bytes, of a time base.
+fn timed(bytes: &[u8], timebase: u32) -> Record {
+    let mut record = Record::decode(bytes).expect("made by the same version");
+    match &mut record {
+        Record::Segment(segment) => segment.timebase = timebase,
+        Record::Icmp(icmp) => icmp.timebase = timebase,
+        Record::EvictedFlow(_) | Record::Owner(_) => {}
+    }
+    record
+}
+
+/// The segment in a packet, or the ICMP error about one.
+fn read(packet: &Packet<'_>, decap: bool, counts: &mut PassedOverCounts) -> Result<Content, Unparsed> {
     let hook = Hook { interface: packet.interface, direction: packet.direction, link: LinkLayer::None };
     // A capture has what passed an interface: super-packets are in it as one, and counted as one.
     let size = Size { bytes: packet.wire_len, segments: 1 };
-    match ParsedPacket::read_inner(packet.bytes, inner, size, &hook) {
+    let inner = match locate(packet.bytes, packet.first, decap) {
+        Ok(inner) => inner,
+        Err(PassedOver::Truncated) => return Err(Unparsed::Truncated),
+        Err(passed_over) => {
+            let read = read_icmp(packet, passed_over, decap, size, &hook);
+            match read {
+                Err(Unparsed::NotTcp) => counts.add(Some(passed_over), 1),
+                Err(Unparsed::IcmpTunnel) => counts.add(Some(PassedOver::IcmpError), 1),
+                Ok(_) | Err(_) => {}
+            }
+            return read.map(Content::Icmp);
+        }
+    };
+    read_segment(packet, inner, size, &hook).map(Content::Segment)
+}
+
+/// The ICMP error in a packet that holds no TCP.
+fn read_icmp(
+    packet: &Packet<'_>,
+    what: PassedOver,
+    decap: bool,
+    size: Size,
+    hook: &Hook,
+) -> Result<ParsedIcmp, Unparsed> {
+    match what {
+        PassedOver::Protocol(icmp::ICMP | icmp::ICMPV6) => {}
+        PassedOver::IcmpError => return Err(Unparsed::IcmpTunnel),
+        _ => return Err(Unparsed::NotTcp),
+    }
+    let Inner { family, offset, .. } =
+        outer(packet.bytes, packet.first, decap).map_err(|_| Unparsed::NotTcp)?;
+    match ParsedIcmp::read_at(packet.bytes, family, offset, size, hook) {
+        Err(Unparsed::Truncated) => {
+            ParsedIcmp::read_at(packet.bytes, family, offset, Size { bytes: u32::MAX, ..size }, hook)
+        }
+        read => read,
+    }
+}
+
+fn read_segment(
+    packet: &Packet<'_>,
+    inner: Inner,
+    size: Size,
+    hook: &Hook,
+) -> Result<ParsedPacket, Unparsed> {
+    match ParsedPacket::read_inner(packet.bytes, inner, size, hook) {
         // Tools that cut a capture to the headers may cut both lengths of its packets, too.
         Err(Unparsed::Truncated) => {
-            ParsedPacket::read_inner(packet.bytes, inner, Size { bytes: u32::MAX, ..size }, &hook)
+            ParsedPacket::read_inner(packet.bytes, inner, Size { bytes: u32::MAX, ..size }, hook)
         }
         read => read,
     }

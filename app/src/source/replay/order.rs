@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use probe_common::{ParsedPacket, Segment, TcpFlags};
+use probe_common::{ParsedIcmp, ParsedPacket, Segment, TcpFlags};
 
 /// Packets are put in order that are at most this far apart, in nanoseconds.
 pub(super) const WINDOW_NS: u64 = 10_000_000;
@@ -18,8 +18,19 @@ const MOST: usize = 2_048;
 pub(super) struct Waiting {
     /// Its time as the capture has it, in nanoseconds since 1970.
     pub(super) stamp_ns: u64,
-    /// The segment in it, if there is one: time passes by other packets, too.
-    pub(super) packet: Option<ParsedPacket>,
+    /// What is in it.
+    pub(super) packet: Content,
+}
+
+/// What matters of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content {
+    /// A segment.
+    Segment(ParsedPacket),
+    /// An ICMP error about one.
+    Icmp(ParsedIcmp),
+    /// Nothing, but time passes by it, too.
+    Nothing,
 }
 
 /// Packets that wait for earlier ones.
@@ -66,8 +77,15 @@ impl Order {
 impl Waiting {
     /// Whether its numbers say that it was sent after another one of the same connection.
     fn follows(&self, other: &Self) -> bool {
-        let (Some(packet), Some(other)) = (&self.packet, &other.packet) else { return false };
-        follows(packet.segment(), other.segment())
+        match (&self.packet, &other.packet) {
+            (Content::Segment(packet), Content::Segment(other)) => follows(packet.segment(), other.segment()),
+            // An error is later than what it quotes.
+            (Content::Icmp(icmp), Content::Segment(other)) => {
+                let (quoted, other) = (icmp.quoted(), other.segment());
+                (quoted.from(), quoted.to(), quoted.seq) == (other.from(), other.to(), other.seq)
+            }
+            (Content::Segment(_) | Content::Icmp(_) | Content::Nothing, _) => false,
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::mem;
 
-use probe_common::{Endpoint, ParsedPacket};
+use probe_common::Endpoint;
 
 /// At which interfaces which direction of a connection was seen: those that matter. A connection that passes more is seen
 /// apart at each further one.
@@ -41,9 +41,8 @@ impl Taps {
         Self { young: HashMap::new(), old: HashMap::new(), most: connections.max(1) }
     }
 
-    /// The interface that a packet is to be counted at.
-    pub(super) fn interface(&mut self, packet: &ParsedPacket) -> u32 {
-        let (source, destination) = (packet.segment().from(), packet.segment().to());
+    /// The interface that a packet is to be counted at which was seen at `interface`.
+    pub(super) fn interface(&mut self, source: Endpoint, destination: Endpoint, interface: u32) -> u32 {
         let from_high = source > destination;
         let ends = if from_high { [destination, source] } else { [source, destination] };
         if !self.young.contains_key(&ends) {
@@ -54,7 +53,7 @@ impl Taps {
             self.young.insert(ends, views);
         }
         let views = self.young.get_mut(&ends).expect("it is there, or was inserted");
-        place(views, packet.interface(), usize::from(from_high))
+        place(views, interface, usize::from(from_high))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The columns of the event log.
 
 use super::{CellContext, Column, Side, Value};
-use crate::output::format::{UNKNOWN, brief, counted, duration};
+use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error};
 use crate::tui::event_rows::EventRow;
 use tcptop_core::{Flow, Leg, Outcome, RetransmitKind, Verdict, What};
 
@@ -48,7 +48,7 @@ pub static COLUMNS: [Column<EventRow, Never>; 7] = [
         "DETAIL",
         20,
         1,
-        "of the latest event: kind, delay, SYNs, or the end that reset it",
+        "of the latest event: kind, delay, SYNs, who says that it is unreachable, or the end that reset it",
         |event, _| Value::Text(detail(event)),
     ),
     column("interface", "IFACE", 9, 3, "interface", |event, context| {
@@ -77,6 +77,7 @@ pub const fn flow(what: &What) -> Option<&Flow> {
 pub const fn verdict(what: &What) -> Option<Verdict> {
     match what {
         What::Failed(flow) => match flow.outcome() {
+            Outcome::Unreachable => Some(Verdict::Unreachable),
             Outcome::Refused | Outcome::Reset => Some(Verdict::Refuses),
             Outcome::Pending
             | Outcome::Established
@@ -134,6 +135,9 @@ const fn segment(kind: RetransmitKind) -> &'static str {
 }
 
 fn failure(flow: &Flow) -> String {
+    if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
+        return icmp_error(error);
+    }
     let after = flow.refusal().map(|refusal| match refusal {
         Leg::Exact(ns) => format!("after {}", duration(ns)),
         Leg::Between { max_ns, .. } => format!("after <{}", duration(max_ns)),

@@ -31,6 +31,7 @@ impl Column<Row, RowOrder> {
     pub fn explains_verdict(&self, row: &Row) -> bool {
         let verdict = match self.order {
             Some(RowOrder::Unanswered) => Verdict::NoAnswer,
+            Some(RowOrder::Unreachable) => Verdict::Unreachable,
             Some(RowOrder::Refused) => Verdict::Refuses,
             Some(RowOrder::Aborted) => Verdict::Aborts,
             Some(RowOrder::P90 | RowOrder::P99 | RowOrder::Max) => Verdict::Slow,
@@ -52,7 +53,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Row, RowOrder>; 23] = [
+pub static COLUMNS: [Column<Row, RowOrder>; 24] = [
     Column {
         name: "peer",
         title: "PEER",
@@ -126,6 +127,10 @@ pub static COLUMNS: [Column<Row, RowOrder>; 23] = [
         |row, _| Value::Count(row.figures.counts.unanswered()),
     )
     .by(RowOrder::Unanswered),
+    figure("unreachable", "UNRCH", 5, 7, "unreachable attempts: an ICMP error answered them", |row, _| {
+        Value::Count(row.figures.counts.of(Outcome::Unreachable))
+    })
+    .by(RowOrder::Unreachable),
     figure("refused", "REFUSED", 7, 0, "refused attempts: a RST answered the SYN", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Refused))
     })

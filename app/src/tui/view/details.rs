@@ -3,7 +3,9 @@
 use ratatui::text::Line;
 
 use super::{ViewContext, style};
-use crate::output::format::{self, UNKNOWN, age, bytes, counted, duration, maybe_duration, percent, rate};
+use crate::output::format::{
+    self, UNKNOWN, age, bytes, counted, duration, icmp_error, maybe_duration, percent, rate,
+};
 use crate::tui::columns::CellContext;
 use tcptop_core::{
     Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row, RowKey,
@@ -122,7 +124,8 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
     });
     let attempts = counted(counts.attempts(), "attempt");
     let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
-    let lines = [latencies].into_iter().chain(setups).chain([retransmits(counts)]);
+    let stuck = (counts.stuck > 0).then(|| format::stuck_in(counts.stuck));
+    let lines = [latencies].into_iter().chain(setups).chain([retransmits(counts)]).chain(stuck);
     [(label, attempts)].into_iter().chain(lines.map(|line| ("", line))).collect()
 }
 
@@ -130,6 +133,7 @@ fn outcomes(counts: &Counts) -> String {
     let all = [
         (counts.of(Outcome::Established), "established"),
         (counts.of(Outcome::Unanswered), "unanswered"),
+        (counts.of(Outcome::Unreachable), "unreachable"),
         (counts.of(Outcome::HalfOpen), "half-open"),
         (counts.of(Outcome::Refused), "refused"),
         (counts.of(Outcome::Reset), "reset"),
@@ -153,7 +157,7 @@ fn retransmits(counts: &Counts) -> String {
     };
     let arrived = match arrived {
         0 => String::new(),
-        arrived => format!("; {arrived} without loss: not accepted, challenged or refused"),
+        arrived => format!("; {arrived} without loss: not accepted, challenged, refused or unreachable"),
     };
     format!(
         "retransmits: {repeated} SYN and SYN-ACK, {retransmitted} of {sent} data segments ({share} %){ways}{arrived}"
@@ -193,6 +197,7 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     facts.extend(owners(flow));
     facts.extend(latencies(flow));
     facts.extend(volumes(flow));
+    facts.extend(way(flow, cells));
     if cells.is_own_session(&flow.local(), &flow.remote()) {
         facts.push(("@", "the SSH session that tcptop runs in".to_owned()));
     }
@@ -268,6 +273,7 @@ fn outcome(flow: &Flow) -> String {
         Outcome::Pending => "less than a second old and not answered yet",
         Outcome::Established => "the handshake is complete",
         Outcome::Refused => "a RST answered the SYN",
+        Outcome::Unreachable => "an ICMP error says that the SYN or the SYN-ACK was not delivered",
         Outcome::Unanswered => "no reply to the SYN",
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
         Outcome::Reset if flow.is_aborted() => {
@@ -316,6 +322,26 @@ fn latencies(flow: &Flow) -> Vec<Fact> {
     }
     if let Some(refusal) = flow.refusal() {
         facts.push(("refusal", format!("{}, from the SYN to the RST", words(Some(refusal)))));
+    }
+    if let Some(delay) = flow.unreachable_after() {
+        facts.push(("unreachable", format!("{}, from the SYN to the ICMP error", words(Some(delay)))));
+    }
+    facts
+}
+
+/// What was said, or shows, about the way of its packets.
+fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if let Some(error) = flow.icmp_error() {
+        let times = if error.count > 1 { format!(", {} times", error.count) } else { String::new() };
+        let latest = moment(error.last_ns, cells);
+        facts.push(("icmp", format!("{}{times}, last {latest}", icmp_error(error))));
+    }
+    if let Some(path_mtu) = flow.path_mtu() {
+        facts.push(("path MTU", format::path_mtu(&path_mtu)));
+    }
+    if let Some(bytes) = flow.stuck_bytes() {
+        facts.push(("MTU?", format::stuck(bytes)));
     }
     facts
 }

@@ -82,9 +82,12 @@ fn table(
 
 const fn is_failure(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Refused | Outcome::Reset | Outcome::Challenged => {
-            true
-        }
+        Outcome::Unanswered
+        | Outcome::Unreachable
+        | Outcome::HalfOpen
+        | Outcome::Refused
+        | Outcome::Reset
+        | Outcome::Challenged => true,
         Outcome::Pending | Outcome::Established | Outcome::Closed | Outcome::Unknown => false,
     }
 }

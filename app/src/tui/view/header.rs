@@ -131,6 +131,7 @@ fn figures(snapshot: &Snapshot, width: usize) -> Line<'static> {
 
 fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
     let counts = &snapshot.recent.counts;
+    let unreachable = counts.of(Outcome::Unreachable);
     let (rtt, setup) = (snapshot.recent.rtt, snapshot.recent.setup);
     let latency = |ns: Option<u64>| format!("{:>6}", maybe_duration(ns));
     let Wording { gap, unanswered, .. } = wording;
@@ -146,6 +147,7 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
             counts.slow_setups > 0,
         ),
         ("unans", format!("│{gap}{unanswered} {:>4}", brief(counts.unanswered())), counts.unanswered() > 0),
+        ("unrch", format!("{gap}unreachable {:>4}", brief(unreachable)), true),
         (
             "refused",
             format!("{gap}refused {:>4}", brief(counts.of(Outcome::Refused))),
@@ -154,7 +156,9 @@ fn figures_in(snapshot: &Snapshot, wording: &Wording) -> Line<'static> {
         ("aborted", format!("{gap}aborted {:>4}", brief(counts.aborted)), counts.aborted > 0),
         ("retr", format!("{gap}retr {:>4}%", percent(counts.retransmit_share())), counts.retransmits() > 0),
     ];
-    let shown = facts.into_iter().filter(|(name, ..)| wording.shown.contains(name));
+    // Most hosts never see one.
+    let is_shown = |name: &&str| wording.shown.contains(name) && (*name != "unrch" || unreachable > 0);
+    let shown = facts.into_iter().filter(|(name, ..)| is_shown(name));
     let spans = shown
         .map(|(_, text, matters)| Span::styled(text, if matters { style::strong() } else { Style::new() }));
     Line::from(spans.collect::<Vec<_>>())

@@ -28,7 +28,7 @@ pub(super) const fn alarm() -> Style {
 /// A row with this verdict.
 pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
     match verdict {
-        Some(Verdict::NoAnswer) => Style::new().fg(Color::Red),
+        Some(Verdict::NoAnswer | Verdict::Unreachable) => Style::new().fg(Color::Red),
         Some(Verdict::Refuses | Verdict::Aborts) => Style::new().fg(Color::Magenta),
         Some(Verdict::Slow | Verdict::SlowSetup) => Style::new().fg(Color::Yellow),
         Some(Verdict::Loses) => Style::new().fg(Color::Cyan),
@@ -45,6 +45,7 @@ pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
 pub(super) const fn outcome(outcome: Outcome) -> Style {
     match outcome {
         Outcome::Unanswered | Outcome::HalfOpen | Outcome::Challenged => verdict(Some(Verdict::NoAnswer)),
+        Outcome::Unreachable => verdict(Some(Verdict::Unreachable)),
         Outcome::Refused | Outcome::Reset => verdict(Some(Verdict::Refuses)),
         Outcome::Closed | Outcome::Unknown => faint(),
         Outcome::Pending | Outcome::Established => Style::new(),

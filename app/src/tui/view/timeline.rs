@@ -50,13 +50,14 @@ const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment, _| Som
 const STRIP: [Series; STRIP_HEIGHT as usize] = [P99, UNANSWERED, RETRANSMITS];
 
 /// The series of the latency view.
-pub(super) const ALL: [Series; 8] = [
+pub(super) const ALL: [Series; 9] = [
     latency("p50", |moment, latency| Some(moment.latency(latency)?.p50_ns)),
     latency("p90", |moment, latency| Some(moment.latency(latency)?.p90_ns)),
     P99,
     number("waits", Some(Verdict::SlowSetup), |moment, _| Some(moment.slow_setups)),
     number("opened", None, |moment, _| Some(moment.opened)),
     UNANSWERED,
+    number("unrch", Some(Verdict::Unreachable), |moment, _| Some(moment.unreachable)),
     number("refused", Some(Verdict::Refuses), |moment, _| Some(moment.refused)),
     RETRANSMITS,
 ];

@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::Fact;
-use crate::output::format::{counted, duration};
+use crate::output::format::{counted, duration, icmp_error};
 use crate::tui::columns::CellContext;
 use tcptop_core::{Flow, Leg, Outcome, PeerKey, Role, Row, RowKey, Selection, Verdict};
 
@@ -13,6 +13,7 @@ pub(super) fn of(row: &Row, selection: Option<&Selection>, cells: &CellContext<'
     let side = Side::of(&row.key);
     let (why, commands) = match verdict {
         Verdict::NoAnswer => unanswered(row, side),
+        Verdict::Unreachable => unreachable(row, selection, side),
         Verdict::Refuses => refused(row, selection, side),
         Verdict::Aborts => aborted(side, &row.key),
         Verdict::SlowSetup => (slow_setup(row, selection), with_interface(row, cells)),
@@ -79,6 +80,26 @@ fn unanswered(row: &Row, side: Side) -> (String, Vec<String>) {
         Side::Outbound | Side::Passing | Side::Mixed => path(&row.key),
     };
     (format!("{some}{why}"), commands)
+}
+
+fn unreachable(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec<String>) {
+    let flows = selection.map_or(&[][..], |selection| &selection.flows);
+    let latest = flows.iter().find(|flow| flow.outcome() == Outcome::Unreachable).and_then(Flow::icmp_error);
+    let (who, commands) = match (side, latest) {
+        (Side::Inbound, _) => (
+            "An ICMP error answers the SYN or the SYN-ACK: a firewall of this host rejects, or the way back is broken.",
+            vec![listeners(&row.key, "here")],
+        ),
+        (Side::Outbound | Side::Passing | Side::Mixed, Some(error)) if error.reason.is_policy() => {
+            ("A firewall or a router rejects the SYN, and says so by an ICMP error.", path(&row.key))
+        }
+        (Side::Outbound | Side::Passing | Side::Mixed, Some(_) | None) => (
+            "An ICMP error answers the SYN: a router cannot deliver it, or a firewall rejects it.",
+            path(&row.key),
+        ),
+    };
+    let latest = latest.map(|error| format!(" The latest: {}.", icmp_error(error))).unwrap_or_default();
+    (format!("{who}{latest}"), commands)
 }
 
 fn refused(row: &Row, selection: Option<&Selection>, side: Side) -> (String, Vec<String>) {
