@@ -182,21 +182,8 @@ fn seen(row: &Row) -> impl PartialEq + core::fmt::Debug + use<> {
     (row.key, row.figures, present)
 }
 
-/// The time by which two readers may differ in since when something is wrong: two slots of the window, and the time between two
-/// snapshots.
-fn slack_ns(window_ns: u64) -> u64 {
-    let slot_s = if window_ns < 60 * S {
-        1
-    } else if window_ns < 600 * S {
-        5
-    } else {
-        60
-    };
-    2 * slot_s * S + 250 * MS
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 50, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two readers change their windows and restart their counts. Each sees what one sees that has always had this window,
     /// and after each change and back what it saw before.
@@ -225,6 +212,8 @@ proptest! {
                         1 => drop(watched.see([connection.rst_of_responder(answered_ns)])),
                         _ => drop(watched.see([connection.syn_ack(answered_ns), connection.ack(answered_ns + MS)])),
                     }
+                    // Nobody looks at a time before the latest record.
+                    now_ns = answered_ns + MS;
                 }
                 // As on the screen: four times a second.
                 Step::Pass { ms } => {
@@ -277,10 +266,10 @@ proptest! {
                     if group == Group::Peer {
                         for (again, before) in again.rows.iter().zip(&mine.rows) {
                             prop_assert_eq!(seen(again), seen(before), "{}", now_ns);
-                            // Trouble that a verdict was held through is longer ago than a window tells.
-                            for ((_, since_ns), (_, before_ns)) in again.present.iter().zip(before.present.iter()) {
-                                let is_known = since_ns + slack_ns(window_ns) >= before_ns;
-                                prop_assert!(is_known, "{:?} {:?}", again, before);
+                            // What a verdict was held through, or was too small for it, is not known beyond a window.
+                            for (_, since_ns) in again.present.iter() {
+                                let counted_ns = resets[which].unwrap_or(START);
+                                prop_assert!((counted_ns..=now_ns).contains(&since_ns), "{:?} {:?}", again, before);
                             }
                         }
                     }

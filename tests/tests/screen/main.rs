@@ -221,9 +221,7 @@ fn the_last_screen_stays_on_request() {
     assert!(terminal.wait().success());
     terminal.wait_screen("both", PATIENCE, |screen| {
         let shown = screen.contents();
-        !screen.alternate_screen()
-            && shown.contains("── flows of 10.20.9.7:443")
-            && shown.contains("--- tcptop ")
+        !screen.alternate_screen() && shown.contains("PORT OUTCOME") && shown.contains("--- tcptop ")
     });
 }
 
