@@ -130,7 +130,7 @@ impl FlowState {
         }
     }
 
-    /// The order of eviction, lowest first: its [`EvictionClass`], then when it was last seen. Of handshakes under way,
+    /// The order of eviction, lowest first: its class, then when it was last seen. Of handshakes under way,
     /// of which a flood brings thousands within one epoch, the one that began first is evicted first.
     #[inline(always)]
     #[must_use]

@@ -80,7 +80,7 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
     }
     if counts.retransmits() > 0 {
         let (sent, received) = (counts.sent_retransmits(), counts.received_retransmits);
-        let arrived = match counts.arrived {
+        let arrived = match counts.arrived() {
             0 => String::new(),
             arrived => format!(", {arrived} of segments that had arrived"),
         };

@@ -59,7 +59,7 @@ pub struct Retransmit {
     pub after_ns: Option<u64>,
 }
 
-/// Why a SYN or a SYN-ACK was retransmitted that had arrived.
+/// Why a segment was retransmitted that had arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetransmitCause {
     /// This host repeats its SYN-ACK although the ACK passed here: its listener does not accept the connection (the accept

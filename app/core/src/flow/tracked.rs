@@ -476,6 +476,31 @@ impl Tracked {
         }
     }
 
+    /// Why data that `sender` retransmits is no sign of loss: the other end does not accept the connection, as it says by
+    /// repeating its SYN-ACK, and drops the data. Once it sends data itself, it has accepted it.
+    pub(crate) fn data_cause(&self, sender: Party) -> Option<RetransmitCause> {
+        let responder = if self.flow.role() == Some(Role::Server) { Party::Local } else { Party::Remote };
+        let has_sent = self.flow.volumes()[responder as usize].segments > 0;
+        let cause = self.cause(RetransmitKind::SynAck, false).filter(|_| sender != responder && !has_sent);
+        cause.filter(|cause| {
+            matches!(cause, RetransmitCause::NotAcceptedHere | RetransmitCause::NotAcceptedByPeer)
+        })
+    }
+
+    /// How many segments of data had arrived that were retransmitted before this SYN-ACK, the first that says that the connection
+    /// is not accepted.
+    pub(crate) fn arrived_so_far(&self, kind: RetransmitKind) -> u64 {
+        let first = if matches!(self.flow.role(), Some(Role::Server | Role::Local)) { 1 } else { 2 };
+        let is_first = kind == RetransmitKind::SynAck && self.flow.not_accepted == first;
+        if is_first { self.arrived(self.flow.volumes().map(|volume| volume.retransmits)) } else { 0 }
+    }
+
+    /// How many of these retransmits, by this host and by the other end, had arrived before.
+    pub(crate) fn arrived(&self, retransmits: [u64; 2]) -> u64 {
+        let of = |sender: Party| self.data_cause(sender).map_or(0, |_| retransmits[sender as usize]);
+        of(Party::Local) + of(Party::Remote)
+    }
+
     /// Handles a FIN. Returns whether both ends have sent one now, which ends a connection.
     pub(crate) fn last_fin(&mut self, fin: &SegmentRecord) -> bool {
         let closer = self.sender(fin);

@@ -31,8 +31,13 @@ pub(crate) enum PeerEvent {
     Stuck,
     /// Segments with data were sent.
     Sent(u64),
-    /// Segments with data were retransmitted: by this host, and by the other end.
-    Retransmitted([u64; 2]),
+    /// Segments with data were retransmitted.
+    Retransmitted {
+        /// By this host, and by the other end.
+        by: [u64; 2],
+        /// How many of them had arrived before, as far as is known.
+        arrived: u64,
+    },
     /// An open attempt counts as unanswered from now on, or no longer.
     Waits {
         /// From now on.
@@ -118,9 +123,11 @@ impl PeerEvent {
             ],
             Self::Stuck => [(Number::Stuck, 1), none, none],
             Self::Sent(segments) => [(Number::Sent, segments), none, none],
-            Self::Retransmitted([sent, received]) => {
-                [(Number::Retransmitted, sent + received), (Number::ReceivedRetransmits, received), none]
-            }
+            Self::Retransmitted { by: [sent, received], arrived } => [
+                (Number::Retransmitted, sent + received),
+                (Number::ReceivedRetransmits, received),
+                (Number::Arrived, arrived),
+            ],
             Self::Waits { begins: true } => [(Number::WaitsBegun, 1), none, none],
             Self::Waits { begins: false } => [(Number::WaitsEnded, 1), none, none],
         };
@@ -148,8 +155,9 @@ pub struct Counts {
     pub retransmitted: u64,
     /// Retransmits of any kind that the peer sent. This host sent the others.
     pub received_retransmits: u64,
-    /// Retransmits of SYNs and SYN-ACKs whose transmission before had arrived: they are no sign of loss.
-    pub arrived: u64,
+    /// Retransmits whose transmission before had arrived, as it may turn out later: at the edge of a span of time there may be
+    /// more of them than retransmits.
+    pub(crate) arrived: u64,
     /// Connections in which segments of full size did not get through although smaller ones did: the MTU of the path may be
     /// smaller than its ends know.
     pub stuck: u64,
@@ -194,7 +202,13 @@ impl Counts {
     /// Retransmits that are a sign of loss: nothing says that the transmission before had arrived.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.retransmits() - self.arrived
+        self.retransmits().saturating_sub(self.arrived)
+    }
+
+    /// Retransmits whose transmission before had arrived: they are no sign of loss.
+    #[must_use]
+    pub const fn arrived(&self) -> u64 {
+        self.retransmits() - self.lost()
     }
 
     /// Segments that could have been retransmits: data, and all SYNs.

@@ -362,7 +362,7 @@ mod tests {
             (PeerEvent::Ended(Outcome::Established), 5),
             // Late.
             (PeerEvent::Ended(Outcome::HalfOpen), 2),
-            (PeerEvent::Retransmitted([150_000, 50_000]), 5),
+            (PeerEvent::Retransmitted { by: [150_000, 50_000], arrived: 0 }, 5),
             (PeerEvent::Sent(3 << 32), 5),
         ] {
             history.count(event, START + second * S + 1);

@@ -212,8 +212,9 @@ impl Stats {
                 PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen)
                 | PeerEvent::Waits { begins: true } => Some(Verdict::NoAnswer),
-                PeerEvent::Repeated { is_loss: true, .. } | PeerEvent::Retransmitted(_) => {
-                    Some(Verdict::Loses)
+                PeerEvent::Repeated { is_loss: true, .. } => Some(Verdict::Loses),
+                PeerEvent::Retransmitted { by: [sent, received], arrived } => {
+                    (sent + received > arrived).then_some(Verdict::Loses)
                 }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened

@@ -94,7 +94,7 @@ impl Tally {
             | PeerEvent::Stuck
             | PeerEvent::Repeated { .. }
             | PeerEvent::Sent(_)
-            | PeerEvent::Retransmitted(_) => {}
+            | PeerEvent::Retransmitted { .. } => {}
         }
         self.current.counts.count(event);
         self.current.history.count(event, now_ns)

@@ -385,6 +385,12 @@ impl FlowTable {
         let now_ns = record.time_ns;
         let Some(tracked) = self.flows.get(slot) else { return };
         let cause = tracked.cause(kind, is_retry);
+        // Data that came before this was not lost either.
+        let arrived = tracked.arrived_so_far(kind);
+        if arrived > 0 {
+            let event = PeerEvent::Retransmitted { by: [0; 2], arrived };
+            self.stats.count(tracked.account(), event, now_ns);
+        }
         let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
         self.stats.count(tracked.account(), event, now_ns);
         self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, false, record)));
@@ -398,7 +404,13 @@ impl FlowTable {
         let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let is_stuck = tracked.data_retransmitted(record);
-        self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Data, None, is_stuck, record)));
+        let cause = tracked.data_cause(tracked.sender(record));
+        self.events.push(Event::Retransmit(tracked.retransmit(
+            RetransmitKind::Data,
+            cause,
+            is_stuck,
+            record,
+        )));
         if is_stuck {
             self.stats.count(tracked.account(), PeerEvent::Stuck, record.time_ns);
         }
@@ -423,7 +435,7 @@ impl FlowTable {
                 let ends = [low, high];
                 let mut tracked = Tracked::mid_stream(tuple, low_sends, ends, record.time_ns, &self.locals);
                 let new = tracked.learn_volumes(low, record.volumes);
-                self.count_volumes(tracked.account(), new, record.time_ns);
+                self.count_volumes(tracked.account(), new, 0, record.time_ns);
             }
             (None, Some(_)) => {}
             (None, None) => self.losses.not_missed += 1,
@@ -669,21 +681,28 @@ impl FlowTable {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let new = tracked.learn_volumes(source, volumes);
         let account = tracked.account();
+        let arrived = tracked.arrived(new.1);
         // What this host has sent cannot be forged: it lasts like one whose handshake was seen.
         if tracked.is_up() && tracked.flow.volumes()[0].segments > 0 {
             let queue = lasting(tracked.is_own);
             self.flows.requeue(slot, queue);
         }
-        self.count_volumes(account, new, now_ns);
+        self.count_volumes(account, new, arrived, now_ns);
     }
 
-    /// Counts so many segments with data, and how many of them were retransmits.
-    fn count_volumes(&mut self, account: Account, (segments, retransmits): (u64, [u64; 2]), now_ns: u64) {
+    /// Counts so many segments with data, how many of them were retransmits, and how many of these had arrived before.
+    fn count_volumes(
+        &mut self,
+        account: Account,
+        (segments, retransmits): (u64, [u64; 2]),
+        arrived: u64,
+        now_ns: u64,
+    ) {
         if segments > 0 {
             self.stats.count(account, PeerEvent::Sent(segments), now_ns);
         }
         if retransmits != [0; 2] {
-            self.stats.count(account, PeerEvent::Retransmitted(retransmits), now_ns);
+            self.stats.count(account, PeerEvent::Retransmitted { by: retransmits, arrived }, now_ns);
         }
     }
 }

@@ -296,7 +296,7 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         retransmits: counts.retransmits(),
         sent_retransmits: counts.sent_retransmits(),
         received_retransmits: counts.received_retransmits,
-        arrived_retransmits: counts.arrived,
+        arrived_retransmits: counts.arrived(),
         stuck_connections: counts.stuck,
         handshake_retransmits: counts.repeated,
         data_segments: counts.sent,

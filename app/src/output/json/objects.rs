@@ -418,7 +418,7 @@ pub struct Figures {
     pub sent_retransmits: u64,
     /// Retransmits that the peer sent.
     pub received_retransmits: u64,
-    /// Retransmits that have a `cause`, and are no sign of loss.
+    /// Retransmits of segments that had arrived before, as far as is known. They are no sign of loss.
     pub arrived_retransmits: u64,
     /// Connections in which full-size segments did not get through although smaller ones did. See
     /// `stuck_segment_bytes`.

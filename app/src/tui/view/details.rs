@@ -150,12 +150,12 @@ fn outcomes(counts: &Counts) -> String {
 
 fn retransmits(counts: &Counts) -> String {
     let share = percent(counts.retransmit_share());
-    let Counts { sent, retransmitted, repeated, received_retransmits, arrived, .. } = counts;
+    let Counts { sent, retransmitted, repeated, received_retransmits, .. } = counts;
     let ways = match counts.retransmits() {
         0 => String::new(),
         _ => format!("; {} sent, {received_retransmits} received", counts.sent_retransmits()),
     };
-    let arrived = match arrived {
+    let arrived = match counts.arrived() {
         0 => String::new(),
         arrived => format!("; {arrived} without loss: not accepted, challenged, refused or unreachable"),
     };
