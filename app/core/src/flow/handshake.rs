@@ -276,7 +276,7 @@ impl Handshake {
                 let at = Moment::of(rst);
                 flow.answer_leg =
                     MaybeLeg::of(self.syns.as_ref().and_then(|syns| syns.leg(at, self.isn, None)));
-                flow.outcome = Outcome::Refused;
+                (flow.outcome, flow.answered_ns) = (Outcome::Refused, rst.time_ns);
             }
             return acknowledges;
         }

@@ -447,11 +447,16 @@ impl Tracked {
         }
     }
 
-    /// The attempt that this SYN-ACK answers, of an opener that tried again after a refusal.
-    pub(crate) fn after_refusal(&self, syn_ack: &SegmentRecord) -> Option<Self> {
+    /// The attempt that this SYN-ACK answers, of an opener that tried again after a refusal. Its SYN is no longer one of the
+    /// attempt that was refused.
+    pub(crate) fn after_refusal(&mut self, syn_ack: &SegmentRecord) -> Option<Self> {
         let is_refused = self.flow.outcome == Outcome::Refused && self.flow.tries > 1;
         let handshake = self.handshake.as_ref().filter(|_| is_refused && !self.is_from_opener(syn_ack))?;
         let (handshake, tried_ns) = (handshake.after_refusal(syn_ack)?, handshake.tried_ns()?);
+        if tried_ns <= self.flow.answered_ns {
+            return None;
+        }
+        self.flow.tries -= 1;
         let mut flow = Flow::new(self.flow.tuple, Opened::seen(self.flow.role), self.flow.local(), tried_ns);
         flow.encapsulation = self.flow.encapsulation;
         handshake.begin(&mut flow);
