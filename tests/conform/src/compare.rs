@@ -320,8 +320,16 @@ fn volumes(ledger: &mut Ledger, attempt: &Attempt<'_>, flow: &Flow, retransmits:
     for ((sender, receiver), ours) in
         [(flow.local, flow.remote), (flow.remote, flow.local)].into_iter().zip(close.volumes)
     {
-        let by_sender =
-            |frame: &&Frame| frame.source == sender && frame.number <= ending.last.number && !frame.is_copy;
+        // Without an IP ID, what is sent again at once looks like a copy: tcptop has the holes and the clock to tell.
+        let is_reported = |frame: &Frame| {
+            let is_it =
+                |one: &&Retransmit| (one.time_ns, one.seq, one.sender) == (frame.time_ns, frame.seq, sender);
+            retransmits.iter().find(is_it).is_some()
+        };
+        let by_sender = |frame: &&Frame| {
+            let is_within = frame.source == sender && frame.number <= ending.last.number;
+            is_within && (!frame.is_copy || is_reported(frame))
+        };
         // The byte of a keep-alive has been sent before.
         let probes = |frame: &Frame| {
             frame.verdict == Some(Verdict::KeepAlive) && Earlier::of(attempt.stream, frame).hole().is_none()

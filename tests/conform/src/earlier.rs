@@ -43,7 +43,15 @@ impl<'s> Earlier<'s> {
     /// else the IP ID. `None` where they do not say, and where it fills no hole.
     pub(super) fn is_sent_later(&self) -> Option<bool> {
         let openers = self.missing().into_iter().filter_map(|number| self.opener_at(number));
-        let opener = self.earlier[openers.max()?];
+        self.is_sent_after(self.earlier[openers.max()?])
+    }
+
+    /// Whether a packet that passed before was sent after this one, by the same counters.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.earlier.iter().rev().any(|other| self.is_sent_after(other) == Some(false))
+    }
+
+    fn is_sent_after(&self, opener: &Frame) -> Option<bool> {
         let between_ns = self.frame.time_ns.saturating_sub(opener.time_ns);
         let ticks = self.frame.timestamps.zip(opener.timestamps).map(|(new, old)| new.0.wrapping_sub(old.0));
         if let Some(ticks) = ticks.filter(|ticks| *ticks != 0) {

@@ -54,8 +54,8 @@ pub(super) const REASONS: [(Reason, &str, &str); 16] = [
         "it fills a hole and was sent after the segment that opened it, by its sender's TSval or IP ID, so \
          tcptop calls it a retransmit; tshark calls it out of order, because it arrives soon"),
     (Reason::SentEarlier, "sent earlier",
-        "it fills a hole and was sent before the segment that opened it, by its sender's TSval or IP ID, so \
-         tcptop calls it reordered; tshark calls it a retransmission by the time or the ACKs that it took"),
+        "it was sent before a segment that passed before it, by its sender's TSval or IP ID, so tcptop calls \
+         it reordered; tshark calls it a retransmission by the time or the ACKs that it took"),
     (Reason::Overtaken, "overtaken",
         "it fills a hole that is younger than a round trip, so tcptop calls it reordered; tshark calls it a \
          retransmission, because two ACKs asked for it or it ends with the newest number"),

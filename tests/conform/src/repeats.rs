@@ -63,6 +63,10 @@ impl Score {
             self.ours_right += u64::from(ours == is_sent_later);
             self.theirs_right += u64::from(theirs == is_sent_later);
         }
+        // Where the counters say that tcptop is right, tshark is no measure for it.
+        if is_sent_later == Some(ours) && ours != theirs {
+            return;
+        }
         self.both += u64::from(ours && theirs);
         self.ours_alone += u64::from(ours && !theirs);
         self.theirs_alone += u64::from(!ours && theirs);
@@ -151,7 +155,10 @@ fn why(attempt: &Attempt<'_>, frame: &Frame, ours: bool) -> Option<Reason> {
             let is_byte = frame.payload == 1 && earlier.ends_with_newest();
             (is_byte && hole.is_some() && is_late).then_some(Reason::LostByte)
         }
-        Verdict::Fast | Verdict::Retransmission if !ours && earlier.is_sent_later() == Some(false) => {
+        Verdict::Fast | Verdict::Retransmission | Verdict::Spurious
+            if !ours
+                && (earlier.is_sent_later() == Some(false) || hole.is_none() && earlier.is_overtaken()) =>
+        {
             Some(Reason::SentEarlier)
         }
         verdict @ (Verdict::Fast | Verdict::Retransmission) if !ours => {

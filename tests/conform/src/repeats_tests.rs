@@ -49,7 +49,11 @@ fn why(frames: &[Frame], ours: Option<Option<u64>>) -> Option<Reason> {
     let retransmits = ours.map(|after_ms| reported(last, "data", after_ms));
     let (ledger, score) = compared(&after_handshake(frames), retransmits.into_iter().collect());
     let alone = u64::from(ours.is_some());
-    assert_eq!((score.both, score.ours_alone, score.theirs_alone), (0, alone, 1 - alone));
+    let judged = score.judged > 0 && score.ours_right > 0;
+    assert!(
+        judged || (score.both, score.ours_alone, score.theirs_alone) == (0, alone, 1 - alone),
+        "{score:?}"
+    );
     let reasons: Vec<_> = ledger.differing.keys().copied().collect();
     match (&reasons[..], disagreements(&ledger)) {
         ([], 1) => None,
