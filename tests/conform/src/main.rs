@@ -50,8 +50,10 @@ const AT_ONCE: usize = 3;
 const LOCAL: [&str; 2] = ["10.9.0.0/29", "fd09::/125"];
 /// The minimum number of retransmits reported by both, for precision and recall to mean anything.
 const LEAST_RETRANSMITS: u64 = 3_000;
-/// The minimum precision and recall of retransmits, whatever the reasons for the differences.
-const LEAST_SHARE: f64 = 0.99;
+/// The minimum precision and recall of retransmits, whatever the reasons for the differences: some scenes are made to differ.
+const LEAST_SHARE: f64 = 0.98;
+/// The minimum share of packets in which tcptop agrees with the counters of their senders.
+const LEAST_RIGHT: f64 = 0.99;
 
 /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
 #[derive(Parser)]
@@ -131,7 +133,7 @@ fn judge(score: Score) -> Result<()> {
         "retransmits: precision {precision:.4} and recall {recall:.4}, of {LEAST_SHARE} each"
     );
     let [ours, _] = score.right();
-    ensure!(ours >= LEAST_SHARE, "by the senders' own counters right in {ours:.4}, of {LEAST_SHARE}");
+    ensure!(ours >= LEAST_RIGHT, "by the senders' own counters right in {ours:.4}, of {LEAST_RIGHT}");
     Ok(())
 }
 

@@ -155,10 +155,7 @@ fn why(attempt: &Attempt<'_>, frame: &Frame, ours: bool) -> Option<Reason> {
             let is_byte = frame.payload == 1 && earlier.ends_with_newest();
             (is_byte && hole.is_some() && is_late).then_some(Reason::LostByte)
         }
-        Verdict::Fast | Verdict::Retransmission | Verdict::Spurious
-            if !ours
-                && (earlier.is_sent_later() == Some(false) || hole.is_none() && earlier.is_overtaken()) =>
-        {
+        Verdict::Fast | Verdict::Retransmission | Verdict::Spurious if !ours && earlier.is_overtaken() => {
             Some(Reason::SentEarlier)
         }
         verdict @ (Verdict::Fast | Verdict::Retransmission) if !ours => {
