@@ -1,60 +1,61 @@
 //! The columns of the event log.
 
-use super::{CellContext, Column, Side, Value};
+use super::{CellContext, Column, Value};
 use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error};
 use crate::tui::event_rows::EventRow;
 use tcptop_core::{Flow, Leg, Outcome, RetransmitKind, Verdict, What};
 
-/// The longest IPv4 address with a port.
-pub const LEAST_PEER: u16 = 21;
-/// The longest IPv6 address with a port.
-pub const LONGEST_PEER: u16 = 47;
-
 /// The order of events is fixed.
 pub type Never = std::convert::Infallible;
 
-const fn column(
-    name: &'static str,
-    title: &'static str,
-    width: u16,
-    priority: u8,
-    meaning: &'static str,
-    value: fn(&EventRow, &CellContext<'_>) -> Value,
-) -> Column<EventRow, Never> {
-    Column { name, title, width, priority, side: Side::Left, meaning, value, order: None }
-}
+type EventColumn = Column<EventRow, Never>;
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<EventRow, Never>; 7] = [
-    column("last", "LAST", 8, 0, "time of the latest event, by the clock of this host", |event, context| {
-        Value::Text(context.render.clock_time(event.latest.time_ns))
-    }),
-    column("first", "FIRST", 8, 2, "time of the first of those that were folded", |event, context| {
-        Value::Text(context.render.clock_time(event.folded.first_ns))
-    }),
-    column("event", "EVENT", 19, 0, "what happened, and how often", |event, _| Value::Text(what(event))),
-    column("peer", "PEER", 0, 0, "peer", |event, context| {
+pub static COLUMNS: [EventColumn; 7] = [
+    EventColumn::figure(
+        "last",
+        "LAST",
+        8,
+        0,
+        "time of the latest event, by the clock of this host",
+        |event, context| Value::Text(context.render.clock_time(event.latest.time_ns)),
+    )
+    .words(),
+    EventColumn::figure(
+        "first",
+        "FIRST",
+        8,
+        2,
+        "time of the first of those that were folded",
+        |event, context| Value::Text(context.render.clock_time(event.folded.first_ns)),
+    )
+    .words(),
+    EventColumn::figure("event", "EVENT", 19, 0, "what happened, and how often", |event, _| {
+        Value::Text(what(event))
+    })
+    .words(),
+    EventColumn::figure("peer", "PEER", 0, 0, "peer", |event, context| {
         Value::Text(event.folded.key.peer().map_or_else(|| UNKNOWN.to_owned(), |key| context.peer(&key)))
+    })
+    .words(),
+    EventColumn::figure("port", "PORT", 5, 0, "port of the client, of the latest event", |event, _| {
+        let port = flow(&event.latest.what).map(|flow| flow.port().to_string());
+        Value::Text(port.unwrap_or_else(|| UNKNOWN.to_owned()))
     }),
-    Column {
-        side: Side::Right,
-        ..column("port", "PORT", 5, 0, "port of the client, of the latest event", |event, _| {
-            let port = flow(&event.latest.what).map(|flow| flow.port().to_string());
-            Value::Text(port.unwrap_or_else(|| UNKNOWN.to_owned()))
-        })
-    },
-    column(
+    EventColumn::figure(
         "detail",
         "DETAIL",
         20,
         1,
         "of the latest event: kind, delay, SYNs, who says that it is unreachable, or the end that reset it",
         |event, _| Value::Text(detail(event)),
-    ),
-    column("interface", "IFACE", 9, 3, "interface", |event, context| {
+    )
+    .words(),
+    EventColumn::figure("interface", "IFACE", 9, 3, "interface", |event, context| {
         let index = event.folded.key.peer().map(|key| key.interface);
         Value::Text(index.map_or_else(|| UNKNOWN.to_owned(), |index| context.render.interface(index)))
-    }),
+    })
+    .words(),
 ];
 
 /// The columns that are shown: the interface only if there are several.

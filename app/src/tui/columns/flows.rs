@@ -1,50 +1,28 @@
 //! The columns of the tables of flows.
 
-use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Side, Value};
+use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
 use crate::output::format::UNKNOWN;
 use tcptop_core::{Flow, FlowOrder, Group, Leg, Owner, Party, Role, Snapshot, Workload};
 
-/// The longest IPv4 address with a port.
-pub const LEAST_PEER: u16 = 21;
-/// The longest IPv6 address with a port.
-pub const LONGEST_PEER: u16 = 47;
-
-const fn figure(
-    name: &'static str,
-    title: &'static str,
-    width: u16,
-    priority: u8,
-    meaning: &'static str,
-    value: fn(&Flow, &CellContext<'_>) -> Value,
-) -> Column<Flow, FlowOrder> {
-    Column { name, title, width, priority, side: Side::Right, meaning, value, order: None }
-}
-
-impl Column<Flow, FlowOrder> {
-    const fn by(mut self, order: FlowOrder) -> Self {
-        self.order = Some(order);
-        self
-    }
-
-    const fn words(mut self) -> Self {
-        self.side = Side::Left;
-        self
-    }
-}
+type FlowColumn = Column<Flow, FlowOrder>;
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Flow, FlowOrder>; 19] = [
-    figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
+pub static COLUMNS: [FlowColumn; 19] = [
+    FlowColumn::figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer()))
     })
     .words()
     .by(FlowOrder::Peer),
-    figure("port", "PORT", 5, 0, "port of the client", |flow, _| Value::Text(flow.port().to_string()))
-        .by(FlowOrder::Port),
-    figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| Value::Text(flow.outcome().name().to_owned()))
-        .words()
-        .by(FlowOrder::Outcome),
-    figure(
+    FlowColumn::figure("port", "PORT", 5, 0, "port of the client", |flow, _| {
+        Value::Text(flow.port().to_string())
+    })
+    .by(FlowOrder::Port),
+    FlowColumn::figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| {
+        Value::Text(flow.outcome().name().to_owned())
+    })
+    .words()
+    .by(FlowOrder::Outcome),
+    FlowColumn::figure(
         "rtt",
         "RTT",
         7,
@@ -57,60 +35,81 @@ pub static COLUMNS: [Column<Flow, FlowOrder>; 19] = [
         },
     )
     .by(FlowOrder::Rtt),
-    figure("setup", "SETUP", 6, 3, "from the first SYN to the ACK: what the application waits", |flow, _| {
-        Value::Duration(flow.setup_ns())
-    })
+    FlowColumn::figure(
+        "setup",
+        "SETUP",
+        6,
+        3,
+        "from the first SYN to the ACK: what the application waits",
+        |flow, _| Value::Duration(flow.setup_ns()),
+    )
     .by(FlowOrder::Setup),
-    figure("turnaround", "TURN", 6, 9, "time this host took to answer the SYN", |flow, _| {
+    FlowColumn::figure("turnaround", "TURN", 6, 9, "time this host took to answer the SYN", |flow, _| {
         Value::Duration(flow.turnaround().and_then(Leg::exact))
     }),
-    figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| Value::MaybeCount(flow.tries().map(u64::from)))
-        .by(FlowOrder::Tries),
-    figure("retr", "RETR", 4, 1, "retransmits in both directions", |flow, _| {
+    FlowColumn::figure("tries", "TRY", 3, 2, "number of SYNs", |flow, _| {
+        Value::MaybeCount(flow.tries().map(u64::from))
+    })
+    .by(FlowOrder::Tries),
+    FlowColumn::figure("retr", "RETR", 4, 1, "retransmits in both directions", |flow, _| {
         Value::Count(flow.retransmits())
     })
     .by(FlowOrder::Retransmits),
-    figure("retr%", "RETR%", 5, 5, "retransmitted share of the segments", |flow, _| {
+    FlowColumn::figure("retr%", "RETR%", 5, 5, "retransmitted share of the segments", |flow, _| {
         Value::Share(flow.retransmit_share())
     }),
-    figure("age", "AGE", 6, 4, "time since the first segment", |flow, context| {
+    FlowColumn::figure("age", "AGE", 6, 4, "time since the first segment", |flow, context| {
         Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns())))
     })
     .by(FlowOrder::Age),
-    figure("process", "PROCESS", PROCESS_WIDTH, 2, "process; of loopback that of the client", |flow, _| {
-        Value::Text(shown_owner(flow).map_or_else(|| UNKNOWN.to_owned(), process))
-    })
+    FlowColumn::figure(
+        "process",
+        "PROCESS",
+        PROCESS_WIDTH,
+        2,
+        "process; of loopback that of the client",
+        |flow, _| Value::Text(shown_owner(flow).map_or_else(|| UNKNOWN.to_owned(), process)),
+    )
     .words(),
-    figure("pid", "PID", 7, 6, "number of the process", |flow, _| {
+    FlowColumn::figure("pid", "PID", 7, 6, "number of the process", |flow, _| {
         Value::Text(
             shown_owner(flow).map_or_else(|| UNKNOWN.to_owned(), |owner| owner.process.pid.to_string()),
         )
     }),
-    figure("container", "CONTAINER", CONTAINER_WIDTH, 9, "container or pod of the process", |flow, _| {
-        let workload = shown_owner(flow).and_then(|owner| owner.process.workload.as_deref());
-        let name = workload.and_then(Workload::shown_container);
-        Value::Text(name.unwrap_or_else(|| UNKNOWN.to_owned()))
-    })
+    FlowColumn::figure(
+        "container",
+        "CONTAINER",
+        CONTAINER_WIDTH,
+        9,
+        "container or pod of the process",
+        |flow, _| {
+            let workload = shown_owner(flow).and_then(|owner| owner.process.workload.as_deref());
+            let name = workload.and_then(Workload::shown_container);
+            Value::Text(name.unwrap_or_else(|| UNKNOWN.to_owned()))
+        },
+    )
     .words(),
-    figure("sent", "SENT", 6, 7, "bytes sent by this host", |flow, _| Value::Bytes(flow.volumes()[0].bytes)),
-    figure("received", "RECV", 6, 8, "bytes received by this host", |flow, _| {
+    FlowColumn::figure("sent", "SENT", 6, 7, "bytes sent by this host", |flow, _| {
+        Value::Bytes(flow.volumes()[0].bytes)
+    }),
+    FlowColumn::figure("received", "RECV", 6, 8, "bytes received by this host", |flow, _| {
         Value::Bytes(flow.volumes()[1].bytes)
     }),
-    figure("lifetime", "LIFE", 6, 10, "time from the first SYN to the end", |flow, _| {
-        match flow.lifetime_ns() {
-            Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
-            short => Value::Duration(short),
-        }
+    FlowColumn::figure("lifetime", "LIFE", 6, 10, "time from the first SYN to the end", |flow, _| match flow
+        .lifetime_ns()
+    {
+        Some(ns) if ns >= 60_000_000_000 => Value::Age(Some(ns)),
+        short => Value::Duration(short),
     }),
-    figure("role", "ROLE", 8, 11, "role of this host", |flow, _| {
+    FlowColumn::figure("role", "ROLE", 8, 11, "role of this host", |flow, _| {
         Value::Text(flow.role().map_or(UNKNOWN, Role::name).to_owned())
     })
     .words(),
-    figure("closed", "CLOSED", 6, 12, "end that closed it: local is this host", |flow, _| {
+    FlowColumn::figure("closed", "CLOSED", 6, 12, "end that closed it: local is this host", |flow, _| {
         Value::Text(flow.closed_by().map_or(UNKNOWN, Party::name).to_owned())
     })
     .words(),
-    figure("interface", "IFACE", 9, 13, "interface", |flow, context| {
+    FlowColumn::figure("interface", "IFACE", 9, 13, "interface", |flow, context| {
         Value::Text(context.render.interface(flow.interface()))
     })
     .words(),

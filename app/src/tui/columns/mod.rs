@@ -20,6 +20,11 @@ pub const PROCESS_WIDTH: u16 = 16;
 /// Room for most names of containers, and for some pods.
 pub const CONTAINER_WIDTH: u16 = 20;
 
+/// The longest IPv4 address with a port.
+pub const LEAST_PEER: u16 = 21;
+/// The longest IPv6 address with a port. A wider column would only move names away from their figures.
+pub const LONGEST_PEER: u16 = 47;
+
 /// A column of rows of type `Row` that can be sorted by an `Order`.
 #[derive(Debug)]
 pub struct Column<Row, Order: 'static> {
@@ -39,6 +44,32 @@ pub struct Column<Row, Order: 'static> {
     pub value: fn(&Row, &CellContext<'_>) -> Value,
     /// The order that sorts by it, if there is one.
     pub order: Option<Order>,
+}
+
+impl<Row, Order: Copy> Column<Row, Order> {
+    /// A column of figures that nothing sorts by.
+    const fn figure(
+        name: &'static str,
+        title: &'static str,
+        width: u16,
+        priority: u8,
+        meaning: &'static str,
+        value: fn(&Row, &CellContext<'_>) -> Value,
+    ) -> Self {
+        Self { name, title, width, priority, side: Side::Right, meaning, value, order: None }
+    }
+
+    /// The same, of words.
+    const fn words(mut self) -> Self {
+        self.side = Side::Left;
+        self
+    }
+
+    /// The same, with the order that sorts by it.
+    const fn by(mut self, order: Order) -> Self {
+        self.order = Some(order);
+        self
+    }
 }
 
 /// Alignment of a text in a wider column.
@@ -211,7 +242,7 @@ mod tests {
 
     const fn column(name: &'static str, width: u16, priority: u8) -> Test {
         let value = |row: &u64, _: &CellContext<'_>| Value::Count(*row);
-        Column { name, title: "", width, priority, side: Side::Right, meaning: "", value, order: None }
+        Column::figure(name, "", width, priority, "", value)
     }
 
     static COLUMNS: [Test; 3] = [column("name", 0, 0), column("a", 5, 0), column("b", 5, 1)];

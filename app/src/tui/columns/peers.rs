@@ -1,31 +1,12 @@
 //! The columns of the first table: peers, or groups of peers.
 
-use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Side, Value};
+use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
 use crate::output::format::{UNKNOWN, container, processes};
 use tcptop_core::{Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, Verdict};
 
-/// The longest IPv4 address with a port.
-pub const LEAST_NAME: u16 = 21;
-/// The longest IPv6 address with a port. A wider column would only move names away from their figures.
-pub const LONGEST_NAME: u16 = 47;
-
-const fn figure(
-    name: &'static str,
-    title: &'static str,
-    width: u16,
-    priority: u8,
-    meaning: &'static str,
-    value: fn(&Row, &CellContext<'_>) -> Value,
-) -> Column<Row, RowOrder> {
-    Column { name, title, width, priority, side: Side::Right, meaning, value, order: None }
-}
+type PeerColumn = Column<Row, RowOrder>;
 
 impl Column<Row, RowOrder> {
-    const fn by(mut self, order: RowOrder) -> Self {
-        self.order = Some(order);
-        self
-    }
-
     /// Returns whether this column shows the reason for the row's verdict.
     #[must_use]
     pub fn explains_verdict(&self, row: &Row) -> bool {
@@ -53,72 +34,81 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [Column<Row, RowOrder>; 24] = [
-    Column {
-        name: "peer",
-        title: "PEER",
-        width: 0,
-        priority: 0,
-        side: Side::Left,
-        meaning: "remote address and port; with an arrow: it connects to that port of this host",
-        value: |row, context| Value::Text(context.row(&row.key)),
-        order: Some(RowOrder::Peer),
-    },
-    Column {
-        side: Side::Left,
-        ..figure(
-            "process",
-            "PROCESS",
-            PROCESS_WIDTH,
-            6,
-            "the latest process of its connections, and how many others there are; ~ before the name of a thread",
-            |row, context| Value::Text(owned(row, context, processes)),
-        )
-    },
-    Column {
-        side: Side::Left,
-        ..figure(
-            "container",
-            "CONTAINER",
-            CONTAINER_WIDTH,
-            16,
-            "container or pod of the latest process that runs in one",
-            |row, context| Value::Text(owned(row, context, container)),
-        )
-    },
-    figure("interface", "IFACE", 9, 20, "interface", |row, context| {
+pub static COLUMNS: [PeerColumn; 24] = [
+    PeerColumn::figure(
+        "peer",
+        "PEER",
+        0,
+        0,
+        "remote address and port; with an arrow: it connects to that port of this host",
+        |row, context| Value::Text(context.row(&row.key)),
+    )
+    .words()
+    .by(RowOrder::Peer),
+    PeerColumn::figure(
+        "process",
+        "PROCESS",
+        PROCESS_WIDTH,
+        6,
+        "the latest process of its connections, and how many others there are; ~ before the name of a thread",
+        |row, context| Value::Text(owned(row, context, processes)),
+    )
+    .words(),
+    PeerColumn::figure(
+        "container",
+        "CONTAINER",
+        CONTAINER_WIDTH,
+        16,
+        "container or pod of the latest process that runs in one",
+        |row, context| Value::Text(owned(row, context, container)),
+    )
+    .words(),
+    PeerColumn::figure("interface", "IFACE", 9, 20, "interface", |row, context| {
         Value::Text(context.render.interface(row.key.interface()))
     }),
-    figure("peers", "PEERS", 5, 19, "peers in the group", |row, _| Value::Count(row.peers as u64)),
-    figure("new", "NEW/s", 5, 2, "connection attempts per second", |row, _| Value::Rate(row.new_per_s))
-        .by(RowOrder::New),
-    figure("tried", "TRIED", 6, 11, "connection attempts", |row, _| {
+    PeerColumn::figure("peers", "PEERS", 5, 19, "peers in the group", |row, _| {
+        Value::Count(row.peers as u64)
+    }),
+    PeerColumn::figure("new", "NEW/s", 5, 2, "connection attempts per second", |row, _| {
+        Value::Rate(row.new_per_s)
+    })
+    .by(RowOrder::New),
+    PeerColumn::figure("tried", "TRIED", 6, 11, "connection attempts", |row, _| {
         Value::Count(row.figures.counts.attempts())
     }),
-    figure("ok", "OK", 6, 10, "completed handshakes", |row, _| {
+    PeerColumn::figure("ok", "OK", 6, 10, "completed handshakes", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Established))
     }),
-    figure("p50", "P50", 6, 3, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns)).by(RowOrder::P50),
-    figure("p90", "P90", 6, 6, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
+    PeerColumn::figure("p50", "P50", 6, 3, "median RTT", |row, _| rtt(row, |rtt| rtt.p50_ns))
+        .by(RowOrder::P50),
+    PeerColumn::figure("p90", "P90", 6, 6, "90th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p90_ns))
         .by(RowOrder::P90),
-    figure("p99", "P99", 6, 1, "99th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p99_ns))
+    PeerColumn::figure("p99", "P99", 6, 1, "99th percentile of the RTT", |row, _| rtt(row, |rtt| rtt.p99_ns))
         .by(RowOrder::P99),
-    figure("max", "MAX", 6, 9, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns)).by(RowOrder::Max),
-    figure("setup_p50", "SETUP50", 7, 15, "median setup time: from the first SYN to the ACK", |row, _| {
-        setup(row, |setup| setup.p50_ns)
-    })
+    PeerColumn::figure("max", "MAX", 6, 9, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns))
+        .by(RowOrder::Max),
+    PeerColumn::figure(
+        "setup_p50",
+        "SETUP50",
+        7,
+        15,
+        "median setup time: from the first SYN to the ACK",
+        |row, _| setup(row, |setup| setup.p50_ns),
+    )
     .by(RowOrder::SetupP50),
-    figure("setup_p90", "SETUP90", 7, 14, "90th percentile of the setup time", |row, _| {
+    PeerColumn::figure("setup_p90", "SETUP90", 7, 14, "90th percentile of the setup time", |row, _| {
         setup(row, |setup| setup.p90_ns)
     })
     .by(RowOrder::SetupP90),
-    figure("setup_p99", "SETUP99", 7, 1, "99th percentile of the setup time", |row, _| {
+    PeerColumn::figure("setup_p99", "SETUP99", 7, 1, "99th percentile of the setup time", |row, _| {
         setup(row, |setup| setup.p99_ns)
     })
     .by(RowOrder::SetupP99),
-    figure("setup_max", "SETUPMAX", 8, 8, "longest setup time", |row, _| setup(row, |setup| setup.max_ns))
-        .by(RowOrder::SetupMax),
-    figure(
+    PeerColumn::figure("setup_max", "SETUPMAX", 8, 8, "longest setup time", |row, _| {
+        setup(row, |setup| setup.max_ns)
+    })
+    .by(RowOrder::SetupMax),
+    PeerColumn::figure(
         "unanswered",
         "UNANS",
         5,
@@ -127,15 +117,20 @@ pub static COLUMNS: [Column<Row, RowOrder>; 24] = [
         |row, _| Value::Count(row.figures.counts.unanswered()),
     )
     .by(RowOrder::Unanswered),
-    figure("unreachable", "UNRCH", 5, 7, "unreachable attempts: an ICMP error answered them", |row, _| {
-        Value::Count(row.figures.counts.of(Outcome::Unreachable))
-    })
+    PeerColumn::figure(
+        "unreachable",
+        "UNRCH",
+        5,
+        7,
+        "unreachable attempts: an ICMP error answered them",
+        |row, _| Value::Count(row.figures.counts.of(Outcome::Unreachable)),
+    )
     .by(RowOrder::Unreachable),
-    figure("refused", "REFUSED", 7, 0, "refused attempts: a RST answered the SYN", |row, _| {
+    PeerColumn::figure("refused", "REFUSED", 7, 0, "refused attempts: a RST answered the SYN", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Refused))
     })
     .by(RowOrder::Refused),
-    figure(
+    PeerColumn::figure(
         "aborted",
         "ABORTED",
         7,
@@ -144,17 +139,22 @@ pub static COLUMNS: [Column<Row, RowOrder>; 24] = [
         |row, _| Value::Count(row.figures.counts.aborted),
     )
     .by(RowOrder::Aborted),
-    figure("reset", "RESET", 5, 12, "handshakes ended by a RST after the SYN-ACK", |row, _| {
+    PeerColumn::figure("reset", "RESET", 5, 12, "handshakes ended by a RST after the SYN-ACK", |row, _| {
         Value::Count(row.figures.counts.of(Outcome::Reset))
     }),
-    figure("segments", "SEGS", 6, 13, "segments: SYNs, retransmitted SYN-ACKs, and data", |row, _| {
-        Value::Count(row.figures.counts.segments())
-    }),
-    figure("retr", "RETR%", 5, 5, "retransmitted share of the segments", |row, _| {
+    PeerColumn::figure(
+        "segments",
+        "SEGS",
+        6,
+        13,
+        "segments: SYNs, retransmitted SYN-ACKs, and data",
+        |row, _| Value::Count(row.figures.counts.segments()),
+    ),
+    PeerColumn::figure("retr", "RETR%", 5, 5, "retransmitted share of the segments", |row, _| {
         Value::Share(row.figures.counts.retransmit_share())
     })
     .by(RowOrder::Retransmits),
-    figure("since", "SINCE", 6, 4, "age of the verdict", |row, context| {
+    PeerColumn::figure("since", "SINCE", 6, 4, "age of the verdict", |row, context| {
         Value::Age(row.since_ns.map(|since_ns| context.now_ns.saturating_sub(since_ns)))
     })
     .by(RowOrder::Since),

@@ -6,7 +6,8 @@ use ratatui::style::Style;
 
 use super::table::{Grid, scroll};
 use super::{ViewContext, empty, rule, style};
-use crate::tui::columns::events::{LEAST_PEER, LONGEST_PEER, verdict, wanted};
+use crate::tui::columns::events::{verdict, wanted};
+use crate::tui::columns::{LEAST_PEER, LONGEST_PEER};
 use crate::tui::event_rows::{EventKey, EventRow};
 use crate::tui::model::View;
 

@@ -5,8 +5,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use super::table::Grid;
 use super::{ViewContext, empty, rule, style};
-use crate::tui::columns::flows::{LEAST_PEER, LONGEST_PEER, has_peers, wanted};
+use crate::tui::columns::flows::{has_peers, wanted};
 use crate::tui::columns::{CellContext, Column};
+use crate::tui::columns::{LEAST_PEER, LONGEST_PEER};
 use crate::tui::model::Pane;
 use tcptop_core::{Flow, FlowOrder, Flows, Outcome, Selection};
 

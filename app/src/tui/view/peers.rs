@@ -8,7 +8,8 @@ use super::table::Grid;
 use super::{ViewContext, style};
 use crate::output::format::{brief_rate, estimate};
 use crate::tui::columns::Column;
-use crate::tui::columns::peers::{LEAST_NAME, LONGEST_NAME, letters, title, wanted};
+use crate::tui::columns::peers::{letters, title, wanted};
+use crate::tui::columns::{LEAST_PEER, LONGEST_PEER};
 use crate::tui::model::Pane;
 use tcptop_core::{Row, RowOrder, Strangers};
 
@@ -34,7 +35,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     };
     let grid = Grid {
         columns: &columns,
-        flexible: (LEAST_NAME, LONGEST_NAME),
+        flexible: (LEAST_PEER, LONGEST_PEER),
         title: &title,
         order: Some(model.query.sort.by),
         letters: |row, _| letters(row),
