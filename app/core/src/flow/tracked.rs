@@ -465,20 +465,29 @@ impl Tracked {
 
     /// Why a SYN or SYN-ACK that was seen again is no sign of loss.
     pub(crate) fn cause(&self, kind: RetransmitKind, is_retry: bool) -> Option<RetransmitCause> {
-        let is_here = matches!(self.flow.role(), Some(Role::Server | Role::Local));
         match kind {
             RetransmitKind::Syn if is_retry => Some(RetransmitCause::Refused),
             RetransmitKind::Syn | RetransmitKind::SynAck if self.flow.is_unreachable => {
                 Some(RetransmitCause::Unreachable)
             }
             RetransmitKind::Syn if self.flow.is_challenged => Some(RetransmitCause::Challenged),
-            RetransmitKind::SynAck if is_here && self.flow.not_accepted > 0 => {
-                Some(RetransmitCause::NotAcceptedHere)
-            }
-            // The first one may be due to an ACK that was lost behind this place.
-            RetransmitKind::SynAck if self.flow.not_accepted > 1 => Some(RetransmitCause::NotAcceptedByPeer),
+            RetransmitKind::SynAck => self.not_accepted(),
             _ => None,
         }
+    }
+
+    /// Who does not accept the connection, where it repeats its SYN-ACK so many times that nothing else explains it.
+    const fn acceptor(&self) -> (RetransmitCause, u8) {
+        match self.flow.role() {
+            Some(Role::Server | Role::Local) => (RetransmitCause::NotAcceptedHere, 1),
+            // The first one may be due to an ACK that was lost behind this place.
+            _ => (RetransmitCause::NotAcceptedByPeer, 2),
+        }
+    }
+
+    fn not_accepted(&self) -> Option<RetransmitCause> {
+        let (cause, least) = self.acceptor();
+        (self.flow.not_accepted >= least && !self.flow.is_unreachable).then_some(cause)
     }
 
     /// Why data that `sender` retransmits is no sign of loss: the other end does not accept the connection, as it says by
@@ -486,17 +495,14 @@ impl Tracked {
     pub(crate) fn data_cause(&self, sender: Party) -> Option<RetransmitCause> {
         let responder = if self.flow.role() == Some(Role::Server) { Party::Local } else { Party::Remote };
         let has_sent = self.flow.volumes()[responder as usize].segments > 0;
-        let cause = self.cause(RetransmitKind::SynAck, false).filter(|_| sender != responder && !has_sent);
-        cause.filter(|cause| {
-            matches!(cause, RetransmitCause::NotAcceptedHere | RetransmitCause::NotAcceptedByPeer)
-        })
+        self.not_accepted().filter(|_| sender != responder && !has_sent)
     }
 
     /// How many segments of data had arrived that were retransmitted before this SYN-ACK, the first that says that the connection
     /// is not accepted.
     pub(crate) fn arrived_so_far(&self, kind: RetransmitKind) -> u64 {
-        let first = if matches!(self.flow.role(), Some(Role::Server | Role::Local)) { 1 } else { 2 };
-        let is_first = kind == RetransmitKind::SynAck && self.flow.not_accepted == first;
+        let (_, least) = self.acceptor();
+        let is_first = kind == RetransmitKind::SynAck && self.flow.not_accepted == least;
         if is_first { self.arrived(self.flow.volumes().map(|volume| volume.retransmits)) } else { 0 }
     }
 
