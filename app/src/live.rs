@@ -158,7 +158,8 @@ impl<'a> Live<'a> {
     }
 
     /// Lets time pass, for the refresh that is due or for the engine: up to `drained_ns`, when the ring was empty. What its
-    /// records report comes first, so while it is never empty, time passes only up to the latest record.
+    /// records report comes first, so while it is never empty, time passes only up to the latest record. What was missed up to
+    /// `drained_ns` is counted already: [`drain`](Self::drain) reads it.
     fn pass_time(&mut self, drained_ns: Option<u64>, due: &mut Option<Instant>) -> Result<(), Error> {
         if due.is_some_and(|since| drained_ns.is_some() || since.elapsed() > LATE) {
             *due = None;
@@ -166,8 +167,6 @@ impl<'a> Live<'a> {
         }
         let timeout_ns = self.session.timeout_ns();
         if let Some(now_ns) = drained_ns.filter(|now_ns| timeout_ns.is_some_and(|due_ns| due_ns <= *now_ns)) {
-            // What was missed decides what the passing of time means.
-            self.count()?;
             self.session.handle(Input::Time { now_ns });
         }
         Ok(())
