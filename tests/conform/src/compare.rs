@@ -323,8 +323,8 @@ fn volumes(ledger: &mut Ledger, attempt: &Attempt<'_>, flow: &Flow, retransmits:
         // Without an IP ID, what is sent again at once looks like a copy: tcptop has the holes and the clock to tell.
         let is_reported = |frame: &Frame| {
             let is_it =
-                |one: &&Retransmit| (one.time_ns, one.seq, one.sender) == (frame.time_ns, frame.seq, sender);
-            retransmits.iter().find(is_it).is_some()
+                |one: &Retransmit| (one.time_ns, one.seq, one.sender) == (frame.time_ns, frame.seq, sender);
+            retransmits.iter().any(is_it)
         };
         let by_sender = |frame: &&Frame| {
             let is_within = frame.source == sender && frame.number <= ending.last.number;
