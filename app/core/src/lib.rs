@@ -15,6 +15,7 @@ mod prefetch;
 mod query;
 mod slab;
 mod snapshot;
+mod socket;
 mod stats;
 mod table;
 pub mod units;
@@ -32,6 +33,10 @@ pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, 
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
     Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+};
+pub use socket::{
+    Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket, SocketMemory,
+    SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -1,6 +1,7 @@
 //! What the kernel says over rtnetlink(7) of this network namespace: its addresses, and which interfaces are ports of others.
 
 use std::io;
+use std::iter;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -158,20 +159,26 @@ fn dump(request: RouteNetlinkMessage, mut take: impl FnMut(RouteNetlinkMessage))
     socket.send(&bytes, 0)?;
     loop {
         let (bytes, _) = socket.recv_from_full()?;
-        let mut rest = &bytes[..];
-        // Each message begins with its length, and they are aligned to four bytes (netlink(7)).
-        while let Some(length) = rest.first_chunk().map(|length| u32::from_ne_bytes(*length) as usize)
-            && let Some(message) = rest.get(..length).filter(|message| message.len() >= HEADER)
-        {
+        for message in messages(&bytes) {
             match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message).map(|message| message.payload) {
                 Ok(NetlinkPayload::InnerMessage(object)) => take(object),
                 Ok(NetlinkPayload::Done(_)) => return Ok(()),
                 Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
                 Ok(_) | Err(_) => {}
             }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
     }
+}
+
+/// The messages in what one call received: each begins with its length, and they are aligned to four bytes (netlink(7)).
+pub(super) fn messages(received: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = received;
+    iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
+        let message = rest.get(..length).filter(|message| message.len() >= HEADER)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 /// Length of the header of a message.
