@@ -2,6 +2,7 @@
 
 mod host_addresses;
 mod masters;
+mod sockets;
 
 use std::io;
 use std::slice;
@@ -24,6 +25,7 @@ use crate::source::privilege;
 use crate::stop::Stop;
 use host_addresses::HostAddresses;
 use probe_common::Record;
+use sockets::Sockets;
 use tcptop_core::{Input, OwnerAction};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
@@ -76,6 +78,7 @@ struct Live<'a> {
     owners: Owners,
     /// Whether a process has begun to listen since holders were listed.
     has_listener: bool,
+    sockets: Sockets,
 }
 
 impl<'a> Live<'a> {
@@ -107,7 +110,8 @@ impl<'a> Live<'a> {
         }
         addresses.set_ids(source.ids());
         let has_listener = config.owners;
-        Ok(Self { source, session, refreshed: 0, addresses, owners, has_listener })
+        let sockets = Sockets::new(config.sockets);
+        Ok(Self { source, session, refreshed: 0, addresses, owners, has_listener, sockets })
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -216,6 +220,9 @@ impl<'a> Live<'a> {
         if self.has_listener || is_second && self.session.needs_holders() {
             self.list_holders(now_ns)?;
         }
+        // Likewise.
+        let lacking = self.sockets.list_if_due(&mut self.session, now_ns);
+        lacking.iter().for_each(|reason| self.session.notice(reason));
         self.session.show(now_ns);
         Ok(())
     }

@@ -28,15 +28,17 @@ pub use flow::{
 };
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
-pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
+pub use owner::{
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload,
+};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
-    Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    RowSockets, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
 pub use socket::{
-    Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket, SocketMemory,
-    SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
+    AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
+    SocketMemory, SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

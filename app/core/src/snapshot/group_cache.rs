@@ -10,7 +10,7 @@ use super::peer_row::{Row, Rows, cut_to_first};
 use super::rank::RowRank;
 use crate::flow::Leg;
 use crate::query::{Group, RowKey};
-use crate::stats::{Slow, Times, Verdict};
+use crate::stats::{Peer, Slow, Stats, Times, Verdict};
 
 /// With more peers than this in the rows their latencies are merged once a second, not for each snapshot.
 const MANY: usize = 1_000;
@@ -87,9 +87,11 @@ impl GroupCache {
         (!row.peers.is_empty()).then(|| row.row(span_ns))
     }
 
-    /// The slots of the peers of a row.
-    pub(super) fn members(&self, key: &RowKey) -> &[u32] {
-        self.index.get(key).map_or(&[], |index| &self.rows[*index as usize].peers)
+    /// The peers of a row, also of one that is a single peer.
+    pub(super) fn peers_of<'a>(&'a self, stats: &'a Stats, key: &RowKey) -> impl Iterator<Item = &'a Peer> {
+        let single = if let RowKey::Peer(peer) = key { stats.peer(peer) } else { None };
+        let slots = self.index.get(key).map_or(&[][..], |index| &self.rows[*index as usize].peers);
+        single.into_iter().chain(slots.iter().filter_map(|slot| stats.peer_in(*slot)))
     }
 
     /// Assigns peers to rows. A row is removed when none of its peers is known any more, not when none passes the filter.

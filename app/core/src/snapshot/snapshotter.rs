@@ -13,7 +13,7 @@ use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
-    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RunCounters, Snapshot,
+    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RowSockets, RunCounters, Snapshot,
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
@@ -89,6 +89,7 @@ impl Snapshotter {
             timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
+            sockets: self.sockets(stats, &rows.rows, selection.as_ref(), period),
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -135,15 +136,12 @@ impl Snapshotter {
     /// The processes of these rows.
     fn owners(&self, seen: &Seen<'_>, rows: &[Row], selection: Option<&Selection>) -> RowOwners {
         let (table, stats) = (seen.table, &seen.table.stats);
-        let selected = selection.map(|selection| selection.row.key);
-        let keys = rows.iter().map(|row| row.key).chain(selected);
-        let known = keys.filter_map(|key| {
+        let known = keys(rows, selection).filter_map(|key| {
             let processes = match &key {
                 RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
                 key => {
                     let mut processes = Processes::default();
-                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
-                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    self.groups.peers_of(stats, key).for_each(|peer| processes.add_all(&peer.processes));
                     processes
                 }
             };
@@ -154,6 +152,19 @@ impl Snapshotter {
             has_any: table.owners.has_any,
             has_containers: table.owners.has_containers,
         }
+    }
+
+    /// What is known of the sockets of these rows.
+    fn sockets(
+        &self,
+        stats: &Stats,
+        rows: &[Row],
+        selection: Option<&Selection>,
+        period: Period,
+    ) -> BTreeMap<RowKey, RowSockets> {
+        let known = keys(rows, selection)
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), period)?)));
+        known.collect()
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {
@@ -180,13 +191,7 @@ impl Snapshotter {
     ) -> Option<Selection> {
         let wanted = request.selected.and_then(|key| self.row(scan, &key));
         let row = wanted.or_else(|| rows.rows.first().copied())?;
-        let members: Vec<&Peer> = match &row.key {
-            RowKey::Peer(peer) => scan.stats.peer(peer).into_iter().collect(),
-            key => {
-                let slots = self.groups.members(key).iter();
-                slots.filter_map(|slot| scan.stats.peer_in(*slot)).collect()
-            }
-        };
+        let members: Vec<&Peer> = self.groups.peers_of(scan.stats, &row.key).collect();
         let verdict = |peer: &PeerKey| self.peers.verdict(scan.stats, peer);
         let selected = super::selection::Selected { row, members: &members, verdict: &verdict };
         Some(self.selection.take(&selected, seen, scan, request, &mut self.scratch))
@@ -205,6 +210,11 @@ impl Snapshotter {
             key.group() == scan.query.group && scan.filter.matches_row(&row.facts(), scan.period.now_ns);
         matches.then_some(row)
     }
+}
+
+/// The keys of the rows of the first table and of the selected one.
+fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = RowKey> {
+    rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
 }
 
 fn flows(

@@ -1,11 +1,14 @@
 //! What the kernel knows of TCP sockets: of connections, also of those that were open before, and of listeners.
 
 mod congestion;
+mod listeners;
 mod tcp_info;
 
 use probe_common::Endpoint;
 
 pub use congestion::{Algorithm, CongestionControl, CongestionDetails};
+pub use listeners::AcceptQueue;
+pub(crate) use listeners::Listeners;
 pub use tcp_info::{InfoField, InfoLayout, InfoUnit, TcpInfo};
 
 /// A TCP socket as the kernel describes it: an input.
@@ -236,6 +239,33 @@ impl SocketOptions {
 }
 
 impl Socket {
+    /// A socket of which nothing else is known.
+    #[must_use]
+    pub const fn new(cookie: u64, local: Endpoint, remote: Endpoint, state: SocketState) -> Self {
+        Self {
+            cookie,
+            local,
+            remote,
+            interface: 0,
+            state,
+            timer: None,
+            receive_queue: 0,
+            send_queue: 0,
+            user: 0,
+            inode: 0,
+            cgroup: None,
+            info: None,
+            congestion: None,
+            memory: None,
+            tos: None,
+            traffic_class: None,
+            shutdown: None,
+            is_v6_only: None,
+            mark: None,
+            options: None,
+        }
+    }
+
     /// Whether it listens.
     #[must_use]
     pub fn listens(&self) -> bool {

@@ -47,27 +47,16 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
     let word = |offset| number(fixed, offset).map(u32::from_ne_bytes);
     let [family, state, timer, count] = number(fixed, 0)?;
     let expires_ms = word(52)?;
+    let cookie = u64::from(word(48)?) << 32 | u64::from(word(44)?);
+    let (local, remote) = (endpoint(fixed, family, 4, 8)?, endpoint(fixed, family, 6, 24)?);
     let mut socket = Socket {
-        cookie: u64::from(word(48)?) << 32 | u64::from(word(44)?),
-        local: endpoint(fixed, family, 4, 8)?,
-        remote: endpoint(fixed, family, 6, 24)?,
         interface: word(40)?,
-        state: SocketState::of(state)?,
         timer: TimerKind::of(timer).map(|kind| Timer { kind, expires_ms, count }),
         receive_queue: word(56)?,
         send_queue: word(60)?,
         user: word(64)?,
         inode: word(68)?,
-        cgroup: None,
-        info: None,
-        congestion: None,
-        memory: None,
-        tos: None,
-        traffic_class: None,
-        shutdown: None,
-        is_v6_only: None,
-        mark: None,
-        options: None,
+        ..Socket::new(cookie, local, remote, SocketState::of(state)?)
     };
     let mut details = None;
     let mut rest = attributes;
