@@ -197,7 +197,7 @@ impl GroupRow {
         }
         self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
         self.figures = figures;
-        let mut held_verdict = self.held_verdict;
+        let mut held_verdict = core::mem::take(&mut self.held_verdict);
         let members =
             known().map(|known| (&known.held_verdict, known.figures.rtt.map_or(0, |rtt| rtt.samples)));
         judge(&mut held_verdict, &self.figures, scan, scan.period.now_ns, members);
