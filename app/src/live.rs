@@ -1,6 +1,6 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
-mod host_addresses;
+mod address_watch;
 mod masters;
 mod sockets;
 
@@ -23,7 +23,7 @@ use crate::source::kernel::{KernelSource, Since};
 use crate::source::owner::Owners;
 use crate::source::privilege;
 use crate::stop::Stop;
-use host_addresses::HostAddresses;
+use address_watch::AddressWatch;
 use probe_common::Record;
 use sockets::Sockets;
 use tcptop_core::{Input, OwnerAction};
@@ -74,7 +74,7 @@ struct Live<'a> {
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
-    addresses: HostAddresses,
+    addresses: AddressWatch,
     owners: Owners,
     /// Whether a process has begun to listen since holders were listed.
     has_listener: bool,
@@ -89,7 +89,7 @@ impl<'a> Live<'a> {
         interfaces: &[Interface],
         wanted: &Interfaces,
     ) -> Result<Self, Error> {
-        let mut addresses = HostAddresses::new(&wanted.locals)?;
+        let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
         let lacking = if config.owners { source.watch_owners() } else { Vec::new() };

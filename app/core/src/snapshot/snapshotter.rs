@@ -68,7 +68,8 @@ impl Snapshotter {
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
-        self.event_log.add_changes(&self.peers.changes, now_ns);
+        let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
+        self.event_log.add_changes(&self.peers.changes, &owners, now_ns);
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
@@ -99,7 +100,7 @@ impl Snapshotter {
             selection,
             flows: flows(&mut self.flow_scan, table, request, filter, &verdict, now_ns),
             flow: request.flow.as_ref().and_then(|name| Some(table.look_up(name)?.at(now_ns))),
-            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, request.log)),
+            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, &owners, request.log)),
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
