@@ -8,6 +8,7 @@
 mod cidr;
 mod engine;
 mod flow;
+mod host;
 mod input;
 mod locals;
 mod owner;
@@ -26,6 +27,7 @@ pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,
 };
+pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{

@@ -17,6 +17,7 @@ use super::{
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
+use crate::host::Host;
 use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
@@ -105,6 +106,7 @@ impl Snapshotter {
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
+            host: host(seen),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -216,6 +218,12 @@ impl Snapshotter {
 /// The keys of the rows of the first table and of the selected one.
 fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = RowKey> {
     rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
+}
+
+/// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.
+fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
+    let own = (!table.is_done()).then_some(table.own_retransmits);
+    Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
 }
 
 fn flows(
