@@ -4,6 +4,7 @@
 pub mod format;
 pub mod json;
 pub mod line_writer;
+pub mod metrics;
 pub mod outputs;
 pub mod report;
 pub mod summary;
