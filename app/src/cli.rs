@@ -167,8 +167,8 @@ pub struct Show {
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
     /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
-    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr,
-    /// retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
+    /// aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 

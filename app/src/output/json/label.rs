@@ -10,7 +10,7 @@ use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
     Evidence, IcmpReason, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role,
-    Verdict,
+    SocketState, TimerKind, Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -70,6 +70,8 @@ labelled! {
     Verdict: "verdict", label;
     IcmpReason: "icmp_reason", label;
     Evidence: "evidence", name;
+    SocketState: "socket_state", name;
+    TimerKind: "timer_kind", name;
 }
 
 impl Labelled for Encapsulation {

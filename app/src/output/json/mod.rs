@@ -3,6 +3,7 @@
 pub mod label;
 pub mod objects;
 pub mod schema;
+pub mod socket;
 
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
@@ -12,6 +13,7 @@ use objects::{
     PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
+use socket::Socket;
 use tcptop_core::{
     Event, Flow, Group, Leg, Missed, Outcome, Party, Percentiles, Query, Role, Row, RowKey, Slow, Snapshot,
     SnapshotRequest, Workload,
@@ -128,6 +130,9 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        socket: flow
+            .kernel_socket(Party::Local)
+            .map(|known| Socket::of(&known.socket, time(known.at_ns, context))),
     }
 }
 
