@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show};
+use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
@@ -22,6 +22,8 @@ pub enum Source {
     Interfaces(Interfaces),
     /// A capture.
     Replay(Replay),
+    /// The kernel's list of sockets, and nothing else.
+    Sockets(StatsArgs),
 }
 
 /// Interfaces, and how to watch them.
@@ -79,7 +81,10 @@ impl Config {
         command: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Error> {
-        let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
+        let show = match &cli.command {
+            Some(Command::Replay(replay)) => &replay.show,
+            Some(Command::Stats(_)) | None => &cli.show,
+        };
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
             screen: has_screen.then(|| Setup {
@@ -194,6 +199,7 @@ impl Source {
     #[must_use]
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
+            Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

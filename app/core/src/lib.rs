@@ -7,6 +7,7 @@
 
 mod cidr;
 mod engine;
+mod estats;
 mod flow;
 mod input;
 mod locals;
@@ -22,6 +23,7 @@ pub mod units;
 
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
+pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,

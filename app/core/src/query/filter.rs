@@ -125,6 +125,17 @@ impl Filter {
         self.terms.iter().filter(|term| term.test.is_of_flows()).map(ToString::to_string)
     }
 
+    /// The terms that cannot be tested of a socket of which no segment was seen, and whose process is not known.
+    pub fn terms_not_of_sockets(&self) -> impl Iterator<Item = String> {
+        self.terms.iter().filter(|term| !term.test.is_of_sockets()).map(ToString::to_string)
+    }
+
+    /// Whether a flow that was made of a socket at `now_ns` passes: see [`Flow::of_socket`].
+    #[must_use]
+    pub fn matches_socket(&self, flow: &Flow, now_ns: u64) -> bool {
+        self.bind(&BTreeMap::new()).matches_flow(flow, now_ns, &|_| None)
+    }
+
     /// The filter where interfaces have these names.
     pub(crate) fn bind<'a>(&'a self, interfaces: &'a BTreeMap<u32, String>) -> BoundFilter<'a> {
         BoundFilter { terms: &self.terms, interfaces }
@@ -348,6 +359,20 @@ fn may_be_address(word: &str) -> bool {
 
 impl Test {
     /// Whether it applies to flows only. A row does not have how many are pending or closed.
+    fn is_of_sockets(&self) -> bool {
+        match self {
+            Self::Word(_)
+            | Self::Peer(_)
+            | Self::Port(_)
+            | Self::Local(_)
+            | Self::LocalPort(_)
+            | Self::Role(_)
+            | Self::Outcome(_) => true,
+            Self::Figure { figure, .. } => matches!(figure, Figure::Srtt | Figure::MinRtt),
+            Self::Interface(_) | Self::Owner(..) | Self::Verdict(_) => false,
+        }
+    }
+
     fn is_of_flows(&self) -> bool {
         match self {
             Self::Local(_) | Self::LocalPort(_) => true,

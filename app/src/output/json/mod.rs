@@ -4,6 +4,7 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 pub mod socket;
+pub mod stats;
 
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};

@@ -13,6 +13,7 @@ use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
 use super::socket::Socket;
+use super::stats::{Stats, StatsVariables};
 use tcptop_core::{Evidence, IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
@@ -33,6 +34,10 @@ pub enum Object<'a> {
     Peer(Peer<'a>),
     /// All that was seen during the run, and what was missed. The last object.
     Summary(Summary<'a>),
+    /// How each variable of RFC 4898 is had: the first object of `tcptop stats --json`.
+    StatsVariables(StatsVariables),
+    /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
+    Stats(Box<Stats<'a>>),
     /// The report of `--report=json`: the summary and the peers in one object.
     Report(Report<'a>),
 }

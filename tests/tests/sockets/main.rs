@@ -1,5 +1,7 @@
 //! What the kernel says of sockets, held against what is really there.
 
+mod ss;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
