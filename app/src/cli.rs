@@ -13,7 +13,7 @@ use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::peers::COLUMNS;
 use tcptop_core::units::{Share, Time};
-use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
+use tcptop_core::{Cidr, EstatsTable, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
 /// With the commit, where there is one.
 const VERSION: &str = env!("TCPTOP_VERSION");
@@ -124,7 +124,44 @@ pub struct Cli {
 pub enum Command {
     /// Read a capture (pcap or pcapng, also gzip) instead of an interface; needs no privileges
     Replay(ReplayArgs),
+    /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
+    Stats(StatsArgs),
 }
+
+/// Arguments of `stats`.
+#[derive(Clone, Debug, Args)]
+pub struct StatsArgs {
+    /// Write JSON objects instead of text, one a line
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Tables of RFC 4898 to write, with commas between
+    ///
+    /// connect, perf, path, stack, app, tune, listener. docs/rfc4898.md lists their variables.
+    #[arg(long, value_name = "NAMES", value_parser = crate::stats::tables)]
+    #[arg(default_value = "connect,perf,path,stack,app,tune,listener", help_heading = OUTPUT)]
+    pub tables: Tables,
+
+    /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 srtt>50ms'
+    ///
+    /// As for interfaces, but with these terms only: peer, port, local, lport, role, outcome, srtt, min_rtt, and words. The role is
+    /// server where a socket listens on the local port, else client.
+    #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
+    pub filter: Option<Filter>,
+
+    /// Write again and again, this long after the last time [default: once]
+    ///
+    /// The largest and smallest values (MaxRTO, MinMSS and others) are those of all times; the first time has none.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub interval: Option<Duration>,
+
+    /// Stop after this long [default with it: every second]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub duration: Option<Duration>,
+}
+
+/// Tables, in their order.
+pub type Tables = Vec<EstatsTable>;
 
 /// Arguments of `replay`.
 #[derive(Clone, Debug, Args)]
@@ -189,8 +226,8 @@ pub struct Show {
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
     /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
-    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr,
-    /// retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
+    /// aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 

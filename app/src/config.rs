@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show};
+use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
@@ -23,6 +23,8 @@ pub enum Source {
     Interfaces(Interfaces),
     /// A capture.
     Replay(Replay),
+    /// The kernel's list of sockets, and nothing else.
+    Sockets(StatsArgs),
 }
 
 /// Interfaces, and how to watch them.
@@ -82,7 +84,10 @@ impl Config {
         command: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Error> {
-        let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
+        let show = match &cli.command {
+            Some(Command::Replay(replay)) => &replay.show,
+            Some(Command::Stats(_)) | None => &cli.show,
+        };
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
             screen: has_screen.then(|| Setup {
@@ -202,6 +207,7 @@ impl Source {
     #[must_use]
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
+            Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

@@ -306,7 +306,7 @@ impl<'a> Live<'a> {
 }
 
 /// The host's name, as `uname -n` prints it.
-fn host() -> Option<String> {
+pub(crate) fn host() -> Option<String> {
     let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
     (!name.is_empty() && name != "(none)").then_some(name)
 }

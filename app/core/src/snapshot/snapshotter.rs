@@ -91,7 +91,8 @@ impl Snapshotter {
             timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
-            sockets: self.sockets(stats, &rows.rows, selection.as_ref(), period),
+            sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
+            has_sockets: table.has_sockets,
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -160,13 +161,14 @@ impl Snapshotter {
     /// What is known of the sockets of these rows.
     fn sockets(
         &self,
-        stats: &Stats,
+        table: &FlowTable,
         rows: &[Row],
         selection: Option<&Selection>,
         period: Period,
     ) -> BTreeMap<RowKey, RowSockets> {
+        let (stats, rtts) = (&table.stats, &table.rtts);
         let known = keys(rows, selection)
-            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), period)?)));
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), rtts, period)?)));
         known.collect()
     }
 
