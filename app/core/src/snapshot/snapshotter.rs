@@ -17,7 +17,7 @@ use super::{
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
-use crate::owner::Processes;
+use crate::owner::{PeerOwners, Processes};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -176,9 +176,13 @@ impl Snapshotter {
         self.peers.scan(scan, &mut self.scratch);
         match request.query.group {
             Group::Peer => self.peers.rows(scan, request.rows),
-            Group::Host | Group::Service | Group::Subnet | Group::Role | Group::Interface => {
-                self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows)
-            }
+            Group::Host
+            | Group::Service
+            | Group::Subnet
+            | Group::Role
+            | Group::Interface
+            | Group::Process
+            | Group::Container => self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows),
         }
     }
 
@@ -227,6 +231,14 @@ fn flows(
     now_ns: u64,
 ) -> Option<Flows> {
     let SnapshotRequest { query, flows: limit, .. } = request;
-    let wanted = Wanted { filter, sort: query.flow_sort, of: None, limit: *limit, now_ns, verdict };
+    let wanted = Wanted {
+        filter,
+        sort: query.flow_sort,
+        of: None,
+        limit: *limit,
+        now_ns,
+        verdict,
+        owners: &|_| PeerOwners::default(),
+    };
     (*limit > 0).then(|| flow_scan.flows(table, query, &wanted))
 }
