@@ -239,9 +239,10 @@ pub struct Show {
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
 
-    /// Group peers by: peer, host, service, subnet, role, interface
+    /// Group peers by: peer, host, service, subnet, role, interface, process, container
     ///
-    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address.
+    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address. A peer whose connections belong to several
+    /// processes is in a row of such peers.
     #[arg(long, value_name = "WHAT", default_value = "peer", help_heading = FILTER_AND_SORT)]
     pub group: Group,
 
