@@ -58,7 +58,8 @@ pub struct Cli {
 
     /// More addresses of this host; can be repeated
     ///
-    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that no interface has: of anycast, or of a transparent proxy.
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that neither an interface nor a local route has: of a
+    /// transparent proxy.
     /// Connections of which neither end is this host have the role forwarded.
     #[arg(long, value_name = "CIDR", help_heading = INPUT)]
     pub local: Vec<Cidr>,

@@ -9,6 +9,7 @@ mod cidr;
 mod engine;
 mod estats;
 mod flow;
+mod host;
 mod input;
 mod locals;
 mod owner;
@@ -28,6 +29,7 @@ pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,
 };
+pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{

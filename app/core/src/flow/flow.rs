@@ -208,6 +208,21 @@ impl Flow {
         if self.is_low_local { high } else { low }
     }
 
+    /// Whether this end is a socket of this host.
+    pub(crate) fn is_sent_here(&self, by: Party) -> bool {
+        match self.role {
+            Role::Client | Role::Server => by == Party::Local,
+            Role::Local => true,
+            Role::Forwarded | Role::Observer => false,
+        }
+    }
+
+    /// How many of these, of the local and of the remote end, sockets of this host sent.
+    pub(crate) fn sent_here(&self, [local, remote]: [u64; 2]) -> u64 {
+        let of = |by: Party, count: u64| if self.is_sent_here(by) { count } else { 0 };
+        of(Party::Local, local) + of(Party::Remote, remote)
+    }
+
     /// The peer it belongs to.
     #[must_use]
     pub const fn peer(&self) -> PeerKey {

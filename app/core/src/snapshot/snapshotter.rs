@@ -17,6 +17,7 @@ use super::{
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
+use crate::host::Host;
 use crate::owner::Processes;
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
@@ -68,7 +69,8 @@ impl Snapshotter {
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
-        self.event_log.add_changes(&self.peers.changes, now_ns);
+        let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
+        self.event_log.add_changes(&self.peers.changes, &owners, now_ns);
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
@@ -100,11 +102,12 @@ impl Snapshotter {
             selection,
             flows: flows(&mut self.flow_scan, table, request, filter, &verdict, now_ns),
             flow: request.flow.as_ref().and_then(|name| Some(table.look_up(name)?.at(now_ns))),
-            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, request.log)),
+            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, &owners, request.log)),
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
+            host: host(seen),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -217,6 +220,12 @@ impl Snapshotter {
 /// The keys of the rows of the first table and of the selected one.
 fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = RowKey> {
     rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
+}
+
+/// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.
+fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
+    let own = (!table.is_done()).then_some(table.own_retransmits);
+    Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
 }
 
 fn flows(

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod counts;
+mod current_slot;
 mod distribution;
 mod history;
 mod peer;

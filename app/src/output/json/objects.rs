@@ -235,6 +235,8 @@ pub struct Summary<'a> {
     pub icmp_unmatched: u64,
     /// ICMP errors within a tunnel, or about one. They are not looked into.
     pub icmp_tunnel: u64,
+    /// What the kernel counts for the whole network namespace, whichever interfaces are watched. Null in a replay.
+    pub host_counters: Option<HostCounters<'a>>,
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
@@ -276,6 +278,59 @@ pub struct Strangers {
     /// Attempts of addresses that completed no handshake, of these and of peers, that were evicted before their end was known.
     /// They are not missed.
     pub evicted: u64,
+}
+
+/// What the kernel counted for the whole network namespace during the run, by its own counters, which are named here as `nstat`
+/// and `conntrack -S` name them. Null where the kernel does not say.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct HostCounters<'a> {
+    /// Retransmitted segments of any kind (`TcpRetransSegs`).
+    pub retransmitted_segments: Option<u64>,
+    /// Those that are SYNs and SYN-ACKs (`TcpExtTCPSynRetrans`).
+    pub syn_retransmits: Option<u64>,
+    /// Of the first, since the start of the run: how many were sent by this host's sockets on the watched interfaces, as was
+    /// seen. The difference is what passed other interfaces, was missed, or was first sent before the start.
+    pub seen_retransmitted_segments: Option<u64>,
+    /// The same of SYNs and SYN-ACKs.
+    pub seen_syn_retransmits: Option<u64>,
+    /// Interfaces that are up and not watched.
+    pub unwatched_interfaces: &'a [String],
+    /// Retransmission timers that ran out (`TcpExtTCPTimeouts`).
+    pub timeouts: Option<u64>,
+    /// Tail loss probes (`TcpExtTCPLossProbes`).
+    pub loss_probes: Option<u64>,
+    /// Fast retransmits (`TcpExtTCPFastRetrans`).
+    pub fast_retransmits: Option<u64>,
+    /// Connections that found their listener's accept queue full (`TcpExtListenOverflows`).
+    pub listen_overflows: Option<u64>,
+    /// Connections that a listener dropped, these included (`TcpExtListenDrops`).
+    pub listen_drops: Option<u64>,
+    /// SYN cookies sent (`TcpExtSyncookiesSent`).
+    pub syn_cookies_sent: Option<u64>,
+    /// Valid SYN cookies received (`TcpExtSyncookiesRecv`).
+    pub syn_cookies_received: Option<u64>,
+    /// Invalid SYN cookies received (`TcpExtSyncookiesFailed`).
+    pub syn_cookies_failed: Option<u64>,
+    /// SYNs that found the SYN queue full and were answered with a cookie (`TcpExtTCPReqQFullDoCookies`).
+    pub syn_queue_full_cookies: Option<u64>,
+    /// SYNs that found the SYN queue full and were dropped (`TcpExtTCPReqQFullDrop`).
+    pub syn_queue_full_drops: Option<u64>,
+    /// Segments dropped because a socket's backlog was full (`TcpExtTCPBacklogDrop`).
+    pub backlog_drops: Option<u64>,
+    /// Segments dropped because a receive buffer was full (`TcpExtTCPRcvQDrop`).
+    pub receive_queue_drops: Option<u64>,
+    /// Connections aborted for lack of memory (`TcpExtTCPAbortOnMemory`).
+    pub memory_aborts: Option<u64>,
+    /// Connections that could not be tracked (conntrack `insert_failed`).
+    pub conntrack_insert_failed: Option<u64>,
+    /// Packets that the tracker of connections dropped (conntrack `drop`).
+    pub conntrack_drops: Option<u64>,
+    /// Entries that it evicted because its table was full (conntrack `early_drop`).
+    pub conntrack_early_drops: Option<u64>,
+    /// Connections that are tracked at the end (`nf_conntrack_count`).
+    pub conntrack_entries: Option<u64>,
+    /// How many can be (`nf_conntrack_max`).
+    pub conntrack_max: Option<u64>,
 }
 
 /// Packets of one kind.
