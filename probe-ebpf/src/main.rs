@@ -12,6 +12,7 @@
     reason = "the macro makes an undocumented public function of each program"
 )]
 
+mod cause;
 mod maps;
 mod owners;
 mod packet;
@@ -133,6 +134,9 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
         let Some(packet) = maps::packet_room().filter(|_| read >= READ_V4) else { return TCX_NEXT };
         if packet.is_of_socket() {
             packet.set_cookie(bpf_get_socket_cookie(skb.cast()));
+            if DIRECTION != INGRESS && cause::is_on() && packet.is_of_full_socket() {
+                cause::ask_sender(skb, packet);
+            }
         }
         match read {
             READ_V4 => passes_v4(packet),

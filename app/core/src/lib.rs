@@ -22,8 +22,8 @@ pub mod units;
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use flow::{
-    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
-    RetransmitCause, RetransmitKind, Role, ShownEndpoint,
+    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Retransmit,
+    RetransmitCause, RetransmitCauses, RetransmitKind, Role, ShownEndpoint, Traffic,
 };
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};

@@ -9,12 +9,12 @@ use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
     Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Owner, PassedOver, Peer, PeerVerdict,
-    Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
+    Process, Report, Retransmit, RetransmitCauses, SchemaNumber, Strangers, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
-    Event, Flow, Group, Leg, Missed, Outcome, Party, Percentiles, Processes, Query, Role, Row, RowKey, Slow,
-    Snapshot, SnapshotRequest, Workload,
+    Event, Flow, Group, Leg, Missed, Outcome, Party, Percentiles, Processes, Query, RetransmitCause, Role,
+    Row, RowKey, Slow, Snapshot, SnapshotRequest, Workload,
 };
 
 /// The output of objects.
@@ -128,6 +128,7 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        retransmit_causes: flow.retransmit_causes().main().map(|_| causes(&flow.retransmit_causes())),
     }
 }
 
@@ -140,7 +141,20 @@ fn retransmit<'a>(resent: &'a tcptop_core::Retransmit, context: &'a RenderContex
         payload_bytes: resent.len,
         segments: resent.segments,
         after_ns: resent.after_ns,
+        no_loss: resent.no_loss.map(Label),
         cause: resent.cause.map(Label),
+        timeouts: resent.timeouts,
+    }
+}
+
+const fn causes(causes: &tcptop_core::RetransmitCauses) -> RetransmitCauses {
+    RetransmitCauses {
+        timeout: causes.of(RetransmitCause::Timeout),
+        slow_start: causes.of(RetransmitCause::SlowStart),
+        fast: causes.of(RetransmitCause::Fast),
+        tail_loss_probe: causes.of(RetransmitCause::TailLossProbe),
+        unknown: causes.unknown(),
+        spurious: causes.spurious(),
     }
 }
 
@@ -297,6 +311,7 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         sent_retransmits: counts.sent_retransmits(),
         received_retransmits: counts.received_retransmits,
         arrived_retransmits: counts.arrived(),
+        retransmit_causes: causes(&counts.retransmit_causes()),
         stuck_connections: counts.stuck,
         handshake_retransmits: counts.repeated,
         data_segments: counts.sent,
