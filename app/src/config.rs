@@ -63,6 +63,8 @@ pub struct Config {
     pub owners: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
+    /// How often the kernel is asked for its sockets; `None` for never.
+    pub sockets: Option<Duration>,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -108,6 +110,7 @@ impl Config {
             },
             owners: cli.owners,
             causes: cli.causes,
+            sockets: cli.sockets.0,
             query: Query {
                 filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
                 group: show.group,

@@ -8,6 +8,7 @@
 mod cidr;
 mod engine;
 mod flow;
+mod host;
 mod input;
 mod locals;
 mod owner;
@@ -15,6 +16,7 @@ mod prefetch;
 mod query;
 mod slab;
 mod snapshot;
+mod socket;
 mod stats;
 mod table;
 pub mod units;
@@ -25,13 +27,20 @@ pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitCauses, RetransmitKind, Role, ShownEndpoint, Traffic,
 };
+pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
-pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
+pub use owner::{
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload,
+};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
-    Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    RowSockets, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+};
+pub use socket::{
+    AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
+    SocketMemory, SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

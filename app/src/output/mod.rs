@@ -2,6 +2,7 @@
 //! give lines; none of them knows where records come from, and each reads the engine by itself.
 
 pub mod format;
+pub mod host;
 pub mod json;
 pub mod line_writer;
 pub mod outputs;

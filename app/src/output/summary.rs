@@ -3,6 +3,7 @@
 use probe_common::encapsulation::PassedOver;
 
 use super::format::{self, age, causes, counted, duration, estimate, maybe_duration, percent};
+use super::host;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
@@ -51,10 +52,12 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         lines.push(format!("and {least}{more} more with a verdict"));
     }
     lines.extend(stuck(snapshot, context));
+    lines.extend(full_queues(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
+    lines.extend(host_lines(snapshot, context));
     lines.join("\n")
 }
 
@@ -123,6 +126,18 @@ pub(super) fn stuck(snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
     lines
 }
 
+/// Peers whose attempts waited while the queue of this host's listener was full.
+pub(super) fn full_queues(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let all = snapshot.rows.iter().filter_map(|row| {
+        let queue = snapshot.sockets.get(&row.key)?.accept_queue?;
+        Some(format!("{}: {}", format::row(&row.key, context), format::full_queue(&queue)))
+    });
+    let mut lines: Vec<String> = all.clone().take(WORST).collect();
+    let more = all.count().saturating_sub(WORST);
+    lines.extend((more > 0).then(|| format!("and for {more} more")));
+    lines
+}
+
 /// ICMP errors about TCP.
 pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
     let IcmpCounts { matched, unmatched, tunnel } = snapshot.icmp;
@@ -135,6 +150,12 @@ pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
     let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
     let all = counted(snapshot.icmp.total(), "ICMP error");
     (!kinds.is_empty()).then(|| format!("{all}: {}", kinds.join(", ")))
+}
+
+/// What the kernel counts for the whole host: signs of trouble, and its own count of retransmits.
+pub(super) fn host_lines(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let troubles = snapshot.host.as_ref().and_then(|known| host::troubles(known, context));
+    troubles.into_iter().chain(host::cross_check(snapshot)).collect()
 }
 
 /// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.
