@@ -7,6 +7,7 @@
 
 mod cidr;
 mod engine;
+mod estats;
 mod flow;
 mod host;
 mod input;
@@ -23,6 +24,7 @@ pub mod units;
 
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
+pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitCauses, RetransmitKind, Role, ShownEndpoint, Traffic,
@@ -31,7 +33,8 @@ pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{
-    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload,
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, RowOwner, SocketHolder, SocketOwner,
+    Workload,
 };
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
@@ -40,7 +43,7 @@ pub use snapshot::{
 };
 pub use socket::{
     AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
-    SocketMemory, SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
+    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::flow::{Event, PeerKey};
 use crate::host::Host;
-use crate::owner::Processes;
+use crate::owner::{PeerOwners, Processes};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -91,7 +91,8 @@ impl Snapshotter {
             timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
-            sockets: self.sockets(stats, &rows.rows, selection.as_ref(), period),
+            sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
+            has_sockets: table.has_sockets,
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -160,13 +161,14 @@ impl Snapshotter {
     /// What is known of the sockets of these rows.
     fn sockets(
         &self,
-        stats: &Stats,
+        table: &FlowTable,
         rows: &[Row],
         selection: Option<&Selection>,
         period: Period,
     ) -> BTreeMap<RowKey, RowSockets> {
+        let (stats, rtts) = (&table.stats, &table.rtts);
         let known = keys(rows, selection)
-            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), period)?)));
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), rtts, period)?)));
         known.collect()
     }
 
@@ -178,9 +180,13 @@ impl Snapshotter {
         self.peers.scan(scan, &mut self.scratch);
         match request.query.group {
             Group::Peer => self.peers.rows(scan, request.rows),
-            Group::Host | Group::Service | Group::Subnet | Group::Role | Group::Interface => {
-                self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows)
-            }
+            Group::Host
+            | Group::Service
+            | Group::Subnet
+            | Group::Role
+            | Group::Interface
+            | Group::Process
+            | Group::Container => self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows),
         }
     }
 
@@ -235,6 +241,14 @@ fn flows(
     now_ns: u64,
 ) -> Option<Flows> {
     let SnapshotRequest { query, flows: limit, .. } = request;
-    let wanted = Wanted { filter, sort: query.flow_sort, of: None, limit: *limit, now_ns, verdict };
+    let wanted = Wanted {
+        filter,
+        sort: query.flow_sort,
+        of: None,
+        limit: *limit,
+        now_ns,
+        verdict,
+        owners: &|_| PeerOwners::default(),
+    };
     (*limit > 0).then(|| flow_scan.flows(table, query, &wanted))
 }
