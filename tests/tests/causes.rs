@@ -2,18 +2,20 @@
 //! loses.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use lab::{
-    Direction, Kind, Link, Match, NEAR, Namespace, Object, Rule, Script, Tcptop, connect, far_v4, far_v6,
-    settled,
+    Direction, IpNet, Kind, Link, Match, NEAR, Namespace, Object, Rule, Script, Tcptop, connect, far_v4,
+    far_v6, settled,
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const EACH_WAY: Duration = Duration::from_millis(5);
 const QUIET: Duration = Duration::from_millis(100);
+/// An address on the wire that nobody has.
+const CONTAINER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 77);
 /// Longer than the kernel waits for an answer here: 200 ms and more.
 const LATE: Duration = Duration::from_millis(700);
 
@@ -143,6 +145,32 @@ fn each_cause_is_the_one_that_the_kernel_counts() {
         (objects.last().and_then(|one| one.number("retransmits")), causes.number("unknown")),
         (Some(sum), Some(0))
     );
+}
+
+/// A container's packets may pass this host's interface with the container's socket, which may have gone on meanwhile: it is not
+/// asked.
+#[test]
+fn sockets_of_other_namespaces_are_not_asked() {
+    lab::needs_root!();
+    let data = Match::kind(Kind::Data).direction(Direction::ToFar);
+    let link = Link::new(Script::seeded(1).delay(EACH_WAY).with(Rule::drop(data.first(1)))).expect("a link");
+    let container = Namespace::new().expect("a container");
+    link.near.add_macvlan(NEAR, &container, "eth0").expect("macvlan");
+    let address = IpNet::new(CONTAINER.into(), 24).expect("short");
+    container.add_address("eth0", address).expect("it is free");
+    let tcptop = Tcptop::spawn(&link.near, [NEAR, "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    let server = (far_v4(11), 80).into();
+    let ends = [&container, &link.near].map(|client| carry_out(client, &link.far, server, 1_000));
+    tcptop.wait_objects("close", 2, PATIENCE).expect("both are closed");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let causes = ends.map(|local| {
+        let of_it = objects.iter().filter(|one| one.kind() == "retransmit");
+        // The container's end is not this host's.
+        let of_it = of_it.filter(|one| one.local() == local || one.remote() == local);
+        of_it.map(said).collect::<Vec<_>>()
+    });
+    assert_eq!(causes, [["-"], ["tail_loss_probe"]]);
 }
 
 /// It can be switched off, and then all that is known is what the wire shows.
