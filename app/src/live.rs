@@ -60,7 +60,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let source = KernelSource::load(flows, wanted.decap)?;
+        let source = KernelSource::load(flows, wanted.decap, wanted.attach)?;
         let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
@@ -99,6 +99,10 @@ impl<'a> Live<'a> {
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
+        source.behind_others().for_each(|name| {
+            let name = name.escape_debug();
+            say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
+        });
         lacking.for_each(|reason| say(&reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
@@ -288,7 +292,7 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     }
     let why = if by_default { ", which has the default route" } else { "" };
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(&format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+    say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
 fn say(line: &str) {

@@ -7,7 +7,7 @@ use lab::bpf::{self, Hook};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::Record;
 use tcptop::source::interface;
-use tcptop::source::kernel::{KernelSource, What};
+use tcptop::source::kernel::{AttachWanted, KernelSource, What};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FLOWS: u32 = 100;
@@ -69,7 +69,7 @@ fn with_source(test: impl FnOnce(&Hosts, KernelSource, [interface::Interface; 2]
         let _inside = runtime.enter();
         let present = interface::all().expect("the kernel says");
         let of = |name| present.iter().find(|interface| interface.name == name).expect("it is there").clone();
-        test(&hosts, KernelSource::load(FLOWS, false).expect("it loads"), NAMES.map(of));
+        test(&hosts, KernelSource::load(FLOWS, false, AttachWanted::Auto).expect("it loads"), NAMES.map(of));
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::{OwnerAction, OwnerRecord, Record, SegmentKind, SegmentRecord};
 use tcptop::source::interface;
-use tcptop::source::kernel::KernelSource;
+use tcptop::source::kernel::{AttachWanted, KernelSource};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,7 +22,7 @@ fn with_source(test: impl FnOnce(&Namespace, &Server, KernelSource) + Send) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
         let _inside = runtime.enter();
         let lo = interface::all().expect("the kernel says").into_iter().find(|interface| interface.loopback);
-        let mut source = KernelSource::load(100, false).expect("it loads");
+        let mut source = KernelSource::load(100, false, AttachWanted::Auto).expect("it loads");
         source.watch(&lo.expect("every namespace has it")).expect("it attaches");
         assert_eq!(source.watch_owners(), [""; 0], "this kernel says all");
         let server = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce);

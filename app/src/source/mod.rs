@@ -8,3 +8,4 @@ pub mod owner;
 mod passed_over;
 pub mod privilege;
 pub mod replay;
+mod traffic_control;
