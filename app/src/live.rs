@@ -1,7 +1,8 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
-mod host_addresses;
+mod address_watch;
 mod masters;
+mod sockets;
 
 use std::io;
 use std::slice;
@@ -15,16 +16,19 @@ use crate::config::{Config, Interfaces};
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
+use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
+use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Since};
 use crate::source::owner::Owners;
 use crate::source::privilege;
 use crate::stop::Stop;
-use host_addresses::HostAddresses;
+use address_watch::AddressWatch;
 use probe_common::Record;
-use tcptop_core::{Input, OwnerAction};
+use sockets::Sockets;
+use tcptop_core::{HostCounters, Input, OwnerAction};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
 /// when they are written.
@@ -56,12 +60,16 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
+    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
         let source = KernelSource::load(flows, wanted.decap, wanted.attach)?;
         let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
+        if let Some(bound) = bound {
+            live.serve(bound)?;
+        }
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -72,10 +80,11 @@ struct Live<'a> {
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
-    addresses: HostAddresses,
+    addresses: AddressWatch,
     owners: Owners,
     /// Whether a process has begun to listen since holders were listed.
     has_listener: bool,
+    sockets: Sockets,
 }
 
 impl<'a> Live<'a> {
@@ -86,13 +95,15 @@ impl<'a> Live<'a> {
         interfaces: &[Interface],
         wanted: &Interfaces,
     ) -> Result<Self, Error> {
-        let mut addresses = HostAddresses::new(&wanted.locals)?;
+        let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
         let lacking = if config.owners { source.watch_owners() } else { Vec::new() };
         let lacking = lacking.into_iter().chain(owners.lacking().filter(|_| config.owners));
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
+        // What the kernel counts is held against what is seen from now on.
+        let counters = host_counters::read();
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let context = RenderContext { host: host(), ..context };
@@ -111,7 +122,19 @@ impl<'a> Live<'a> {
         }
         addresses.set_ids(source.ids());
         let has_listener = config.owners;
-        Ok(Self { source, session, refreshed: 0, addresses, owners, has_listener })
+        let sockets = Sockets::new(config.sockets);
+        let mut live = Self { source, session, refreshed: 0, addresses, owners, has_listener, sockets };
+        live.check_interfaces();
+        live.count_host(&counters);
+        Ok(live)
+    }
+
+    /// Serves metrics from now on.
+    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
+        if let Some(address) = bound.address() {
+            say(&format!("metrics: http://{address}/metrics"));
+        }
+        self.session.serve(bound)
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -210,16 +233,21 @@ impl<'a> Live<'a> {
         let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
         if is_second {
             self.check_interfaces();
+            self.count_host(&host_counters::read());
             self.session.handle(Input::PassedOver(&self.source.passed_over()?));
             // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
+            self.session.refresh_metrics(now_ns);
         }
         // After the sweep, which makes connections known that were open before.
         if self.has_listener || is_second && self.session.needs_holders() {
             self.list_holders(now_ns)?;
         }
+        // Likewise.
+        let lacking = self.sockets.list_if_due(&mut self.session, now_ns);
+        lacking.iter().for_each(|reason| self.session.notice(reason));
         self.session.show(now_ns);
         Ok(())
     }
@@ -248,6 +276,12 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
+    /// Hands on what the kernel counts for the whole host.
+    fn count_host(&mut self, counters: &HostCounters) {
+        let unwatched = self.source.unwatched();
+        self.session.handle(Input::Host { counters, unwatched, now_ns: monotonic_ns() });
+    }
+
     /// Attaches to interfaces that are back or were detached by others, and reports what has changed.
     fn check_interfaces(&mut self) {
         for change in self.source.check() {
@@ -268,6 +302,7 @@ impl<'a> Live<'a> {
         }
         let now_ns = monotonic_ns();
         self.sweep(now_ns)?;
+        self.count_host(&host_counters::read());
         self.count()?;
         self.session.handle(Input::PassedOver(&self.source.passed_over()?));
         self.session.end(end, now_ns).await
@@ -275,7 +310,7 @@ impl<'a> Live<'a> {
 }
 
 /// The host's name, as `uname -n` prints it.
-fn host() -> Option<String> {
+pub(crate) fn host() -> Option<String> {
     let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
     (!name.is_empty() && name != "(none)").then_some(name)
 }

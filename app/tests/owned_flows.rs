@@ -7,8 +7,8 @@ use std::sync::Arc;
 use probe_common::{Direction, Endpoint, FlowState, SegmentRecord, Side};
 use support::{Connection, INTERFACE, MS, START, Watched, v4};
 use tcptop_core::{
-    Event, Evidence, Filter, Flow, Group, Input, OwnerAction, Party, Process, Query, RowKey, Snapshot,
-    SnapshotRequest, SocketHolder, SocketOwner, Span, Workload,
+    Event, Evidence, Filter, Flow, Group, Input, OwnerAction, Party, Process, Query, Row, RowKey, Snapshot,
+    SnapshotRequest, SocketHolder, SocketOwner, Span, What, Workload,
 };
 
 const OPENER: u64 = 0x11;
@@ -278,6 +278,70 @@ fn rows_name_their_processes_and_filters_choose_by_them() {
     }
 }
 
+/// A peer is in the row of the process, or of the container, that all of its connections belong to; peers of several are in one
+/// row of such, so that no row has figures of others.
+#[test]
+fn peers_are_grouped_by_their_processes_and_containers() {
+    let mut watched = Watched::new();
+    let [curl, ssh, web] = [process(7, "curl"), process(8, "ssh"), contained(9, "curl")];
+    let peers: [&[&Arc<Process>]; 5] =
+        [&[&curl], &[&curl, &process(17, "curl")], &[&curl, &ssh], &[&web], &[]];
+    let mut cookie = 0;
+    let mut open = |watched: &mut Watched, port: u16, process: Option<&Arc<Process>>| {
+        cookie += 1;
+        if let Some(process) = process {
+            watched.handle(Input::Owner(&owner(cookie, OwnerAction::Connect, process)));
+        }
+        let local = 40_000 + u16::try_from(cookie).expect("few");
+        watched.see([by(cookie, Connection::to(v4(10, 0, 0, 9, port), local).syn(at(cookie)))]);
+    };
+    for (port, processes) in (443..).zip(peers) {
+        processes.iter().for_each(|process| open(&mut watched, port, Some(process)));
+        if processes.is_empty() {
+            open(&mut watched, port, None);
+        }
+    }
+    let rows = |watched: &mut Watched, group| {
+        let taken = snapshot(watched, "", group);
+        let name = |key: &RowKey| taken.owners.rows.get(key).map_or(0, |processes| processes.iter().len());
+        let shown = |row: &Row| (row.key.to_string(), row.peers, row.figures.counts.opened, name(&row.key));
+        let mut rows: Vec<_> = taken.rows.iter().map(shown).collect();
+        rows.sort();
+        rows
+    };
+    let row = |name: &str, peers: usize, opened: u64, names: usize| (name.to_owned(), peers, opened, names);
+    assert_eq!(
+        rows(&mut watched, Group::Process),
+        [
+            row("a process", 1, 1, 1),
+            row("a process", 2, 3, 1),
+            row("process not known", 1, 1, 0),
+            row("several processes", 1, 2, 2)
+        ]
+    );
+    assert_eq!(
+        rows(&mut watched, Group::Container),
+        [row("a container", 1, 1, 1), row("a container", 3, 5, 2), row("process not known", 1, 1, 0)]
+    );
+    // A peer of one process becomes one of several, and leaves its row.
+    open(&mut watched, 443, Some(&ssh));
+    assert_eq!(
+        rows(&mut watched, Group::Process)[1..],
+        [row("a process", 1, 2, 1), row("process not known", 1, 1, 0), row("several processes", 2, 4, 2)]
+    );
+    // The flows of a row are those of its peers.
+    let query =
+        Query { group: Group::Process, filter: "!proc:ssh".parse().expect("valid"), ..Query::default() };
+    let request =
+        SnapshotRequest { query, rows: 100, selected_flows: 10, ..SnapshotRequest::totals(Span::SinceStart) };
+    let taken = watched.engine.snapshot(watched.reader, &request, at(1_000));
+    for row in &taken.rows {
+        let request = SnapshotRequest { selected: Some(row.key), ..request.clone() };
+        let selection = watched.engine.snapshot(watched.reader, &request, at(1_000)).selection.expect("one");
+        assert_eq!(selection.flows.len() as u64, row.figures.counts.opened, "{row:?}");
+    }
+}
+
 /// The owner of a peer that is known already is learned, and the filter lets it pass from then on.
 #[test]
 fn an_owner_that_is_learned_late_changes_what_passes() {
@@ -289,4 +353,36 @@ fn an_owner_that_is_learned_late_changes_what_passes() {
     watched.handle(Input::Holders(&[holder(ACCEPTED, ends, &process(2, "worker"))]));
     assert_eq!(snapshot(&mut watched, "proc:worker", Group::Peer).rows.len(), 1);
     assert_eq!(snapshot(&mut watched, "proc:worker", Group::Host).rows.len(), 1);
+}
+
+/// The change of a verdict is an event of the processes whose connections the peer has.
+#[test]
+fn changes_of_a_verdict_are_chosen_by_the_processes() {
+    let mut watched = Watched::new();
+    for (n, process) in (0..).zip([process(7, "curl"), process(8, "ssh")]) {
+        let cookie = u64::from(n) + 1;
+        watched.handle(Input::Owner(&owner(cookie, OwnerAction::Connect, &process)));
+        for attempt in 0..3 {
+            let refused = Connection::to(v4(10, 0, 0, 9, 443 + n), 40_000 + 10 * n + attempt);
+            let began_ms = 10 * u64::from(attempt);
+            watched.see([by(cookie, refused.syn(at(began_ms))), refused.rst_of_responder(at(began_ms + 1))]);
+        }
+    }
+    let mut changes = |filter: &str| -> Vec<u16> {
+        let query = Query { filter: filter.parse().expect("valid"), ..Query::default() };
+        let request = SnapshotRequest { query, rows: 100, log: 100, ..SnapshotRequest::totals(Span::Window) };
+        let log = watched.engine.snapshot(watched.reader, &request, at(1_000)).log.expect("asked for");
+        let ports = log.rows.iter().filter_map(|entry| match &entry.what {
+            What::Verdict { peer, .. } => Some(peer.service.port),
+            _ => None,
+        });
+        ports.collect()
+    };
+    assert_eq!(changes("").len(), 2);
+    for (filter, expected) in
+        [("proc:curl", 443), ("!proc:curl", 444), ("pid:8", 444), ("verdict:R ssh", 444)]
+    {
+        assert_eq!(changes(filter), [expected], "{filter}");
+    }
+    assert!(changes("proc:other").is_empty() && changes("curl ssh").is_empty());
 }

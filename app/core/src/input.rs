@@ -7,8 +7,10 @@ use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
 
 use crate::engine::ReaderId;
+use crate::host::HostCounters;
 use crate::locals::Locals;
 use crate::owner::{SocketHolder, SocketOwner};
+use crate::socket::Socket;
 use crate::table::FlowVolumes;
 
 /// One input of the [`Engine`](crate::Engine). All times are nanoseconds of one clock, the one that records carry.
@@ -25,6 +27,15 @@ pub enum Input<'a> {
     /// Every TCP socket that a process holds, as of now, each once, in any order. Who listened before and is not in it no longer
     /// does.
     Holders(&'a [SocketHolder]),
+    /// TCP sockets of this network namespace, as the kernel describes them: any number of inputs with some of them each.
+    Sockets {
+        /// Any number of sockets.
+        sockets: &'a [Socket],
+        /// When the kernel described them.
+        now_ns: u64,
+        /// Whether all have been passed: who listened before and is not among them no longer does.
+        is_last: bool,
+    },
     /// What both ends of flows have sent so far, as the source's flow states have it.
     Volumes {
         /// Any number of flows.
@@ -37,6 +48,15 @@ pub enum Input<'a> {
     Counters {
         /// Everything that is counted.
         counters: &'a Counters,
+        /// When they were read.
+        now_ns: u64,
+    },
+    /// What the kernel counts for the whole host. The first ones are those of the start of the run.
+    Host {
+        /// The kernel's counters.
+        counters: &'a HostCounters,
+        /// Names of interfaces that are up and not watched.
+        unwatched: &'a [String],
         /// When they were read.
         now_ns: u64,
     },

@@ -7,7 +7,9 @@
 
 mod cidr;
 mod engine;
+mod estats;
 mod flow;
+mod host;
 mod input;
 mod locals;
 mod owner;
@@ -15,23 +17,33 @@ mod prefetch;
 mod query;
 mod slab;
 mod snapshot;
+mod socket;
 mod stats;
 mod table;
 pub mod units;
 
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
+pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,
 };
+pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
-pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
+pub use owner::{
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, RowOwner, SocketHolder, SocketOwner,
+    Workload,
+};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
-    Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    RowSockets, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+};
+pub use socket::{
+    AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
+    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

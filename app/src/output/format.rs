@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
-use tcptop_core::{Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, ShownEndpoint};
+use tcptop_core::{
+    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, RowOwner, ShownEndpoint,
+};
 
 /// An unknown value.
 pub const UNKNOWN: &str = "-";
@@ -285,6 +287,12 @@ pub fn icmp_error(error: &IcmpError) -> String {
     format!("{} {preposition} {} ({protocol} {icmp_type}/{code})", reason.name(), address(*sender))
 }
 
+/// The queue of this host's listener, where it is full: `own queue full (129 of 128)`.
+#[must_use]
+pub fn full_queue(queue: &AcceptQueue) -> String {
+    format!("own queue full ({queue})")
+}
+
 /// How large packets may be: `1400 bytes, by 10.0.0.1 (ICMP)`.
 #[must_use]
 pub fn path_mtu(path_mtu: &PathMtu) -> String {
@@ -311,16 +319,27 @@ pub fn address(address: [u8; 16]) -> String {
     Ipv6Addr::from(address).to_canonical().to_string()
 }
 
-/// The name of a row: a peer, or what a group of peers has in common.
+/// The name of a row, whose connections belong to these processes: a peer, or what a group of peers has in common.
 #[must_use]
-pub fn row(key: &RowKey, context: &RenderContext) -> String {
+pub fn row(key: &RowKey, processes: Option<&Processes>, context: &RenderContext) -> String {
+    let process = || processes.and_then(|processes| processes.iter().next());
     match key {
+        RowKey::Process { owner: RowOwner::One(_), .. } => {
+            process().map_or_else(|| key.to_string(), Process::shown_name)
+        }
+        RowKey::Container { owner: RowOwner::One(_), .. } => {
+            let name =
+                process().map(|process| process.workload.as_ref().and_then(|all| all.shown_container()));
+            name.map_or_else(|| key.to_string(), |name| name.unwrap_or_else(|| "no container".to_owned()))
+        }
         RowKey::Interface(index) => context.interface(*index),
         RowKey::Peer(_)
         | RowKey::Host { .. }
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }
-        | RowKey::Role { .. } => key.to_string(),
+        | RowKey::Role { .. }
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => key.to_string(),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::line_writer::Lines;
-use super::summary::{filtered, icmp, missed, passed_over, strangers, stuck, totals};
+use super::summary::{
+    filtered, full_queues, host_lines, icmp, missed, passed_over, strangers, stuck, totals,
+};
 use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
@@ -127,11 +129,13 @@ fn decimal(thousandths: u64) -> String {
 fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let mut lines = totals(snapshot, "");
     lines.extend(stuck(snapshot, context));
+    lines.extend(full_queues(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
+    lines.extend(host_lines(snapshot, context));
     lines
 }
 
@@ -192,11 +196,13 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }
         | RowKey::Role { .. }
-        | RowKey::Interface(_) => UNKNOWN,
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => UNKNOWN,
     };
     vec![
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
-        format::row(&row.key, context),
+        format::row(&row.key, processes, context),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::processes),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::container),
         direction.to_owned(),

@@ -3,6 +3,7 @@
 use probe_common::encapsulation::PassedOver;
 
 use super::format::{self, age, counted, duration, estimate, maybe_duration, percent};
+use super::host;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
@@ -43,7 +44,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     lines.extend(totals(snapshot, &since));
     lines.extend(filtered(snapshot));
     let mut failing = snapshot.rows.iter().filter(|row| row.verdict.is_some());
-    lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, context)));
+    lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, snapshot, context)));
     // The rows are not all: what stands behind them in the order is not looked at.
     let (more, unseen) = (failing.count(), snapshot.matching.saturating_sub(snapshot.rows.len()));
     if more > 0 {
@@ -51,10 +52,12 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         lines.push(format!("and {least}{more} more with a verdict"));
     }
     lines.extend(stuck(snapshot, context));
+    lines.extend(full_queues(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
+    lines.extend(host_lines(snapshot, context));
     lines.join("\n")
 }
 
@@ -112,11 +115,31 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
 pub(super) fn stuck(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let all = snapshot.rows.iter().filter(|row| row.figures.counts.stuck > 0);
     let line = |row: &Row| {
-        format!("{}: {}", format::row(&row.key, context), format::stuck_in(row.figures.counts.stuck))
+        format!(
+            "{}: {}",
+            format::row(&row.key, snapshot.owners.rows.get(&row.key), context),
+            format::stuck_in(row.figures.counts.stuck)
+        )
     };
     let mut lines: Vec<String> = all.clone().take(WORST).map(line).collect();
     let more = all.count().saturating_sub(WORST);
     lines.extend((more > 0).then(|| format!("and to {more} more")));
+    lines
+}
+
+/// Peers whose attempts waited while the queue of this host's listener was full.
+pub(super) fn full_queues(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let all = snapshot.rows.iter().filter_map(|row| {
+        let queue = snapshot.sockets.get(&row.key)?.accept_queue?;
+        Some(format!(
+            "{}: {}",
+            format::row(&row.key, snapshot.owners.rows.get(&row.key), context),
+            format::full_queue(&queue)
+        ))
+    });
+    let mut lines: Vec<String> = all.clone().take(WORST).collect();
+    let more = all.count().saturating_sub(WORST);
+    lines.extend((more > 0).then(|| format!("and for {more} more")));
     lines
 }
 
@@ -132,6 +155,12 @@ pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
     let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
     let all = counted(snapshot.icmp.total(), "ICMP error");
     (!kinds.is_empty()).then(|| format!("{all}: {}", kinds.join(", ")))
+}
+
+/// What the kernel counts for the whole host: signs of trouble, and its own count of retransmits.
+pub(super) fn host_lines(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let troubles = snapshot.host.as_ref().and_then(|known| host::troubles(known, context));
+    troubles.into_iter().chain(host::cross_check(snapshot)).collect()
 }
 
 /// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.
@@ -181,7 +210,7 @@ pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// `N 10.20.9.7:443 unanswered 1 of 1`
-fn problem(row: &Row, context: &RenderContext) -> String {
+fn problem(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
         Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
@@ -206,5 +235,5 @@ fn problem(row: &Row, context: &RenderContext) -> String {
         None => "healthy".to_owned(),
     };
     let letter = row.verdict.map_or(' ', Verdict::letter);
-    format!("{letter} {} {what}", format::row(&row.key, context))
+    format!("{letter} {} {what}", format::row(&row.key, snapshot.owners.rows.get(&row.key), context))
 }

@@ -1,6 +1,7 @@
 //! Where records come from.
 
 pub mod capture;
+pub mod host_counters;
 pub mod interface;
 pub mod kernel;
 pub mod netlink;
@@ -8,4 +9,5 @@ pub mod owner;
 mod passed_over;
 pub mod privilege;
 pub mod replay;
+pub mod sock_diag;
 mod traffic_control;

@@ -11,7 +11,7 @@ use netlink_packet_route::tc::{
 use nix::libc;
 use probe_common::Direction;
 
-use super::netlink::{HEADER, exchange};
+use super::netlink::{Check, HEADER, exchange};
 
 /// Handle of the discipline, where it is attached, and where its two chains of filters are (`linux/pkt_sched.h`).
 const CLSACT_HANDLE: u32 = 0xffff_0000;
@@ -60,7 +60,7 @@ impl Filter {
 /// When the kernel refuses.
 pub(super) fn add_clsact(interface: u32) -> io::Result<bool> {
     let message = RouteNetlinkMessage::NewQueueDiscipline(clsact(interface));
-    match exchange(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, |_| {}) {
+    match exchange(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, Check::Lenient, |_| {}) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
         added => added.map(|()| true),
     }
@@ -71,7 +71,7 @@ pub(super) fn add_clsact(interface: u32) -> io::Result<bool> {
 /// # Errors
 /// When it has none, or the kernel refuses.
 pub(super) fn remove_clsact(interface: u32) -> io::Result<()> {
-    exchange(RouteNetlinkMessage::DelQueueDiscipline(clsact(interface)), NLM_F_ACK, |_| {})
+    exchange(RouteNetlinkMessage::DelQueueDiscipline(clsact(interface)), NLM_F_ACK, Check::Lenient, |_| {})
 }
 
 fn clsact(interface: u32) -> TcMessage {
@@ -112,9 +112,10 @@ impl Chain {
         let mut message = TcMessage::default();
         message.header = header(self.interface, 0, self.parent(), 0);
         let mut filters = Vec::new();
-        let asked = exchange(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP, |bytes| {
-            filters.extend(filter(bytes));
-        });
+        let asked =
+            exchange(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP, Check::Lenient, |bytes| {
+                filters.extend(filter(bytes));
+            });
         match asked.map_err(|error| (error.raw_os_error(), error)) {
             Ok(()) => Ok(filters),
             // Before Linux 5.6 or so an interface without the discipline is an error.
@@ -140,7 +141,7 @@ impl Chain {
             TcAttribute::Options(options.into_iter().map(TcOption::Bpf).collect()),
         ];
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        exchange(RouteNetlinkMessage::NewTrafficFilter(message), flags, |_| {})
+        exchange(RouteNetlinkMessage::NewTrafficFilter(message), flags, Check::Lenient, |_| {})
     }
 
     /// Removes a BPF filter.
@@ -151,7 +152,7 @@ impl Chain {
         let mut message = TcMessage::default();
         message.header = header(self.interface, filter.handle, self.parent(), filter.info);
         message.attributes = vec![TcAttribute::Kind(TcFilterBpf::KIND.to_owned())];
-        exchange(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK, |_| {})
+        exchange(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_ACK, Check::Lenient, |_| {})
     }
 }
 

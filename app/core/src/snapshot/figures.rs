@@ -59,15 +59,14 @@ impl Period {
             Span::Window => {
                 let View { window, era, .. } = self.view;
                 let (from_ns, to_ns) = (window.begins_ns(self.now_ns), window.ends_ns(self.now_ns));
-                for (_, part) in tally.parts(era, from_ns, to_ns) {
-                    match part {
-                        Part::Count(number, more) => counts.add(number, more),
-                        Part::Latencies(latency, end_ns, more) => {
-                            scratch.of_mut(latency).add_bucket(end_ns, more);
-                        }
-                        Part::Longest(latency, ns) => scratch.of_mut(latency).add_longest(ns),
+                // Not a loop: nested iterators are much faster from inside.
+                tally.parts(era, from_ns, to_ns).for_each(|(_, part)| match part {
+                    Part::Count(number, more) => counts.add(number, more),
+                    Part::Latencies(latency, end_ns, more) => {
+                        scratch.of_mut(latency).add_bucket(end_ns, more);
                     }
-                }
+                    Part::Longest(latency, ns) => scratch.of_mut(latency).add_longest(ns),
+                });
             }
             Span::SinceStart => {
                 for era in tally.eras(self.view.era) {

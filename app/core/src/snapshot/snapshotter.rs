@@ -13,11 +13,12 @@ use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
-    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RunCounters, Snapshot,
+    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RowSockets, RunCounters, Snapshot,
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
-use crate::owner::Processes;
+use crate::host::Host;
+use crate::owner::{PeerOwners, Processes};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -68,7 +69,8 @@ impl Snapshotter {
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
-        self.event_log.add_changes(&self.peers.changes, now_ns);
+        let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
+        self.event_log.add_changes(&self.peers.changes, &owners, now_ns);
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
@@ -89,6 +91,8 @@ impl Snapshotter {
             timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
+            sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
+            has_sockets: table.has_sockets,
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -98,11 +102,12 @@ impl Snapshotter {
             selection,
             flows: flows(&mut self.flow_scan, table, request, filter, &verdict, now_ns),
             flow: request.flow.as_ref().and_then(|name| Some(table.look_up(name)?.at(now_ns))),
-            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, request.log)),
+            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, &owners, request.log)),
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
+            host: host(seen),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -135,15 +140,12 @@ impl Snapshotter {
     /// The processes of these rows.
     fn owners(&self, seen: &Seen<'_>, rows: &[Row], selection: Option<&Selection>) -> RowOwners {
         let (table, stats) = (seen.table, &seen.table.stats);
-        let selected = selection.map(|selection| selection.row.key);
-        let keys = rows.iter().map(|row| row.key).chain(selected);
-        let known = keys.filter_map(|key| {
+        let known = keys(rows, selection).filter_map(|key| {
             let processes = match &key {
                 RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
                 key => {
                     let mut processes = Processes::default();
-                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
-                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    self.groups.peers_of(stats, key).for_each(|peer| processes.add_all(&peer.processes));
                     processes
                 }
             };
@@ -156,6 +158,20 @@ impl Snapshotter {
         }
     }
 
+    /// What is known of the sockets of these rows.
+    fn sockets(
+        &self,
+        table: &FlowTable,
+        rows: &[Row],
+        selection: Option<&Selection>,
+        period: Period,
+    ) -> BTreeMap<RowKey, RowSockets> {
+        let (stats, rtts) = (&table.stats, &table.rtts);
+        let known = keys(rows, selection)
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), rtts, period)?)));
+        known.collect()
+    }
+
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {
         if self.seen.replace((request.span, scan.period.view)) != Some((request.span, scan.period.view)) {
             // Verdicts of another span or window are no longer held.
@@ -164,9 +180,13 @@ impl Snapshotter {
         self.peers.scan(scan, &mut self.scratch);
         match request.query.group {
             Group::Peer => self.peers.rows(scan, request.rows),
-            Group::Host | Group::Service | Group::Subnet | Group::Role | Group::Interface => {
-                self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows)
-            }
+            Group::Host
+            | Group::Service
+            | Group::Subnet
+            | Group::Role
+            | Group::Interface
+            | Group::Process
+            | Group::Container => self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows),
         }
     }
 
@@ -180,13 +200,7 @@ impl Snapshotter {
     ) -> Option<Selection> {
         let wanted = request.selected.and_then(|key| self.row(scan, &key));
         let row = wanted.or_else(|| rows.rows.first().copied())?;
-        let members: Vec<&Peer> = match &row.key {
-            RowKey::Peer(peer) => scan.stats.peer(peer).into_iter().collect(),
-            key => {
-                let slots = self.groups.members(key).iter();
-                slots.filter_map(|slot| scan.stats.peer_in(*slot)).collect()
-            }
-        };
+        let members: Vec<&Peer> = self.groups.peers_of(scan.stats, &row.key).collect();
         let verdict = |peer: &PeerKey| self.peers.verdict(scan.stats, peer);
         let selected = super::selection::Selected { row, members: &members, verdict: &verdict };
         Some(self.selection.take(&selected, seen, scan, request, &mut self.scratch))
@@ -207,6 +221,17 @@ impl Snapshotter {
     }
 }
 
+/// The keys of the rows of the first table and of the selected one.
+fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = RowKey> {
+    rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
+}
+
+/// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.
+fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
+    let own = (!table.is_done()).then_some(table.own_retransmits);
+    Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
+}
+
 fn flows(
     flow_scan: &mut FlowScan,
     table: &FlowTable,
@@ -216,6 +241,14 @@ fn flows(
     now_ns: u64,
 ) -> Option<Flows> {
     let SnapshotRequest { query, flows: limit, .. } = request;
-    let wanted = Wanted { filter, sort: query.flow_sort, of: None, limit: *limit, now_ns, verdict };
+    let wanted = Wanted {
+        filter,
+        sort: query.flow_sort,
+        of: None,
+        limit: *limit,
+        now_ns,
+        verdict,
+        owners: &|_| PeerOwners::default(),
+    };
     (*limit > 0).then(|| flow_scan.flows(table, query, &wanted))
 }

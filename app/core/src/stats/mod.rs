@@ -2,6 +2,7 @@
 
 mod addresses;
 mod counts;
+mod current_slot;
 mod distribution;
 mod history;
 mod peer;
@@ -18,8 +19,9 @@ use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
 use crate::flow::{EndpointHasher, Leg, Outcome, PeerKey};
-use crate::owner::Process;
+use crate::owner::{PeerOwners, Process};
 use crate::slab::Slab;
+use crate::socket::AcceptQueue;
 
 pub use addresses::Estimate;
 pub use counts::Counts;
@@ -260,9 +262,16 @@ impl Stats {
             return;
         };
         if peer.processes.add(process) {
+            peer.owners = PeerOwners::of(&peer.processes);
             peer.charge(&mut self.charged_bytes);
             self.stamp(slot);
         }
+    }
+
+    /// The queue of the listener that a peer connects to is full.
+    pub(crate) fn note_accept_queue(&mut self, key: &PeerKey, queue: AcceptQueue) {
+        let peer = self.index.get(key).and_then(|slot| self.peers.get_mut(*slot));
+        peer.into_iter().for_each(|peer| peer.accept_queue = Some(queue));
     }
 
     /// Adds the time that a refusal took.

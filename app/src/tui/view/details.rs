@@ -8,11 +8,12 @@ use crate::output::format::{
 };
 use crate::tui::columns::CellContext;
 use tcptop_core::{
-    Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row, RowKey,
-    Selection,
+    AcceptQueue, Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row,
+    RowKey, RowOwner, Selection,
 };
 
 mod advice;
+mod socket;
 
 /// Width of the labels.
 const LABEL: usize = 13;
@@ -63,6 +64,8 @@ pub(super) fn row(view: &ViewContext<'_>) -> Details {
         None => {}
     }
     facts.extend(processes(selected, cells));
+    let queue = snapshot.sockets.get(&selected.key).and_then(|sockets| sockets.accept_queue);
+    facts.extend(queue.map(|queue| ("listener", accept_queue(&queue, cells))));
     facts.extend(advice::of(selected, selection, cells));
     Details { title: cells.row(&selected.key), facts }
 }
@@ -88,8 +91,21 @@ fn peer(row: &Row, cells: &CellContext<'_>) -> String {
             Role::Observer => format!("{peers} that others connect to"),
         },
         RowKey::Interface(_) => peers,
+        RowKey::Process { owner, .. } | RowKey::Container { owner, .. } => of_owners(row, owner, &peers),
     };
     format!("{what}, on {interface}")
+}
+
+fn of_owners(row: &Row, owner: RowOwner, peers: &str) -> String {
+    let [one, several] = match row.key {
+        RowKey::Container { .. } => ["processes in this container", "processes in several containers"],
+        _ => ["this process", "several processes"],
+    };
+    match owner {
+        RowOwner::One(_) => format!("{peers} with connections of {one} only"),
+        RowOwner::Several => format!("{peers}, each with connections of {several}"),
+        RowOwner::Unknown => format!("{peers} with connections whose process is not known"),
+    }
 }
 
 fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
@@ -196,6 +212,8 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     ];
     facts.extend(owners(flow));
     facts.extend(latencies(flow));
+    let known = flow.kernel_socket(Party::Local);
+    facts.extend(known.into_iter().flat_map(|known| socket::facts(known, cells.now_ns)));
     facts.extend(volumes(flow));
     facts.extend(way(flow, cells));
     if cells.is_own_session(&flow.local(), &flow.remote()) {
@@ -337,6 +355,9 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
         let latest = moment(error.last_ns, cells);
         facts.push(("icmp", format!("{}{times}, last {latest}", icmp_error(error))));
     }
+    if let Some(queue) = flow.accept_queue() {
+        facts.push(("listener", accept_queue(&queue, cells)));
+    }
     if let Some(path_mtu) = flow.path_mtu() {
         facts.push(("path MTU", format::path_mtu(&path_mtu)));
     }
@@ -344,6 +365,12 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
         facts.push(("MTU?", format::stuck(bytes)));
     }
     facts
+}
+
+/// What was seen of the listener's queue while an attempt waited.
+fn accept_queue(queue: &AcceptQueue, cells: &CellContext<'_>) -> String {
+    let at = moment(queue.at_ns, cells);
+    format!("{} {at}: the application does not accept fast enough", format::full_queue(queue))
 }
 
 fn volumes(flow: &Flow) -> Vec<Fact> {
