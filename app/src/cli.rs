@@ -9,6 +9,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::source::kernel::AttachWanted;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::peers::COLUMNS;
@@ -73,6 +74,14 @@ pub struct Cli {
     #[arg(long, value_name = "on|off", default_value = "off", default_missing_value = "on", num_args = 0..=1,
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub decap: bool,
+
+    /// How to attach to interfaces
+    ///
+    /// TCX is used where the kernel has it (Linux 6.6), filters of the clsact discipline otherwise. If tcptop is killed, inert
+    /// filters of the latter stay until its next start.
+    #[arg(long, value_name = "auto|tcx|clsact", default_value = "auto", hide_possible_values = true,
+          help_heading = INPUT)]
+    pub attach: AttachWanted,
 
     /// Say which process each connection belongs to
     ///

@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::source::kernel::AttachWanted;
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
@@ -36,6 +37,8 @@ pub struct Interfaces {
     pub locals: Vec<Cidr>,
     /// Look into tunnels and the like.
     pub decap: bool,
+    /// How to attach to them.
+    pub attach: AttachWanted,
 }
 
 /// A capture, and how to read it.
@@ -215,6 +218,7 @@ impl Source {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),
                 decap: cli.decap,
+                attach: cli.attach,
             }),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),

@@ -65,7 +65,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, causes: config.causes };
+        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
@@ -110,6 +110,10 @@ impl<'a> Live<'a> {
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
+        source.behind_others().for_each(|name| {
+            let name = name.escape_debug();
+            say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
+        });
         lacking.for_each(|reason| say(&reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
@@ -323,7 +327,7 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     }
     let why = if by_default { ", which has the default route" } else { "" };
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(&format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+    say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
 fn say(line: &str) {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use aya::maps::{Map, MapData, MapType};
+use aya::maps::{Map, MapData, MapType, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
@@ -16,6 +16,7 @@ use probe_common::holder::{Field, Fields, Holder};
 use probe_common::sender::SenderPlaces;
 use probe_ebpf::{OBJECT, names};
 
+use super::attach::AttachWanted;
 use super::btf;
 use super::owners::{self, Owners, words};
 use crate::error::{Error, KernelFeature};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub flows: u32,
     /// Whether it looks into tunnels and the like.
     pub decap: bool,
+    /// How its programs are attached.
+    pub attach: AttachWanted,
     /// Whether sockets are asked why they send segments again.
     pub causes: bool,
 }
@@ -45,7 +48,6 @@ impl Programs {
     /// # Errors
     /// When the kernel lacks something, or refuses.
     pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
-        check_kernel()?;
         let fields = btf::fields();
         let places = if settings.causes { sender_places(fields.sender) } else { Ok(SenderPlaces::UNKNOWN) };
         let mut programs = Self::load(settings, fields.holders, places.unwrap_or(SenderPlaces::UNKNOWN))?;
@@ -131,6 +133,23 @@ impl Programs {
         }
         Ok(program)
     }
+
+    /// The program that goes on with this one for as long as this process lives, both loaded.
+    ///
+    /// # Errors
+    /// When the kernel refuses one of them.
+    pub(super) fn stub(&mut self, name: &str) -> Result<&mut SchedClassifier, Error> {
+        let failed = |error| Error::kernel("use the probe", error);
+        let slot =
+            names::PROGRAMS.iter().position(|program| *program == name).ok_or_else(|| missing(name))?;
+        let program = self.program(name)?.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
+        let slots = self.ebpf.map_mut(names::SLOTS).ok_or_else(|| missing(names::SLOTS))?;
+        let mut slots =
+            ProgramArray::try_from(slots).map_err(|error| Error::kernel("use the probe", error))?;
+        let number = u32::try_from(slot).unwrap_or(u32::MAX);
+        slots.set(number, &program, 0).map_err(|error| Error::kernel("use the probe", error))?;
+        self.program(names::STUBS[slot])
+    }
 }
 
 /// Where senders keep what is asked, and which network namespace they have to be in.
@@ -144,10 +163,17 @@ fn missing(name: &str) -> Error {
     Error::kernel("use the probe", io::Error::other(format!("the built object has no `{name}`")))
 }
 
-/// Checks what the probe needs of the kernel before anything is loaded: the verifier's own words explain none of it.
-fn check_kernel() -> Result<(), Error> {
+/// Checks what the probe needs of the kernel before anything is loaded: the verifier's own words explain none of it. Returns
+/// whether to attach by TCX.
+///
+/// # Errors
+/// Says what the kernel lacks.
+pub(super) fn check_kernel(wanted: AttachWanted) -> Result<bool, Error> {
+    let has_tcx = has_tcx();
+    let by_tcx = wanted.is_tcx(has_tcx);
     let lacking = [
-        (KernelFeature::Tcx, has_tcx()),
+        (KernelFeature::Tcx, has_tcx || !by_tcx),
+        (KernelFeature::Functions, has_functions()),
         (KernelFeature::RingBuffer, aya::sys::is_map_supported(MapType::RingBuf).unwrap_or(true)),
         (KernelFeature::Btf, has_btf()),
     ];
@@ -156,7 +182,7 @@ fn check_kernel() -> Result<(), Error> {
     }
     // Counters are kept for each processor.
     match nr_cpus() {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(by_tcx),
         Err((_, source)) => Err(Error::System { what: "read /sys/devices/system/cpu/possible", source }),
     }
 }
@@ -170,6 +196,19 @@ fn has_tcx() -> bool {
         _ => false,
     };
     !asked.is_err_and(|error| is_unknown(&error))
+}
+
+/// Functions with arguments that are pointers, which the verifier checks once (Linux 5.12). Nothing but a program shows that
+/// a kernel knows them; distributors that bring them to an older one number their kernels in other ways.
+fn has_functions() -> bool {
+    const FIRST: [u32; 2] = [5, 12];
+    let release = release();
+    let mut numbers =
+        release.split(|sign: char| !sign.is_ascii_digit()).map_while(|number| number.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => [major, minor] >= FIRST,
+        _ => true,
+    }
 }
 
 /// The kernel describes its own types, which the verifier needs for the arguments of global functions. Without `/sys`
