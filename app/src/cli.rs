@@ -1,6 +1,7 @@
 //! The command line: options, their help, and hints for habits of other tools.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ const OUTPUT: &str = "Output";
 const FILTER_AND_SORT: &str = "Filter and sort";
 const THRESHOLDS: &str = "Verdict thresholds";
 const SCREEN: &str = "Screen";
+const METRICS: &str = "Metrics";
 const LIMITS: &str = "Limits";
 
 /// Which of my TCP peers is slow to connect, unanswered, refusing or losing packets?
@@ -88,6 +90,25 @@ pub struct Cli {
     /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
     pub pids: Vec<u32>,
+
+    /// Serve metrics for Prometheus on this address, as http://ADDR:PORT/metrics
+    ///
+    /// They cover all traffic that is watched, whatever the filter and the screen show. Beside /metrics there is /healthz. Whoever
+    /// reaches the port can read them: 127.0.0.1:2112 is for this host alone.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = METRICS)]
+    pub listen: Option<SocketAddr>,
+
+    /// How many service ports have metrics of their own; the others share the label other
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "listen", help_heading = METRICS,
+          value_parser = clap::value_parser!(u16))]
+    pub metric_ports: u16,
+
+    /// Also count retransmits by connection, of N connections at the same time at most
+    ///
+    /// tcp_retransmissions_total has the addresses and ports of both ends as labels. A connection's series ends with it.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
+    #[arg(requires = "listen", help_heading = METRICS)]
+    pub per_flow_metrics: Option<u16>,
 
     /// How the figures are shown.
     #[command(flatten)]
@@ -218,9 +239,10 @@ pub struct Show {
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
 
-    /// Group peers by: peer, host, service, subnet, role, interface
+    /// Group peers by: peer, host, service, subnet, role, interface, process, container
     ///
-    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address.
+    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address. A peer whose connections belong to several
+    /// processes is in a row of such peers.
     #[arg(long, value_name = "WHAT", default_value = "peer", help_heading = FILTER_AND_SORT)]
     pub group: Group,
 
@@ -444,7 +466,7 @@ mod tests {
         let replay = Cli::command().find_subcommand("replay").unwrap().clone();
         for command in [Cli::command(), replay] {
             for argument in command.get_arguments() {
-                let groups = [INPUT, OUTPUT, FILTER_AND_SORT, THRESHOLDS, SCREEN, LIMITS];
+                let groups = [INPUT, OUTPUT, FILTER_AND_SORT, THRESHOLDS, SCREEN, METRICS, LIMITS];
                 let heading = argument.get_help_heading();
                 assert!(heading.is_some_and(|heading| groups.contains(&heading)), "{}", argument.get_id());
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
+use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
@@ -65,6 +66,8 @@ pub struct Config {
     pub owners: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<metrics::Plan>,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -113,6 +116,11 @@ impl Config {
             },
             owners: cli.owners,
             sockets: cli.sockets.0,
+            metrics: cli.listen.map(|address| metrics::Plan {
+                address,
+                ports: cli.metric_ports.into(),
+                connections: cli.per_flow_metrics.map(usize::from),
+            }),
             query: Query {
                 filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
                 group: show.group,
@@ -129,11 +137,11 @@ impl Config {
         self.owners && (self.screen.is_some() || self.query.filter.asks_owner())
     }
 
-    /// Whether figures that the kernel keeps are wanted before the end: on the screen, and for the verdicts that events
-    /// are filtered by.
+    /// Whether figures that the kernel keeps are wanted before the end: on the screen, in metrics, and for the verdicts
+    /// that events are filtered by.
     #[must_use]
     pub fn needs_volumes(&self) -> bool {
-        self.screen.is_some() || self.query.filter.asks_verdict()
+        self.screen.is_some() || self.metrics.is_some() || self.query.filter.asks_verdict()
     }
 }
 

@@ -33,7 +33,8 @@ pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{
-    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload,
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, RowOwner, SocketHolder, SocketOwner,
+    Workload,
 };
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{

@@ -196,11 +196,13 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }
         | RowKey::Role { .. }
-        | RowKey::Interface(_) => UNKNOWN,
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => UNKNOWN,
     };
     vec![
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
-        format::row(&row.key, context),
+        format::row(&row.key, processes, context),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::processes),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::container),
         direction.to_owned(),

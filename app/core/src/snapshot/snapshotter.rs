@@ -18,7 +18,7 @@ use super::{
 };
 use crate::flow::{Event, PeerKey};
 use crate::host::Host;
-use crate::owner::Processes;
+use crate::owner::{PeerOwners, Processes};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -180,9 +180,13 @@ impl Snapshotter {
         self.peers.scan(scan, &mut self.scratch);
         match request.query.group {
             Group::Peer => self.peers.rows(scan, request.rows),
-            Group::Host | Group::Service | Group::Subnet | Group::Role | Group::Interface => {
-                self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows)
-            }
+            Group::Host
+            | Group::Service
+            | Group::Subnet
+            | Group::Role
+            | Group::Interface
+            | Group::Process
+            | Group::Container => self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows),
         }
     }
 
@@ -237,6 +241,14 @@ fn flows(
     now_ns: u64,
 ) -> Option<Flows> {
     let SnapshotRequest { query, flows: limit, .. } = request;
-    let wanted = Wanted { filter, sort: query.flow_sort, of: None, limit: *limit, now_ns, verdict };
+    let wanted = Wanted {
+        filter,
+        sort: query.flow_sort,
+        of: None,
+        limit: *limit,
+        now_ns,
+        verdict,
+        owners: &|_| PeerOwners::default(),
+    };
     (*limit > 0).then(|| flow_scan.flows(table, query, &wanted))
 }

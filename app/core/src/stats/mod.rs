@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
 use crate::flow::{EndpointHasher, Leg, Outcome, PeerKey};
-use crate::owner::Process;
+use crate::owner::{PeerOwners, Process};
 use crate::slab::Slab;
 use crate::socket::AcceptQueue;
 
@@ -262,6 +262,7 @@ impl Stats {
             return;
         };
         if peer.processes.add(process) {
+            peer.owners = PeerOwners::of(&peer.processes);
             peer.charge(&mut self.charged_bytes);
             self.stamp(slot);
         }

@@ -5,7 +5,7 @@ use super::streak::Streak;
 use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
 use crate::flow::PeerKey;
-use crate::owner::Processes;
+use crate::owner::{PeerOwners, Processes};
 use crate::socket::AcceptQueue;
 
 /// One peer.
@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) last_ns: u64,
     /// Which processes have or had connections with it.
     pub(crate) processes: Processes,
+    /// Whose its connections are, by those.
+    pub(crate) owners: PeerOwners,
     /// The queue of the listener that it connects to, when that was last full while an attempt waited.
     pub(crate) accept_queue: Option<AcceptQueue>,
     /// Heap bytes that the budget was charged for.
@@ -43,6 +45,7 @@ impl Peer {
             first_ns: now_ns,
             last_ns: now_ns,
             processes: Processes::default(),
+            owners: PeerOwners::default(),
             accept_queue: None,
             charged_bytes: 0,
         }

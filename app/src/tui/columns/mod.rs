@@ -146,11 +146,14 @@ impl CellContext<'_> {
         match key {
             RowKey::Peer(key) => self.peer(key),
             RowKey::Host { address, .. } => {
-                self.names.of(address).map_or_else(|| row_name(key, self.render), str::to_owned)
+                self.names.of(address).map_or_else(|| row_name(key, None, self.render), str::to_owned)
             }
-            RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
-                row_name(key, self.render)
-            }
+            RowKey::Service { .. }
+            | RowKey::Subnet { .. }
+            | RowKey::Role { .. }
+            | RowKey::Interface(_)
+            | RowKey::Process { .. }
+            | RowKey::Container { .. } => row_name(key, self.processes.get(key), self.render),
         }
     }
 

@@ -206,6 +206,8 @@ pub fn title(group: Group) -> &'static str {
         Group::Subnet => "SUBNET",
         Group::Role => "ROLE",
         Group::Interface => "INTERFACE",
+        Group::Process => "PROCESS",
+        Group::Container => "CONTAINER",
     }
 }
 
@@ -224,9 +226,9 @@ pub fn wanted(
     }
     let group = snapshot.query.group;
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
-        "process" => snapshot.owners.has_any,
+        "process" => snapshot.owners.has_any && group != Group::Process,
         "srtt" | "min_rtt" => snapshot.has_sockets,
-        "container" => snapshot.owners.has_containers,
+        "container" => snapshot.owners.has_containers && group != Group::Container,
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
         "setup_p50" | "setup_p90" => column.order == Some(order),
@@ -262,6 +264,11 @@ pub const fn address(key: &RowKey) -> Option<[u8; 16]> {
     match key {
         RowKey::Peer(peer) => Some(peer.service.address),
         RowKey::Host { address, .. } => Some(*address),
-        RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => None,
+        RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::output::format::{
 use crate::tui::columns::CellContext;
 use tcptop_core::{
     AcceptQueue, Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row,
-    RowKey, Selection,
+    RowKey, RowOwner, Selection,
 };
 
 mod advice;
@@ -91,8 +91,21 @@ fn peer(row: &Row, cells: &CellContext<'_>) -> String {
             Role::Observer => format!("{peers} that others connect to"),
         },
         RowKey::Interface(_) => peers,
+        RowKey::Process { owner, .. } | RowKey::Container { owner, .. } => of_owners(row, owner, &peers),
     };
     format!("{what}, on {interface}")
+}
+
+fn of_owners(row: &Row, owner: RowOwner, peers: &str) -> String {
+    let [one, several] = match row.key {
+        RowKey::Container { .. } => ["processes in this container", "processes in several containers"],
+        _ => ["this process", "several processes"],
+    };
+    match owner {
+        RowOwner::One(_) => format!("{peers} with connections of {one} only"),
+        RowOwner::Several => format!("{peers}, each with connections of {several}"),
+        RowOwner::Unknown => format!("{peers} with connections whose process is not known"),
+    }
 }
 
 fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
