@@ -76,8 +76,7 @@ impl Snapshotter {
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
         let all = [stats.total()].into_iter();
-        let peers = &self.peers;
-        let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
+        let verdict = |peer: &PeerKey| self.peers.verdict(stats, peer);
         Snapshot {
             taken_ns: now_ns,
             started_ns: run.started_ns,
