@@ -1,6 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
 mod address_watch;
+mod holders;
 mod masters;
 mod sockets;
 
@@ -16,17 +17,20 @@ use crate::config::{Config, Interfaces};
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
+use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
+use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Since};
-use crate::source::owner::Owners;
+use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
 use crate::stop::Stop;
 use address_watch::AddressWatch;
+use holders::Holders;
 use probe_common::Record;
 use sockets::Sockets;
-use tcptop_core::{Input, OwnerAction};
+use tcptop_core::{HostCounters, Input, OwnerAction};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
 /// when they are written.
@@ -58,12 +62,16 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
+    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
         let source = KernelSource::load(flows, wanted.decap)?;
         let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
+        if let Some(bound) = bound {
+            live.serve(bound)?;
+        }
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -76,8 +84,7 @@ struct Live<'a> {
     refreshed: u64,
     addresses: AddressWatch,
     owners: Owners,
-    /// Whether a process has begun to listen since holders were listed.
-    has_listener: bool,
+    holders: Holders,
     sockets: Sockets,
 }
 
@@ -92,10 +99,16 @@ impl<'a> Live<'a> {
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
-        let lacking = if config.owners { source.watch_owners() } else { Vec::new() };
-        let lacking = lacking.into_iter().chain(owners.lacking().filter(|_| config.owners));
+        let lacking = match config.owners {
+            OwnerSource::Kernel => source.watch_owners(),
+            OwnerSource::None | OwnerSource::Proc => Vec::new(),
+        };
+        let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
+        let lacking = lacking.into_iter().chain(wrong);
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
+        // What the kernel counts is held against what is seen from now on.
+        let counters = host_counters::read();
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let context = RenderContext { host: host(), ..context };
@@ -109,9 +122,20 @@ impl<'a> Live<'a> {
             masters.iter().for_each(|notice| session.notice(notice));
         }
         addresses.set_ids(source.ids());
-        let has_listener = config.owners;
+        let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        Ok(Self { source, session, refreshed: 0, addresses, owners, has_listener, sockets })
+        let mut live = Self { source, session, refreshed: 0, addresses, owners, holders, sockets };
+        live.check_interfaces();
+        live.count_host(&counters);
+        Ok(live)
+    }
+
+    /// Serves metrics from now on.
+    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
+        if let Some(address) = bound.address() {
+            say(&format!("metrics: http://{address}/metrics"));
+        }
+        self.session.serve(bound)
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -186,14 +210,14 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
-        let Self { source, session, addresses, owners, has_listener, .. } = self;
+        let Self { source, session, addresses, owners, holders, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);
         Ok(source.drain(BATCH, |records| {
             addresses.refresh(session);
             for record in records {
                 if let Record::Owner(owner) = record {
-                    *has_listener |= owner.action == OwnerAction::Listen;
+                    holders.has_listener |= owner.action == OwnerAction::Listen;
                     session.handle(Input::Owner(&owners.name(owner)));
                 }
             }
@@ -210,15 +234,18 @@ impl<'a> Live<'a> {
         let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
         if is_second {
             self.check_interfaces();
+            self.count_host(&host_counters::read());
             self.session.handle(Input::PassedOver(&self.source.passed_over()?));
             // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
+            self.session.refresh_metrics(now_ns);
         }
         // After the sweep, which makes connections known that were open before.
-        if self.has_listener || is_second && self.session.needs_holders() {
-            self.list_holders(now_ns)?;
+        if self.holders.are_due(is_second, &self.source, &self.session) {
+            let lacking = self.holders.list(&mut self.source, &mut self.owners, &mut self.session, now_ns)?;
+            lacking.iter().for_each(|reason| self.session.notice(reason));
         }
         // Likewise.
         let lacking = self.sockets.list_if_due(&mut self.session, now_ns);
@@ -235,20 +262,17 @@ impl<'a> Live<'a> {
         })
     }
 
-    /// Lists which processes hold sockets.
-    fn list_holders(&mut self, now_ns: u64) -> Result<(), Error> {
-        let mut holders = Vec::new();
-        self.source.holders(|holder| holders.push(holder))?;
-        self.has_listener = false;
-        self.session.handle(Input::Holders(&self.owners.holders(&holders, now_ns)));
-        Ok(())
-    }
-
     fn count(&mut self) -> Result<(), Error> {
         let counters = self.source.counters()?;
         self.session.handle(Input::Counters { counters: &counters, now_ns: monotonic_ns() });
         self.session.handle(Input::Undecodable(self.source.undecodable()));
         Ok(())
+    }
+
+    /// Hands on what the kernel counts for the whole host.
+    fn count_host(&mut self, counters: &HostCounters) {
+        let unwatched = self.source.unwatched();
+        self.session.handle(Input::Host { counters, unwatched, now_ns: monotonic_ns() });
     }
 
     /// Attaches to interfaces that are back or were detached by others, and reports what has changed.
@@ -271,6 +295,7 @@ impl<'a> Live<'a> {
         }
         let now_ns = monotonic_ns();
         self.sweep(now_ns)?;
+        self.count_host(&host_counters::read());
         self.count()?;
         self.session.handle(Input::PassedOver(&self.source.passed_over()?));
         self.session.end(end, now_ns).await
@@ -278,7 +303,7 @@ impl<'a> Live<'a> {
 }
 
 /// The host's name, as `uname -n` prints it.
-fn host() -> Option<String> {
+pub(crate) fn host() -> Option<String> {
     let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
     (!name.is_empty() && name != "(none)").then_some(name)
 }

@@ -227,6 +227,12 @@ fn retransmitted(sack: bool, offloads: bool) {
     eprintln!("{total} segments were retransmitted, up to {largest} in one packet");
     assert!(total > 300, "the wire lost too few packets for the test: {total}");
     assert_eq!(total, by_host, "{:?}", objects.last());
+    let counters = objects.last().expect("a summary").object("host_counters");
+    let counted =
+        ["retransmitted_segments", "seen_retransmitted_segments"].map(|field| counters.number(field));
+    assert_eq!(counted, [Some(by_host); 2], "{counters:?}");
+    let syns = ["syn_retransmits", "seen_syn_retransmits"].map(|field| counters.number(field));
+    assert!(syns[0] == syns[1] && syns[0] > Some(0), "{counters:?}");
     // Without SACK a timeout retransmits a whole window, in packets as large as allowed.
     assert!(if offloads { sack || largest > 1 } else { largest == 1 }, "{largest}");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::flow::Event;
+use crate::host::HostRun;
 use crate::input::Input;
 use crate::query::Filter;
 use crate::snapshot::{
@@ -131,6 +132,10 @@ impl Engine {
                 }
                 self.run.counters = *counters;
             }
+            Input::Host { counters, unwatched, now_ns } => match &mut self.run.host {
+                Some(host) => host.update(counters, unwatched, now_ns),
+                None => self.run.host = Some(HostRun::new(counters, unwatched)),
+            },
             Input::Undecodable(records) => self.run.undecodable = records,
             Input::Unreadable(packets) => self.run.unreadable = packets,
             Input::Copies(packets) => self.run.copies = packets,
@@ -198,6 +203,7 @@ impl Engine {
             unmatched: self.table.losses().unmatched,
             evicted_strangers: self.table.losses().evicted_strangers,
             icmp: IcmpCounts::of(&run.counters),
+            host: run.host.as_ref().map(|host| *host.latest()),
             missed: MissedCounts::of(&self.table, &run),
         };
         let others: Vec<u32> = self

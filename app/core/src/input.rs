@@ -7,6 +7,7 @@ use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
 
 use crate::engine::ReaderId;
+use crate::host::HostCounters;
 use crate::locals::Locals;
 use crate::owner::{SocketHolder, SocketOwner};
 use crate::socket::Socket;
@@ -47,6 +48,15 @@ pub enum Input<'a> {
     Counters {
         /// Everything that is counted.
         counters: &'a Counters,
+        /// When they were read.
+        now_ns: u64,
+    },
+    /// What the kernel counts for the whole host. The first ones are those of the start of the run.
+    Host {
+        /// The kernel's counters.
+        counters: &'a HostCounters,
+        /// Names of interfaces that are up and not watched.
+        unwatched: &'a [String],
         /// When they were read.
         now_ns: u64,
     },

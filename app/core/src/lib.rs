@@ -7,7 +7,9 @@
 
 mod cidr;
 mod engine;
+mod estats;
 mod flow;
+mod host;
 mod input;
 mod locals;
 mod owner;
@@ -22,10 +24,12 @@ pub mod units;
 
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
+pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,
 };
+pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{
@@ -39,7 +43,7 @@ pub use snapshot::{
 };
 pub use socket::{
     AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
-    SocketMemory, SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
+    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -2,8 +2,10 @@
 //! give lines; none of them knows where records come from, and each reads the engine by itself.
 
 pub mod format;
+pub mod host;
 pub mod json;
 pub mod line_writer;
+pub mod metrics;
 pub mod outputs;
 pub mod report;
 pub mod summary;

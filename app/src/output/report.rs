@@ -2,7 +2,9 @@
 
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::line_writer::Lines;
-use super::summary::{filtered, full_queues, icmp, missed, passed_over, strangers, stuck, totals};
+use super::summary::{
+    filtered, full_queues, host_lines, icmp, missed, passed_over, strangers, stuck, totals,
+};
 use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
@@ -133,6 +135,7 @@ fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
+    lines.extend(host_lines(snapshot, context));
     lines
 }
 

@@ -3,6 +3,7 @@
 use probe_common::encapsulation::PassedOver;
 
 use super::format::{self, age, counted, duration, estimate, maybe_duration, percent};
+use super::host;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use tcptop_core::{Event, Verdict};
@@ -56,6 +57,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
+    lines.extend(host_lines(snapshot, context));
     lines.join("\n")
 }
 
@@ -153,6 +155,12 @@ pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
     let kinds: Vec<String> = kinds.map(|(count, what)| format!("{count} {what}")).collect();
     let all = counted(snapshot.icmp.total(), "ICMP error");
     (!kinds.is_empty()).then(|| format!("{all}: {}", kinds.join(", ")))
+}
+
+/// What the kernel counts for the whole host: signs of trouble, and its own count of retransmits.
+pub(super) fn host_lines(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let troubles = snapshot.host.as_ref().and_then(|known| host::troubles(known, context));
+    troubles.into_iter().chain(host::cross_check(snapshot)).collect()
 }
 
 /// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.

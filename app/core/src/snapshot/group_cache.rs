@@ -94,7 +94,11 @@ impl GroupCache {
     }
 
     /// The peers of a row, also of one that is a single peer.
-    pub(super) fn peers_of<'a>(&'a self, stats: &'a Stats, key: &RowKey) -> impl Iterator<Item = &'a Peer> {
+    pub(super) fn peers_of<'a>(
+        &'a self,
+        stats: &'a Stats,
+        key: &RowKey,
+    ) -> impl Iterator<Item = &'a Peer> + Clone {
         let single = if let RowKey::Peer(peer) = key { stats.peer(peer) } else { None };
         let slots = self.index.get(key).map_or(&[][..], |index| &self.rows[*index as usize].peers);
         single.into_iter().chain(slots.iter().filter_map(|slot| stats.peer_in(*slot)))

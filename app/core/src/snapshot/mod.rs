@@ -25,6 +25,7 @@ use probe_common::encapsulation::PassedOver;
 use probe_common::{Counter, RecordKind, Unparsed};
 
 use crate::flow::{Flow, FlowName};
+use crate::host::{Host, HostCounters, HostRun};
 use crate::owner::Processes;
 use crate::query::{Query, RowKey};
 use crate::stats::{Counts, Estimate, MOST_STRANGERS, Thresholds};
@@ -96,6 +97,8 @@ impl SnapshotRequest {
 pub(crate) struct RunCounters {
     /// When the run started, in nanoseconds of the monotonic clock.
     pub(crate) started_ns: u64,
+    /// What the kernel counts for the whole host.
+    pub(crate) host: Option<HostRun>,
     /// The probe's own counters.
     pub(crate) counters: Counters,
     /// Records that were handled.
@@ -120,6 +123,7 @@ pub(crate) struct Baseline {
     pub(crate) unmatched: u64,
     pub(crate) icmp: IcmpCounts,
     pub(crate) evicted_strangers: u64,
+    pub(crate) host: Option<HostCounters>,
     pub(crate) missed: MissedCounts,
 }
 
@@ -238,6 +242,8 @@ pub struct Snapshot {
     pub owners: RowOwners,
     /// What the kernel knows of their sockets: of the rows of the first table and of the selected one, as far as it is known.
     pub sockets: BTreeMap<RowKey, RowSockets>,
+    /// Whether the source lists the kernel's sockets.
+    pub has_sockets: bool,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.
@@ -262,6 +268,8 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// ICMP errors.
     pub icmp: IcmpCounts,
+    /// What the kernel counts for the whole host; `None` in a replay.
+    pub host: Option<Host>,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
     /// Packets of a capture that were copies of others, and SYNs that were late copies, since the start.

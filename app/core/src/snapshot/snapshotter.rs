@@ -17,6 +17,7 @@ use super::{
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
+use crate::host::Host;
 use crate::owner::{PeerOwners, Processes};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
@@ -74,7 +75,6 @@ impl Snapshotter {
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
-        let all = [stats.total()].into_iter();
         let peers = &self.peers;
         let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
@@ -87,10 +87,11 @@ impl Snapshotter {
             recent,
             total,
             bars,
-            timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
+            timeline: request.timeline.then(|| whole(stats, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
-            sockets: self.sockets(stats, &rows.rows, selection.as_ref(), period),
+            sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
+            has_sockets: table.has_sockets,
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -105,6 +106,7 @@ impl Snapshotter {
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
+            host: host(seen),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -158,13 +160,14 @@ impl Snapshotter {
     /// What is known of the sockets of these rows.
     fn sockets(
         &self,
-        stats: &Stats,
+        table: &FlowTable,
         rows: &[Row],
         selection: Option<&Selection>,
         period: Period,
     ) -> BTreeMap<RowKey, RowSockets> {
+        let (stats, rtts) = (&table.stats, &table.rtts);
         let known = keys(rows, selection)
-            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), period)?)));
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), rtts, period)?)));
         known.collect()
     }
 
@@ -220,6 +223,17 @@ impl Snapshotter {
 /// The keys of the rows of the first table and of the selected one.
 fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = RowKey> {
     rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
+}
+
+/// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.
+fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
+    let own = (!table.is_done()).then_some(table.own_retransmits);
+    Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
+}
+
+/// The timeline of all peers together.
+fn whole(stats: &Stats, started_ns: u64, now_ns: u64) -> Timeline {
+    Timeline::of([stats.total()].into_iter(), started_ns, now_ns)
 }
 
 fn flows(

@@ -20,10 +20,11 @@ use crate::flow::{
     Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Icmp, Leg, Outcome, PeerKey,
     RetransmitKind, Syn, SynAck, Tracked,
 };
+use crate::host::OwnRetransmits;
 use crate::locals::Locals;
 use crate::owner::OwnerTable;
 use crate::slab::Slab;
-use crate::socket::Listeners;
+use crate::socket::{Listeners, PeerRtts};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
@@ -108,6 +109,8 @@ pub(crate) struct FlowTable {
     losses: TableLosses,
     /// Whether a flow that had not ended was evicted here.
     has_evicted: bool,
+    /// What sockets of this host retransmitted, since the start.
+    pub(crate) own_retransmits: OwnRetransmits,
     /// Records were missed until this moment. Attempts that began before may have been answered unseen.
     missed_until_ns: u64,
     /// Since when interfaces are watched.
@@ -116,6 +119,10 @@ pub(crate) struct FlowTable {
     pub(crate) owners: OwnerTable,
     /// Who listens in this network namespace.
     listeners: Listeners,
+    /// The round-trip times of connections, as the kernel measures them.
+    pub(crate) rtts: PeerRtts,
+    /// Whether sockets were ever listed.
+    pub(crate) has_sockets: bool,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -136,10 +143,13 @@ impl FlowTable {
             reported: 0,
             losses: TableLosses::default(),
             has_evicted: false,
+            own_retransmits: OwnRetransmits::default(),
             missed_until_ns: 0,
             watched: Watched::default(),
             owners: OwnerTable::new(config.max_flows),
             listeners: Listeners::default(),
+            rtts: PeerRtts::default(),
+            has_sockets: false,
             locals: Locals::default(),
         }
     }
@@ -379,6 +389,9 @@ impl FlowTable {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if record.class.is_retransmit() {
             self.events.push(Event::Retransmit(tracked.retransmit(RetransmitKind::Fin, None, false, record)));
+            // With data it is one of the data segments.
+            let is_alone = record.payload_len == 0 && tracked.flow.is_sent_here(tracked.sender(record));
+            self.own_retransmits.all += u64::from(is_alone);
         }
         if tracked.last_fin(record) {
             self.closed(slot);
@@ -396,7 +409,11 @@ impl FlowTable {
             let event = PeerEvent::Retransmitted { by: [0; 2], arrived };
             self.stats.count(tracked.account(), event, now_ns);
         }
-        let event = PeerEvent::Repeated { by: tracked.sender(record), is_loss: cause.is_none() };
+        let by = tracked.sender(record);
+        let event = PeerEvent::Repeated { by, is_loss: cause.is_none() };
+        let own = u64::from(tracked.flow.is_sent_here(by));
+        self.own_retransmits.all += own;
+        self.own_retransmits.syns += own;
         self.stats.count(tracked.account(), event, now_ns);
         self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, false, record)));
         if cause.is_none() {
@@ -440,6 +457,7 @@ impl FlowTable {
                 let ends = [low, high];
                 let mut tracked = Tracked::mid_stream(tuple, low_sends, ends, record.time_ns, &self.locals);
                 let new = tracked.learn_volumes(low, record.volumes);
+                self.own_retransmits.all += tracked.flow.sent_here(new.1);
                 self.count_volumes(tracked.account(), new, 0, record.time_ns);
             }
             (None, Some(_)) => {}
@@ -687,6 +705,7 @@ impl FlowTable {
         let new = tracked.learn_volumes(source, volumes);
         let account = tracked.account();
         let arrived = tracked.arrived(new.1);
+        self.own_retransmits.all += tracked.flow.sent_here(new.1);
         // What this host has sent cannot be forged: it lasts like one whose handshake was seen.
         if tracked.is_up() && tracked.flow.volumes()[0].segments > 0 {
             let queue = lasting(tracked.is_own);

@@ -3,18 +3,22 @@
 pub mod label;
 pub mod objects;
 pub mod schema;
+pub mod socket;
+pub mod stats;
 
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, Close, Connection, Direction, Figures, Handshake, Head, Ip, Object, Owner, PassedOver, Peer,
-    PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
+    AcceptQueue, Close, Connection, Direction, Figures, Handshake, Head, HostCounters, Ip, Object, Owner,
+    PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds,
+    Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
+use socket::Socket;
 use tcptop_core::{
-    Event, Flow, Group, Leg, Missed, Outcome, Party, Percentiles, Query, Role, Row, RowKey, Slow, Snapshot,
-    SnapshotRequest, Workload,
+    Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, Role, Row,
+    RowKey, Slow, Snapshot, SnapshotRequest, Workload,
 };
 
 /// The output of objects.
@@ -128,6 +132,9 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        socket: flow
+            .kernel_socket(Party::Local)
+            .map(|known| Socket::of(&known.socket, time(known.at_ns, context))),
     }
 }
 
@@ -256,6 +263,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_errors: snapshot.icmp.matched,
         icmp_unmatched: snapshot.icmp.unmatched,
         icmp_tunnel: snapshot.icmp.tunnel,
+        host_counters: snapshot.host.as_ref().map(host_counters),
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
         passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
@@ -267,6 +275,34 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         missed_kernel_flows: missed.of_kind(Missed::KernelFlow),
         missed_peers: missed.of_kind(Missed::Peer),
         missed_lines: missed.of_kind(Missed::Line),
+    }
+}
+
+fn host_counters(host: &Host) -> HostCounters<'_> {
+    HostCounters {
+        retransmitted_segments: host.of(HostCounter::RetransSegs),
+        syn_retransmits: host.of(HostCounter::SynRetrans),
+        seen_retransmitted_segments: host.retransmits.map(|check| check.seen),
+        seen_syn_retransmits: host.syn_retransmits.map(|check| check.seen),
+        unwatched_interfaces: &host.unwatched,
+        timeouts: host.of(HostCounter::Timeouts),
+        loss_probes: host.of(HostCounter::LossProbes),
+        fast_retransmits: host.of(HostCounter::FastRetrans),
+        listen_overflows: host.of(HostCounter::ListenOverflows),
+        listen_drops: host.of(HostCounter::ListenDrops),
+        syn_cookies_sent: host.of(HostCounter::CookiesSent),
+        syn_cookies_received: host.of(HostCounter::CookiesReceived),
+        syn_cookies_failed: host.of(HostCounter::CookiesFailed),
+        syn_queue_full_cookies: host.of(HostCounter::SynQueueFullCookies),
+        syn_queue_full_drops: host.of(HostCounter::SynQueueFullDrops),
+        backlog_drops: host.of(HostCounter::BacklogDrops),
+        receive_queue_drops: host.of(HostCounter::ReceiveQueueDrops),
+        memory_aborts: host.of(HostCounter::MemoryAborts),
+        conntrack_insert_failed: host.of(HostCounter::ConntrackInsertFailed),
+        conntrack_drops: host.of(HostCounter::ConntrackDrops),
+        conntrack_early_drops: host.of(HostCounter::ConntrackEarlyDrops),
+        conntrack_entries: host.conntrack.map(|conntrack| conntrack.entries),
+        conntrack_max: host.conntrack.map(|conntrack| conntrack.max),
     }
 }
 

@@ -12,6 +12,8 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
+use super::socket::Socket;
+use super::stats::{Stats, StatsVariables};
 use tcptop_core::{Evidence, IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
@@ -32,6 +34,10 @@ pub enum Object<'a> {
     Peer(Peer<'a>),
     /// All that was seen during the run, and what was missed. The last object.
     Summary(Summary<'a>),
+    /// How each variable of RFC 4898 is had: the first object of `tcptop stats --json`.
+    StatsVariables(StatsVariables),
+    /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
+    Stats(Box<Stats<'a>>),
     /// The report of `--report=json`: the summary and the peers in one object.
     Report(Report<'a>),
 }
@@ -138,6 +144,9 @@ pub struct Close<'a> {
     pub received_data_retransmits: u64,
     /// Bytes of payload that the peer sent, retransmits included.
     pub received_bytes: u64,
+    /// What the kernel knew of this host's socket when that was last looked at (see `--sockets`). Null if the connection was too
+    /// short for that, and in other network namespaces.
+    pub socket: Option<Socket<'a>>,
 }
 
 /// A remote address and a service port over the whole run.
@@ -226,6 +235,8 @@ pub struct Summary<'a> {
     pub icmp_unmatched: u64,
     /// ICMP errors within a tunnel, or about one. They are not looked into.
     pub icmp_tunnel: u64,
+    /// What the kernel counts for the whole network namespace, whichever interfaces are watched. Null in a replay.
+    pub host_counters: Option<HostCounters<'a>>,
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
@@ -267,6 +278,59 @@ pub struct Strangers {
     /// Attempts of addresses that completed no handshake, of these and of peers, that were evicted before their end was known.
     /// They are not missed.
     pub evicted: u64,
+}
+
+/// What the kernel counted for the whole network namespace during the run, by its own counters, which are named here as `nstat`
+/// and `conntrack -S` name them. Null where the kernel does not say.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct HostCounters<'a> {
+    /// Retransmitted segments of any kind (`TcpRetransSegs`).
+    pub retransmitted_segments: Option<u64>,
+    /// Those that are SYNs and SYN-ACKs (`TcpExtTCPSynRetrans`).
+    pub syn_retransmits: Option<u64>,
+    /// Of the first, since the start of the run: how many were sent by this host's sockets on the watched interfaces, as was
+    /// seen. The difference is what passed other interfaces, was missed, or was first sent before the start.
+    pub seen_retransmitted_segments: Option<u64>,
+    /// The same of SYNs and SYN-ACKs.
+    pub seen_syn_retransmits: Option<u64>,
+    /// Interfaces that are up and not watched.
+    pub unwatched_interfaces: &'a [String],
+    /// Retransmission timers that ran out (`TcpExtTCPTimeouts`).
+    pub timeouts: Option<u64>,
+    /// Tail loss probes (`TcpExtTCPLossProbes`).
+    pub loss_probes: Option<u64>,
+    /// Fast retransmits (`TcpExtTCPFastRetrans`).
+    pub fast_retransmits: Option<u64>,
+    /// Connections that found their listener's accept queue full (`TcpExtListenOverflows`).
+    pub listen_overflows: Option<u64>,
+    /// Connections that a listener dropped, these included (`TcpExtListenDrops`).
+    pub listen_drops: Option<u64>,
+    /// SYN cookies sent (`TcpExtSyncookiesSent`).
+    pub syn_cookies_sent: Option<u64>,
+    /// Valid SYN cookies received (`TcpExtSyncookiesRecv`).
+    pub syn_cookies_received: Option<u64>,
+    /// Invalid SYN cookies received (`TcpExtSyncookiesFailed`).
+    pub syn_cookies_failed: Option<u64>,
+    /// SYNs that found the SYN queue full and were answered with a cookie (`TcpExtTCPReqQFullDoCookies`).
+    pub syn_queue_full_cookies: Option<u64>,
+    /// SYNs that found the SYN queue full and were dropped (`TcpExtTCPReqQFullDrop`).
+    pub syn_queue_full_drops: Option<u64>,
+    /// Segments dropped because a socket's backlog was full (`TcpExtTCPBacklogDrop`).
+    pub backlog_drops: Option<u64>,
+    /// Segments dropped because a receive buffer was full (`TcpExtTCPRcvQDrop`).
+    pub receive_queue_drops: Option<u64>,
+    /// Connections aborted for lack of memory (`TcpExtTCPAbortOnMemory`).
+    pub memory_aborts: Option<u64>,
+    /// Connections that could not be tracked (conntrack `insert_failed`).
+    pub conntrack_insert_failed: Option<u64>,
+    /// Packets that the tracker of connections dropped (conntrack `drop`).
+    pub conntrack_drops: Option<u64>,
+    /// Entries that it evicted because its table was full (conntrack `early_drop`).
+    pub conntrack_early_drops: Option<u64>,
+    /// Connections that are tracked at the end (`nf_conntrack_count`).
+    pub conntrack_entries: Option<u64>,
+    /// How many can be (`nf_conntrack_max`).
+    pub conntrack_max: Option<u64>,
 }
 
 /// Packets of one kind.

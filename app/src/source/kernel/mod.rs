@@ -42,6 +42,8 @@ pub struct KernelSource {
     counters: PerCpuArray<MapData, [u64; COUNTERS]>,
     passed_over: PerCpuArray<MapData, [u64; passed_over::CELLS]>,
     flows: KernelFlows,
+    /// Names of interfaces that are up and not watched.
+    unwatched: Vec<String>,
 }
 
 /// An interface that is watched, or waited for.
@@ -132,13 +134,34 @@ impl KernelSource {
             .map_err(|error| Error::kernel("open the counters", error))?;
         let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
         let flows = KernelFlows::new(v4?, v6?);
-        Ok(Self { watched: Vec::new(), programs, method: Box::new(Tcx), ring, counters, passed_over, flows })
+        Ok(Self {
+            watched: Vec::new(),
+            programs,
+            method: Box::new(Tcx),
+            ring,
+            counters,
+            passed_over,
+            flows,
+            unwatched: Vec::new(),
+        })
     }
 
     /// Has the kernel say from now on which processes use sockets, as far as it can. Returns why they are not known, or not
     /// all: a sentence for each reason. Records of segments do not depend on it.
     pub fn watch_owners(&mut self) -> Vec<String> {
         self.programs.attach_owners()
+    }
+
+    /// Whether the kernel lists who holds sockets.
+    #[must_use]
+    pub const fn has_holders(&self) -> bool {
+        self.programs.has_holders()
+    }
+
+    /// Whether the kernel says of each socket who opens and who closes it.
+    #[must_use]
+    pub const fn names_all_owners(&self) -> bool {
+        self.programs.names_all_owners()
     }
 
     /// Passes every process that holds a TCP socket to `take`: of this moment, in all network namespaces. None where the kernel
@@ -196,7 +219,24 @@ impl KernelSource {
             changes.extend(whats.into_iter().map(|what| Change { name: watched.name.clone(), what }));
             self.watched.push(watched);
         }
+        self.unwatched = self.unwatched_of(&present);
         changes
+    }
+
+    /// The interfaces that are up and not watched, as of the latest [`check`](Self::check), by their escaped names.
+    #[must_use]
+    pub fn unwatched(&self) -> &[String] {
+        &self.unwatched
+    }
+
+    fn unwatched_of(&self, present: &[Interface]) -> Vec<String> {
+        let is_watched = |interface: &&Interface| {
+            self.watched.iter().any(
+                |watched| matches!(watched.state, State::Attached { index, .. } if index == interface.index),
+            )
+        };
+        let others = present.iter().filter(|interface| interface.up && !is_watched(interface));
+        others.map(|interface| interface.name.escape_debug().to_string()).collect()
     }
 
     fn check_one(&mut self, watched: &mut Watched, present: &[Interface]) -> Vec<What> {

@@ -2,7 +2,9 @@
 
 use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
 use crate::output::format::{UNKNOWN, container, processes};
-use tcptop_core::{Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, Verdict};
+use tcptop_core::{
+    Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, SocketRtts, Verdict,
+};
 
 type PeerColumn = Column<Row, RowOrder>;
 
@@ -34,7 +36,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [PeerColumn; 24] = [
+pub static COLUMNS: [PeerColumn; 26] = [
     PeerColumn::figure(
         "peer",
         "PEER",
@@ -87,6 +89,22 @@ pub static COLUMNS: [PeerColumn; 24] = [
         .by(RowOrder::P99),
     PeerColumn::figure("max", "MAX", 6, 9, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns))
         .by(RowOrder::Max),
+    PeerColumn::figure(
+        "srtt",
+        "SRTT",
+        6,
+        12,
+        "median of the smoothed RTTs of its open connections, as the kernel of this host measures them",
+        |row, context| measured(row, context, |rtts| Some(rtts.srtt_p50_ns)),
+    ),
+    PeerColumn::figure(
+        "min_rtt",
+        "MINRTT",
+        6,
+        17,
+        "the shortest RTT of the last minutes of its open connections, as the kernel measures it",
+        |row, context| measured(row, context, |rtts| rtts.min_rtt_ns),
+    ),
     PeerColumn::figure(
         "setup_p50",
         "SETUP50",
@@ -165,6 +183,11 @@ fn owned(row: &Row, context: &CellContext<'_>, text: fn(&Processes) -> String) -
     context.processes.get(&row.key).map_or_else(|| UNKNOWN.to_owned(), text)
 }
 
+/// What the kernel measures on the open connections of a row.
+fn measured(row: &Row, context: &CellContext<'_>, which: fn(&SocketRtts) -> Option<u64>) -> Value {
+    Value::Duration(context.sockets.get(&row.key).and_then(|sockets| which(sockets.rtts.as_ref()?)))
+}
+
 fn setup(row: &Row, which: impl Fn(&Percentiles) -> u64) -> Value {
     Value::Duration(row.figures.setup.as_ref().map(which))
 }
@@ -189,8 +212,8 @@ pub fn title(group: Group) -> &'static str {
 }
 
 /// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
-/// peers only for groups, the lower percentiles of the setup time only where rows are sorted by them, and processes and
-/// containers only where any are known.
+/// peers only for groups, the lower percentiles of the setup time only where rows are sorted by them, processes and
+/// containers only where any are known, and what the kernel measures only where it is asked.
 #[must_use]
 pub fn wanted(
     chosen: Option<&[&'static str]>,
@@ -204,6 +227,7 @@ pub fn wanted(
     let group = snapshot.query.group;
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
         "process" => snapshot.owners.has_any && group != Group::Process,
+        "srtt" | "min_rtt" => snapshot.has_sockets,
         "container" => snapshot.owners.has_containers && group != Group::Container,
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,

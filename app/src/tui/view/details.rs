@@ -13,6 +13,7 @@ use tcptop_core::{
 };
 
 mod advice;
+mod socket;
 
 /// Width of the labels.
 const LABEL: usize = 13;
@@ -211,6 +212,8 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     ];
     facts.extend(owners(flow));
     facts.extend(latencies(flow));
+    let known = flow.kernel_socket(Party::Local);
+    facts.extend(known.into_iter().flat_map(|known| socket::facts(known, cells.now_ns)));
     facts.extend(volumes(flow));
     facts.extend(way(flow, cells));
     if cells.is_own_session(&flow.local(), &flow.remote()) {

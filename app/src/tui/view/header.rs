@@ -1,13 +1,15 @@
-//! The two lines at the top: the state of the run and of the display, and the totals of the window.
+//! The lines at the top: the state of the run and of the display, the totals of the window, and what is wrong with the host
+//! itself, if anything is.
 
 use ratatui::Frame;
-use ratatui::layout::{Layout, Rect};
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{ViewContext, style};
 use crate::output::RenderContext;
 use crate::output::format::{age, brief, brief_rate, clock, maybe_duration, percent};
+use crate::output::host::recent_troubles;
 use crate::tui::columns::{CellContext, shorten};
 use crate::tui::model::Model;
 use tcptop_core::{Group, Outcome, Snapshot};
@@ -15,15 +17,37 @@ use tcptop_core::{Group, Outcome, Snapshot};
 /// The filter is never left out: it is shortened to no less than this.
 const LEAST_FILTER: usize = 16;
 
-/// Draws both lines.
+/// The lines of a terminal that has one to spare for the host.
+const HOST_HEIGHT: u16 = 12;
+
+/// How many lines it takes.
+pub(super) fn height(model: &Model, render: &RenderContext) -> u16 {
+    if model.snapshot.as_ref().is_some_and(|snapshot| host(snapshot, model, render).is_some()) {
+        3
+    } else {
+        2
+    }
+}
+
+/// What went wrong on this host within the window, or is wrong now.
+fn host(snapshot: &Snapshot, model: &Model, render: &RenderContext) -> Option<String> {
+    let known = snapshot.host.as_ref().filter(|_| model.size.height >= HOST_HEIGHT)?;
+    recent_troubles(known, snapshot.taken_ns.saturating_sub(snapshot.window_ns), render)
+}
+
+/// Draws them.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &ViewContext<'_>) {
     let ViewContext { snapshot, model, cells: CellContext { render, .. } } = view;
-    let [first, second] = area.layout(&Layout::vertical([1, 1]));
+    let parts = [Constraint::Length(1), Constraint::Length(1), Constraint::Fill(1)];
+    let [first, second, third] = area.layout(&Layout::vertical(parts));
     let right = right(snapshot, render);
     let room = usize::from(first.width).saturating_sub(right.width() + 2);
     frame.render_widget(left(snapshot, model, render, room), first);
     frame.render_widget(right.right_aligned(), first);
     frame.render_widget(figures(snapshot, second.width.into()), second);
+    if let Some(host) = host(snapshot, model, render) {
+        frame.render_widget(Line::styled(shorten(&host, third.width.into()), style::alarm()), third);
+    }
 }
 
 /// What was missed is shown at every width, also if it is 0.

@@ -35,9 +35,10 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, render: &RenderContext) -> usi
         frame.render_widget(format!("tcptop needs {}x{}; q quits", MIN_SIZE.width, MIN_SIZE.height), area);
         return 0;
     }
-    let foot = footer::height(model, area.width);
+    let (head, foot) = (header::height(model, render), footer::height(model, area.width));
     let [top, middle, bottom] =
-        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(foot)]).areas(area);
+        Layout::vertical([Constraint::Length(head), Constraint::Fill(1), Constraint::Length(foot)])
+            .areas(area);
     footer::draw(frame, bottom, model);
     let Some(snapshot) = &model.snapshot else {
         frame.render_widget(format!("tcptop {}: starting", render.all_interfaces()), top);
@@ -80,6 +81,7 @@ fn cells<'a>(model: &'a Model, snapshot: &'a Snapshot, render: &'a RenderContext
         render,
         names: &model.names,
         processes,
+        sockets: &snapshot.sockets,
         own_session: model.own_session,
     }
 }
