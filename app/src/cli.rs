@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::source::kernel::AttachWanted;
+use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::peers::COLUMNS;
@@ -86,9 +87,10 @@ pub struct Cli {
     /// Say which process each connection belongs to
     ///
     /// The kernel then says of each TCP socket on this host who opens and closes it. What it cannot say is reported at the start.
-    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
-          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
-    pub owners: bool,
+    /// proc only looks into /proc once a second, which costs connections nothing, and knows nothing of short ones.
+    #[arg(long, value_name = "on|proc|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
+    pub owners: OwnerSource,
 
     /// Say why this host retransmits
     ///

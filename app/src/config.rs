@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::source::kernel::AttachWanted;
+use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
@@ -65,8 +66,8 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// What the engine may hold, and how it judges.
     pub engine: EngineConfig,
-    /// Whether processes are asked for.
-    pub owners: bool,
+    /// Who is asked for processes.
+    pub owners: OwnerSource,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
@@ -140,7 +141,7 @@ impl Config {
     /// Elsewhere who listens, opens and closes is enough.
     #[must_use]
     pub fn needs_holders(&self) -> bool {
-        self.owners && (self.screen.is_some() || self.query.filter.asks_owner())
+        self.owners != OwnerSource::None && (self.screen.is_some() || self.query.filter.asks_owner())
     }
 
     /// Whether figures that the kernel keeps are wanted before the end: on the screen, in metrics, and for the verdicts

@@ -356,7 +356,7 @@ mod tests {
         let notified = |kind: u16, table, protocol, route| {
             let mut bytes = vec![0; HEADER];
             bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-            bytes.extend([libc::AF_INET as u8, 16, 0, 0, table, protocol, 0, route, 0, 0, 0, 0]);
+            bytes.extend([2, 16, 0, 0, table, protocol, 0, route, 0, 0, 0, 0]);
             is_of_addresses(&bytes)
         };
         let (main, local) = (libc::RT_TABLE_MAIN, libc::RT_TABLE_LOCAL);

@@ -75,8 +75,8 @@ impl Snapshotter {
         let selection = self.selection(seen, &scan, &rows, request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
-        let all = [stats.total()].into_iter();
-        let verdict = |peer: &PeerKey| self.peers.verdict(stats, peer);
+        let peers = &self.peers;
+        let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
         Snapshot {
             taken_ns: now_ns,
             started_ns: run.started_ns,
@@ -87,7 +87,7 @@ impl Snapshotter {
             recent,
             total,
             bars,
-            timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
+            timeline: request.timeline.then(|| whole(stats, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
             sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
@@ -229,6 +229,11 @@ fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = Row
 fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
     let own = (!table.is_done()).then_some(table.own_retransmits);
     Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
+}
+
+/// The timeline of all peers together.
+fn whole(stats: &Stats, started_ns: u64, now_ns: u64) -> Timeline {
+    Timeline::of([stats.total()].into_iter(), started_ns, now_ns)
 }
 
 fn flows(

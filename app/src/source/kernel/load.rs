@@ -89,6 +89,16 @@ impl Programs {
         lacking
     }
 
+    /// Whether the kernel lists who holds sockets.
+    pub(super) const fn has_holders(&self) -> bool {
+        self.owners.has_holders
+    }
+
+    /// Whether the kernel says of each socket who opens and who closes it.
+    pub(super) const fn names_all_owners(&self) -> bool {
+        self.owners.are_all
+    }
+
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
     ///
     /// # Errors

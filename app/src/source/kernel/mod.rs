@@ -161,6 +161,18 @@ impl KernelSource {
         self.programs.attach_owners()
     }
 
+    /// Whether the kernel lists who holds sockets.
+    #[must_use]
+    pub const fn has_holders(&self) -> bool {
+        self.programs.has_holders()
+    }
+
+    /// Whether the kernel says of each socket who opens and who closes it.
+    #[must_use]
+    pub const fn names_all_owners(&self) -> bool {
+        self.programs.names_all_owners()
+    }
+
     /// Passes every process that holds a TCP socket to `take`: of this moment, in all network namespaces. None where the kernel
     /// cannot say, see [`watch_owners`](Self::watch_owners).
     ///
