@@ -50,7 +50,16 @@ impl Programs {
     pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
         let fields = btf::fields();
         let places = if settings.causes { sender_places(fields.sender) } else { Ok(SenderPlaces::UNKNOWN) };
-        let mut programs = Self::load(settings, fields.holders, places.unwrap_or(SenderPlaces::UNKNOWN))?;
+        Self::ask_if_accepted(settings, fields.holders, places)
+    }
+
+    /// Asks senders if the kernel accepts it; it may refuse to have these places read.
+    fn ask_if_accepted(
+        settings: &Settings,
+        fields: Option<Fields>,
+        places: Result<SenderPlaces, &str>,
+    ) -> Result<(Self, Option<String>), Error> {
+        let mut programs = Self::load(settings, fields, places.unwrap_or(SenderPlaces::UNKNOWN))?;
         let checked = match places {
             Ok(places) if places.is_on() => programs.program(names::SENDER_CHECK).map(drop).map_err(words),
             Ok(_) => Ok(()),
@@ -58,8 +67,10 @@ impl Programs {
         };
         let Err(reason) = checked else { return Ok((programs, None)) };
         if places.is_ok() {
-            programs = Self::load(settings, fields.holders, SenderPlaces::UNKNOWN)?;
+            programs = Self::load(settings, fields, SenderPlaces::UNKNOWN)?;
         }
+        // The verifier's own words follow.
+        let reason = reason.lines().next().unwrap_or_default();
         Ok((programs, Some(format!("why segments are retransmitted is not known: {reason}"))))
     }
 
@@ -230,4 +241,34 @@ fn has_btf() -> bool {
 fn release() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| "release not known".to_owned(), |name| name.release().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings { flows: 100, decap: false, causes: true };
+
+    /// As on a kernel whose socket is another one: where a pointer should be there is none.
+    #[test]
+    fn what_the_kernel_does_not_let_be_read_is_not_asked_for() {
+        if !nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let strange = SenderPlaces::new([0, 0, 1 << 30], 1);
+        let (mut programs, lacking) =
+            Programs::ask_if_accepted(&SETTINGS, None, Ok(strange)).expect("it loads without");
+        let lacking = lacking.expect("a sentence");
+        assert!(lacking.starts_with("why segments are retransmitted is not known: "), "{lacking}");
+        assert_eq!(lacking.lines().count(), 1, "{lacking}");
+        assert!(programs.program(names::PROGRAMS[4]).is_ok(), "all else goes on");
+        let unknown = Err("the kernel does not describe its sockets");
+        let (_, lacking) = Programs::ask_if_accepted(&SETTINGS, None, unknown).expect("it loads without");
+        assert_eq!(
+            lacking.as_deref(),
+            Some("why segments are retransmitted is not known: the kernel does not describe its sockets")
+        );
+        let off = Settings { causes: false, ..SETTINGS };
+        assert_eq!(Programs::new(&off).expect("it loads").1, None);
+    }
 }
