@@ -64,6 +64,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Whether processes are asked for.
     pub owners: bool,
+    /// Whether it is asked why segments are retransmitted.
+    pub causes: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -115,6 +117,7 @@ impl Config {
                 seed: RandomState::new().hash_one(()),
             },
             owners: cli.owners,
+            causes: cli.causes,
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,
