@@ -247,7 +247,8 @@ fn release() -> String {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings = Settings { flows: 100, decap: false, causes: true };
+    const SETTINGS: Settings =
+        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
 
     /// As on a kernel whose socket is another one: where a pointer should be there is none.
     #[test]
