@@ -9,6 +9,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
@@ -75,6 +76,14 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub decap: bool,
 
+    /// How to attach to interfaces
+    ///
+    /// TCX is used where the kernel has it (Linux 6.6), filters of the clsact discipline otherwise. If tcptop is killed, inert
+    /// filters of the latter stay until its next start.
+    #[arg(long, value_name = "auto|tcx|clsact", default_value = "auto", hide_possible_values = true,
+          help_heading = INPUT)]
+    pub attach: AttachWanted,
+
     /// Say which process each connection belongs to
     ///
     /// The kernel then says of each TCP socket on this host who opens and closes it. What it cannot say is reported at the start.
@@ -82,6 +91,14 @@ pub struct Cli {
     #[arg(long, value_name = "on|proc|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
           require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
     pub owners: OwnerSource,
+
+    /// Say why this host retransmits
+    ///
+    /// The socket that sends a segment again is asked at its own interface: timeout, slow start, fast retransmit or tail loss probe.
+    /// It costs nothing for data in order.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub causes: bool,
 
     /// How often to ask the kernel what it knows of its TCP sockets, at least 250ms, or off
     ///
@@ -227,8 +244,8 @@ pub struct Show {
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
-    /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
-    /// max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
+    /// port, iface, role, outcome, cause, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90,
+    /// p99, max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
     /// aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,

@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
@@ -37,6 +38,8 @@ pub struct Interfaces {
     pub locals: Vec<Cidr>,
     /// Look into tunnels and the like.
     pub decap: bool,
+    /// How to attach to them.
+    pub attach: AttachWanted,
 }
 
 /// A capture, and how to read it.
@@ -65,6 +68,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Who is asked for processes.
     pub owners: OwnerSource,
+    /// Whether it is asked why segments are retransmitted.
+    pub causes: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -116,6 +121,7 @@ impl Config {
                 seed: RandomState::new().hash_one(()),
             },
             owners: cli.owners,
+            causes: cli.causes,
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,
@@ -213,6 +219,7 @@ impl Source {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),
                 decap: cli.decap,
+                attach: cli.attach,
             }),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),

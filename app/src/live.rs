@@ -22,7 +22,7 @@ use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
-use crate::source::kernel::{KernelSource, Since};
+use crate::source::kernel::{KernelSource, Settings, Since};
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
 use crate::stop::Stop;
@@ -67,8 +67,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let source = KernelSource::load(flows, wanted.decap)?;
-        let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
+        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
+        let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
         }
@@ -91,7 +91,7 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     fn new(
         config: &'a Config,
-        mut source: KernelSource,
+        (mut source, lacking): (KernelSource, Vec<String>),
         opened: Vec<Opened>,
         interfaces: &[Interface],
         wanted: &Interfaces,
@@ -99,12 +99,12 @@ impl<'a> Live<'a> {
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
-        let lacking = match config.owners {
+        let unowned = match config.owners {
             OwnerSource::Kernel => source.watch_owners(),
             OwnerSource::None | OwnerSource::Proc => Vec::new(),
         };
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
-        let lacking = lacking.into_iter().chain(wrong);
+        let lacking = lacking.into_iter().chain(unowned).chain(wrong);
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         // What the kernel counts is held against what is seen from now on.
@@ -115,6 +115,10 @@ impl<'a> Live<'a> {
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
+        source.behind_others().for_each(|name| {
+            let name = name.escape_debug();
+            say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
+        });
         lacking.for_each(|reason| say(&reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
@@ -320,7 +324,7 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     }
     let why = if by_default { ", which has the default route" } else { "" };
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(&format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+    say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
 fn say(line: &str) {

@@ -23,6 +23,11 @@ pub mod names {
     /// Whether tunnels and the like are looked into: 32 bits, 0 for no.
     pub const DECAP: &str = "DECAP";
 
+    /// Where the kernel keeps what is asked of senders: a [`SenderPlaces`](probe_common::sender::SenderPlaces).
+    pub const SENDER_PLACES: &str = "SENDER_PLACES";
+    /// A program that only shows whether the kernel lets senders be asked.
+    pub const SENDER_CHECK: &str = "sender_check";
+
     /// Where fields are in structures of the kernel: a [`Fields`](probe_common::holder::Fields).
     pub const FIELDS: &str = "FIELDS";
     /// The program at the tracepoint `inet_sock_set_state`: which process connects or listens.
@@ -35,6 +40,17 @@ pub mod names {
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];
+
+    /// The programs that go on with a classifier, in the same order; and the map of the classifiers, likewise.
+    pub const STUBS: [&str; 5] = [
+        "stub_ethernet_ingress",
+        "stub_ethernet_egress",
+        "stub_bare_ingress",
+        "stub_bare_egress",
+        "stub_loopback",
+    ];
+    /// See [`STUBS`].
+    pub const SLOTS: &str = "SLOTS";
 
     /// The program for a hook, or `None` where there is none: loopback always has a link header, and the
     /// kernel always knows the direction.

@@ -152,7 +152,7 @@ impl BoundFilter<'_> {
     pub(crate) fn restricts_rows(&self) -> bool {
         self.terms.iter().any(|term| match term.test {
             Test::Figure { figure, .. } => !figure.is_of_flows(),
-            Test::Outcome(_) | Test::Verdict(_) => true,
+            Test::Outcome(_) | Test::Cause(_) | Test::Verdict(_) => true,
             Test::Word(_)
             | Test::Peer(_)
             | Test::Port(_)
@@ -214,6 +214,10 @@ impl BoundFilter<'_> {
             Test::LocalPort(ports) => ports.iter().any(|ports| ports.0.contains(&flow.local().port)),
             Test::Role(roles) => flow.role().is_some_and(|role| roles.contains(&role)),
             Test::Outcome(outcomes) => outcomes.contains(&flow.outcome_at(now_ns)),
+            Test::Cause(causes) => {
+                let known = flow.retransmit_causes();
+                causes.iter().any(|cause| known.has(*cause))
+            }
             Test::Verdict(verdicts) => verdict(&flow.peer()).is_some_and(|known| verdicts.contains(&known)),
             Test::Owner(key, values) => flow.processes().any(|process| key.holds(process, values)),
             Test::Port(_) | Test::Interface(_) => {
@@ -243,6 +247,7 @@ impl BoundFilter<'_> {
             Test::Local(_)
             | Test::LocalPort(_)
             | Test::Outcome(_)
+            | Test::Cause(_)
             | Test::Verdict(_)
             | Test::Figure { .. } => return None,
         })
@@ -267,6 +272,10 @@ fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
     Some(match test {
         Test::Outcome(_) if test.is_of_flows() => return None,
         Test::Outcome(wanted) => wanted.iter().any(|outcome| row.counts.of(*outcome) > 0),
+        Test::Cause(causes) => {
+            let known = row.counts.retransmit_causes();
+            causes.iter().any(|cause| known.has(*cause))
+        }
         Test::Verdict(verdicts) => row.verdict.is_some_and(|verdict| verdicts.contains(&verdict)),
         Test::Figure { figure, .. } if figure.is_of_flows() => return None,
         Test::Figure { figure, comparison, amount } => row_figure(*figure, row, now_ns)
@@ -374,7 +383,7 @@ impl Test {
             | Self::Role(_)
             | Self::Outcome(_) => true,
             Self::Figure { figure, .. } => matches!(figure, Figure::Srtt | Figure::MinRtt),
-            Self::Interface(_) | Self::Owner(..) | Self::Verdict(_) => false,
+            Self::Interface(_) | Self::Owner(..) | Self::Cause(_) | Self::Verdict(_) => false,
         }
     }
 
@@ -383,7 +392,8 @@ impl Test {
             Self::Local(_) | Self::LocalPort(_) => true,
             Self::Figure { figure, .. } => figure.is_of_flows(),
             Self::Outcome(outcomes) => outcomes.iter().any(|outcome| !outcome.is_decided()),
-            Self::Word(_)
+            Self::Cause(_)
+            | Self::Word(_)
             | Self::Peer(_)
             | Self::Port(_)
             | Self::Interface(_)

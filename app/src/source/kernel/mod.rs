@@ -1,7 +1,7 @@
 //! The probe in the kernel: `load` it, `attach` it to interfaces, read its `ring` and `sweep` its flow states.
 //!
 //! Interfaces come and go during a run, and others may detach what was attached: [`KernelSource::check`] deals with it.
-//! When this process ends, in whatever way, the kernel detaches everything.
+//! When this process ends, in whatever way, the kernel detaches everything, or makes it inert.
 
 mod attach;
 mod btf;
@@ -22,8 +22,10 @@ use probe_common::holder::Holder;
 use probe_common::passed_over;
 use probe_ebpf::names;
 
-use self::attach::{AttachMethod, Attachment, Tcx};
+pub use self::attach::AttachWanted;
+use self::attach::{AttachMethod, Attachment, Clsact, Tcx};
 use self::load::Programs;
+pub use self::load::Settings;
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
@@ -120,13 +122,19 @@ impl fmt::Display for Change {
 }
 
 impl KernelSource {
-    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1. With `decap` it
-    /// looks into tunnels and the like.
+    /// Loads the probe. Returns also what it cannot say although it is wanted: a sentence for each.
     ///
     /// # Errors
     /// When the kernel lacks something that the probe needs, or refuses it.
-    pub fn load(flows: u32, decap: bool) -> Result<Self, Error> {
-        let mut programs = Programs::new(flows, decap)?;
+    pub fn load(settings: &Settings) -> Result<(Self, Vec<String>), Error> {
+        let by_tcx = load::check_kernel(settings.attach)?;
+        let method: Box<dyn AttachMethod> = if by_tcx {
+            attach::remove_leftovers();
+            Box::new(Tcx)
+        } else {
+            Box::new(Clsact::new()?)
+        };
+        let (mut programs, lacking) = Programs::new(settings)?;
         let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
         let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
             .map_err(|error| Error::kernel("open the counters", error))?;
@@ -134,16 +142,17 @@ impl KernelSource {
             .map_err(|error| Error::kernel("open the counters", error))?;
         let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
         let flows = KernelFlows::new(v4?, v6?);
-        Ok(Self {
+        let source = Self {
             watched: Vec::new(),
             programs,
-            method: Box::new(Tcx),
+            method,
             ring,
             counters,
             passed_over,
             flows,
             unwatched: Vec::new(),
-        })
+        };
+        Ok((source, lacking.into_iter().collect()))
     }
 
     /// Has the kernel say from now on which processes use sockets, as far as it can. Returns why they are not known, or not
@@ -177,6 +186,18 @@ impl KernelSource {
     #[must_use]
     pub fn method(&self) -> &'static str {
         self.method.name()
+    }
+
+    /// Names of the interfaces at which packets pass programs of others first. What those end is not seen. The names can hold
+    /// control characters.
+    pub fn behind_others(&self) -> impl Iterator<Item = &str> {
+        self.watched.iter().filter_map(|watched| match &watched.state {
+            State::Attached { attachments, .. } => attachments
+                .iter()
+                .any(|attached| attached.is_behind_others())
+                .then_some(watched.name.as_str()),
+            State::Waiting(_) => None,
+        })
     }
 
     /// Attaches the probe to an interface. What it says of packets before the returned time, of which some were not seen,

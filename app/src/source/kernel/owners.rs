@@ -109,7 +109,8 @@ where
     found.ok_or_else(|| format!("the built object has no `{name}`"))
 }
 
-fn words(error: impl std::error::Error) -> String {
+/// An error and what has caused it.
+pub(super) fn words(error: impl std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
