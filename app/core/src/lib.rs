@@ -19,6 +19,7 @@ mod snapshot;
 mod stats;
 mod table;
 pub mod units;
+mod why;
 
 pub use cidr::Cidr;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
@@ -32,8 +33,9 @@ pub use locals::{HostAddresses, Locals};
 pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
-    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
-    Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowEvidence,
+    RowOwners, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;
+pub use why::Why;

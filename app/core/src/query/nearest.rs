@@ -47,7 +47,7 @@ const ALIASES: [(&str, &[&str]); 21] = [
 ];
 
 /// A term for each key, shown where only the key is known.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 13] = [
     ("peer", "peer:10.0.0.0/8"),
     ("local", "local:10.0.0.1"),
     ("port", "port:443"),
@@ -60,6 +60,7 @@ const EXAMPLES: [(&str, &str); 12] = [
     ("role", "role:client"),
     ("outcome", "outcome:refused"),
     ("verdict", "verdict:N"),
+    ("why", "why:prohibited"),
 ];
 
 /// Returns whether a word is a key with its value behind it, as in `port 443` or `host 10.0.0.1`.

@@ -3,6 +3,7 @@
 //! Rows are filtered, grouped, sorted and cut to the first here, once, so that all outputs agree.
 
 mod event_log;
+mod evidence;
 mod figures;
 mod flow_scan;
 mod group_cache;
@@ -30,6 +31,7 @@ use crate::query::{Query, RowKey};
 use crate::stats::{Counts, Estimate, MOST_STRANGERS, Thresholds};
 
 pub use event_log::{LogEntry, LogPage, What};
+pub use evidence::RowEvidence;
 pub use figures::Figures;
 pub use held_verdict::Verdicts;
 pub use latency::Bar;
@@ -68,6 +70,8 @@ pub struct SnapshotRequest {
     pub flow: Option<FlowName>,
     /// Maximum number of rows of the event log.
     pub log: usize,
+    /// Whether what explains verdicts is wanted of all rows; of the selected one it always is.
+    pub evidence: bool,
     /// Whether the timeline is wanted, of all and of the selected row.
     pub timeline: bool,
 }
@@ -85,6 +89,7 @@ impl SnapshotRequest {
             flows: 0,
             flow: None,
             log: 0,
+            evidence: false,
             timeline: false,
         }
     }
@@ -238,6 +243,8 @@ pub struct Snapshot {
     pub strangers: Strangers,
     /// Which processes the connections of the rows belong to.
     pub owners: RowOwners,
+    /// What explains the verdicts of rows: of single peers, as requested.
+    pub evidence: BTreeMap<RowKey, RowEvidence>,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

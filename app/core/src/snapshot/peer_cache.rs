@@ -8,6 +8,7 @@ use super::rank::RowRank;
 use crate::flow::PeerKey;
 use crate::query::{BoundFilter, Query};
 use crate::stats::{Peer, Stats, Streak, Times, Verdict, View};
+use crate::why::{Signs, Why};
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub(super) struct CachedPeer {
     pub(super) passes: bool,
     pub(super) rank: RowRank,
     pub(super) held_verdict: HeldVerdict,
+    pub(super) why: Option<Why>,
     pub(super) figures: Figures,
 }
 
@@ -158,6 +160,7 @@ impl PeerCache {
             let figures = cached.figures;
             cached.judge(peer, scan, &figures, period.now_ns);
             let after = cached.worst();
+            cached.why = after.and_then(|verdict| cached.signs(peer).why(verdict));
             self.changes.extend((before != after).then_some(Change { peer: cached.key, before, after }));
             cached.changed = self.scans;
             cached.rank = RowRank::of(&cached.figures, cached.held_verdict.worst(), query.sort);
@@ -191,6 +194,7 @@ impl CachedPeer {
             passes: false,
             rank: RowRank::default(),
             held_verdict: HeldVerdict::default(),
+            why: None,
             figures: Figures::default(),
         }
     }
@@ -198,6 +202,11 @@ impl CachedPeer {
     /// Whether it may change although the peer did not: figures change when the window slides, verdicts clear with time.
     fn may_change(&self, slid: bool, now_ns: u64) -> bool {
         slid && !self.figures.counts.is_empty() || self.held_verdict.is_due(now_ns)
+    }
+
+    fn signs(&self, peer: &Peer) -> Signs<'_> {
+        let icmp = peer.icmp.as_ref().map(|error| error.reason);
+        Signs { role: self.key.role, counts: &self.figures.counts, icmp }
     }
 
     fn worst(&self) -> Option<Verdict> {

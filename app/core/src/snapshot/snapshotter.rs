@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::event_log::EventLog;
+use super::evidence::{self, RowEvidence};
 use super::figures::{Period, per_second};
 use super::flow_scan::{FlowScan, Wanted};
 use super::group_cache::GroupCache;
@@ -72,6 +73,7 @@ impl Snapshotter {
         self.event_log.add_changes(&self.peers.changes, now_ns);
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
+        let evidence = self.evidence(&scan, &rows.rows, selection.as_ref(), request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
         let all = [stats.total()].into_iter();
@@ -90,6 +92,7 @@ impl Snapshotter {
             timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
+            evidence,
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -156,6 +159,19 @@ impl Snapshotter {
             has_any: table.owners.has_any,
             has_containers: table.owners.has_containers,
         }
+    }
+
+    /// What explains the verdicts of the rows that are described in words.
+    fn evidence(
+        &mut self,
+        scan: &Scan<'_>,
+        rows: &[Row],
+        selection: Option<&Selection>,
+        request: &SnapshotRequest,
+    ) -> BTreeMap<RowKey, RowEvidence> {
+        let all = if request.evidence { rows } else { &[] };
+        let rows: Vec<&Row> = all.iter().chain(selection.map(|selection| &selection.row)).collect();
+        evidence::of(&rows, &self.peers, scan, &mut self.scratch)
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {

@@ -4,6 +4,7 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 
+use super::explain::{Explanation, explain};
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
@@ -14,7 +15,7 @@ use objects::{
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
     Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Processes, Query, Role,
-    Row, RowKey, Slow, Snapshot, SnapshotRequest, Workload,
+    Row, RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
 };
 
 /// The output of objects.
@@ -204,21 +205,22 @@ fn time(time_ns: u64, context: &RenderContext) -> Time {
 
 fn peers<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> impl Iterator<Item = Peer<'a>> {
     let processes = |row: &Row| snapshot.owners.rows.get(&row.key);
-    snapshot.rows.iter().filter_map(move |row| peer(row, processes(row), snapshot.taken_ns, context))
+    snapshot.rows.iter().filter_map(move |row| peer(row, processes(row), snapshot, context))
 }
 
 /// `None` for what several peers have in common.
 fn peer<'a>(
     row: &Row,
     processes: Option<&'a Processes>,
-    taken_ns: u64,
+    snapshot: &Snapshot,
     context: &'a RenderContext,
 ) -> Option<Peer<'a>> {
     let RowKey::Peer(key) = row.key else { return None };
     let verdict =
         |(verdict, since_ns)| PeerVerdict { verdict: Label(verdict), since: time(since_ns, context) };
+    let Explanation { sentences, next } = explain(row, snapshot, context).unwrap_or_default();
     Some(Peer {
-        head: head(taken_ns, context),
+        head: head(snapshot.taken_ns, context),
         interface: context.interface_name(key.interface),
         direction: match key.role {
             Role::Client | Role::Local | Role::Observer => Direction::Outbound,
@@ -229,6 +231,9 @@ fn peer<'a>(
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),
         verdicts: row.present.iter().map(verdict).collect(),
+        why: row.why.map(Why::label),
+        explanation: sentences,
+        next_steps: next,
         processes: processes.map(|processes| processes.iter().map(process).collect()).unwrap_or_default(),
         figures: figures(&row.figures),
     })

@@ -159,6 +159,13 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
+    /// What is behind the worst verdict, in a word: `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, or for `unreachable`
+    /// what the ICMP error says, as in `icmp_error`. Null where nothing says so.
+    pub why: Option<&'static str>,
+    /// The same in sentences. Empty without a verdict.
+    pub explanation: Vec<String>,
+    /// What to try next.
+    pub next_steps: Vec<String>,
     /// Processes of its connections, the latest first, at most 4; of several with one name in one container the latest.
     pub processes: Vec<Process<'a>>,
     /// How much and how long.

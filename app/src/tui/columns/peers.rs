@@ -4,6 +4,9 @@ use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
 use crate::output::format::{UNKNOWN, container, processes};
 use tcptop_core::{Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, Verdict};
 
+/// Room for most of what is said.
+const WHY_WIDTH: u16 = 18;
+
 type PeerColumn = Column<Row, RowOrder>;
 
 impl Column<Row, RowOrder> {
@@ -34,7 +37,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [PeerColumn; 24] = [
+pub static COLUMNS: [PeerColumn; 25] = [
     PeerColumn::figure(
         "peer",
         "PEER",
@@ -61,6 +64,15 @@ pub static COLUMNS: [PeerColumn; 24] = [
         16,
         "container or pod of the latest process that runs in one",
         |row, context| Value::Text(owned(row, context, container)),
+    )
+    .words(),
+    PeerColumn::figure(
+        "why",
+        "WHY",
+        WHY_WIDTH,
+        5,
+        "what is behind the verdict, where the packets, an ICMP error or the kernel says so",
+        |row, _| Value::Text(row.why.map_or_else(|| UNKNOWN.to_owned(), |why| why.to_string())),
     )
     .words(),
     PeerColumn::figure("interface", "IFACE", 9, 20, "interface", |row, context| {
@@ -187,7 +199,7 @@ pub fn title(group: Group) -> &'static str {
 }
 
 /// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
-/// peers only for groups, the lower percentiles of the setup time only where rows are sorted by them, and processes and
+/// peers only for groups, the reasons of verdicts only where any is known, the lower percentiles of the setup time only where rows are sorted by them, and processes and
 /// containers only where any are known.
 #[must_use]
 pub fn wanted(
@@ -203,6 +215,7 @@ pub fn wanted(
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
         "process" => snapshot.owners.has_any,
         "container" => snapshot.owners.has_containers,
+        "why" => snapshot.rows.iter().any(|row| row.why.is_some()),
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
         "setup_p50" | "setup_p90" => column.order == Some(order),
