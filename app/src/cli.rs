@@ -58,7 +58,8 @@ pub struct Cli {
 
     /// More addresses of this host; can be repeated
     ///
-    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that no interface has: of anycast, or of a transparent proxy.
+    /// An address or a block, such as 10.0.0.5 or 2001:db8::/32, that neither an interface nor a local route has: of a
+    /// transparent proxy.
     /// Connections of which neither end is this host have the role forwarded.
     #[arg(long, value_name = "CIDR", help_heading = INPUT)]
     pub local: Vec<Cidr>,
@@ -77,6 +78,12 @@ pub struct Cli {
     #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub owners: bool,
+
+    /// How often to ask the kernel what it knows of its TCP sockets, at least 100ms, or off
+    ///
+    /// It knows the round-trip times of connections that were open before, and how many connections wait for each listener.
+    #[arg(long, value_name = "TIME|off", default_value = "1s", value_parser = every, help_heading = INPUT)]
+    pub sockets: Every,
 
     /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
@@ -260,6 +267,10 @@ pub struct Show {
     pub max_flows: u32,
 }
 
+/// How often something is done; `None` for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every(pub Option<Duration>);
+
 /// Names of columns, in their order.
 pub type Columns = Vec<&'static str>;
 
@@ -334,6 +345,17 @@ fn speed(text: &str) -> Result<f64, String> {
 fn duration(text: &str) -> Result<Duration, String> {
     let Time(ns) = text.parse()?;
     if ns == 0 { Err("must be longer than 0".to_owned()) } else { Ok(Duration::from_nanos(ns)) }
+}
+
+fn every(text: &str) -> Result<Every, String> {
+    if text == "off" {
+        return Ok(Every(None));
+    }
+    let interval = duration(text).map_err(|error| format!("must be off or a time: {error}"))?;
+    if interval < Duration::from_millis(100) {
+        return Err("must be 100ms or more, or off".to_owned());
+    }
+    Ok(Every(Some(interval)))
 }
 
 fn window(text: &str) -> Result<Duration, String> {
@@ -437,5 +459,8 @@ mod tests {
         assert_eq!(window("500ms"), Err("must be 1s to 1h".to_owned()));
         assert!(duration("30").unwrap_err().contains("such as 50ms or 1m30s"));
         assert!(duration("0s").is_err());
+        assert_eq!(every("off"), Ok(Every(None)));
+        assert_eq!(every("1500ms"), Ok(Every(Some(Duration::from_millis(1_500)))));
+        assert!(every("50ms").is_err() && every("on").is_err());
     }
 }

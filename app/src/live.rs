@@ -1,7 +1,8 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
-mod host_addresses;
+mod address_watch;
 mod masters;
+mod sockets;
 
 use std::io;
 use std::slice;
@@ -23,8 +24,9 @@ use crate::source::kernel::{KernelSource, Since};
 use crate::source::owner::Owners;
 use crate::source::privilege;
 use crate::stop::Stop;
-use host_addresses::HostAddresses;
+use address_watch::AddressWatch;
 use probe_common::Record;
+use sockets::Sockets;
 use tcptop_core::{HostCounters, Input, OwnerAction};
 
 /// Records that are handled before anything else is: few enough that the events they cause are still in the processor's caches
@@ -73,10 +75,11 @@ struct Live<'a> {
     source: KernelSource,
     session: Session<'a>,
     refreshed: u64,
-    addresses: HostAddresses,
+    addresses: AddressWatch,
     owners: Owners,
     /// Whether a process has begun to listen since holders were listed.
     has_listener: bool,
+    sockets: Sockets,
 }
 
 impl<'a> Live<'a> {
@@ -87,7 +90,7 @@ impl<'a> Live<'a> {
         interfaces: &[Interface],
         wanted: &Interfaces,
     ) -> Result<Self, Error> {
-        let mut addresses = HostAddresses::new(&wanted.locals)?;
+        let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
         let lacking = if config.owners { source.watch_owners() } else { Vec::new() };
@@ -110,7 +113,8 @@ impl<'a> Live<'a> {
         }
         addresses.set_ids(source.ids());
         let has_listener = config.owners;
-        let mut live = Self { source, session, refreshed: 0, addresses, owners, has_listener };
+        let sockets = Sockets::new(config.sockets);
+        let mut live = Self { source, session, refreshed: 0, addresses, owners, has_listener, sockets };
         live.check_interfaces();
         live.count_host(&counters);
         Ok(live)
@@ -223,6 +227,9 @@ impl<'a> Live<'a> {
         if self.has_listener || is_second && self.session.needs_holders() {
             self.list_holders(now_ns)?;
         }
+        // Likewise.
+        let lacking = self.sockets.list_if_due(&mut self.session, now_ns);
+        lacking.iter().for_each(|reason| self.session.notice(reason));
         self.session.show(now_ns);
         Ok(())
     }

@@ -8,7 +8,7 @@ use probe_common::{Direction, Endpoint, FlowState, SegmentRecord, Side};
 use support::{Connection, INTERFACE, MS, START, Watched, v4};
 use tcptop_core::{
     Event, Evidence, Filter, Flow, Group, Input, OwnerAction, Party, Process, Query, RowKey, Snapshot,
-    SnapshotRequest, SocketHolder, SocketOwner, Span, Workload,
+    SnapshotRequest, SocketHolder, SocketOwner, Span, What, Workload,
 };
 
 const OPENER: u64 = 0x11;
@@ -289,4 +289,36 @@ fn an_owner_that_is_learned_late_changes_what_passes() {
     watched.handle(Input::Holders(&[holder(ACCEPTED, ends, &process(2, "worker"))]));
     assert_eq!(snapshot(&mut watched, "proc:worker", Group::Peer).rows.len(), 1);
     assert_eq!(snapshot(&mut watched, "proc:worker", Group::Host).rows.len(), 1);
+}
+
+/// The change of a verdict is an event of the processes whose connections the peer has.
+#[test]
+fn changes_of_a_verdict_are_chosen_by_the_processes() {
+    let mut watched = Watched::new();
+    for (n, process) in (0..).zip([process(7, "curl"), process(8, "ssh")]) {
+        let cookie = u64::from(n) + 1;
+        watched.handle(Input::Owner(&owner(cookie, OwnerAction::Connect, &process)));
+        for attempt in 0..3 {
+            let refused = Connection::to(v4(10, 0, 0, 9, 443 + n), 40_000 + 10 * n + attempt);
+            let began_ms = 10 * u64::from(attempt);
+            watched.see([by(cookie, refused.syn(at(began_ms))), refused.rst_of_responder(at(began_ms + 1))]);
+        }
+    }
+    let mut changes = |filter: &str| -> Vec<u16> {
+        let query = Query { filter: filter.parse().expect("valid"), ..Query::default() };
+        let request = SnapshotRequest { query, rows: 100, log: 100, ..SnapshotRequest::totals(Span::Window) };
+        let log = watched.engine.snapshot(watched.reader, &request, at(1_000)).log.expect("asked for");
+        let ports = log.rows.iter().filter_map(|entry| match &entry.what {
+            What::Verdict { peer, .. } => Some(peer.service.port),
+            _ => None,
+        });
+        ports.collect()
+    };
+    assert_eq!(changes("").len(), 2);
+    for (filter, expected) in
+        [("proc:curl", 443), ("!proc:curl", 444), ("pid:8", 444), ("verdict:R ssh", 444)]
+    {
+        assert_eq!(changes(filter), [expected], "{filter}");
+    }
+    assert!(changes("proc:other").is_empty() && changes("curl ssh").is_empty());
 }

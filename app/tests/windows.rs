@@ -99,6 +99,41 @@ fn verdicts_are_those_of_the_new_length() {
     assert_eq!(verdict(&mut shown, 60, 63_500), (true, true, Some(at(1))));
 }
 
+/// So are those of groups, whichever is the way to group that a key has switched to.
+#[test]
+fn verdicts_of_groups_are_those_of_the_new_length() {
+    let mut shown = Shown::new();
+    (0..4).for_each(|n| shown.refuse(40_000 + n, at(1_000 * u64::from(n))));
+    let verdict = |shown: &mut Shown, group: Group, window_s: u64, now_ms: u64| {
+        shown.watched.engine.set_window(shown.watched.reader, window_s * S);
+        let reader = shown.watched.reader;
+        let row = taken(&mut shown.watched, reader, group, at(now_ms)).rows[0];
+        (row.verdict.is_some(), row.is_recovering(), row.since_ns)
+    };
+    for group in Group::ALL {
+        assert_eq!(verdict(&mut shown, group, 10, 5_000), (true, false, Some(at(1))));
+        assert_eq!(verdict(&mut shown, group, 10, 15_000), (true, true, Some(at(1))));
+        assert_eq!(
+            verdict(&mut shown, group, 10, 28_000),
+            (false, false, None),
+            "cleared after another window"
+        );
+        assert_eq!(
+            verdict(&mut shown, group, 30, 28_000),
+            (true, false, Some(at(1))),
+            "within the last 30 s"
+        );
+        assert_eq!(verdict(&mut shown, group, 30, 50_000), (true, true, Some(at(1))));
+        assert_eq!(verdict(&mut shown, group, 5, 50_000), (false, false, None));
+        assert_eq!(verdict(&mut shown, group, 30, 50_250), (true, true, Some(at(1))), "{group:?}");
+        assert_eq!(
+            verdict(&mut shown, group.next(), 30, 50_500),
+            (true, true, Some(at(1))),
+            "after {group:?}"
+        );
+    }
+}
+
 /// How long a pause ends a series of failures depends on the window, and so does since when they last.
 #[test]
 fn since_depends_on_the_window() {

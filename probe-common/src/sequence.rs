@@ -98,7 +98,8 @@ pub struct SequenceTracker {
     pub volume: Volume,
     /// What is known of the two numbers, as the bits below.
     known: u32,
-    /// The segment out of order that was sent last, by its sender's counters.
+    /// Of the segments that opened a hole the one that was sent last. What fills a hole and was sent later is a retransmit,
+    /// even if a later retransmit has overtaken it.
     mark: SentMark,
     holes: [Hole; HOLES],
 }
@@ -312,12 +313,12 @@ impl SequenceTracker {
             self.learn(range, now_us);
             return SegmentClass::NEW;
         }
-        let (mark, sent) = (self.mark, SentMark::of(range, now_us));
-        let is_later = mark.followed_by(&sent);
-        if is_later != Some(false) {
-            assign_words(&mut self.mark, &sent);
-        }
+        let sent = SentMark::of(range, now_us);
+        let is_later = self.mark.followed_by(&sent);
         if ahead < FAR {
+            if is_later != Some(false) {
+                assign_words(&mut self.mark, &sent);
+            }
             self.open(Hole { start: self.next_seq, end: range.seq, opened_us: now_us });
             self.next_seq = end;
             self.count(range);

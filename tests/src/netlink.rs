@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
-use rtnetlink::packet_route::route::RouteType;
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVrf, RouteMessageBuilder};
 
 use crate::namespace::Namespace;
@@ -23,6 +23,9 @@ pub enum Rejection {
     /// Not at all.
     Drop,
 }
+
+/// The routing table of what is the host's own (`RT_TABLE_LOCAL`).
+const LOCAL_TABLE: u32 = 255;
 
 /// A link-layer address.
 pub(crate) type Mac = [u8; 6];
@@ -188,6 +191,24 @@ impl Namespace {
             .destination_prefix(network.addr(), network.prefix_len())
             .with_context(context)?
             .kind(kind)
+            .build();
+        self.netlink(|handle| async move { handle.route().add(route).execute().await }).with_context(context)
+    }
+
+    /// Makes this namespace take packets to any address of `network` for its own (AnyIP).
+    ///
+    /// # Errors
+    /// When there is such a route.
+    pub fn add_local_route(&self, network: IpNet) -> Result<()> {
+        let context = || format!("cannot route {network} to the host itself");
+        let loopback = self.link_index("lo")?;
+        let route = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(network.addr(), network.prefix_len())
+            .with_context(context)?
+            .kind(RouteType::Local)
+            .scope(RouteScope::Host)
+            .table_id(LOCAL_TABLE)
+            .output_interface(loopback)
             .build();
         self.netlink(|handle| async move { handle.route().add(route).execute().await }).with_context(context)
     }

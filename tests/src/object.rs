@@ -59,6 +59,15 @@ impl Object {
         Some(value.as_u64().unwrap_or_else(|| panic!("{field} is no count: {self:?}")))
     }
 
+    /// Whether the value of a field is known.
+    ///
+    /// # Panics
+    /// When there is no such field.
+    #[must_use]
+    pub fn has(&self, field: &str) -> bool {
+        self.field(field).is_some()
+    }
+
     /// Yes or no.
     ///
     /// # Panics

@@ -172,6 +172,29 @@ fn addresses_may_come_later_or_be_named() {
     assert_eq!(roles, [("forwarded", false), ("server", false), ("server", true)]);
 }
 
+/// Hard case `forwarded-traffic`: a host takes whole blocks for its own by a route, without an interface that has their addresses
+/// (AnyIP); also by one that comes later.
+#[test]
+fn what_is_routed_to_the_host_itself_is_its_own() {
+    lab::needs_root!();
+    let routed = Routed::new();
+    let near = &routed.link.near;
+    near.add_local_route("198.18.0.0/16".parse().expect("a network")).expect("a route");
+    let tcptop = watch(near, [VETH, "--json"]);
+    near.add_local_route("2001:db8::/48".parse().expect("a network")).expect("a route");
+    for (everywhere, own) in [("0.0.0.0", "198.18.3.4"), ("::", "2001:db8::3:4")] {
+        let server =
+            Server::bind(near, (address(everywhere), PORT).into(), Mode::CloseAtOnce).expect("a server");
+        connect(&routed.container, None, (address(own), PORT).into(), PATIENCE).expect("a connection");
+        drop(server);
+    }
+    let handshakes = tcptop.wait_objects("handshake", 2, PATIENCE).expect("both are reported");
+    for one in &handshakes {
+        assert_eq!((one.text("role"), one.text("outcome")), (Some("server"), Some("established")), "{one:?}");
+    }
+    tcptop.stop(PATIENCE).expect("it ends well");
+}
+
 /// Hard case `silent-bridge`: what passes from port to port does not pass the bridge itself. It says so, with the command that watches
 /// the ports, and that one shows the connections.
 #[test]

@@ -120,6 +120,9 @@ impl Engine {
             }
             Input::Owner(owner) => self.table.owners.note(owner),
             Input::Holders(holders) => self.table.handle_holders(holders),
+            Input::Sockets { sockets, now_ns, is_last } => {
+                self.table.handle_sockets(sockets, now_ns, is_last);
+            }
             Input::Volumes { flows, now_ns } => {
                 flows.iter().for_each(|flow| self.table.handle_volumes(flow, now_ns));
             }

@@ -10,6 +10,7 @@ use crate::engine::ReaderId;
 use crate::host::HostCounters;
 use crate::locals::Locals;
 use crate::owner::{SocketHolder, SocketOwner};
+use crate::socket::Socket;
 use crate::table::FlowVolumes;
 
 /// One input of the [`Engine`](crate::Engine). All times are nanoseconds of one clock, the one that records carry.
@@ -26,6 +27,15 @@ pub enum Input<'a> {
     /// Every TCP socket that a process holds, as of now, each once, in any order. Who listened before and is not in it no longer
     /// does.
     Holders(&'a [SocketHolder]),
+    /// TCP sockets of this network namespace, as the kernel describes them: any number of inputs with some of them each.
+    Sockets {
+        /// Any number of sockets.
+        sockets: &'a [Socket],
+        /// When the kernel described them.
+        now_ns: u64,
+        /// Whether all have been passed: who listened before and is not among them no longer does.
+        is_last: bool,
+    },
     /// What both ends of flows have sent so far, as the source's flow states have it.
     Volumes {
         /// Any number of flows.

@@ -16,6 +16,7 @@ mod prefetch;
 mod query;
 mod slab;
 mod snapshot;
+mod socket;
 mod stats;
 mod table;
 pub mod units;
@@ -30,11 +31,17 @@ pub use flow::{
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
-pub use owner::{Evidence, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload};
+pub use owner::{
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload,
+};
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowEvidence,
-    RowOwners, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    RowOwners, RowSockets, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+};
+pub use socket::{
+    AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
+    SocketMemory, SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

@@ -10,6 +10,8 @@ use crate::stats::{Counts, Verdict};
 pub enum Why {
     /// An ICMP error says so.
     Icmp(IcmpReason),
+    /// The accept queue of this host's listener was full while an attempt waited.
+    QueueFull,
     /// SYNs reach this host, and it sends no SYN-ACK.
     SilentHere,
     /// This host answers with a SYN-ACK, and no ACK comes back.
@@ -23,7 +25,8 @@ pub enum Why {
 impl Why {
     /// Every one of them, with one reason of ICMP.
     #[cfg(test)]
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
+        Self::QueueFull,
         Self::Icmp(IcmpReason::Prohibited),
         Self::SilentHere,
         Self::NoAck,
@@ -36,6 +39,7 @@ impl Why {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Icmp(reason) => reason.name(),
+            Self::QueueFull => "own queue full",
             Self::SilentHere => "not answered here",
             Self::NoAck => "no ACK",
             Self::LargeSegments => "large segments",
@@ -48,6 +52,7 @@ impl Why {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Icmp(reason) => reason.label(),
+            Self::QueueFull => "own_queue_full",
             Self::SilentHere => "not_answered_here",
             Self::NoAck => "no_ack",
             Self::LargeSegments => "large_segments",
@@ -75,13 +80,18 @@ pub(crate) struct Signs<'a> {
     pub(crate) counts: &'a Counts,
     /// What the latest ICMP error about its connections says.
     pub(crate) icmp: Option<IcmpReason>,
+    /// Whether the accept queue of the listener was full while one of its attempts waited, in the time that its row covers.
+    pub(crate) is_queue_full: bool,
 }
 
 /// A verdict, and what is behind it if that is so.
 type Rule = (Verdict, Why, fn(&Signs<'_>) -> bool);
 
 /// Without the reasons of ICMP, which come first. The first that applies counts.
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 7] = [
+    (Verdict::NoAnswer, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::Loses, Why::QueueFull, |signs| signs.is_queue_full),
     (Verdict::NoAnswer, Why::NoAck, |signs| is_inbound(signs) && is_mostly_half_open(signs.counts)),
     (Verdict::NoAnswer, Why::SilentHere, |signs| {
         is_inbound(signs) && signs.counts.of(Outcome::Unanswered) > 0 && !is_mostly_half_open(signs.counts)
@@ -125,7 +135,7 @@ mod tests {
     }
 
     fn why(verdict: Verdict, role: Role, numbers: &[(Number, u64)]) -> Option<Why> {
-        Signs { role, counts: &counts(numbers), icmp: None }.why(verdict)
+        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false }.why(verdict)
     }
 
     #[test]
@@ -163,11 +173,22 @@ mod tests {
     #[test]
     fn unreachable_is_explained_by_the_error_alone() {
         let counts = counts(&[(Number::Stuck, 1)]);
-        let signs = |icmp| Signs { role: Role::Client, counts: &counts, icmp };
+        let signs = |icmp| Signs { role: Role::Client, counts: &counts, icmp, is_queue_full: false };
         let prohibited = signs(Some(IcmpReason::Prohibited));
         assert_eq!(prohibited.why(Verdict::Unreachable), Some(Why::Icmp(IcmpReason::Prohibited)));
         assert_eq!(prohibited.why(Verdict::NoAnswer), None, "another verdict is not");
         assert_eq!(signs(None).why(Verdict::Unreachable), None);
+    }
+
+    #[test]
+    fn a_full_queue_explains_what_waits_for_it() {
+        let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
+        let signs = |is_queue_full| Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full };
+        for verdict in [Verdict::NoAnswer, Verdict::SlowSetup, Verdict::Loses] {
+            assert_eq!(signs(true).why(verdict), Some(Why::QueueFull));
+        }
+        assert_eq!(signs(true).why(Verdict::Refuses), None);
+        assert_eq!(signs(false).why(Verdict::NoAnswer), Some(Why::SilentHere));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use super::RenderContext;
 use super::format::{counted, duration, icmp_error, stuck_in};
 use super::text::leg;
-use tcptop_core::{Outcome, PeerKey, Role, Row, RowEvidence, RowKey, Snapshot, Verdict};
+use tcptop_core::{AcceptQueue, Outcome, PeerKey, Role, Row, RowEvidence, RowKey, Snapshot, Verdict};
 
 /// What explains the verdict on a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +23,9 @@ pub fn explain(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Optio
     let verdict = row.verdict?;
     let none = RowEvidence::default();
     let known = snapshot.evidence.get(&row.key);
+    let queue = snapshot.sockets.get(&row.key).and_then(|sockets| sockets.accept_queue);
     let (evidence, is_known) = (known.unwrap_or(&none), known.is_some());
-    let facts = Facts { row, evidence, is_known, side: Side::of(&row.key), context };
+    let facts = Facts { row, evidence, is_known, queue, side: Side::of(&row.key), context };
     let applies = |rule: &&Rule| rule.verdict == verdict && (rule.applies)(&facts);
     let (sentences, next) =
         RULES.iter().filter(applies).fold((Vec::new(), Vec::new()), |(mut sentences, next), rule| {
@@ -41,6 +42,8 @@ struct Facts<'a> {
     evidence: &'a RowEvidence,
     /// Whether the evidence is of this row.
     is_known: bool,
+    /// The accept queue of this host's listener, if that was full.
+    queue: Option<AcceptQueue>,
     side: Side,
     context: &'a RenderContext,
 }
@@ -66,7 +69,19 @@ struct Rule {
 }
 
 /// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
-const RULES: [Rule; 22] = [
+const RULES: [Rule; 23] = [
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.queue.is_some(),
+        says: |facts| {
+            let queue = facts.queue.map(|queue| format!(" ({queue})")).unwrap_or_default();
+            format!(
+                "The accept queue of this host's listener was full{queue} while an attempt waited: the application \
+                 accepts too slowly, or its limit is too low."
+            )
+        },
+        next: |facts| vec![listeners(&facts.row.key, "here")],
+    },
     Rule {
         verdict: Verdict::NoAnswer,
         applies: |facts| facts.has_some_answered(),
@@ -142,6 +157,7 @@ const RULES: [Rule; 22] = [
             matches!(facts.side, Side::Inbound | Side::Within)
                 && facts.count(Outcome::Unanswered) > 0
                 && !facts.is_mostly_half_open()
+                && facts.queue.is_none()
         },
         says: |_| {
             "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full.".to_owned()

@@ -9,7 +9,9 @@ use jiff::tz::TimeZone;
 use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
-use tcptop_core::{Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, ShownEndpoint};
+use tcptop_core::{
+    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, ShownEndpoint,
+};
 
 /// An unknown value.
 pub const UNKNOWN: &str = "-";
@@ -283,6 +285,12 @@ pub fn icmp_error(error: &IcmpError) -> String {
         Family::V6 => "ICMPv6",
     };
     format!("{} {preposition} {} ({protocol} {icmp_type}/{code})", reason.name(), address(*sender))
+}
+
+/// The queue of this host's listener, where it is full: `own queue full (129 of 128)`.
+#[must_use]
+pub fn full_queue(queue: &AcceptQueue) -> String {
+    format!("own queue full ({queue})")
 }
 
 /// How large packets may be: `1400 bytes, by 10.0.0.1 (ICMP)`.

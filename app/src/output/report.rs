@@ -3,7 +3,9 @@
 use super::explain::explain;
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::line_writer::Lines;
-use super::summary::{filtered, host_lines, icmp, missed, passed_over, strangers, stuck, totals};
+use super::summary::{
+    filtered, full_queues, host_lines, icmp, missed, passed_over, strangers, stuck, totals,
+};
 use super::target::ReportFormat;
 use super::{Output, RenderContext, json, since_start, text};
 use tcptop_core::units::Time;
@@ -135,6 +137,7 @@ fn decimal(thousandths: u64) -> String {
 fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let mut lines = totals(snapshot, "");
     lines.extend(stuck(snapshot, context));
+    lines.extend(full_queues(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));

@@ -52,6 +52,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
         lines.push(format!("and {least}{more} more with a verdict"));
     }
     lines.extend(stuck(snapshot, context));
+    lines.extend(full_queues(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
     lines.extend(icmp(snapshot));
@@ -119,6 +120,18 @@ pub(super) fn stuck(snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
     let mut lines: Vec<String> = all.clone().take(WORST).map(line).collect();
     let more = all.count().saturating_sub(WORST);
     lines.extend((more > 0).then(|| format!("and to {more} more")));
+    lines
+}
+
+/// Peers whose attempts waited while the queue of this host's listener was full.
+pub(super) fn full_queues(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let all = snapshot.rows.iter().filter_map(|row| {
+        let queue = snapshot.sockets.get(&row.key)?.accept_queue?;
+        Some(format!("{}: {}", format::row(&row.key, context), format::full_queue(&queue)))
+    });
+    let mut lines: Vec<String> = all.clone().take(WORST).collect();
+    let more = all.count().saturating_sub(WORST);
+    lines.extend((more > 0).then(|| format!("and for {more} more")));
     lines
 }
 

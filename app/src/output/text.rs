@@ -1,7 +1,7 @@
 //! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
 //! they are wanted.
 
-use super::format::{self, UNKNOWN, counted, duration, icmp_error, maybe_duration, peer, stuck};
+use super::format::{self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, stuck};
 use super::line_writer::Lines;
 use super::{Output, RenderContext};
 use tcptop_core::{Event, Flow, Leg, Outcome, Party, Retransmit, Role};
@@ -46,6 +46,9 @@ pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
     let mut line = begin(flow, flow.changed_ns(), flow.outcome().name(), context);
     if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
         line.push_str(&format!(" {}", icmp_error(error)));
+    }
+    if let Some(queue) = flow.accept_queue() {
+        line.push_str(&format!(" {}", full_queue(&queue)));
     }
     let latency = latency(flow);
     if !latency.is_empty() {

@@ -9,3 +9,4 @@ pub mod owner;
 mod passed_over;
 pub mod privilege;
 pub mod replay;
+pub mod sock_diag;

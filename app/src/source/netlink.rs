@@ -1,19 +1,27 @@
 //! What the kernel says over rtnetlink(7) of this network namespace: its addresses, and which interfaces are ports of others.
 
 use std::io;
+use std::iter;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
+use tcptop_core::Cidr;
 
-/// The groups that are notified when an IPv4 or an IPv6 address comes or goes.
-const ADDRESS_GROUPS: u32 = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).cast_unsigned();
-/// What a notification says is not read, only that there is one.
+/// The groups that are notified when an address or a route of IPv4 or IPv6 comes or goes.
+const GROUPS: u32 =
+    (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE)
+        .cast_unsigned();
+/// As much of a notification is read: its header, and that of a route.
 const NOTIFICATION: usize = 64;
 
 /// The addresses of this network namespace, now and whenever they change.
@@ -28,7 +36,7 @@ impl Addresses {
     /// When the kernel refuses.
     pub fn subscribe() -> io::Result<Self> {
         let mut changes = Socket::new(NETLINK_ROUTE)?;
-        changes.bind(&SocketAddr::new(0, ADDRESS_GROUPS))?;
+        changes.bind(&SocketAddr::new(0, GROUPS))?;
         changes.set_non_blocking(true)?;
         Ok(Self { changes })
     }
@@ -39,7 +47,7 @@ impl Addresses {
         loop {
             let mut room = Vec::with_capacity(NOTIFICATION);
             match self.changes.recv(&mut room, 0) {
-                Ok(_) => has_changed = true,
+                Ok(_) => has_changed |= is_of_addresses(&room),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return has_changed,
                 // ENOBUFS: there were more than the socket could keep.
                 Err(_) => return true,
@@ -53,12 +61,93 @@ impl Addresses {
     /// When the kernel does not say.
     pub fn read(&self) -> io::Result<Vec<(u32, [u8; 16])>> {
         let mut addresses = Vec::new();
-        dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
+        dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()), Check::Lenient, |message| {
             if let RouteNetlinkMessage::NewAddress(message) = message {
                 addresses.extend(own(&message).map(|address| (message.header.index, address)));
             }
         })?;
         Ok(addresses)
+    }
+
+    /// The blocks that somebody has routed to this host itself (AnyIP, `ip route add local 10.1.0.0/16 dev lo`): whole, though
+    /// no interface has an address of them.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn read_routed(&self) -> io::Result<Vec<Cidr>> {
+        let mut blocks = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = RouteMessage::default();
+            // The kernel leaves out all others: a router may have a million.
+            request.header = RouteHeader { address_family: family, ..LOCAL };
+            let read = dump(RouteNetlinkMessage::GetRoute(request), Check::Strict, |message| {
+                if let RouteNetlinkMessage::NewRoute(route) = message {
+                    blocks.extend(routed(&route));
+                }
+            });
+            match read.map_err(|error| error.raw_os_error()) {
+                // There is no such table before the first address, and none of a family that the kernel lacks.
+                Ok(()) | Err(Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP)) => {}
+                Err(number) => {
+                    return Err(
+                        number.map_or_else(|| io::ErrorKind::Other.into(), io::Error::from_raw_os_error)
+                    );
+                }
+            }
+        }
+        Ok(blocks)
+    }
+}
+
+/// What a route to this host itself is.
+const LOCAL: RouteHeader = RouteHeader {
+    address_family: AddressFamily::Unspec,
+    destination_prefix_length: 0,
+    source_prefix_length: 0,
+    tos: 0,
+    table: libc::RT_TABLE_LOCAL,
+    protocol: RouteProtocol::Unspec,
+    scope: RouteScope::Universe,
+    kind: RouteType::Local,
+    flags: RouteFlags::empty(),
+};
+
+/// The block that is routed to this host, unless the kernel has made the route for an address. A default route makes no address
+/// the host's own: it is for what a rule picks out, as that of a transparent proxy.
+fn routed(route: &RouteMessage) -> Option<Cidr> {
+    let RouteHeader { table, kind, protocol, destination_prefix_length: bits, .. } = route.header;
+    if !is_routed(table, protocol, kind) || bits == 0 {
+        return None;
+    }
+    let address: IpAddr = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(v4)) => Some((*v4).into()),
+        RouteAttribute::Destination(RouteAddress::Inet6(v6)) => Some((*v6).into()),
+        _ => None,
+    })?;
+    Some(Cidr::around(mapped(address), bits, bits))
+}
+
+/// Whether such a route is one to this host itself, and of more than an address that it has: the kernel's own are.
+fn is_routed(table: u8, protocol: RouteProtocol, kind: RouteType) -> bool {
+    (table, kind) == (LOCAL.table, LOCAL.kind) && protocol != RouteProtocol::Kernel
+}
+
+/// Whether a notification is one of an address, or of a route that makes addresses this host's. Routers change others often.
+fn is_of_addresses(notification: &[u8]) -> bool {
+    let kind = notification.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
+    let route = || RouteHeader::parse(notification.get(HEADER..).unwrap_or_default()).ok();
+    match kind {
+        Some(libc::RTM_NEWROUTE | libc::RTM_DELROUTE) => {
+            route().is_none_or(|route| is_routed(route.table, route.protocol, route.kind))
+        }
+        Some(_) | None => true,
+    }
+}
+
+fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
     }
 }
 
@@ -74,10 +163,7 @@ fn own(message: &AddressMessage) -> Option<[u8; 16]> {
             _ => None,
         })
     };
-    Some(match local.or_else(address)? {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    })
+    local.or_else(address).map(|address| mapped(*address))
 }
 
 /// What an interface with ports is.
@@ -106,7 +192,7 @@ pub struct Master {
 /// When the kernel does not say.
 pub fn masters() -> io::Result<Vec<Master>> {
     let mut links = Vec::new();
-    dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
+    dump(RouteNetlinkMessage::GetLink(LinkMessage::default()), Check::Lenient, |message| {
         if let RouteNetlinkMessage::NewLink(link) = message {
             links.push(link);
         }
@@ -146,9 +232,25 @@ fn name(link: &LinkMessage) -> Option<String> {
     })
 }
 
+/// How the kernel reads a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    /// It gives all objects, whatever else the request says.
+    Lenient,
+    /// It gives those that are as the request says.
+    Strict,
+}
+
 /// Asks for all objects of a kind and passes each to `take`. One that this version of the library cannot read is left out.
-fn dump(request: RouteNetlinkMessage, mut take: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {
+fn dump(
+    request: RouteNetlinkMessage,
+    check: Check,
+    mut take: impl FnMut(RouteNetlinkMessage),
+) -> io::Result<()> {
     let socket = Socket::new(NETLINK_ROUTE)?;
+    if check == Check::Strict {
+        socket.set_netlink_get_strict_chk(true)?;
+    }
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut request = NetlinkMessage::from(request);
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -158,20 +260,26 @@ fn dump(request: RouteNetlinkMessage, mut take: impl FnMut(RouteNetlinkMessage))
     socket.send(&bytes, 0)?;
     loop {
         let (bytes, _) = socket.recv_from_full()?;
-        let mut rest = &bytes[..];
-        // Each message begins with its length, and they are aligned to four bytes (netlink(7)).
-        while let Some(length) = rest.first_chunk().map(|length| u32::from_ne_bytes(*length) as usize)
-            && let Some(message) = rest.get(..length).filter(|message| message.len() >= HEADER)
-        {
+        for message in messages(&bytes) {
             match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message).map(|message| message.payload) {
                 Ok(NetlinkPayload::InnerMessage(object)) => take(object),
                 Ok(NetlinkPayload::Done(_)) => return Ok(()),
                 Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
                 Ok(_) | Err(_) => {}
             }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
     }
+}
+
+/// The messages in what one call received: each begins with its length, and they are aligned to four bytes (netlink(7)).
+pub(super) fn messages(received: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = received;
+    iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
+        let message = rest.get(..length).filter(|message| message.len() >= HEADER)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 /// Length of the header of a message.
@@ -188,6 +296,45 @@ mod tests {
         let loopback = std::net::Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets();
         assert!(listed.iter().any(|(_, address)| *address == loopback), "{listed:?}");
         assert!(!addresses.has_changed());
+        assert!(addresses.read_routed().is_ok());
+    }
+
+    #[test]
+    fn a_route_to_this_host_makes_its_block_the_hosts() {
+        let of = |change: fn(&mut RouteMessage)| {
+            let mut route = RouteMessage::default();
+            route.header =
+                RouteHeader { destination_prefix_length: 16, protocol: RouteProtocol::Boot, ..LOCAL };
+            let destination = RouteAddress::Inet([10, 1, 0, 0].into());
+            route.attributes = vec![RouteAttribute::Destination(destination)];
+            change(&mut route);
+            routed(&route).map(|block| block.to_string())
+        };
+        assert_eq!(of(|_| ()).as_deref(), Some("10.1.0.0/16"));
+        assert_eq!(of(|route| route.header.protocol = RouteProtocol::Kernel), None, "an address's own");
+        assert_eq!(of(|route| route.header.kind = RouteType::Unicast), None);
+        assert_eq!(of(|route| route.header.table = RouteHeader::RT_TABLE_MAIN), None);
+        let default = |route: &mut RouteMessage| {
+            route.header.destination_prefix_length = 0;
+            route.attributes.clear();
+        };
+        assert_eq!(of(default), None);
+    }
+
+    #[test]
+    fn of_routes_only_those_to_this_host_are_changes() {
+        let notified = |kind: u16, table, protocol, route| {
+            let mut bytes = vec![0; HEADER];
+            bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+            bytes.extend([libc::AF_INET as u8, 16, 0, 0, table, protocol, 0, route, 0, 0, 0, 0]);
+            is_of_addresses(&bytes)
+        };
+        let (main, local) = (libc::RT_TABLE_MAIN, libc::RT_TABLE_LOCAL);
+        assert!(notified(libc::RTM_NEWROUTE, local, libc::RTPROT_BOOT, libc::RTN_LOCAL));
+        assert!(notified(libc::RTM_DELROUTE, local, libc::RTPROT_STATIC, libc::RTN_LOCAL));
+        assert!(!notified(libc::RTM_NEWROUTE, main, libc::RTPROT_BOOT, libc::RTN_UNICAST));
+        assert!(!notified(libc::RTM_NEWROUTE, local, libc::RTPROT_KERNEL, libc::RTN_LOCAL));
+        assert!(notified(libc::RTM_NEWADDR, main, 0, 0));
     }
 
     #[test]

@@ -200,6 +200,14 @@ fn sent_order(open: &Open) -> Vec<Case> {
         Step::filling(&stamped(open.data(81, 40), 503), Retransmit).volumes(volume(4, 280, 1), NONE),
     ];
     cases.extend(packets("a hole filled within the round-trip time by a later segment", &slow(open, &steps)));
+    // Later than the one that opened the hole, though earlier than a retransmit that has overtaken it.
+    let steps = [
+        silent(&stamped(open.data(1, 80), 500)),
+        silent(&stamped(open.data(161, 40), 501)),
+        Step::filling(&stamped(open.data(121, 40), 503), Retransmit).volumes(volume(3, 160, 1), NONE),
+        Step::filling(&stamped(open.data(81, 40), 502), Retransmit).volumes(volume(4, 200, 2), NONE),
+    ];
+    cases.extend(packets("a retransmit that a later one has overtaken", &slow(open, &steps)));
     // Earlier, though a round-trip time late, and though its hole is forgotten.
     let mut steps: Vec<Step> = (0..9).map(|at| silent(&stamped(open.data(1 + 20 * at, 10), 501))).collect();
     steps.push(silent(&stamped(open.data(11, 10), 500)).after(2 * SLOW));

@@ -11,7 +11,8 @@ use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
 use crate::locals::Locals;
-use crate::owner::{Owner, Process, Sockets};
+use crate::owner::{KernelSocket, Owner, Process, Sockets};
+use crate::socket::AcceptQueue;
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux retransmits its
 /// first SYN after 1 s (RFC 6298, 2.1).
@@ -85,6 +86,8 @@ pub(super) struct Notes {
     pub(super) icmp: IcmpNotes,
     /// Segments of full size that were retransmitted.
     pub(super) oversized: Oversized,
+    /// The queue of its listener, where that was full.
+    pub(super) accept_queue: Option<AcceptQueue>,
 }
 
 /// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or neither is, clients have
@@ -293,6 +296,32 @@ impl Flow {
     #[must_use]
     pub fn stuck_bytes(&self) -> Option<u32> {
         self.notes.as_ref().filter(|_| self.path_mtu().is_none())?.oversized.stuck_bytes()
+    }
+
+    /// The queue of this host's listener, if it was full while the attempt waited: Linux then drops the SYN, or the ACK of the
+    /// handshake.
+    #[must_use]
+    pub fn accept_queue(&self) -> Option<AcceptQueue> {
+        self.notes.as_ref()?.accept_queue
+    }
+
+    pub(crate) fn note_accept_queue(&mut self, queue: AcceptQueue) {
+        self.notes.get_or_insert_default().accept_queue = Some(queue);
+    }
+
+    /// The end that others connect to, if it is this host's and the handshake says so.
+    pub(crate) fn responder_here(&self) -> Option<Endpoint> {
+        match self.role()? {
+            Role::Server => Some(self.local()),
+            Role::Local => Some(self.remote()),
+            Role::Client | Role::Forwarded | Role::Observer => None,
+        }
+    }
+
+    /// What the kernel knows of the socket at this end, if it is of the watched network namespace and was listed.
+    #[must_use]
+    pub fn kernel_socket(&self, end: Party) -> Option<&KernelSocket> {
+        self.sockets.as_ref()?.kernel(self.side(end))
     }
 
     /// The process at this end, if it is known.

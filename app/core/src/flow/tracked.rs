@@ -175,6 +175,13 @@ impl Tracked {
         self.is_open() && self.flow.syn_acks == 0 && !is_explained
     }
 
+    /// Whether the end that others connect to has not answered it, or does not accept it although the ACK has passed.
+    pub(crate) fn waits_for_listener(&self) -> bool {
+        let [local, remote] = self.flow.volumes();
+        let has_sent = if self.flow.role() == Some(Role::Server) { local } else { remote }.segments > 0;
+        self.is_unanswered() || self.is_up() && self.flow.not_accepted > 0 && !has_sent
+    }
+
     /// Whether it can still exchange data, as far as was seen.
     pub(crate) fn is_up(&self) -> bool {
         match self.flow.outcome {

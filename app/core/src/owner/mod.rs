@@ -13,6 +13,7 @@ use probe_common::Endpoint;
 pub use probe_common::OwnerAction;
 
 pub use processes::Processes;
+pub use sockets::KernelSocket;
 pub(crate) use sockets::Sockets;
 pub(crate) use table::OwnerTable;
 

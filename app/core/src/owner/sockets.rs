@@ -1,21 +1,34 @@
 //! The sockets at both ends of a flow, and the processes that they belong to.
 
+use std::sync::Arc;
+
 use probe_common::Side;
 
 use super::{Evidence, Owner};
+use crate::socket::Socket;
 
 /// What is known of the sockets of a flow, by the ends of its tuple: which of them is this host's may turn out later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sockets {
-    low: Socket,
-    high: Socket,
+    low: SocketEnd,
+    high: SocketEnd,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Socket {
+struct SocketEnd {
     /// 0 while it is not known.
     cookie: u64,
     owner: Option<Owner>,
+    kernel: Option<Arc<KernelSocket>>,
+}
+
+/// What the kernel knew of a socket at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelSocket {
+    /// What it knew.
+    pub socket: Socket,
+    /// When, in nanoseconds of the monotonic clock.
+    pub at_ns: u64,
 }
 
 impl Sockets {
@@ -48,23 +61,43 @@ impl Sockets {
     pub(crate) fn note_cookie(&mut self, end: Side, cookie: u64) {
         let socket = self.of_mut(end);
         if socket.cookie != 0 && socket.cookie != cookie {
-            socket.owner = None;
+            (socket.owner, socket.kernel) = (None, None);
         }
         socket.cookie = cookie;
+    }
+
+    /// What the kernel knows of the socket at this end, if it was listed.
+    pub(crate) fn kernel(&self, end: Side) -> Option<&KernelSocket> {
+        self.of(end).kernel.as_deref()
+    }
+
+    /// Notes what the kernel knows of the socket at this end.
+    pub(crate) fn note_kernel(&mut self, end: Side, socket: &Socket, at_ns: u64) {
+        if socket.cookie != 0 {
+            self.note_cookie(end, socket.cookie);
+        }
+        let known = &mut self.of_mut(end).kernel;
+        match known.as_mut().and_then(Arc::get_mut) {
+            Some(known) => {
+                known.socket.clone_from(socket);
+                known.at_ns = at_ns;
+            }
+            None => *known = Some(Arc::new(KernelSocket { socket: socket.clone(), at_ns })),
+        }
     }
 
     pub(crate) fn set_owner(&mut self, end: Side, owner: Owner) {
         self.of_mut(end).owner = Some(owner);
     }
 
-    const fn of(&self, end: Side) -> &Socket {
+    const fn of(&self, end: Side) -> &SocketEnd {
         match end {
             Side::Low => &self.low,
             Side::High => &self.high,
         }
     }
 
-    const fn of_mut(&mut self, end: Side) -> &mut Socket {
+    const fn of_mut(&mut self, end: Side) -> &mut SocketEnd {
         match end {
             Side::Low => &mut self.low,
             Side::High => &mut self.high,

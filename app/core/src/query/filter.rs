@@ -180,11 +180,16 @@ impl BoundFilter<'_> {
         self.all(|test| test_row(test, row, now_ns))
     }
 
-    /// Whether the change from one of these verdicts on a peer to the other passes.
-    pub(crate) fn matches_change(&self, peer: &PeerKey, verdicts: [Option<Verdict>; 2]) -> bool {
+    /// Whether the change from one of these verdicts on a peer to the other passes. Its connections belong to these processes.
+    pub(crate) fn matches_change(
+        &self,
+        peer: &PeerKey,
+        processes: &Processes,
+        verdicts: [Option<Verdict>; 2],
+    ) -> bool {
         self.all(|test| match test {
             Test::Verdict(wanted) => Some(verdicts.iter().flatten().any(|verdict| wanted.contains(verdict))),
-            test => Some(self.test_peer(test, peer, &Processes::default()).unwrap_or(false)),
+            test => Some(self.test_peer(test, peer, processes).unwrap_or(false)),
         })
     }
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use super::missed::{Missed, MissedCounts};
 use super::peer_cache::Change;
 use crate::flow::{Event, Flow, Outcome, PeerKey, Retransmit, RetransmitKind};
+use crate::owner::Processes;
 use crate::query::{BoundFilter, VerdictOf};
 use crate::stats::Verdict;
 
@@ -13,6 +14,9 @@ use crate::stats::Verdict;
 const KEPT: usize = 1_024;
 /// Retransmits of one flow, and what is missed of one kind, within this time are one entry.
 const BURST_NS: u64 = 1_000_000_000;
+
+/// The processes that the connections of a peer belong to.
+pub(super) type OwnersOf<'a> = &'a dyn Fn(&PeerKey) -> Option<&'a Processes>;
 
 /// Something that went wrong.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +53,8 @@ pub enum What {
         before: Option<Verdict>,
         /// What is.
         after: Option<Verdict>,
+        /// The processes that its connections belonged to then.
+        processes: Processes,
     },
     /// Something is missing from the figures since.
     Missed {
@@ -96,10 +102,11 @@ impl EventLog {
         }
     }
 
-    /// Adds verdicts that changed by `now_ns`.
-    pub(super) fn add_changes(&mut self, changes: &[Change], now_ns: u64) {
+    /// Adds verdicts that changed by `now_ns`. `owners` returns the processes of a peer.
+    pub(super) fn add_changes(&mut self, changes: &[Change], owners: OwnersOf<'_>, now_ns: u64) {
         for &Change { peer, before, after } in changes {
-            let entry = self.entry(now_ns, What::Verdict { peer, before, after });
+            let processes = owners(&peer).cloned().unwrap_or_default();
+            let entry = self.entry(now_ns, What::Verdict { peer, before, after, processes });
             keep(&mut self.changes, entry);
         }
     }
@@ -126,12 +133,23 @@ impl EventLog {
     }
 
     /// The entries that match, the newest first. What was missed always does: it may be what is searched for.
-    pub(super) fn page(&self, filter: BoundFilter<'_>, verdict: VerdictOf<'_>, limit: usize) -> LogPage {
+    pub(super) fn page(
+        &self,
+        filter: BoundFilter<'_>,
+        verdict: VerdictOf<'_>,
+        owners: OwnersOf<'_>,
+        limit: usize,
+    ) -> LogPage {
         let matches = |entry: &&LogEntry| match &entry.what {
             What::Failed(flow) | What::Reset(flow) | What::Retransmits { flow, .. } => {
                 filter.matches_flow(flow, entry.time_ns, verdict)
             }
-            What::Verdict { peer, before, after } => filter.matches_change(peer, [*before, *after]),
+            What::Verdict { peer, before, after, processes } => {
+                // Who uses a socket may become known after what happened to it, and a peer may be forgotten since.
+                let mut known = processes.clone();
+                owners(peer).into_iter().for_each(|now| known.add_all(now));
+                filter.matches_change(peer, &known, [*before, *after])
+            }
             What::Missed { .. } => true,
         };
         let sorts = [&self.failures, &self.retransmits, &self.changes, &self.missed];

@@ -59,15 +59,14 @@ impl Period {
             Span::Window => {
                 let View { window, era, .. } = self.view;
                 let (from_ns, to_ns) = (window.begins_ns(self.now_ns), window.ends_ns(self.now_ns));
-                for (_, part) in tally.parts(era, from_ns, to_ns) {
-                    match part {
-                        Part::Count(number, more) => counts.add(number, more),
-                        Part::Latencies(latency, end_ns, more) => {
-                            scratch.of_mut(latency).add_bucket(end_ns, more);
-                        }
-                        Part::Longest(latency, ns) => scratch.of_mut(latency).add_longest(ns),
+                // Not a loop: nested iterators are much faster from inside.
+                tally.parts(era, from_ns, to_ns).for_each(|(_, part)| match part {
+                    Part::Count(number, more) => counts.add(number, more),
+                    Part::Latencies(latency, end_ns, more) => {
+                        scratch.of_mut(latency).add_bucket(end_ns, more);
                     }
-                }
+                    Part::Longest(latency, ns) => scratch.of_mut(latency).add_longest(ns),
+                });
             }
             Span::SinceStart => {
                 for era in tally.eras(self.view.era) {
@@ -84,6 +83,14 @@ impl Period {
     /// How long the refusals of several peers took together.
     pub(super) fn refusals<'a>(&self, tallies: impl Iterator<Item = &'a Tally>) -> Option<Leg> {
         tallies.filter_map(|tally| tally.refusals(self.view.era)).reduce(Leg::spanning)
+    }
+
+    /// When it begins, in nanoseconds.
+    pub(super) fn begins_ns(&self) -> u64 {
+        match self.span {
+            Span::Window => self.now_ns.saturating_sub(self.length_ns()),
+            Span::SinceStart => self.view.counted_ns,
+        }
     }
 
     /// The number of the current slot: figures of another one are other figures.

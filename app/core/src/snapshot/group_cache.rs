@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::figures::Figures;
+use super::figures::{Figures, Period};
 use super::held_verdict::{HeldVerdict, deserved};
 use super::latency::Scratch;
 use super::peer_cache::{CachedPeer, PeerCache, Scan};
@@ -10,7 +10,7 @@ use super::peer_row::{Row, Rows, cut_to_first};
 use super::rank::RowRank;
 use crate::flow::Leg;
 use crate::query::{Group, RowKey};
-use crate::stats::{Slow, Times, Verdict};
+use crate::stats::{Peer, Slow, Stats, Times, Verdict};
 
 /// With more peers than this in the rows their latencies are merged once a second, not for each snapshot.
 const MANY: usize = 1_000;
@@ -32,6 +32,8 @@ struct GroupRow {
     changed: u64,
     /// The serials when they were last added up.
     added: u64,
+    /// Whether it was never added up.
+    is_new: bool,
     first_ns: u64,
     rank: RowRank,
     held_verdict: HeldVerdict,
@@ -70,6 +72,10 @@ impl GroupCache {
             self.merged_ns = now_ns;
         }
         for row in &mut self.rows {
+            // What was before the first scan nobody has judged, neither peers nor rows.
+            if core::mem::take(&mut row.is_new) && peers.scans > 1 {
+                row.judge_past(scan, scratch);
+            }
             row.add_up(peers, scan, is_due.then_some(&mut *scratch));
         }
         let passing = (0..).zip(&self.rows).filter(|(_, row)| !row.peers.is_empty());
@@ -87,9 +93,11 @@ impl GroupCache {
         (!row.peers.is_empty()).then(|| row.row(span_ns))
     }
 
-    /// The slots of the peers of a row.
-    pub(super) fn members(&self, key: &RowKey) -> &[u32] {
-        self.index.get(key).map_or(&[], |index| &self.rows[*index as usize].peers)
+    /// The peers of a row, also of one that is a single peer.
+    pub(super) fn peers_of<'a>(&'a self, stats: &'a Stats, key: &RowKey) -> impl Iterator<Item = &'a Peer> {
+        let single = if let RowKey::Peer(peer) = key { stats.peer(peer) } else { None };
+        let slots = self.index.get(key).map_or(&[][..], |index| &self.rows[*index as usize].peers);
+        single.into_iter().chain(slots.iter().filter_map(|slot| stats.peer_in(*slot)))
     }
 
     /// Assigns peers to rows. A row is removed when none of its peers is known any more, not when none passes the filter.
@@ -156,6 +164,7 @@ impl GroupRow {
             serials: 0,
             changed: 0,
             added: 0,
+            is_new: true,
             first_ns: 0,
             rank: RowRank::default(),
             held_verdict: HeldVerdict::default(),
@@ -190,30 +199,40 @@ impl GroupRow {
         }
         self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
         self.figures = figures;
-        self.judge(peers, scan);
+        let mut held_verdict = core::mem::take(&mut self.held_verdict);
+        let members =
+            known().map(|known| (&known.held_verdict, known.figures.rtt.map_or(0, |rtt| rtt.samples)));
+        judge(&mut held_verdict, &self.figures, scan, scan.period.now_ns, members);
+        self.held_verdict = held_verdict;
         self.rank = RowRank::of(&self.figures, self.held_verdict.worst(), scan.query.sort);
     }
 
-    fn judge(&mut self, peers: &PeerCache, scan: &Scan<'_>) {
-        let thresholds = scan.stats.thresholds();
-        let known = || self.peers.iter().filter_map(|slot| peers.get(*slot));
-        let mut deserved = deserved(&self.figures, thresholds, thresholds.slow.from_ns(None));
-        if let Slow::Usual(_) = thresholds.slow {
-            // Each peer has its own median: here a tenth of the handshakes must be with peers that are slow.
-            let samples = |known: &CachedPeer| known.figures.rtt.map_or(0, |rtt| rtt.samples);
-            let slow: u64 =
-                known().filter(|known| known.held_verdict.deserves(Verdict::Slow)).map(samples).sum();
-            let all: u64 = known().map(samples).sum();
-            deserved[Verdict::Slow as usize] = slow > 0 && slow * 10 >= all;
+    /// Judges the row as if its window had always had the length that it has now: slot by slot, with its peers.
+    fn judge_past(&mut self, scan: &Scan<'_>, scratch: &mut Times<Scratch>) {
+        let members = || self.peers.iter().filter_map(|slot| scan.stats.peer_in(*slot));
+        let mut held: Vec<(HeldVerdict, u64)> = members().map(|_| Default::default()).collect();
+        let mut merged = Times::default();
+        let mut held_verdict = HeldVerdict::default();
+        for begin_ns in scan.past_of(members()) {
+            let mut sum = Figures::default();
+            for (peer, (held, samples)) in members().zip(&mut held) {
+                let figures = scan.figures_at(peer, begin_ns, scratch);
+                scan.judge(held, peer, &figures, begin_ns);
+                *samples = figures.rtt.map_or(0, |rtt| rtt.samples);
+                sum.counts += &figures.counts;
+                if *samples > 0 {
+                    Period { now_ns: begin_ns, ..scan.period }.add(&peer.tally, &mut merged);
+                }
+            }
+            (sum.rtt, sum.setup) = (merged.rtt.take(), merged.setup.take());
+            judge(
+                &mut held_verdict,
+                &sum,
+                scan,
+                begin_ns,
+                held.iter().map(|(held, samples)| (held, *samples)),
+            );
         }
-        let now_ns = scan.period.now_ns;
-        let since_ns = |verdict: Verdict| {
-            let failing = known().filter_map(|known| known.held_verdict.worst());
-            let since = failing.filter(|(worst, _)| *worst == verdict).map(|(_, since_ns)| since_ns);
-            since.min().unwrap_or(now_ns)
-        };
-        let mut held_verdict = self.held_verdict;
-        held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
         self.held_verdict = held_verdict;
     }
 
@@ -221,4 +240,29 @@ impl GroupRow {
         let Self { key, peers, first_ns, held_verdict, figures, .. } = self;
         Row::new(*key, peers.len(), *first_ns, held_verdict, figures, span_ns)
     }
+}
+
+/// Judges a row by its figures at `now_ns`. Of its peers it takes the verdicts, and how many round-trip times each has.
+fn judge<'h>(
+    held_verdict: &mut HeldVerdict,
+    figures: &Figures,
+    scan: &Scan<'_>,
+    now_ns: u64,
+    members: impl Iterator<Item = (&'h HeldVerdict, u64)> + Clone,
+) {
+    let thresholds = scan.stats.thresholds();
+    let mut deserved = deserved(figures, thresholds, thresholds.slow.from_ns(None));
+    if let Slow::Usual(_) = thresholds.slow {
+        // Each peer has its own median: here a tenth of the handshakes must be with peers that are slow.
+        let slow = members.clone().filter(|(held, _)| held.deserves(Verdict::Slow));
+        let slow: u64 = slow.map(|(_, samples)| samples).sum();
+        let all: u64 = members.clone().map(|(_, samples)| samples).sum();
+        deserved[Verdict::Slow as usize] = slow > 0 && slow * 10 >= all;
+    }
+    let since_ns = |verdict: Verdict| {
+        let failing = members.clone().filter_map(|(held, _)| held.worst());
+        let since = failing.filter(|(worst, _)| *worst == verdict).map(|(_, since_ns)| since_ns);
+        since.min().unwrap_or(now_ns)
+    };
+    held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
 }

@@ -24,9 +24,17 @@ impl Verdicts {
     }
 }
 
-/// The verdicts on one row over time.
-#[derive(Clone, Copy, Debug, Default)]
+/// The verdicts on one row over time. Small where there are none, as on most of ten thousand peers.
+#[derive(Clone, Debug, Default)]
 pub(super) struct HeldVerdict {
+    trouble: Option<Box<Trouble>>,
+    /// When none of the conditions held, while there is no trouble, as far as it was judged.
+    healthy_ns: u64,
+}
+
+/// Some verdict applies.
+#[derive(Clone, Debug)]
+struct Trouble {
     held: [Option<Held>; VERDICTS],
     /// When the condition of each last did not hold, as far as it was judged; 0 when it always held.
     healthy_ns: [u64; VERDICTS],
@@ -78,12 +86,19 @@ impl HeldVerdict {
         hold_ns: u64,
         since_ns: impl Fn(Verdict) -> u64,
     ) {
+        if self.trouble.is_none() && !deserved.contains(&true) {
+            self.healthy_ns = now_ns;
+            return;
+        }
+        let healthy_ns = [self.healthy_ns; VERDICTS];
+        let trouble =
+            self.trouble.get_or_insert_with(|| Box::new(Trouble { held: [None; VERDICTS], healthy_ns }));
         for verdict in Verdict::ALL {
-            let held = &mut self.held[verdict as usize];
+            let held = &mut trouble.held[verdict as usize];
             *held = match (deserved[verdict as usize], held.take()) {
                 (true, Some(Held { since_ns, .. })) => Some(Held { since_ns, until_ns: None }),
                 (true, None) => {
-                    let since_ns = since_ns(verdict).max(self.healthy_ns[verdict as usize]);
+                    let since_ns = since_ns(verdict).max(trouble.healthy_ns[verdict as usize]);
                     Some(Held { since_ns, until_ns: None })
                 }
                 (false, Some(Held { since_ns, until_ns })) => {
@@ -93,13 +108,17 @@ impl HeldVerdict {
                 (false, None) => None,
             };
             if !deserved[verdict as usize] {
-                self.healthy_ns[verdict as usize] = now_ns;
+                trouble.healthy_ns[verdict as usize] = now_ns;
             }
+        }
+        if trouble.held.iter().all(Option::is_none) {
+            (self.trouble, self.healthy_ns) = (None, now_ns);
         }
     }
 
     /// The worst one whose condition holds, else the worst one that is held, and since when it applies.
     pub(super) fn worst(&self) -> Option<(Verdict, u64)> {
+        self.trouble.as_ref()?;
         self.present().iter().next().or_else(|| self.recovering().iter().next())
     }
 
@@ -111,7 +130,8 @@ impl HeldVerdict {
     fn those(&self, are_wanted: impl Fn(&Held) -> bool) -> Verdicts {
         // Half as large as without `NonZeroU64`: rows are copied often. Time 0 becomes 1 ns.
         let since = |held: Held| NonZeroU64::new(held.since_ns).unwrap_or(NonZeroU64::MIN);
-        Verdicts(self.held.map(|held| held.filter(&are_wanted).map(since)))
+        let Some(trouble) = &self.trouble else { return Verdicts::default() };
+        Verdicts(trouble.held.map(|held| held.filter(&are_wanted).map(since)))
     }
 
     /// Those whose conditions hold.
@@ -120,12 +140,14 @@ impl HeldVerdict {
     }
 
     pub(super) fn deserves(&self, verdict: Verdict) -> bool {
-        self.held[verdict as usize].is_some_and(|held| held.until_ns.is_none())
+        let held = self.trouble.as_ref().and_then(|trouble| trouble.held[verdict as usize]);
+        held.is_some_and(|held| held.until_ns.is_none())
     }
 
     /// Whether one clears by now, even if nothing has changed.
     pub(super) fn is_due(&self, now_ns: u64) -> bool {
-        self.held.iter().flatten().any(|held| held.until_ns.is_some_and(|until_ns| until_ns <= now_ns))
+        let held = self.trouble.iter().flat_map(|trouble| trouble.held.iter().flatten());
+        held.into_iter().any(|held| held.until_ns.is_some_and(|until_ns| until_ns <= now_ns))
     }
 }
 

@@ -13,6 +13,7 @@ mod missed;
 mod peer_cache;
 mod peer_row;
 mod rank;
+mod row_sockets;
 mod selection;
 mod snapshotter;
 mod timeline;
@@ -38,6 +39,7 @@ pub use latency::Bar;
 pub use missed::{Missed, MissedCounts};
 pub(crate) use peer_cache::verdict;
 pub use peer_row::Row;
+pub use row_sockets::RowSockets;
 pub use selection::Selection;
 pub(crate) use snapshotter::{Seen, Snapshotter};
 pub use timeline::{Moment, Timeline};
@@ -245,6 +247,8 @@ pub struct Snapshot {
     pub owners: RowOwners,
     /// What explains the verdicts of rows: of single peers, as requested.
     pub evidence: BTreeMap<RowKey, RowEvidence>,
+    /// What the kernel knows of their sockets: of the rows of the first table and of the selected one, as far as it is known.
+    pub sockets: BTreeMap<RowKey, RowSockets>,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

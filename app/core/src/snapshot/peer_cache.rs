@@ -87,6 +87,37 @@ impl Scan<'_> {
             Span::SinceStart => 0,
         }
     }
+
+    /// The beginnings of the slots whose ends these peers have to be judged at to know what recovers, the oldest first. None
+    /// where nothing was wrong so lately that it could.
+    pub(super) fn past_of<'p>(&self, peers: impl IntoIterator<Item = &'p Peer>) -> impl Iterator<Item = u64> {
+        let Period { span, view, now_ns } = self.period;
+        let within_ns = 2 * view.window.length_ns();
+        let is_recent = |streak: &Streak| now_ns.saturating_sub(streak.last_ns()) <= within_ns;
+        let mut streaks = peers.into_iter().flat_map(|peer| &peer.streaks);
+        let is_wanted = span == Span::Window && streaks.any(is_recent);
+        is_wanted.then(|| view.window.earlier_ns(now_ns)).into_iter().flatten()
+    }
+
+    /// The figures of a peer as they were at the end of the slot that begins at `begin_ns`.
+    pub(super) fn figures_at(&self, peer: &Peer, begin_ns: u64, scratch: &mut Times<Scratch>) -> Figures {
+        let ended = Period { now_ns: begin_ns, ..self.period }.add(&peer.tally, scratch);
+        let counts = peer.tally.with_open_at(self.period.view.window.ends_ns(begin_ns), ended);
+        let (rtt, setup) = (scratch.rtt.take(), scratch.setup.take());
+        Figures { counts, rtt, setup, refusals: None }
+    }
+
+    /// Judges a peer by its figures as they were at `now_ns`.
+    pub(super) fn judge(&self, held_verdict: &mut HeldVerdict, peer: &Peer, figures: &Figures, now_ns: u64) {
+        let view = self.period.view;
+        let since_ns = |verdict: Verdict| {
+            let since_ns =
+                peer.streaks[verdict as usize].since_ns(view.window.length_ns(), view.window.ends_ns(now_ns));
+            view.since_ns(since_ns.unwrap_or(now_ns))
+        };
+        let deserved = deserved_by(peer, figures, self.stats);
+        held_verdict.judge(deserved, now_ns, self.hold_ns(), since_ns);
+    }
 }
 
 impl Default for PeerCache {
@@ -157,10 +188,9 @@ impl PeerCache {
                 cached.held_verdict = HeldVerdict::default();
                 cached.judge_past(peer, scan, scratch);
             }
-            let figures = cached.figures;
-            cached.judge(peer, scan, &figures, period.now_ns);
+            scan.judge(&mut cached.held_verdict, peer, &cached.figures, period.now_ns);
             let after = cached.worst();
-            cached.why = after.and_then(|verdict| cached.signs(peer).why(verdict));
+            cached.why = after.and_then(|verdict| cached.signs(peer, period.begins_ns()).why(verdict));
             self.changes.extend((before != after).then_some(Change { peer: cached.key, before, after }));
             cached.changed = self.scans;
             cached.rank = RowRank::of(&cached.figures, cached.held_verdict.worst(), query.sort);
@@ -204,40 +234,25 @@ impl CachedPeer {
         slid && !self.figures.counts.is_empty() || self.held_verdict.is_due(now_ns)
     }
 
-    fn signs(&self, peer: &Peer) -> Signs<'_> {
-        let icmp = peer.icmp.as_ref().map(|error| error.reason);
-        Signs { role: self.key.role, counts: &self.figures.counts, icmp }
+    /// What explains its verdict, of a span of time that began then.
+    fn signs(&self, peer: &Peer, begin_ns: u64) -> Signs<'_> {
+        Signs {
+            role: self.key.role,
+            counts: &self.figures.counts,
+            icmp: peer.icmp.as_ref().map(|error| error.reason),
+            is_queue_full: peer.accept_queue.is_some_and(|queue| queue.at_ns >= begin_ns),
+        }
     }
 
     fn worst(&self) -> Option<Verdict> {
         self.held_verdict.worst().map(|(verdict, _)| verdict)
     }
 
-    /// Judges figures as they were at `now_ns`.
-    fn judge(&mut self, peer: &Peer, scan: &Scan<'_>, figures: &Figures, now_ns: u64) {
-        let view = scan.period.view;
-        let since_ns = |verdict: Verdict| {
-            let since_ns =
-                peer.streaks[verdict as usize].since_ns(view.window.length_ns(), view.window.ends_ns(now_ns));
-            view.since_ns(since_ns.unwrap_or(now_ns))
-        };
-        let deserved = deserved_by(peer, figures, scan.stats);
-        self.held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
-    }
-
     /// Judges a peer as if its window had always had the length that it has now: slot by slot, so that what recovers is known.
     fn judge_past(&mut self, peer: &Peer, scan: &Scan<'_>, scratch: &mut Times<Scratch>) {
-        let Period { span, view, now_ns } = scan.period;
-        let within_ns = 2 * view.window.length_ns();
-        let is_recent = |streak: &Streak| now_ns.saturating_sub(streak.last_ns()) <= within_ns;
-        if span == Span::SinceStart || !peer.streaks.iter().any(is_recent) {
-            return;
-        }
-        for begin_ns in view.window.earlier_ns(now_ns) {
-            let ended = Period { now_ns: begin_ns, ..scan.period }.add(&peer.tally, scratch);
-            let counts = peer.tally.with_open_at(view.window.ends_ns(begin_ns), ended);
-            let (rtt, setup) = (scratch.rtt.take(), scratch.setup.take());
-            self.judge(peer, scan, &Figures { counts, rtt, setup, refusals: None }, begin_ns);
+        for begin_ns in scan.past_of([peer]) {
+            let figures = scan.figures_at(peer, begin_ns, scratch);
+            scan.judge(&mut self.held_verdict, peer, &figures, begin_ns);
         }
     }
 }

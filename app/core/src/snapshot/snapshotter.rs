@@ -14,7 +14,7 @@ use super::peer_row::{Row, Rows};
 use super::selection::{Selection, SelectionCache};
 use super::timeline::Timeline;
 use super::{
-    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RunCounters, Snapshot,
+    Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RowSockets, RunCounters, Snapshot,
     SnapshotRequest, Span, Strangers,
 };
 use crate::flow::{Event, PeerKey};
@@ -70,15 +70,14 @@ impl Snapshotter {
         let scan = Scan { stats, query: &request.query, filter, period, span_ns };
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
-        self.event_log.add_changes(&self.peers.changes, now_ns);
+        let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
+        self.event_log.add_changes(&self.peers.changes, &owners, now_ns);
         self.event_log.add_missed(&missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let evidence = self.evidence(&scan, &rows.rows, selection.as_ref(), request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
-        let all = [stats.total()].into_iter();
-        let peers = &self.peers;
-        let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
+        let verdict = |peer: &PeerKey| self.peers.verdict(stats, peer);
         Snapshot {
             taken_ns: now_ns,
             started_ns: run.started_ns,
@@ -89,10 +88,11 @@ impl Snapshotter {
             recent,
             total,
             bars,
-            timeline: request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns)),
+            timeline: timeline(seen, request, now_ns),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
             evidence,
+            sockets: self.sockets(stats, &rows.rows, selection.as_ref(), period),
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -102,7 +102,7 @@ impl Snapshotter {
             selection,
             flows: flows(&mut self.flow_scan, table, request, filter, &verdict, now_ns),
             flow: request.flow.as_ref().and_then(|name| Some(table.look_up(name)?.at(now_ns))),
-            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, request.log)),
+            log: (request.log > 0).then(|| self.event_log.page(filter, &verdict, &owners, request.log)),
             records: run.records - baseline.records,
             reported: table.reported() - baseline.reported,
             unmatched: table.losses().unmatched - baseline.unmatched,
@@ -140,15 +140,12 @@ impl Snapshotter {
     /// The processes of these rows.
     fn owners(&self, seen: &Seen<'_>, rows: &[Row], selection: Option<&Selection>) -> RowOwners {
         let (table, stats) = (seen.table, &seen.table.stats);
-        let selected = selection.map(|selection| selection.row.key);
-        let keys = rows.iter().map(|row| row.key).chain(selected);
-        let known = keys.filter_map(|key| {
+        let known = keys(rows, selection).filter_map(|key| {
             let processes = match &key {
                 RowKey::Peer(peer) => stats.peer(peer)?.processes.clone(),
                 key => {
                     let mut processes = Processes::default();
-                    let peers = self.groups.members(key).iter().filter_map(|slot| stats.peer_in(*slot));
-                    peers.for_each(|peer| processes.add_all(&peer.processes));
+                    self.groups.peers_of(stats, key).for_each(|peer| processes.add_all(&peer.processes));
                     processes
                 }
             };
@@ -172,6 +169,19 @@ impl Snapshotter {
         let all = if request.evidence { rows } else { &[] };
         let rows: Vec<&Row> = all.iter().chain(selection.map(|selection| &selection.row)).collect();
         evidence::of(&rows, &self.peers, scan, &mut self.scratch)
+    }
+
+    /// What is known of the sockets of these rows.
+    fn sockets(
+        &self,
+        stats: &Stats,
+        rows: &[Row],
+        selection: Option<&Selection>,
+        period: Period,
+    ) -> BTreeMap<RowKey, RowSockets> {
+        let known = keys(rows, selection)
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), period)?)));
+        known.collect()
     }
 
     fn rows(&mut self, scan: &Scan<'_>, request: &SnapshotRequest) -> Rows {
@@ -198,13 +208,7 @@ impl Snapshotter {
     ) -> Option<Selection> {
         let wanted = request.selected.and_then(|key| self.row(scan, &key));
         let row = wanted.or_else(|| rows.rows.first().copied())?;
-        let members: Vec<&Peer> = match &row.key {
-            RowKey::Peer(peer) => scan.stats.peer(peer).into_iter().collect(),
-            key => {
-                let slots = self.groups.members(key).iter();
-                slots.filter_map(|slot| scan.stats.peer_in(*slot)).collect()
-            }
-        };
+        let members: Vec<&Peer> = self.groups.peers_of(scan.stats, &row.key).collect();
         let verdict = |peer: &PeerKey| self.peers.verdict(scan.stats, peer);
         let selected = super::selection::Selected { row, members: &members, verdict: &verdict };
         Some(self.selection.take(&selected, seen, scan, request, &mut self.scratch))
@@ -223,6 +227,17 @@ impl Snapshotter {
             key.group() == scan.query.group && scan.filter.matches_row(&row.facts(), scan.period.now_ns);
         matches.then_some(row)
     }
+}
+
+/// The keys of the rows of the first table and of the selected one.
+fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = RowKey> {
+    rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
+}
+
+/// The timeline of all, if requested.
+fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Option<Timeline> {
+    let all = [table.stats.total()].into_iter();
+    request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns))
 }
 
 /// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.

@@ -3,6 +3,7 @@
 use core::cmp::Reverse;
 
 use super::counts::{Number, PeerEvent};
+use super::current_slot::CurrentSlot;
 use super::distribution::{BUCKETS, bucket, bucket_end_ns};
 use super::times::{Latency, Times};
 use super::window::{LONGEST_NS, SLOTS};
@@ -29,17 +30,17 @@ const OF_ALL: u32 = 1 << 19;
 
 /// One number of one slot.
 #[derive(Clone, Copy, Debug)]
-struct Cell {
+pub(super) struct Cell {
     /// The end of the number of the slot: the rest follows from the newest one.
-    slot: u16,
+    pub(super) slot: u16,
     /// Which number: see [`Key`].
-    key: u16,
-    value: u32,
+    pub(super) key: u16,
+    pub(super) value: u32,
 }
 
 /// What a cell counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Number(Number),
     /// The longest latency, in nanoseconds or in microseconds.
     Longest(Latency, Unit),
@@ -48,7 +49,7 @@ enum Key {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+pub(super) enum Unit {
     Nanosecond,
     Microsecond,
 }
@@ -71,6 +72,8 @@ pub(crate) struct History {
     cells: Vec<Cell>,
     /// The newest slot in which something happened.
     newest: u64,
+    /// What happened in that, apart from what may be among the cells, where it is added up at once.
+    current: Option<Box<CurrentSlot>>,
     /// How many cells there may be.
     most: u32,
 }
@@ -78,24 +81,24 @@ pub(crate) struct History {
 /// That of a peer.
 impl Default for History {
     fn default() -> Self {
-        Self { cells: Vec::new(), newest: 0, most: OF_PEER }
+        Self { cells: Vec::new(), newest: 0, current: None, most: OF_PEER }
     }
 }
 
 impl History {
     /// That of all peers together.
     pub(super) fn of_all() -> Self {
-        Self { most: OF_ALL, ..Self::default() }
+        Self { current: Some(Box::new(CurrentSlot::new())), most: OF_ALL, ..Self::default() }
     }
 
     /// Nothing yet, with as much room.
     pub(super) fn anew(&self) -> Self {
-        Self { most: self.most, ..Self::default() }
+        if self.current.is_some() { Self::of_all() } else { Self::default() }
     }
 
     /// Whether nothing is kept.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.is_empty() && self.current.as_ref().is_none_or(|current| current.is_empty())
     }
 
     /// Counts what happened at `now_ns`. Returns whether it takes more or less heap than before.
@@ -132,9 +135,13 @@ impl History {
     pub(crate) fn parts(&self, from_ns: u64, to_ns: u64) -> impl Iterator<Item = (u64, Part)> {
         let (from, to) = (from_ns / SHORTEST_NS, to_ns / SHORTEST_NS);
         let first = self.cells.partition_point(|cell| self.slot(cell) < from);
-        let slots = self.cells[first..].iter().map(|cell| (self.slot(cell), cell));
-        slots.take_while(move |(slot, _)| *slot <= to).map(move |(slot, cell)| {
-            let key = Key::of(cell.key).wider(if is_coarse(slot, to) { COARSE_BITS } else { 0 });
+        let slots = self.cells[first..].iter().map(|cell| (self.slot(cell), *cell));
+        let current = self.current_cells().filter(move |(slot, _)| *slot >= from);
+        slots.chain(current).take_while(move |(slot, _)| *slot <= to).map(move |(slot, cell)| {
+            let key = match Key::of(cell.key) {
+                bucket @ Key::Bucket(..) if is_coarse(slot, to) => bucket.wider(COARSE_BITS),
+                key => key,
+            };
             (slot * SHORTEST_NS, key.part(cell.value.into()))
         })
     }
@@ -144,21 +151,39 @@ impl History {
         let newest = self.newest.max(other.newest);
         let all = [&*self, other].into_iter().flat_map(|history| {
             let slots = history.cells.iter().map(|cell| (history.slot(cell), *cell));
-            slots.filter(move |(slot, _)| newest - slot <= KEPT).map(|(_, cell)| cell)
+            slots
+                .chain(history.current_cells())
+                .filter(move |(slot, _)| newest - slot <= KEPT)
+                .map(|(_, cell)| cell)
         });
         (self.cells, self.newest) = (all.collect(), newest);
+        self.current.iter_mut().for_each(|current| current.clear());
         self.make_room();
     }
 
     /// What it takes on the heap, in bytes.
-    pub(super) const fn heap_bytes(&self) -> usize {
-        self.cells.capacity() * size_of::<Cell>()
+    pub(super) fn heap_bytes(&self) -> usize {
+        let current =
+            self.current.as_ref().map_or(0, |current| size_of::<CurrentSlot>() + current.heap_bytes());
+        self.cells.capacity() * size_of::<Cell>() + current
+    }
+
+    /// What is added up of the newest slot, as cells.
+    fn current_cells(&self) -> impl Iterator<Item = (u64, Cell)> {
+        let cells = self.current.iter().flat_map(|current| current.cells(stub(self.newest)));
+        cells.map(|cell| (self.newest, cell))
     }
 
     fn add(&mut self, key: Key, value: u32, now_ns: u64) -> bool {
         let slot = now_ns / SHORTEST_NS;
         self.advance(slot);
         if self.newest - slot > KEPT {
+            return false;
+        }
+        if slot == self.newest
+            && let Some(current) = &mut self.current
+            && current.add(key, value)
+        {
             return false;
         }
         let cell = Cell { slot: stub(slot), key: key.number(), value };
@@ -192,11 +217,25 @@ impl History {
         if slot <= self.newest {
             return;
         }
+        self.end_current();
         if self.cells.first().is_some_and(|oldest| slot - self.slot(oldest) > OLDEST) {
             let past = self.cells.partition_point(|cell| slot - self.slot(cell) > KEPT);
             self.cells.drain(..past);
         }
         self.newest = slot;
+    }
+
+    /// Moves what was added up to the cells.
+    fn end_current(&mut self) {
+        let Some(mut current) = self.current.take() else { return };
+        for cell in current.cells(stub(self.newest)) {
+            if self.cells.len() == self.cells.capacity() {
+                self.make_room();
+            }
+            self.cells.push(cell);
+        }
+        current.clear();
+        self.current = Some(current);
     }
 
     /// The slot of a cell, counted from time 0.
@@ -240,10 +279,7 @@ impl History {
 impl Cell {
     /// Adds another one of the same number; `false` if that is too large.
     fn add(&mut self, other: &Self) -> bool {
-        let sum = match Key::of(self.key) {
-            Key::Longest(..) => Some(self.value.max(other.value)),
-            Key::Number(_) | Key::Bucket(..) => self.value.checked_add(other.value),
-        };
+        let sum = Key::of(self.key).sum(self.value, other.value);
         self.value = sum.unwrap_or(self.value);
         sum.is_some()
     }
@@ -254,8 +290,18 @@ impl Key {
     const LATENCIES: u16 = Latency::ALL.len() as u16;
     const FIRST_LONGEST: u16 = Number::COUNT;
     const FIRST_BUCKET: u16 = Self::FIRST_LONGEST + 2 * Self::LATENCIES;
+    /// How many there are.
+    pub(super) const COUNT: u16 = Self::FIRST_BUCKET + Self::LATENCIES * BUCKETS;
 
-    const fn number(self) -> u16 {
+    /// Two numbers of this key as one; `None` if that is too large.
+    pub(super) fn sum(self, one: u32, other: u32) -> Option<u32> {
+        match self {
+            Self::Longest(..) => Some(one.max(other)),
+            Self::Number(_) | Self::Bucket(..) => one.checked_add(other),
+        }
+    }
+
+    pub(super) const fn number(self) -> u16 {
         match self {
             Self::Number(number) => number.index(),
             Self::Longest(latency, unit) => Self::FIRST_LONGEST + 2 * latency as u16 + unit as u16,
@@ -476,6 +522,45 @@ mod tests {
             assert_eq!(at(&joined, now_ns), at(&history, now_ns), "{age_s} s");
         }
         assert!(joined.cells.len() < 20, "{}", joined.cells.len());
+    }
+
+    /// It makes no difference where the newest slot is kept.
+    #[test]
+    fn a_history_of_all_is_that_of_a_peer() {
+        let mut histories = [History::default(), History::of_all()];
+        let mut random = 1_u64;
+        let mut now_ns = START + 100 * S;
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            now_ns += random >> 36;
+            let at_ns = if random.is_multiple_of(10) { now_ns.saturating_sub(random >> 30) } else { now_ns };
+            for history in &mut histories {
+                history.record(rtt(random >> 34), at_ns);
+                history.count(PeerEvent::Sent(random >> 33), at_ns);
+            }
+            if step % 97 == 0 {
+                let from_ns = Window::of(30 * S).begins_ns(now_ns);
+                let of = |history: &History| {
+                    let longest = history.parts(from_ns, now_ns).filter_map(|(_, part)| match part {
+                        Part::Longest(_, ns) => Some(ns),
+                        _ => None,
+                    });
+                    let mut sums = std::collections::BTreeMap::new();
+                    rtts(history, now_ns)
+                        .into_iter()
+                        .for_each(|(_, ms, count)| *sums.entry(ms).or_insert(0) += count);
+                    (counts(history, from_ns, now_ns), longest.max(), sums)
+                };
+                let [peer, all] = &histories;
+                assert_eq!(of(peer), of(all), "step {step}");
+            }
+            if step == 10_000 {
+                let [peer, all] = &mut histories;
+                let (mut one, mut other) = (peer.anew(), all.anew());
+                (one.absorb(peer), other.absorb(all));
+                (*peer, *all) = (one, other);
+            }
+        }
     }
 
     /// The short numbers of slots repeat.

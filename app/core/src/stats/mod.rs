@@ -2,6 +2,7 @@
 
 mod addresses;
 mod counts;
+mod current_slot;
 mod distribution;
 mod history;
 mod peer;
@@ -20,6 +21,7 @@ use crate::engine::EngineConfig;
 use crate::flow::{EndpointHasher, IcmpError, Leg, Outcome, PeerKey};
 use crate::owner::Process;
 use crate::slab::Slab;
+use crate::socket::AcceptQueue;
 
 pub use addresses::Estimate;
 pub use counts::Counts;
@@ -282,6 +284,12 @@ impl Stats {
             }
         }
         self.stamp(slot);
+    }
+
+    /// The queue of the listener that a peer connects to is full.
+    pub(crate) fn note_accept_queue(&mut self, key: &PeerKey, queue: AcceptQueue) {
+        let peer = self.index.get(key).and_then(|slot| self.peers.get_mut(*slot));
+        peer.into_iter().for_each(|peer| peer.accept_queue = Some(queue));
     }
 
     /// Adds the time that a refusal took.

@@ -6,6 +6,7 @@ use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
 use crate::flow::{IcmpError, PeerKey};
 use crate::owner::Processes;
+use crate::socket::AcceptQueue;
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) processes: Processes,
     /// The latest ICMP error about its connections.
     pub(crate) icmp: Option<Box<IcmpError>>,
+    /// The queue of the listener that it connects to, when that was last full while an attempt waited.
+    pub(crate) accept_queue: Option<AcceptQueue>,
     /// Heap bytes that the budget was charged for.
     pub(super) charged_bytes: usize,
 }
@@ -43,6 +46,7 @@ impl Peer {
             last_ns: now_ns,
             processes: Processes::default(),
             icmp: None,
+            accept_queue: None,
             charged_bytes: 0,
         }
     }

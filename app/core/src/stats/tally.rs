@@ -196,11 +196,11 @@ impl Tally {
     /// Adds the attempts that were open at `to_ns`, which is the end of a slot.
     pub(crate) fn with_open_at(&self, to_ns: u64, ended: Counts) -> Counts {
         let mut after = Counts::default();
-        for (_, part) in self.parts(0, to_ns + 1, u64::MAX) {
+        self.parts(0, to_ns + 1, u64::MAX).for_each(|(_, part)| {
             if let Part::Count(number, more) = part {
                 after.add(number, more);
             }
-        }
+        });
         let open = (self.open + after.attempts()).saturating_sub(after.opened);
         let waiting = (self.waiting + after.waits_ended).saturating_sub(after.waits_begun);
         Self { open, waiting, ..Self::default() }.with_open(ended)

@@ -2,6 +2,7 @@
 
 mod chains;
 mod owning;
+mod sockets;
 mod startup;
 mod timers;
 
@@ -23,6 +24,7 @@ use crate::host::OwnRetransmits;
 use crate::locals::Locals;
 use crate::owner::OwnerTable;
 use crate::slab::Slab;
+use crate::socket::Listeners;
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
@@ -115,6 +117,8 @@ pub(crate) struct FlowTable {
     pub(crate) watched: Watched,
     /// Which processes were named lately.
     pub(crate) owners: OwnerTable,
+    /// Who listens in this network namespace.
+    listeners: Listeners,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -139,6 +143,7 @@ impl FlowTable {
             missed_until_ns: 0,
             watched: Watched::default(),
             owners: OwnerTable::new(config.max_flows),
+            listeners: Listeners::default(),
             locals: Locals::default(),
         }
     }

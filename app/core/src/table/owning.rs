@@ -50,21 +50,13 @@ impl FlowTable {
     pub(crate) fn handle_holders(&mut self, holders: &[SocketHolder]) {
         self.owners.set_listeners(holders.iter());
         holders.iter().for_each(|holder| self.owners.note_process(&holder.process));
-        let mut slots = Vec::new();
+        let mut found = Vec::new();
         for holder in holders.iter().filter(|holder| !holder.listens) {
-            // Interfaces are no part of the hash, nor of a socket.
-            let tuple = FlowTuple::new(&self.hasher, 0, holder.local, holder.remote);
-            slots.extend(self.index.iter_hash(tuple.hash()).copied());
-            for slot in slots.drain(..) {
-                let Some(flow) = self.flow(slot) else { continue };
-                let side = side_of(&flow.name().tuple, &holder.local);
-                let cookie = flow.sockets.as_ref().and_then(|sockets| sockets.cookie(side));
-                let is_it = cookie.map_or(holder.is_here, |cookie| cookie == holder.cookie);
-                if flow.name().tuple.ends() == tuple.ends() && is_it {
-                    let process = Arc::clone(&holder.process);
-                    let owner = Owner { process, others: holder.others, evidence: Evidence::Holds };
-                    self.offer_owner(slot, side, &owner);
-                }
+            self.flows_of_socket(holder.cookie, [holder.local, holder.remote], holder.is_here, &mut found);
+            for (slot, side) in found.drain(..) {
+                let process = Arc::clone(&holder.process);
+                let owner = Owner { process, others: holder.others, evidence: Evidence::Holds };
+                self.offer_owner(slot, side, &owner);
             }
         }
     }
@@ -106,6 +98,6 @@ fn note_cookie(flow: &mut Flow, record: &SegmentRecord) {
 }
 
 /// Which end of the tuple this is. Of a connection of an end with itself, the low one.
-fn side_of(tuple: &FlowTuple, end: &Endpoint) -> Side {
+pub(super) fn side_of(tuple: &FlowTuple, end: &Endpoint) -> Side {
     if tuple.ends()[0] == *end { Side::Low } else { Side::High }
 }

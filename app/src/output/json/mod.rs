@@ -9,13 +9,14 @@ use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    Close, Connection, Direction, Figures, Handshake, Head, HostCounters, Ip, Object, Owner, PassedOver,
-    Peer, PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds, Time,
+    AcceptQueue, Close, Connection, Direction, Figures, Handshake, Head, HostCounters, Ip, Object, Owner,
+    PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds,
+    Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
-    Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Processes, Query, Role,
-    Row, RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
+    Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, Role, Row,
+    RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
 };
 
 /// The output of objects.
@@ -171,6 +172,7 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
         path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
         stuck_segment_bytes: flow.stuck_bytes(),
+        accept_queue: flow.accept_queue().map(|queue| accept_queue(queue, context)),
         outcome: Label(flow.outcome()),
     }
 }
@@ -195,6 +197,11 @@ fn process(process: &tcptop_core::Process) -> Process<'_> {
     }
 }
 
+fn accept_queue(queue: tcptop_core::AcceptQueue, context: &RenderContext) -> AcceptQueue {
+    let tcptop_core::AcceptQueue { waiting, limit, at_ns } = queue;
+    AcceptQueue { waiting, limit, time: time(at_ns, context) }
+}
+
 fn head(time_ns: u64, context: &RenderContext) -> Head<'_> {
     Head { schema: SchemaNumber, time: time(time_ns, context), host: context.host.as_deref() }
 }
@@ -204,18 +211,14 @@ fn time(time_ns: u64, context: &RenderContext) -> Time {
 }
 
 fn peers<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> impl Iterator<Item = Peer<'a>> {
-    let processes = |row: &Row| snapshot.owners.rows.get(&row.key);
-    snapshot.rows.iter().filter_map(move |row| peer(row, processes(row), snapshot, context))
+    snapshot.rows.iter().filter_map(move |row| peer(row, snapshot, context))
 }
 
 /// `None` for what several peers have in common.
-fn peer<'a>(
-    row: &Row,
-    processes: Option<&'a Processes>,
-    snapshot: &Snapshot,
-    context: &'a RenderContext,
-) -> Option<Peer<'a>> {
+fn peer<'a>(row: &Row, snapshot: &'a Snapshot, context: &'a RenderContext) -> Option<Peer<'a>> {
     let RowKey::Peer(key) = row.key else { return None };
+    let processes = snapshot.owners.rows.get(&row.key);
+    let queue = snapshot.sockets.get(&row.key).and_then(|sockets| sockets.accept_queue);
     let verdict =
         |(verdict, since_ns)| PeerVerdict { verdict: Label(verdict), since: time(since_ns, context) };
     let Explanation { sentences, next } = explain(row, snapshot, context).unwrap_or_default();
@@ -234,6 +237,7 @@ fn peer<'a>(
         why: row.why.map(Why::label),
         explanation: sentences,
         next_steps: next,
+        accept_queue: queue.map(|queue| accept_queue(queue, context)),
         processes: processes.map(|processes| processes.iter().map(process).collect()).unwrap_or_default(),
         figures: figures(&row.figures),
     })

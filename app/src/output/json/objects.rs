@@ -159,18 +159,32 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
-    /// What is behind the worst verdict, in a word: `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, or for `unreachable`
+    /// What is behind the worst verdict, in a word: `own_queue_full`, `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, or for `unreachable`
     /// what the ICMP error says, as in `icmp_error`. Null where nothing says so.
     pub why: Option<&'static str>,
     /// The same in sentences. Empty without a verdict.
     pub explanation: Vec<String>,
     /// What to try next.
     pub next_steps: Vec<String>,
+    /// The queue of this host's listener that it connects to, when it was last full while an attempt of the peer waited. Null if
+    /// it never was.
+    pub accept_queue: Option<AcceptQueue>,
     /// Processes of its connections, the latest first, at most 4; of several with one name in one container the latest.
     pub processes: Vec<Process<'a>>,
     /// How much and how long.
     #[serde(flatten)]
     pub figures: Figures,
+}
+
+/// Connections that a listener of this host has not accepted.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct AcceptQueue {
+    /// How many waited.
+    pub waiting: u32,
+    /// How many may wait (`listen(2)`, `net.core.somaxconn`). It is full with one more than these.
+    pub limit: u32,
+    /// When that was so.
+    pub time: Time,
 }
 
 /// Something that is wrong with a peer.
@@ -402,6 +416,9 @@ pub struct Connection<'a> {
     /// through, and no router says why: the MTU of the path may be smaller than its ends know. Null where nothing
     /// shows it.
     pub stuck_segment_bytes: Option<u32>,
+    /// The queue of this host's listener, if it was full while the attempt waited: this host then drops the SYN, or the ACK of the
+    /// handshake. Null if it was not full whenever that was looked at (see `--sockets`).
+    pub accept_queue: Option<AcceptQueue>,
     /// What became of it, as far as known at this time. A `handshake` has one of `established`, `refused` (a RST answered
     /// the SYN), `unreachable` (an ICMP error did), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
     /// the SYN-ACK), `challenged` (an ACK of an earlier connection answered the SYN), `unknown` (only one SYN-ACK was seen,

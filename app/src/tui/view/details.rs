@@ -9,8 +9,8 @@ use crate::output::format::{
 };
 use crate::tui::columns::CellContext;
 use tcptop_core::{
-    Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row, RowKey,
-    Selection,
+    AcceptQueue, Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row,
+    RowKey, Selection,
 };
 
 /// Width of the labels.
@@ -62,6 +62,8 @@ pub(super) fn row(view: &ViewContext<'_>) -> Details {
         None => {}
     }
     facts.extend(processes(selected, cells));
+    let queue = snapshot.sockets.get(&selected.key).and_then(|sockets| sockets.accept_queue);
+    facts.extend(queue.map(|queue| ("listener", accept_queue(&queue, cells))));
     facts.extend(explanation(selected, view));
     Details { title: cells.row(&selected.key), facts }
 }
@@ -349,6 +351,9 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
         let latest = moment(error.last_ns, cells);
         facts.push(("icmp", format!("{}{times}, last {latest}", icmp_error(error))));
     }
+    if let Some(queue) = flow.accept_queue() {
+        facts.push(("listener", accept_queue(&queue, cells)));
+    }
     if let Some(path_mtu) = flow.path_mtu() {
         facts.push(("path MTU", format::path_mtu(&path_mtu)));
     }
@@ -356,6 +361,12 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
         facts.push(("MTU?", format::stuck(bytes)));
     }
     facts
+}
+
+/// What was seen of the listener's queue while an attempt waited.
+fn accept_queue(queue: &AcceptQueue, cells: &CellContext<'_>) -> String {
+    let at = moment(queue.at_ns, cells);
+    format!("{} {at}: the application does not accept fast enough", format::full_queue(queue))
 }
 
 fn volumes(flow: &Flow) -> Vec<Fact> {

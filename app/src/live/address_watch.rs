@@ -1,15 +1,15 @@
-//! The addresses of this host, which the engine has to know before the records of connections with them.
+//! Watches the addresses of this host, which the engine has to know before the records of connections with them.
 
 use crate::error::Error;
 use crate::session::Session;
 use crate::source::netlink::Addresses;
-use tcptop_core::{Cidr, Input, Locals};
+use tcptop_core::{Cidr, HostAddresses, Input, Locals};
 
 /// Every host's, whether loopback is up or not.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1"];
 
 /// What the engine is told of this host's addresses.
-pub(super) struct HostAddresses {
+pub(super) struct AddressWatch {
     addresses: Addresses,
     /// Blocks that are this host's, whole.
     blocks: Vec<Cidr>,
@@ -19,7 +19,7 @@ pub(super) struct HostAddresses {
     is_stale: bool,
 }
 
-impl HostAddresses {
+impl AddressWatch {
     /// Those of the network namespace, and those that a person has `named`.
     ///
     /// # Errors
@@ -43,11 +43,11 @@ impl HostAddresses {
         if !self.addresses.has_changed() && !self.is_stale {
             return;
         }
-        let addresses = self.addresses.read();
-        self.is_stale = addresses.is_err();
-        if let Ok(addresses) = addresses {
-            let known = addresses.into_iter().map(|(index, address)| (self.id(index), address));
-            let host = tcptop_core::HostAddresses::new(known, self.blocks.clone());
+        let read = self.addresses.read().and_then(|known| Ok((known, self.addresses.read_routed()?)));
+        self.is_stale = read.is_err();
+        if let Ok((known, routed)) = read {
+            let known = known.into_iter().map(|(index, address)| (self.id(index), address));
+            let host = HostAddresses::new(known, self.blocks.iter().copied().chain(routed).collect());
             session.handle(Input::Locals(&Locals::Host(host)));
         }
     }
