@@ -79,6 +79,11 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub owners: bool,
 
+    /// Count the TCP segments that this host itself drops, by the kernel's reason (Linux 6.11 or later)
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub drops: bool,
+
     /// How often to ask the kernel what it knows of its TCP sockets, at least 100ms, or off
     ///
     /// It knows the round-trip times of connections that were open before, and how many connections wait for each listener.

@@ -61,6 +61,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Whether processes are asked for.
     pub owners: bool,
+    /// Whether it is counted what the host itself drops.
+    pub drops: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// What is shown first, and all that is shown where nobody can change it.
@@ -107,6 +109,7 @@ impl Config {
                 seed: RandomState::new().hash_one(()),
             },
             owners: cli.owners,
+            drops: cli.drops,
             sockets: cli.sockets.0,
             query: Query {
                 filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),

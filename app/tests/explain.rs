@@ -1,4 +1,4 @@
-//! Hard case `explained-verdicts`: why a row has its verdict, in sentences that say what is known and no more.
+//! Hard cases `explained-verdicts` and `dropped-here`: why a row has its verdict, in sentences that say what is known and no more.
 
 mod support;
 
@@ -7,7 +7,7 @@ use probe_common::{Family, IcmpRecord, Record};
 use support::stage::{NOW, Stage, context, trouble};
 use support::{Connection, INTERFACE, MS, S, Watched, v4};
 use tcptop::output::explain::{Explanation, RULE_COUNT, explain};
-use tcptop_core::{Query, SnapshotRequest, Span, Verdict, Why};
+use tcptop_core::{Dropped, Input, Query, SnapshotRequest, Span, Verdict, Why};
 
 const BEGIN: u64 = NOW - 9 * S;
 
@@ -241,6 +241,48 @@ fn refused() -> Vec<Case> {
     ]
 }
 
+/// With what the kernel says that this host drops itself: SYNs to its port 80, and others that have nothing to do with it.
+fn dropped_here() -> Vec<Case> {
+    let dropped = |records: Vec<Record>, reason: &str| {
+        let mut watched = seen(records);
+        let drop = |reason: &str, port, is_syn| Dropped {
+            reason: reason.into(),
+            port: Some(port),
+            is_syn,
+            count: 38,
+        };
+        let drops = [drop(reason, 80, true), drop("OTHER", 81, true), drop("OTHER", 80, false)];
+        watched.engine.handle(Input::Drops { drops: &drops, now_ns: BEGIN });
+        watched
+    };
+    let refused = [inbound(1).syn(BEGIN), inbound(1).rst_of_responder(BEGIN + 400_000)].map(Record::from);
+    vec![
+        Case {
+            watched: dropped(syns(&inbound(1), &[0, 1_000]), "NETFILTER_DROP"),
+            verdict: Verdict::NoAnswer,
+            why: Some(Why::DroppedHere),
+            sentences: &["This host itself drops SYNs to the port: 38 SYNs to port 80 (NETFILTER_DROP)."],
+            next: &["here: ss -ltn 'sport = :80'", "nft list ruleset"],
+        },
+        Case {
+            watched: dropped(refused.to_vec(), "NO_SOCKET"),
+            verdict: Verdict::Refuses,
+            why: Some(Why::NothingListens),
+            sentences: &[
+                "This host refuses after 400µs: nothing listens on the port (38 SYNs to port 80 (NO_SOCKET)).",
+            ],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+        Case {
+            watched: dropped(syns(&out(80, 1), &[0, 1_000]), "NETFILTER_DROP"),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &["SYNs leave enp0s1, and nothing comes back", "The host is down, or"],
+            next: &["mtr -T -P 80 10.20.9.7"],
+        },
+    ]
+}
+
 fn aborted_or_slow() -> Vec<Case> {
     let aborted = |connection: Connection| {
         let reset = connection.rst_of_responder(BEGIN + 5 * MS).into();
@@ -319,6 +361,7 @@ fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
         unanswered_here_or_elsewhere(),
         unreachable(),
         refused(),
+        dropped_here(),
         aborted_or_slow(),
         retransmitted(),
     ];

@@ -12,6 +12,7 @@
     reason = "the macro makes an undocumented public function of each program"
 )]
 
+mod drops;
 mod maps;
 mod owners;
 mod packet;

@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout, clippy::print_stderr)]
 
 mod cidr;
+mod drops;
 mod engine;
 mod flow;
 mod host;
@@ -23,6 +24,7 @@ pub mod units;
 mod why;
 
 pub use cidr::Cidr;
+pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::drops::PortDrops;
 use crate::flow::{IcmpReason, Outcome, Role};
 use crate::stats::{Counts, Verdict};
 
@@ -12,6 +13,10 @@ pub enum Why {
     Icmp(IcmpReason),
     /// The accept queue of this host's listener was full while an attempt waited.
     QueueFull,
+    /// This host dropped SYNs to the port, as its kernel says.
+    DroppedHere,
+    /// This host had no socket for SYNs to the port, as its kernel says.
+    NothingListens,
     /// SYNs reach this host, and it sends no SYN-ACK.
     SilentHere,
     /// This host answers with a SYN-ACK, and no ACK comes back.
@@ -25,7 +30,9 @@ pub enum Why {
 impl Why {
     /// Every one of them, with one reason of ICMP.
     #[cfg(test)]
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
+        Self::DroppedHere,
+        Self::NothingListens,
         Self::QueueFull,
         Self::Icmp(IcmpReason::Prohibited),
         Self::SilentHere,
@@ -40,6 +47,8 @@ impl Why {
         match self {
             Self::Icmp(reason) => reason.name(),
             Self::QueueFull => "own queue full",
+            Self::DroppedHere => "dropped here",
+            Self::NothingListens => "nothing listens",
             Self::SilentHere => "not answered here",
             Self::NoAck => "no ACK",
             Self::LargeSegments => "large segments",
@@ -53,6 +62,8 @@ impl Why {
         match self {
             Self::Icmp(reason) => reason.label(),
             Self::QueueFull => "own_queue_full",
+            Self::DroppedHere => "dropped_here",
+            Self::NothingListens => "nothing_listens",
             Self::SilentHere => "not_answered_here",
             Self::NoAck => "no_ack",
             Self::LargeSegments => "large_segments",
@@ -82,14 +93,18 @@ pub(crate) struct Signs<'a> {
     pub(crate) icmp: Option<IcmpReason>,
     /// Whether the accept queue of the listener was full while one of its attempts waited, in the time that its row covers.
     pub(crate) is_queue_full: bool,
+    /// Which SYNs to its port this host dropped, likewise.
+    pub(crate) drops: PortDrops,
 }
 
 /// A verdict, and what is behind it if that is so.
 type Rule = (Verdict, Why, fn(&Signs<'_>) -> bool);
 
 /// Without the reasons of ICMP, which come first. The first that applies counts.
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 9] = [
+    (Verdict::Refuses, Why::NothingListens, |signs| signs.drops.has_no_socket),
     (Verdict::NoAnswer, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::NoAnswer, Why::DroppedHere, |signs| signs.drops.is_dropped),
     (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full),
     (Verdict::Loses, Why::QueueFull, |signs| signs.is_queue_full),
     (Verdict::NoAnswer, Why::NoAck, |signs| is_inbound(signs) && is_mostly_half_open(signs.counts)),
@@ -135,7 +150,8 @@ mod tests {
     }
 
     fn why(verdict: Verdict, role: Role, numbers: &[(Number, u64)]) -> Option<Why> {
-        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false }.why(verdict)
+        let drops = PortDrops::default();
+        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false, drops }.why(verdict)
     }
 
     #[test]
@@ -173,7 +189,13 @@ mod tests {
     #[test]
     fn unreachable_is_explained_by_the_error_alone() {
         let counts = counts(&[(Number::Stuck, 1)]);
-        let signs = |icmp| Signs { role: Role::Client, counts: &counts, icmp, is_queue_full: false };
+        let signs = |icmp| Signs {
+            role: Role::Client,
+            counts: &counts,
+            icmp,
+            is_queue_full: false,
+            drops: PortDrops::default(),
+        };
         let prohibited = signs(Some(IcmpReason::Prohibited));
         assert_eq!(prohibited.why(Verdict::Unreachable), Some(Why::Icmp(IcmpReason::Prohibited)));
         assert_eq!(prohibited.why(Verdict::NoAnswer), None, "another verdict is not");
@@ -183,12 +205,28 @@ mod tests {
     #[test]
     fn a_full_queue_explains_what_waits_for_it() {
         let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
-        let signs = |is_queue_full| Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full };
+        let drops = PortDrops::default();
+        let signs =
+            |is_queue_full| Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full, drops };
         for verdict in [Verdict::NoAnswer, Verdict::SlowSetup, Verdict::Loses] {
             assert_eq!(signs(true).why(verdict), Some(Why::QueueFull));
         }
         assert_eq!(signs(true).why(Verdict::Refuses), None);
         assert_eq!(signs(false).why(Verdict::NoAnswer), Some(Why::SilentHere));
+    }
+
+    #[test]
+    fn what_is_dropped_here_explains_what_it_answers() {
+        let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
+        let why = |is_dropped, has_no_socket, verdict| {
+            let drops = PortDrops { is_dropped, has_no_socket };
+            Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, drops }
+                .why(verdict)
+        };
+        assert_eq!(why(true, false, Verdict::NoAnswer), Some(Why::DroppedHere));
+        assert_eq!(why(false, true, Verdict::NoAnswer), Some(Why::SilentHere));
+        assert_eq!(why(false, true, Verdict::Refuses), Some(Why::NothingListens));
+        assert_eq!(why(true, false, Verdict::Refuses), None);
     }
 
     #[test]

@@ -5,8 +5,11 @@ use std::net::Ipv6Addr;
 
 use super::RenderContext;
 use super::format::{counted, duration, icmp_error, stuck_in};
+use super::host::listed;
 use super::text::leg;
-use tcptop_core::{AcceptQueue, Outcome, PeerKey, Role, Row, RowEvidence, RowKey, Snapshot, Verdict};
+use tcptop_core::{
+    AcceptQueue, Dropped, Outcome, PeerKey, Role, Row, RowEvidence, RowKey, Snapshot, Verdict,
+};
 
 /// What explains the verdict on a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +26,10 @@ pub fn explain(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Optio
     let verdict = row.verdict?;
     let none = RowEvidence::default();
     let known = snapshot.evidence.get(&row.key);
+    let all_drops = snapshot.drops.as_deref().unwrap_or_default();
     let queue = snapshot.sockets.get(&row.key).and_then(|sockets| sockets.accept_queue);
     let (evidence, is_known) = (known.unwrap_or(&none), known.is_some());
-    let facts = Facts { row, evidence, is_known, queue, side: Side::of(&row.key), context };
+    let facts = Facts { row, evidence, is_known, queue, side: Side::of(&row.key), all_drops, context };
     let applies = |rule: &&Rule| rule.verdict == verdict && (rule.applies)(&facts);
     let (sentences, next) =
         RULES.iter().filter(applies).fold((Vec::new(), Vec::new()), |(mut sentences, next), rule| {
@@ -45,6 +49,8 @@ struct Facts<'a> {
     /// The accept queue of this host's listener, if that was full.
     queue: Option<AcceptQueue>,
     side: Side,
+    /// What this host itself dropped since counts began.
+    all_drops: &'a [Dropped],
     context: &'a RenderContext,
 }
 
@@ -69,7 +75,13 @@ struct Rule {
 }
 
 /// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
-const RULES: [Rule; 23] = [
+const RULES: [Rule; 24] = [
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| !facts.drops(false).is_empty(),
+        says: |facts| format!("This host itself drops SYNs to the port: {}.", listed(&facts.drops(false))),
+        next: |facts| vec![listeners(&facts.row.key, "here"), "nft list ruleset".to_owned()],
+    },
     Rule {
         verdict: Verdict::NoAnswer,
         applies: |facts| facts.queue.is_some(),
@@ -158,6 +170,7 @@ const RULES: [Rule; 23] = [
                 && facts.count(Outcome::Unanswered) > 0
                 && !facts.is_mostly_half_open()
                 && facts.queue.is_none()
+                && facts.drops(false).is_empty()
         },
         says: |_| {
             "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full.".to_owned()
@@ -196,11 +209,18 @@ const RULES: [Rule; 23] = [
     Rule {
         verdict: Verdict::Refuses,
         applies: |facts| matches!(facts.side, Side::Inbound | Side::Within),
-        says: |facts| {
-            format!(
+        says: |facts| match &facts.drops(true)[..] {
+            [] => format!(
                 "This host refuses{}: nothing listens on the port, or a local firewall rejects.",
                 facts.refusals()
-            )
+            ),
+            drops => {
+                format!(
+                    "This host refuses{}: nothing listens on the port ({}).",
+                    facts.refusals(),
+                    listed(drops)
+                )
+            }
         },
         next: |facts| vec![listeners(&facts.row.key, "here")],
     },
@@ -315,6 +335,18 @@ impl Facts<'_> {
 
     fn is_prohibited(&self) -> bool {
         self.evidence.icmp.is_some_and(|error| error.reason.is_policy())
+    }
+
+    /// The SYNs to its port that this host dropped: because nothing listens, or for other reasons.
+    fn drops(&self, has_no_socket: bool) -> Vec<&Dropped> {
+        let RowKey::Peer(PeerKey { service, .. }) = self.row.key else { return Vec::new() };
+        let is_here = matches!(self.side, Side::Inbound | Side::Within);
+        let is_of_port = |dropped: &&Dropped| {
+            dropped.is_syn
+                && dropped.port == Some(service.port)
+                && dropped.is_without_socket() == has_no_socket
+        };
+        self.all_drops.iter().filter(|_| is_here).filter(is_of_port).collect()
     }
 
     fn interface(&self) -> String {

@@ -25,6 +25,7 @@ use probe_common::counter::Counters;
 use probe_common::encapsulation::PassedOver;
 use probe_common::{Counter, RecordKind, Unparsed};
 
+use crate::drops::{Dropped, Drops};
 use crate::flow::{Flow, FlowName};
 use crate::host::{Host, HostCounters, HostRun};
 use crate::owner::Processes;
@@ -102,6 +103,8 @@ impl SnapshotRequest {
 pub(crate) struct RunCounters {
     /// When the run started, in nanoseconds of the monotonic clock.
     pub(crate) started_ns: u64,
+    /// What the host itself dropped, where that is known.
+    pub(crate) drops: Option<Arc<Drops>>,
     /// What the kernel counts for the whole host.
     pub(crate) host: Option<HostRun>,
     /// The probe's own counters.
@@ -128,6 +131,7 @@ pub(crate) struct Baseline {
     pub(crate) unmatched: u64,
     pub(crate) icmp: IcmpCounts,
     pub(crate) evicted_strangers: u64,
+    pub(crate) drops: Option<Arc<Drops>>,
     pub(crate) host: Option<HostCounters>,
     pub(crate) missed: MissedCounts,
 }
@@ -273,6 +277,8 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// ICMP errors.
     pub icmp: IcmpCounts,
+    /// What this host itself dropped since counts began, the most frequent first; `None` where that is not known.
+    pub drops: Option<Vec<Dropped>>,
     /// What the kernel counts for the whole host; `None` in a replay.
     pub host: Option<Host>,
     /// What is missing from all of the above.

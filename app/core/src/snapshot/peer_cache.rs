@@ -5,7 +5,8 @@ use super::figures::{Figures, Period};
 use super::held_verdict::{Deserved, HeldVerdict, deserved};
 use super::latency::Scratch;
 use super::rank::RowRank;
-use crate::flow::PeerKey;
+use crate::drops::Drops;
+use crate::flow::{PeerKey, Role};
 use crate::query::{BoundFilter, Query};
 use crate::stats::{Peer, Stats, Streak, Times, Verdict, View};
 use crate::why::{Signs, Why};
@@ -63,6 +64,8 @@ pub(super) struct Scan<'a> {
     pub(super) period: Period,
     /// Length of the time that rows cover.
     pub(super) span_ns: u64,
+    /// What the host itself dropped, where that is known.
+    pub(super) drops: Option<&'a Drops>,
 }
 
 /// What is wrong with a peer within the window that ends at `now_ns`, whatever was before.
@@ -190,7 +193,7 @@ impl PeerCache {
             }
             scan.judge(&mut cached.held_verdict, peer, &cached.figures, period.now_ns);
             let after = cached.worst();
-            cached.why = after.and_then(|verdict| cached.signs(peer, period.begins_ns()).why(verdict));
+            cached.why = after.and_then(|verdict| cached.signs(peer, scan).why(verdict));
             self.changes.extend((before != after).then_some(Change { peer: cached.key, before, after }));
             cached.changed = self.scans;
             cached.rank = RowRank::of(&cached.figures, cached.held_verdict.worst(), query.sort);
@@ -234,11 +237,15 @@ impl CachedPeer {
         slid && !self.figures.counts.is_empty() || self.held_verdict.is_due(now_ns)
     }
 
-    /// What explains its verdict, of a span of time that began then.
-    fn signs(&self, peer: &Peer, begin_ns: u64) -> Signs<'_> {
+    /// What explains its verdict.
+    fn signs(&self, peer: &Peer, scan: &Scan<'_>) -> Signs<'_> {
+        let begin_ns = scan.period.begins_ns();
+        let is_served_here = matches!(self.key.role, Role::Server | Role::Local);
+        let drops = scan.drops.filter(|_| is_served_here);
         Signs {
             role: self.key.role,
             counts: &self.figures.counts,
+            drops: drops.map(|drops| drops.syns_to(self.key.service.port, begin_ns)).unwrap_or_default(),
             icmp: peer.icmp.as_ref().map(|error| error.reason),
             is_queue_full: peer.accept_queue.is_some_and(|queue| queue.at_ns >= begin_ns),
         }

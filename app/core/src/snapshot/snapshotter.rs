@@ -17,6 +17,7 @@ use super::{
     Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RowSockets, RunCounters, Snapshot,
     SnapshotRequest, Span, Strangers,
 };
+use crate::drops::{Dropped, Drops};
 use crate::flow::{Event, PeerKey};
 use crate::host::Host;
 use crate::owner::Processes;
@@ -62,12 +63,11 @@ impl Snapshotter {
 
     /// Takes a snapshot.
     pub(crate) fn take(&mut self, seen: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
-        let Seen { table, view, run, baseline, interfaces } = *seen;
+        let Seen { table, view, run, baseline, .. } = *seen;
         let stats = &table.stats;
-        let period = Period { span: request.span, view: *view, now_ns };
-        let (window_ns, span_ns) = (view.covered_ns(now_ns), period.length_ns());
-        let filter = request.query.filter.bind(interfaces);
-        let scan = Scan { stats, query: &request.query, filter, period, span_ns };
+        let scan = scan(seen, request, now_ns);
+        let Scan { filter, period, span_ns, .. } = scan;
+        let window_ns = view.covered_ns(now_ns);
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
         let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
@@ -108,6 +108,7 @@ impl Snapshotter {
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             host: host(seen),
+            drops: dropped(seen),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -234,10 +235,29 @@ fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = Row
     rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
 }
 
+/// What the rows that are requested depend on.
+fn scan<'a>(seen: &Seen<'a>, request: &'a SnapshotRequest, now_ns: u64) -> Scan<'a> {
+    let period = Period { span: request.span, view: *seen.view, now_ns };
+    Scan {
+        stats: &seen.table.stats,
+        query: &request.query,
+        filter: request.query.filter.bind(seen.interfaces),
+        period,
+        span_ns: period.length_ns(),
+        drops: seen.run.drops.as_deref(),
+    }
+}
+
 /// The timeline of all, if requested.
 fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Option<Timeline> {
     let all = [table.stats.total()].into_iter();
     request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns))
+}
+
+/// What this host itself dropped since counts began.
+fn dropped(Seen { run, baseline, .. }: &Seen<'_>) -> Option<Vec<Dropped>> {
+    let none = Drops::default();
+    Some(run.drops.as_ref()?.since(baseline.drops.as_deref().unwrap_or(&none)))
 }
 
 /// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.

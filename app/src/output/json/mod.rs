@@ -9,9 +9,9 @@ use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, Close, Connection, Direction, Figures, Handshake, Head, HostCounters, Ip, Object, Owner,
-    PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary, Thresholds,
-    Time,
+    AcceptQueue, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters, Ip, Object,
+    Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary,
+    Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use tcptop_core::{
@@ -263,6 +263,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_unmatched: snapshot.icmp.unmatched,
         icmp_tunnel: snapshot.icmp.tunnel,
         host_counters: snapshot.host.as_ref().map(host_counters),
+        drops: snapshot.drops.as_ref().map(|drops| drops.iter().map(dropped).collect()),
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
         passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
@@ -275,6 +276,10 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         missed_peers: missed.of_kind(Missed::Peer),
         missed_lines: missed.of_kind(Missed::Line),
     }
+}
+
+fn dropped(tcptop_core::Dropped { reason, port, is_syn, count }: &tcptop_core::Dropped) -> Drop<'_> {
+    Drop { reason, port: *port, syn: *is_syn, count: *count }
 }
 
 fn host_counters(host: &Host) -> HostCounters<'_> {

@@ -14,6 +14,7 @@ use probe_common::holder::{Field, Fields, Holder};
 use probe_ebpf::{OBJECT, names};
 
 use super::btf;
+use super::drops::{self, Drops};
 use super::owners::{self, Owners};
 use crate::error::{Error, KernelFeature};
 
@@ -23,6 +24,7 @@ pub(super) struct Programs {
     /// Whether the places of fields in the kernel's structures are known.
     has_fields: bool,
     owners: Owners,
+    drops: drops::Layout,
 }
 
 impl Programs {
@@ -43,11 +45,13 @@ impl Programs {
         // Words without padding, and as many bytes as the global has.
         let places: [u32; Field::ALL.len()] = fields.unwrap_or(Fields::UNKNOWN).0;
         loader.override_global(names::FIELDS, &places[..], true);
+        let (drops, namespace) = (drops::Layout::of_kernel(), drops::namespace());
+        drops.set(&mut loader, &namespace);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default() })
+        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops })
     }
 
     /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
@@ -56,6 +60,14 @@ impl Programs {
         let lacking;
         (self.owners, lacking) = owners::attach(&mut self.ebpf, self.has_fields);
         lacking
+    }
+
+    /// Loads and attaches the program that counts what the host drops.
+    ///
+    /// # Errors
+    /// Why drops are not known: a sentence.
+    pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
+        drops::attach(&mut self.ebpf, std::mem::take(&mut self.drops))
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.

@@ -97,7 +97,7 @@ pub(super) fn holders(ebpf: &mut Ebpf, mut take: impl FnMut(Holder)) -> Result<(
     }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -105,7 +105,8 @@ where
     found.ok_or_else(|| format!("the built object has no `{name}`"))
 }
 
-fn words(error: impl std::error::Error) -> String {
+/// An error with all that it is caused by.
+pub(super) fn words(error: impl std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
