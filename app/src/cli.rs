@@ -1,6 +1,7 @@
 //! The command line: options, their help, and hints for habits of other tools.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::peers::COLUMNS;
 use tcptop_core::units::{Share, Time};
-use tcptop_core::{Cidr, Filter, FilterError, Group, RowOrder, Slow, Sort};
+use tcptop_core::{Cidr, EstatsTable, Filter, FilterError, Group, RowOrder, Slow, Sort};
 
 /// With the commit, where there is one.
 const VERSION: &str = env!("TCPTOP_VERSION");
@@ -36,6 +37,7 @@ const OUTPUT: &str = "Output";
 const FILTER_AND_SORT: &str = "Filter and sort";
 const THRESHOLDS: &str = "Verdict thresholds";
 const SCREEN: &str = "Screen";
+const METRICS: &str = "Metrics";
 const LIMITS: &str = "Limits";
 
 /// Which of my TCP peers is slow to connect, unanswered, refusing or losing packets?
@@ -94,6 +96,25 @@ pub struct Cli {
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
     pub pids: Vec<u32>,
 
+    /// Serve metrics for Prometheus on this address, as http://ADDR:PORT/metrics
+    ///
+    /// They cover all traffic that is watched, whatever the filter and the screen show. Beside /metrics there is /healthz. Whoever
+    /// reaches the port can read them: 127.0.0.1:2112 is for this host alone.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = METRICS)]
+    pub listen: Option<SocketAddr>,
+
+    /// How many service ports have metrics of their own; the others share the label other
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "listen", help_heading = METRICS,
+          value_parser = clap::value_parser!(u16))]
+    pub metric_ports: u16,
+
+    /// Also count retransmits by connection, of N connections at the same time at most
+    ///
+    /// tcp_retransmissions_total has the addresses and ports of both ends as labels. A connection's series ends with it.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
+    #[arg(requires = "listen", help_heading = METRICS)]
+    pub per_flow_metrics: Option<u16>,
+
     /// How the figures are shown.
     #[command(flatten)]
     pub show: Show,
@@ -108,7 +129,44 @@ pub struct Cli {
 pub enum Command {
     /// Read a capture (pcap or pcapng, also gzip) instead of an interface; needs no privileges
     Replay(ReplayArgs),
+    /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
+    Stats(StatsArgs),
 }
+
+/// Arguments of `stats`.
+#[derive(Clone, Debug, Args)]
+pub struct StatsArgs {
+    /// Write JSON objects instead of text, one a line
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Tables of RFC 4898 to write, with commas between
+    ///
+    /// connect, perf, path, stack, app, tune, listener. docs/rfc4898.md lists their variables.
+    #[arg(long, value_name = "NAMES", value_parser = crate::stats::tables)]
+    #[arg(default_value = "connect,perf,path,stack,app,tune,listener", help_heading = OUTPUT)]
+    pub tables: Tables,
+
+    /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 srtt>50ms'
+    ///
+    /// As for interfaces, but with these terms only: peer, port, local, lport, role, outcome, srtt, min_rtt, and words. The role is
+    /// server where a socket listens on the local port, else client.
+    #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
+    pub filter: Option<Filter>,
+
+    /// Write again and again, this long after the last time [default: once]
+    ///
+    /// The largest and smallest values (MaxRTO, MinMSS and others) are those of all times; the first time has none.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub interval: Option<Duration>,
+
+    /// Stop after this long [default with it: every second]
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub duration: Option<Duration>,
+}
+
+/// Tables, in their order.
+pub type Tables = Vec<EstatsTable>;
 
 /// Arguments of `replay`.
 #[derive(Clone, Debug, Args)]
@@ -172,9 +230,9 @@ pub struct Show {
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
-    /// port, iface, role, outcome, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
-    /// max, rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused, aborted, retr,
-    /// retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// port, iface, role, outcome, verdict, why, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90, p99,
+    /// max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
+    /// aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
@@ -186,9 +244,10 @@ pub struct Show {
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
 
-    /// Group peers by: peer, host, service, subnet, role, interface
+    /// Group peers by: peer, host, service, subnet, role, interface, process, container
     ///
-    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address.
+    /// subnet is the /24 of an IPv4 address and the /64 of an IPv6 address. A peer whose connections belong to several
+    /// processes is in a row of such peers.
     #[arg(long, value_name = "WHAT", default_value = "peer", help_heading = FILTER_AND_SORT)]
     pub group: Group,
 
@@ -412,7 +471,7 @@ mod tests {
         let replay = Cli::command().find_subcommand("replay").unwrap().clone();
         for command in [Cli::command(), replay] {
             for argument in command.get_arguments() {
-                let groups = [INPUT, OUTPUT, FILTER_AND_SORT, THRESHOLDS, SCREEN, LIMITS];
+                let groups = [INPUT, OUTPUT, FILTER_AND_SORT, THRESHOLDS, SCREEN, METRICS, LIMITS];
                 let heading = argument.get_help_heading();
                 assert!(heading.is_some_and(|heading| groups.contains(&heading)), "{}", argument.get_id());
             }

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show};
+use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
+use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
@@ -22,6 +23,8 @@ pub enum Source {
     Interfaces(Interfaces),
     /// A capture.
     Replay(Replay),
+    /// The kernel's list of sockets, and nothing else.
+    Sockets(StatsArgs),
 }
 
 /// Interfaces, and how to watch them.
@@ -65,6 +68,8 @@ pub struct Config {
     pub drops: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<metrics::Plan>,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -81,7 +86,10 @@ impl Config {
         command: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Error> {
-        let show = cli.command.as_ref().map_or(&cli.show, |Command::Replay(replay)| &replay.show);
+        let show = match &cli.command {
+            Some(Command::Replay(replay)) => &replay.show,
+            Some(Command::Stats(_)) | None => &cli.show,
+        };
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
             screen: has_screen.then(|| Setup {
@@ -111,6 +119,11 @@ impl Config {
             owners: cli.owners,
             drops: cli.drops,
             sockets: cli.sockets.0,
+            metrics: cli.listen.map(|address| metrics::Plan {
+                address,
+                ports: cli.metric_ports.into(),
+                connections: cli.per_flow_metrics.map(usize::from),
+            }),
             query: Query {
                 filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
                 group: show.group,
@@ -127,11 +140,11 @@ impl Config {
         self.owners && (self.screen.is_some() || self.query.filter.asks_owner())
     }
 
-    /// Whether figures that the kernel keeps are wanted before the end: on the screen, and for the verdicts that events
-    /// are filtered by.
+    /// Whether figures that the kernel keeps are wanted before the end: on the screen, in metrics, and for the verdicts
+    /// that events are filtered by.
     #[must_use]
     pub fn needs_volumes(&self) -> bool {
-        self.screen.is_some() || self.query.filter.asks_verdict()
+        self.screen.is_some() || self.metrics.is_some() || self.query.filter.asks_verdict()
     }
 }
 
@@ -197,6 +210,7 @@ impl Source {
     #[must_use]
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
+            Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

@@ -13,5 +13,6 @@ pub mod output;
 pub mod replay;
 pub mod session;
 pub mod source;
+pub mod stats;
 pub mod stop;
 pub mod tui;

@@ -16,6 +16,7 @@ use crate::config::{Config, Interfaces};
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
+use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
@@ -59,12 +60,16 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
+    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
         let source = KernelSource::load(flows, wanted.decap)?;
         let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
+        if let Some(bound) = bound {
+            live.serve(bound)?;
+        }
         stop.within(config.duration);
         let end = live.watch(&mut stop).await;
         live.end(end).await
@@ -119,6 +124,14 @@ impl<'a> Live<'a> {
         live.check_interfaces();
         live.count_host(&counters);
         Ok(live)
+    }
+
+    /// Serves metrics from now on.
+    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
+        if let Some(address) = bound.address() {
+            say(&format!("metrics: http://{address}/metrics"));
+        }
+        self.session.serve(bound)
     }
 
     async fn watch(&mut self, stop: &mut Stop) -> End {
@@ -224,6 +237,7 @@ impl<'a> Live<'a> {
             if self.session.needs_volumes() {
                 self.sweep(now_ns)?;
             }
+            self.session.refresh_metrics(now_ns);
         }
         // After the sweep, which makes connections known that were open before.
         if self.has_listener || is_second && self.session.needs_holders() {
@@ -303,7 +317,7 @@ impl<'a> Live<'a> {
 }
 
 /// The host's name, as `uname -n` prints it.
-fn host() -> Option<String> {
+pub(crate) fn host() -> Option<String> {
     let name = uname().ok()?.nodename().to_string_lossy().escape_debug().to_string();
     (!name.is_empty() && name != "(none)").then_some(name)
 }

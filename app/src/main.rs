@@ -9,6 +9,7 @@ use tcptop::cli::Cli;
 use tcptop::config::{self, Config, Source};
 use tcptop::error::Error;
 use tcptop::live;
+use tcptop::stats;
 use tcptop::tui::terminal_guard;
 
 fn main() -> ExitCode {
@@ -34,6 +35,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
     match Source::new(cli) {
         Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
+        Source::Sockets(arguments) => stats::run(&arguments),
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::runtime::{self, Runtime};
 use crate::config::Config;
 use crate::error::Error;
 use crate::output::line_writer::{LineWriter, Lines, Stopped, WhenFull};
+use crate::output::metrics::{Bound, MetricsReader};
 use crate::output::outputs::{Gone, Opened, Outputs};
 use crate::output::summary::Summary;
 use crate::output::target::Target;
@@ -48,6 +49,7 @@ pub struct Session<'a> {
     engine: Engine,
     context: Arc<RenderContext>,
     outputs: Outputs,
+    metrics: Option<MetricsReader>,
     screen: Option<ScreenReader>,
     /// The first output that failed while others went on.
     failed: Option<Error>,
@@ -88,7 +90,18 @@ impl<'a> Session<'a> {
             }),
             None => None,
         };
-        Ok(Self { config, engine, context, outputs, screen, failed: None })
+        Ok(Self { config, engine, context, outputs, metrics: None, screen, failed: None })
+    }
+
+    /// Serves metrics from now on.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn serve(&mut self, bound: Bound) -> Result<(), Error> {
+        if let Some(plan) = self.config.metrics {
+            self.metrics = Some(MetricsReader::start(plan, bound, &mut self.engine)?);
+        }
+        Ok(())
     }
 
     /// Hands an input to the engine. Returns false once as many handshakes were reported as were asked for.
@@ -121,6 +134,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Why the run ends: the reader of standard output has gone, or nothing can be written any more.
     pub fn deliver(&mut self) -> Result<(), End> {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.deliver(&mut self.engine, &self.context);
+        }
         for gone in self.outputs.deliver(&mut self.engine, &self.context) {
             let is_last = self.outputs.is_empty() && self.screen.is_none();
             match failure(gone) {
@@ -165,6 +181,13 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn needs_holders(&self) -> bool {
         self.config.needs_holders()
+    }
+
+    /// Brings up to date what metrics only totals have. Once a second is often enough.
+    pub fn refresh_metrics(&mut self, now_ns: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.refresh(&mut self.engine, now_ns);
+        }
     }
 
     /// Gives the screen, if there is one, a new snapshot.

@@ -15,7 +15,7 @@ use tcptop::output::json::schema::{schema, types};
 use tcptop::tui::columns::{Column, events, flows, peers};
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::Place;
-use tcptop_core::{Filter, Group, RowOrder, Thresholds, Verdict};
+use tcptop_core::{EstatsTable, Filter, Group, Quality, RowOrder, Source, Thresholds, Verdict};
 
 /// What a first page may ask of its reader.
 const MOST_WORDS: usize = 1_000;
@@ -23,7 +23,7 @@ const MOST_WORDS: usize = 1_000;
 /// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
 type Generated = (&'static str, &'static str, fn() -> String);
 
-const GENERATED: [Generated; 12] = [
+const GENERATED: [Generated; 15] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
     ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),
@@ -33,7 +33,10 @@ const GENERATED: [Generated; 12] = [
     ("docs/usage.md", "keys", keys),
     ("docs/usage.md", "exit-codes", exit_codes),
     ("docs/usage.md", "options", options),
-    ("docs/usage.md", "replay-options", replay_options),
+    ("docs/usage.md", "replay-options", || new_options("replay")),
+    ("docs/usage.md", "stats-options", || new_options("stats")),
+    ("docs/rfc4898.md", "counts", estats_counts),
+    ("docs/rfc4898.md", "variables", estats_variables),
     ("docs/json.md", "objects", json_objects),
     ("docs/json.md", "fields", json_fields),
 ];
@@ -124,12 +127,47 @@ fn options() -> String {
     arguments(command.get_arguments())
 }
 
-/// Those that only `replay` has.
-fn replay_options() -> String {
+/// Those that only this subcommand has.
+fn new_options(subcommand: &str) -> String {
     let command = Cli::command();
-    let replay = command.find_subcommand("replay").expect("there is one");
+    let subcommand = command.find_subcommand(subcommand).expect("there is one");
     let is_new = |one: &&Arg| command.get_arguments().all(|other| other.get_id() != one.get_id());
-    arguments(replay.get_arguments().filter(is_new))
+    arguments(subcommand.get_arguments().filter(is_new))
+}
+
+/// How many variables of each table are had, and how well.
+fn estats_counts() -> String {
+    let row = |table: EstatsTable| {
+        let count = |quality: Option<Quality>| {
+            let all = table.variables().iter().map(|variable| match variable.source {
+                Source::Listed { quality, .. } => Some(quality),
+                Source::Missing(_) => None,
+            });
+            all.filter(|is| *is == quality).count().to_string()
+        };
+        let qualities = Quality::ALL.map(|quality| count(Some(quality))).join(" | ");
+        format!("| {} | {} | {qualities} | {} |\n", table.name(), table.variables().len(), count(None))
+    };
+    table(["table", "variables", "exact", "derived", "approximate", "missing"], EstatsTable::ALL.map(row))
+}
+
+/// Every variable of RFC 4898, and how it is had or why not.
+fn estats_variables() -> String {
+    let tables = EstatsTable::ALL.map(|one| {
+        let rows = one.variables().iter().map(|variable| {
+            let (quality, how) = match variable.source {
+                Source::Listed { quality, how, .. } => (quality.name(), how),
+                Source::Missing(why) => ("-", why.reason()),
+            };
+            format!("| `{}` | {} | {quality} | {how} |\n", variable.name, variable.unit)
+        });
+        format!(
+            "### tcpEStats{}\n\n{}",
+            one.name(),
+            table(["variable", "unit", "quality", "how, or why not"], rows)
+        )
+    });
+    tables.join("\n")
 }
 
 fn arguments<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
@@ -179,6 +217,17 @@ fn json_fields() -> String {
         ("`peer` and `summary`", vec!["Figures"]),
         ("`peer`", vec!["Peer", "Head", "Figures"]),
         ("Each of `verdicts`", vec!["PeerVerdict"]),
+        ("`accept_queue`", vec!["AcceptQueue"]),
+        ("`socket`", vec!["Socket"]),
+        ("`timer`", vec!["Timer"]),
+        ("`memory`", vec!["Memory"]),
+        ("`tcp_info`", vec!["tcp_info"]),
+        ("`bbr`", vec!["Bbr"]),
+        ("`vegas`", vec!["Vegas"]),
+        ("`dctcp`", vec!["Dctcp"]),
+        ("`stats`, whose `tables` are in [rfc4898.md](rfc4898.md)", vec!["Stats", "Head"]),
+        ("`stats_variables`", vec!["StatsVariables"]),
+        ("Each of `variables`", vec!["VariableObject"]),
         ("`summary`", vec!["Summary", "Head", "Figures"]),
         ("`thresholds`", vec!["Thresholds"]),
         ("`missed_records`", vec!["missed_records"]),

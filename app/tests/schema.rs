@@ -6,6 +6,7 @@
 mod validator;
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +41,25 @@ fn replay(arguments: &[&str], file: &str, capture: &[u8]) -> Vec<Value> {
     fs::remove_file(&path).expect("it is ours");
     let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Of this host's own sockets, a listener and both ends of a connection among them.
+#[test]
+fn statistics_of_sockets_keep_the_schema() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let opener = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    let validator = strict();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_tcptop")).args(["stats", "--json"]).output().expect("it was built");
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    objects.iter().for_each(|object| assert_valid(&validator, object));
+    assert_eq!(objects[0]["type"], "stats_variables");
+    let port = opener.local_addr().expect("it is connected").port();
+    let of = |object: &&Value| object["local_port"] == port || object["remote_port"] == port;
+    assert_eq!(objects.iter().filter(of).count(), 2, "both ends");
+    assert!(objects.iter().any(|object| object["tables"]["Listener"]["CurConns"] == 1));
 }
 
 /// With the objects of all types, and what most of their fields can be.

@@ -6,7 +6,8 @@ use probe_common::{Endpoint, SegmentRecord};
 use support::{Connection, MS, S, START, Watched, v4};
 use tcptop::output::explain::explain;
 use tcptop_core::{
-    AcceptQueue, Input, Outcome, Party, RowKey, Snapshot, Socket, SocketState, Span, TcpInfo, Why,
+    AcceptQueue, Filter, FlowOrder, Group, Input, Outcome, Party, Query, RowKey, Snapshot, SnapshotRequest,
+    Socket, SocketState, Sort, Span, TcpInfo, Why,
 };
 
 const OPENER: u64 = 0x11;
@@ -156,4 +157,61 @@ fn a_full_queue_says_nothing_of_what_this_host_opens_or_has_answered() {
     watched.see([own.syn(at(0)), from().syn(at(0)), from().syn_ack(at(1))]);
     list(&mut watched, &[listener(80, 129, 128)], at(S / MS));
     assert!(watched.flows(at(2_000)).iter().all(|flow| flow.accept_queue().is_none()));
+}
+
+#[test]
+fn peers_have_the_median_of_their_open_connections() {
+    let mut watched = Watched::new();
+    let remote = v4(10, 0, 0, 9, 443);
+    let connections: Vec<Connection> = (0..5).map(|port| Connection::to(remote, 40_000 + port)).collect();
+    let mut sockets = Vec::new();
+    for (connection, srtt_us) in connections.iter().zip([900, 100, 500, 300, 700]) {
+        watched.see([connection.syn(at(0)), connection.syn_ack(at(1)), connection.ack(at(2))]);
+        sockets.push(socket(srtt_us.into(), [connection.opener, remote], srtt_us, srtt_us / 2));
+    }
+    list(&mut watched, &sockets, at(3));
+    let rtts = |watched: &mut Watched, group| {
+        let request = SnapshotRequest {
+            rows: 1,
+            query: Query { group, ..Query::default() },
+            ..SnapshotRequest::totals(Span::Window)
+        };
+        let snapshot = watched.engine.snapshot(watched.reader, &request, at(10));
+        let rtts = snapshot.sockets.get(&snapshot.rows[0].key)?.rtts?;
+        Some((rtts.connections, rtts.srtt_p50_ns, rtts.min_rtt_ns))
+    };
+    for group in [Group::Peer, Group::Service] {
+        assert_eq!(rtts(&mut watched, group), Some((5, 500_000, Some(50_000))));
+    }
+    // What has ended since is no longer measured.
+    let first = connections[0];
+    watched.see([first.fin_of_opener(at(4)), first.fin_of_responder(at(5))]);
+    list(&mut watched, &sockets, at(6));
+    assert_eq!(rtts(&mut watched, Group::Peer), Some((4, 300_000, Some(50_000))));
+    list(&mut watched, &[], at(7));
+    assert_eq!(rtts(&mut watched, Group::Peer), None);
+}
+
+#[test]
+fn connections_are_filtered_and_sorted_by_what_the_kernel_measures() {
+    let mut watched = Watched::new();
+    let remote = v4(10, 0, 0, 9, 443);
+    for (port, srtt_us) in [(40_000, 900), (40_001, 100), (40_002, 500), (40_003, 0)] {
+        let connection = Connection::to(remote, port);
+        watched.see([connection.syn(at(0)), connection.syn_ack(at(1)), connection.ack(at(2))]);
+        list(&mut watched, &[socket(1, [connection.opener, remote], srtt_us, 80)], at(3));
+    }
+    let ports = |watched: &mut Watched, filter: &str, by| {
+        let query = Query {
+            filter: filter.parse::<Filter>().expect("it is one"),
+            flow_sort: Sort { by, reversed: false },
+            ..Query::default()
+        };
+        let request = SnapshotRequest { flows: 10, query, ..SnapshotRequest::totals(Span::Window) };
+        let flows = watched.engine.snapshot(watched.reader, &request, at(10)).flows.expect("asked for");
+        flows.rows.iter().map(|flow| flow.local().port).collect::<Vec<_>>()
+    };
+    assert_eq!(ports(&mut watched, "", FlowOrder::Srtt), [40_000, 40_002, 40_001, 40_003]);
+    assert_eq!(ports(&mut watched, "srtt>200us", FlowOrder::Srtt), [40_000, 40_002]);
+    assert_eq!(ports(&mut watched, "min_rtt<100us srtt<200us", FlowOrder::Srtt), [40_001]);
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use aya::maps::{Array, Map, MapData};
 use aya::{EbpfLoader, Pod};
-use probe_common::buckets::{self, Bucket};
+use probe_common::buckets::{self, Bucket, Candidate};
 use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
 use probe_common::segment::mapped_words;
 use probe_common::state::Phase;
@@ -87,7 +87,7 @@ where
     let mut buckets: Array<_, InMap<K>> = (&mut map).try_into().expect("an array of buckets");
     let mut bucket = Bucket::EMPTY;
     // In any bucket: the sweep reads all of them.
-    let slot = buckets::find_or_claim(&mut bucket, || None, key, 0, |_| 0, |_, _| {});
+    let slot = buckets::find_or_claim(&mut bucket, || None, key, 0, |_| Candidate::from_word(0), |_, _| {});
     *slot.expect("it is empty") = state(number, epoch);
     buckets.set(number % BUCKETS, InMap(bucket), 0).expect("there are more");
 }

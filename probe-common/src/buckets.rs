@@ -5,7 +5,7 @@
 //! counted.
 
 use crate::key::Key;
-use crate::state::{FlowState, RANK_UNENDED};
+use crate::state::{Evictable, FlowState, RANK_UNENDED};
 use crate::verifier::forget;
 
 /// Slots in a bucket: a power of two. With half of all slots taken, fewer than one flow in a hundred finds its bucket
@@ -58,23 +58,21 @@ pub fn find<'a, K: Key>(
 }
 
 /// Returns the state of a flow. One that is not known gets a slot; a flow that has not ended and is evicted for it is passed
-/// to `evict` first: the one with the lowest `rank`, see [`Evictable::rank`]. `None` when both buckets are full of flows that
-/// must not be evicted.
-///
-/// [`Evictable::rank`]: crate::state::Evictable::rank
+/// to `evict` first: the first to go of the bucket, as `first_to_go` says of a full one. `None` when both buckets are full of
+/// flows that must not be evicted.
 #[inline(always)]
 pub fn find_or_claim<'a, K: Key>(
     first: &'a mut Bucket<K>,
     second: impl FnOnce() -> Option<&'a mut Bucket<K>>,
     key: &K,
     hash: u64,
-    rank: impl Fn(&FlowState) -> u32,
+    first_to_go: impl Fn(&[FlowState; WAYS]) -> Candidate,
     evict: impl FnOnce(&K, &FlowState),
 ) -> Option<&'a mut FlowState> {
     if let Some(way) = first.way(key) {
         return Some(first.state(way, hash));
     }
-    let mut candidate = first.candidate(&rank);
+    let mut candidate = first.candidate(&first_to_go);
     let mut bucket = first;
     if candidate.rank != FREE
         && let Some(second) = second()
@@ -82,7 +80,7 @@ pub fn find_or_claim<'a, K: Key>(
         if let Some(way) = second.way(key) {
             return Some(second.state(way, hash));
         }
-        let other = second.candidate(&rank);
+        let other = second.candidate(&first_to_go);
         // Of two that have not ended, the one of the first bucket.
         if candidate.rank >= RANK_UNENDED && (other.rank < RANK_UNENDED || candidate.rank == u32::MAX) {
             (candidate, bucket) = (other, second);
@@ -105,11 +103,47 @@ pub fn find_or_claim<'a, K: Key>(
 const FREE: u32 = 0;
 
 /// A slot that a new flow may get.
-#[derive(Clone, Copy)]
-struct Candidate {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
     way: usize,
     /// [`FREE`], the rank of the flow that is evicted for it, or `u32::MAX` when there is no such slot.
     rank: u32,
+}
+
+impl Candidate {
+    /// The slot of the flow with the lowest [rank](Evictable::rank), of these.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "they are the same numbers")]
+    pub fn first_to_go(states: &[FlowState; WAYS], evictable: Evictable) -> Self {
+        let any = u64::from(evictable.word());
+        let mut lowest = Self { way: 0, rank: u32::MAX };
+        for (way, state) in states.iter().enumerate() {
+            let rank = forget(evictable.rank(state) as usize, any) as u32;
+            if rank < lowest.rank {
+                lowest = Self { way, rank };
+            }
+            // Whichever it is: the verifier follows each way through the loop only once.
+            lowest.way = forget(lowest.way, any);
+            lowest.rank = forget(lowest.rank as usize, any) as u32;
+        }
+        lowest
+    }
+
+    /// The slot as a word: the functions of the kernel programs return no more.
+    #[inline(always)]
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        (self.way as u64) << 32 | self.rank as u64
+    }
+
+    /// The slot that [`word`](Self::word) returned.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "two halves")]
+    pub const fn from_word(word: u64) -> Self {
+        Self { way: (word >> 32) as usize, rank: word as u32 }
+    }
 }
 
 impl<K: Key> Bucket<K> {
@@ -134,20 +168,10 @@ impl<K: Key> Bucket<K> {
         (0..WAYS).find(|way| self.keys[*way].is_none())
     }
 
-    /// A slot without a flow, else the one with the lowest rank.
+    /// A slot without a flow, else the one of the flow that goes first.
     #[inline(always)]
-    fn candidate(&self, rank: &impl Fn(&FlowState) -> u32) -> Candidate {
-        if let Some(way) = self.free() {
-            return Candidate { way, rank: FREE };
-        }
-        let mut lowest = Candidate { way: 0, rank: u32::MAX };
-        for way in 0..WAYS {
-            let rank = rank(&self.states[way]);
-            if rank < lowest.rank {
-                lowest = Candidate { way, rank };
-            }
-        }
-        lowest
+    fn candidate(&self, first_to_go: &impl Fn(&[FlowState; WAYS]) -> Candidate) -> Candidate {
+        self.free().map_or_else(|| first_to_go(&self.states), |way| Candidate { way, rank: FREE })
     }
 
     /// Every flow and its state.

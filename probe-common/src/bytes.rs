@@ -13,9 +13,6 @@ pub trait Load {
     /// The `N` bytes that begin `offset` bytes into the packet, or `None` when the packet (or what of it can be read in
     /// place) ends before the last of them. Checked once, read word by word.
     fn window<const N: usize>(&self, offset: usize) -> Option<Self::Window<'_>>;
-
-    /// The same, copied.
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 }
 
 /// A few bytes that are there, read as words in network order. Offsets are within the window: what lies beyond it reads
@@ -42,26 +39,26 @@ impl Load for [u8] {
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8]> {
         self.get(offset..)?.get(..N)
     }
-
-    #[inline(always)]
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.get(offset..)?.first_chunk().copied()
-    }
 }
 
 impl Window for &[u8] {
     #[inline(always)]
     fn byte<const AT: usize>(self) -> u8 {
-        self.copy(AT).map_or(0, u8::from_be_bytes)
+        word(self, AT).map_or(0, u8::from_be_bytes)
     }
 
     #[inline(always)]
     fn be16<const AT: usize>(self) -> u16 {
-        self.copy(AT).map_or(0, u16::from_be_bytes)
+        word(self, AT).map_or(0, u16::from_be_bytes)
     }
 
     #[inline(always)]
     fn be32<const AT: usize>(self) -> u32 {
-        self.copy(AT).map_or(0, u32::from_be_bytes)
+        word(self, AT).map_or(0, u32::from_be_bytes)
     }
+}
+
+#[inline(always)]
+fn word<const N: usize>(window: &[u8], at: usize) -> Option<[u8; N]> {
+    window.get(at..)?.first_chunk().copied()
 }

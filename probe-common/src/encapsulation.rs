@@ -8,6 +8,8 @@ use core::fmt;
 
 use crate::bytes::{Load, Window};
 use crate::icmp;
+use crate::parse;
+use crate::passed_over;
 use crate::segment::Family;
 use crate::verifier::forget;
 
@@ -22,6 +24,24 @@ pub enum Layer {
     EtherType(u16),
     /// An IP header of either version.
     Ip,
+}
+
+/// A [`Layer`] as a word: an EtherType is itself, and the others have words above.
+const ETHERNET: u32 = 0x1_0000;
+const LLC: u32 = 0x1_0001;
+const IP: u32 = 0x1_0002;
+const LAYER_MASK: u32 = 0x1_ffff;
+
+impl Layer {
+    #[inline(always)]
+    const fn word(self) -> u32 {
+        match self {
+            Self::Ethernet => ETHERNET,
+            Self::Llc => LLC,
+            Self::Ip => IP,
+            Self::EtherType(ethertype) => ethertype as u32,
+        }
+    }
 }
 
 /// What carries the IP packet of a segment, when that is not plain Ethernet, with or without VLAN tags, or no link layer at all.
@@ -75,6 +95,27 @@ impl Encapsulation {
         Self::Gtp,
     ];
 
+    /// The one with this number.
+    #[inline(always)]
+    #[must_use]
+    const fn of_number(number: u8) -> Self {
+        match number {
+            1 => Self::Snap,
+            2 => Self::Pppoe,
+            3 => Self::Mpls,
+            4 => Self::Ip4In4,
+            5 => Self::Ip6In4,
+            6 => Self::Ip4In6,
+            7 => Self::Ip6In6,
+            8 => Self::Gre,
+            9 => Self::Erspan,
+            10 => Self::Vxlan,
+            11 => Self::Geneve,
+            12 => Self::Gtp,
+            _ => Self::None,
+        }
+    }
+
     /// Its name in lower case, or `None` for nothing.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
@@ -105,6 +146,37 @@ pub struct Inner {
     pub offset: usize,
     /// What carries it.
     pub encapsulation: Encapsulation,
+}
+
+/// Bits and fields of the word that [`find_network`] returns when it finds one.
+const FOUND: u64 = 1 << 63;
+const IS_V6: u64 = 1 << 40;
+const ENCAPSULATION_SHIFT: u32 = 32;
+
+/// The word for it.
+#[inline(always)]
+const fn found(family: Family, offset: usize, encapsulation: u32) -> u64 {
+    let version = match family {
+        Family::V4 => 0,
+        Family::V6 => IS_V6,
+    };
+    FOUND | version | (encapsulation as u64) << ENCAPSULATION_SHIFT | offset as u64
+}
+
+impl Inner {
+    /// What [`find_network`] says.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "each field is as wide as its type")]
+    fn of(word: u64) -> Result<Self, PassedOver> {
+        if word & FOUND == 0 {
+            return Err(passed_over::of_word(word as u32));
+        }
+        Ok(Self {
+            family: if word & IS_V6 == 0 { Family::V4 } else { Family::V6 },
+            offset: word as usize & parse::MAX_OFFSET,
+            encapsulation: Encapsulation::of_number((word >> ENCAPSULATION_SHIFT) as u8),
+        })
+    }
 }
 
 /// What a packet was that holds no TCP, as far as it was looked into.
@@ -250,9 +322,7 @@ const GENEVE_PORT: u16 = 6081;
 const GTP_PORT: u16 = 2152;
 
 /// Tags, labels and the like before an IP header, each counted: more than networks stack.
-const MAX_LINK_HEADERS: usize = 8;
-/// Labels in one stack, likewise.
-const MAX_LABELS: usize = 8;
+const MAX_LINK_HEADERS: usize = 12;
 /// As for plain IPv6.
 const MAX_EXTENSION_HEADERS: usize = 8;
 const MAX_GTP_EXTENSIONS: usize = 4;
@@ -263,7 +333,7 @@ const MAX_GTP_EXTENSIONS: usize = 4;
 /// # Errors
 /// Says what the packet is when it holds no TCP.
 #[inline(always)]
-pub fn locate<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result<Inner, PassedOver> {
+pub fn locate<P: FindNetwork + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result<Inner, PassedOver> {
     let outer = network(packet, first, 0, Encapsulation::None, decap)?;
     let (protocol, payload) = protocol(packet, outer)?;
     if protocol == TCP {
@@ -294,53 +364,91 @@ pub fn locate<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result
 ///
 /// # Errors
 /// Says what the packet is when there is none.
-pub fn outer<P: Load + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result<Inner, PassedOver> {
+pub fn outer<P: FindNetwork + ?Sized>(packet: &P, first: Layer, decap: bool) -> Result<Inner, PassedOver> {
     network(packet, first, 0, Encapsulation::None, decap)
 }
 
 /// The IP header behind link headers. `outer` is what carries them.
 #[inline(always)]
-fn network<P: Load + ?Sized>(
+fn network<P: FindNetwork + ?Sized>(
     packet: &P,
     first: Layer,
     start: usize,
     outer: Encapsulation,
     decap: bool,
 ) -> Result<Inner, PassedOver> {
-    let (mut layer, mut offset, mut encapsulation) = (first, start, outer);
+    let decap = if decap { LOOK_INTO } else { 0 };
+    #[allow(clippy::cast_possible_truncation, reason = "bounded by `MAX_OFFSET`")]
+    Inner::of(packet.find_network(first.word(), start as u32, outer as u32 | decap))
+}
+
+/// A packet in which [`find_network`] can be called as a function that the kernel's verifier checks once, rather than on
+/// every path that leads to it.
+pub trait FindNetwork: Load {
+    /// See [`find_network`].
+    #[inline(always)]
+    fn find_network(&self, first: u32, start: u32, outer: u32) -> u64 {
+        find_network(self, first, start, outer)
+    }
+}
+
+impl FindNetwork for [u8] {}
+
+/// What is added to the number of what carries link headers: they are looked into.
+const LOOK_INTO: u32 = 0x100;
+
+/// The IP header behind the link headers that begin at `start` with this layer, as words, because the functions of the
+/// kernel programs pass no more: an [`Inner`], or what the packet is.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the numbers are as wide as their types")]
+pub fn find_network<P: Load + ?Sized>(packet: &P, first: u32, start: u32, outer: u32) -> u64 {
+    let decap = outer & LOOK_INTO != 0;
+    let (mut layer, mut offset, mut carried_by) = (first, start as usize & parse::MAX_OFFSET, outer & 0xff);
+    // Nothing is compared with it, so that it stays unknown to the verifier.
+    let any = u64::from(start);
     for _ in 0..MAX_LINK_HEADERS {
+        let ethertype = layer as u16;
         let through = match layer {
-            Layer::Ip => return ip(packet, offset, encapsulation),
-            Layer::EtherType(IPV4) => return Ok(Inner { family: Family::V4, offset, encapsulation }),
-            Layer::EtherType(IPV6) => return Ok(Inner { family: Family::V6, offset, encapsulation }),
-            Layer::Ethernet => Through::ethernet(packet, offset)?,
-            Layer::EtherType(tag) if VLAN.contains(&tag) => Through::tag(packet, offset)?,
-            Layer::EtherType(other) if !decap => return Err(PassedOver::EtherType(other)),
-            Layer::Llc if !decap => return Err(PassedOver::EtherType(0)),
-            Layer::Llc => Through::snap(packet, offset)?,
-            Layer::EtherType(PPPOE_SESSION) => Through::pppoe(packet, offset)?,
-            Layer::EtherType(label) if MPLS.contains(&label) => Through::labels(packet, offset, label)?,
-            Layer::EtherType(other) => return Err(PassedOver::EtherType(other)),
+            IP => return ip(packet, offset, carried_by),
+            ETHERNET => Through::ethernet(packet, offset),
+            LLC if decap => Through::snap(packet, offset),
+            LLC => Err(PassedOver::EtherType(0)),
+            _ => match ethertype {
+                IPV4 => return found(Family::V4, offset, carried_by),
+                IPV6 => return found(Family::V6, offset, carried_by),
+                tag if VLAN.contains(&tag) => Through::tag(packet, offset),
+                other if !decap => Err(PassedOver::EtherType(other)),
+                PPPOE_SESSION => Through::pppoe(packet, offset),
+                label if MPLS.contains(&label) => Through::label(packet, offset, label),
+                other => Err(PassedOver::EtherType(other)),
+            },
         };
-        (layer, offset) = (through.layer, bounded(offset + through.len, through.any)?);
-        // A tunnel names what it carries better than what stands within it.
-        if outer == Encapsulation::None && through.encapsulation != Encapsulation::None {
-            encapsulation = through.encapsulation;
+        let through = match through {
+            Ok(through) => through,
+            Err(passed_over) => return passed_over::word(passed_over).into(),
+        };
+        // Whatever they are: the verifier follows each way through the loop only once.
+        offset = forget(offset + through.len, any);
+        if offset > parse::MAX_OFFSET {
+            return passed_over::word(PassedOver::Truncated).into();
         }
+        layer = forget(through.layer as usize, any) as u32 & LAYER_MASK;
+        // A tunnel names what it carries better than what stands within it.
+        if outer & 0xff == 0 && through.encapsulation != Encapsulation::None {
+            carried_by = through.encapsulation as u32;
+        }
+        carried_by = forget(carried_by as usize, any) as u32 & 0xff;
     }
-    match layer {
-        Layer::EtherType(ethertype) => Err(PassedOver::EtherType(ethertype)),
-        Layer::Ethernet | Layer::Llc | Layer::Ip => Err(PassedOver::Truncated),
-    }
+    let passed_over =
+        if layer < ETHERNET { PassedOver::EtherType(layer as u16) } else { PassedOver::Truncated };
+    passed_over::word(passed_over).into()
 }
 
 /// One header that stands before another.
 struct Through {
     len: usize,
-    /// See [`bounded`].
-    any: u16,
-    /// What follows it.
-    layer: Layer,
+    /// The word of what follows it.
+    layer: u32,
     encapsulation: Encapsulation,
 }
 
@@ -348,19 +456,14 @@ impl Through {
     #[inline(always)]
     fn ethernet<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
         let ethertype = window::<P, 14>(packet, offset)?.be16::<12>();
-        let layer = if ethertype < FIRST_ETHERTYPE { Layer::Llc } else { Layer::EtherType(ethertype) };
-        Ok(Self { len: 14, any: ethertype, layer, encapsulation: Encapsulation::None })
+        let layer = if ethertype < FIRST_ETHERTYPE { LLC } else { ethertype.into() };
+        Ok(Self { len: 14, layer, encapsulation: Encapsulation::None })
     }
 
     #[inline(always)]
     fn tag<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<Self, PassedOver> {
         let ethertype = window::<P, 4>(packet, offset)?.be16::<2>();
-        Ok(Self {
-            len: 4,
-            any: ethertype,
-            layer: Layer::EtherType(ethertype),
-            encapsulation: Encapsulation::None,
-        })
+        Ok(Self { len: 4, layer: ethertype.into(), encapsulation: Encapsulation::None })
     }
 
     /// SNAP with an EtherType, of which the organisation is 0, or that of bridged Ethernet 0x0000f8 (IEEE 802.1H).
@@ -373,8 +476,7 @@ impl Through {
             return Err(PassedOver::EtherType(0));
         }
         let ethertype = header.be16::<6>();
-        let layer = Layer::EtherType(ethertype);
-        Ok(Self { len: 8, any: ethertype, layer, encapsulation: Encapsulation::Snap })
+        Ok(Self { len: 8, layer: ethertype.into(), encapsulation: Encapsulation::Snap })
     }
 
     #[inline(always)]
@@ -387,47 +489,39 @@ impl Through {
             (0x1100, PPP_MPLS) => MPLS[0],
             _ => return Err(PassedOver::EtherType(PPPOE_SESSION)),
         };
-        let layer = Layer::EtherType(ethertype);
-        Ok(Self { len: 8, any: protocol, layer, encapsulation: Encapsulation::Pppoe })
+        Ok(Self { len: 8, layer: ethertype.into(), encapsulation: Encapsulation::Pppoe })
     }
 
-    /// A stack of labels does not say what it carries: IP shows by its version, and Ethernet by the control word before it,
-    /// whose first four bits are 0 (RFC 4385, 3; RFC 4928, 3).
+    /// One label of a stack, which does not say what it carries: IP shows by its version, and Ethernet by the control word
+    /// before it, whose first four bits are 0 (RFC 4385, 3; RFC 4928, 3).
     #[inline(always)]
-    fn labels<P: Load + ?Sized>(packet: &P, offset: usize, ethertype: u16) -> Result<Self, PassedOver> {
+    fn label<P: Load + ?Sized>(packet: &P, offset: usize, ethertype: u16) -> Result<Self, PassedOver> {
         const BOTTOM: u16 = 0x100;
-        let mut len = 0;
-        for _ in 0..MAX_LABELS {
-            let low = window::<P, 4>(packet, offset + len)?.be16::<2>();
-            len = bounded(len + 4, low)?;
-            if low & BOTTOM != 0 {
-                let (skipped, layer) = match window::<P, 4>(packet, offset + len)?.byte::<0>() >> 4 {
-                    4 => (0, Layer::EtherType(IPV4)),
-                    6 => (0, Layer::EtherType(IPV6)),
-                    0 => (4, Layer::Ethernet),
-                    _ => return Err(PassedOver::EtherType(ethertype)),
-                };
-                return Ok(Self { len: len + skipped, any: low, layer, encapsulation: Encapsulation::Mpls });
+        let low = window::<P, 4>(packet, offset)?.be16::<2>();
+        let (len, layer) = if low & BOTTOM == 0 {
+            (4, ethertype.into())
+        } else {
+            match window::<P, 4>(packet, offset + 4)?.byte::<0>() >> 4 {
+                4 => (4, IPV4.into()),
+                6 => (4, IPV6.into()),
+                0 => (8, ETHERNET),
+                _ => return Err(PassedOver::EtherType(ethertype)),
             }
-        }
-        Err(PassedOver::EtherType(ethertype))
+        };
+        Ok(Self { len, layer, encapsulation: Encapsulation::Mpls })
     }
 }
 
 #[inline(always)]
-fn ip<P: Load + ?Sized>(
-    packet: &P,
-    offset: usize,
-    encapsulation: Encapsulation,
-) -> Result<Inner, PassedOver> {
+fn ip<P: Load + ?Sized>(packet: &P, offset: usize, carried_by: u32) -> u64 {
     // Two bytes: of a check for one the verifier learns nothing, see `parse`.
-    let version = window::<P, 2>(packet, offset)?.byte::<0>() >> 4;
-    let family = match version {
-        4 => Family::V4,
-        6 => Family::V6,
-        _ => return Err(PassedOver::NotIp),
+    let passed_over = match window::<P, 2>(packet, offset).map(|header| header.byte::<0>() >> 4) {
+        Ok(4) => return found(Family::V4, offset, carried_by),
+        Ok(6) => return found(Family::V6, offset, carried_by),
+        Ok(_) => PassedOver::NotIp,
+        Err(passed_over) => passed_over,
     };
-    Ok(Inner { family, offset, encapsulation })
+    passed_over::word(passed_over).into()
 }
 
 /// The protocol of an IP packet, and where it begins. In a later fragment it begins nowhere, and is not looked for.
@@ -617,10 +711,14 @@ impl Tunnel {
         }
         let mut offset = start + 8;
         if flags & OPTIONAL != 0 {
-            let mut next = packet.window::<4>(offset)?.byte::<3>();
+            // Without the flag the type of the next header means nothing.
+            let named = packet.window::<4>(offset)?.byte::<3>();
+            let mut next = if flags & EXTENSION == 0 { 0 } else { named };
             offset += 4;
-            let mut left = if flags & EXTENSION == 0 { 0 } else { MAX_GTP_EXTENSIONS };
-            while next != 0 && left > 0 {
+            for _ in 0..MAX_GTP_EXTENSIONS {
+                if next == 0 {
+                    break;
+                }
                 let len = usize::from(packet.window::<2>(offset)?.byte::<0>()) * 4;
                 if len == 0 {
                     return None;
@@ -629,22 +727,16 @@ impl Tunnel {
                 // The next one's type is the last byte of this one.
                 let last = bounded(offset.wrapping_sub(2), next.into()).ok()?;
                 next = packet.window::<2>(last)?.byte::<1>();
-                left -= 1;
             }
         }
         Some(Self { offset, any: flags.into(), layer: Layer::Ip, encapsulation: Encapsulation::Gtp })
     }
 }
 
-/// Headers end before this, in bytes: one that says otherwise is made to be odd.
-const MAX_OFFSET: usize = 0x3fff;
-
-/// An offset behind one more header. The kernel's verifier forgets how it came about: else it would look at all that follows
-/// for every way that leads there. `any` is something of the packet, see [`forget`].
+/// See [`parse::bounded`].
 #[inline(always)]
 fn bounded(offset: usize, any: u16) -> Result<usize, PassedOver> {
-    let offset = forget(offset, any.into());
-    if offset > MAX_OFFSET { Err(PassedOver::Truncated) } else { Ok(offset) }
+    parse::bounded(offset, any).map_err(|_| PassedOver::Truncated)
 }
 
 #[inline(always)]

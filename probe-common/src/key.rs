@@ -22,6 +22,13 @@ impl Side {
             Self::High => Self::Low,
         }
     }
+
+    /// The end with this number, of which only the last bit counts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_bit(number: u32) -> Self {
+        if number & 1 == 0 { Self::Low } else { Self::High }
+    }
 }
 
 /// What the key of a family can do: compared and hashed as whole words, because the kernel does it per packet.

@@ -2,6 +2,7 @@
 
 use crate::bytes::{Load, Window};
 use crate::segment::{Segment, Timestamps};
+use crate::verifier::forget;
 
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;
@@ -9,6 +10,8 @@ const TIMESTAMPS: u8 = 8;
 const TIMESTAMPS_LEN: u32 = 10;
 /// The data offset has 4 bits: 15 words of header, 5 of them fixed.
 const MAX_LEN: u32 = 40;
+/// A mask for places in them.
+const AT_MASK: u32 = 0x3f;
 
 /// What [`find_timestamps`] returns instead of an offset: there are none, as far as the options can be read. What stands
 /// before an option that contradicts itself counts, as for Linux (`tcp_parse_options`).
@@ -37,11 +40,8 @@ pub fn timestamps<P: FindTimestamps + ?Sized>(packet: &P, segment: &Segment) -> 
         return Timestamps::default();
     }
     // Headers end within some 2 KiB; the verifier wants to see a bound below 64 KiB.
-    let Some([v0, v1, v2, v3, e0, e1, e2, e3]) = packet.copy(found as usize & 0x3fff) else {
-        return Timestamps::default();
-    };
-    let value = u32::from_be_bytes([v0, v1, v2, v3]);
-    Timestamps { value, echo: u32::from_be_bytes([e0, e1, e2, e3]), present: true }
+    let Some(stamps) = packet.window::<8>(found as usize & 0x3fff) else { return Timestamps::default() };
+    Timestamps { value: stamps.be32::<0>(), echo: stamps.be32::<4>(), present: true }
 }
 
 /// The timestamps where nearly everybody puts them (RFC 7323, appendix A; Linux in a SYN), read as words where they lie:
@@ -71,13 +71,17 @@ fn usual_place<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Option<Timest
 /// Where the two timestamps begin in the packet, in bytes, or one of the words above. The options begin
 /// at `start` and are `len` bytes long.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "it is the same number")]
 pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u32 {
     let mut at = 0;
     for _ in 0..MAX_LEN {
+        // Whatever stood before: the verifier follows each way through the walk only once.
+        at = forget(at as usize, start.into()) as u32 & AT_MASK;
+        let len = forget(len as usize, at.into()) as u32 & AT_MASK;
         if at >= len {
             break;
         }
-        let Some([kind]) = packet.copy((start + at) as usize) else { return ABSENT };
+        let Some(kind) = byte(packet, start + at) else { return ABSENT };
         if kind == END {
             break;
         }
@@ -88,7 +92,7 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
         if at + 1 >= len {
             return ABSENT;
         }
-        let Some([option_len]) = packet.copy((start + at + 1) as usize) else { return ABSENT };
+        let Some(option_len) = byte(packet, start + at + 1) else { return ABSENT };
         let option_len = u32::from(option_len);
         if option_len < 2 || at + option_len > len {
             return ABSENT;
@@ -99,4 +103,9 @@ pub fn find_timestamps<P: Load + ?Sized>(packet: &P, start: u32, len: u32) -> u3
         at += option_len;
     }
     ABSENT
+}
+
+#[inline(always)]
+fn byte<P: Load + ?Sized>(packet: &P, at: u32) -> Option<u8> {
+    Some(packet.window::<1>(at as usize)?.byte::<0>())
 }

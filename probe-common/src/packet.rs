@@ -3,7 +3,7 @@
 use crate::encapsulation::Inner;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::{FindTimestamps, timestamps};
-use crate::parse::{LinkLayer, Unparsed, ipv4, ipv6, parse};
+use crate::parse::{LinkLayer, Network, Unparsed, parse, segment};
 use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::SequenceRange;
 
@@ -103,10 +103,8 @@ impl ParsedPacket {
         size: Size,
         hook: &Hook,
     ) -> Result<Self, Unparsed> {
-        let segment = match inner.family {
-            Family::V4 => ipv4(packet, inner.offset, size.bytes),
-            Family::V6 => ipv6(packet, inner.offset, size.bytes),
-        }?;
+        let network = Network { family: inner.family, offset: inner.offset };
+        let segment = segment::<P, false>(packet, network, size.bytes)?;
         let mut parsed = Self::of(packet, segment, size, hook);
         parsed.direction |= (inner.encapsulation as u16) << ENCAPSULATION_SHIFT;
         Ok(parsed)
@@ -210,12 +208,12 @@ impl ParsedPacket {
 
     #[inline(always)]
     pub(crate) const fn side(&self) -> Side {
-        if self.side == Side::Low as u16 { Side::Low } else { Side::High }
+        Side::from_bit(self.side as u32)
     }
 
     #[inline(always)]
-    pub(crate) fn key<K: Key>(&self) -> (K, Side) {
-        K::of(&self.segment, self.interface)
+    pub(crate) fn key<K: Key>(&self) -> K {
+        K::of(&self.segment, self.interface).0
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 
 use crate::bytes::{Load, Window};
 use crate::segment::{Family, Segment, TcpFlags, mapped_words};
+use crate::verifier::forget;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -99,10 +100,49 @@ pub struct Network {
 /// Says why there is none; see [`Unparsed`].
 #[inline(always)]
 pub fn parse<P: Load + ?Sized>(packet: &P, link: LinkLayer, packet_len: u32) -> Result<Segment, Unparsed> {
-    let Network { family, offset } = network(packet, link)?;
+    let network = network(packet, link)?;
+    segment::<P, false>(packet, network, packet_len)
+}
+
+/// The same of a packet as nearly all are: without VLAN tags and headers between IP and TCP.
+///
+/// # Errors
+/// As [`parse`], and [`Unparsed::TooDeep`] for any other packet that may hold TCP.
+#[inline(always)]
+pub fn parse_plain<P: Load + ?Sized>(
+    packet: &P,
+    link: LinkLayer,
+    packet_len: u32,
+) -> Result<Segment, Unparsed> {
+    let network = match link {
+        LinkLayer::Ethernet => {
+            let ethertype = window::<P, ETHERNET_LEN>(packet, 0)?.be16::<12>();
+            let family = match ethertype {
+                ETHERTYPE_IPV4 => Family::V4,
+                ETHERTYPE_IPV6 => Family::V6,
+                tag if ETHERTYPES_VLAN.contains(&tag) => return Err(Unparsed::TooDeep),
+                _ => return Err(Unparsed::NotTcp),
+            };
+            Network { family, offset: ETHERNET_LEN }
+        }
+        LinkLayer::None => network(packet, link)?,
+    };
+    segment::<P, true>(packet, network, packet_len)
+}
+
+/// Reads the TCP segment of the IP packet that begins there. `PLAIN` as for [`parse_plain`].
+///
+/// # Errors
+/// See [`parse`].
+#[inline(always)]
+pub(crate) fn segment<P: Load + ?Sized, const PLAIN: bool>(
+    packet: &P,
+    Network { family, offset }: Network,
+    packet_len: u32,
+) -> Result<Segment, Unparsed> {
     match family {
-        Family::V4 => ipv4(packet, offset, packet_len),
-        Family::V6 => ipv6(packet, offset, packet_len),
+        Family::V4 => ipv4::<P, PLAIN>(packet, offset, packet_len),
+        Family::V6 => ipv6::<P, PLAIN>(packet, offset, packet_len),
     }
 }
 
@@ -129,7 +169,7 @@ fn behind_ethernet<P: Load + ?Sized>(packet: &P) -> Result<Network, Unparsed> {
             ETHERTYPE_IPV6 => return Ok(Network { family: Family::V6, offset }),
             tag if tags < MAX_VLAN_TAGS && ETHERTYPES_VLAN.contains(&tag) => {
                 ethertype = window::<P, VLAN_TAG_LEN>(packet, offset)?.be16::<2>();
-                offset += VLAN_TAG_LEN;
+                offset = bounded(offset + VLAN_TAG_LEN, ethertype)?;
             }
             _ => break,
         }
@@ -153,7 +193,11 @@ fn family_by_version<P: Load + ?Sized>(packet: &P) -> Result<Family, Unparsed> {
 /// # Errors
 /// See [`parse`].
 #[inline(always)]
-pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
+fn ipv4<P: Load + ?Sized, const PLAIN: bool>(
+    packet: &P,
+    offset: usize,
+    packet_len: u32,
+) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV4_MIN_LEN>(packet, offset)?;
     let protocol = header.byte::<9>();
     if protocol != PROTOCOL_TCP && protocol != AUTHENTICATION {
@@ -169,7 +213,10 @@ pub fn ipv4<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
     }
     let mut transport = offset + header_len;
     if protocol == AUTHENTICATION {
-        transport += authentication_len(packet, transport)?;
+        if PLAIN {
+            return Err(Unparsed::TooDeep);
+        }
+        transport = bounded(transport + authentication_len(packet, transport)?, header.be16::<4>())?;
     }
     let end = end_of_ip(header.be16::<2>().into(), offset, packet_len)?;
     let addresses = (mapped_words(header.be32::<12>()), mapped_words(header.be32::<16>()));
@@ -191,7 +238,11 @@ fn authentication_len<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<usi
 /// # Errors
 /// See [`parse`].
 #[inline(always)]
-pub fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Result<Segment, Unparsed> {
+fn ipv6<P: Load + ?Sized, const PLAIN: bool>(
+    packet: &P,
+    offset: usize,
+    packet_len: u32,
+) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV6_LEN>(packet, offset)?;
     if header.byte::<0>() >> 4 != 6 {
         return Err(Unparsed::Malformed);
@@ -201,7 +252,7 @@ pub fn ipv6<P: Load + ?Sized>(packet: &P, offset: usize, packet_len: u32) -> Res
         [header.be64::<8, 12>(), header.be64::<16, 20>()],
         [header.be64::<24, 28>(), header.be64::<32, 36>()],
     );
-    let transport = transport_offset(packet, header.byte::<6>(), offset + IPV6_LEN)?;
+    let transport = transport_offset::<P, PLAIN>(packet, header.byte::<6>(), offset + IPV6_LEN)?;
     // 0 stands for "longer than 16 bits can say" (RFC 2675), as in IPv4 since Linux 6.3 (BIG TCP).
     let total_len = if payload_len == 0 { 0 } else { payload_len + 40 };
     let end = end_of_ip(total_len, offset, packet_len)?;
@@ -225,7 +276,11 @@ pub(crate) fn end_of_ip(total_len: u32, offset: usize, packet_len: u32) -> Resul
 
 /// Walks the extension headers to the TCP header.
 #[inline(always)]
-fn transport_offset<P: Load + ?Sized>(packet: &P, first: u8, start: usize) -> Result<usize, Unparsed> {
+fn transport_offset<P: Load + ?Sized, const PLAIN: bool>(
+    packet: &P,
+    first: u8,
+    start: usize,
+) -> Result<usize, Unparsed> {
     let mut next_header = first;
     let mut offset = start;
     for _ in 0..MAX_EXTENSION_HEADERS {
@@ -234,6 +289,9 @@ fn transport_offset<P: Load + ?Sized>(packet: &P, first: u8, start: usize) -> Re
         }
         if ![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, AUTHENTICATION, FRAGMENT].contains(&next_header) {
             return Err(if next_header == PROTOCOL_ICMPV6 { Unparsed::Icmp } else { Unparsed::NotTcp });
+        }
+        if PLAIN {
+            return Err(Unparsed::TooDeep);
         }
         let header = window::<P, 4>(packet, offset)?;
         let (following, len) = (header.byte::<0>(), header.byte::<1>());
@@ -246,9 +304,21 @@ fn transport_offset<P: Load + ?Sized>(packet: &P, first: u8, start: usize) -> Re
             AUTHENTICATION => (usize::from(len) + 2) * 4,
             _ => (usize::from(len) + 1) * 8,
         };
+        offset = bounded(offset, following.into())?;
         next_header = following;
     }
     if next_header == PROTOCOL_TCP { Ok(offset) } else { Err(Unparsed::TooDeep) }
+}
+
+/// Headers end before this, in bytes: one that says otherwise is made to be odd.
+pub(crate) const MAX_OFFSET: usize = 0x3fff;
+
+/// An offset behind one more header. The kernel's verifier forgets how it came about: else it would look at all that follows
+/// for every way that leads there. `any` is something of the packet, see [`forget`].
+#[inline(always)]
+pub(crate) fn bounded(offset: usize, any: u16) -> Result<usize, Unparsed> {
+    let offset = forget(offset, any.into());
+    if offset > MAX_OFFSET { Err(Unparsed::Truncated) } else { Ok(offset) }
 }
 
 #[inline(always)]

@@ -97,6 +97,20 @@ pub fn word(what: PassedOver) -> u32 {
     }
 }
 
+/// The kind with this [`word`].
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the lower half of the word")]
+pub(crate) const fn of_word(word: u32) -> PassedOver {
+    match word >> 16 {
+        0 => PassedOver::Protocol(word as u8),
+        ETHERTYPE => PassedOver::EtherType(word as u16),
+        UDP_PORT => PassedOver::UdpPort(word as u16),
+        NOT_IP => PassedOver::NotIp,
+        ICMP_ERROR => PassedOver::IcmpError,
+        _ => PassedOver::Truncated,
+    }
+}
+
 /// Counts one more packet of the kind with this [`word`].
 #[inline(always)]
 pub fn count(cells: &mut [u64; CELLS], word: u32) {
@@ -143,15 +157,12 @@ pub fn counted(cells: &[u64; CELLS]) -> impl Iterator<Item = (Option<PassedOver>
         let (tag, count) = (cell >> COUNT_BITS, cell & ((1 << COUNT_BITS) - 1));
         #[allow(
             clippy::cast_possible_truncation,
-            reason = "the lower half of the tag, or the number of a cell below 256"
+            reason = "the number of a cell below 256, and a tag of 20 bits"
         )]
-        match (at, (tag >> 16) as u32) {
-            (0..TAKEN, _) => (Some(PassedOver::Protocol(at as u8)), cell),
-            (OTHERS, _) => (None, cell),
-            (_, ETHERTYPE) => (Some(PassedOver::EtherType(tag as u16)), count),
-            (_, UDP_PORT) => (Some(PassedOver::UdpPort(tag as u16)), count),
-            (_, ICMP_ERROR) => (Some(PassedOver::IcmpError), count),
-            _ => (Some(PassedOver::NotIp), count),
+        match at {
+            0..TAKEN => (Some(PassedOver::Protocol(at as u8)), cell),
+            OTHERS => (None, cell),
+            _ => (Some(of_word(tag as u32)), count),
         }
     })
 }

@@ -9,7 +9,7 @@ use crate::icmp_error::ParsedIcmp;
 use crate::key::{FlowKey4, FlowKey6, Key, Side};
 use crate::options::FindTimestamps;
 use crate::packet::{Direction, Hook, ParsedPacket, Size};
-use crate::parse::{Network, Unparsed, ipv4, ipv6, network};
+use crate::parse::{Unparsed, parse_plain};
 use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::{SegmentClass, SequenceRange};
 use crate::state::{Clock, Evictable, FlowState, FlowStates, Phase};
@@ -83,7 +83,7 @@ pub enum Progress {
     Unusual,
 }
 
-/// Deals with the usual packets: not TCP, or the next segment of a connection that is known. When the packet is anything
+/// Deals with the usual packets: not TCP, or the next segment of a connection that is known, without tags and extension headers. When the packet is anything
 /// else, [`process`] has to look at it, which has the same results for all packets, only slower.
 #[inline(always)]
 pub fn fast_path<P, F, C>(packet: &P, size: Size, hook: &Hook, flows: &mut F, clock: &C) -> Progress
@@ -92,13 +92,7 @@ where
     F: FlowStates<FlowKey4> + FlowStates<FlowKey6>,
     C: Clock,
 {
-    let network = network(packet, hook.link);
-    let segment = match network {
-        Ok(Network { family: Family::V4, offset }) => ipv4(packet, offset, size.bytes),
-        Ok(Network { family: Family::V6, offset }) => ipv6(packet, offset, size.bytes),
-        Err(unparsed) => Err(unparsed),
-    };
-    let segment = match segment {
+    let segment = match parse_plain(packet, hook.link, size.bytes) {
         Ok(segment) => segment,
         Err(Unparsed::NotTcp) => return Progress::NotTcp,
         Err(Unparsed::Icmp) => return Progress::Icmp,
@@ -173,7 +167,7 @@ pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
         return Err(Unparsed::SynFin);
     }
     let Environment { flows, clock, sink } = environment;
-    let (key, side): (K, _) = packet.key();
+    let (key, side): (K, _) = (packet.key(), packet.side());
     let now_ns = clock.now_ns();
     // One look-up for all kinds, which the verifier follows once.
     let evict = |evicted: &K, state: &FlowState| sink.emit_evicted_flow(now_ns, evicted, state);

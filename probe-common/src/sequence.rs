@@ -386,8 +386,9 @@ impl SequenceTracker {
     /// Takes these numbers out of all holes that have any of them; gives when the oldest of these opened.
     #[inline(always)]
     fn fill(&mut self, start: u32, end: u32) -> Option<u32> {
-        let mut rest = None;
-        let mut found = None;
+        // No `Option`s: the compiler would read what was not written in them, which verifiers before Linux 6.3 refuse.
+        let mut rest = Hole::NONE;
+        let (mut is_found, mut opened_us) = (false, 0);
         // The oldest one stands last.
         for hole in &mut self.holes {
             let before = start.wrapping_sub(hole.start) < FAR && start != hole.start;
@@ -395,21 +396,21 @@ impl SequenceTracker {
             if hole.start == hole.end || !overlaps {
                 continue;
             }
-            found = Some(hole.opened_us);
+            (is_found, opened_us) = (true, hole.opened_us);
             let behind = hole.end.wrapping_sub(end) < FAR && end != hole.end;
             match (before, behind) {
                 (false, false) => assign_words(hole, &Hole::NONE),
                 (false, true) => hole.start = end,
                 (true, false) => hole.end = start,
                 (true, true) => {
-                    rest = Some(Hole { start: end, ..*hole });
+                    rest = Hole { start: end, ..*hole };
                     hole.end = start;
                 }
             }
         }
-        if let Some(rest) = rest {
+        if rest.start != rest.end {
             self.open(rest);
         }
-        found
+        is_found.then_some(opened_us)
     }
 }

@@ -16,32 +16,27 @@ mod drops;
 mod maps;
 mod owners;
 mod packet;
+mod read;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use probe_common::encapsulation::{Layer, PassedOver, locate};
 use probe_common::key::{FlowKey4, FlowKey6};
 use probe_common::passed_over;
 use probe_common::process::{fast_path, process_parsed};
-use probe_common::{
-    Counter, Direction, Environment, Family, FindTimestamps, Hook, LinkLayer, ParsedIcmp, ParsedPacket,
-    Progress, Size, Unparsed, process_icmp,
-};
+use probe_common::{Counter, Direction, Environment, Hook, LinkLayer, ParsedPacket, Progress, process_icmp};
 
 use crate::maps::{Flows, KernelClock, Ring};
-
-use crate::packet::{Copied, Packet};
+use crate::packet::Packet;
+use crate::read::Read;
 
 /// The kernel lends some of its functions, `bpf_ktime_get_ns` among them, to GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// EtherType of a VLAN tag (IEEE 802.1Q).
-const VLAN: u16 = 0x8100;
 const INGRESS: u32 = Direction::Ingress as u32;
 const EGRESS: u32 = Direction::Egress as u32;
 const LOCAL: u32 = Direction::Local as u32;
@@ -78,251 +73,66 @@ pub fn loopback(context: TcContext) -> i32 {
     classify::<LOCAL, ETHERNET>(&context)
 }
 
-/// Whatever the packet is, it passes. The fast path deals with nearly every packet. For the rest there are functions, each
-/// of which the verifier checks separately, once, for any arguments; the stacks of those that are active together must not
-/// be too large, so what was read of the packet waits in a map.
+/// Whatever the packet is, it passes. The fast path deals with nearly every packet.
 #[inline(always)]
 fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
-    let packet = Packet::new(context);
-    let hook = hook(&packet, DIRECTION, LINK);
-    let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
-    let skb = context.skb.skb;
-    match progress {
-        Progress::Done => return TCX_NEXT,
-        Progress::NotTcp if !maps::decap() => {
-            match passed_over::usual(&packet, hook.link) {
-                Some(what) => maps::pass_over(passed_over::word(what)),
-                // SAFETY: the context is the one that the kernel passed.
-                None => _ = unsafe { pass_over(skb, LINK) },
-            }
-            return TCX_NEXT;
-        }
-        Progress::NotTcp | Progress::Icmp | Progress::Unusual => {}
-    }
-    // SAFETY: the context is the one that the kernel passed, and room is valid whatever the functions make of it.
-    unsafe {
-        let mut read = if progress == Progress::Icmp { READ_ICMP } else { READ_OTHER };
-        if progress == Progress::Unusual {
-            read = read_in_place(skb, DIRECTION, LINK);
-            if read == READ_AGAIN {
-                read = read_copied(skb, DIRECTION, LINK);
-            }
-        }
-        if read == READ_ICMP {
-            read = read_icmp(skb, DIRECTION, LINK);
-            if read == READ_AGAIN {
-                read = read_icmp_copied(skb, DIRECTION, LINK);
-            }
-            if read == READ_ICMP {
-                passes_icmp();
-                return TCX_NEXT;
-            }
-            if read == READ_OTHER && !maps::decap() {
-                pass_over(skb, LINK);
-                return TCX_NEXT;
-            }
-        }
-        if read == READ_OTHER && maps::decap() {
-            read = read_inner(skb, DIRECTION, LINK);
-            if read == READ_AGAIN {
-                read = read_inner_copied(skb, DIRECTION, LINK);
-            }
-        }
-        if read == READ_OTHER {
-            pass_over(skb, LINK);
-        }
-        let Some(packet) = maps::packet_room().filter(|_| read >= READ_V4) else { return TCX_NEXT };
-        if packet.is_of_socket() {
-            packet.set_cookie(bpf_get_socket_cookie(skb.cast()));
-        }
-        match read {
-            READ_V4 => passes_v4(packet),
-            _ => passes_v6(packet),
-        };
-    }
-    TCX_NEXT
-}
-
-#[inline(always)]
-fn hook(packet: &Packet<'_>, direction: u32, link: u32) -> Hook {
-    let link = if link == ETHERNET { LinkLayer::Ethernet } else { LinkLayer::None };
-    let direction = match direction {
+    let link = if LINK == ETHERNET { LinkLayer::Ethernet } else { LinkLayer::None };
+    let direction = match DIRECTION {
         INGRESS => Direction::Ingress,
         EGRESS => Direction::Egress,
         _ => Direction::Local,
     };
-    Hook { interface: packet.interface(), direction, link }
+    let packet = Packet::new(context);
+    let hook = Hook { interface: packet.interface(), direction, link };
+    let progress = fast_path(&packet, packet.size(), &hook, &mut Flows, &KernelClock);
+    if progress == Progress::Done {
+        return TCX_NEXT;
+    }
+    if progress == Progress::NotTcp
+        && !maps::decap()
+        && let Some(what) = passed_over::usual(&packet, link)
+    {
+        maps::pass_over(passed_over::word(what));
+        return TCX_NEXT;
+    }
+    // SAFETY: the context is the one that the kernel passed.
+    unsafe { unusual(context.skb.skb, &packet, read::hook_word(direction, link), progress) };
+    TCX_NEXT
 }
 
-/// Result of reading a packet: nothing, or what was counted.
-const READ_NOTHING: i32 = 0;
-/// Nothing yet: there are bytes outside the linear area.
-const READ_AGAIN: i32 = 1;
-/// No TCP, unless something carries it that was not looked into.
-const READ_OTHER: i32 = 2;
-/// ICMP, at first; later an error about TCP.
-const READ_ICMP: i32 = 3;
-/// A segment.
-const READ_V4: i32 = 4;
-const READ_V6: i32 = 6;
-
-/// Reads a packet where its headers lie.
+/// Deals with any other packet.
 ///
 /// # Safety
 /// `skb` must be what the kernel passed to the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn read_in_place(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    let hook = hook(&packet, direction, link);
-    match ParsedPacket::read(&packet, packet.size(), &hook) {
-        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
-        read => keep(read),
-    }
-}
-
-/// The same from a copy of the headers: they lie outside the linear area.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn read_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    let hook = hook(&packet, direction, link);
-    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
-        Some(copied) => keep(ParsedPacket::read(&copied, packet.size(), &hook)),
-        None => keep(Err(Unparsed::Truncated)),
-    }
-}
-
-/// Reads a packet within a packet where its headers lie.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn read_inner(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    match inner(&packet, packet.size(), &hook(&packet, direction, link)) {
-        // What it carries may show in what follows.
-        Err(Unparsed::Truncated | Unparsed::NotTcp) if packet.has_more() => READ_AGAIN,
-        read => keep(read),
-    }
-}
-
-/// The same from a copy of the headers.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn read_inner_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
-        Some(copied) => keep(inner(&copied, packet.size(), &hook(&packet, direction, link))),
-        None => keep(Err(Unparsed::Truncated)),
-    }
-}
-
-/// Counts a packet that holds no TCP, by what it is on the outside: to name what a tunnel carries is more than the verifier
-/// bears.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn pass_over(skb: *mut __sk_buff, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    let first = if link == ETHERNET { Layer::Ethernet } else { Layer::Ip };
-    // TCP is behind more tags than the programs read.
-    let what = locate(&packet, first, false).err().unwrap_or(PassedOver::EtherType(VLAN));
-    maps::pass_over(passed_over::word(what));
-    0
-}
-
 #[inline(always)]
-fn inner<P: FindTimestamps>(packet: &P, size: Size, hook: &Hook) -> Result<ParsedPacket, Unparsed> {
-    let first = match hook.link {
-        LinkLayer::Ethernet => Layer::Ethernet,
-        LinkLayer::None => Layer::Ip,
+unsafe fn unusual(skb: *mut __sk_buff, packet: &Packet<'_>, hook: u32, progress: Progress) {
+    let mut read = match progress {
+        // SAFETY: as above.
+        Progress::Unusual => unsafe { read::segment(skb, packet, hook) },
+        // SAFETY: as above.
+        _ if unsafe { read::copy_many(skb) } == 0 => Read::NOTHING,
+        Progress::Icmp => Read::ICMP,
+        _ => Read::OTHER,
     };
-    match locate(packet, first, true) {
-        Ok(inner) => ParsedPacket::read_inner(packet, inner, size, hook),
-        Err(PassedOver::Truncated) => Err(Unparsed::Truncated),
-        Err(PassedOver::IcmpError) => Err(Unparsed::IcmpTunnel),
-        Err(_) => Err(Unparsed::NotTcp),
+    if read == Read::ICMP {
+        read = Read::of(read::read_icmp(hook));
     }
-}
-
-#[inline(always)]
-fn keep(read: Result<ParsedPacket, Unparsed>) -> i32 {
+    if read == Read::OTHER && maps::decap() {
+        read = Read::of(read::read_inner(hook));
+    }
     match read {
-        Ok(packet) => {
-            let Some(room) = maps::packet_room() else { return READ_NOTHING };
-            *room = packet;
-            match packet.family() {
-                Family::V4 => READ_V4,
-                Family::V6 => READ_V6,
+        Read::OTHER => _ = read::pass_over(hook),
+        Read::ICMP_ERROR => _ = passes_icmp(),
+        Read::V4 | Read::V6 => {
+            let Some(packet) = maps::packet_room() else { return };
+            if packet.is_of_socket() {
+                // SAFETY: as above.
+                packet.set_cookie(unsafe { bpf_get_socket_cookie(skb.cast()) });
             }
+            // SAFETY: the packet is valid.
+            _ = unsafe { if read == Read::V4 { passes_v4(packet) } else { passes_v6(packet) } };
         }
-        Err(Unparsed::NotTcp) => READ_OTHER,
-        Err(Unparsed::Icmp) => READ_ICMP,
-        Err(unparsed) => {
-            maps::count(Counter::Unparsed(unparsed));
-            READ_NOTHING
-        }
-    }
-}
-
-/// Reads an ICMP error where it lies.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn read_icmp(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    match ParsedIcmp::read(&packet, packet.size(), &hook(&packet, direction, link)) {
-        Err(Unparsed::Truncated) if packet.has_more() => READ_AGAIN,
-        read => keep_icmp(read),
-    }
-}
-
-/// The same from a copy of the headers.
-///
-/// # Safety
-/// As above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn read_icmp_copied(skb: *mut __sk_buff, direction: u32, link: u32) -> i32 {
-    let context = TcContext::new(skb);
-    let packet = Packet::new(&context);
-    match maps::header_room().and_then(|room| Copied::new(&packet, room)) {
-        Some(copied) => keep_icmp(ParsedIcmp::read(&copied, packet.size(), &hook(&packet, direction, link))),
-        None => keep_icmp(Err(Unparsed::Truncated)),
-    }
-}
-
-#[inline(always)]
-fn keep_icmp(read: Result<ParsedIcmp, Unparsed>) -> i32 {
-    match read {
-        Ok(icmp) => {
-            let Some(room) = maps::icmp_room() else { return READ_NOTHING };
-            *room = icmp;
-            READ_ICMP
-        }
-        Err(Unparsed::NotTcp) => READ_OTHER,
-        Err(unparsed) => {
-            maps::count(Counter::Unparsed(unparsed));
-            READ_NOTHING
-        }
+        _ => {}
     }
 }
 

@@ -1,12 +1,12 @@
 //! The maps, and the only code that touches them.
 
-use crate::packet::ROOM;
+use crate::packet::Headers;
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 use core::cell::UnsafeCell;
-use probe_common::buckets::{self, Bucket};
+use probe_common::buckets::{self, Bucket, Candidate, WAYS};
 use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::passed_over;
@@ -75,9 +75,9 @@ static PARSED: PerCpuArray<ParsedPacket> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PARSED_ICMP: PerCpuArray<ParsedIcmp> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where each processor copies headers to that do not lie in the linear area of a packet.
+/// Where each processor copies the headers to of a packet that is not usual.
 #[map]
-static HEADERS: PerCpuArray<[u8; ROOM]> = PerCpuArray::with_max_entries(1, 0);
+static HEADERS: PerCpuArray<Headers> = PerCpuArray::with_max_entries(1, 0);
 
 /// When the reader was last woken. Two processors may both wake it: harmless.
 static LAST_WAKE_NS: SharedWord = SharedWord(UnsafeCell::new(0));
@@ -186,8 +186,8 @@ impl<K: Table> FlowStates<K> for Flows {
         }
         let hash = key.hash(HASH_SEED.get());
         let [first, second] = buckets::buckets_of(hash, BUCKETS.get());
-        let rank = |state: &FlowState| eviction_rank(state, evictable.word());
-        buckets::find_or_claim(K::bucket(first)?, || K::bucket(second), key, hash, rank, evict)
+        let first_to_go = |states: &_| Candidate::from_word(first_to_go(states, evictable.word()));
+        buckets::find_or_claim(K::bucket(first)?, || K::bucket(second), key, hash, first_to_go, evict)
     }
 
     #[inline(always)]
@@ -220,9 +220,10 @@ pub extern "C" fn accept_out_of_order(
 /// A global function, like the others: a bucket has eight states, and each has many ways to its rank.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn eviction_rank(state: *const FlowState, evictable: u32) -> u32 {
-    // SAFETY: null, or what the verifier has checked to be as large as it is.
-    unsafe { state.as_ref() }.map_or(u32::MAX, |state| Evictable::from_word(evictable).rank(state))
+pub extern "C" fn first_to_go(states: *const [FlowState; WAYS], evictable: u32) -> u64 {
+    // SAFETY: null, or what the verifier has checked to be as large as they are.
+    unsafe { states.as_ref() }
+        .map_or(0, |states| Candidate::first_to_go(states, Evictable::from_word(evictable)).word())
 }
 
 /// Room for what was read of a packet, this processor's own for the run of the program: programs of one hook are not
@@ -240,9 +241,9 @@ pub(crate) fn icmp_room() -> Option<&'static mut ParsedIcmp> {
     Some(unsafe { &mut *PARSED_ICMP.get_ptr_mut(0)? })
 }
 
-/// Room for headers, likewise.
+/// What was copied of the packet, likewise.
 #[inline(always)]
-pub(crate) fn header_room() -> Option<&'static mut [u8; ROOM]> {
+pub(crate) fn headers() -> Option<&'static mut Headers> {
     // SAFETY: as above.
     Some(unsafe { &mut *HEADERS.get_ptr_mut(0)? })
 }
@@ -277,9 +278,14 @@ impl RecordSink for Ring {
     #[inline(always)]
     fn emit_evicted_flow<K: Key>(&mut self, time_ns: u64, key: &K, state: &FlowState) {
         count(Counter::EvictedFlow);
-        emit_evicted_flow(time_ns, key, state);
+        _ = match size_of::<K>() {
+            V4_BYTES => emit_evicted_v4(time_ns, core::ptr::from_ref(key).cast(), state),
+            _ => emit_evicted_v6(time_ns, core::ptr::from_ref(key).cast(), state),
+        };
     }
 }
+
+const V4_BYTES: usize = size_of::<FlowKey4>();
 
 /// A global function, like the others.
 #[unsafe(no_mangle)]
@@ -302,11 +308,24 @@ pub extern "C" fn emit_segment(
     0
 }
 
-#[inline(never)]
-fn emit_evicted_flow<K: Key>(time_ns: u64, key: &K, state: &FlowState) {
-    let kind = RecordKind::EvictedFlow.number().into();
-    submit(kind, time_ns, |record: &mut RawEvictedFlow| record.set(time_ns, &key.ends(), state));
+macro_rules! emit_evicted {
+    ($name:ident, $key:ty) => {
+        /// A global function, like the others.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $name(time_ns: u64, key: *const $key, state: *const FlowState) -> i32 {
+            // SAFETY: null, or what the verifier has checked to be as large as these are.
+            if let (Some(key), Some(state)) = unsafe { (key.as_ref(), state.as_ref()) } {
+                let kind = RecordKind::EvictedFlow.number().into();
+                submit(kind, time_ns, |record: &mut RawEvictedFlow| record.set(time_ns, &key.ends(), state));
+            }
+            0
+        }
+    };
 }
+
+emit_evicted!(emit_evicted_v4, FlowKey4);
+emit_evicted!(emit_evicted_v6, FlowKey6);
 
 /// Emits what the process that runs does with a socket. Nobody is woken for it: a segment follows, or nothing is urgent.
 #[inline(always)]

@@ -1,10 +1,12 @@
 //! Access to the bytes and fields of a socket buffer: all of it that is unsafe.
 
-use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
+use probe_common::encapsulation::FindNetwork;
 use probe_common::verifier::opaque;
-use probe_common::{FindTimestamps, Load, Size, Window, options};
+use probe_common::{FindTimestamps, Load, Size, Window};
+
+use crate::read;
 
 /// A packet in the kernel.
 pub(crate) struct Packet<'a> {
@@ -23,13 +25,6 @@ impl<'a> Packet<'a> {
         // SAFETY: as below.
         let segments = unsafe { (*self.context.skb.skb).gso_segs };
         Size { bytes: self.context.len(), segments: segments.max(1) }
-    }
-
-    /// Are there bytes outside the linear area?
-    #[inline(always)]
-    pub(crate) fn has_more(&self) -> bool {
-        let linear = self.context.data_end() - self.context.data();
-        self.context.len() as usize > linear
     }
 
     /// Index of the interface that the packet passes.
@@ -52,54 +47,78 @@ impl Load for Packet<'_> {
         let start = self.context.data() + offset;
         if start + N <= self.context.data_end() { Some(Direct { start }) } else { None }
     }
-
-    #[inline(always)]
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.context.load(offset).ok()
-    }
 }
 
-impl FindTimestamps for Packet<'_> {
-    #[inline(always)]
-    fn find_timestamps(&self, start: u32, len: u32) -> u32 {
-        // SAFETY: the context is the one that the kernel passed.
-        unsafe { find_timestamps(self.context.skb.skb, start, len) }
-    }
+/// A copy of the first bytes of a packet, and what else is asked of it: each processor has one, which is valid until its next
+/// packet. Headers may lie outside the linear area, and of a copy the verifier has less to follow.
+#[repr(C)]
+pub(crate) struct Headers {
+    size: Size,
+    interface: u32,
+    /// How many bytes were copied.
+    len: u32,
+    bytes: [u8; ROOM],
 }
 
-/// The first bytes of a packet, copied: headers that lie outside the linear area.
-pub(crate) struct Copied<'a> {
-    packet: &'a Packet<'a>,
-    start: usize,
-    len: usize,
-}
-
+/// As many bytes hold the headers of nearly every segment, and cost next to nothing.
+const FEW: usize = 128;
 /// At most so many bytes are copied: more than the headers of any packet that is not made to be odd. A power of two, so
 /// that a mask bounds offsets into them.
-const COPIED: usize = 512;
+const MANY: usize = 4_096;
 /// Bytes that a window has at the most.
 const WINDOW: usize = 64;
 /// Room for the copied bytes, and for a window that begins at the last of them: the verifier does not know how many there
 /// are.
-pub(crate) const ROOM: usize = COPIED + WINDOW;
+const ROOM: usize = MANY + WINDOW;
 
-impl<'a> Copied<'a> {
-    /// Copies into `room`, which nobody else uses meanwhile.
+impl Headers {
+    /// Copies what holds the headers of most segments.
     #[inline(always)]
-    pub(crate) fn new(packet: &'a Packet<'a>, room: &'static mut [u8; ROOM]) -> Option<Self> {
-        let len = (packet.context.len() as usize).min(COPIED);
-        let last = len.checked_sub(1)?;
+    pub(crate) fn copy_few(&mut self, packet: &Packet<'_>) -> bool {
+        self.copy::<FEW>(packet)
+    }
+
+    /// Copies all that is looked at.
+    #[inline(always)]
+    pub(crate) fn copy_many(&mut self, packet: &Packet<'_>) -> bool {
+        self.copy::<MANY>(packet)
+    }
+
+    /// Returns false when the kernel refuses.
+    #[inline(always)]
+    fn copy<const MOST: usize>(&mut self, packet: &Packet<'_>) -> bool {
+        const { assert!(MOST.is_power_of_two() && MOST <= MANY) };
+        (self.size, self.interface) = (packet.size(), packet.interface());
+        let len = (self.size.bytes as usize).min(MOST);
+        let Some(last) = len.checked_sub(1) else { return false };
         // Verifiers before Linux 6.8 learn that a length is not 0 only in this way: a mask, and one more.
-        let bytes = (opaque(last) & (COPIED - 1)) + 1;
-        let start = room.as_mut_ptr();
+        let bytes = (opaque(last) & (MOST - 1)) + 1;
+        self.len = bytes as u32;
+        let (skb, to) = (packet.context.skb.skb, self.bytes.as_mut_ptr());
         // SAFETY: copies at most as many bytes as there is room for, which the verifier checks.
-        let copied =
-            unsafe { bpf_skb_load_bytes(packet.context.skb.skb.cast(), 0, start.cast(), bytes as u32) };
-        (copied == 0).then_some(Self { packet, start: start.addr(), len })
+        unsafe { bpf_skb_load_bytes(skb.cast(), 0, to.cast(), bytes as u32) == 0 }
+    }
+
+    /// Whether the packet has bytes that were not copied, and might be.
+    #[inline(always)]
+    pub(crate) fn has_more(&self) -> bool {
+        self.len < self.size.bytes && self.len < MANY as u32
+    }
+
+    /// How much the packet is.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Index of the interface that it passes.
+    #[inline(always)]
+    pub(crate) fn interface(&self) -> u32 {
+        self.interface
     }
 }
 
-impl Load for Copied<'_> {
+impl Load for Headers {
     type Window<'a>
         = Direct
     where
@@ -108,22 +127,24 @@ impl Load for Copied<'_> {
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<Direct> {
         const { assert!(N <= WINDOW) };
-        if offset + N > self.len {
+        if offset + N > self.len as usize {
             return None;
         }
-        Some(Direct { start: self.start + (opaque(offset) & (COPIED - 1)) })
-    }
-
-    #[inline(always)]
-    fn copy<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.packet.copy(offset)
+        Some(Direct { start: self.bytes.as_ptr().addr() + (opaque(offset) & (MANY - 1)) })
     }
 }
 
-impl FindTimestamps for Copied<'_> {
+impl FindTimestamps for Headers {
     #[inline(always)]
     fn find_timestamps(&self, start: u32, len: u32) -> u32 {
-        self.packet.find_timestamps(start, len)
+        read::find_timestamps(start, len)
+    }
+}
+
+impl FindNetwork for Headers {
+    #[inline(always)]
+    fn find_network(&self, first: u32, start: u32, outer: u32) -> u64 {
+        read::find_network(first, start, outer)
     }
 }
 
@@ -169,16 +190,4 @@ impl Window for Direct {
     fn be32<const AT: usize>(self) -> u32 {
         u32::from_be(word!("u32", self.start, AT) as u32)
     }
-}
-
-/// A global function: the verifier checks it by itself, for any arguments, once. Inlined, its loop would
-/// be followed for every kind of packet that leads to it, which is more than the verifier bears.
-///
-/// # Safety
-/// `skb` must be what the kernel passed to the program.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub unsafe extern "C" fn find_timestamps(skb: *mut __sk_buff, start: u32, len: u32) -> u32 {
-    let context = TcContext::new(skb);
-    options::find_timestamps(&Packet::new(&context), start & 0x3fff, len & 0x3f)
 }

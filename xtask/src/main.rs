@@ -36,6 +36,8 @@ enum Task {
     Bench(tool::Args),
     /// Draw the screenshots from a small capture, or check that they are up to date
     Screenshots(screenshots::Args),
+    /// Build what is installed: static binaries, packages, man page, completions
+    Dist(tool::Args),
     /// Run everything that a change has to pass
     Ci,
     /// Run what takes longer or needs an idle machine: tests ten times, more seeds, benchmarks with limits
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Bench(_)) => Tool::Bench.run(),
         Some(Task::Screenshots(args)) => screenshots::run(&args),
+        Some(Task::Dist(_)) => Tool::Dist.run(),
         Some(Task::Ci) => ci::ci(),
         Some(Task::Nightly) => ci::nightly(),
         Some(Task::Ebpf(args)) => ebpf::run(&args),

@@ -23,6 +23,7 @@ pub(crate) enum Tool {
     Bench,
     Conform,
     Demo,
+    Dist,
 }
 
 impl Tool {
@@ -31,14 +32,16 @@ impl Tool {
             Self::Bench => "bench",
             Self::Conform => "conform",
             Self::Demo => "demo",
+            Self::Dist => "packaging",
         }
     }
 
-    /// The profile of tcptop: measured and shown as users get it.
-    const fn profile(self) -> &'static str {
+    /// The profile of the tcptop that it starts, if it starts one: measured and shown as users get it.
+    const fn profile(self) -> Option<&'static str> {
         match self {
-            Self::Bench | Self::Demo => "release",
-            Self::Conform => "debug",
+            Self::Bench | Self::Demo => Some("release"),
+            Self::Conform => Some("debug"),
+            Self::Dist => None,
         }
     }
 
@@ -56,6 +59,7 @@ impl Tool {
             Self::Bench => matches!(first, "host" | "probe" | "ring").then_some("measuring in the kernel"),
             Self::Conform => Some("capturing in network namespaces"),
             Self::Demo => Some("making a network for the demo"),
+            Self::Dist => None,
         }
     }
 
@@ -69,10 +73,13 @@ impl Tool {
         }
         let target = shell::target_dir()?;
         let program = target.join("debug").join(self.name());
-        let tcptop = target.join(self.profile()).join("tcptop");
         shell::call(&mut shell::cargo(["build", "--quiet", "--package", self.name()]))?;
-        if !self.asks_for_help(&words) {
-            self.build_tcptop()?;
+        let mut setting = OsString::from("TCPTOP_BIN=");
+        if let Some(profile) = self.profile() {
+            setting.push(target.join(profile).join("tcptop"));
+            if !self.asks_for_help(&words) {
+                self.build_tcptop(profile)?;
+            }
         }
         let mut command = Command::new("env");
         if why_root.is_some() {
@@ -80,18 +87,16 @@ impl Tool {
             command = Command::new("sudo");
             command.args(["-E", "env"]);
         }
-        let mut setting = OsString::from("TCPTOP_BIN=");
-        setting.push(tcptop);
         let error = command.arg(setting).arg(&program).args(words).exec();
         Err(anyhow!(error).context(format!("cannot start {}", program.display())))
     }
 
-    fn build_tcptop(self) -> Result<()> {
+    fn build_tcptop(self, profile: &str) -> Result<()> {
         if self == Self::Demo {
             eprintln!("demo: building tcptop (release; the first time takes a minute or two)");
         }
         let mut build = shell::cargo(["build", "--package", "tcptop"]);
-        if self.profile() == "release" {
+        if profile == "release" {
             build.arg("--release");
         }
         shell::call(&mut build)

@@ -8,6 +8,7 @@
 mod cidr;
 mod drops;
 mod engine;
+mod estats;
 mod flow;
 mod host;
 mod input;
@@ -26,6 +27,7 @@ mod why;
 pub use cidr::Cidr;
 pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
+pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, Outcome, Party, PathMtu, PeerKey, Retransmit,
     RetransmitCause, RetransmitKind, Role, ShownEndpoint,
@@ -34,7 +36,8 @@ pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
 pub use locals::{HostAddresses, Locals};
 pub use owner::{
-    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, SocketHolder, SocketOwner, Workload,
+    Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, RowOwner, SocketHolder, SocketOwner,
+    Workload,
 };
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
@@ -43,7 +46,7 @@ pub use snapshot::{
 };
 pub use socket::{
     AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
-    SocketMemory, SocketOptions, SocketState, TcpInfo, Timer, TimerKind,
+    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

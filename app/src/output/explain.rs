@@ -308,7 +308,11 @@ impl Side {
                     Role::Forwarded | Role::Observer => Self::Passing,
                 }
             }
-            RowKey::Host { .. } | RowKey::Subnet { .. } | RowKey::Interface(_) => Self::Mixed,
+            RowKey::Host { .. }
+            | RowKey::Subnet { .. }
+            | RowKey::Interface(_)
+            | RowKey::Process { .. }
+            | RowKey::Container { .. } => Self::Mixed,
         }
     }
 }
@@ -457,7 +461,12 @@ fn path(key: &RowKey) -> Vec<String> {
         }
         RowKey::Peer(peer) => vec![format!("mtr {}", Ipv6Addr::from(peer.service.address).to_canonical())],
         RowKey::Host { address, .. } => vec![format!("mtr {}", Ipv6Addr::from(*address).to_canonical())],
-        RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
+        RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => {
             vec!["see the details of one of the peers (b changes the grouping)".to_owned()]
         }
     }
@@ -467,7 +476,12 @@ fn listeners(key: &RowKey, place: &str) -> String {
     let port = match key {
         RowKey::Peer(peer) => Some(peer.service.port),
         RowKey::Service { port, .. } => Some(*port),
-        RowKey::Host { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => None,
+        RowKey::Host { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => None,
     };
     match port {
         Some(port) => format!("{place}: ss -ltn 'sport = :{port}'"),

@@ -10,7 +10,7 @@ use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
 use tcptop_core::{
-    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, ShownEndpoint,
+    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, RowOwner, ShownEndpoint,
 };
 
 /// An unknown value.
@@ -319,16 +319,27 @@ pub fn address(address: [u8; 16]) -> String {
     Ipv6Addr::from(address).to_canonical().to_string()
 }
 
-/// The name of a row: a peer, or what a group of peers has in common.
+/// The name of a row, whose connections belong to these processes: a peer, or what a group of peers has in common.
 #[must_use]
-pub fn row(key: &RowKey, context: &RenderContext) -> String {
+pub fn row(key: &RowKey, processes: Option<&Processes>, context: &RenderContext) -> String {
+    let process = || processes.and_then(|processes| processes.iter().next());
     match key {
+        RowKey::Process { owner: RowOwner::One(_), .. } => {
+            process().map_or_else(|| key.to_string(), Process::shown_name)
+        }
+        RowKey::Container { owner: RowOwner::One(_), .. } => {
+            let name =
+                process().map(|process| process.workload.as_ref().and_then(|all| all.shown_container()));
+            name.map_or_else(|| key.to_string(), |name| name.unwrap_or_else(|| "no container".to_owned()))
+        }
         RowKey::Interface(index) => context.interface(*index),
         RowKey::Peer(_)
         | RowKey::Host { .. }
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }
-        | RowKey::Role { .. } => key.to_string(),
+        | RowKey::Role { .. }
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => key.to_string(),
     }
 }
 

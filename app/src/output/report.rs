@@ -150,7 +150,8 @@ fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
 /// Why the first rows have their verdicts, below an empty line.
 fn explanations(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let explained = snapshot.rows.iter().take(LISTED).filter_map(|row| {
-        let (letter, name) = (row.verdict?.letter(), format::row(&row.key, context));
+        let (letter, name) =
+            (row.verdict?.letter(), format::row(&row.key, snapshot.owners.rows.get(&row.key), context));
         Some(format!("{letter} {name}: {}", explain(row, snapshot, context)?.sentences.join(" ")))
     });
     let mut lines: Vec<String> = explained.take(EXPLAINED).collect();
@@ -217,11 +218,13 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         | RowKey::Service { .. }
         | RowKey::Subnet { .. }
         | RowKey::Role { .. }
-        | RowKey::Interface(_) => UNKNOWN,
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => UNKNOWN,
     };
     vec![
         row.verdict.map_or(" ".to_owned(), |verdict| verdict.letter().to_string()),
-        format::row(&row.key, context),
+        format::row(&row.key, processes, context),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::processes),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::container),
         direction.to_owned(),

@@ -44,7 +44,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     lines.extend(totals(snapshot, &since));
     lines.extend(filtered(snapshot));
     let mut failing = snapshot.rows.iter().filter(|row| row.verdict.is_some());
-    lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, context)));
+    lines.extend(failing.by_ref().take(WORST).map(|row| problem(row, snapshot, context)));
     // The rows are not all: what stands behind them in the order is not looked at.
     let (more, unseen) = (failing.count(), snapshot.matching.saturating_sub(snapshot.rows.len()));
     if more > 0 {
@@ -115,7 +115,11 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
 pub(super) fn stuck(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let all = snapshot.rows.iter().filter(|row| row.figures.counts.stuck > 0);
     let line = |row: &Row| {
-        format!("{}: {}", format::row(&row.key, context), format::stuck_in(row.figures.counts.stuck))
+        format!(
+            "{}: {}",
+            format::row(&row.key, snapshot.owners.rows.get(&row.key), context),
+            format::stuck_in(row.figures.counts.stuck)
+        )
     };
     let mut lines: Vec<String> = all.clone().take(WORST).map(line).collect();
     let more = all.count().saturating_sub(WORST);
@@ -127,7 +131,11 @@ pub(super) fn stuck(snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
 pub(super) fn full_queues(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let all = snapshot.rows.iter().filter_map(|row| {
         let queue = snapshot.sockets.get(&row.key)?.accept_queue?;
-        Some(format!("{}: {}", format::row(&row.key, context), format::full_queue(&queue)))
+        Some(format!(
+            "{}: {}",
+            format::row(&row.key, snapshot.owners.rows.get(&row.key), context),
+            format::full_queue(&queue)
+        ))
     });
     let mut lines: Vec<String> = all.clone().take(WORST).collect();
     let more = all.count().saturating_sub(WORST);
@@ -202,7 +210,7 @@ pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// `N 10.20.9.7:443 unanswered 1 of 1`
-fn problem(row: &Row, context: &RenderContext) -> String {
+fn problem(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
         Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
@@ -227,5 +235,5 @@ fn problem(row: &Row, context: &RenderContext) -> String {
         None => "healthy".to_owned(),
     };
     let letter = row.verdict.map_or(' ', Verdict::letter);
-    format!("{letter} {} {what}", format::row(&row.key, context))
+    format!("{letter} {} {what}", format::row(&row.key, snapshot.owners.rows.get(&row.key), context))
 }

@@ -155,7 +155,7 @@ pub static BINDINGS: &[Binding] = &[
         "b",
         Action::Group,
         SORTED,
-        "group by host, service, subnet (/24, /64), role, interface",
+        "group by host, service, subnet (/24, /64), role, interface, process, container",
     )
     .footer("b", "group"),
     binding(

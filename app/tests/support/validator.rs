@@ -27,7 +27,19 @@ pub(crate) fn strict() -> Validator {
 }
 
 /// Objects that are values of fields.
-const PARTS: [&str; 3] = ["Thresholds", "PeerVerdict", "PassedOver"];
+const PARTS: [&str; 11] = [
+    "Thresholds",
+    "PeerVerdict",
+    "PassedOver",
+    "AcceptQueue",
+    "Socket",
+    "Timer",
+    "Memory",
+    "Bbr",
+    "Vegas",
+    "Dctcp",
+    "VariableObject",
+];
 
 /// Fails with everything that is wrong with an object.
 pub(crate) fn assert_valid(validator: &Validator, object: &Value) {

@@ -1,6 +1,6 @@
 //! Flow states in memory, as the kernel keeps them in its maps: the same buckets, and the same flows are evicted.
 
-use probe_common::buckets::{self, Bucket};
+use probe_common::buckets::{self, Bucket, Candidate};
 use probe_common::key::{Ends, FlowKey4, FlowKey6, Key};
 use probe_common::state::Evictable;
 use probe_common::{Family, FlowState, FlowStates, Segment};
@@ -93,7 +93,7 @@ impl<K: Key> Buckets<K> {
             || second.map(made),
             key,
             hash,
-            |state| evictable.rank(state),
+            |states| Candidate::first_to_go(states, evictable),
             evict,
         )
     }

@@ -12,7 +12,7 @@ use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
 use crate::locals::Locals;
 use crate::owner::{KernelSocket, Owner, Process, Sockets};
-use crate::socket::AcceptQueue;
+use crate::socket::{AcceptQueue, TcpInfo};
 
 /// Without a SYN-ACK for this long a handshake counts as unanswered, without the ACK as half-open. Linux retransmits its
 /// first SYN after 1 s (RFC 6298, 2.1).
@@ -322,6 +322,23 @@ impl Flow {
     #[must_use]
     pub fn kernel_socket(&self, end: Party) -> Option<&KernelSocket> {
         self.sockets.as_ref()?.kernel(self.side(end))
+    }
+
+    /// Its smoothed round-trip time, as the kernel measures it, in nanoseconds.
+    #[must_use]
+    pub fn srtt_ns(&self) -> Option<u64> {
+        self.tcp_info()?.srtt_ns()
+    }
+
+    /// The shortest round-trip time of the last minutes, as the kernel measures it, in nanoseconds.
+    #[must_use]
+    pub fn min_rtt_ns(&self) -> Option<u64> {
+        self.tcp_info()?.min_rtt_ns()
+    }
+
+    /// What the kernel knows of the connection at this host's end.
+    fn tcp_info(&self) -> Option<&TcpInfo> {
+        self.kernel_socket(Party::Local)?.socket.info.as_ref()
     }
 
     /// The process at this end, if it is known.

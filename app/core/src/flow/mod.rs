@@ -7,6 +7,7 @@ mod handshake;
 mod icmp;
 mod key;
 mod leg;
+mod of_socket;
 mod outcome;
 mod oversized;
 mod tracked;

@@ -4,6 +4,7 @@
 //! come with the process; they are text from outside, and escaped by whoever passes them in.
 
 mod processes;
+mod row_owner;
 mod sockets;
 mod table;
 
@@ -13,6 +14,8 @@ use probe_common::Endpoint;
 pub use probe_common::OwnerAction;
 
 pub use processes::Processes;
+pub(crate) use row_owner::PeerOwners;
+pub use row_owner::RowOwner;
 pub use sockets::KernelSocket;
 pub(crate) use sockets::Sockets;
 pub(crate) use table::OwnerTable;
@@ -37,7 +40,7 @@ pub struct Process {
 }
 
 /// What a process runs in, by its control group. All text is escaped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Workload {
     /// The systemd unit: `nginx.service`, `session-1.scope`.
     pub unit: Option<String>,

@@ -2,7 +2,7 @@
 //!
 //! Terms of identity (words, `peer`, `port`, `iface`, `role`, `proc`) choose peers, before they are grouped into rows. Terms of
 //! figures (`p99>50ms`, `outcome:refused`, `verdict:N`) apply to rows, over their span of time. Terms of single connections
-//! (`lport`, `local`, `setup`, `tries`) apply to flows only, `new` and `why` to rows only. Terms that do not apply to something
+//! (`lport`, `local`, `setup`, `tries`, `srtt`) apply to flows only, `new` and `why` to rows only. Terms that do not apply to something
 //! are ignored.
 
 use core::fmt;
@@ -127,6 +127,17 @@ impl Filter {
         self.terms.iter().filter(|term| term.test.is_of_flows()).map(ToString::to_string)
     }
 
+    /// The terms that cannot be tested of a socket of which no segment was seen, and whose process is not known.
+    pub fn terms_not_of_sockets(&self) -> impl Iterator<Item = String> {
+        self.terms.iter().filter(|term| !term.test.is_of_sockets()).map(ToString::to_string)
+    }
+
+    /// Whether a flow that was made of a socket at `now_ns` passes: see [`Flow::of_socket`].
+    #[must_use]
+    pub fn matches_socket(&self, flow: &Flow, now_ns: u64) -> bool {
+        self.bind(&BTreeMap::new()).matches_flow(flow, now_ns, &|_| None)
+    }
+
     /// The filter where interfaces have these names.
     pub(crate) fn bind<'a>(&'a self, interfaces: &'a BTreeMap<u32, String>) -> BoundFilter<'a> {
         BoundFilter { terms: &self.terms, interfaces }
@@ -142,7 +153,7 @@ impl BoundFilter<'_> {
     /// Whether a term applies to rows as a whole.
     pub(crate) fn restricts_rows(&self) -> bool {
         self.terms.iter().any(|term| match term.test {
-            Test::Figure { figure, .. } => !matches!(figure, Figure::Setup | Figure::Tries),
+            Test::Figure { figure, .. } => !figure.is_of_flows(),
             Test::Outcome(_) | Test::Verdict(_) | Test::Why(_) => true,
             Test::Word(_)
             | Test::Peer(_)
@@ -261,7 +272,7 @@ fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
         Test::Outcome(wanted) => wanted.iter().any(|outcome| row.counts.of(*outcome) > 0),
         Test::Verdict(verdicts) => row.verdict.is_some_and(|verdict| verdicts.contains(&verdict)),
         Test::Why(words) => row.why.is_some_and(|why| words.iter().any(|word| why.is_called(word))),
-        Test::Figure { figure: Figure::Setup | Figure::Tries, .. } => return None,
+        Test::Figure { figure, .. } if figure.is_of_flows() => return None,
         Test::Figure { figure, comparison, amount } => row_figure(*figure, row, now_ns)
             .is_some_and(|value| compare(*figure, *comparison, value, *amount)),
         Test::Word(_)
@@ -295,6 +306,8 @@ fn flow_figure(figure: Figure, flow: &Flow, now_ns: u64) -> Option<f64> {
         Figure::Share => flow.retransmit_share()? * 100_000.0,
         Figure::Retransmits => flow.retransmits() as f64,
         Figure::Tries => f64::from(flow.tries()?),
+        Figure::Srtt => flow.srtt_ns()? as f64,
+        Figure::MinRtt => flow.min_rtt_ns()? as f64,
     })
 }
 
@@ -312,7 +325,7 @@ fn row_figure(figure: Figure, row: &RowFacts<'_>, now_ns: u64) -> Option<f64> {
         Figure::SetupP90 => setup?.p90_ns as f64,
         Figure::SetupP99 => setup?.p99_ns as f64,
         Figure::SetupMax => setup?.max_ns as f64,
-        Figure::Setup | Figure::Tries => return None,
+        Figure::Setup | Figure::Tries | Figure::Srtt | Figure::MinRtt => return None,
         Figure::Age => now_ns.saturating_sub(row.first_ns) as f64,
         Figure::New => row.new_per_s * 1_000.0,
         Figure::Unanswered => counts.unanswered() as f64,
@@ -355,10 +368,24 @@ fn may_be_address(word: &str) -> bool {
 
 impl Test {
     /// Whether it applies to flows only. A row does not have how many are pending or closed.
+    fn is_of_sockets(&self) -> bool {
+        match self {
+            Self::Word(_)
+            | Self::Peer(_)
+            | Self::Port(_)
+            | Self::Local(_)
+            | Self::LocalPort(_)
+            | Self::Role(_)
+            | Self::Outcome(_) => true,
+            Self::Figure { figure, .. } => matches!(figure, Figure::Srtt | Figure::MinRtt),
+            Self::Interface(_) | Self::Owner(..) | Self::Verdict(_) | Self::Why(_) => false,
+        }
+    }
+
     fn is_of_flows(&self) -> bool {
         match self {
             Self::Local(_) | Self::LocalPort(_) => true,
-            Self::Figure { figure, .. } => matches!(figure, Figure::Setup | Figure::Tries),
+            Self::Figure { figure, .. } => figure.is_of_flows(),
             Self::Outcome(outcomes) => outcomes.iter().any(|outcome| !outcome.is_decided()),
             Self::Word(_)
             | Self::Peer(_)

@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 
 use crate::cidr::Cidr;
 use crate::flow::{PeerKey, Role};
+use crate::owner::{PeerOwners, RowOwner};
 
 /// Length of a subnet's prefix.
 const V4_SUBNET_BITS: u8 = 24;
@@ -27,6 +28,10 @@ pub enum Group {
     Role,
     /// Interface.
     Interface,
+    /// The process on this host that the connections belong to.
+    Process,
+    /// The container that it runs in.
+    Container,
 }
 
 /// One row of the first table. Interfaces are never added up: a packet that passes two of them would count twice.
@@ -66,12 +71,34 @@ pub enum RowKey {
     },
     /// All of one interface.
     Interface(u32),
+    /// All whose connections belong to the same process.
+    Process {
+        /// Index of the interface.
+        interface: u32,
+        /// Which one.
+        owner: RowOwner,
+    },
+    /// All whose connections belong to processes in the same container.
+    Container {
+        /// Index of the interface.
+        interface: u32,
+        /// Which one.
+        owner: RowOwner,
+    },
 }
 
 impl Group {
     /// Every way to group, in the order in which a key switches them.
-    pub const ALL: [Self; 6] =
-        [Self::Peer, Self::Host, Self::Service, Self::Subnet, Self::Role, Self::Interface];
+    pub const ALL: [Self; 8] = [
+        Self::Peer,
+        Self::Host,
+        Self::Service,
+        Self::Subnet,
+        Self::Role,
+        Self::Interface,
+        Self::Process,
+        Self::Container,
+    ];
 
     /// Its name on the command line and on the screen.
     #[must_use]
@@ -83,6 +110,8 @@ impl Group {
             Self::Subnet => "subnet",
             Self::Role => "role",
             Self::Interface => "interface",
+            Self::Process => "process",
+            Self::Container => "container",
         }
     }
 
@@ -92,9 +121,19 @@ impl Group {
         Self::ALL[(self as usize + 1) % Self::ALL.len()]
     }
 
-    /// The row that a peer belongs to.
+    /// The row that a peer belongs to; `None` where that depends on more than its key.
     #[must_use]
-    pub fn row(self, peer: &PeerKey) -> RowKey {
+    pub fn row(self, peer: &PeerKey) -> Option<RowKey> {
+        (!self.is_of_owners()).then(|| self.row_with(peer, PeerOwners::default()))
+    }
+
+    /// Whether rows are those of processes or of containers: a peer may belong to another row than before.
+    pub(crate) const fn is_of_owners(self) -> bool {
+        matches!(self, Self::Process | Self::Container)
+    }
+
+    /// The row that a peer with these owners belongs to.
+    pub(crate) fn row_with(self, peer: &PeerKey, owners: PeerOwners) -> RowKey {
         let PeerKey { interface, service, role } = *peer;
         match self {
             Self::Peer => RowKey::Peer(*peer),
@@ -106,6 +145,8 @@ impl Group {
             }
             Self::Role => RowKey::Role { interface, role },
             Self::Interface => RowKey::Interface(interface),
+            Self::Process => RowKey::Process { interface, owner: owners.process },
+            Self::Container => RowKey::Container { interface, owner: owners.container },
         }
     }
 }
@@ -130,6 +171,8 @@ impl RowKey {
             Self::Subnet { .. } => Group::Subnet,
             Self::Role { .. } => Group::Role,
             Self::Interface(_) => Group::Interface,
+            Self::Process { .. } => Group::Process,
+            Self::Container { .. } => Group::Container,
         }
     }
 
@@ -142,19 +185,23 @@ impl RowKey {
             | Self::Service { interface, .. }
             | Self::Subnet { interface, .. }
             | Self::Role { interface, .. }
+            | Self::Process { interface, .. }
+            | Self::Container { interface, .. }
             | Self::Interface(interface) => *interface,
         }
     }
 
-    /// Whether this peer is one of the row's.
+    /// Whether this peer is one of the row's. `owners` returns whose its connections are.
     #[must_use]
-    pub(crate) fn holds(&self, peer: &PeerKey) -> bool {
-        self.group().row(peer) == *self
+    pub(crate) fn holds(&self, peer: &PeerKey, owners: impl FnOnce(&PeerKey) -> PeerOwners) -> bool {
+        let group = self.group();
+        let owners = if group.is_of_owners() { owners(peer) } else { PeerOwners::default() };
+        group.row_with(peer, owners) == *self
     }
 }
 
-/// As people write it: `10.20.3.14:5432`, `10.20.3.14→:443`, `10.20.3.0/24`. An interface is `#` and its index: its name is
-/// not known here.
+/// As people write it: `10.20.3.14:5432`, `10.20.3.14→:443`, `10.20.3.0/24`. An interface is `#` and its index, and a process or
+/// a container what it is: their names are not known here.
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -168,6 +215,12 @@ impl fmt::Display for RowKey {
             Self::Subnet { network, .. } => write!(f, "{network}"),
             Self::Role { role, .. } => f.write_str(role.name()),
             Self::Interface(index) => write!(f, "#{index}"),
+            Self::Process { owner: RowOwner::One(_), .. } => f.write_str("a process"),
+            Self::Process { owner: RowOwner::Several, .. } => f.write_str("several processes"),
+            Self::Container { owner: RowOwner::One(_), .. } => f.write_str("a container"),
+            Self::Container { owner: RowOwner::Several, .. } => f.write_str("several containers"),
+            Self::Process { owner: RowOwner::Unknown, .. }
+            | Self::Container { owner: RowOwner::Unknown, .. } => f.write_str("process not known"),
         }
     }
 }

@@ -73,6 +73,8 @@ pub enum FlowOrder {
     Tries,
     /// Number of retransmits.
     Retransmits,
+    /// Smoothed round-trip time, as the kernel measures it.
+    Srtt,
 }
 
 impl RowOrder {
@@ -124,7 +126,7 @@ impl RowOrder {
 
 impl FlowOrder {
     /// Every order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Age,
         Self::Problem,
         Self::Peer,
@@ -134,6 +136,7 @@ impl FlowOrder {
         Self::Setup,
         Self::Tries,
         Self::Retransmits,
+        Self::Srtt,
     ];
 
     /// Its name on the command line and on the screen.
@@ -149,6 +152,7 @@ impl FlowOrder {
             Self::Setup => "setup",
             Self::Tries => "tries",
             Self::Retransmits => "retr",
+            Self::Srtt => "srtt",
         }
     }
 }

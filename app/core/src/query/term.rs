@@ -91,6 +91,8 @@ pub(super) enum Figure {
     Share,
     Retransmits,
     Tries,
+    Srtt,
+    MinRtt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +148,12 @@ impl OwnerKey {
 }
 
 impl Figure {
-    pub(super) const ALL: [Self; 19] = [
+    /// Whether only single connections have it.
+    pub(super) const fn is_of_flows(self) -> bool {
+        matches!(self, Self::Setup | Self::Tries | Self::Srtt | Self::MinRtt)
+    }
+
+    pub(super) const ALL: [Self; 21] = [
         Self::P50,
         Self::P90,
         Self::P99,
@@ -166,6 +173,8 @@ impl Figure {
         Self::Share,
         Self::Retransmits,
         Self::Tries,
+        Self::Srtt,
+        Self::MinRtt,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -189,6 +198,8 @@ impl Figure {
             Self::Share => "retr",
             Self::Retransmits => "retransmits",
             Self::Tries => "tries",
+            Self::Srtt => "srtt",
+            Self::MinRtt => "min_rtt",
         }
     }
 
@@ -204,7 +215,9 @@ impl Figure {
             | Self::SetupP90
             | Self::SetupP99
             | Self::SetupMax
-            | Self::Age => Unit::Time,
+            | Self::Age
+            | Self::Srtt
+            | Self::MinRtt => Unit::Time,
             Self::New => Unit::Rate,
             Self::Share => Unit::Percent,
             Self::Unanswered

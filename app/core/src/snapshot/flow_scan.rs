@@ -6,6 +6,7 @@ use std::collections::{BinaryHeap, HashSet};
 use super::Flows;
 use super::rank::FlowRank;
 use crate::flow::{Flow, FlowName, PeerKey, Tracked};
+use crate::owner::PeerOwners;
 use crate::query::{BoundFilter, FlowOrder, Query, RowKey, Sort, VerdictOf};
 use crate::table::FlowTable;
 
@@ -27,6 +28,8 @@ pub(super) struct Wanted<'a> {
     pub(super) now_ns: u64,
     /// The verdict on a peer.
     pub(super) verdict: VerdictOf<'a>,
+    /// Whose the connections of a peer are.
+    pub(super) owners: &'a dyn Fn(&PeerKey) -> PeerOwners,
 }
 
 /// The best of those that were offered, and how many match.
@@ -52,7 +55,7 @@ pub(super) struct FlowScan {
 
 impl Wanted<'_> {
     fn is_met_by(&self, flow: &Flow) -> bool {
-        self.of.is_none_or(|row| row.holds(&flow.peer()))
+        self.of.is_none_or(|row| row.holds(&flow.peer(), self.owners))
             && self.filter.matches_flow(flow, self.now_ns, self.verdict)
     }
 }

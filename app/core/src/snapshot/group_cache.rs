@@ -64,7 +64,7 @@ impl GroupCache {
         if core::mem::replace(&mut self.group, scan.query.group) != scan.query.group {
             *self = Self { group: scan.query.group, ..Self::default() };
         }
-        self.gather(peers);
+        self.gather(peers, scan.stats);
         let now_ns = scan.period.now_ns;
         let members: usize = self.rows.iter().map(|row| row.peers.len()).sum();
         let is_due = members <= MANY || now_ns.saturating_sub(self.merged_ns) >= SECOND_NS;
@@ -94,20 +94,24 @@ impl GroupCache {
     }
 
     /// The peers of a row, also of one that is a single peer.
-    pub(super) fn peers_of<'a>(&'a self, stats: &'a Stats, key: &RowKey) -> impl Iterator<Item = &'a Peer> {
+    pub(super) fn peers_of<'a>(
+        &'a self,
+        stats: &'a Stats,
+        key: &RowKey,
+    ) -> impl Iterator<Item = &'a Peer> + Clone {
         let single = if let RowKey::Peer(peer) = key { stats.peer(peer) } else { None };
         let slots = self.index.get(key).map_or(&[][..], |index| &self.rows[*index as usize].peers);
         single.into_iter().chain(slots.iter().filter_map(|slot| stats.peer_in(*slot)))
     }
 
     /// Assigns peers to rows. A row is removed when none of its peers is known any more, not when none passes the filter.
-    fn gather(&mut self, peers: &PeerCache) {
+    fn gather(&mut self, peers: &PeerCache, stats: &Stats) {
         for row in &mut self.rows {
             row.peers.clear();
             (row.known, row.serials, row.changed) = (0, 0, 0);
         }
         for (slot, known) in peers.all() {
-            let index = self.row_of(slot, known);
+            let index = self.row_of(slot, known, stats);
             let row = &mut self.rows[index as usize];
             row.known += 1;
             if !known.passes {
@@ -135,14 +139,17 @@ impl GroupCache {
         self.index.insert(moved.key, place);
     }
 
-    fn row_of(&mut self, slot: u32, known: &CachedPeer) -> u32 {
+    fn row_of(&mut self, slot: u32, known: &CachedPeer, stats: &Stats) -> u32 {
         let place = slot as usize;
+        // Whose the connections of a peer are may change.
         if let Some((serial, index)) = self.row_of.get(place)
             && *serial == known.serial
+            && !self.group.is_of_owners()
         {
             return *index;
         }
-        let key = self.group.row(&known.key);
+        let owners = stats.peer_in(slot).map_or_else(Default::default, |peer| peer.owners);
+        let key = self.group.row_with(&known.key, owners);
         let index = *self.index.entry(key).or_insert_with(|| {
             self.rows.push(GroupRow::new(key));
             u32::try_from(self.rows.len() - 1).expect("there are no more rows than peers")
@@ -202,7 +209,7 @@ impl GroupRow {
         let mut held_verdict = core::mem::take(&mut self.held_verdict);
         let members =
             known().map(|known| (&known.held_verdict, known.figures.rtt.map_or(0, |rtt| rtt.samples)));
-        judge(&mut held_verdict, &self.figures, scan, scan.period.now_ns, members);
+        judge(&mut held_verdict, &self.figures, scan, scan.period.now_ns, &members);
         self.held_verdict = held_verdict;
         self.rank = RowRank::of(&self.figures, self.held_verdict.worst(), scan.query.sort);
     }
@@ -225,13 +232,8 @@ impl GroupRow {
                 }
             }
             (sum.rtt, sum.setup) = (merged.rtt.take(), merged.setup.take());
-            judge(
-                &mut held_verdict,
-                &sum,
-                scan,
-                begin_ns,
-                held.iter().map(|(held, samples)| (held, *samples)),
-            );
+            let members = held.iter().map(|(held, samples)| (held, *samples));
+            judge(&mut held_verdict, &sum, scan, begin_ns, &members);
         }
         self.held_verdict = held_verdict;
     }
@@ -248,7 +250,7 @@ fn judge<'h>(
     figures: &Figures,
     scan: &Scan<'_>,
     now_ns: u64,
-    members: impl Iterator<Item = (&'h HeldVerdict, u64)> + Clone,
+    members: &(impl Iterator<Item = (&'h HeldVerdict, u64)> + Clone),
 ) {
     let thresholds = scan.stats.thresholds();
     let mut deserved = deserved(figures, thresholds, thresholds.slow.from_ns(None));

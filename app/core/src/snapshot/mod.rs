@@ -253,6 +253,8 @@ pub struct Snapshot {
     pub evidence: BTreeMap<RowKey, RowEvidence>,
     /// What the kernel knows of their sockets: of the rows of the first table and of the selected one, as far as it is known.
     pub sockets: BTreeMap<RowKey, RowSockets>,
+    /// Whether the source lists the kernel's sockets.
+    pub has_sockets: bool,
     /// How many rows match, shown or not.
     pub matching: usize,
     /// How many rows there are, whether they match or not.

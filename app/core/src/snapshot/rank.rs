@@ -93,6 +93,7 @@ impl FlowRank {
             FlowOrder::Rtt => of(flow.rtt().and_then(Leg::exact).map(most_first)),
             FlowOrder::Setup => of(flow.setup_ns().map(most_first)),
             FlowOrder::Tries => of(flow.tries().map(|tries| most_first(tries.into()))),
+            FlowOrder::Srtt => of(flow.srtt_ns().map(most_first)),
             FlowOrder::Retransmits => of(Some(most_first(flow.retransmits()))),
         };
         Self { is_unknown, by: by.map(|part| turned(part, sort.reversed)), newest }

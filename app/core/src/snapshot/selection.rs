@@ -145,6 +145,7 @@ impl SelectionCache {
             limit: request.selected_flows,
             now_ns: scan.period.now_ns,
             verdict: selected.verdict,
+            owners: &|peer| scan.stats.peer(peer).map_or_else(Default::default, |peer| peer.owners),
         };
         let is_newest_first = query.flow_sort == Sort { by: FlowOrder::Age, reversed: false };
         match selected.members {

@@ -20,7 +20,7 @@ use super::{
 use crate::drops::{Dropped, Drops};
 use crate::flow::{Event, PeerKey};
 use crate::host::Host;
-use crate::owner::Processes;
+use crate::owner::{PeerOwners, Processes};
 use crate::query::{BoundFilter, Group, RowKey, VerdictOf};
 use crate::stats::{Peer, Stats, Times, View};
 use crate::table::FlowTable;
@@ -67,7 +67,6 @@ impl Snapshotter {
         let stats = &table.stats;
         let scan = scan(seen, request, now_ns);
         let Scan { filter, period, span_ns, .. } = scan;
-        let window_ns = view.covered_ns(now_ns);
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
         let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
@@ -84,7 +83,7 @@ impl Snapshotter {
             counted_ns: view.counted_ns,
             window_ns: view.window.length_ns(),
             thresholds: *stats.thresholds(),
-            new_per_s: per_second(recent.counts.opened, window_ns),
+            new_per_s: per_second(recent.counts.opened, view.covered_ns(now_ns)),
             recent,
             total,
             bars,
@@ -92,7 +91,8 @@ impl Snapshotter {
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
             evidence,
-            sockets: self.sockets(stats, &rows.rows, selection.as_ref(), period),
+            sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
+            has_sockets: table.has_sockets,
             rows: rows.rows,
             strangers,
             matching: rows.matching,
@@ -175,13 +175,14 @@ impl Snapshotter {
     /// What is known of the sockets of these rows.
     fn sockets(
         &self,
-        stats: &Stats,
+        table: &FlowTable,
         rows: &[Row],
         selection: Option<&Selection>,
         period: Period,
     ) -> BTreeMap<RowKey, RowSockets> {
+        let (stats, rtts) = (&table.stats, &table.rtts);
         let known = keys(rows, selection)
-            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), period)?)));
+            .filter_map(|key| Some((key, RowSockets::of(self.groups.peers_of(stats, &key), rtts, period)?)));
         known.collect()
     }
 
@@ -193,9 +194,13 @@ impl Snapshotter {
         self.peers.scan(scan, &mut self.scratch);
         match request.query.group {
             Group::Peer => self.peers.rows(scan, request.rows),
-            Group::Host | Group::Service | Group::Subnet | Group::Role | Group::Interface => {
-                self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows)
-            }
+            Group::Host
+            | Group::Service
+            | Group::Subnet
+            | Group::Role
+            | Group::Interface
+            | Group::Process
+            | Group::Container => self.groups.rows(&self.peers, scan, &mut self.scratch, request.rows),
         }
     }
 
@@ -275,6 +280,14 @@ fn flows(
     now_ns: u64,
 ) -> Option<Flows> {
     let SnapshotRequest { query, flows: limit, .. } = request;
-    let wanted = Wanted { filter, sort: query.flow_sort, of: None, limit: *limit, now_ns, verdict };
+    let wanted = Wanted {
+        filter,
+        sort: query.flow_sort,
+        of: None,
+        limit: *limit,
+        now_ns,
+        verdict,
+        owners: &|_| PeerOwners::default(),
+    };
     (*limit > 0).then(|| flow_scan.flows(table, query, &wanted))
 }

@@ -2,6 +2,7 @@
 
 mod congestion;
 mod listeners;
+mod rtts;
 mod tcp_info;
 
 use probe_common::Endpoint;
@@ -9,6 +10,8 @@ use probe_common::Endpoint;
 pub use congestion::{Algorithm, CongestionControl, CongestionDetails};
 pub use listeners::AcceptQueue;
 pub(crate) use listeners::Listeners;
+pub(crate) use rtts::PeerRtts;
+pub use rtts::SocketRtts;
 pub use tcp_info::{InfoField, InfoLayout, InfoUnit, TcpInfo};
 
 /// A TCP socket as the kernel describes it: an input.

@@ -167,7 +167,7 @@ fields! {
     RcvWnd, "rcv_wnd_bytes", "tcpi_rcv_wnd", Bytes, 232, 4, None; "This host's window. Linux 6.2."
     Rehash, "rehash", "tcpi_rehash", Number, 236, 4, None; "Times that another path was chosen because of a timeout, by the hash of the flow. Linux 6.2."
     TotalRto, "total_rto", "tcpi_total_rto", Number, 240, 2, None; "Timeouts. Linux 6.7."
-    TotalRtoRecoveries, "total_rto_recoveries", "tcpi_total_rto_recoveries", Number, 242, 2, None; "Series of timeouts that ended with an acknowledgment. Linux 6.7."
+    TotalRtoRecoveries, "total_rto_recoveries", "tcpi_total_rto_recoveries", Number, 242, 2, None; "Series of timeouts without an acknowledgment in between. Linux 6.7."
     TotalRtoTime, "total_rto_time_ms", "tcpi_total_rto_time", Milliseconds, 244, 4, None; "How long these series took. Linux 6.7."
     ReceivedCe, "received_ce_segments", "tcpi_received_ce", Segments, 248, 4, None; "Segments received that were marked (ECN). Linux 6.18."
     DeliveredE1Bytes, "delivered_e1_bytes", "tcpi_delivered_e1_bytes", Bytes, 252, 4, None; "Bytes delivered as ECT(1), by accurate ECN. Linux 6.18."
@@ -190,6 +190,19 @@ impl TcpInfo {
         let mut bytes = [0; LENGTH];
         bytes[..length].copy_from_slice(&written[..length]);
         Self { bytes, length }
+    }
+
+    /// The same with another value of a field that it has.
+    #[cfg(test)]
+    pub(crate) fn with(mut self, field: InfoField, value: u64) -> Self {
+        let InfoLayout { offset, width, bits: (lowest, count), .. } = field.layout();
+        let place = &mut self.bytes[offset..offset + width];
+        let mut whole = [0; 8];
+        whole[..width].copy_from_slice(place);
+        let mask = (u64::MAX >> (64 - count)) << lowest;
+        let number = u64::from_le_bytes(whole) & !mask | value << lowest & mask;
+        place.copy_from_slice(&number.to_le_bytes()[..width]);
+        self
     }
 
     /// The value of a field; `None` if the kernel does not say it.

@@ -557,7 +557,8 @@ mod tests {
             if step == 10_000 {
                 let [peer, all] = &mut histories;
                 let (mut one, mut other) = (peer.anew(), all.anew());
-                (one.absorb(peer), other.absorb(all));
+                one.absorb(peer);
+                other.absorb(all);
                 (*peer, *all) = (one, other);
             }
         }

@@ -19,7 +19,7 @@ use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
 use crate::flow::{EndpointHasher, IcmpError, Leg, Outcome, PeerKey};
-use crate::owner::Process;
+use crate::owner::{PeerOwners, Process};
 use crate::slab::Slab;
 use crate::socket::AcceptQueue;
 
@@ -264,6 +264,7 @@ impl Stats {
             return;
         };
         if peer.processes.add(process) {
+            peer.owners = PeerOwners::of(&peer.processes);
             peer.charge(&mut self.charged_bytes);
             self.stamp(slot);
         }

@@ -5,7 +5,7 @@ use super::streak::Streak;
 use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
 use crate::flow::{IcmpError, PeerKey};
-use crate::owner::Processes;
+use crate::owner::{PeerOwners, Processes};
 use crate::socket::AcceptQueue;
 
 /// One peer.
@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) processes: Processes,
     /// The latest ICMP error about its connections.
     pub(crate) icmp: Option<Box<IcmpError>>,
+    /// Whose its connections are, by those.
+    pub(crate) owners: PeerOwners,
     /// The queue of the listener that it connects to, when that was last full while an attempt waited.
     pub(crate) accept_queue: Option<AcceptQueue>,
     /// Heap bytes that the budget was charged for.
@@ -46,6 +48,7 @@ impl Peer {
             last_ns: now_ns,
             processes: Processes::default(),
             icmp: None,
+            owners: PeerOwners::default(),
             accept_queue: None,
             charged_bytes: 0,
         }

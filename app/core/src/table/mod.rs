@@ -24,7 +24,7 @@ use crate::host::OwnRetransmits;
 use crate::locals::Locals;
 use crate::owner::OwnerTable;
 use crate::slab::Slab;
-use crate::socket::Listeners;
+use crate::socket::{Listeners, PeerRtts};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
@@ -119,6 +119,10 @@ pub(crate) struct FlowTable {
     pub(crate) owners: OwnerTable,
     /// Who listens in this network namespace.
     listeners: Listeners,
+    /// The round-trip times of connections, as the kernel measures them.
+    pub(crate) rtts: PeerRtts,
+    /// Whether sockets were ever listed.
+    pub(crate) has_sockets: bool,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -144,6 +148,8 @@ impl FlowTable {
             watched: Watched::default(),
             owners: OwnerTable::new(config.max_flows),
             listeners: Listeners::default(),
+            rtts: PeerRtts::default(),
+            has_sockets: false,
             locals: Locals::default(),
         }
     }

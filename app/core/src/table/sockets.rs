@@ -6,7 +6,7 @@ use probe_common::{Endpoint, Side};
 
 use super::owning::side_of;
 use super::{FlowTable, LASTING, OWN_LASTING, OWN_PENDING, PENDING};
-use crate::flow::FlowTuple;
+use crate::flow::{FlowTuple, Party};
 use crate::socket::Socket;
 
 /// So many flows of each queue, the newest, are looked at when an accept queue is full.
@@ -28,6 +28,8 @@ impl FlowTable {
         }
         if is_last {
             self.listeners.complete();
+            self.rtts.complete();
+            self.has_sockets = true;
             self.note_full_queues();
         }
     }
@@ -64,6 +66,11 @@ impl FlowTable {
             return;
         }
         Arc::make_mut(sockets.get_or_insert_default()).note_kernel(side, socket, now_ns);
+        // On loopback the other end is a socket, too.
+        let is_shown = !is_over && tracked.flow.side(Party::Local) == side;
+        if let Some(info) = socket.info.as_ref().filter(|_| is_shown) {
+            self.rtts.note(tracked.flow.peer(), info);
+        }
     }
 
     /// Notes on attempts that this host has not answered, or not accepted, that the queue of their listener is full.

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    Evidence, IcmpReason, Missed, MissedCounts, Outcome, Party, RetransmitCause, RetransmitKind, Role,
-    Verdict,
+    Evidence, IcmpReason, Missed, MissedCounts, Outcome, Party, Quality, RetransmitCause, RetransmitKind,
+    Role, SocketState, TimerKind, Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -70,6 +70,9 @@ labelled! {
     Verdict: "verdict", label;
     IcmpReason: "icmp_reason", label;
     Evidence: "evidence", name;
+    Quality: "quality", name;
+    SocketState: "socket_state", name;
+    TimerKind: "timer_kind", name;
 }
 
 impl Labelled for Encapsulation {

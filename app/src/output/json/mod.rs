@@ -3,6 +3,8 @@
 pub mod label;
 pub mod objects;
 pub mod schema;
+pub mod socket;
+pub mod stats;
 
 use super::explain::{Explanation, explain};
 use super::line_writer::Lines;
@@ -14,6 +16,7 @@ use objects::{
     Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
+use socket::Socket;
 use tcptop_core::{
     Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, Role, Row,
     RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
@@ -130,6 +133,9 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        socket: flow
+            .kernel_socket(Party::Local)
+            .map(|known| Socket::of(&known.socket, time(known.at_ns, context))),
     }
 }
 

@@ -12,6 +12,8 @@ use serde::{Serialize, Serializer};
 use probe_common::encapsulation::Encapsulation;
 
 use super::label::{Label, MissedPackets, MissedRecords};
+use super::socket::Socket;
+use super::stats::{Stats, StatsVariables};
 use tcptop_core::{Evidence, IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
@@ -32,6 +34,10 @@ pub enum Object<'a> {
     Peer(Peer<'a>),
     /// All that was seen during the run, and what was missed. The last object.
     Summary(Summary<'a>),
+    /// How each variable of RFC 4898 is had: the first object of `tcptop stats --json`.
+    StatsVariables(StatsVariables),
+    /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
+    Stats(Box<Stats<'a>>),
     /// The report of `--report=json`: the summary and the peers in one object.
     Report(Report<'a>),
 }
@@ -138,6 +144,9 @@ pub struct Close<'a> {
     pub received_data_retransmits: u64,
     /// Bytes of payload that the peer sent, retransmits included.
     pub received_bytes: u64,
+    /// What the kernel knew of this host's socket when that was last looked at (see `--sockets`). Null if the connection was too
+    /// short for that, and in other network namespaces.
+    pub socket: Option<Socket<'a>>,
 }
 
 /// A remote address and a service port over the whole run.

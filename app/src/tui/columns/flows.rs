@@ -7,7 +7,7 @@ use tcptop_core::{Flow, FlowOrder, Group, Leg, Owner, Party, Role, Snapshot, Wor
 type FlowColumn = Column<Flow, FlowOrder>;
 
 /// All columns, from left to right.
-pub static COLUMNS: [FlowColumn; 19] = [
+pub static COLUMNS: [FlowColumn; 21] = [
     FlowColumn::figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer()))
     })
@@ -44,6 +44,23 @@ pub static COLUMNS: [FlowColumn; 19] = [
         |flow, _| Value::Duration(flow.setup_ns()),
     )
     .by(FlowOrder::Setup),
+    FlowColumn::figure(
+        "srtt",
+        "SRTT",
+        6,
+        4,
+        "smoothed RTT, as the kernel of this host measures it while the connection is open",
+        |flow, _| Value::Duration(flow.srtt_ns()),
+    )
+    .by(FlowOrder::Srtt),
+    FlowColumn::figure(
+        "min_rtt",
+        "MINRTT",
+        6,
+        9,
+        "the shortest RTT of the last minutes, as the kernel measures it",
+        |flow, _| Value::Duration(flow.min_rtt_ns()),
+    ),
     FlowColumn::figure("turnaround", "TURN", 6, 9, "time this host took to answer the SYN", |flow, _| {
         Value::Duration(flow.turnaround().and_then(Leg::exact))
     }),
@@ -127,7 +144,7 @@ fn process(owner: &Owner) -> String {
 }
 
 /// The columns that are shown: the peer and the interface only if there are several, processes and containers only where any
-/// are known.
+/// are known, and what the kernel measures only where it is asked.
 #[must_use]
 pub fn wanted(
     has_peer: bool,
@@ -138,6 +155,7 @@ pub fn wanted(
         "peer" => has_peer,
         "process" | "pid" => snapshot.owners.has_any,
         "container" => snapshot.owners.has_containers,
+        "srtt" | "min_rtt" => snapshot.has_sockets,
         "interface" => interfaces > 1,
         _ => true,
     };

@@ -13,7 +13,7 @@ use crate::output::RenderContext;
 use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
-use tcptop_core::{PeerKey, Processes, Role, RowKey};
+use tcptop_core::{PeerKey, Processes, Role, RowKey, RowSockets};
 
 /// The longest name of a process (15 bytes), with `~` before it.
 pub const PROCESS_WIDTH: u16 = 16;
@@ -92,6 +92,8 @@ pub struct CellContext<'a> {
     pub names: &'a HostNames,
     /// The processes of rows, as far as they are known.
     pub processes: &'a BTreeMap<RowKey, Processes>,
+    /// What the kernel knows of the sockets of rows, as far as it is known.
+    pub sockets: &'a BTreeMap<RowKey, RowSockets>,
     /// The SSH connection that the screen is used over: this host's end, and the other end.
     pub own_session: Option<[Endpoint; 2]>,
 }
@@ -144,11 +146,14 @@ impl CellContext<'_> {
         match key {
             RowKey::Peer(key) => self.peer(key),
             RowKey::Host { address, .. } => {
-                self.names.of(address).map_or_else(|| row_name(key, self.render), str::to_owned)
+                self.names.of(address).map_or_else(|| row_name(key, None, self.render), str::to_owned)
             }
-            RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => {
-                row_name(key, self.render)
-            }
+            RowKey::Service { .. }
+            | RowKey::Subnet { .. }
+            | RowKey::Role { .. }
+            | RowKey::Interface(_)
+            | RowKey::Process { .. }
+            | RowKey::Container { .. } => row_name(key, self.processes.get(key), self.render),
         }
     }
 

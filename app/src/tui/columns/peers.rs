@@ -2,7 +2,9 @@
 
 use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
 use crate::output::format::{UNKNOWN, container, processes};
-use tcptop_core::{Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, Verdict};
+use tcptop_core::{
+    Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, SocketRtts, Verdict,
+};
 
 /// Room for most of what is said.
 const WHY_WIDTH: u16 = 18;
@@ -37,7 +39,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [PeerColumn; 25] = [
+pub static COLUMNS: [PeerColumn; 27] = [
     PeerColumn::figure(
         "peer",
         "PEER",
@@ -99,6 +101,22 @@ pub static COLUMNS: [PeerColumn; 25] = [
         .by(RowOrder::P99),
     PeerColumn::figure("max", "MAX", 6, 9, "longest RTT", |row, _| rtt(row, |rtt| rtt.max_ns))
         .by(RowOrder::Max),
+    PeerColumn::figure(
+        "srtt",
+        "SRTT",
+        6,
+        12,
+        "median of the smoothed RTTs of its open connections, as the kernel of this host measures them",
+        |row, context| measured(row, context, |rtts| Some(rtts.srtt_p50_ns)),
+    ),
+    PeerColumn::figure(
+        "min_rtt",
+        "MINRTT",
+        6,
+        17,
+        "the shortest RTT of the last minutes of its open connections, as the kernel measures it",
+        |row, context| measured(row, context, |rtts| rtts.min_rtt_ns),
+    ),
     PeerColumn::figure(
         "setup_p50",
         "SETUP50",
@@ -177,6 +195,11 @@ fn owned(row: &Row, context: &CellContext<'_>, text: fn(&Processes) -> String) -
     context.processes.get(&row.key).map_or_else(|| UNKNOWN.to_owned(), text)
 }
 
+/// What the kernel measures on the open connections of a row.
+fn measured(row: &Row, context: &CellContext<'_>, which: fn(&SocketRtts) -> Option<u64>) -> Value {
+    Value::Duration(context.sockets.get(&row.key).and_then(|sockets| which(sockets.rtts.as_ref()?)))
+}
+
 fn setup(row: &Row, which: impl Fn(&Percentiles) -> u64) -> Value {
     Value::Duration(row.figures.setup.as_ref().map(which))
 }
@@ -195,12 +218,15 @@ pub fn title(group: Group) -> &'static str {
         Group::Subnet => "SUBNET",
         Group::Role => "ROLE",
         Group::Interface => "INTERFACE",
+        Group::Process => "PROCESS",
+        Group::Container => "CONTAINER",
     }
 }
 
 /// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
-/// peers only for groups, the reasons of verdicts only where any is known, the lower percentiles of the setup time only where rows are sorted by them, and processes and
-/// containers only where any are known.
+/// peers only for groups, the reasons of verdicts only where any is known, the lower percentiles of the setup time only where
+/// rows are sorted by them, processes and containers only where any are known, and what the kernel measures only where it is
+/// asked.
 #[must_use]
 pub fn wanted(
     chosen: Option<&[&'static str]>,
@@ -213,8 +239,9 @@ pub fn wanted(
     }
     let group = snapshot.query.group;
     let makes_sense = |column: &&Column<Row, RowOrder>| match column.name {
-        "process" => snapshot.owners.has_any,
-        "container" => snapshot.owners.has_containers,
+        "process" => snapshot.owners.has_any && group != Group::Process,
+        "srtt" | "min_rtt" => snapshot.has_sockets,
+        "container" => snapshot.owners.has_containers && group != Group::Container,
         "why" => snapshot.rows.iter().any(|row| row.why.is_some()),
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
@@ -251,6 +278,11 @@ pub const fn address(key: &RowKey) -> Option<[u8; 16]> {
     match key {
         RowKey::Peer(peer) => Some(peer.service.address),
         RowKey::Host { address, .. } => Some(*address),
-        RowKey::Service { .. } | RowKey::Subnet { .. } | RowKey::Role { .. } | RowKey::Interface(_) => None,
+        RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => None,
     }
 }

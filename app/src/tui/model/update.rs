@@ -71,7 +71,9 @@ impl Model {
     }
 
     fn open_row_of(&mut self, peer: &PeerKey) {
-        let key = self.query.group.row(peer);
+        let Some(key) = self.query.group.row(peer) else {
+            return self.set_status("group by peer to see the row of this one");
+        };
         if !self.row_keys().contains(&key) {
             return self.set_status("no such row: hidden by the filter, or no longer tracked");
         }

@@ -10,8 +10,10 @@ use crate::output::format::{
 use crate::tui::columns::CellContext;
 use tcptop_core::{
     AcceptQueue, Counts, Evidence, Figures, Flow, Leg, Outcome, Owner, Party, PeerKey, Process, Role, Row,
-    RowKey, Selection,
+    RowKey, RowOwner, Selection,
 };
+
+mod socket;
 
 /// Width of the labels.
 const LABEL: usize = 13;
@@ -89,8 +91,21 @@ fn peer(row: &Row, cells: &CellContext<'_>) -> String {
             Role::Observer => format!("{peers} that others connect to"),
         },
         RowKey::Interface(_) => peers,
+        RowKey::Process { owner, .. } | RowKey::Container { owner, .. } => of_owners(row, owner, &peers),
     };
     format!("{what}, on {interface}")
+}
+
+fn of_owners(row: &Row, owner: RowOwner, peers: &str) -> String {
+    let [one, several] = match row.key {
+        RowKey::Container { .. } => ["processes in this container", "processes in several containers"],
+        _ => ["this process", "several processes"],
+    };
+    match owner {
+        RowOwner::One(_) => format!("{peers} with connections of {one} only"),
+        RowOwner::Several => format!("{peers}, each with connections of {several}"),
+        RowOwner::Unknown => format!("{peers} with connections whose process is not known"),
+    }
 }
 
 fn verdict(row: &Row, cells: &CellContext<'_>) -> String {
@@ -197,6 +212,8 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     ];
     facts.extend(owners(flow));
     facts.extend(latencies(flow));
+    let known = flow.kernel_socket(Party::Local);
+    facts.extend(known.into_iter().flat_map(|known| socket::facts(known, cells.now_ns)));
     facts.extend(volumes(flow));
     facts.extend(way(flow, cells));
     if cells.is_own_session(&flow.local(), &flow.remote()) {

@@ -81,6 +81,7 @@ fn cells<'a>(model: &'a Model, snapshot: &'a Snapshot, render: &'a RenderContext
         render,
         names: &model.names,
         processes,
+        sockets: &snapshot.sockets,
         own_session: model.own_session,
     }
 }

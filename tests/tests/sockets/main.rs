@@ -1,5 +1,7 @@
 //! What the kernel says of sockets, held against what is really there.
 
+mod ss;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -19,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn pair() -> [Namespace; 2] {
     let [here, there] = [(); 2].map(|()| Namespace::new().expect("a namespace"));
     here.veth_pair("eth0", &there, "eth0").expect("a cable");
-    here.add_address("eth0", "10.1.0.1/24".parse().unwrap()).unwrap();
-    there.add_address("eth0", "10.1.0.2/24".parse().unwrap()).unwrap();
+    for (host, address) in [(&here, "10.1.0.1/24"), (&there, "10.1.0.2/24")] {
+        host.add_address("eth0", address.parse().expect("an address")).expect("it is new");
+    }
     [here, there]
 }
 

@@ -1,0 +1,206 @@
+use std::collections::BTreeSet;
+
+use probe_common::Endpoint;
+use probe_common::segment::mapped;
+
+use super::*;
+
+/// A connection with a value in every field, such that no formula is at a bound.
+fn socket(cwnd: u64, ssthresh: u64) -> Socket {
+    let mut info = TcpInfo::new(&[0; 280]);
+    for (field, value) in InfoField::ALL.iter().zip(100_000..) {
+        info = info.with(*field, value);
+    }
+    for (field, value) in [
+        (InfoField::CaState, 0),
+        (InfoField::Retransmits, 1),
+        (InfoField::Options, 0xf),
+        (InfoField::SndWscale, 7),
+        (InfoField::RcvWscale, 8),
+        (InfoField::SndMss, 1_448),
+        (InfoField::Unacked, 20),
+        (InfoField::Sacked, 2),
+        (InfoField::Lost, 3),
+        (InfoField::Retrans, 4),
+        (InfoField::SndCwnd, cwnd),
+        (InfoField::SndSsthresh, ssthresh),
+        (InfoField::BytesSent, (9 << 32) + 7),
+        (InfoField::BytesRetrans, (6 << 32) + 8),
+        (InfoField::BytesAcked, (7 << 32) + 9),
+        (InfoField::BytesReceived, (8 << 32) + 10),
+        (InfoField::BusyTime, 9_000_000),
+        (InfoField::TotalRto, 9),
+        (InfoField::TotalRtoRecoveries, 4),
+        (InfoField::NotsentBytes, 1_000),
+    ] {
+        info = info.with(field, value);
+    }
+    let end = |last, port| Endpoint { address: mapped([10, 0, 0, last]), port };
+    let socket = Socket::new((3 << 32) + 5, end(1, 40_000), end(2, 443), SocketState::Established);
+    Socket { info: Some(info), receive_queue: 50, send_queue: 30_000, tos: Some(16), ..socket }
+}
+
+fn value(variable: &Variable, socket: &Socket) -> Option<EstatsValue> {
+    let mut extremes = Extremes::default();
+    extremes.note(socket);
+    extremes.note(socket);
+    let facts = Facts { extremes: Some(&extremes), is_active: Some(true), ..Facts::of(socket) };
+    variable.value(&facts)
+}
+
+fn variables() -> impl Iterator<Item = (EstatsTable, &'static Variable)> {
+    EstatsTable::ALL
+        .into_iter()
+        .flat_map(|table| table.variables().iter().map(move |variable| (table, variable)))
+}
+
+fn find(name: &str) -> &'static Variable {
+    variables().find(|(_, variable)| variable.name == name).unwrap_or_else(|| panic!("no {name}")).1
+}
+
+/// The fields of the kernel that the words of a formula name, also those of a variable that they name.
+fn named(variable: &Variable) -> BTreeSet<&'static str> {
+    let Source::Listed { how, .. } = variable.source else { return BTreeSet::new() };
+    let words: Vec<&str> =
+        how.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')).collect();
+    let kernel = words.iter().filter(|word| word.starts_with("tcpi_") || word.starts_with("idiag_"));
+    let of_others = ["as", "largest", "smallest"].iter().filter_map(|before| {
+        let place = words.iter().position(|word| word == before)?;
+        variables().find(|(_, other)| Some(&other.name) == words.get(place + 1))
+    });
+    kernel.copied().chain(of_others.flat_map(|(_, other)| named(other))).collect()
+}
+
+/// The fields of the kernel that a change of changes the value.
+fn used(variable: &Variable) -> BTreeSet<&'static str> {
+    let mut used = BTreeSet::new();
+    for base in [socket(40, 20), socket(20, 40)] {
+        let before = value(variable, &base);
+        let mut changes: Vec<(&str, Socket)> = Vec::new();
+        for field in InfoField::ALL {
+            let info = base.info.unwrap();
+            let now = info.get(*field).unwrap_or_default();
+            // A flag less, a number more.
+            let other = if *field == InfoField::Options { 0 } else { now + 1 };
+            changes.push((
+                field.layout().kernel_name,
+                Socket { info: Some(info.with(*field, other)), ..base.clone() },
+            ));
+        }
+        changes.push(("idiag_rqueue", Socket { receive_queue: base.receive_queue + 1, ..base.clone() }));
+        changes.push(("idiag_wqueue", Socket { send_queue: base.send_queue + 1, ..base.clone() }));
+        changes.push(("idiag_state", Socket { state: SocketState::FinWait1, ..base.clone() }));
+        let changed = changes.iter().filter(|(_, other)| value(variable, other) != before);
+        used.extend(changed.map(|(name, _)| *name));
+    }
+    used
+}
+
+#[test]
+fn the_tables_have_the_variables_of_the_rfc() {
+    let lengths = EstatsTable::ALL.map(|table| table.variables().len());
+    assert_eq!(lengths, [1, 34, 26, 41, 12, 4, 15]);
+    let names: BTreeSet<_> = variables().map(|(table, variable)| (table.name(), variable.name)).collect();
+    assert_eq!(names.len(), 133);
+    let count = |quality| {
+        let is_it = |variable: &Variable| matches!(variable.source, Source::Listed { quality: is, .. } if is == quality);
+        let all = variables().filter(|(table, _)| *table != EstatsTable::Listener);
+        all.filter(|(_, variable)| is_it(variable)).count()
+    };
+    assert_eq!(Quality::ALL.map(count), [32, 12, 18], "of connections");
+}
+
+/// The words of every formula say what it is made of, and nothing else.
+#[test]
+fn every_formula_does_what_its_words_say() {
+    let mut checked = 0;
+    for (_, variable) in variables().filter(|(table, _)| *table != EstatsTable::Listener) {
+        match variable.source {
+            Source::Listed { .. } => {
+                assert_eq!(used(variable), named(variable), "{}", variable.name);
+                assert!(
+                    value(variable, &socket(40, 20)).or(value(variable, &socket(20, 40))).is_some(),
+                    "{}",
+                    variable.name
+                );
+                checked += 1;
+            }
+            Source::Missing(_) => assert_eq!(value(variable, &socket(40, 20)), None, "{}", variable.name),
+        }
+    }
+    assert!(checked > 60, "{checked}");
+}
+
+#[test]
+fn values_have_the_units_of_the_rfc() {
+    use EstatsValue::{Milliseconds, Number, Truth, Word};
+    let socket = socket(40, 20);
+    let info = socket.info.unwrap();
+    for (name, expected) in [
+        ("ConnectIndex", Number(5)),
+        ("DataOctetsOut", Number(7)),
+        ("HCDataOctetsOut", Number((9 << 32) + 7)),
+        ("OctetsRetrans", Number(8)),
+        ("SmoothedRTT", Milliseconds { us: info.get(InfoField::Rtt).unwrap() }),
+        ("PipeSize", Number((20 + 4 - 2 - 3) * 1_448)),
+        ("CurCwnd", Number(40 * 1_448)),
+        ("CurSsthresh", Number(20 * 1_448)),
+        ("Timeouts", Number(4)),
+        ("SubsequentTimeouts", Number(5)),
+        ("CurRetxQueue", Number(29_000)),
+        ("CurAppWQueue", Number(1_000)),
+        ("CurAppRQueue", Number(50)),
+        ("HCThruOctetsAcked", Number((3 << 32) - 1 - 29_000)),
+        ("ThruOctetsReceived", Number(10)),
+        ("ActiveOpen", Truth(true)),
+        ("TimeStamps", Word("enabled")),
+        ("State", Word("established")),
+        ("InRecovery", Word("dataContiguous")),
+        ("IpTosOut", Number(16)),
+    ] {
+        assert_eq!(value(find(name), &socket), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn sequence_numbers_of_syn_and_fin_are_no_octets() {
+    let with = |state| Socket { state, ..socket(40, 20) };
+    let number = |name, socket: &Socket| value(find(name), socket);
+    let octets = |count| Some(EstatsValue::Number(count));
+    // The FIN was sent, or waits behind data.
+    let info = socket(40, 20).info.unwrap().with(InfoField::NotsentBytes, 0);
+    let sent = Socket { info: Some(info), ..with(SocketState::FinWait1) };
+    assert_eq!(number("CurRetxQueue", &sent), octets(29_999));
+    assert_eq!(number("CurRetxQueue", &with(SocketState::FinWait1)), octets(29_000));
+    assert_eq!(number("ThruOctetsReceived", &with(SocketState::CloseWait)), octets(9));
+    assert_eq!(number("CurAppRQueue", &with(SocketState::CloseWait)), octets(49));
+    let read = Socket { receive_queue: 0, ..with(SocketState::CloseWait) };
+    assert_eq!(number("CurAppRQueue", &read), octets(0));
+}
+
+#[test]
+fn extremes_need_more_than_one_list() {
+    let mut extremes = Extremes::default();
+    let mut all = Vec::new();
+    for (cwnd, ssthresh) in [(40, 20), (10, 20), (30, 25)] {
+        let listed = socket(cwnd, ssthresh);
+        extremes.note(&listed);
+        let facts = Facts { extremes: Some(&extremes), ..Facts::of(&listed) };
+        all.push(["MaxSsCwnd", "MaxCaCwnd", "MinSsthresh"].map(|name| find(name).value(&facts)));
+    }
+    let octets = |segments: u64| Some(EstatsValue::Number(segments * 1_448));
+    assert_eq!(all[0], [None; 3]);
+    assert_eq!(all[1], [octets(10), octets(40), octets(20)]);
+    assert_eq!(all[2], [octets(10), octets(40), octets(20)]);
+}
+
+#[test]
+fn a_socket_without_tcp_info_has_few_variables() {
+    let closing = Socket { info: None, state: SocketState::TimeWait, ..socket(40, 20) };
+    let known = variables().filter(|(table, _)| table.is_of(&closing));
+    let known: Vec<&str> = known
+        .filter(|(_, variable)| value(variable, &closing).is_some())
+        .map(|(_, variable)| variable.name)
+        .collect();
+    assert_eq!(known, ["ConnectIndex", "IpTosOut", "ActiveOpen", "State"]);
+}
