@@ -86,7 +86,7 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub drops: bool,
 
-    /// How often to ask the kernel what it knows of its TCP sockets, at least 100ms, or off
+    /// How often to ask the kernel what it knows of its TCP sockets, at least 250ms, or off
     ///
     /// It knows the round-trip times of connections that were open before, and how many connections wait for each listener.
     #[arg(long, value_name = "TIME|off", default_value = "1s", value_parser = every, help_heading = INPUT)]
@@ -416,8 +416,8 @@ fn every(text: &str) -> Result<Every, String> {
         return Ok(Every(None));
     }
     let interval = duration(text).map_err(|error| format!("must be off or a time: {error}"))?;
-    if interval < Duration::from_millis(100) {
-        return Err("must be 100ms or more, or off".to_owned());
+    if interval < Duration::from_millis(250) {
+        return Err("must be 250ms or more, or off".to_owned());
     }
     Ok(Every(Some(interval)))
 }
@@ -525,6 +525,6 @@ mod tests {
         assert!(duration("0s").is_err());
         assert_eq!(every("off"), Ok(Every(None)));
         assert_eq!(every("1500ms"), Ok(Every(Some(Duration::from_millis(1_500)))));
-        assert!(every("50ms").is_err() && every("on").is_err());
+        assert!(every("249ms").is_err() && every("on").is_err());
     }
 }

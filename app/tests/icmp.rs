@@ -92,7 +92,10 @@ impl Capture {
 
     fn output(&self, arguments: &[&str]) -> String {
         let path = self.path();
-        std::fs::write(&path, &self.file).expect("the target directory is ours");
+        // Another test may read a file of this name: it keeps the one that it has opened.
+        let new = path.with_extension(format!("{:?}", std::thread::current().id()));
+        std::fs::write(&new, &self.file).expect("the target directory is ours");
+        std::fs::rename(&new, &path).expect("the target directory is ours");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tcptop"));
         let command = command.arg("replay").arg(&path).args(["--local", self.local]).args(arguments);
         let output = command.output().expect("it was built");

@@ -215,3 +215,21 @@ fn connections_are_filtered_and_sorted_by_what_the_kernel_measures() {
     assert_eq!(ports(&mut watched, "srtt>200us", FlowOrder::Srtt), [40_000, 40_002]);
     assert_eq!(ports(&mut watched, "min_rtt<100us srtt<200us", FlowOrder::Srtt), [40_001]);
 }
+
+/// Nothing is known of it but its socket, until its last segments.
+#[test]
+fn a_connection_from_before_has_its_socket_when_it_is_seen_at_last() {
+    let mut watched = Watched::new();
+    let ends = [to().opener, to().responder];
+    list(&mut watched, &[socket(5, ends, 500, 400)], at(3));
+    list(&mut watched, &[socket(5, ends, 600, 400)], at(4));
+    watched.see([by(5, to().fin_of_opener(at(5))), to().fin_of_responder(at(6))]);
+    let known = watched.closes()[0].kernel_socket(Party::Local).expect("it was listed");
+    assert_eq!((known.socket.info.and_then(|info| info.srtt_ns()), known.at_ns), (Some(600_000), at(4)));
+    // One that was gone before is another one.
+    list(&mut watched, &[socket(7, [to().opener, v4(10, 0, 0, 8, 1)], 500, 400)], at(7));
+    list(&mut watched, &[], at(8));
+    let gone = Connection::to(v4(10, 0, 0, 8, 1), 40_000);
+    watched.see([gone.fin_of_opener(at(9)), gone.fin_of_responder(at(10))]);
+    assert_eq!(watched.closes()[1].kernel_socket(Party::Local), None);
+}

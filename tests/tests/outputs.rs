@@ -31,6 +31,13 @@ fn loopback() -> (Namespace, Server) {
     (namespace, server)
 }
 
+/// The schema of the repository.
+fn schema() -> serde_json::Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tcptop.schema.json");
+    let text = fs::read_to_string(path).expect("it is in the repository");
+    serde_json::from_str(&text).expect("JSON")
+}
+
 /// A file that goes away with this.
 struct TempFile(PathBuf);
 
@@ -49,7 +56,7 @@ impl TempFile {
 
     /// The objects in it, each of which keeps the schema.
     fn objects(&self) -> Vec<Object> {
-        let (text, validator) = (self.text(), validator::strict());
+        let (text, validator) = (self.text(), validator::strict(schema()));
         for line in text.lines() {
             validator::assert_valid(&validator, &serde_json::from_str(line).expect("JSON"));
         }

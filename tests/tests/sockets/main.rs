@@ -3,7 +3,8 @@
 mod ss;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,6 +66,13 @@ fn overflows(namespace: &Namespace) -> u64 {
     overflows.parse().expect("a number")
 }
 
+/// An accepted connection, and the other end of it.
+fn connected(here: &Namespace, there: &Namespace, port: u16) -> (TcpStream, TcpStream) {
+    let listener = here.run(|| TcpListener::bind(address(1, port))).expect("it is free");
+    let opener = lab::connect(there, None, address(1, port).into(), PATIENCE).expect("it is reached");
+    (listener.accept().expect("somebody has connected").0, opener)
+}
+
 /// The `handshake` objects of connections to this port.
 fn handshakes(objects: &[Object], port: u16) -> Vec<&Object> {
     let is_it = |object: &&Object| object.kind() == "handshake" && object.local().port() == port;
@@ -77,7 +85,7 @@ fn a_full_accept_queue_is_named_as_what_its_attempts_wait_for() {
     let [here, there] = pair();
     let full = idle_listener(&here, address(1, 80), 2);
     let _roomy = idle_listener(&here, address(1, 81), 64);
-    let tcptop = Tcptop::spawn(&here, ["eth0", "--json", "--sockets=200ms"]).expect("it starts");
+    let tcptop = Tcptop::spawn(&here, ["eth0", "--json", "--sockets=250ms"]).expect("it starts");
     tcptop.wait_ready(PATIENCE).expect("it attaches");
     // One more than the limit.
     let accepted: Vec<TcpStream> =
@@ -109,4 +117,48 @@ fn a_full_accept_queue_is_named_as_what_its_attempts_wait_for() {
         .map(|peer| (peer.number("service_port").unwrap(), peer.has("accept_queue")))
         .collect();
     assert!(peers.contains(&(80, true)) && peers.contains(&(81, false)), "{peers:?}");
+}
+
+/// Connections that were open before have no handshake, but the kernel knows their round-trip times.
+#[test]
+fn what_the_kernel_measures_is_known_of_connections_from_before_the_start() {
+    lab::needs_root!();
+    let [here, there] = pair();
+    let (mut server, mut client) = connected(&here, &there, 1);
+    let tcptop =
+        Tcptop::spawn(&here, ["eth0", "--json", "--sockets=250ms", "--owners=off"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    for _ in 0..10 {
+        server.write_all(&[1; 100]).expect("it is connected");
+        client.read_exact(&mut [0; 100]).expect("it is connected");
+        client.write_all(&[2; 10]).expect("it is connected");
+        server.read_exact(&mut [0; 10]).expect("it is connected");
+        thread::sleep(Duration::from_millis(100));
+    }
+    drop((server, client));
+    tcptop.wait_objects("close", 1, PATIENCE).expect("it is seen");
+    let objects = tcptop.stop(PATIENCE).expect("it ends");
+    let close = objects.iter().find(|object| object.kind() == "close").expect("it was waited for");
+    let socket = close.object("socket");
+    assert!(!close.has("role") && handshakes(&objects, 1).is_empty(), "{close:?}");
+    let number = |field: &str| socket.number(field).expect("it is known");
+    assert!((1..5_000_000).contains(&number("tcp_info.srtt_us")), "{socket:?}");
+    assert!(socket.has("tcp_info.min_rtt_us") && socket.has("cookie"), "{socket:?}");
+    // Five turns at the least were over when it was last looked at.
+    assert!((500..=1_000).contains(&number("tcp_info.bytes_sent")), "{socket:?}");
+}
+
+#[test]
+fn without_sockets_nothing_is_said_of_them() {
+    lab::needs_root!();
+    let [here, there] = pair();
+    let tcptop = Tcptop::spawn(&here, ["eth0", "--json", "--sockets=off"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    let (server, client) = connected(&here, &there, 1);
+    thread::sleep(Duration::from_millis(1_500));
+    drop((server, client));
+    tcptop.wait_objects("close", 1, PATIENCE).expect("it is seen");
+    let objects = tcptop.stop(PATIENCE).expect("it ends");
+    let close = objects.iter().find(|object| object.kind() == "close").expect("it was waited for");
+    assert!(!close.has("socket"), "{close:?}");
 }

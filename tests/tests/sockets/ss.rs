@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::{Namespace, Object};
 
-use super::{PATIENCE, address, begin, idle_listener, pair};
+use super::{PATIENCE, address, begin, connected, idle_listener, pair};
 
 /// How often both are asked: what changes between the two must not differ every time.
 const ATTEMPTS: usize = 10;
@@ -180,13 +180,6 @@ impl Comparison {
             }
         }
     }
-}
-
-/// An accepted connection, and the other end of it.
-fn connected(here: &Namespace, there: &Namespace, port: u16) -> (TcpStream, TcpStream) {
-    let listener = here.run(|| TcpListener::bind(address(1, port))).expect("it is free");
-    let opener = lab::connect(there, None, address(1, port).into(), PATIENCE).expect("it is reached");
-    (listener.accept().expect("somebody has connected").0, opener)
 }
 
 /// Sends until nothing more is taken.

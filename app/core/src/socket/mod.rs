@@ -4,6 +4,7 @@ mod congestion;
 mod listeners;
 mod rtts;
 mod tcp_info;
+mod unclaimed;
 
 use probe_common::Endpoint;
 
@@ -13,6 +14,7 @@ pub(crate) use listeners::Listeners;
 pub(crate) use rtts::PeerRtts;
 pub use rtts::SocketRtts;
 pub use tcp_info::{InfoField, InfoLayout, InfoUnit, TcpInfo};
+pub(crate) use unclaimed::Unclaimed;
 
 /// A TCP socket as the kernel describes it: an input.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::host::OwnRetransmits;
 use crate::locals::Locals;
 use crate::owner::OwnerTable;
 use crate::slab::Slab;
-use crate::socket::{Listeners, PeerRtts};
+use crate::socket::{Listeners, PeerRtts, Unclaimed};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
@@ -121,6 +121,8 @@ pub(crate) struct FlowTable {
     listeners: Listeners,
     /// The round-trip times of connections, as the kernel measures them.
     pub(crate) rtts: PeerRtts,
+    /// Sockets of connections that are not known yet.
+    unclaimed: Unclaimed,
     /// Whether sockets were ever listed.
     pub(crate) has_sockets: bool,
     /// The addresses of the watched host.
@@ -149,6 +151,7 @@ impl FlowTable {
             owners: OwnerTable::new(config.max_flows),
             listeners: Listeners::default(),
             rtts: PeerRtts::default(),
+            unclaimed: Unclaimed::default(),
             has_sockets: false,
             locals: Locals::default(),
         }
@@ -555,6 +558,7 @@ impl FlowTable {
             tracked.learn_volumes(source, volumes);
         }
         let slot = self.open(tracked)?;
+        self.claim_sockets(slot);
         self.learn_volumes(slot, source, volumes, now_ns);
         Some(slot)
     }

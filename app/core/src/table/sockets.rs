@@ -22,6 +22,9 @@ impl FlowTable {
                 continue;
             }
             self.flows_of_socket(socket.cookie, [socket.local, socket.remote], true, &mut found);
+            if found.is_empty() {
+                self.unclaimed.note(socket);
+            }
             for (slot, side) in found.drain(..) {
                 self.note_socket(slot, side, socket, now_ns);
             }
@@ -29,6 +32,7 @@ impl FlowTable {
         if is_last {
             self.listeners.complete();
             self.rtts.complete();
+            self.unclaimed.complete(now_ns);
             self.has_sockets = true;
             self.note_full_queues();
         }
@@ -53,6 +57,16 @@ impl FlowTable {
             let is_it = known.map_or(is_here, |known| known == cookie);
             if is_it && tracked.flow.name().tuple.ends() == tuple.ends() {
                 found.push((slot, side));
+            }
+        }
+    }
+
+    /// Learns of the sockets of a connection that was open before, if they were listed.
+    pub(super) fn claim_sockets(&mut self, slot: u32) {
+        let Some([low, high]) = self.flow(slot).map(|flow| flow.name().tuple.ends()) else { return };
+        for (ends, side) in [([low, high], Side::Low), ([high, low], Side::High)] {
+            if let Some((socket, at_ns)) = self.unclaimed.claim(ends) {
+                self.note_socket(slot, side, &socket, at_ns);
             }
         }
     }
