@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use probe_common::segment::mapped;
-use probe_common::{Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags};
+use probe_common::{
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Transmission,
+};
 use tcptop_core::{Engine, EngineConfig, Input};
 
 use cpu::timed;
@@ -63,6 +65,8 @@ fn syn(number: usize, address: [u8; 4], port: u16) -> Record {
         volumes: Default::default(),
         encapsulation: Default::default(),
         cookie: 0,
+        said: Transmission::UNKNOWN,
+        dsacks: None,
         timebase: 0,
     };
     record.into()

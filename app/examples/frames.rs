@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use probe_common::segment::mapped;
 use probe_common::{
-    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission,
 };
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
@@ -262,6 +262,8 @@ fn segment(
         volumes: Default::default(),
         encapsulation: Default::default(),
         cookie: 0,
+        said: Transmission::UNKNOWN,
+        dsacks: None,
         timebase: 0,
     }
 }

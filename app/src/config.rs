@@ -66,6 +66,8 @@ pub struct Config {
     pub owners: bool,
     /// Whether it is counted what the host itself drops.
     pub drops: bool,
+    /// Whether it is asked why segments are retransmitted.
+    pub causes: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -118,6 +120,7 @@ impl Config {
             },
             owners: cli.owners,
             drops: cli.drops,
+            causes: cli.causes,
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,

@@ -21,7 +21,7 @@ use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
-use crate::source::kernel::{KernelSource, Since};
+use crate::source::kernel::{KernelSource, Settings, Since};
 use crate::source::owner::Owners;
 use crate::source::privilege;
 use crate::stop::Stop;
@@ -65,8 +65,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let source = KernelSource::load(flows, wanted.decap)?;
-        let mut live = Live::new(config, source, opened, &interfaces, wanted)?;
+        let settings = Settings { flows, decap: wanted.decap, causes: config.causes };
+        let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
         }
@@ -90,7 +90,7 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     fn new(
         config: &'a Config,
-        mut source: KernelSource,
+        (mut source, lacking): (KernelSource, Vec<String>),
         opened: Vec<Opened>,
         interfaces: &[Interface],
         wanted: &Interfaces,
@@ -98,8 +98,8 @@ impl<'a> Live<'a> {
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
-        let lacking = if config.owners { source.watch_owners() } else { Vec::new() };
-        let lacking = lacking.into_iter().chain(owners.lacking().filter(|_| config.owners));
+        let unowned = if config.owners { source.watch_owners() } else { Vec::new() };
+        let lacking = lacking.into_iter().chain(unowned).chain(owners.lacking().filter(|_| config.owners));
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;

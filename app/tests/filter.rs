@@ -197,7 +197,7 @@ fn an_invalid_term_is_never_a_word() {
         assert!(!error.expected.is_empty(), "{text}: {error:?}");
     }
     let error = "foo:bar".parse::<Filter>().unwrap_err().to_string();
-    assert!(error.contains("peer, port, local, lport, iface, role, outcome, verdict"), "{error}");
+    assert!(error.contains("peer, port, local, lport, iface, role, outcome, cause, verdict"), "{error}");
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn a_handshake_that_completes_in_spite_of_an_error_is_established() {
         );
         assert_eq!(seen.only("summary")["unreachable"], 0);
         // The SYNs were not lost: they were rejected.
-        assert!(seen.all("retransmit").all(|one| one["cause"] == "unreachable"), "{:?}", seen.objects);
+        assert!(seen.all("retransmit").all(|one| one["no_loss"] == "unreachable"), "{:?}", seen.objects);
         assert_eq!(seen.only("peer")["verdicts"], Value::Array(Vec::new()));
     }
     let mut capture = Capture::new("in-spite-at-once");

@@ -7,7 +7,7 @@ use lab::bpf::{self, Hook};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::Record;
 use tcptop::source::interface;
-use tcptop::source::kernel::{KernelSource, What};
+use tcptop::source::kernel::{KernelSource, Settings, What};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FLOWS: u32 = 100;
@@ -58,6 +58,13 @@ impl Hosts {
     }
 }
 
+fn load() -> KernelSource {
+    let settings = Settings { flows: FLOWS, decap: false, causes: true };
+    let (source, lacking) = KernelSource::load(&settings).expect("it loads");
+    assert_eq!(lacking, [""; 0], "this kernel says all");
+    source
+}
+
 /// The source's reactor, and its interfaces: all that it does is done in the namespace of `here`.
 fn with_source(test: impl FnOnce(&Hosts, KernelSource, [interface::Interface; 2]) + Send) {
     if !lab::require_root() {
@@ -69,7 +76,7 @@ fn with_source(test: impl FnOnce(&Hosts, KernelSource, [interface::Interface; 2]
         let _inside = runtime.enter();
         let present = interface::all().expect("the kernel says");
         let of = |name| present.iter().find(|interface| interface.name == name).expect("it is there").clone();
-        test(&hosts, KernelSource::load(FLOWS, false).expect("it loads"), NAMES.map(of));
+        test(&hosts, load(), NAMES.map(of));
     });
 }
 

@@ -2,10 +2,9 @@
 
 mod support;
 
-use probe_common::key::Ends;
 use probe_common::{Direction, Endpoint, EvictedFlowRecord, Record, SegmentRecord, Volume};
-use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
-use tcptop_core::{Flow, FlowVolumes, Outcome, RowKey, Span};
+use support::{Connection, MS, S, Watched, ends, v4, v6};
+use tcptop_core::{Flow, FlowVolumes, Outcome, RowKey, Span, Traffic};
 
 const START: u64 = 100 * S;
 
@@ -13,21 +12,16 @@ fn at(ms: u64) -> u64 {
     START + ms * MS
 }
 
-fn volume(segments: u64, retransmits: u64) -> Volume {
-    Volume { segments, bytes: segments * 1_000, retransmits }
+fn volume(segments: u64, retransmits: u32) -> Volume {
+    Volume { segments, bytes: segments * 1_000, retransmits, ..Volume::NONE }
 }
 
-const NONE: Volume = Volume { segments: 0, bytes: 0, retransmits: 0 };
+const NONE: Volume = Volume::NONE;
 
 /// What a source has of a connection that it learned from data: in which direction the low end sends, and both volumes.
 fn learned(low: Endpoint, high: Endpoint, low_sends: Direction, volumes: [Volume; 2]) -> FlowVolumes {
     assert!(low <= high);
-    let words = |end: Endpoint| {
-        let (high, low) = end.address.split_at(8);
-        [high, low].map(|half| u64::from_be_bytes(half.try_into().expect("8 bytes")))
-    };
-    let ends = Ends { addresses: [low, high].map(words), ports: [low.port, high.port], interface: INTERFACE };
-    FlowVolumes { ends, volumes, learned: Some(low_sends) }
+    FlowVolumes { ends: ends(low, high), volumes, learned: Some(low_sends) }
 }
 
 /// A connection of this host to a server: this host's address is the lower one.
@@ -62,7 +56,8 @@ fn it_is_known_with_its_ends_and_without_a_latency() {
         let flow = only(&mut watched);
         assert_eq!((flow.local(), flow.remote(), flow.role()), (local, remote, None));
         assert_eq!((flow.outcome(), flow.rtt(), flow.setup_ns()), (Outcome::Unknown, None, None));
-        assert_eq!(flow.volumes(), if local == here { [low, high] } else { [high, low] });
+        let volumes = if local == here { [low, high] } else { [high, low] };
+        assert_eq!(flow.volumes(), volumes.each_ref().map(Traffic::from));
         assert_eq!(flow.peer().service.port, 443, "the lower port is taken for the service");
         assert_eq!(flow.peer().is_inbound(), local == here);
         assert_eq!(counted(&mut watched), (705, 21));
@@ -102,7 +97,10 @@ fn it_is_the_same_flow_to_its_records() {
         of(connection(40_000).fin_of_responder(at(1_110)), [received, sent]),
     ]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
-    assert_eq!((close.volumes(), close.lifetime_ns()), ([sent, received], None));
+    assert_eq!(
+        (close.volumes(), close.lifetime_ns()),
+        ([sent, received].each_ref().map(Traffic::from), None)
+    );
     assert_eq!(counted(&mut watched), (46, 2));
 }
 
@@ -113,7 +111,10 @@ fn a_reset_reports_what_was_sent() {
     let (sent, received) = (volume(16, 2), volume(30, 0));
     watched.see([SegmentRecord { volumes: [received, sent], ..connection(40_000).rst_of_responder(at(0)) }]);
     let [close] = watched.closes()[..] else { panic!("{:?}", watched.events) };
-    assert_eq!((close.outcome(), close.volumes()), (Outcome::Reset, [sent, received]));
+    assert_eq!(
+        (close.outcome(), close.volumes()),
+        (Outcome::Reset, [sent, received].each_ref().map(Traffic::from))
+    );
     assert_eq!(counted(&mut watched), (46, 2));
 }
 

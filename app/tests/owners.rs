@@ -8,9 +8,16 @@ use std::time::{Duration, Instant};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::{OwnerAction, OwnerRecord, Record, SegmentKind, SegmentRecord};
 use tcptop::source::interface;
-use tcptop::source::kernel::KernelSource;
+use tcptop::source::kernel::{KernelSource, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+
+fn load() -> KernelSource {
+    let settings = Settings { flows: 100, decap: false, causes: true };
+    let (source, lacking) = KernelSource::load(&settings).expect("it loads");
+    assert_eq!(lacking, [""; 0], "this kernel says all");
+    source
+}
 
 /// Connects to a server of this process through loopback, and returns what the probe has said of it.
 fn with_source(test: impl FnOnce(&Namespace, &Server, KernelSource) + Send) {
@@ -22,7 +29,7 @@ fn with_source(test: impl FnOnce(&Namespace, &Server, KernelSource) + Send) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a reactor");
         let _inside = runtime.enter();
         let lo = interface::all().expect("the kernel says").into_iter().find(|interface| interface.loopback);
-        let mut source = KernelSource::load(100, false).expect("it loads");
+        let mut source = load();
         source.watch(&lo.expect("every namespace has it")).expect("it attaches");
         assert_eq!(source.watch_owners(), [""; 0], "this kernel says all");
         let server = Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce);

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps};
+use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -110,6 +110,8 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
         volumes: Default::default(),
         encapsulation: Default::default(),
         cookie: 0,
+        said: Transmission::UNKNOWN,
+        dsacks: None,
         timebase: 0,
     }
 }

@@ -63,7 +63,7 @@ fn state(number: u32, epoch: u32) -> FlowState {
         flags: FlowState::learned_from(Direction::Egress, Side::Low),
         ..FlowState::FREE
     };
-    state.trackers[0].volume = Volume { segments: number.into(), bytes: 0, retransmits: 0 };
+    state.trackers[0].volume = Volume { segments: number.into(), ..Volume::NONE };
     state
 }
 

@@ -30,8 +30,10 @@ pub mod passed_over;
 pub mod process;
 pub mod record;
 pub mod segment;
+pub mod sender;
 pub mod sequence;
 pub mod state;
+pub mod transmission;
 pub mod verifier;
 
 pub use bytes::{Load, Window};
@@ -49,3 +51,4 @@ pub use record::{
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};
 pub use state::{Clock, FlowState, FlowStates};
+pub use transmission::{Cause, SenderState, Transmission};

@@ -6,6 +6,7 @@ use crate::options::{FindTimestamps, timestamps};
 use crate::parse::{LinkLayer, Network, Unparsed, parse, segment};
 use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::SequenceRange;
+use crate::transmission::Transmission;
 
 /// Which way a packet passed its interface. The numbers are those in records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,9 +61,13 @@ pub struct ParsedPacket {
     pub(crate) ts_echo: u32,
     /// See [`SegmentRecord::cookie`](crate::SegmentRecord::cookie).
     pub(crate) cookie: u64,
+    /// What its sender says of it.
+    pub(crate) said: Transmission,
+    /// See [`SegmentRecord::dsacks`](crate::SegmentRecord::dsacks).
+    pub(crate) dsacks: u32,
 }
 
-const _: () = assert!(size_of::<ParsedPacket>() == 88, "a padding byte would not be written");
+const _: () = assert!(size_of::<ParsedPacket>() == 96, "a padding byte would not be written");
 
 const DIRECTION_MASK: u16 = 0xff;
 const ENCAPSULATION_SHIFT: u32 = 8;
@@ -79,6 +84,8 @@ impl ParsedPacket {
         ts_value: 0,
         ts_echo: 0,
         cookie: 0,
+        said: Transmission::UNKNOWN,
+        dsacks: 0,
     };
 
     /// Reads a packet.
@@ -132,6 +139,8 @@ impl ParsedPacket {
             ts_value,
             ts_echo,
             cookie: 0,
+            said: Transmission::UNKNOWN,
+            dsacks: 0,
         }
     }
 
@@ -157,6 +166,21 @@ impl ParsedPacket {
     #[inline(always)]
     pub const fn set_cookie(&mut self, cookie: u64) {
         self.cookie = cookie;
+    }
+
+    /// Whether its sender may know whether it was sent before: all that is sent again but the SYN-ACK, which a socket sends that is
+    /// not complete yet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_of_full_socket(&self) -> bool {
+        self.is_of_socket() && !self.segment.flags.has(TcpFlags::SYN.with(TcpFlags::ACK))
+    }
+
+    /// Notes what the socket that sent it says of it, and how many segments the other end has said arrived twice.
+    #[inline(always)]
+    pub const fn set_said(&mut self, said: Transmission, dsacks: u32) {
+        self.said = said;
+        self.dsacks = dsacks;
     }
 
     /// The same packet, had it passed another interface: not 0.
@@ -218,6 +242,7 @@ impl ParsedPacket {
 
     #[inline(always)]
     pub(crate) const fn range(&self) -> SequenceRange {
-        SequenceRange::of(&self.segment, self.segments, self.timestamps())
+        let range = SequenceRange::of(&self.segment, self.segments, self.timestamps());
+        SequenceRange { said: self.said, ..range }
     }
 }

@@ -235,7 +235,7 @@ impl<S: RecordSink> Known<'_, S> {
     #[inline(always)]
     fn data_or_ack<K: Key, F: FlowStates<K>>(self, state: Option<&mut FlowState>) {
         let Some(state) = state else { return };
-        let (segment, side, range) = (&self.packet.segment, self.side, self.packet.range());
+        let (segment, side, mut range) = (&self.packet.segment, self.side, self.packet.range());
         state.note_window(segment, side);
         if state.phase == Phase::FREE {
             return self.learn(state);
@@ -246,6 +246,10 @@ impl<S: RecordSink> Known<'_, S> {
         }
         state.note_ack(segment, side);
         let completes = state.phase.is_opening() && state.completed_by(segment, side);
+        if state.closed[side.other() as usize] != 0 {
+            // The timer that probes a closed window retransmits, too, and the socket does not say that it was that one.
+            range.said = range.said.without_cause();
+        }
         let class = if state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range) {
             SegmentClass::NEW
         } else {

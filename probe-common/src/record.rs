@@ -11,10 +11,11 @@ use crate::process::SegmentKind;
 use crate::segment::{Endpoint, Family, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};
 use crate::state::FlowState;
+use crate::transmission::Transmission;
 use crate::verifier::assign_words;
 
 /// Version of the layout. It changes with the meaning of any byte, so that a reader of other records refuses these.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// What a record is about, and so which body it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,6 +139,11 @@ pub struct SegmentRecord {
     /// The cookie of the socket that sent it; 0 where the kernel knows none: the sender is another host, or the segment is
     /// neither SYN nor FIN nor data. See [`OwnerRecord::cookie`].
     pub cookie: u64,
+    /// What its sender says of it.
+    pub said: Transmission,
+    /// Segments of which the other end has said that they arrived twice (D-SACK, RFC 2883), since the connection began; as its
+    /// sender says, so only where [`said`](Self::said) is known.
+    pub dsacks: Option<u32>,
     /// Times compare only within one time base. In a live run there is one, 0; a capture may have several clocks, of which
     /// nobody knows how far they are apart.
     pub timebase: u32,
@@ -342,13 +348,16 @@ impl Header {
     }
 }
 
-/// A [`SegmentRecord`] as it lies in the ring buffer: integers in host order, 136 bytes without padding.
+/// A [`SegmentRecord`] as it lies in the ring buffer: integers in host order, 160 bytes without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RawSegment {
     header: Header,
     volumes: [Volume; 2],
     cookie: u64,
+    /// The word of a [`Transmission`].
+    said: u32,
+    dsacks: u32,
     source: [u8; 16],
     destination: [u8; 16],
     seq: u32,
@@ -375,7 +384,7 @@ const OUT_OF_WINDOW: u32 = u32::MAX;
 
 // SAFETY: the fields are integers, or made of them, and fill it.
 unsafe impl Plain for RawSegment {}
-const _: () = assert!(size_of::<RawSegment>() == 136, "a padding byte would leak kernel memory");
+const _: () = assert!(size_of::<RawSegment>() == 160, "a padding byte would leak kernel memory");
 
 impl RawSegment {
     /// Becomes the record of a segment that passed at `time_ns`; `state` is what is known of its flow. `kind` is the
@@ -394,6 +403,8 @@ impl RawSegment {
         let segment = &packet.segment;
         self.header.set::<Self>((kind & 0xff) as u8, packet.interface, time_ns);
         self.cookie = packet.cookie;
+        self.said = packet.said.word();
+        self.dsacks = packet.dsacks;
         self.source = bytes(segment.source);
         self.destination = bytes(segment.destination);
         self.seq = segment.seq;
@@ -420,6 +431,7 @@ impl RawSegment {
     }
 
     fn typed(&self, kind: SegmentKind) -> Result<SegmentRecord, DecodeError> {
+        let said = Transmission::from_word(self.said);
         let encapsulation = self.bits >> ENCAPSULATION_SHIFT;
         let encapsulation = *Encapsulation::ALL
             .get(usize::from(encapsulation))
@@ -449,12 +461,14 @@ impl RawSegment {
             volumes: self.volumes,
             encapsulation,
             cookie: self.cookie,
+            said,
+            dsacks: said.is_known().then_some(self.dsacks),
             timebase: 0,
         })
     }
 }
 
-/// An [`EvictedFlowRecord`] as it lies in the ring buffer: integers in host order, 104 bytes without padding.
+/// An [`EvictedFlowRecord`] as it lies in the ring buffer: integers in host order, 120 bytes without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct RawEvictedFlow {
@@ -468,7 +482,7 @@ pub struct RawEvictedFlow {
 
 // SAFETY: the fields are integers, or made of them, and fill it.
 unsafe impl Plain for RawEvictedFlow {}
-const _: () = assert!(size_of::<RawEvictedFlow>() == 104, "a padding byte would leak kernel memory");
+const _: () = assert!(size_of::<RawEvictedFlow>() == 120, "a padding byte would leak kernel memory");
 
 impl RawEvictedFlow {
     /// Becomes the record of a flow that is evicted at `time_ns`.

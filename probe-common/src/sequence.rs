@@ -4,6 +4,7 @@
 //! looked at more closely: it opens a hole, fills one, or repeats what has passed.
 
 use crate::segment::{Segment, TcpFlags, Timestamps};
+use crate::transmission::{Cause, Transmission};
 use crate::verifier::assign_words;
 
 /// As many holes are remembered. When another opens, the oldest is forgotten: then only the sender's own counters tell
@@ -116,16 +117,52 @@ pub struct Volume {
     /// Bytes of data, retransmitted ones included.
     pub bytes: u64,
     /// Segments of them that were retransmitted.
-    pub retransmits: u64,
+    pub retransmits: u32,
+    /// Those of them that the sender says are [fast retransmits](Cause::Fast).
+    pub fast: u32,
+    /// Those that it says are [slow-start retransmits](Cause::SlowStart).
+    pub slow_starts: u32,
+    /// Those that it says are [timeouts](Cause::Timeout): so many at most that the cause of more is not known.
+    pub timeouts: u16,
+    /// Those that it says are [tail loss probes](Cause::TailLossProbe), likewise.
+    pub probes: u16,
 }
 
 impl Volume {
     /// Nothing.
-    pub const NONE: Self = Self { segments: 0, bytes: 0, retransmits: 0 };
+    pub const NONE: Self =
+        Self { segments: 0, bytes: 0, retransmits: 0, fast: 0, slow_starts: 0, timeouts: 0, probes: 0 };
+
+    /// Retransmitted segments whose sender says that this is the cause.
+    #[must_use]
+    pub fn caused_by(&self, cause: Cause) -> u64 {
+        match cause {
+            Cause::Timeout => self.timeouts.into(),
+            Cause::SlowStart => self.slow_starts.into(),
+            Cause::Fast => self.fast.into(),
+            Cause::TailLossProbe => self.probes.into(),
+        }
+    }
+
+    /// Counts segments with data that are retransmits.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "a packet stands for at most 65,535 segments")]
+    const fn count_retransmits(&mut self, segments: u32, said: Transmission) {
+        self.retransmits = self.retransmits.saturating_add(segments);
+        let few = (segments & 0xffff) as u16;
+        // One that does not fit in is not counted in part.
+        match said.cause() {
+            Some(Cause::Fast) => self.fast += segments,
+            Some(Cause::SlowStart) => self.slow_starts += segments,
+            Some(Cause::Timeout) if self.timeouts < 0x8000 => self.timeouts = self.timeouts.wrapping_add(few),
+            Some(Cause::TailLossProbe) if self.probes < 0x8000 => self.probes = self.probes.wrapping_add(few),
+            _ => {}
+        }
+    }
 }
 
 const _: () =
-    assert!(size_of::<SequenceTracker>() == 120, "a padding byte would be uninitialised in the map");
+    assert!(size_of::<SequenceTracker>() == 128, "a padding byte would be uninitialised in the map");
 
 /// Whether a segment is a retransmit, and how old the hole is that it fills; of a RST whether it fits its flow. A word,
 /// because a function of the kernel's byte code can return no more.
@@ -202,6 +239,8 @@ pub struct SequenceRange {
     pub ident: u16,
     /// 1 where it has timestamps.
     pub is_stamped: u16,
+    /// What its sender says of it.
+    pub said: Transmission,
 }
 
 impl SequenceRange {
@@ -219,6 +258,7 @@ impl SequenceRange {
             ts_value: timestamps.value,
             ident: segment.ident,
             is_stamped: timestamps.present as u16,
+            said: Transmission::UNKNOWN,
         }
     }
 }
@@ -304,7 +344,8 @@ impl SequenceTracker {
     /// Takes any other segment, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
     ///
     /// Whatever fills a hole was overtaken on its way, or is a retransmit. The sender's own counters tell which: a segment
-    /// that was overtaken was sent before the one that opened the hole. Where they do not, the time does.
+    /// that was overtaken was sent before the one that opened the hole. Where they do not, the time does. Where the sender is on
+    /// this host and says which it is, it is that.
     pub fn accept_out_of_order(&mut self, range: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
         let end = range.seq.wrapping_add(range.len);
         let ahead = range.seq.wrapping_sub(self.next_seq);
@@ -327,7 +368,8 @@ impl SequenceTracker {
         let opened_us = self.fill(range.seq, end);
         // A keep-alive or a window probe: nothing, or a byte that is known, just below the next number
         // (RFC 9293, 3.8.4 and 3.8.6.1). A FIN takes a number, too, but no payload.
-        if behind == 1 && range.len <= 1 && range.payload_len == range.len && opened_us.is_none() {
+        let is_probe = behind == 1 && range.len <= 1 && range.payload_len == range.len && opened_us.is_none();
+        if is_probe && range.said.is_retransmit() != Some(true) {
             return SegmentClass::NEW;
         }
         let is_last = end == self.next_seq;
@@ -340,15 +382,16 @@ impl SequenceTracker {
         // but a timer, which may fire within the round trip.
         let patience_us =
             if rtt_us == 0 || (is_last && rtt_us > UNKNOWN_RTT_US) { UNKNOWN_RTT_US } else { rtt_us };
-        let was_overtaken = match is_later {
-            Some(is_later) => !is_later,
-            None => opened_us.is_some() && hole_age_us <= patience_us,
+        let was_overtaken = match (range.said.is_retransmit(), is_later) {
+            (Some(is_retransmit), _) => !is_retransmit,
+            (None, Some(is_later)) => !is_later,
+            (None, None) => opened_us.is_some() && hole_age_us <= patience_us,
         };
         if was_overtaken {
             return SegmentClass::NEW;
         }
         if range.payload_len > 0 {
-            self.volume.retransmits += u64::from(range.segments);
+            self.volume.count_retransmits(range.segments, range.said);
         }
         SegmentClass::retransmit(hole_age_us)
     }

@@ -23,6 +23,11 @@ pub mod names {
     /// Whether tunnels and the like are looked into: 32 bits, 0 for no.
     pub const DECAP: &str = "DECAP";
 
+    /// Where the kernel keeps what is asked of senders: a [`SenderPlaces`](probe_common::sender::SenderPlaces).
+    pub const SENDER_PLACES: &str = "SENDER_PLACES";
+    /// A program that only shows whether the kernel lets senders be asked.
+    pub const SENDER_CHECK: &str = "sender_check";
+
     /// Where fields are in structures of the kernel: a [`Fields`](probe_common::holder::Fields).
     pub const FIELDS: &str = "FIELDS";
     /// The program at the tracepoint `inet_sock_set_state`: which process connects or listens.

@@ -12,6 +12,7 @@
     reason = "the macro makes an undocumented public function of each program"
 )]
 
+mod cause;
 mod drops;
 mod maps;
 mod owners;
@@ -96,7 +97,7 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
         return TCX_NEXT;
     }
     // SAFETY: the context is the one that the kernel passed.
-    unsafe { unusual(context.skb.skb, &packet, read::hook_word(direction, link), progress) };
+    unsafe { unusual(context.skb.skb, &packet, &hook, progress) };
     TCX_NEXT
 }
 
@@ -105,7 +106,8 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
 /// # Safety
 /// `skb` must be what the kernel passed to the program.
 #[inline(always)]
-unsafe fn unusual(skb: *mut __sk_buff, packet: &Packet<'_>, hook: u32, progress: Progress) {
+unsafe fn unusual(skb: *mut __sk_buff, packet: &Packet<'_>, hook: &Hook, progress: Progress) {
+    let (direction, hook) = (hook.direction, read::hook_word(hook.direction, hook.link));
     let mut read = match progress {
         // SAFETY: as above.
         Progress::Unusual => unsafe { read::segment(skb, packet, hook) },
@@ -128,6 +130,10 @@ unsafe fn unusual(skb: *mut __sk_buff, packet: &Packet<'_>, hook: u32, progress:
             if packet.is_of_socket() {
                 // SAFETY: as above.
                 packet.set_cookie(unsafe { bpf_get_socket_cookie(skb.cast()) });
+                if direction != Direction::Ingress && cause::is_on() && packet.is_of_full_socket() {
+                    // SAFETY: as above, and the packet is valid.
+                    unsafe { cause::ask_sender(skb, packet) };
+                }
             }
             // SAFETY: the packet is valid.
             _ = unsafe { if read == Read::V4 { passes_v4(packet) } else { passes_v6(packet) } };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use probe_common::encapsulation::Encapsulation;
 use probe_common::segment::mapped;
 use probe_common::{
-    Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Volume,
+    Direction, Endpoint, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission, Volume,
 };
 
 /// Linux's own choice of ephemeral ports (`ip_local_port_range`).
@@ -41,6 +41,8 @@ pub const fn segment(source: Endpoint, destination: Endpoint, flags: TcpFlags) -
         volumes: [Volume::NONE; 2],
         encapsulation: Encapsulation::None,
         cookie: 0,
+        said: Transmission::UNKNOWN,
+        dsacks: None,
         timebase: 0,
     }
 }

@@ -122,9 +122,20 @@ impl Namespace {
     /// # Errors
     /// When the kernel has no such count.
     pub fn tcp_count(&self, name: &str) -> Result<u64> {
-        let path = "/proc/thread-self/net/snmp";
-        let snmp = self.run(|| fs::read_to_string(path)).with_context(|| format!("cannot read {path}"))?;
-        let mut tcp = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        self.count("/proc/thread-self/net/snmp", "Tcp: ", name)
+    }
+
+    /// The same of the further ones in `/proc/net/netstat`, such as `TCPTimeouts`.
+    ///
+    /// # Errors
+    /// When the kernel has no such count.
+    pub fn tcp_ext_count(&self, name: &str) -> Result<u64> {
+        self.count("/proc/thread-self/net/netstat", "TcpExt: ", name)
+    }
+
+    fn count(&self, path: &str, of: &str, name: &str) -> Result<u64> {
+        let table = self.run(|| fs::read_to_string(path)).with_context(|| format!("cannot read {path}"))?;
+        let mut tcp = table.lines().filter_map(|line| line.strip_prefix(of));
         let (names, values) = tcp.next().zip(tcp.next()).context("the kernel counts no TCP")?;
         let value = names.split(' ').zip(values.split(' ')).find(|(known, _)| *known == name);
         let (_, value) = value.with_context(|| format!("the kernel has no count {name}"))?;

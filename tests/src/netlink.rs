@@ -7,9 +7,11 @@ use std::os::fd::AsRawFd;
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::AddressHeaderFlags;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkMessage, MacVlanMode};
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVrf, RouteMessageBuilder};
+use rtnetlink::{
+    Handle, LinkBridge, LinkMacVlan, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVrf, RouteMessageBuilder,
+};
 
 use crate::namespace::Namespace;
 
@@ -95,6 +97,19 @@ impl Namespace {
         self.add_link(message).with_context(|| format!("cannot make the pair {name} and {peer_name}"))?;
         self.link_up(name)?;
         peer.link_up(peer_name)
+    }
+
+    /// Makes an interface `name` in the namespace `owner` that sends and receives by the interface `lower` here (macvlan), and sets
+    /// it up.
+    ///
+    /// # Errors
+    /// When the name is taken or too long, there is no interface `lower`, or the kernel has no macvlan.
+    pub fn add_macvlan(&self, lower: &str, owner: &Self, name: &str) -> Result<()> {
+        let message = LinkMacVlan::new(name, self.link_index(lower)?, MacVlanMode::Bridge)
+            .setns_by_fd(owner.handle().as_raw_fd())
+            .build();
+        self.add_link(message).with_context(|| format!("cannot make {name} over {lower}"))?;
+        owner.link_up(name)
     }
 
     /// Makes a bridge without ports and sets it up.

@@ -211,6 +211,34 @@ fn assert_received(reported: &Reported<'_>, Counted { near, far, .. }: &Counted)
     assert!(bytes.contains(&number(close, "received_bytes")), "{close:?} {near:?} {far:?}");
 }
 
+/// Asserts that the causes of what this host sent again are those that its kernel counts. A SYN-ACK is sent by a socket that is
+/// not complete yet, so that its cause is not known.
+fn assert_causes(near: &Namespace, objects: &[Object]) {
+    let resent = || objects.iter().filter(|one| one.kind() == "retransmit");
+    let sent = || resent().filter(|one| one.text("sent_by") == Some("local"));
+    let of = |cause| {
+        sent().filter(|one| one.text("cause") == cause).map(|one| number(one, "segments")).sum::<u64>()
+    };
+    let kernel = |name| near.tcp_ext_count(name).expect("it counts");
+    for (cause, name) in [("slow_start", "TCPSlowStartRetrans"), ("fast", "TCPFastRetrans")] {
+        assert_eq!(of(Some(cause)), kernel(name), "{cause}");
+    }
+    let (timeouts, unknown) = (of(Some("timeout")), of(None));
+    // The kernel also counts the timer of a SYN-ACK, unless that answers a SYN that was sent again.
+    assert!((timeouts..=timeouts + unknown).contains(&kernel("TCPTimeouts")), "{timeouts}, {unknown}");
+    // It may also send what was not sent yet, which is no retransmit.
+    assert!(of(Some("tail_loss_probe")) <= kernel("TCPLossProbes"));
+    let unknown = sent().filter(|one| one.text("cause").is_none());
+    unknown.for_each(|one| assert_eq!(one.text("kind"), Some("syn_ack"), "{one:?}"));
+    let (summary, causes) = (objects.last().expect("a summary"), "retransmit_causes");
+    let named = ["timeout", "slow_start", "fast", "tail_loss_probe", "unknown"];
+    let sum: u64 =
+        named.map(|cause| summary.object(causes).number(cause).expect("a number")).into_iter().sum();
+    assert_eq!(sum, number(summary, "retransmits"), "{summary:?}");
+    let received = resent().filter(|one| one.text("sent_by") != Some("local"));
+    received.for_each(|one| assert_eq!(one.text("cause"), None, "{one:?}"));
+}
+
 /// Hard case `tail-loss-probes`, and all other retransmits of this host: the wire loses packets after the hook.
 fn retransmitted(sack: bool, offloads: bool) {
     lab::needs_root!();
@@ -227,6 +255,7 @@ fn retransmitted(sack: bool, offloads: bool) {
     eprintln!("{total} segments were retransmitted, up to {largest} in one packet");
     assert!(total > 300, "the wire lost too few packets for the test: {total}");
     assert_eq!(total, by_host, "{:?}", objects.last());
+    assert_causes(&link.near, &objects);
     let counters = objects.last().expect("a summary").object("host_counters");
     let counted =
         ["retransmitted_segments", "seen_retransmitted_segments"].map(|field| counters.number(field));

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::drops::PortDrops;
-use crate::flow::{IcmpReason, Outcome, Role};
+use crate::flow::{IcmpReason, Outcome, RetransmitCause, Role};
 use crate::stats::{Counts, Verdict};
 
 /// What is behind a verdict, in a word or two.
@@ -25,12 +25,15 @@ pub enum Why {
     LargeSegments,
     /// Only SYNs and SYN-ACKs are retransmitted, and no data.
     SynsOnly,
+    /// Why at least half of them were retransmitted, as the sending sockets say.
+    Retransmits(RetransmitCause),
 }
 
 impl Why {
     /// Every one of them, with one reason of ICMP.
     #[cfg(test)]
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
+        Self::Retransmits(RetransmitCause::SlowStart),
         Self::DroppedHere,
         Self::NothingListens,
         Self::QueueFull,
@@ -53,6 +56,7 @@ impl Why {
             Self::NoAck => "no ACK",
             Self::LargeSegments => "large segments",
             Self::SynsOnly => "SYNs only",
+            Self::Retransmits(cause) => cause.name(),
         }
     }
 
@@ -68,6 +72,7 @@ impl Why {
             Self::NoAck => "no_ack",
             Self::LargeSegments => "large_segments",
             Self::SynsOnly => "syns_only",
+            Self::Retransmits(cause) => cause.label(),
         }
     }
 
@@ -124,7 +129,16 @@ impl Signs<'_> {
             return self.icmp.map(Why::Icmp);
         }
         let applies = |rule: &&Rule| rule.0 == verdict && (rule.2)(self);
-        RULES.iter().find(applies).map(|(_, why, _)| *why)
+        let ruled = RULES.iter().find(applies).map(|(_, why, _)| *why);
+        ruled.or_else(|| self.main_cause().filter(|_| verdict == Verdict::Loses).map(Why::Retransmits))
+    }
+}
+
+impl Signs<'_> {
+    /// Why at least half of the segments were retransmitted.
+    fn main_cause(&self) -> Option<RetransmitCause> {
+        let causes = self.counts.retransmit_causes();
+        causes.main().filter(|cause| causes.of(*cause) * 2 >= self.counts.retransmits())
     }
 }
 
@@ -200,6 +214,18 @@ mod tests {
         assert_eq!(prohibited.why(Verdict::Unreachable), Some(Why::Icmp(IcmpReason::Prohibited)));
         assert_eq!(prohibited.why(Verdict::NoAnswer), None, "another verdict is not");
         assert_eq!(signs(None).why(Verdict::Unreachable), None);
+    }
+
+    #[test]
+    fn the_cause_of_at_least_half_of_the_retransmits_explains_loss() {
+        let caused = |retransmits, timeouts| {
+            let timeout = Number::Caused(RetransmitCause::Timeout);
+            let numbers = [(Number::Sent, 90), (Number::Retransmitted, retransmits), (timeout, timeouts)];
+            (why(Verdict::Loses, Role::Client, &numbers), why(Verdict::Slow, Role::Client, &numbers))
+        };
+        assert_eq!(caused(10, 5), (Some(Why::Retransmits(RetransmitCause::Timeout)), None));
+        assert_eq!(caused(10, 4), (None, None));
+        assert_eq!(caused(10, 0), (None, None));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::net::Ipv6Addr;
 
 use super::RenderContext;
-use super::format::{counted, duration, icmp_error, stuck_in};
+use super::format::{causes, counted, duration, icmp_error, stuck_in};
 use super::host::listed;
 use super::text::leg;
 use tcptop_core::{
@@ -449,7 +449,8 @@ fn loss(facts: &Facts<'_>) -> String {
         ),
         Side::Within | Side::Passing | Side::Mixed => String::new(),
     };
-    format!("{direction}{by}. A sender retransmits when its segments or the ACKs for them are lost.")
+    let causes = causes(&counts.retransmit_causes()).map(|causes| format!(" ({causes})")).unwrap_or_default();
+    format!("{direction}{by}{causes}. A sender retransmits when its segments or the ACKs for them are lost.")
 }
 
 /// Commands that follow the path to a peer.

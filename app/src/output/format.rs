@@ -10,7 +10,8 @@ use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
 use tcptop_core::{
-    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RowKey, RowOwner, ShownEndpoint,
+    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RetransmitCause,
+    RetransmitCauses, RowKey, RowOwner, ShownEndpoint,
 };
 
 /// An unknown value.
@@ -367,6 +368,21 @@ pub fn container(processes: &Processes) -> String {
     let mut containers =
         processes.iter().filter_map(|process| process.workload.as_deref()?.shown_container());
     containers.next().unwrap_or_else(|| UNKNOWN.to_owned())
+}
+
+/// Retransmits by cause, where any is known: `2 timeout, 4 fast, 1 unknown; 1 spurious`.
+#[must_use]
+pub fn causes(causes: &RetransmitCauses) -> Option<String> {
+    causes.main()?;
+    let known = RetransmitCause::ALL.map(|cause| (causes.of(cause), cause.name()));
+    let all = known.into_iter().chain([(causes.unknown(), "unknown")]);
+    let named: Vec<String> =
+        all.filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+    let spurious = match causes.spurious() {
+        0 => String::new(),
+        spurious => format!("; {spurious} spurious"),
+    };
+    Some(named.join(", ") + &spurious)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use probe_common::encapsulation::PassedOver;
 
-use super::format::{self, age, counted, duration, estimate, maybe_duration, percent};
+use super::format::{self, age, causes, counted, duration, estimate, maybe_duration, percent};
 use super::host;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
@@ -88,6 +88,9 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
             arrived => format!(", {arrived} of segments that had arrived"),
         };
         lines.push(format!("retransmits: {sent} sent, {received} received{arrived}"));
+        lines.extend(
+            causes(&counts.retransmit_causes()).map(|causes| format!("retransmits by cause: {causes}")),
+        );
     }
     if counts.aborted > 0 {
         lines.push(format!(

@@ -71,9 +71,10 @@ pub fn aborted(flow: &Flow, context: &RenderContext) -> String {
     line + &after + &end(flow, context)
 }
 
-/// A retransmitted segment: when, with whom, what it is, who sent it, and how long after the one before.
+/// A retransmitted segment: when, with whom, what it is, who sent it, how long after the one before, and why: the second
+/// timeout in a row is `timeout 2`.
 ///
-/// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 retransmit syn sent after 1.00s port 40123 eth0`
+/// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 retransmit syn sent after 1.00s by timeout port 40123 eth0`
 #[must_use]
 pub fn retransmit(resent: &Retransmit, context: &RenderContext) -> String {
     let mut line = begin(&resent.flow, resent.time_ns, "retransmit", context);
@@ -86,7 +87,12 @@ pub fn retransmit(resent: &Retransmit, context: &RenderContext) -> String {
         line.push_str(&format!(" after {}", duration(after_ns)));
     }
     if let Some(cause) = resent.cause {
-        line.push_str(&format!(" ({})", cause.name()));
+        let times = resent.timeouts.filter(|&timeouts| timeouts > 1);
+        let times = times.map(|times| format!(" {times}")).unwrap_or_default();
+        line.push_str(&format!(" by {}{times}", cause.name()));
+    }
+    if let Some(no_loss) = resent.no_loss {
+        line.push_str(&format!(" ({})", no_loss.name()));
     }
     if resent.len > 0 {
         line.push_str(&format!(" {}", counted(resent.len.into(), "byte")));

@@ -7,9 +7,10 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 
+use probe_common::key::Ends;
 use probe_common::segment::mapped;
 use probe_common::{
-    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission,
 };
 use tcptop_core::{
     Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, Missed, ReaderConfig, ReaderId, Snapshot,
@@ -21,6 +22,15 @@ pub const S: u64 = 1_000 * MS;
 
 /// The interface of all records, unless they say otherwise.
 pub const INTERFACE: u32 = 7;
+
+/// Two ends as flow states have them, the low one first.
+pub fn ends(low: Endpoint, high: Endpoint) -> Ends {
+    let words = |end: Endpoint| {
+        let (high, low) = end.address.split_at(8);
+        [high, low].map(|half| u64::from_be_bytes(half.try_into().expect("8 bytes")))
+    };
+    Ends { addresses: [low, high].map(words), ports: [low.port, high.port], interface: INTERFACE }
+}
 
 pub fn v4(a: u8, b: u8, c: u8, d: u8, port: u16) -> Endpoint {
     Endpoint { address: mapped([a, b, c, d]), port }
@@ -117,6 +127,8 @@ impl Connection {
             volumes: Default::default(),
             encapsulation: Default::default(),
             cookie: 0,
+            said: Transmission::UNKNOWN,
+            dsacks: None,
             timebase: 0,
         }
     }

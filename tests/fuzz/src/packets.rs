@@ -7,7 +7,9 @@ use lab::capture::packet;
 use lab::conversation::{segment, v4};
 use lab::icmp::IcmpError;
 use lab::scenario::{self, Variant};
-use probe_common::{Direction, FlowState, Hook, LinkLayer, Record, SegmentRecord, TcpFlags, Volume, icmp};
+use probe_common::{
+    Cause, Direction, FlowState, Hook, LinkLayer, Record, SegmentRecord, TcpFlags, Volume, icmp,
+};
 use probe_host::{HostProbe, Packet, PacketTime};
 
 const INTERFACE: u32 = 7;
@@ -75,7 +77,12 @@ fn check_state(state: &FlowState) {
 
 /// A part is never more than its whole.
 fn check_volume(volume: &Volume) {
-    assert!(volume.retransmits <= volume.segments && volume.segments <= volume.bytes, "{volume:?}");
+    let by_cause: u64 = Cause::ALL.into_iter().map(|cause| volume.caused_by(cause)).sum();
+    assert!(by_cause <= volume.retransmits.into(), "{volume:?}");
+    assert!(
+        u64::from(volume.retransmits) <= volume.segments && volume.segments <= volume.bytes,
+        "{volume:?}"
+    );
 }
 
 /// Every scenario, at a hook of each kind.

@@ -79,8 +79,8 @@ impl From<(Vec<u8>, Want)> for Step {
 }
 
 /// Segments, bytes, and retransmitted segments.
-pub(crate) const fn volume(segments: u64, bytes: u64, retransmits: u64) -> Volume {
-    Volume { segments, bytes, retransmits }
+pub(crate) const fn volume(segments: u64, bytes: u64, retransmits: u32) -> Volume {
+    Volume { segments, bytes, retransmits, ..Volume::NONE }
 }
 
 impl Step {

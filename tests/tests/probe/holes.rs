@@ -158,16 +158,17 @@ fn in_parts(open: &Open) -> Vec<Case> {
 fn many(open: &Open) -> Vec<Case> {
     let every_other = |count: u32| (0..count).map(|at| silent(&open.data(1 + 20 * at, 10)));
     let mut steps: Vec<Step> = every_other(8).collect();
-    let late = |spec: &Spec, number: u64| {
+    let late = |spec: &Spec, number: u32| {
         let step = if number == 1 {
             Step::retransmit(spec, Retransmit).after(LATE)
         } else {
             Step::filling(spec, Retransmit)
         };
-        step.volumes(volume(8 + number, 80 + 10 * number, number), NONE)
+        let sent = u64::from(number);
+        step.volumes(volume(8 + sent, 80 + 10 * sent, number), NONE)
     };
     // The oldest hole is forgotten; a segment that fills it is a retransmit all the same.
-    steps.extend((1..=7).map(|number: u32| late(&open.data(20 * number - 9, 10), u64::from(number))));
+    steps.extend((1..=7).map(|number: u32| late(&open.data(20 * number - 9, 10), number)));
     steps.push(silent(&open.data(151, 10)));
     let mut cases = packets("more holes than are remembered", &unmeasured(open, &steps)).to_vec();
 

@@ -21,7 +21,8 @@ mod sequences;
 mod split;
 
 use probe_common::{
-    Counter, Endpoint, Hook, LinkLayer, RecordKind, SegmentKind, SegmentRecord, TcpFlags, Unparsed,
+    Counter, Endpoint, Hook, LinkLayer, RecordKind, SegmentKind, SegmentRecord, TcpFlags, Transmission,
+    Unparsed,
 };
 
 use crate::bench::{Both, Frame, Seen, programs, shortest};
@@ -97,6 +98,8 @@ fn record(emitted: &Emitted, hook: &Hook) -> SegmentRecord {
         volumes: emitted.volumes,
         encapsulation: Default::default(),
         cookie: 0,
+        said: Transmission::UNKNOWN,
+        dsacks: None,
         timebase: 0,
     }
 }

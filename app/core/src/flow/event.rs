@@ -1,5 +1,6 @@
 //! What the engine reports of flows, each once and when it happens.
 
+use super::cause::RetransmitCause;
 use super::flow::Flow;
 use super::outcome::Party;
 
@@ -52,16 +53,21 @@ pub struct Retransmit {
     /// How many segments on the wire it stands for, at least 1: with segmentation offload the hook sees several as one.
     pub segments: u32,
     /// Why it is no sign of loss: the transmission before had arrived. `None` where nothing says so.
+    pub no_loss: Option<NoLoss>,
+    /// Why it was sent again, as its sender says: this host's socket. `None` where that says nothing.
     pub cause: Option<RetransmitCause>,
+    /// Of a [`Timeout`](RetransmitCause::Timeout), how often the timer ran out since anything was acknowledged; 255 stands for
+    /// more, too.
+    pub timeouts: Option<u32>,
     /// Whether it is the one that shows that segments of full size do not get through. See [`Flow::stuck_bytes`].
     pub is_stuck: bool,
     /// How long after the transmission before, or after the hole opened that it fills, in nanoseconds.
     pub after_ns: Option<u64>,
 }
 
-/// Why a segment was retransmitted that had arrived.
+/// Why a retransmitted segment is no sign of loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RetransmitCause {
+pub enum NoLoss {
     /// This host repeats its SYN-ACK although the ACK passed here: its listener does not accept the connection (the accept
     /// queue is full, or `TCP_DEFER_ACCEPT` waits for data).
     NotAcceptedHere,
@@ -75,8 +81,8 @@ pub enum RetransmitCause {
     Unreachable,
 }
 
-impl RetransmitCause {
-    /// Every cause.
+impl NoLoss {
+    /// Every reason.
     pub const ALL: [Self; 5] =
         [Self::NotAcceptedHere, Self::NotAcceptedByPeer, Self::Challenged, Self::Refused, Self::Unreachable];
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use probe_common::encapsulation::Encapsulation;
-use probe_common::{Direction, Endpoint, Side, Volume};
+use probe_common::{Direction, Endpoint, Side};
 
+use super::cause::{RetransmitCause, RetransmitCauses};
 use super::icmp::{IcmpError, IcmpNotes, PathMtu};
 use super::key::{FlowTuple, PeerKey};
 use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
+use super::traffic::Traffic;
 use crate::locals::Locals;
 use crate::owner::{KernelSocket, Owner, Process, Sockets};
 use crate::socket::{AcceptQueue, TcpInfo};
@@ -47,7 +49,7 @@ pub struct Flow {
     /// From the SYN that was answered to its answer: a SYN-ACK, or the RST that refuses it.
     pub(super) answer_leg: MaybeLeg,
     pub(super) client_leg: MaybeLeg,
-    pub(super) volumes: [Volume; 2],
+    pub(super) volumes: [Traffic; 2],
     /// SYNs and SYN-ACKs that were seen; 0 for none.
     pub(super) tries: u32,
     pub(super) syn_acks: u32,
@@ -73,6 +75,8 @@ pub struct Flow {
     pub(super) is_aborted: bool,
     /// SYN-ACKs that were retransmitted although the ACK was seen.
     pub(super) not_accepted: u8,
+    /// SYNs that were retransmitted because of a timeout, as their sender says; 255 stands for more, too.
+    pub(super) syn_timeouts: u8,
     /// What is known of the sockets at its ends. Apart, because many flows have none, and shared, because flows are copied.
     pub(crate) sockets: Option<Arc<Sockets>>,
     /// What few flows have, and so apart.
@@ -88,6 +92,19 @@ pub(super) struct Notes {
     pub(super) oversized: Oversized,
     /// The queue of its listener, where that was full.
     pub(super) accept_queue: Option<AcceptQueue>,
+    /// What is known of the retransmits of this host, and of those of the other end.
+    pub(super) retransmits: [RetransmitNotes; 2],
+}
+
+/// What the socket of one end says of its retransmits of data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RetransmitNotes {
+    /// How many have which cause.
+    pub(super) causes: [u64; RetransmitCause::COUNT],
+    /// Segments that had arrived twice when it said so last, since its connection began.
+    pub(super) dsacks: Option<u32>,
+    /// Retransmits that are taken for them.
+    pub(super) spurious: u64,
 }
 
 /// Whether `source` is this host's end, given the direction of what it sends. Where both ends are, or neither is, clients have
@@ -143,7 +160,7 @@ impl Flow {
             lifetime_ns: NEVER,
             answer_leg: MaybeLeg::UNKNOWN,
             client_leg: MaybeLeg::UNKNOWN,
-            volumes: [Volume::default(); 2],
+            volumes: [Traffic::default(); 2],
             tries: 0,
             syn_acks: 0,
             isn: 0,
@@ -159,6 +176,7 @@ impl Flow {
             is_unreachable: false,
             is_aborted: false,
             not_accepted: 0,
+            syn_timeouts: 0,
             notes: None,
             sockets: None,
         }
@@ -470,7 +488,7 @@ impl Flow {
 
     /// What this host sent, and what the other end sent, as far as it was seen.
     #[must_use]
-    pub const fn volumes(&self) -> [Volume; 2] {
+    pub const fn volumes(&self) -> [Traffic; 2] {
         self.volumes
     }
 
@@ -479,6 +497,17 @@ impl Flow {
     pub const fn retransmits(&self) -> u64 {
         let handshake = self.tries.saturating_sub(1) as u64 + self.syn_acks.saturating_sub(1) as u64;
         handshake + self.volumes[0].retransmits + self.volumes[1].retransmits
+    }
+
+    /// The same by their causes, as far as the sockets of this host say them.
+    #[must_use]
+    pub fn retransmit_causes(&self) -> RetransmitCauses {
+        let ends = self.notes.iter().flat_map(|notes| &notes.retransmits);
+        let of = |cause| ends.clone().map(|end| end.causes[cause as usize]).sum::<u64>();
+        let mut by_cause = RetransmitCause::ALL.map(of);
+        by_cause[RetransmitCause::Timeout as usize] += u64::from(self.syn_timeouts);
+        let spurious = ends.clone().map(|end| end.spurious).sum();
+        RetransmitCauses::new(self.retransmits(), by_cause, spurious)
     }
 
     /// Segments in both directions that could have been retransmits: SYNs, SYN-ACKs and data.

@@ -283,7 +283,7 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, TcpFlags, Timestamps};
+    use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, TcpFlags, Timestamps, Transmission};
 
     use super::*;
 
@@ -307,6 +307,8 @@ mod tests {
             volumes: Default::default(),
             encapsulation: Default::default(),
             cookie: 0,
+            said: Transmission::UNKNOWN,
+            dsacks: None,
             timebase: 0,
         };
         let mut sent = Sent::new(&syn);

@@ -1,5 +1,6 @@
 //! One TCP connection attempt and what follows it: its identity, its handshake, what has become of it.
 
+mod cause;
 mod event;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod flow;
@@ -11,8 +12,11 @@ mod of_socket;
 mod outcome;
 mod oversized;
 mod tracked;
+mod traffic;
 
-pub use event::{Event, Retransmit, RetransmitCause, RetransmitKind};
+pub(crate) use cause::CauseTerm;
+pub use cause::{RetransmitCause, RetransmitCauses};
+pub use event::{Event, NoLoss, Retransmit, RetransmitKind};
 pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;
@@ -21,4 +25,5 @@ pub(crate) use key::{EndpointHasher, FlowTuple};
 pub use key::{PeerKey, ShownEndpoint};
 pub use leg::Leg;
 pub use outcome::{Outcome, Party, Role};
-pub(crate) use tracked::{Ack, Icmp, Syn, SynAck, Tracked};
+pub(crate) use tracked::{Ack, Icmp, NewVolumes, Syn, SynAck, Tracked};
+pub use traffic::Traffic;

@@ -4,9 +4,10 @@
 //! Loss hits any segment, and seldom the same one three times. So what counts is how often one and the same large segment is
 //! retransmitted, and what passed before it.
 
-use probe_common::{SegmentRecord, Volume};
+use probe_common::SegmentRecord;
 
 use super::outcome::Party;
+use super::traffic::Traffic;
 
 /// Segments with less payload pass everywhere, in bytes: IPv6 asks for an MTU of 1,280 bytes (RFC 8200, 5).
 const LEAST_BYTES: u32 = 1_200;
@@ -51,8 +52,8 @@ struct Large {
     received: u64,
 }
 
-const fn new_segments(volume: &Volume) -> u64 {
-    volume.segments.saturating_sub(volume.retransmits)
+const fn new_segments(sent: &Traffic) -> u64 {
+    sent.segments.saturating_sub(sent.retransmits)
 }
 
 impl Oversized {
@@ -63,7 +64,7 @@ impl Oversized {
         if bytes < LEAST_BYTES || !record.class.is_retransmit() {
             return false;
         }
-        let [own, other] = &record.volumes;
+        let [own, other] = &record.volumes.each_ref().map(Traffic::from);
         let sender = &mut self.0[by as usize];
         sender.new_segments = new_segments(own);
         let large = sender.find(record.seq).unwrap_or(Large {
@@ -105,7 +106,7 @@ impl Oversized {
     }
 
     /// Learns what both ends have sent so far.
-    pub(super) fn learn_volumes(&mut self, volumes: &[Volume; 2]) {
+    pub(super) fn learn_volumes(&mut self, volumes: &[Traffic; 2]) {
         for (sender, volume) in self.0.iter_mut().zip(volumes) {
             if new_segments(volume) >= sender.new_segments.saturating_add(MOVED) {
                 *sender = Sender::default();
@@ -148,7 +149,7 @@ impl Sender {
 
 /// Whether no segment of this size can have passed before: it is among the first bytes of the connection, or most that was sent
 /// before was much smaller.
-fn is_first_of_its_size(seq: u32, bytes: u32, sent: &Volume, isn: Option<u32>) -> bool {
+fn is_first_of_its_size(seq: u32, bytes: u32, sent: &Traffic, isn: Option<u32>) -> bool {
     let is_early = isn.is_some_and(|isn| seq.wrapping_sub(isn.wrapping_add(1)) < FIRST * bytes);
     let (all, retransmitted) = (sent.segments, sent.retransmits.saturating_mul(bytes.into()));
     let others = all.saturating_sub(sent.retransmits);
@@ -158,14 +159,16 @@ fn is_first_of_its_size(seq: u32, bytes: u32, sent: &Volume, isn: Option<u32>) -
 
 #[cfg(test)]
 mod tests {
-    use probe_common::{Direction, Endpoint, SegmentClass, SegmentKind, TcpFlags, Timestamps};
+    use probe_common::{
+        Direction, Endpoint, SegmentClass, SegmentKind, TcpFlags, Timestamps, Transmission, Volume,
+    };
 
     use super::*;
 
     const ISN: u32 = u32::MAX - 2_000;
 
-    fn volume(segments: u64, retransmits: u64, size: u64) -> Volume {
-        Volume { segments, retransmits, bytes: segments * size }
+    fn volume(segments: u64, retransmits: u32, size: u64) -> Volume {
+        Volume { segments, retransmits, bytes: segments * size, ..Volume::NONE }
     }
 
     /// Data that `offset` bytes precede, retransmitted.
@@ -189,11 +192,14 @@ mod tests {
             encapsulation: Default::default(),
             timebase: 0,
             cookie: 0,
+            said: Transmission::UNKNOWN,
+            dsacks: None,
         }
     }
 
-    fn first(oversized: &mut Oversized, times: u64) -> Vec<bool> {
-        let one = |time| data(200, 1_448, 1, [volume(10 + time, time, 1_448), volume(1, 0, 100)]);
+    fn first(oversized: &mut Oversized, times: u32) -> Vec<bool> {
+        let one =
+            |time: u32| data(200, 1_448, 1, [volume(10 + u64::from(time), time, 1_448), volume(1, 0, 100)]);
         (1..=times).map(|time| oversized.retransmitted(Party::Local, &one(time), Some(ISN))).collect()
     }
 
@@ -240,15 +246,20 @@ mod tests {
         assert!(seen(8));
         let mut moved = Oversized::default();
         first(&mut moved, 3);
-        moved.learn_volumes(&[volume(40, 3, 1_448), volume(1, 0, 100)]);
+        let volumes = [volume(40, 3, 1_448), volume(1, 0, 100)];
+        moved.learn_volumes(&volumes.each_ref().map(Traffic::from));
         assert_eq!(moved.stuck_bytes(), None, "the sender goes on");
     }
 
     #[test]
     fn a_connection_of_small_messages_has_a_first_large_one_late() {
         let mut oversized = Oversized::default();
-        let sent =
-            |times| Volume { segments: 1_000 + times, retransmits: times, bytes: 100_000 + times * 1_448 };
+        let sent = |times: u32| Volume {
+            segments: 1_000 + u64::from(times),
+            retransmits: times,
+            bytes: 100_000 + u64::from(times) * 1_448,
+            ..Volume::NONE
+        };
         let one = |times| data(100_000, 1_448, 1, [sent(times), volume(1_000, 0, 80)]);
         let seen = [1, 2, 3].map(|times| oversized.retransmitted(Party::Remote, &one(times), None));
         assert_eq!(seen, [false, false, true]);

@@ -2,7 +2,8 @@
 
 use probe_common::{Direction, Endpoint, IcmpRecord, SegmentRecord, TcpFlags, Volume};
 
-use super::event::{Retransmit, RetransmitCause, RetransmitKind};
+use super::cause::RetransmitCause;
+use super::event::{NoLoss, Retransmit, RetransmitKind};
 use super::flow::{ABORT_NS, Flow, NEVER, Opened, is_local};
 use super::handshake::Handshake;
 use super::key::FlowTuple;
@@ -61,6 +62,17 @@ pub(crate) enum Icmp {
     Noted,
     /// It is about another segment than those that are known.
     Unmatched,
+}
+
+/// What was sent that was not known to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NewVolumes {
+    /// Segments with data.
+    pub(crate) segments: u64,
+    /// How many of them were retransmits: of this host, and of the other end.
+    pub(crate) retransmits: [u64; 2],
+    /// These by their causes, as far as they are known.
+    pub(crate) causes: [u64; RetransmitCause::COUNT],
 }
 
 /// A flow and what the table needs to continue it. Many are in no cache when they are looked for, so each begins where a
@@ -470,36 +482,70 @@ impl Tracked {
         Some(Self { handshake: Some(handshake), is_own: self.is_own, ..Self::of(flow) })
     }
 
+    /// Why a segment was sent again, as its sender says. A SYN is sent again by a timer only.
+    #[allow(clippy::unused_self, reason = "what a record means is a question to its flow")]
+    fn said_cause(&self, kind: RetransmitKind, record: &SegmentRecord) -> Option<RetransmitCause> {
+        let is_possible =
+            |cause: &RetransmitCause| kind != RetransmitKind::Syn || *cause == RetransmitCause::Timeout;
+        record.said.cause().filter(is_possible)
+    }
+
+    /// Counts a SYN or SYN-ACK that was sent again by its cause, and returns that.
+    pub(crate) fn note_repeated(
+        &mut self,
+        kind: RetransmitKind,
+        record: &SegmentRecord,
+    ) -> Option<RetransmitCause> {
+        let cause = self.said_cause(kind, record)?;
+        self.flow.syn_timeouts = self.flow.syn_timeouts.saturating_add(1);
+        Some(cause)
+    }
+
+    /// Learns how many segments the other end has said arrived twice. Returns how many retransmits of the sender are spurious
+    /// that were not known to be. What arrived twice may have been doubled on its way: no more than were retransmitted.
+    pub(crate) fn learn_dsacks(&mut self, record: &SegmentRecord) -> u64 {
+        let by = self.sender(record);
+        let (is_begun, sent) = (self.flow.is_opener_seen, self.flow.volumes[by as usize].retransmits);
+        let Some(dsacks) = record.dsacks.filter(|&dsacks| dsacks > 0 || self.flow.notes.is_some()) else {
+            return 0;
+        };
+        let notes = &mut self.flow.notes.get_or_insert_default().retransmits[by as usize];
+        let before = notes.dsacks.replace(dsacks).unwrap_or(if is_begun { 0 } else { dsacks });
+        let more = u64::from(dsacks.saturating_sub(before)).min(sent.saturating_sub(notes.spurious));
+        notes.spurious += more;
+        more
+    }
+
     /// Why a SYN or SYN-ACK that was seen again is no sign of loss.
-    pub(crate) fn cause(&self, kind: RetransmitKind, is_retry: bool) -> Option<RetransmitCause> {
+    pub(crate) fn no_loss(&self, kind: RetransmitKind, is_retry: bool) -> Option<NoLoss> {
         match kind {
-            RetransmitKind::Syn if is_retry => Some(RetransmitCause::Refused),
+            RetransmitKind::Syn if is_retry => Some(NoLoss::Refused),
             RetransmitKind::Syn | RetransmitKind::SynAck if self.flow.is_unreachable => {
-                Some(RetransmitCause::Unreachable)
+                Some(NoLoss::Unreachable)
             }
-            RetransmitKind::Syn if self.flow.is_challenged => Some(RetransmitCause::Challenged),
+            RetransmitKind::Syn if self.flow.is_challenged => Some(NoLoss::Challenged),
             RetransmitKind::SynAck => self.not_accepted(),
             _ => None,
         }
     }
 
     /// Who does not accept the connection, where it repeats its SYN-ACK so many times that nothing else explains it.
-    const fn acceptor(&self) -> (RetransmitCause, u8) {
+    const fn acceptor(&self) -> (NoLoss, u8) {
         match self.flow.role() {
-            Some(Role::Server | Role::Local) => (RetransmitCause::NotAcceptedHere, 1),
+            Some(Role::Server | Role::Local) => (NoLoss::NotAcceptedHere, 1),
             // The first one may be due to an ACK that was lost behind this place.
-            _ => (RetransmitCause::NotAcceptedByPeer, 2),
+            _ => (NoLoss::NotAcceptedByPeer, 2),
         }
     }
 
-    fn not_accepted(&self) -> Option<RetransmitCause> {
+    fn not_accepted(&self) -> Option<NoLoss> {
         let (cause, least) = self.acceptor();
         (self.flow.not_accepted >= least && !self.flow.is_unreachable).then_some(cause)
     }
 
     /// Why data that `sender` retransmits is no sign of loss: the other end does not accept the connection, as it says by
     /// repeating its SYN-ACK, and drops the data. Once it sends data itself, it has accepted it.
-    pub(crate) fn data_cause(&self, sender: Party) -> Option<RetransmitCause> {
+    pub(crate) fn data_no_loss(&self, sender: Party) -> Option<NoLoss> {
         let responder = if self.flow.role() == Some(Role::Server) { Party::Local } else { Party::Remote };
         let has_sent = self.flow.volumes()[responder as usize].segments > 0;
         self.not_accepted().filter(|_| sender != responder && !has_sent)
@@ -515,7 +561,7 @@ impl Tracked {
 
     /// How many of these retransmits, by this host and by the other end, had arrived before.
     pub(crate) fn arrived(&self, retransmits: [u64; 2]) -> u64 {
-        let of = |sender: Party| self.data_cause(sender).map_or(0, |_| retransmits[sender as usize]);
+        let of = |sender: Party| self.data_no_loss(sender).map_or(0, |_| retransmits[sender as usize]);
         of(Party::Local) + of(Party::Remote)
     }
 
@@ -546,26 +592,39 @@ impl Tracked {
         both
     }
 
-    /// Learns what `source` has sent so far, and what the other end has. Returns how many segments with data are new, and
-    /// how many of them were retransmits: of this host, and of the other end.
-    pub(crate) fn learn_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> (u64, [u64; 2]) {
+    /// Learns what `source` has sent so far, and what the other end has. Returns what is new.
+    pub(crate) fn learn_volumes(&mut self, source: Endpoint, volumes: [Volume; 2]) -> NewVolumes {
         let [one, other] = volumes;
         let reported = if source == self.flow.local() { [one, other] } else { [other, one] };
-        let (mut segments, mut retransmits) = (0, [0; 2]);
-        for ((known, reported), retransmits) in
-            self.flow.volumes.iter_mut().zip(reported).zip(&mut retransmits)
-        {
+        let mut new = NewVolumes::default();
+        for (end, reported) in reported.iter().enumerate() {
+            let known = &mut self.flow.volumes[end];
             // Fewer than known: the source started over, because to it this is another connection.
             if reported.segments >= known.segments {
-                segments += reported.segments - known.segments;
-                *retransmits = reported.retransmits.saturating_sub(known.retransmits);
-                *known = reported;
+                new.segments += reported.segments - known.segments;
+                new.retransmits[end] = u64::from(reported.retransmits).saturating_sub(known.retransmits);
+                *known = reported.into();
+                self.learn_causes(end, reported, &mut new.causes);
             }
         }
         if let Some(notes) = &mut self.flow.notes {
             notes.oversized.learn_volumes(&self.flow.volumes);
         }
-        (segments, retransmits)
+        new
+    }
+
+    /// Adds to `new` what is new of the causes for which an end has sent segments again.
+    fn learn_causes(&mut self, end: usize, reported: &Volume, new: &mut [u64; RetransmitCause::COUNT]) {
+        let causes = RetransmitCause::ALL.map(|cause| reported.caused_by(cause));
+        // Few flows have any.
+        if causes == [0; RetransmitCause::COUNT] {
+            return;
+        }
+        let known = &mut self.flow.notes.get_or_insert_default().retransmits[end].causes;
+        for ((count, known), reported) in new.iter_mut().zip(known).zip(causes) {
+            *count += reported.saturating_sub(*known);
+            *known = reported;
+        }
     }
 
     /// Learns what the sender of a segment acknowledges.
@@ -579,7 +638,7 @@ impl Tracked {
     pub(crate) fn retransmit(
         &self,
         kind: RetransmitKind,
-        cause: Option<RetransmitCause>,
+        no_loss: Option<NoLoss>,
         is_stuck: bool,
         record: &SegmentRecord,
     ) -> Retransmit {
@@ -589,7 +648,9 @@ impl Tracked {
             flow: self.at(record.time_ns),
             time_ns: record.time_ns,
             kind,
-            cause,
+            no_loss,
+            cause: self.said_cause(kind, record),
+            timeouts: record.said.timeouts(),
             is_stuck,
             by: self.sender(record),
             seq: record.seq,

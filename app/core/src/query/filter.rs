@@ -154,7 +154,7 @@ impl BoundFilter<'_> {
     pub(crate) fn restricts_rows(&self) -> bool {
         self.terms.iter().any(|term| match term.test {
             Test::Figure { figure, .. } => !figure.is_of_flows(),
-            Test::Outcome(_) | Test::Verdict(_) | Test::Why(_) => true,
+            Test::Outcome(_) | Test::Cause(_) | Test::Verdict(_) | Test::Why(_) => true,
             Test::Word(_)
             | Test::Peer(_)
             | Test::Port(_)
@@ -216,6 +216,10 @@ impl BoundFilter<'_> {
             Test::LocalPort(ports) => ports.iter().any(|ports| ports.0.contains(&flow.local().port)),
             Test::Role(roles) => flow.role().is_some_and(|role| roles.contains(&role)),
             Test::Outcome(outcomes) => outcomes.contains(&flow.outcome_at(now_ns)),
+            Test::Cause(causes) => {
+                let known = flow.retransmit_causes();
+                causes.iter().any(|cause| known.has(*cause))
+            }
             Test::Verdict(verdicts) => verdict(&flow.peer()).is_some_and(|known| verdicts.contains(&known)),
             Test::Owner(key, values) => flow.processes().any(|process| key.holds(process, values)),
             Test::Port(_) | Test::Interface(_) => {
@@ -245,6 +249,7 @@ impl BoundFilter<'_> {
             Test::Local(_)
             | Test::LocalPort(_)
             | Test::Outcome(_)
+            | Test::Cause(_)
             | Test::Verdict(_)
             | Test::Why(_)
             | Test::Figure { .. } => return None,
@@ -270,6 +275,10 @@ fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
     Some(match test {
         Test::Outcome(_) if test.is_of_flows() => return None,
         Test::Outcome(wanted) => wanted.iter().any(|outcome| row.counts.of(*outcome) > 0),
+        Test::Cause(causes) => {
+            let known = row.counts.retransmit_causes();
+            causes.iter().any(|cause| known.has(*cause))
+        }
         Test::Verdict(verdicts) => row.verdict.is_some_and(|verdict| verdicts.contains(&verdict)),
         Test::Why(words) => row.why.is_some_and(|why| words.iter().any(|word| why.is_called(word))),
         Test::Figure { figure, .. } if figure.is_of_flows() => return None,
@@ -378,7 +387,7 @@ impl Test {
             | Self::Role(_)
             | Self::Outcome(_) => true,
             Self::Figure { figure, .. } => matches!(figure, Figure::Srtt | Figure::MinRtt),
-            Self::Interface(_) | Self::Owner(..) | Self::Verdict(_) | Self::Why(_) => false,
+            Self::Interface(_) | Self::Owner(..) | Self::Cause(_) | Self::Verdict(_) | Self::Why(_) => false,
         }
     }
 
@@ -387,7 +396,8 @@ impl Test {
             Self::Local(_) | Self::LocalPort(_) => true,
             Self::Figure { figure, .. } => figure.is_of_flows(),
             Self::Outcome(outcomes) => outcomes.iter().any(|outcome| !outcome.is_decided()),
-            Self::Word(_)
+            Self::Cause(_)
+            | Self::Word(_)
             | Self::Peer(_)
             | Self::Port(_)
             | Self::Interface(_)

@@ -5,11 +5,11 @@ use strsim::damerau_levenshtein;
 
 use super::parse::{self, KEYS, Piece, SIGNS};
 use super::term::{Figure, Unit};
-use crate::flow::{Outcome, Role};
+use crate::flow::{CauseTerm, Outcome, Role};
 use crate::stats::Verdict;
 
 /// What other tools and people call a key or a figure.
-const ALIASES: [(&str, &[&str]); 21] = [
+const ALIASES: [(&str, &[&str]); 22] = [
     ("peer", &["host", "ip", "addr", "address", "dst", "dest", "daddr", "raddr", "remote", "net"]),
     ("local", &["src", "source", "saddr", "laddr"]),
     ("port", &["dport", "dstport", "rport", "service", "svc"]),
@@ -19,6 +19,7 @@ const ALIASES: [(&str, &[&str]); 21] = [
     ("iface", &["interface", "ifname", "if", "dev", "device", "nic"]),
     ("role", &["direction", "dir", "side"]),
     ("outcome", &["state", "status", "result"]),
+    ("cause", &["trigger", "why"]),
     ("verdict", &["problem", "letter"]),
     (
         "retr",
@@ -47,7 +48,7 @@ const ALIASES: [(&str, &[&str]); 21] = [
 ];
 
 /// A term for each key, shown where only the key is known.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("peer", "peer:10.0.0.0/8"),
     ("local", "local:10.0.0.1"),
     ("port", "port:443"),
@@ -59,6 +60,7 @@ const EXAMPLES: [(&str, &str); 13] = [
     ("unit", "unit:nginx"),
     ("role", "role:client"),
     ("outcome", "outcome:refused"),
+    ("cause", "cause:timeout"),
     ("verdict", "verdict:N"),
     ("why", "why:prohibited"),
 ];
@@ -160,6 +162,7 @@ fn respelt(wrong: &str) -> Option<String> {
     let names: &[&str] = match key.trim_start_matches('!') {
         "role" => &Role::ALL.map(Role::name),
         "outcome" => &Outcome::ALL.map(Outcome::name),
+        "cause" => &CauseTerm::ALL.map(CauseTerm::name),
         "verdict" => &Verdict::ALL.map(Verdict::name),
         _ => return None,
     };

@@ -7,12 +7,12 @@ use core::ops::Range;
 
 use super::term::{Comparison, Ends, Figure, OwnerKey, Ports, Term, Test, Unit};
 use super::{FilterError, nearest};
-use crate::flow::{Outcome, Role};
+use crate::flow::{CauseTerm, Outcome, Role};
 use crate::stats::Verdict;
 use crate::units::{Time, decimal};
 
 /// What can be before a `:`.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "peer",
     "port",
     "local",
@@ -20,6 +20,7 @@ pub(super) const KEYS: [&str; 13] = [
     "iface",
     "role",
     "outcome",
+    "cause",
     "verdict",
     "why",
     "proc",
@@ -236,6 +237,7 @@ fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
         "iface" => Test::Interface(each(values, name)?),
         "role" => Test::Role(each(values, role)?),
         "outcome" => Test::Outcome(each(values, outcome)?),
+        "cause" => Test::Cause(each(values, cause)?),
         "verdict" => Test::Verdict(each(values, verdicts)?.concat()),
         "why" => Test::Why(each(values, why)?),
         name if is_figure(name) => return Err(key.expected("a comparison behind it, such as > or =")),
@@ -313,6 +315,11 @@ fn is_figure(name: &str) -> bool {
 fn role(piece: Piece<'_>) -> Result<Role, FilterError> {
     let known = Role::ALL.into_iter().find(|role| is_called(role.name(), piece.text));
     known.ok_or_else(|| piece.expected(format!("one of {}", Role::ALL.map(Role::name).join(", "))))
+}
+
+fn cause(piece: Piece<'_>) -> Result<CauseTerm, FilterError> {
+    let known = CauseTerm::ALL.into_iter().find(|cause| is_called(cause.name(), piece.text));
+    known.ok_or_else(|| piece.expected(format!("one of {}", CauseTerm::ALL.map(CauseTerm::name).join(", "))))
 }
 
 fn outcome(piece: Piece<'_>) -> Result<Outcome, FilterError> {

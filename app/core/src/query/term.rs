@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
 
 use crate::cidr::Cidr;
-use crate::flow::{Outcome, Role};
+use crate::flow::{CauseTerm, Outcome, Role};
 use crate::owner::Process;
 use crate::stats::Verdict;
 use crate::units::Time;
@@ -35,6 +35,8 @@ pub(super) enum Test {
     Owner(OwnerKey, Vec<String>),
     Role(Vec<Role>),
     Outcome(Vec<Outcome>),
+    /// The cause of a retransmit.
+    Cause(Vec<CauseTerm>),
     Verdict(Vec<Verdict>),
     /// What is behind the verdict; in lower case.
     Why(Vec<String>),
@@ -289,6 +291,7 @@ impl fmt::Display for Term {
             Test::Outcome(outcomes) => {
                 listed(f, "outcome", outcomes.iter().map(|outcome| outcome.name().to_owned()))
             }
+            Test::Cause(causes) => listed(f, "cause", causes.iter().map(|cause| cause.name().to_owned())),
             Test::Verdict(verdicts) => {
                 listed(f, "verdict", verdicts.iter().map(|verdict| verdict.letter().to_string()))
             }

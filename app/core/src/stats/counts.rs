@@ -6,7 +6,7 @@
 
 use core::ops::AddAssign;
 
-use crate::flow::{Outcome, Party};
+use crate::flow::{Outcome, Party, RetransmitCause, RetransmitCauses};
 
 /// Something that happens to a connection and is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,20 @@ pub(crate) enum PeerEvent {
         /// How many of them had arrived before, as far as is known.
         arrived: u64,
     },
+    /// So many of the retransmits that are counted at the same time have this cause.
+    Caused {
+        /// The cause.
+        cause: RetransmitCause,
+        /// How many.
+        retransmits: u64,
+    },
+    /// Retransmits turned out to have been needless.
+    Spurious {
+        /// How many.
+        spurious: u64,
+        /// Whether it was not known yet that what they repeat had arrived.
+        is_news: bool,
+    },
     /// An open attempt counts as unanswered from now on, or no longer.
     Waits {
         /// From now on.
@@ -59,13 +73,16 @@ pub(crate) enum Number {
     Stuck,
     WaitsBegun,
     WaitsEnded,
+    Spurious,
+    /// Retransmits with this cause.
+    Caused(RetransmitCause),
     /// Attempts with this outcome, which is one that attempts have.
     Attempts(Outcome),
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "there are fewer than twenty")]
+#[allow(clippy::cast_possible_truncation, reason = "there are fewer than thirty")]
 impl Number {
-    const OTHERS: [Self; 11] = [
+    const OTHERS: [Self; 16] = [
         Self::Opened,
         Self::SlowSetups,
         Self::Aborted,
@@ -77,6 +94,11 @@ impl Number {
         Self::Stuck,
         Self::WaitsBegun,
         Self::WaitsEnded,
+        Self::Spurious,
+        Self::Caused(RetransmitCause::Timeout),
+        Self::Caused(RetransmitCause::SlowStart),
+        Self::Caused(RetransmitCause::Fast),
+        Self::Caused(RetransmitCause::TailLossProbe),
     ];
     /// How many there are.
     pub(super) const COUNT: u16 = (Self::OTHERS.len() + Outcome::OF_ATTEMPTS) as u16;
@@ -95,6 +117,8 @@ impl Number {
             Self::Stuck => 8,
             Self::WaitsBegun => 9,
             Self::WaitsEnded => 10,
+            Self::Spurious => 11,
+            Self::Caused(cause) => 12 + cause as u16,
             Self::Attempts(outcome) => Self::OTHERS.len() as u16 + outcome as u16,
         }
     }
@@ -128,6 +152,10 @@ impl PeerEvent {
                 (Number::ReceivedRetransmits, received),
                 (Number::Arrived, arrived),
             ],
+            Self::Caused { cause, retransmits } => [(Number::Caused(cause), retransmits), none, none],
+            Self::Spurious { spurious, is_news } => {
+                [(Number::Spurious, spurious), (Number::Arrived, if is_news { spurious } else { 0 }), none]
+            }
             Self::Waits { begins: true } => [(Number::WaitsBegun, 1), none, none],
             Self::Waits { begins: false } => [(Number::WaitsEnded, 1), none, none],
         };
@@ -161,6 +189,10 @@ pub struct Counts {
     /// Connections in which segments of full size did not get through although smaller ones did: the MTU of the path may be
     /// smaller than its ends know.
     pub stuck: u64,
+    /// Retransmits by [`RetransmitCause`].
+    causes: [u64; RetransmitCause::COUNT],
+    /// Retransmits that turned out to have been needless, as `arrived`.
+    spurious: u64,
     /// Open attempts that began to count as unanswered.
     pub(super) waits_begun: u64,
     /// Those that no longer do.
@@ -211,6 +243,12 @@ impl Counts {
         self.retransmits() - self.lost()
     }
 
+    /// Retransmits by their causes, as far as the sockets of this host say them.
+    #[must_use]
+    pub fn retransmit_causes(&self) -> RetransmitCauses {
+        RetransmitCauses::new(self.retransmits(), self.causes, self.spurious)
+    }
+
     /// Segments that could have been retransmits: data, and all SYNs.
     #[must_use]
     pub const fn segments(&self) -> u64 {
@@ -248,6 +286,8 @@ impl Counts {
             Number::Stuck => &mut self.stuck,
             Number::WaitsBegun => &mut self.waits_begun,
             Number::WaitsEnded => &mut self.waits_ended,
+            Number::Spurious => &mut self.spurious,
+            Number::Caused(cause) => &mut self.causes[cause as usize],
             Number::Attempts(outcome) => &mut self.attempts[outcome as usize],
         } += more;
     }
@@ -267,6 +307,8 @@ impl AddAssign<&Self> for Counts {
         self.stuck += other.stuck;
         self.waits_begun += other.waits_begun;
         self.waits_ended += other.waits_ended;
+        self.spurious += other.spurious;
+        self.causes.iter_mut().zip(other.causes).for_each(|(sum, count)| *sum += count);
     }
 }
 

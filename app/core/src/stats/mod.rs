@@ -224,6 +224,8 @@ impl Stats {
                 | PeerEvent::Opened
                 | PeerEvent::Aborted
                 | PeerEvent::Stuck
+                | PeerEvent::Caused { .. }
+                | PeerEvent::Spurious { .. }
                 | PeerEvent::Ended(_)
                 | PeerEvent::Waits { begins: false }
                 | PeerEvent::Sent(_) => None,

@@ -92,6 +92,8 @@ impl Tally {
             PeerEvent::SlowSetup
             | PeerEvent::Aborted
             | PeerEvent::Stuck
+            | PeerEvent::Caused { .. }
+            | PeerEvent::Spurious { .. }
             | PeerEvent::Repeated { .. }
             | PeerEvent::Sent(_)
             | PeerEvent::Retransmitted { .. } => {}

@@ -17,8 +17,8 @@ use probe_common::{
 
 use crate::engine::EngineConfig;
 use crate::flow::{
-    Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Icmp, Leg, Outcome, PeerKey,
-    RetransmitKind, Syn, SynAck, Tracked,
+    Ack, EndpointHasher, Event, Flow, FlowName, FlowTuple, Handshake, Icmp, Leg, NewVolumes, Outcome,
+    PeerKey, RetransmitCause, RetransmitKind, Syn, SynAck, Tracked,
 };
 use crate::host::OwnRetransmits;
 use crate::locals::Locals;
@@ -279,6 +279,7 @@ impl FlowTable {
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
             self.flows.get_mut(slot).into_iter().for_each(|tracked| tracked.learn_ack(record));
+            self.learn_dsacks(slot, record);
             // What the record leads to is reported with the owner.
             self.learn_owner(slot, record);
         } else if self.watched.may_answer_earlier(record) {
@@ -410,8 +411,8 @@ impl FlowTable {
     /// A SYN or SYN-ACK was retransmitted.
     fn repeated(&mut self, slot: u32, kind: RetransmitKind, is_retry: bool, record: &SegmentRecord) {
         let now_ns = record.time_ns;
-        let Some(tracked) = self.flows.get(slot) else { return };
-        let cause = tracked.cause(kind, is_retry);
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let (cause, no_loss) = (tracked.note_repeated(kind, record), tracked.no_loss(kind, is_retry));
         // Data that came before this was not lost either.
         let arrived = tracked.arrived_so_far(kind);
         if arrived > 0 {
@@ -419,13 +420,16 @@ impl FlowTable {
             self.stats.count(tracked.account(), event, now_ns);
         }
         let by = tracked.sender(record);
-        let event = PeerEvent::Repeated { by, is_loss: cause.is_none() };
+        let event = PeerEvent::Repeated { by, is_loss: no_loss.is_none() };
         let own = u64::from(tracked.flow.is_sent_here(by));
         self.own_retransmits.all += own;
         self.own_retransmits.syns += own;
         self.stats.count(tracked.account(), event, now_ns);
-        self.events.push(Event::Retransmit(tracked.retransmit(kind, cause, false, record)));
-        if cause.is_none() {
+        if let Some(cause) = cause {
+            self.stats.count(tracked.account(), PeerEvent::Caused { cause, retransmits: 1 }, now_ns);
+        }
+        self.events.push(Event::Retransmit(tracked.retransmit(kind, no_loss, false, record)));
+        if no_loss.is_none() {
             self.set_waiting(slot, now_ns, true);
         }
         self.arm(slot);
@@ -435,10 +439,10 @@ impl FlowTable {
         let Some(slot) = self.known_or_mid_stream(slot, tuple, record) else { return };
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let is_stuck = tracked.data_retransmitted(record);
-        let cause = tracked.data_cause(tracked.sender(record));
+        let no_loss = tracked.data_no_loss(tracked.sender(record));
         self.events.push(Event::Retransmit(tracked.retransmit(
             RetransmitKind::Data,
-            cause,
+            no_loss,
             is_stuck,
             record,
         )));
@@ -466,8 +470,8 @@ impl FlowTable {
                 let ends = [low, high];
                 let mut tracked = Tracked::mid_stream(tuple, low_sends, ends, record.time_ns, &self.locals);
                 let new = tracked.learn_volumes(low, record.volumes);
-                self.own_retransmits.all += tracked.flow.sent_here(new.1);
-                self.count_volumes(tracked.account(), new, 0, record.time_ns);
+                self.own_retransmits.all += tracked.flow.sent_here(new.retransmits);
+                self.count_volumes(tracked.account(), &new, 0, record.time_ns);
             }
             (None, Some(_)) => {}
             (None, None) => self.losses.not_missed += 1,
@@ -714,29 +718,39 @@ impl FlowTable {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let new = tracked.learn_volumes(source, volumes);
         let account = tracked.account();
-        let arrived = tracked.arrived(new.1);
-        self.own_retransmits.all += tracked.flow.sent_here(new.1);
+        let arrived = tracked.arrived(new.retransmits);
+        self.own_retransmits.all += tracked.flow.sent_here(new.retransmits);
         // What this host has sent cannot be forged: it lasts like one whose handshake was seen.
         if tracked.is_up() && tracked.flow.volumes()[0].segments > 0 {
             let queue = lasting(tracked.is_own);
             self.flows.requeue(slot, queue);
         }
-        self.count_volumes(account, new, arrived, now_ns);
+        self.count_volumes(account, &new, arrived, now_ns);
     }
 
-    /// Counts so many segments with data, how many of them were retransmits, and how many of these had arrived before.
-    fn count_volumes(
-        &mut self,
-        account: Account,
-        (segments, retransmits): (u64, [u64; 2]),
-        arrived: u64,
-        now_ns: u64,
-    ) {
-        if segments > 0 {
-            self.stats.count(account, PeerEvent::Sent(segments), now_ns);
+    /// Counts segments with data, and how many of those that were retransmits had arrived before.
+    fn count_volumes(&mut self, account: Account, new: &NewVolumes, arrived: u64, now_ns: u64) {
+        if new.segments > 0 {
+            self.stats.count(account, PeerEvent::Sent(new.segments), now_ns);
         }
-        if retransmits != [0; 2] {
-            self.stats.count(account, PeerEvent::Retransmitted { by: retransmits, arrived }, now_ns);
+        if new.retransmits != [0; 2] {
+            self.stats.count(account, PeerEvent::Retransmitted { by: new.retransmits, arrived }, now_ns);
+            for (cause, retransmits) in RetransmitCause::ALL.into_iter().zip(new.causes) {
+                if retransmits > 0 {
+                    self.stats.count(account, PeerEvent::Caused { cause, retransmits }, now_ns);
+                }
+            }
+        }
+    }
+
+    /// Counts the retransmits that turn out to have been needless.
+    fn learn_dsacks(&mut self, slot: u32, record: &SegmentRecord) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let spurious = tracked.learn_dsacks(record);
+        if spurious > 0 {
+            // What is not accepted is known to have arrived already.
+            let is_news = tracked.data_no_loss(tracked.sender(record)).is_none();
+            self.stats.count(tracked.account(), PeerEvent::Spurious { spurious, is_news }, record.time_ns);
         }
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    Evidence, IcmpReason, Missed, MissedCounts, Outcome, Party, Quality, RetransmitCause, RetransmitKind,
-    Role, SocketState, TimerKind, Verdict,
+    Evidence, IcmpReason, Missed, MissedCounts, NoLoss, Outcome, Party, Quality, RetransmitCause,
+    RetransmitKind, Role, SocketState, TimerKind, Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -66,6 +66,7 @@ labelled! {
     Outcome: "outcome", label;
     Party: "end", name;
     RetransmitKind: "segment_kind", label;
+    NoLoss: "no_loss", label;
     RetransmitCause: "retransmit_cause", label;
     Verdict: "verdict", label;
     IcmpReason: "icmp_reason", label;

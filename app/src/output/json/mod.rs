@@ -12,14 +12,14 @@ use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
     AcceptQueue, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters, Ip, Object,
-    Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, SchemaNumber, Strangers, Summary,
-    Thresholds, Time,
+    Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses, SchemaNumber,
+    Strangers, Summary, Thresholds, Time,
 };
 use probe_common::encapsulation::{self, Encapsulation};
 use socket::Socket;
 use tcptop_core::{
-    Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, Role, Row,
-    RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
+    Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, RetransmitCause,
+    Role, Row, RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
 };
 
 /// The output of objects.
@@ -133,6 +133,7 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        retransmit_causes: flow.retransmit_causes().main().map(|_| causes(&flow.retransmit_causes())),
         socket: flow
             .kernel_socket(Party::Local)
             .map(|known| Socket::of(&known.socket, time(known.at_ns, context))),
@@ -148,7 +149,20 @@ fn retransmit<'a>(resent: &'a tcptop_core::Retransmit, context: &'a RenderContex
         payload_bytes: resent.len,
         segments: resent.segments,
         after_ns: resent.after_ns,
+        no_loss: resent.no_loss.map(Label),
         cause: resent.cause.map(Label),
+        timeouts: resent.timeouts,
+    }
+}
+
+const fn causes(causes: &tcptop_core::RetransmitCauses) -> RetransmitCauses {
+    RetransmitCauses {
+        timeout: causes.of(RetransmitCause::Timeout),
+        slow_start: causes.of(RetransmitCause::SlowStart),
+        fast: causes.of(RetransmitCause::Fast),
+        tail_loss_probe: causes.of(RetransmitCause::TailLossProbe),
+        unknown: causes.unknown(),
+        spurious: causes.spurious(),
     }
 }
 
@@ -346,6 +360,7 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         sent_retransmits: counts.sent_retransmits(),
         received_retransmits: counts.received_retransmits,
         arrived_retransmits: counts.arrived(),
+        retransmit_causes: causes(&counts.retransmit_causes()),
         stuck_connections: counts.stuck,
         handshake_retransmits: counts.repeated,
         data_segments: counts.sent,

@@ -14,7 +14,9 @@ use probe_common::encapsulation::Encapsulation;
 use super::label::{Label, MissedPackets, MissedRecords};
 use super::socket::Socket;
 use super::stats::{Stats, StatsVariables};
-use tcptop_core::{Evidence, IcmpReason, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict};
+use tcptop_core::{
+    Evidence, IcmpReason, NoLoss, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict,
+};
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
 pub const SCHEMA: u32 = 2;
@@ -114,7 +116,13 @@ pub struct Retransmit<'a> {
     /// connection), `not_accepted_by_the_peer` (likewise, from the second time on), `challenged` (an ACK of an earlier
     /// connection answered the SYN), `refused` (a RST did, and Windows tries again) or `unreachable` (an ICMP error did).
     /// Null where nothing says so.
+    pub no_loss: Option<Label<NoLoss>>,
+    /// Why it was sent again, as the socket that sent it says: `timeout` (the retransmission timer ran out), `slow_start` (the
+    /// rest of what was in flight then), `fast` (acknowledgements say that it was lost) or `tail_loss_probe`. Null where no socket
+    /// of this network namespace sent it, or it does not say.
     pub cause: Option<Label<RetransmitCause>>,
+    /// Of a `timeout`, how often the timer ran out since anything was acknowledged; 255 stands for more, too.
+    pub timeouts: Option<u32>,
 }
 
 /// The end of a connection that was established.
@@ -144,6 +152,8 @@ pub struct Close<'a> {
     pub received_data_retransmits: u64,
     /// Bytes of payload that the peer sent, retransmits included.
     pub received_bytes: u64,
+    /// Retransmits of both ends by cause: SYNs, SYN-ACKs and data. Null where no cause is known.
+    pub retransmit_causes: Option<RetransmitCauses>,
     /// What the kernel knew of this host's socket when that was last looked at (see `--sockets`). Null if the connection was too
     /// short for that, and in other network namespaces.
     pub socket: Option<Socket<'a>>,
@@ -168,7 +178,7 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
-    /// What is behind the worst verdict, in a word: `own_queue_full`, `dropped_here`, `nothing_listens`, `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, or for `unreachable`
+    /// What is behind the worst verdict, in a word: `own_queue_full`, `dropped_here`, `nothing_listens`, `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, a cause of retransmits as in `retransmit`, or for `unreachable`
     /// what the ICMP error says, as in `icmp_error`. Null where nothing says so.
     pub why: Option<&'static str>,
     /// The same in sentences. Empty without a verdict.
@@ -491,6 +501,23 @@ pub struct Process<'a> {
     pub namespace: Option<&'a str>,
 }
 
+/// Retransmits by their cause, which the sockets of this network namespace say: the first five are all of them.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct RetransmitCauses {
+    /// The retransmission timer ran out.
+    pub timeout: u64,
+    /// The rest of what was in flight when it ran out.
+    pub slow_start: u64,
+    /// Acknowledgements said that the segment was lost.
+    pub fast: u64,
+    /// Nothing was acknowledged for two round-trip times: the last segment asks whether it arrived.
+    pub tail_loss_probe: u64,
+    /// No socket says why: the peer sent them, or they are SYN-ACKs, or pass this host.
+    pub unknown: u64,
+    /// Those of them that turned out to be needless: the other end said that the segment arrived twice (D-SACK).
+    pub spurious: u64,
+}
+
 /// Counts and latencies.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Figures {
@@ -525,6 +552,8 @@ pub struct Figures {
     pub received_retransmits: u64,
     /// Retransmits of segments that had arrived before, as far as is known. They are no sign of loss.
     pub arrived_retransmits: u64,
+    /// Retransmits by cause.
+    pub retransmit_causes: RetransmitCauses,
     /// Connections in which full-size segments did not get through although smaller ones did. See
     /// `stuck_segment_bytes`.
     pub stuck_connections: u64,

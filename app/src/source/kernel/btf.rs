@@ -29,13 +29,26 @@ mod kind {
     pub(super) const ENUM64: u32 = 19;
 }
 
-/// The places of all fields that the iterator over open files reads; `None` where the kernel does not describe them.
-pub(super) fn fields() -> Option<Fields> {
-    find(&fs::read(KERNEL).ok()?)
+/// Where all is that the programs read; `None` where the kernel does not describe all that one of them needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct KernelFields {
+    /// What the iterator over open files reads.
+    pub(super) holders: Option<Fields>,
+    /// What is asked of senders, by the numbers of [`Place`](probe_common::sender::Place).
+    pub(super) sender: Option<[u32; 3]>,
 }
 
-fn find(bytes: &[u8]) -> Option<Fields> {
+/// Reads the kernel's description of its types.
+pub(super) fn fields() -> KernelFields {
+    fs::read(KERNEL).ok().and_then(|bytes| find(&bytes)).unwrap_or_default()
+}
+
+fn find(bytes: &[u8]) -> Option<KernelFields> {
     let types = Types::parse(bytes)?;
+    Some(KernelFields { holders: holders(&types), sender: sender(&types) })
+}
+
+fn holders(types: &Types<'_>) -> Option<Fields> {
     let mut fields = Fields::UNKNOWN;
     for (field, structure, name) in Field::ALL {
         fields.0[field as usize] = types.offset(structure, name)?;
@@ -47,6 +60,12 @@ fn find(bytes: &[u8]) -> Option<Fields> {
 pub(super) fn read<T>(find: impl FnOnce(&Types<'_>) -> T) -> Option<T> {
     let bytes = fs::read(KERNEL).ok()?;
     Types::parse(&bytes).map(|types| find(&types))
+}
+
+fn sender(types: &Types<'_>) -> Option<[u32; 3]> {
+    let number = types.offset("net", "ns")? + types.offset("ns_common", "inum")?;
+    let congestion = types.offset("inet_connection_sock", "icsk_ca_state")?;
+    Some([congestion, types.offset("sock_common", "skc_net")?, number])
 }
 
 /// A structure or a union: its name, and its members.
@@ -206,7 +225,8 @@ mod tests {
     fn cut_or_damaged_descriptions_have_no_fields() {
         let whole = described();
         (0..whole.len()).for_each(|len| drop(Types::parse(&whole[..len])));
-        assert!(Types::parse(&whole[..24]).is_none() && find(&whole).is_none());
+        let found = find(&whole).unwrap();
+        assert!(Types::parse(&whole[..24]).is_none() && found.holders.is_none() && found.sender.is_none());
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
@@ -220,7 +240,10 @@ mod tests {
     #[test]
     fn this_kernel_says_where_its_fields_are() {
         if fs::exists(KERNEL).unwrap_or(false) {
-            let fields = fields().expect("all of them");
+            let KernelFields { holders, sender } = fields();
+            let fields = holders.expect("all of them");
+            // A socket is long, and its common part is short.
+            assert!(sender.is_some_and(|[congestion, namespace, _]| congestion > 500 && namespace < 200));
             // `include/net/sock.h` keeps these two where the look-up of sockets needs them.
             assert_eq!([Field::RemotePort, Field::LocalPort].map(|field| fields.of(field)), [12, 14]);
         }

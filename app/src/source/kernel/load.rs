@@ -1,7 +1,9 @@
 //! Loads the kernel programs: what the kernel must offer, the object's maps, and the programs that the verifier checks.
 
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapType};
@@ -11,12 +13,24 @@ use aya::{Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::buckets;
 use probe_common::holder::{Field, Fields, Holder};
+use probe_common::sender::SenderPlaces;
 use probe_ebpf::{OBJECT, names};
 
 use super::btf;
 use super::drops::{self, Drops};
-use super::owners::{self, Owners};
+use super::owners::{self, Owners, words};
 use crate::error::{Error, KernelFeature};
+
+/// How the probe is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many flows of each address family the kernel remembers: at least 1.
+    pub flows: u32,
+    /// Whether it looks into tunnels and the like.
+    pub decap: bool,
+    /// Whether sockets are asked why they send segments again.
+    pub causes: bool,
+}
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
 pub(super) struct Programs {
@@ -28,20 +42,35 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// Loads the object's maps, with room for the states of so many flows of each address family, at least 1. With `decap` the
-    /// programs look into tunnels and the like.
+    /// Loads the object's maps, and returns also why senders are not asked although it is wanted: a sentence.
     ///
     /// # Errors
     /// When the kernel lacks something, or refuses.
-    pub(super) fn new(flows: u32, decap: bool) -> Result<Self, Error> {
+    pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
         check_kernel()?;
-        let decap = u32::from(decap);
+        let fields = btf::fields();
+        let places = if settings.causes { sender_places(fields.sender) } else { Ok(SenderPlaces::UNKNOWN) };
+        let mut programs = Self::load(settings, fields.holders, places.unwrap_or(SenderPlaces::UNKNOWN))?;
+        let checked = match places {
+            Ok(places) if places.is_on() => programs.program(names::SENDER_CHECK).map(drop).map_err(words),
+            Ok(_) => Ok(()),
+            Err(reason) => Err(reason.to_owned()),
+        };
+        let Err(reason) = checked else { return Ok((programs, None)) };
+        if places.is_ok() {
+            programs = Self::load(settings, fields.holders, SenderPlaces::UNKNOWN)?;
+        }
+        Ok((programs, Some(format!("why segments are retransmitted is not known: {reason}"))))
+    }
+
+    fn load(settings: &Settings, fields: Option<Fields>, sender: SenderPlaces) -> Result<Self, Error> {
+        let (flows, decap, sender) = (settings.flows, u32::from(settings.decap), sender.words());
         let (buckets, seed) = (buckets::buckets(flows), RandomState::new().hash_one(flows));
         let mut loader = EbpfLoader::new();
         loader.override_global(names::BUCKETS, &buckets, true);
         loader.override_global(names::HASH_SEED, &seed, true);
         loader.override_global(names::DECAP, &decap, true);
-        let fields = btf::fields();
+        loader.override_global(names::SENDER_PLACES, &sender[..], true);
         // Words without padding, and as many bytes as the global has.
         let places: [u32; Field::ALL.len()] = fields.unwrap_or(Fields::UNKNOWN).0;
         loader.override_global(names::FIELDS, &places[..], true);
@@ -114,6 +143,13 @@ impl Programs {
         }
         Ok(program)
     }
+}
+
+/// Where senders keep what is asked, and which network namespace they have to be in.
+fn sender_places(places: Option<[u32; 3]>) -> Result<SenderPlaces, &'static str> {
+    let places = places.ok_or("the kernel does not describe its sockets")?;
+    let own = fs::metadata("/proc/thread-self/ns/net").ok().and_then(|file| u32::try_from(file.ino()).ok());
+    own.map(|own| SenderPlaces::new(places, own)).ok_or("/proc does not say which network namespace this is")
 }
 
 fn missing(name: &str) -> Error {

@@ -26,6 +26,7 @@ use probe_ebpf::names;
 use self::attach::{AttachMethod, Attachment, Tcx};
 use self::drops::Drops;
 use self::load::Programs;
+pub use self::load::Settings;
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
@@ -123,13 +124,12 @@ impl fmt::Display for Change {
 }
 
 impl KernelSource {
-    /// Loads the probe. `flows` is how many flows of each address family the kernel remembers, at least 1. With `decap` it
-    /// looks into tunnels and the like.
+    /// Loads the probe. Returns also what it cannot say although it is wanted: a sentence for each.
     ///
     /// # Errors
     /// When the kernel lacks something that the probe needs, or refuses it.
-    pub fn load(flows: u32, decap: bool) -> Result<Self, Error> {
-        let mut programs = Programs::new(flows, decap)?;
+    pub fn load(settings: &Settings) -> Result<(Self, Vec<String>), Error> {
+        let (mut programs, lacking) = Programs::new(settings)?;
         let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
         let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
             .map_err(|error| Error::kernel("open the counters", error))?;
@@ -137,7 +137,7 @@ impl KernelSource {
             .map_err(|error| Error::kernel("open the counters", error))?;
         let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
         let flows = KernelFlows::new(v4?, v6?);
-        Ok(Self {
+        let source = Self {
             watched: Vec::new(),
             programs,
             method: Box::new(Tcx),
@@ -147,7 +147,8 @@ impl KernelSource {
             flows,
             unwatched: Vec::new(),
             drops: None,
-        })
+        };
+        Ok((source, lacking.into_iter().collect()))
     }
 
     /// Has the kernel say from now on which processes use sockets, as far as it can. Returns why they are not known, or not

@@ -105,7 +105,7 @@ where
     found.ok_or_else(|| format!("the built object has no `{name}`"))
 }
 
-/// An error with all that it is caused by.
+/// An error and what has caused it.
 pub(super) fn words(error: impl std::error::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();

@@ -1,13 +1,13 @@
 //! The columns of the tables of flows.
 
-use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
+use super::{CAUSE_WIDTH, CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value, cause};
 use crate::output::format::UNKNOWN;
 use tcptop_core::{Flow, FlowOrder, Group, Leg, Owner, Party, Role, Snapshot, Workload};
 
 type FlowColumn = Column<Flow, FlowOrder>;
 
 /// All columns, from left to right.
-pub static COLUMNS: [FlowColumn; 21] = [
+pub static COLUMNS: [FlowColumn; 22] = [
     FlowColumn::figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer()))
     })
@@ -75,6 +75,15 @@ pub static COLUMNS: [FlowColumn; 21] = [
     FlowColumn::figure("retr%", "RETR%", 5, 5, "retransmitted share of the segments", |flow, _| {
         Value::Share(flow.retransmit_share())
     }),
+    FlowColumn::figure(
+        "cause",
+        "CAUSE",
+        CAUSE_WIDTH,
+        11,
+        "most frequent cause of the retransmits, where a socket of this host says it",
+        |flow, _| Value::Text(cause(&flow.retransmit_causes())),
+    )
+    .words(),
     FlowColumn::figure("age", "AGE", 6, 4, "time since the first segment", |flow, context| {
         Value::Age(Some(context.now_ns.saturating_sub(flow.first_ns())))
     })
@@ -155,6 +164,7 @@ pub fn wanted(
         "peer" => has_peer,
         "process" | "pid" => snapshot.owners.has_any,
         "container" => snapshot.owners.has_containers,
+        "cause" => snapshot.total.counts.retransmit_causes().main().is_some(),
         "srtt" | "min_rtt" => snapshot.has_sockets,
         "interface" => interfaces > 1,
         _ => true,

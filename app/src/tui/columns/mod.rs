@@ -13,12 +13,25 @@ use crate::output::RenderContext;
 use crate::output::format::{
     UNKNOWN, age, bytes, count, endpoint, maybe_duration, peer, percent, rate, row as row_name,
 };
-use tcptop_core::{PeerKey, Processes, Role, RowKey, RowSockets};
+use tcptop_core::{PeerKey, Processes, RetransmitCause, RetransmitCauses, Role, RowKey, RowSockets};
 
 /// The longest name of a process (15 bytes), with `~` before it.
 pub const PROCESS_WIDTH: u16 = 16;
 /// Room for most names of containers, and for some pods.
 pub const CONTAINER_WIDTH: u16 = 20;
+
+/// The longest [`cause`].
+pub const CAUSE_WIDTH: u16 = 10;
+
+/// The most frequent cause of retransmits.
+fn cause(causes: &RetransmitCauses) -> String {
+    match causes.main() {
+        // The name is longer than all others.
+        Some(RetransmitCause::TailLossProbe) => "tail-probe".to_owned(),
+        Some(cause) => cause.name().to_owned(),
+        None => UNKNOWN.to_owned(),
+    }
+}
 
 /// The longest IPv4 address with a port.
 pub const LEAST_PEER: u16 = 21;

@@ -1,6 +1,6 @@
 //! The columns of the first table: peers, or groups of peers.
 
-use super::{CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value};
+use super::{CAUSE_WIDTH, CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value, cause};
 use crate::output::format::{UNKNOWN, container, processes};
 use tcptop_core::{
     Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, SocketRtts, Verdict,
@@ -39,7 +39,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [PeerColumn; 27] = [
+pub static COLUMNS: [PeerColumn; 28] = [
     PeerColumn::figure(
         "peer",
         "PEER",
@@ -184,6 +184,15 @@ pub static COLUMNS: [PeerColumn; 27] = [
         Value::Share(row.figures.counts.retransmit_share())
     })
     .by(RowOrder::Retransmits),
+    PeerColumn::figure(
+        "cause",
+        "CAUSE",
+        CAUSE_WIDTH,
+        17,
+        "most frequent cause of the retransmits, where a socket of this host says it",
+        |row, _| Value::Text(cause(&row.figures.counts.retransmit_causes())),
+    )
+    .words(),
     PeerColumn::figure("since", "SINCE", 6, 4, "age of the verdict", |row, context| {
         Value::Age(row.since_ns.map(|since_ns| context.now_ns.saturating_sub(since_ns)))
     })
@@ -243,6 +252,7 @@ pub fn wanted(
         "srtt" | "min_rtt" => snapshot.has_sockets,
         "container" => snapshot.owners.has_containers && group != Group::Container,
         "why" => snapshot.rows.iter().any(|row| row.why.is_some()),
+        "cause" => snapshot.total.counts.retransmit_causes().main().is_some(),
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,
         "setup_p50" | "setup_p90" => column.order == Some(order),

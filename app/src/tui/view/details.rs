@@ -140,8 +140,9 @@ fn figures(label: &'static str, before: &str, rate: &str, figures: &Figures) -> 
     });
     let attempts = counted(counts.attempts(), "attempt");
     let attempts = format!("{before}{attempts}{rate}, {}", outcomes(counts));
+    let causes = format::causes(&counts.retransmit_causes()).map(|causes| format!("by cause: {causes}"));
     let stuck = (counts.stuck > 0).then(|| format::stuck_in(counts.stuck));
-    let lines = [latencies].into_iter().chain(setups).chain([retransmits(counts)]).chain(stuck);
+    let lines = [latencies].into_iter().chain(setups).chain([retransmits(counts)]).chain(causes).chain(stuck);
     [(label, attempts)].into_iter().chain(lines.map(|line| ("", line))).collect()
 }
 
@@ -173,7 +174,9 @@ fn retransmits(counts: &Counts) -> String {
     };
     let arrived = match counts.arrived() {
         0 => String::new(),
-        arrived => format!("; {arrived} without loss: not accepted, challenged, refused or unreachable"),
+        arrived => {
+            format!("; {arrived} without loss: not accepted, challenged, refused, unreachable or spurious")
+        }
     };
     format!(
         "retransmits: {repeated} SYN and SYN-ACK, {retransmitted} of {sent} data segments ({share} %){ways}{arrived}"
@@ -395,5 +398,6 @@ fn volumes(flow: &Flow) -> Vec<Fact> {
     let (retransmits, share) = (flow.retransmits(), percent(flow.retransmit_share()));
     let segments = counted(flow.segments(), "segment");
     let all = format!("{retransmits} of {segments} ({share} %), SYNs and SYN-ACKs included");
-    vec![("sent", words(0)), ("received", words(1)), ("retransmits", all)]
+    let causes = format::causes(&flow.retransmit_causes()).map(|causes| ("by cause", causes));
+    [("sent", words(0)), ("received", words(1)), ("retransmits", all)].into_iter().chain(causes).collect()
 }

@@ -22,7 +22,7 @@ const WORDS: [(&str, &str); 10] = [
 ];
 
 /// Some filters; the documentation has all.
-const FILTERS: [(&str, &str); 10] = [
+const FILTERS: [(&str, &str); 11] = [
     ("peer:10.0.0.1", "remote address; also a block 10.0.0.0/8, or with a port"),
     ("port:443", "service port; also 80,443 or 8000-8099"),
     ("lport:40001", "local port, of flows; local:10.0.0.1 for the address"),
@@ -30,6 +30,7 @@ const FILTERS: [(&str, &str); 10] = [
     ("setup_p99>1s", "setup_p50, setup_p90, setup_p99, setup_max likewise"),
     ("retr>1%", "new, unanswered, refused, aborted, retr, retransmits, tries likewise"),
     ("outcome:reset", "also refused, unanswered, half-open, established"),
+    ("cause:timeout", "also slow-start, fast, tail-loss-probe, spurious, unknown"),
     ("verdict:NS", "letters in the first column"),
     ("role:server", "also client, local, forwarded, observer; iface:eth0"),
     ("!web", "a word matches part of a row; ! negates; all terms must match"),

@@ -14,7 +14,7 @@ use crate::report::Limit;
 /// Runs in a row for packets that make no record: a few milliseconds.
 const REPEAT: u32 = 200_000;
 /// Runs for packets that make a record: fewer than the ring holds.
-const REPEAT_RECORDED: u32 = 20_000;
+const REPEAT_RECORDED: u32 = 16_000;
 /// Runs for SYNs of new flows, which must all find room: in [`SMALL`] at once, otherwise in all rounds together.
 const REPEAT_NEW: u32 = 500;
 /// A flow table of about 380 KiB.
