@@ -16,6 +16,7 @@
 pub mod buckets;
 pub mod bytes;
 pub mod counter;
+pub mod drops;
 pub mod encapsulation;
 pub mod handshake_state;
 pub mod holder;

@@ -13,6 +13,7 @@
 )]
 
 mod cause;
+mod drops;
 mod maps;
 mod owners;
 mod packet;
