@@ -8,7 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use lab::Namespace;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use probe_common::{Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags};
+use probe_common::{
+    Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Transmission,
+};
 use tcptop::source::sock_diag::{CONNECTED_OR_LISTENING, SockDiag};
 use tcptop_core::{Engine, EngineConfig, Input, Socket};
 
@@ -113,6 +115,8 @@ fn segment(
         timestamps: Default::default(),
         segments: 1,
         class: SegmentClass::NEW,
+        said: Transmission::UNKNOWN,
+        dsacks: None,
         volumes: Default::default(),
         encapsulation: Default::default(),
         cookie: 0,

@@ -9,6 +9,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::source::kernel::AttachWanted;
+use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
 use crate::tui::columns::peers::COLUMNS;
@@ -74,12 +76,21 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub decap: bool,
 
+    /// How to attach to interfaces
+    ///
+    /// TCX is used where the kernel has it (Linux 6.6), filters of the clsact discipline otherwise. If tcptop is killed, inert
+    /// filters of the latter stay until its next start.
+    #[arg(long, value_name = "auto|tcx|clsact", default_value = "auto", hide_possible_values = true,
+          help_heading = INPUT)]
+    pub attach: AttachWanted,
+
     /// Say which process each connection belongs to
     ///
     /// The kernel then says of each TCP socket on this host who opens and closes it. What it cannot say is reported at the start.
-    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
-          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
-    pub owners: bool,
+    /// proc only looks into /proc once a second, which costs connections nothing, and knows nothing of short ones.
+    #[arg(long, value_name = "on|proc|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
+    pub owners: OwnerSource,
 
     /// Count the TCP segments that this host itself drops, by the kernel's reason (Linux 6.11 or later)
     #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,

@@ -8,6 +8,8 @@ use crate::cli::{Cli, Command, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::source::kernel::AttachWanted;
+use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
 use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
@@ -36,6 +38,8 @@ pub struct Interfaces {
     pub locals: Vec<Cidr>,
     /// Look into tunnels and the like.
     pub decap: bool,
+    /// How to attach to them.
+    pub attach: AttachWanted,
 }
 
 /// A capture, and how to read it.
@@ -62,8 +66,8 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// What the engine may hold, and how it judges.
     pub engine: EngineConfig,
-    /// Whether processes are asked for.
-    pub owners: bool,
+    /// Who is asked for processes.
+    pub owners: OwnerSource,
     /// Whether it is counted what the host itself drops.
     pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
@@ -140,7 +144,7 @@ impl Config {
     /// Elsewhere who listens, opens and closes is enough.
     #[must_use]
     pub fn needs_holders(&self) -> bool {
-        self.owners && (self.screen.is_some() || self.query.filter.asks_owner())
+        self.owners != OwnerSource::None && (self.screen.is_some() || self.query.filter.asks_owner())
     }
 
     /// Whether figures that the kernel keeps are wanted before the end: on the screen, in metrics, and for the verdicts
@@ -218,6 +222,7 @@ impl Source {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),
                 decap: cli.decap,
+                attach: cli.attach,
             }),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),

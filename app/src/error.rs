@@ -56,7 +56,9 @@ pub enum Error {
     #[error("the interface is gone: {}", _0.escape_debug())]
     InterfaceGone(String),
     /// The kernel lacks something that the probe needs.
-    #[error("this kernel ({release}) {feature}")]
+    #[error(
+        "this kernel ({release}) {feature}\n  what works: ssh HOST tcpdump -U -w - tcp | tcptop replay -"
+    )]
     KernelLacks {
         /// `uname -r`.
         release: String,
@@ -113,6 +115,8 @@ pub enum Error {
 pub enum KernelFeature {
     /// Hooks for programs at an interface, which end with the process.
     Tcx,
+    /// Functions of programs that take pointers.
+    Functions,
     /// The way of records to user space.
     RingBuffer,
     /// The types of the kernel's own structures.
@@ -122,7 +126,10 @@ pub enum KernelFeature {
 impl fmt::Display for KernelFeature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Tcx => "has no TCX hooks: they came with Linux 6.6",
+            Self::Tcx => "has no TCX hooks: they came with Linux 6.6; --attach=clsact does without",
+            Self::Functions => {
+                "does not know functions of BPF programs that take pointers: they came with Linux 5.12"
+            }
             Self::RingBuffer => "has no BPF ring buffer: it came with Linux 5.8",
             Self::Btf => {
                 "does not describe its types (CONFIG_DEBUG_INFO_BTF): there is no /sys/kernel/btf/vmlinux"

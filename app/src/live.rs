@@ -1,6 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
 mod address_watch;
+mod holders;
 mod masters;
 mod sockets;
 
@@ -22,10 +23,11 @@ use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Settings, Since};
-use crate::source::owner::Owners;
+use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
 use crate::stop::Stop;
 use address_watch::AddressWatch;
+use holders::Holders;
 use probe_common::Record;
 use sockets::Sockets;
 use tcptop_core::{HostCounters, Input, OwnerAction};
@@ -65,7 +67,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, causes: config.causes };
+        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
@@ -82,8 +84,7 @@ struct Live<'a> {
     refreshed: u64,
     addresses: AddressWatch,
     owners: Owners,
-    /// Whether a process has begun to listen since holders were listed.
-    has_listener: bool,
+    holders: Holders,
     sockets: Sockets,
 }
 
@@ -98,8 +99,12 @@ impl<'a> Live<'a> {
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
-        let unowned = if config.owners { source.watch_owners() } else { Vec::new() };
-        let lacking = lacking.into_iter().chain(unowned).chain(owners.lacking().filter(|_| config.owners));
+        let unowned = match config.owners {
+            OwnerSource::Kernel => source.watch_owners(),
+            OwnerSource::None | OwnerSource::Proc => Vec::new(),
+        };
+        let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
+        let lacking = lacking.into_iter().chain(unowned).chain(wrong);
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
@@ -111,6 +116,10 @@ impl<'a> Live<'a> {
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
+        source.behind_others().for_each(|name| {
+            let name = name.escape_debug();
+            say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
+        });
         lacking.for_each(|reason| say(&reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
@@ -118,9 +127,9 @@ impl<'a> Live<'a> {
             masters.iter().for_each(|notice| session.notice(notice));
         }
         addresses.set_ids(source.ids());
-        let has_listener = config.owners;
+        let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let mut live = Self { source, session, refreshed: 0, addresses, owners, has_listener, sockets };
+        let mut live = Self { source, session, refreshed: 0, addresses, owners, holders, sockets };
         live.check_interfaces();
         live.count_host(&counters);
         Ok(live)
@@ -206,14 +215,14 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
-        let Self { source, session, addresses, owners, has_listener, .. } = self;
+        let Self { source, session, addresses, owners, holders, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);
         Ok(source.drain(BATCH, |records| {
             addresses.refresh(session);
             for record in records {
                 if let Record::Owner(owner) = record {
-                    *has_listener |= owner.action == OwnerAction::Listen;
+                    holders.has_listener |= owner.action == OwnerAction::Listen;
                     session.handle(Input::Owner(&owners.name(owner)));
                 }
             }
@@ -240,8 +249,9 @@ impl<'a> Live<'a> {
             self.session.refresh_metrics(now_ns);
         }
         // After the sweep, which makes connections known that were open before.
-        if self.has_listener || is_second && self.session.needs_holders() {
-            self.list_holders(now_ns)?;
+        if self.holders.are_due(is_second, &self.source, &self.session) {
+            let lacking = self.holders.list(&mut self.source, &mut self.owners, &mut self.session, now_ns)?;
+            lacking.iter().for_each(|reason| self.session.notice(reason));
         }
         // Likewise.
         let lacking = self.sockets.list_if_due(&mut self.session, now_ns);
@@ -256,15 +266,6 @@ impl<'a> Live<'a> {
         self.source.sweep(|flow| {
             session.handle(Input::Volumes { flows: slice::from_ref(flow), now_ns });
         })
-    }
-
-    /// Lists which processes hold sockets.
-    fn list_holders(&mut self, now_ns: u64) -> Result<(), Error> {
-        let mut holders = Vec::new();
-        self.source.holders(|holder| holders.push(holder))?;
-        self.has_listener = false;
-        self.session.handle(Input::Holders(&self.owners.holders(&holders, now_ns)));
-        Ok(())
     }
 
     fn count(&mut self) -> Result<(), Error> {
@@ -334,7 +335,7 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     }
     let why = if by_default { ", which has the default route" } else { "" };
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(&format!("watching {} (tcx){why}{how}", context.all_interfaces()));
+    say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
 fn say(line: &str) {

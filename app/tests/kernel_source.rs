@@ -7,7 +7,7 @@ use lab::bpf::{self, Hook};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::Record;
 use tcptop::source::interface;
-use tcptop::source::kernel::{KernelSource, Settings, What};
+use tcptop::source::kernel::{AttachWanted, KernelSource, Settings, What};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FLOWS: u32 = 100;
@@ -59,7 +59,7 @@ impl Hosts {
 }
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: FLOWS, decap: false, causes: true };
+    let settings = Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

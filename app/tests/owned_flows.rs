@@ -278,66 +278,71 @@ fn rows_name_their_processes_and_filters_choose_by_them() {
     }
 }
 
+/// Connections, each with a socket of its own and the process that opens it.
+struct Opened {
+    watched: Watched,
+    cookie: u64,
+}
+
+impl Opened {
+    fn open(&mut self, port: u16, process: Option<&Arc<Process>>) {
+        self.cookie += 1;
+        if let Some(process) = process {
+            self.watched.handle(Input::Owner(&owner(self.cookie, OwnerAction::Connect, process)));
+        }
+        let local = 40_000 + u16::try_from(self.cookie).expect("few");
+        let connection = Connection::to(v4(10, 0, 0, 9, port), local);
+        self.watched.see([by(self.cookie, connection.syn(at(self.cookie)))]);
+    }
+
+    /// Rows by their names, with how many peers, attempts and processes each has.
+    fn rows(&mut self, group: Group) -> Vec<(String, usize, u64, usize)> {
+        let taken = snapshot(&mut self.watched, "", group);
+        let names = |key: &RowKey| taken.owners.rows.get(key).map_or(0, |processes| processes.iter().len());
+        let shown = |row: &Row| (row.key.to_string(), row.peers, row.figures.counts.opened, names(&row.key));
+        let mut rows: Vec<_> = taken.rows.iter().map(shown).collect();
+        rows.sort();
+        rows
+    }
+}
+
 /// A peer is in the row of the process, or of the container, that all of its connections belong to; peers of several are in one
 /// row of such, so that no row has figures of others.
 #[test]
 fn peers_are_grouped_by_their_processes_and_containers() {
-    let mut watched = Watched::new();
+    let mut opened = Opened { watched: Watched::new(), cookie: 0 };
     let [curl, ssh, web] = [process(7, "curl"), process(8, "ssh"), contained(9, "curl")];
-    let peers: [&[&Arc<Process>]; 5] =
-        [&[&curl], &[&curl, &process(17, "curl")], &[&curl, &ssh], &[&web], &[]];
-    let mut cookie = 0;
-    let mut open = |watched: &mut Watched, port: u16, process: Option<&Arc<Process>>| {
-        cookie += 1;
-        if let Some(process) = process {
-            watched.handle(Input::Owner(&owner(cookie, OwnerAction::Connect, process)));
-        }
-        let local = 40_000 + u16::try_from(cookie).expect("few");
-        watched.see([by(cookie, Connection::to(v4(10, 0, 0, 9, port), local).syn(at(cookie)))]);
-    };
+    let peers: [&[&Arc<Process>]; 4] = [&[&curl], &[&curl, &process(17, "curl")], &[&curl, &ssh], &[&web]];
     for (port, processes) in (443..).zip(peers) {
-        processes.iter().for_each(|process| open(&mut watched, port, Some(process)));
-        if processes.is_empty() {
-            open(&mut watched, port, None);
-        }
+        processes.iter().for_each(|process| opened.open(port, Some(process)));
     }
-    let rows = |watched: &mut Watched, group| {
-        let taken = snapshot(watched, "", group);
-        let name = |key: &RowKey| taken.owners.rows.get(key).map_or(0, |processes| processes.iter().len());
-        let shown = |row: &Row| (row.key.to_string(), row.peers, row.figures.counts.opened, name(&row.key));
-        let mut rows: Vec<_> = taken.rows.iter().map(shown).collect();
-        rows.sort();
-        rows
-    };
+    opened.open(447, None);
     let row = |name: &str, peers: usize, opened: u64, names: usize| (name.to_owned(), peers, opened, names);
+    let of_one = row("a process", 1, 1, 1);
+    let unknown = row("process not known", 1, 1, 0);
     assert_eq!(
-        rows(&mut watched, Group::Process),
-        [
-            row("a process", 1, 1, 1),
-            row("a process", 2, 3, 1),
-            row("process not known", 1, 1, 0),
-            row("several processes", 1, 2, 2)
-        ]
+        opened.rows(Group::Process),
+        [of_one, row("a process", 2, 3, 1), unknown.clone(), row("several processes", 1, 2, 2)]
     );
     assert_eq!(
-        rows(&mut watched, Group::Container),
-        [row("a container", 1, 1, 1), row("a container", 3, 5, 2), row("process not known", 1, 1, 0)]
+        opened.rows(Group::Container),
+        [row("a container", 1, 1, 1), row("a container", 3, 5, 2), unknown.clone()]
     );
     // A peer of one process becomes one of several, and leaves its row.
-    open(&mut watched, 443, Some(&ssh));
+    opened.open(443, Some(&ssh));
     assert_eq!(
-        rows(&mut watched, Group::Process)[1..],
-        [row("a process", 1, 2, 1), row("process not known", 1, 1, 0), row("several processes", 2, 4, 2)]
+        opened.rows(Group::Process)[1..],
+        [row("a process", 1, 2, 1), unknown, row("several processes", 2, 4, 2)]
     );
-    // The flows of a row are those of its peers.
+    // The flows of a row are those of its peers, also where they have to be searched.
     let query =
         Query { group: Group::Process, filter: "!proc:ssh".parse().expect("valid"), ..Query::default() };
-    let request =
+    let all =
         SnapshotRequest { query, rows: 100, selected_flows: 10, ..SnapshotRequest::totals(Span::SinceStart) };
-    let taken = watched.engine.snapshot(watched.reader, &request, at(1_000));
-    for row in &taken.rows {
-        let request = SnapshotRequest { selected: Some(row.key), ..request.clone() };
-        let selection = watched.engine.snapshot(watched.reader, &request, at(1_000)).selection.expect("one");
+    let Watched { engine, reader, .. } = &mut opened.watched;
+    for row in engine.snapshot(*reader, &all, at(1_000)).rows {
+        let request = SnapshotRequest { selected: Some(row.key), ..all.clone() };
+        let selection = engine.snapshot(*reader, &request, at(1_000)).selection.expect("one");
         assert_eq!(selection.flows.len() as u64, row.figures.counts.opened, "{row:?}");
     }
 }

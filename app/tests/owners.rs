@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::{OwnerAction, OwnerRecord, Record, SegmentKind, SegmentRecord};
 use tcptop::source::interface;
-use tcptop::source::kernel::{KernelSource, Settings};
+use tcptop::source::kernel::{AttachWanted, KernelSource, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: 100, decap: false, causes: true };
+    let settings = Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

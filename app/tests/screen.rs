@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use probe_common::{SegmentClass, SegmentKind, SegmentRecord, SenderState, Transmission, Volume};
 use support::stage::{NOW, Stage, trouble};
 use support::{Connection, MS, S, Watched, v4, v6};
 use tcptop::tui::model::Model;
@@ -369,7 +370,7 @@ fn owned() -> Watched {
         watched.handle(Input::Owner(&owner));
         let port = 41_000 + u16::try_from(n).expect("few");
         let syn = Connection::to(v4(10, 20, 9, 9, 443), port).syn(NOW - S + n);
-        watched.see([probe_common::SegmentRecord { cookie: n, ..syn }]);
+        watched.see([SegmentRecord { cookie: n, ..syn }]);
     }
     watched.expire(NOW);
     watched
@@ -399,4 +400,40 @@ fn processes_are_named_in_rows_flows_and_details() {
     // Where nobody says whose connections are, there is no column for it.
     let without = Stage::new(trouble()).sized(160, 50).frame();
     assert!(!without.contains("PROCESS") && !without.contains("CONTAINER"), "{without}");
+}
+
+/// Retransmits of two causes, one of which was needless.
+fn retransmitting() -> Watched {
+    let (mut watched, connection) = (trouble(), Connection::to(v4(10, 20, 9, 9, 443), 41_000));
+    let sender = SenderState { snd_nxt: 10, snd_una: 0, timeouts: 2, lost: 1, congestion: 4 };
+    let sent = Volume { segments: 100, bytes: 100_000, retransmits: 3, timeouts: 1, fast: 2, ..Volume::NONE };
+    let resent = SegmentRecord {
+        kind: SegmentKind::Retransmit,
+        payload_len: 1_000,
+        class: SegmentClass::retransmit(0),
+        volumes: [sent, Volume::NONE],
+        said: Transmission::of(0, &sender),
+        dsacks: Some(1),
+        ..connection.ack(NOW - S + 9 * MS)
+    };
+    let begin = [connection.syn(NOW - S), connection.syn_ack(NOW - S + MS), connection.ack(NOW - S + 2 * MS)];
+    watched.see(begin).see([resent]).expire(NOW);
+    watched
+}
+
+#[test]
+fn causes_of_retransmits_are_in_rows_flows_and_details() {
+    let frame = |keys: &[&str]| Stage::new(retransmitting()).sized(200, 50).keys(keys).frame();
+    let line = |frame: &str, begin: &str| {
+        let found = frame.lines().find(|line| line.contains(begin));
+        found.unwrap_or_else(|| panic!("no {begin}: {frame}")).to_owned()
+    };
+    let rows = frame(&[]);
+    assert!(line(&rows, "PEER").contains("CAUSE") && line(&rows, "10.20.9.9:443").contains("fast"), "{rows}");
+    let flows = frame(&["2"]);
+    assert!(line(&flows, "41000").contains("fast"), "{flows}");
+    let details = frame(&["/", "cause:fast", "Enter", "Enter"]);
+    assert!(details.contains("by cause: 1 timeout, 2 fast; 1 spurious"), "{details}");
+    let without = Stage::new(trouble()).sized(200, 50).frame();
+    assert!(!without.contains("CAUSE"), "{without}");
 }

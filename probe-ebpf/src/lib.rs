@@ -52,6 +52,17 @@ pub mod names {
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];
 
+    /// The programs that go on with a classifier, in the same order; and the map of the classifiers, likewise.
+    pub const STUBS: [&str; 5] = [
+        "stub_ethernet_ingress",
+        "stub_ethernet_egress",
+        "stub_bare_ingress",
+        "stub_bare_egress",
+        "stub_loopback",
+    ];
+    /// See [`STUBS`].
+    pub const SLOTS: &str = "SLOTS";
+
     /// The program for a hook, or `None` where there is none: loopback always has a link header, and the
     /// kernel always knows the direction.
     #[must_use]

@@ -18,6 +18,7 @@ mod maps;
 mod owners;
 mod packet;
 mod read;
+mod stub;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;

@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::libc;
 
@@ -109,6 +109,20 @@ pub fn single_program(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let program = program.as_raw_fd();
     bpf(MAP_UPDATE, &mut ElementAttributes::of(&map, &raw const program))?;
     Ok(map)
+}
+
+/// Whether there is a program at this place of a map of programs.
+///
+/// # Errors
+/// When it is another kind of map, or has no such place.
+pub fn has_program(map: impl AsFd, place: u32) -> io::Result<bool> {
+    let (mut program, map) = (0_u32, map.as_fd().as_raw_fd().cast_unsigned());
+    let (key, value) = (address(&raw const place), address(&raw mut program));
+    match bpf(MAP_LOOKUP, &mut ElementAttributes { map, _padding: 0, key, value, flags: 0 }) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A classifier that adds `step` to the 32 bits in network order at `offset` of the packet, and goes on with the

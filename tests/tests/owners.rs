@@ -229,6 +229,43 @@ fn the_process_of_a_container_is_named_at_the_host_end_of_its_veth() {
     assert_eq!(owner.text("container"), Some(&CONTAINER[..12]));
 }
 
+/// What `/proc` says is enough for connections that last, and costs others nothing.
+#[test]
+fn without_the_kernels_help_processes_of_lasting_connections_are_found_in_proc() {
+    lab::needs_root!();
+    let here = Namespace::new().expect("a namespace");
+    let remote = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
+    let listener = here.run(|| TcpListener::bind(SocketAddr::from(remote))).expect("a listener");
+    let descriptor = listener.as_raw_fd();
+    let mut pids = Vec::new();
+    let objects = watched(&here, &["lo", "--json", "--owners=proc"], |tcptop| {
+        ends_well(start(&here, "short", || connect_once(remote)));
+        pids.push(start(&here, "lasting", || {
+            let connected = connect_once(remote);
+            // SAFETY: waits for the signal that ends this process.
+            unsafe { libc::pause() };
+            connected
+        }));
+        // SAFETY: they were accepted just now, and nobody else has them.
+        let own = |accepted: RawFd| unsafe { OwnedFd::from_raw_fd(accepted) };
+        let accepted = [(); 2].map(|()| own(accept(descriptor).expect("it connects")));
+        tcptop.wait_objects("handshake", 2, PATIENCE).unwrap();
+        std::thread::sleep(Duration::from_millis(2_500));
+        kill(pids[0], Signal::SIGKILL).expect("it waits");
+        waitpid(pids[0], None).expect("it was ours");
+        drop(accepted);
+        tcptop.wait_objects("close", 2, PATIENCE).unwrap();
+    });
+    let lasting = u64::try_from(pids[0].as_raw()).unwrap();
+    let naming = |name: &str| -> Vec<&Object> {
+        let closes = of_kind(&objects, "close").into_iter();
+        closes.filter(|close| format!("{close:?}").contains(name)).collect()
+    };
+    let [close] = naming("lasting")[..] else { panic!("{objects:?}") };
+    assert_eq!(owner(close, "owner"), (lasting, "lasting".to_owned(), "holds".to_owned()));
+    assert!(naming("short").is_empty(), "it was closed before: {objects:?}");
+}
+
 #[test]
 fn a_filter_by_process_chooses_what_belongs_to_it() {
     lab::needs_root!();

@@ -22,7 +22,7 @@ pub const UNKNOWN: &str = "-";
 pub struct RenderContext {
     /// The names of the watched interfaces, by index. They are escaped.
     pub interfaces: BTreeMap<u32, String>,
-    /// Where packets come from: `tcx`, or `replay`.
+    /// Where packets come from: `tcx` or `clsact`, or `replay`.
     pub source: &'static str,
     /// The name of this host, escaped; none in a replay, whose packets may be those of another one.
     pub host: Option<String>,

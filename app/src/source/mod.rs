@@ -10,3 +10,4 @@ mod passed_over;
 pub mod privilege;
 pub mod replay;
 pub mod sock_diag;
+mod traffic_control;

@@ -234,7 +234,7 @@ fn name(link: &LinkMessage) -> Option<String> {
 
 /// How the kernel reads a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Check {
+pub(super) enum Check {
     /// It gives all objects, whatever else the request says.
     Lenient,
     /// It gives those that are as the request says.
@@ -247,13 +247,29 @@ fn dump(
     check: Check,
     mut take: impl FnMut(RouteNetlinkMessage),
 ) -> io::Result<()> {
+    exchange(request, NLM_F_DUMP, check, |message| {
+        let read = NetlinkMessage::<RouteNetlinkMessage>::deserialize(message).map(|message| message.payload);
+        if let Ok(NetlinkPayload::InnerMessage(object)) = read {
+            take(object);
+        }
+    })
+}
+
+/// Sends a request with these flags beside that it is one, and passes the bytes of each message of the answer to `take`, up to
+/// the end of a dump or the acknowledgement.
+pub(super) fn exchange(
+    request: RouteNetlinkMessage,
+    flags: u16,
+    check: Check,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<()> {
     let socket = Socket::new(NETLINK_ROUTE)?;
     if check == Check::Strict {
         socket.set_netlink_get_strict_chk(true)?;
     }
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut request = NetlinkMessage::from(request);
-    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.header.flags = NLM_F_REQUEST | flags;
     request.finalize();
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
@@ -261,13 +277,27 @@ fn dump(
     loop {
         let (bytes, _) = socket.recv_from_full()?;
         for message in messages(&bytes) {
-            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message).map(|message| message.payload) {
-                Ok(NetlinkPayload::InnerMessage(object)) => take(object),
-                Ok(NetlinkPayload::Done(_)) => return Ok(()),
-                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
-                Ok(_) | Err(_) => {}
+            match control(message) {
+                Some(result) => return result,
+                None => take(message),
             }
         }
+    }
+}
+
+/// The end of an answer, if this message is one.
+fn control(message: &[u8]) -> Option<io::Result<()>> {
+    /// Where the type is in a message, and those of an error (0 for none) and of the end of a dump (`linux/netlink.h`).
+    const TYPE: usize = 4;
+    const ERROR: u16 = 2;
+    const DONE: u16 = 3;
+    let kind = message.get(TYPE..)?.first_chunk().map(|kind| u16::from_ne_bytes(*kind))?;
+    let code =
+        message.get(HEADER..).and_then(<[u8]>::first_chunk).map_or(0, |code| i32::from_ne_bytes(*code));
+    match (kind, code) {
+        (DONE, 0..) | (ERROR, 0) => Some(Ok(())),
+        (DONE | ERROR, code) => Some(Err(io::Error::from_raw_os_error(-code))),
+        _ => None,
     }
 }
 
@@ -283,7 +313,7 @@ pub(super) fn messages(received: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Length of the header of a message.
-const HEADER: usize = 16;
+pub(super) const HEADER: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -326,7 +356,7 @@ mod tests {
         let notified = |kind: u16, table, protocol, route| {
             let mut bytes = vec![0; HEADER];
             bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-            bytes.extend([libc::AF_INET as u8, 16, 0, 0, table, protocol, 0, route, 0, 0, 0, 0]);
+            bytes.extend([2, 16, 0, 0, table, protocol, 0, route, 0, 0, 0, 0]);
             is_of_addresses(&bytes)
         };
         let (main, local) = (libc::RT_TABLE_MAIN, libc::RT_TABLE_LOCAL);

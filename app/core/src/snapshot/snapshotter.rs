@@ -87,7 +87,7 @@ impl Snapshotter {
             recent,
             total,
             bars,
-            timeline: timeline(seen, request, now_ns),
+            timeline: request.timeline.then(|| whole(stats, run.started_ns, now_ns)),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
             evidence,
@@ -253,12 +253,6 @@ fn scan<'a>(seen: &Seen<'a>, request: &'a SnapshotRequest, now_ns: u64) -> Scan<
     }
 }
 
-/// The timeline of all, if requested.
-fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Option<Timeline> {
-    let all = [table.stats.total()].into_iter();
-    request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns))
-}
-
 /// What this host itself dropped since counts began.
 fn dropped(Seen { run, baseline, .. }: &Seen<'_>) -> Option<Vec<Dropped>> {
     let none = Drops::default();
@@ -269,6 +263,11 @@ fn dropped(Seen { run, baseline, .. }: &Seen<'_>) -> Option<Vec<Dropped>> {
 fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
     let own = (!table.is_done()).then_some(table.own_retransmits);
     Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
+}
+
+/// The timeline of all peers together.
+fn whole(stats: &Stats, started_ns: u64, now_ns: u64) -> Timeline {
+    Timeline::of([stats.total()].into_iter(), started_ns, now_ns)
 }
 
 fn flows(

@@ -223,7 +223,8 @@ pub struct Summary<'a> {
     pub head: Head<'a>,
     /// Version of tcptop.
     pub version: &'static str,
-    /// Where the packets come from: `tcx`, the hooks of a live interface, or `replay`, a capture.
+    /// Where the packets come from: `tcx` or `clsact`, how the probe is attached to live interfaces, or `replay`, a
+    /// capture.
     pub source: &'a str,
     /// The interfaces that were watched, or those of the capture.
     pub interfaces: Vec<&'a str>,

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use aya::maps::{Map, MapData, MapType};
+use aya::maps::{Map, MapData, MapType, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
@@ -16,6 +16,7 @@ use probe_common::holder::{Field, Fields, Holder};
 use probe_common::sender::SenderPlaces;
 use probe_ebpf::{OBJECT, names};
 
+use super::attach::AttachWanted;
 use super::btf;
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
@@ -28,6 +29,8 @@ pub struct Settings {
     pub flows: u32,
     /// Whether it looks into tunnels and the like.
     pub decap: bool,
+    /// How its programs are attached.
+    pub attach: AttachWanted,
     /// Whether sockets are asked why they send segments again.
     pub causes: bool,
 }
@@ -47,10 +50,18 @@ impl Programs {
     /// # Errors
     /// When the kernel lacks something, or refuses.
     pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
-        check_kernel()?;
         let fields = btf::fields();
         let places = if settings.causes { sender_places(fields.sender) } else { Ok(SenderPlaces::UNKNOWN) };
-        let mut programs = Self::load(settings, fields.holders, places.unwrap_or(SenderPlaces::UNKNOWN))?;
+        Self::ask_if_accepted(settings, fields.holders, places)
+    }
+
+    /// Asks senders if the kernel accepts it; it may refuse to have these places read.
+    fn ask_if_accepted(
+        settings: &Settings,
+        fields: Option<Fields>,
+        places: Result<SenderPlaces, &str>,
+    ) -> Result<(Self, Option<String>), Error> {
+        let mut programs = Self::load(settings, fields, places.unwrap_or(SenderPlaces::UNKNOWN))?;
         let checked = match places {
             Ok(places) if places.is_on() => programs.program(names::SENDER_CHECK).map(drop).map_err(words),
             Ok(_) => Ok(()),
@@ -58,8 +69,10 @@ impl Programs {
         };
         let Err(reason) = checked else { return Ok((programs, None)) };
         if places.is_ok() {
-            programs = Self::load(settings, fields.holders, SenderPlaces::UNKNOWN)?;
+            programs = Self::load(settings, fields, SenderPlaces::UNKNOWN)?;
         }
+        // The verifier's own words follow.
+        let reason = reason.lines().next().unwrap_or_default();
         Ok((programs, Some(format!("why segments are retransmitted is not known: {reason}"))))
     }
 
@@ -97,6 +110,16 @@ impl Programs {
     /// Why drops are not known: a sentence.
     pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
         drops::attach(&mut self.ebpf, std::mem::take(&mut self.drops))
+    }
+
+    /// Whether the kernel lists who holds sockets.
+    pub(super) const fn has_holders(&self) -> bool {
+        self.owners.has_holders
+    }
+
+    /// Whether the kernel says of each socket who opens and who closes it.
+    pub(super) const fn names_all_owners(&self) -> bool {
+        self.owners.are_all
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
@@ -143,6 +166,23 @@ impl Programs {
         }
         Ok(program)
     }
+
+    /// The program that goes on with this one for as long as this process lives, both loaded.
+    ///
+    /// # Errors
+    /// When the kernel refuses one of them.
+    pub(super) fn stub(&mut self, name: &str) -> Result<&mut SchedClassifier, Error> {
+        let failed = |error| Error::kernel("use the probe", error);
+        let slot =
+            names::PROGRAMS.iter().position(|program| *program == name).ok_or_else(|| missing(name))?;
+        let program = self.program(name)?.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(failed)?;
+        let slots = self.ebpf.map_mut(names::SLOTS).ok_or_else(|| missing(names::SLOTS))?;
+        let mut slots =
+            ProgramArray::try_from(slots).map_err(|error| Error::kernel("use the probe", error))?;
+        let number = u32::try_from(slot).unwrap_or(u32::MAX);
+        slots.set(number, &program, 0).map_err(|error| Error::kernel("use the probe", error))?;
+        self.program(names::STUBS[slot])
+    }
 }
 
 /// Where senders keep what is asked, and which network namespace they have to be in.
@@ -156,10 +196,17 @@ fn missing(name: &str) -> Error {
     Error::kernel("use the probe", io::Error::other(format!("the built object has no `{name}`")))
 }
 
-/// Checks what the probe needs of the kernel before anything is loaded: the verifier's own words explain none of it.
-fn check_kernel() -> Result<(), Error> {
+/// Checks what the probe needs of the kernel before anything is loaded: the verifier's own words explain none of it. Returns
+/// whether to attach by TCX.
+///
+/// # Errors
+/// Says what the kernel lacks.
+pub(super) fn check_kernel(wanted: AttachWanted) -> Result<bool, Error> {
+    let has_tcx = has_tcx();
+    let by_tcx = wanted.is_tcx(has_tcx);
     let lacking = [
-        (KernelFeature::Tcx, has_tcx()),
+        (KernelFeature::Tcx, has_tcx || !by_tcx),
+        (KernelFeature::Functions, has_functions()),
         (KernelFeature::RingBuffer, aya::sys::is_map_supported(MapType::RingBuf).unwrap_or(true)),
         (KernelFeature::Btf, has_btf()),
     ];
@@ -168,7 +215,7 @@ fn check_kernel() -> Result<(), Error> {
     }
     // Counters are kept for each processor.
     match nr_cpus() {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(by_tcx),
         Err((_, source)) => Err(Error::System { what: "read /sys/devices/system/cpu/possible", source }),
     }
 }
@@ -184,6 +231,19 @@ fn has_tcx() -> bool {
     !asked.is_err_and(|error| is_unknown(&error))
 }
 
+/// Functions with arguments that are pointers, which the verifier checks once (Linux 5.12). Nothing but a program shows that
+/// a kernel knows them; distributors that bring them to an older one number their kernels in other ways.
+fn has_functions() -> bool {
+    const FIRST: [u32; 2] = [5, 12];
+    let release = release();
+    let mut numbers =
+        release.split(|sign: char| !sign.is_ascii_digit()).map_while(|number| number.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => [major, minor] >= FIRST,
+        _ => true,
+    }
+}
+
 /// The kernel describes its own types, which the verifier needs for the arguments of global functions. Without `/sys`
 /// nobody can tell.
 fn has_btf() -> bool {
@@ -193,4 +253,35 @@ fn has_btf() -> bool {
 fn release() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| "release not known".to_owned(), |name| name.release().to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings =
+        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
+
+    /// As on a kernel whose socket is another one: where a pointer should be there is none.
+    #[test]
+    fn what_the_kernel_does_not_let_be_read_is_not_asked_for() {
+        if !nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let strange = SenderPlaces::new([0, 0, 1 << 30], 1);
+        let (mut programs, lacking) =
+            Programs::ask_if_accepted(&SETTINGS, None, Ok(strange)).expect("it loads without");
+        let lacking = lacking.expect("a sentence");
+        assert!(lacking.starts_with("why segments are retransmitted is not known: "), "{lacking}");
+        assert_eq!(lacking.lines().count(), 1, "{lacking}");
+        assert!(programs.program(names::PROGRAMS[4]).is_ok(), "all else goes on");
+        let unknown = Err("the kernel does not describe its sockets");
+        let (_, lacking) = Programs::ask_if_accepted(&SETTINGS, None, unknown).expect("it loads without");
+        assert_eq!(
+            lacking.as_deref(),
+            Some("why segments are retransmitted is not known: the kernel does not describe its sockets")
+        );
+        let off = Settings { causes: false, ..SETTINGS };
+        assert_eq!(Programs::new(&off).expect("it loads").1, None);
+    }
 }

@@ -1,7 +1,7 @@
 //! The probe in the kernel: `load` it, `attach` it to interfaces, read its `ring` and `sweep` its flow states.
 //!
 //! Interfaces come and go during a run, and others may detach what was attached: [`KernelSource::check`] deals with it.
-//! When this process ends, in whatever way, the kernel detaches everything.
+//! When this process ends, in whatever way, the kernel detaches everything, or makes it inert.
 
 mod attach;
 mod btf;
@@ -23,7 +23,8 @@ use probe_common::holder::Holder;
 use probe_common::passed_over;
 use probe_ebpf::names;
 
-use self::attach::{AttachMethod, Attachment, Tcx};
+pub use self::attach::AttachWanted;
+use self::attach::{AttachMethod, Attachment, Clsact, Tcx};
 use self::drops::Drops;
 use self::load::Programs;
 pub use self::load::Settings;
@@ -129,6 +130,13 @@ impl KernelSource {
     /// # Errors
     /// When the kernel lacks something that the probe needs, or refuses it.
     pub fn load(settings: &Settings) -> Result<(Self, Vec<String>), Error> {
+        let by_tcx = load::check_kernel(settings.attach)?;
+        let method: Box<dyn AttachMethod> = if by_tcx {
+            attach::remove_leftovers();
+            Box::new(Tcx)
+        } else {
+            Box::new(Clsact::new()?)
+        };
         let (mut programs, lacking) = Programs::new(settings)?;
         let ring = Ring::new(programs.take_map(names::RECORDS)?)?;
         let counters = PerCpuArray::try_from(programs.take_map(names::COUNTERS)?)
@@ -140,7 +148,7 @@ impl KernelSource {
         let source = Self {
             watched: Vec::new(),
             programs,
-            method: Box::new(Tcx),
+            method,
             ring,
             counters,
             passed_over,
@@ -155,6 +163,18 @@ impl KernelSource {
     /// all: a sentence for each reason. Records of segments do not depend on it.
     pub fn watch_owners(&mut self) -> Vec<String> {
         self.programs.attach_owners()
+    }
+
+    /// Whether the kernel lists who holds sockets.
+    #[must_use]
+    pub const fn has_holders(&self) -> bool {
+        self.programs.has_holders()
+    }
+
+    /// Whether the kernel says of each socket who opens and who closes it.
+    #[must_use]
+    pub const fn names_all_owners(&self) -> bool {
+        self.programs.names_all_owners()
     }
 
     /// Passes every process that holds a TCP socket to `take`: of this moment, in all network namespaces. None where the kernel
@@ -189,6 +209,18 @@ impl KernelSource {
     #[must_use]
     pub fn method(&self) -> &'static str {
         self.method.name()
+    }
+
+    /// Names of the interfaces at which packets pass programs of others first. What those end is not seen. The names can hold
+    /// control characters.
+    pub fn behind_others(&self) -> impl Iterator<Item = &str> {
+        self.watched.iter().filter_map(|watched| match &watched.state {
+            State::Attached { attachments, .. } => attachments
+                .iter()
+                .any(|attached| attached.is_behind_others())
+                .then_some(watched.name.as_str()),
+            State::Waiting(_) => None,
+        })
     }
 
     /// Attaches the probe to an interface. What it says of packets before the returned time, of which some were not seen,

@@ -21,6 +21,8 @@ const OPEN_FILES: &str = "task_file";
 pub(super) struct Owners {
     /// Whether the iterator is loaded.
     pub(super) has_holders: bool,
+    /// Whether each process that opens or closes a connection is named.
+    pub(super) are_all: bool,
 }
 
 /// Loads and attaches what the kernel allows. Returns also why owners are not known, or not all: a sentence for each.
@@ -30,13 +32,15 @@ pub(super) fn attach(ebpf: &mut Ebpf, has_fields: bool) -> (Owners, Vec<String>)
     let btf = match Btf::from_sys_fs() {
         Ok(btf) => btf,
         Err(error) => {
-            let why = format!("processes are not known: the kernel does not describe its types ({error})");
+            let why = format!(
+                "processes are read from /proc, those of short connections are not known: no BTF ({error})"
+            );
             return (Owners::default(), vec![why]);
         }
     };
     let mut lacking = Vec::new();
     if let Err(error) = attach_states(ebpf, &btf) {
-        lacking.push(format!("processes that connect are not known: {error}"));
+        lacking.push(format!("processes of short connections that this host opens are not known: {error}"));
     }
     if let Err(error) = attach_release(ebpf) {
         lacking.push(format!("processes of short accepted connections are not known: {error}"));
@@ -46,9 +50,9 @@ pub(super) fn attach(ebpf: &mut Ebpf, has_fields: bool) -> (Owners, Vec<String>)
     } else {
         Err("the kernel does not describe its sockets".to_owned())
     };
-    let owners = Owners { has_holders: holders.is_ok() };
+    let owners = Owners { has_holders: holders.is_ok(), are_all: lacking.is_empty() };
     lacking.extend(
-        holders.err().map(|error| format!("processes of accepted connections are not known: {error}")),
+        holders.err().map(|error| format!("which processes hold sockets is read from /proc: {error}")),
     );
     (owners, lacking)
 }

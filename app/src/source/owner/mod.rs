@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod container;
+mod descriptors;
 mod process;
 
 use std::collections::HashMap;
@@ -14,6 +15,8 @@ use probe_common::OwnerRecord;
 use probe_common::holder::Holder;
 use tcptop_core::{Process, SocketHolder, SocketOwner, Workload};
 
+pub use self::descriptors::Descriptors;
+
 use self::cgroup::ControlGroups;
 use self::process::{Found, Processes};
 
@@ -23,6 +26,30 @@ const KEPT: usize = 4_096;
 const FRESH_NS: u64 = 1_000_000_000;
 /// The same of holders of sockets, of which all are listed once a second.
 const HOLDER_FRESH_NS: u64 = 5_000_000_000;
+
+/// Where it is known from which process uses which socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnerSource {
+    /// Nobody is asked.
+    None,
+    /// `/proc`, now and then: it says nothing of sockets that are closed soon.
+    Proc,
+    /// The kernel, of each socket; and `/proc` for what this kernel does not say.
+    Kernel,
+}
+
+impl std::str::FromStr for OwnerSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "on" => Ok(Self::Kernel),
+            "proc" => Ok(Self::Proc),
+            "off" => Ok(Self::None),
+            _ => Err("must be on, proc or off".to_owned()),
+        }
+    }
+}
 
 /// Names processes, and remembers what it has read.
 #[derive(Debug)]

@@ -105,7 +105,7 @@ pub static COLUMNS: [PeerColumn; 28] = [
         "srtt",
         "SRTT",
         6,
-        12,
+        8,
         "median of the smoothed RTTs of its open connections, as the kernel of this host measures them",
         |row, context| measured(row, context, |rtts| Some(rtts.srtt_p50_ns)),
     ),

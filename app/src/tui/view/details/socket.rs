@@ -34,7 +34,7 @@ fn queues(socket: &Socket) -> String {
 fn round_trips(info: &TcpInfo) -> String {
     let time = |field| maybe_duration(info.get(field).map(|us| us * 1_000));
     format!(
-        "srtt {} ± {}, min rtt {}, rto {}",
+        "srtt {} (variation {}), min rtt {}, rto {}",
         time(InfoField::Rtt),
         time(InfoField::Rttvar),
         time(InfoField::MinRtt),
@@ -68,8 +68,10 @@ fn sent(info: &TcpInfo) -> String {
     let retransmits = info.get(InfoField::TotalRetrans);
     let retransmits =
         retransmits.map_or_else(|| UNKNOWN.to_owned(), |segments| counted(segments, "retransmit"));
+    let rate = info.get(InfoField::DeliveryRate);
+    let rate = rate.map(|rate| format!(", delivered at {}/s lately", bytes(rate))).unwrap_or_default();
     format!(
-        "sent {} ({retransmits}), {} acknowledged, {} received since it was opened",
+        "sent {} ({retransmits}), {} acknowledged, {} received since it was opened{rate}",
         amount(InfoField::BytesSent),
         amount(InfoField::BytesAcked),
         amount(InfoField::BytesReceived)
