@@ -48,11 +48,13 @@ fn refuse_all(listener: &TcpListener) {
 fn drops(summary: &Object, port: u16) -> Vec<(String, u64)> {
     let all = summary.list("drops");
     let of_port = all.iter().filter(|one| one.number("port") == Some(port.into()) && one.flag("syn"));
-    let named = |one: &Object| (one.text("reason").expect("a name").to_owned(), one.number("count").unwrap());
+    let named = |one: &Object| {
+        (one.text("reason").expect("a name").to_owned(), one.number("count").expect("a count"))
+    };
     of_port.map(named).collect()
 }
 
-fn why<'o>(objects: &'o [Object], port: u16) -> Option<&'o str> {
+fn why(objects: &[Object], port: u16) -> Option<&str> {
     let mut peers = objects.iter().filter(|object| object.kind() == "peer");
     peers.find(|peer| peer.number("service_port") == Some(port.into())).expect("it was seen").text("why")
 }

@@ -254,12 +254,6 @@ fn scan<'a>(seen: &Seen<'a>, request: &'a SnapshotRequest, now_ns: u64) -> Scan<
     }
 }
 
-/// The timeline of all, if requested.
-fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Option<Timeline> {
-    let all = [table.stats.total()].into_iter();
-    request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns))
-}
-
 /// What this host itself dropped since counts began.
 fn dropped(Seen { run, baseline, .. }: &Seen<'_>) -> Option<Vec<Dropped>> {
     let none = Drops::default();
