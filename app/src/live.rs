@@ -112,7 +112,8 @@ impl<'a> Live<'a> {
         let counters = host_counters::read();
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
-        let context = RenderContext { host: host(), ..context };
+        let not_known: Vec<String> = lacking.collect();
+        let context = RenderContext { host: host(), not_known, ..context };
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
@@ -120,7 +121,7 @@ impl<'a> Live<'a> {
             let name = name.escape_debug();
             say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
         });
-        lacking.for_each(|reason| say(&reason));
+        context.not_known.iter().for_each(|reason| say(reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {

@@ -270,6 +270,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         version: env!("CARGO_PKG_VERSION"),
         source: context.source,
         interfaces: context.interfaces.values().map(String::as_str).collect(),
+        not_known: &context.not_known,
         filter: (!filter.is_empty()).then(|| filter.to_string()),
         since: time(snapshot.counted_ns, context),
         duration_ns: snapshot.taken_ns.saturating_sub(snapshot.counted_ns),

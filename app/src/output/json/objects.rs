@@ -228,6 +228,8 @@ pub struct Summary<'a> {
     pub source: &'a str,
     /// The interfaces that were watched, or those of the capture.
     pub interfaces: Vec<&'a str>,
+    /// What the kernel did not let be known although it was wanted, such as processes or causes: a sentence for each.
+    pub not_known: &'a [String],
     /// The filter, as `--filter` takes it. It restricts the other objects, not the figures of the summary.
     pub filter: Option<String>,
     /// When counting began.
