@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use probe_common::PassedOver;
 use probe_common::Record;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::PassedOver;
 
 use crate::drops::Dropped;
 use crate::engine::ReaderId;

@@ -1,6 +1,6 @@
 //! A few lines at the end, like those of `ping`.
 
-use probe_common::encapsulation::PassedOver;
+use probe_common::PassedOver;
 
 use super::format::{self, age, causes, counted, duration, estimate, maybe_duration, percent};
 use super::host;

@@ -21,8 +21,8 @@ mod timeline;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use probe_common::PassedOver;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::PassedOver;
 use probe_common::{Counter, RecordKind, Unparsed};
 
 use crate::drops::{Dropped, Drops};

@@ -70,8 +70,7 @@ impl Snapshotter {
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
         let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
-        self.event_log.add_changes(&self.peers.changes, &owners, now_ns);
-        self.event_log.add_missed(&missed, now_ns);
+        self.event_log.add(&self.peers.changes, &owners, &missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let evidence = self.evidence(&scan, &rows.rows, selection.as_ref(), request);
         let (recent, total, bars) = self.totals(stats, period);
@@ -252,6 +251,12 @@ fn scan<'a>(seen: &Seen<'a>, request: &'a SnapshotRequest, now_ns: u64) -> Scan<
         span_ns: period.length_ns(),
         drops: seen.run.drops.as_deref(),
     }
+}
+
+/// The timeline of all peers together, if it is requested.
+fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Option<Timeline> {
+    let all = [table.stats.total()].into_iter();
+    request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns))
 }
 
 /// What this host itself dropped since counts began.

@@ -337,7 +337,7 @@ fn strangers(strangers: &tcptop_core::Strangers) -> Strangers {
     Strangers { addresses, addresses_exact, attempts: total.attempts(), evicted: *evicted }
 }
 
-fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> PassedOver {
+fn passed_over((what, packets): &(Option<probe_common::PassedOver>, u64)) -> PassedOver {
     PassedOver { what: what.map(|what| what.to_string()), packets: *packets }
 }
 

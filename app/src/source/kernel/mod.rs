@@ -16,9 +16,9 @@ use std::fmt;
 use std::io;
 
 use aya::maps::{MapData, PerCpuArray};
+use probe_common::PassedOver;
 use probe_common::Record;
 use probe_common::counter::{COUNTERS, Counters};
-use probe_common::encapsulation::PassedOver;
 use probe_common::holder::Holder;
 use probe_common::passed_over;
 use probe_ebpf::names;
