@@ -45,7 +45,7 @@ fn replay(arguments: &[&str], file: &str, capture: &[u8]) -> Vec<Value> {
 fn statistics_of_sockets_keep_the_schema() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let opener = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
-    let validator = strict();
+    let validator = strict(schema().to_value());
     let output =
         Command::new(env!("CARGO_BIN_EXE_tcptop")).args(["stats", "--json"]).output().expect("it was built");
     assert!(output.status.success(), "{output:?}");
