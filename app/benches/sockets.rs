@@ -67,7 +67,7 @@ fn measure(rounds: usize) {
 /// How many connections have a round-trip time of the kernel.
 fn measured_connections(engine: &mut Engine) -> u64 {
     let reader = engine.add_reader(ReaderConfig::default());
-    let request = SnapshotRequest { rows: 10, ..SnapshotRequest::totals(Span::SinceStart) };
+    let request = SnapshotRequest { rows: CONNECTIONS, ..SnapshotRequest::totals(Span::SinceStart) };
     let snapshot = engine.snapshot(reader, &request, 11);
     snapshot.sockets.values().filter_map(|sockets| sockets.rtts).map(|rtts| rtts.connections).sum()
 }
