@@ -104,7 +104,7 @@ impl EventLog {
 
     /// Adds verdicts that changed by `now_ns`, and what was missed, given all that was missed since the start. `owners` returns the
     /// processes of a peer.
-    pub(super) fn add(
+    pub(super) fn update(
         &mut self,
         changes: &[Change],
         owners: OwnersOf<'_>,

@@ -70,7 +70,7 @@ impl Snapshotter {
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
         let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
-        self.event_log.add(&self.peers.changes, &owners, &missed, now_ns);
+        self.event_log.update(&self.peers.changes, &owners, &missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
         let evidence = self.evidence(&scan, &rows.rows, selection.as_ref(), request);
         let (recent, total, bars) = self.totals(stats, period);

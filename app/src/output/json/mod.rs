@@ -15,7 +15,7 @@ use objects::{
     Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses, SchemaNumber,
     Strangers, Summary, Thresholds, Time,
 };
-use probe_common::encapsulation::{self, Encapsulation};
+use probe_common::encapsulation::Encapsulation;
 use socket::Socket;
 use tcptop_core::{
     Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, RetransmitCause,
