@@ -290,6 +290,7 @@ impl Frames {
         let context = RenderContext {
             interfaces: interfaces(),
             source: "tcx",
+            not_known: Vec::new(),
             host: None,
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,

@@ -92,6 +92,11 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
     pub owners: OwnerSource,
 
+    /// Count the TCP segments that this host itself drops, by the kernel's reason (Linux 6.11 or later)
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub drops: bool,
+
     /// Say why this host retransmits
     ///
     /// The socket that sends a segment again is asked at its own interface: timeout, slow start, fast retransmit or tail loss probe.
@@ -244,7 +249,7 @@ pub struct Show {
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 p99>50ms !role:server'
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
-    /// port, iface, role, outcome, cause, verdict, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90,
+    /// port, iface, role, outcome, cause, verdict, why, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90,
     /// p99, max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
     /// aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]

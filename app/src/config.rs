@@ -68,6 +68,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// Who is asked for processes.
     pub owners: OwnerSource,
+    /// Whether it is counted what the host itself drops.
+    pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
@@ -121,6 +123,7 @@ impl Config {
                 seed: RandomState::new().hash_one(()),
             },
             owners: cli.owners,
+            drops: cli.drops,
             causes: cli.causes,
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {

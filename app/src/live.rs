@@ -105,13 +105,15 @@ impl<'a> Live<'a> {
         };
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
         let lacking = lacking.into_iter().chain(unowned).chain(wrong);
+        let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
-        let context = RenderContext { host: host(), ..context };
+        let not_known: Vec<String> = lacking.collect();
+        let context = RenderContext { host: host(), not_known, ..context };
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
@@ -119,7 +121,7 @@ impl<'a> Live<'a> {
             let name = name.escape_debug();
             say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
         });
-        lacking.for_each(|reason| say(&reason));
+        context.not_known.iter().for_each(|reason| say(reason));
         let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
@@ -239,6 +241,7 @@ impl<'a> Live<'a> {
         if is_second {
             self.check_interfaces();
             self.count_host(&host_counters::read());
+            self.count_drops(now_ns)?;
             self.session.handle(Input::PassedOver(&self.source.passed_over()?));
             // It takes 16 ms, so it waits for the end where nobody reads volumes before.
             if self.session.needs_volumes() {
@@ -279,6 +282,14 @@ impl<'a> Live<'a> {
         self.session.handle(Input::Host { counters, unwatched, now_ns: monotonic_ns() });
     }
 
+    /// Hands on what the host itself has dropped, where that is known.
+    fn count_drops(&mut self, now_ns: u64) -> Result<(), Error> {
+        if let Some(drops) = self.source.drops()? {
+            self.session.handle(Input::Drops { drops: &drops, now_ns });
+        }
+        Ok(())
+    }
+
     /// Attaches to interfaces that are back or were detached by others, and reports what has changed.
     fn check_interfaces(&mut self) {
         for change in self.source.check() {
@@ -300,6 +311,7 @@ impl<'a> Live<'a> {
         let now_ns = monotonic_ns();
         self.sweep(now_ns)?;
         self.count_host(&host_counters::read());
+        self.count_drops(now_ns)?;
         self.count()?;
         self.session.handle(Input::PassedOver(&self.source.passed_over()?));
         self.session.end(end, now_ns).await

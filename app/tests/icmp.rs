@@ -441,6 +441,12 @@ fn full_size_segments_that_do_not_get_through() {
     assert_eq!(stuck, [&Value::Null, &Value::Null, &1_448.into(), &1_448.into()], "from the third on");
     assert_eq!(seen.only("peer")["stuck_connections"], 1);
     assert_eq!(seen.only("summary")["stuck_connections"], 1);
+    let explained = seen.only("peer");
+    let sentence = "Full-size segments do not get through in 1 connection: path MTU?";
+    assert_eq!(
+        (&explained["why"], &explained["explanation"][1]),
+        (&"large_segments".into(), &sentence.into())
+    );
     let text = capture.output(&["--text"]);
     assert_eq!(text.matches(words).count(), 1, "{text}");
     assert!(text.contains(of_peer), "{text}");

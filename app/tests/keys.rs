@@ -263,7 +263,7 @@ fn rows_are_copied_with_all_columns() {
     };
     let row = copied(&["Down", "Down"]);
     assert!(
-        row.starts_with("S 10.20.3.14:5432 process - container - interface enp0s1")
+        row.starts_with("S 10.20.3.14:5432 process - container - why - interface enp0s1")
             && row.contains(" p99 392ms "),
         "{row}"
     );

@@ -60,6 +60,7 @@ fn context() -> RenderContext {
     RenderContext {
         interfaces,
         source: "tcx",
+        not_known: Vec::new(),
         host: Some("web-3".to_owned()),
         anchor: Anchor::new(START, wall),
         zone: TimeZone::UTC,

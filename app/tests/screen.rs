@@ -166,10 +166,15 @@ fn details_of_a_bad_row_end_with_advice() {
         Stage::new(watched).keys(&keys).sized(200, 40).frame()
     };
     for (watched, downs, why, command) in [
-        (trouble(), 0, "Neither a SYN-ACK nor a RST came back", "mtr -T -P 443 10.20.9.7"),
-        (trouble(), 1, "The latest came after 400µs", "on the peer: ss -ltn 'sport = :6379'"),
+        (trouble(), 0, "neither a SYN-ACK nor a RST, and no ICMP error.", "mtr -T -P 443 10.20.9.7"),
+        (trouble(), 1, "A RST answers the SYN after 400µs", "on the peer: ss -ltn 'sport = :6379'"),
         (trouble(), 2, "in all handshakes alike", "mtr -T -P 5432 10.20.3.14"),
-        (trouble(), 3, "Only SYNs and SYN-ACKs are retransmitted", "mtr -T -P 443 2001:db8::8d"),
+        (
+            trouble(),
+            3,
+            "took long to set up; 2 SYN or SYN-ACK retransmits in the same time",
+            "mtr -T -P 443 2001:db8::8d",
+        ),
         (half_open(), 0, "no ACK came back", "here: ss -ltn 'sport = :80'"),
     ] {
         let frame = details(watched, downs);

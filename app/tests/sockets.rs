@@ -4,9 +4,10 @@ mod support;
 
 use probe_common::{Endpoint, SegmentRecord};
 use support::{Connection, MS, S, START, Watched, v4};
+use tcptop::output::explain::explain;
 use tcptop_core::{
     AcceptQueue, Filter, FlowOrder, Group, Input, Outcome, Party, Query, RowKey, Snapshot, SnapshotRequest,
-    Socket, SocketState, Sort, Span, TcpInfo,
+    Socket, SocketState, Sort, Span, TcpInfo, Why,
 };
 
 const OPENER: u64 = 0x11;
@@ -108,6 +109,17 @@ fn a_full_queue_is_noted_on_attempts_that_wait_for_it() {
     let snapshot = watched.snapshot(Span::Window, at(1_200));
     let queue = AcceptQueue { waiting: 129, limit: 128, at_ns: at(1_100) };
     assert_eq!((row_queue(&snapshot, &from()), row_queue(&snapshot, &other)), (Some(queue), None));
+    watched.expire(at(1_200));
+    let snapshot = watched.snapshot(Span::Window, at(1_210));
+    let said = snapshot.rows.iter().map(|row| {
+        let explained = explain(row, &snapshot, &support::stage::context()).expect("it is unanswered");
+        (row.why, explained.sentences.concat())
+    });
+    let mut said: Vec<_> = said.collect();
+    said.sort_by_key(|(why, _)| why.map(Why::name));
+    let own = "The accept queue of this host's listener was full (129 of 128) while an attempt waited";
+    assert!(said[0].0 == Some(Why::SilentHere) && said[0].1.starts_with("This host got the SYN"), "{said:?}");
+    assert!(said[1].0 == Some(Why::QueueFull) && said[1].1.starts_with(own), "{said:?}");
     list(&mut watched, &[listener(80, 0, 128), listener(81, 0, 128)], at(2_000));
     watched.expire(at(60_000));
     let queues = |watched: &Watched| {

@@ -4,12 +4,14 @@
 //! 2473, 4213), GRE (RFC 2784, 2890), ERSPAN (draft-foschiano-erspan), VXLAN (RFC 7348), GENEVE (RFC 8926) or GTP-U (3GPP TS
 //! 29.281). A tunnel within a tunnel is not looked into. Loops are bounded.
 
-use core::fmt;
-
 use crate::bytes::{Load, Window};
 use crate::icmp;
 use crate::parse;
-use crate::passed_over;
+use crate::protocols::{
+    AUTHENTICATION, ERSPAN_2, ERSPAN_3, FIRST_ETHERTYPE, GENEVE_PORT, GRE, GTP_PORT, IP_IN_IP, IPV4, IPV6,
+    IPV6_IN_IP, MPLS, PPP_IPV4, PPP_IPV6, PPP_MPLS, PPPOE_SESSION, PassedOver, TCP, TRANSPARENT_ETHERNET,
+    UDP, VLAN, VXLAN_PORT, VXLAN_PORT_OF_LINUX, udp_tunnel,
+};
 use crate::segment::Family;
 use crate::verifier::forget;
 
@@ -169,7 +171,7 @@ impl Inner {
     #[allow(clippy::cast_possible_truncation, reason = "each field is as wide as its type")]
     fn of(word: u64) -> Result<Self, PassedOver> {
         if word & FOUND == 0 {
-            return Err(passed_over::of_word(word as u32));
+            return Err(PassedOver::of_word(word as u32));
         }
         Ok(Self {
             family: if word & IS_V6 == 0 { Family::V4 } else { Family::V6 },
@@ -178,148 +180,6 @@ impl Inner {
         })
     }
 }
-
-/// What a packet was that holds no TCP, as far as it was looked into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PassedOver {
-    /// A frame of this EtherType; below 1,536 it is a length, and the frame is of IEEE 802.3.
-    EtherType(u16),
-    /// An IP packet of this protocol (IANA's numbers).
-    Protocol(u8),
-    /// A UDP datagram of a tunnel to this port.
-    UdpPort(u16),
-    /// An ICMP error within a tunnel, or about one.
-    IcmpError,
-    /// Neither IPv4 nor IPv6, where the link layer does not say what it is.
-    NotIp,
-    /// The packet ends before its headers do.
-    Truncated,
-}
-
-impl PassedOver {
-    /// Its name, where it has one that people know.
-    #[must_use]
-    pub const fn name(self) -> Option<&'static str> {
-        match self {
-            Self::EtherType(ethertype) => ethertype_name(ethertype),
-            Self::Protocol(protocol) => protocol_name(protocol),
-            Self::UdpPort(port) => udp_tunnel(port),
-            Self::IcmpError | Self::NotIp | Self::Truncated => None,
-        }
-    }
-}
-
-impl fmt::Display for PassedOver {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EtherType(..FIRST_ETHERTYPE) => return formatter.write_str("IEEE 802.3 (LLC)"),
-            Self::EtherType(ethertype) => write!(formatter, "EtherType {ethertype:#06x}")?,
-            Self::Protocol(protocol) => write!(formatter, "IP protocol {protocol}")?,
-            Self::UdpPort(port) => write!(formatter, "UDP port {port}")?,
-            Self::IcmpError => return formatter.write_str("ICMP error in or about a tunnel"),
-            Self::NotIp => return formatter.write_str("neither IPv4 nor IPv6"),
-            Self::Truncated => return formatter.write_str("cut off"),
-        }
-        match self.name() {
-            Some(name) => write!(formatter, " ({name})"),
-            None => Ok(()),
-        }
-    }
-}
-
-const fn ethertype_name(ethertype: u16) -> Option<&'static str> {
-    Some(match ethertype {
-        IPV4 => "IPv4",
-        0x0806 => "ARP",
-        0x8035 => "RARP",
-        TRANSPARENT_ETHERNET => "bridged Ethernet",
-        0x8100 | 0x88a8 | 0x9100 | 0x9200 => "VLAN",
-        IPV6 => "IPv6",
-        0x8809 => "LACP",
-        0x8847 | 0x8848 => "MPLS",
-        0x8863 => "PPPoE discovery",
-        PPPOE_SESSION => "PPPoE",
-        0x888e => "EAPOL",
-        ERSPAN_2 | ERSPAN_3 => "ERSPAN",
-        0x88cc => "LLDP",
-        0x88e5 => "MACsec",
-        0x88e7 => "PBB",
-        0x88f7 => "PTP",
-        0x894f => "NSH",
-        _ => return None,
-    })
-}
-
-const fn protocol_name(protocol: u8) -> Option<&'static str> {
-    Some(match protocol {
-        icmp::ICMP => "ICMP",
-        2 => "IGMP",
-        IP_IN_IP => "IPv4",
-        UDP => "UDP",
-        IPV6_IN_IP => "IPv6",
-        GRE => "GRE",
-        50 => "ESP",
-        AUTHENTICATION => "AH",
-        icmp::ICMPV6 => "ICMPv6",
-        89 => "OSPF",
-        97 => "EtherIP",
-        103 => "PIM",
-        108 => "IPComp",
-        112 => "VRRP",
-        115 => "L2TP",
-        132 => "SCTP",
-        137 => "MPLS",
-        _ => return None,
-    })
-}
-
-/// Tunnels over UDP by their port, looked into or not.
-pub(crate) const fn udp_tunnel(port: u16) -> Option<&'static str> {
-    Some(match port {
-        1194 => "OpenVPN",
-        1701 => "L2TP",
-        GTP_PORT => "GTP-U",
-        3544 => "Teredo",
-        4341 => "LISP",
-        4500 => "IPsec",
-        4754 => "GRE",
-        VXLAN_PORT | VXLAN_PORT_OF_LINUX => "VXLAN",
-        4790 => "VXLAN-GPE",
-        GENEVE_PORT => "GENEVE",
-        6635 => "MPLS",
-        51820 => "WireGuard",
-        _ => return None,
-    })
-}
-
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const TRANSPARENT_ETHERNET: u16 = 0x6558;
-const PPPOE_SESSION: u16 = 0x8864;
-const MPLS: [u16; 2] = [0x8847, 0x8848];
-/// IEEE 802.1Q, 802.1ad, and the older types of stacked tags.
-const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
-const ERSPAN_2: u16 = 0x88be;
-const ERSPAN_3: u16 = 0x22eb;
-/// From here on the field of an Ethernet header is an EtherType, below it is a length (IEEE 802.3, 3.2.6).
-const FIRST_ETHERTYPE: u16 = 0x0600;
-/// PPP protocol numbers of IPv4, IPv6 and MPLS (IANA).
-const PPP_IPV4: u16 = 0x0021;
-const PPP_IPV6: u16 = 0x0057;
-const PPP_MPLS: u16 = 0x0281;
-
-const IP_IN_IP: u8 = 4;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const IPV6_IN_IP: u8 = 41;
-const GRE: u8 = 47;
-const AUTHENTICATION: u8 = 51;
-
-/// The ports of tunnels over UDP: VXLAN (and the one that Linux had before the standard), GENEVE and GTP-U.
-const VXLAN_PORT: u16 = 4789;
-const VXLAN_PORT_OF_LINUX: u16 = 8472;
-const GENEVE_PORT: u16 = 6081;
-const GTP_PORT: u16 = 2152;
 
 /// Tags, labels and the like before an IP header, each counted: more than networks stack.
 const MAX_LINK_HEADERS: usize = 12;
@@ -425,12 +285,12 @@ pub fn find_network<P: Load + ?Sized>(packet: &P, first: u32, start: u32, outer:
         };
         let through = match through {
             Ok(through) => through,
-            Err(passed_over) => return passed_over::word(passed_over).into(),
+            Err(passed_over) => return passed_over.word().into(),
         };
         // Whatever they are: the verifier follows each way through the loop only once.
         offset = forget(offset + through.len, any);
         if offset > parse::MAX_OFFSET {
-            return passed_over::word(PassedOver::Truncated).into();
+            return PassedOver::Truncated.word().into();
         }
         layer = forget(through.layer as usize, any) as u32 & LAYER_MASK;
         // A tunnel names what it carries better than what stands within it.
@@ -441,7 +301,7 @@ pub fn find_network<P: Load + ?Sized>(packet: &P, first: u32, start: u32, outer:
     }
     let passed_over =
         if layer < ETHERNET { PassedOver::EtherType(layer as u16) } else { PassedOver::Truncated };
-    passed_over::word(passed_over).into()
+    passed_over.word().into()
 }
 
 /// One header that stands before another.
@@ -521,7 +381,7 @@ fn ip<P: Load + ?Sized>(packet: &P, offset: usize, carried_by: u32) -> u64 {
         Ok(_) => PassedOver::NotIp,
         Err(passed_over) => passed_over,
     };
-    passed_over::word(passed_over).into()
+    passed_over.word().into()
 }
 
 /// The protocol of an IP packet, and where it begins. In a later fragment it begins nowhere, and is not looked for.

@@ -16,6 +16,7 @@
 pub mod buckets;
 pub mod bytes;
 pub mod counter;
+pub mod drops;
 pub mod encapsulation;
 pub mod handshake_state;
 pub mod holder;
@@ -27,6 +28,7 @@ pub mod packet;
 pub mod parse;
 pub mod passed_over;
 pub mod process;
+pub mod protocols;
 pub mod record;
 pub mod segment;
 pub mod sender;
@@ -43,6 +45,7 @@ pub use options::FindTimestamps;
 pub use packet::{Direction, Hook, ParsedPacket, Size};
 pub use parse::{LinkLayer, Unparsed, parse};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process, process_icmp};
+pub use protocols::PassedOver;
 pub use record::{
     EvictedFlowRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawIcmp, RawOwner, RawSegment,
     Record, RecordKind, SegmentRecord,

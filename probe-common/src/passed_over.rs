@@ -1,9 +1,8 @@
 //! What packets were that hold no TCP: found fast where it shows at once, and counted in a few cells.
 
 use crate::bytes::{Load, Window};
-use crate::encapsulation::{PassedOver, udp_tunnel};
 use crate::parse::LinkLayer;
-use crate::verifier::pinned;
+use crate::protocols::{AUTHENTICATION, IPV4, IPV6, PassedOver, TRUNCATED, UDP, udp_tunnel};
 
 /// Cells that are counted in, for each processor: one for each IP protocol, then some that belong to the first kind that is
 /// counted in them, then one for what finds its cell taken.
@@ -13,22 +12,12 @@ const TAKEABLE: usize = 255;
 const OTHERS: usize = CELLS - 1;
 /// How many cells in a row a kind may take.
 const PROBED: usize = 4;
-/// The upper half of the word of each kind but IP protocols.
-const ETHERTYPE: u32 = 1;
-const UDP_PORT: u32 = 2;
-const NOT_IP: u32 = 3;
-const ICMP_ERROR: u32 = 4;
-const TRUNCATED: u32 = 5;
 /// The count in a cell that was taken. The upper bits say by what.
 const COUNT_BITS: u32 = 44;
 
 const _: () = assert!(CELLS.is_power_of_two(), "a mask bounds the index");
 
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
 const ETHERNET_LEN: usize = 14;
-const UDP: u8 = 17;
-const AUTHENTICATION: u8 = 51;
 /// An IPv4 header without options: version 4, 5 words.
 const PLAIN_IPV4: u8 = 0x45;
 /// Lengths of the IP headers, with the ports of UDP behind them.
@@ -83,35 +72,7 @@ fn udp(port: u16) -> PassedOver {
     if udp_tunnel(port).is_some() { PassedOver::UdpPort(port) } else { PassedOver::Protocol(UDP) }
 }
 
-/// A kind as a word, which is not 0 unless it is an IP protocol: the functions of the kernel programs pass no more.
-#[inline(always)]
-#[must_use]
-pub fn word(what: PassedOver) -> u32 {
-    match what {
-        PassedOver::Protocol(protocol) => pinned(protocol.into()),
-        PassedOver::EtherType(ethertype) => ETHERTYPE << 16 | pinned(ethertype.into()),
-        PassedOver::UdpPort(port) => UDP_PORT << 16 | pinned(port.into()),
-        PassedOver::NotIp => NOT_IP << 16,
-        PassedOver::IcmpError => ICMP_ERROR << 16,
-        PassedOver::Truncated => TRUNCATED << 16,
-    }
-}
-
-/// The kind with this [`word`].
-#[inline(always)]
-#[allow(clippy::cast_possible_truncation, reason = "the lower half of the word")]
-pub(crate) const fn of_word(word: u32) -> PassedOver {
-    match word >> 16 {
-        0 => PassedOver::Protocol(word as u8),
-        ETHERTYPE => PassedOver::EtherType(word as u16),
-        UDP_PORT => PassedOver::UdpPort(word as u16),
-        NOT_IP => PassedOver::NotIp,
-        ICMP_ERROR => PassedOver::IcmpError,
-        _ => PassedOver::Truncated,
-    }
-}
-
-/// Counts one more packet of the kind with this [`word`].
+/// Counts one more packet of the kind with this [`PassedOver::word`].
 #[inline(always)]
 pub fn count(cells: &mut [u64; CELLS], word: u32) {
     let kind = word >> 16;
@@ -162,7 +123,7 @@ pub fn counted(cells: &[u64; CELLS]) -> impl Iterator<Item = (Option<PassedOver>
         match at {
             0..TAKEN => (Some(PassedOver::Protocol(at as u8)), cell),
             OTHERS => (None, cell),
-            _ => (Some(of_word(tag as u32)), count),
+            _ => (Some(PassedOver::of_word(tag as u32)), count),
         }
     })
 }

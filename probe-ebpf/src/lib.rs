@@ -37,6 +37,17 @@ pub mod names {
     /// The iterator over open files: which process holds which socket.
     pub const SOCKET_HOLDERS: &str = "socket_holders";
 
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::drops::Place).
+    pub const DROP_PLACES: &str = "DROP_PLACES";
+    /// The number of the network namespace whose drops are counted: 32 bits.
+    pub const NAMESPACE: &str = "NAMESPACE";
+    /// The program at the tracepoint `kfree_skb`: what is dropped, and why.
+    pub const SEGMENT_DROPPED: &str = "segment_dropped";
+    /// What was dropped, by reason: see [`probe_common::drops`].
+    pub const DROPS: &str = "DROPS";
+    /// The same by reason and port.
+    pub const PORT_DROPS: &str = "PORT_DROPS";
+
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];

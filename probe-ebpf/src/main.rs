@@ -13,6 +13,7 @@
 )]
 
 mod cause;
+mod drops;
 mod maps;
 mod owners;
 mod packet;
@@ -93,7 +94,7 @@ fn classify<const DIRECTION: u32, const LINK: u32>(context: &TcContext) -> i32 {
         && !maps::decap()
         && let Some(what) = passed_over::usual(&packet, link)
     {
-        maps::pass_over(passed_over::word(what));
+        maps::pass_over(what.word());
         return TCX_NEXT;
     }
     // SAFETY: the context is the one that the kernel passed.

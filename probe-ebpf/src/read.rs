@@ -4,7 +4,8 @@
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::programs::TcContext;
-use probe_common::encapsulation::{self, Layer, PassedOver, locate};
+use probe_common::PassedOver;
+use probe_common::encapsulation::{self, Layer, locate};
 use probe_common::{
     Counter, Direction, Family, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Unparsed, options, passed_over,
 };
@@ -137,7 +138,7 @@ pub extern "C" fn pass_over(hook_word: u32) -> i32 {
     let Some(headers) = maps::headers() else { return 0 };
     // TCP is behind more tags than the programs read.
     let what = locate(headers, first(hook_word), false).err().unwrap_or(PassedOver::EtherType(VLAN));
-    maps::pass_over(passed_over::word(what));
+    maps::pass_over(what.word());
     0
 }
 

@@ -51,6 +51,15 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// The namespace that this thread is in, as a child process whose parent has put it there.
+    ///
+    /// # Errors
+    /// Without `/proc`.
+    pub fn current() -> Result<Self> {
+        let handle = File::open("/proc/thread-self/ns/net").context("cannot open this network namespace")?;
+        Ok(Self { handle: Arc::new(handle) })
+    }
+
     /// Runs `task` inside the namespace, on a thread of its own, and returns what it returns. What the task
     /// opens (sockets, interfaces) stays in the namespace wherever it is used later. Child processes that it
     /// starts are inside too.

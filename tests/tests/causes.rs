@@ -130,7 +130,9 @@ fn each_cause_is_the_one_that_the_kernel_counts() {
         let close = objects.iter().find(|one| one.kind() == "close" && of_it(one)).expect("it was closed");
         assert_eq!(close.object("retransmit_causes").number("spurious"), Some(case.spurious), "{close:?}");
     }
-    let causes = objects.last().expect("a summary").object("retransmit_causes");
+    let summary = objects.last().expect("a summary");
+    assert!(summary.list("not_known").is_empty(), "this kernel says all: {summary:?}");
+    let causes = summary.object("retransmit_causes");
     let kernel = |name: &str| link.near.tcp_ext_count(name).expect("it counts");
     for (cause, name) in [
         ("timeout", "TCPTimeouts"),

@@ -36,6 +36,7 @@ const CI: &[Step] = &[
     Xtask("bench host --rounds 1 --seconds 0.1 --no-limits"),
     Xtask("conform"),
     Xtask("demo --duration 10s -- --text --report"),
+    Xtask("vm"),
 ];
 
 /// How many times in a row the tests have to pass.

@@ -32,6 +32,8 @@ enum Task {
     Conform(tool::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
+    /// Run tests of the kernel side on other kernels, emulated by QEMU
+    Vm(tool::Args),
     /// Measure tcptop, and fail if it exceeds its limits
     Bench(tool::Args),
     /// Draw the screenshots from a small capture, or check that they are up to date
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some(Task::Test(args)) => test::run(&args),
         Some(Task::Conform(_)) => Tool::Conform.run(),
         Some(Task::Run(args)) => run::run(&args),
+        Some(Task::Vm(_)) => Tool::Vm.run(),
         Some(Task::Bench(_)) => Tool::Bench.run(),
         Some(Task::Screenshots(args)) => screenshots::run(&args),
         Some(Task::Dist(_)) => Tool::Dist.run(),

@@ -24,6 +24,7 @@ pub(crate) enum Tool {
     Conform,
     Demo,
     Dist,
+    Vm,
 }
 
 impl Tool {
@@ -33,6 +34,7 @@ impl Tool {
             Self::Conform => "conform",
             Self::Demo => "demo",
             Self::Dist => "packaging",
+            Self::Vm => "vm",
         }
     }
 
@@ -40,7 +42,7 @@ impl Tool {
     const fn profile(self) -> Option<&'static str> {
         match self {
             Self::Bench | Self::Demo => Some("release"),
-            Self::Conform => Some("debug"),
+            Self::Conform | Self::Vm => Some("debug"),
             Self::Dist => None,
         }
     }
@@ -59,7 +61,7 @@ impl Tool {
             Self::Bench => matches!(first, "host" | "probe" | "ring").then_some("measuring in the kernel"),
             Self::Conform => Some("capturing in network namespaces"),
             Self::Demo => Some("making a network for the demo"),
-            Self::Dist => None,
+            Self::Dist | Self::Vm => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The only way in and out of the core: inputs in, events and snapshots out, for any number of readers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::flow::Event;
 use crate::host::HostRun;
@@ -136,6 +137,9 @@ impl Engine {
                 Some(host) => host.update(counters, unwatched, now_ns),
                 None => self.run.host = Some(HostRun::new(counters, unwatched)),
             },
+            Input::Drops { drops, now_ns } => {
+                Arc::make_mut(self.run.drops.get_or_insert_default()).update(drops, now_ns);
+            }
             Input::Undecodable(records) => self.run.undecodable = records,
             Input::Unreadable(packets) => self.run.unreadable = packets,
             Input::Copies(packets) => self.run.copies = packets,
@@ -203,6 +207,7 @@ impl Engine {
             unmatched: self.table.losses().unmatched,
             evicted_strangers: self.table.losses().evicted_strangers,
             icmp: IcmpCounts::of(&run.counters),
+            drops: run.drops.clone(),
             host: run.host.as_ref().map(|host| *host.latest()),
             missed: MissedCounts::of(&self.table, &run),
         };

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use probe_common::PassedOver;
 use probe_common::Record;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::PassedOver;
 
+use crate::drops::Dropped;
 use crate::engine::ReaderId;
 use crate::host::HostCounters;
 use crate::locals::Locals;
@@ -57,6 +58,13 @@ pub enum Input<'a> {
         counters: &'a HostCounters,
         /// Names of interfaces that are up and not watched.
         unwatched: &'a [String],
+        /// When they were read.
+        now_ns: u64,
+    },
+    /// What this host itself has dropped since the start: all of it.
+    Drops {
+        /// By reason and port.
+        drops: &'a [Dropped],
         /// When they were read.
         now_ns: u64,
     },

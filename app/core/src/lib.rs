@@ -6,6 +6,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout, clippy::print_stderr)]
 
 mod cidr;
+mod drops;
 mod engine;
 mod estats;
 mod flow;
@@ -21,8 +22,10 @@ mod socket;
 mod stats;
 mod table;
 pub mod units;
+mod why;
 
 pub use cidr::Cidr;
+pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
@@ -38,8 +41,8 @@ pub use owner::{
 };
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
-    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowOwners,
-    RowSockets, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
+    Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowEvidence,
+    RowOwners, RowSockets, Selection, Snapshot, SnapshotRequest, Span, Strangers, Timeline, Verdicts, What,
 };
 pub use socket::{
     AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
@@ -47,3 +50,4 @@ pub use socket::{
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;
+pub use why::Why;

@@ -56,6 +56,7 @@ impl Watch {
             let context = RenderContext {
                 interfaces,
                 source: "replay",
+                not_known: Vec::new(),
                 host: None,
                 anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
                 zone: TimeZone::UTC,

@@ -26,6 +26,8 @@ pub struct RenderContext {
     pub source: &'static str,
     /// The name of this host, escaped; none in a replay, whose packets may be those of another one.
     pub host: Option<String>,
+    /// What the kernel does not let be known although it is wanted: sentences.
+    pub not_known: Vec<String>,
     /// Converts the monotonic into the wall clock.
     pub anchor: Anchor,
     /// The time zone for people.
@@ -39,7 +41,8 @@ impl RenderContext {
     /// A context in the time zone of this machine, without the name of a host.
     #[must_use]
     pub fn new(interfaces: BTreeMap<u32, String>, source: &'static str, anchor: Anchor) -> Self {
-        Self { interfaces, source, host: None, anchor, zone: TimeZone::system() }
+        let (host, not_known) = (None, Vec::new());
+        Self { interfaces, source, host, not_known, anchor, zone: TimeZone::system() }
     }
 
     /// The name of an interface; `#5` for the index 5 if it is not watched.

@@ -3,7 +3,7 @@
 
 use super::RenderContext;
 use super::format::counted;
-use tcptop_core::{Conntrack, CrossCheck, Host, Missed, MissedCounts, Snapshot};
+use tcptop_core::{Conntrack, CrossCheck, Dropped, Host, Missed, MissedCounts, Snapshot};
 
 /// The most interfaces that are named.
 const NAMED: usize = 4;
@@ -29,6 +29,30 @@ fn line(host: &Host, since_ns: u64, context: &RenderContext) -> Option<String> {
     let full = full.map(|Conntrack { entries, max }| format!("conntrack table {entries} of {max}"));
     let all: Vec<String> = grown.chain(full).collect();
     (!all.is_empty()).then(|| format!("this host: {}", all.join("; ")))
+}
+
+/// What this host itself dropped: `dropped by this host: 38 SYNs to port 443 (NETFILTER_DROP)`, the most frequent first.
+#[must_use]
+pub fn drops(snapshot: &Snapshot) -> Option<String> {
+    let all = snapshot.drops.as_deref().filter(|drops| !drops.is_empty())?;
+    let named: Vec<&Dropped> = all.iter().take(NAMED).collect();
+    let more: u64 = all.iter().skip(NAMED).map(|dropped| dropped.count).sum();
+    let more = if more > 0 { format!(", {more} others") } else { String::new() };
+    Some(format!("dropped by this host: {}{more}", listed(&named)))
+}
+
+/// `38 SYNs to port 443 (NETFILTER_DROP), 1 segment of port 80 (TCP_OVERWINDOW)`
+#[must_use]
+pub fn listed(drops: &[&Dropped]) -> String {
+    let one = |dropped: &&Dropped| {
+        let Dropped { reason, port, is_syn, count } = dropped;
+        match port {
+            Some(port) if *is_syn => format!("{} to port {port} ({reason})", counted(*count, "SYN")),
+            Some(port) => format!("{} of port {port} ({reason})", counted(*count, "segment")),
+            None => format!("{} of other ports ({reason})", counted(*count, "segment")),
+        }
+    };
+    drops.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The kernel's count of the retransmits that this host sent, held against those that were seen, over the same time; `None` where

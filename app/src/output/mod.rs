@@ -1,6 +1,7 @@
 //! What a run writes, and where: text lines, JSON objects, a summary, a report. Outputs take events and snapshots and
 //! give lines; none of them knows where records come from, and each reads the engine by itself.
 
+pub mod explain;
 pub mod format;
 pub mod host;
 pub mod json;
@@ -39,5 +40,5 @@ pub trait Output: Debug {
 
 /// Everything since the start, with as many rows as are described one by one.
 fn since_start(query: Query) -> SnapshotRequest {
-    SnapshotRequest { query, rows: REPORT_PEERS, ..SnapshotRequest::totals(Span::SinceStart) }
+    SnapshotRequest { query, rows: REPORT_PEERS, evidence: true, ..SnapshotRequest::totals(Span::SinceStart) }
 }

@@ -1,5 +1,6 @@
 //! A report at the end, to be pasted into a ticket: what was watched and how, the totals, and the peers.
 
+use super::explain::explain;
 use super::format::{self, UNKNOWN, age, maybe_duration, percent};
 use super::line_writer::Lines;
 use super::summary::{
@@ -11,6 +12,8 @@ use tcptop_core::units::Time;
 use tcptop_core::{Event, Slow, Thresholds, Verdict};
 use tcptop_core::{Figures, Outcome, PeerKey, Query, Role, Row, RowKey, Snapshot, SnapshotRequest};
 
+/// The most peers whose verdicts are explained.
+const EXPLAINED: usize = 5;
 /// The most peers in the table.
 const LISTED: usize = 20;
 
@@ -59,6 +62,7 @@ impl Report {
             lines.push(String::new());
             lines.extend(aligned(&Table::of(snapshot, context)));
             lines.extend(more(snapshot));
+            lines.extend(explanations(snapshot, context));
         }
         lines.join("\n")
     }
@@ -75,6 +79,10 @@ impl Report {
             lines.push(String::new());
             lines.extend(piped(&Table::of(snapshot, context)));
             lines.extend(more(snapshot).map(|more| format!("\n{more}")));
+            lines.extend(explanations(snapshot, context).iter().map(|line| match line.as_str() {
+                "" => String::new(),
+                line => format!("- {}", escaped(line)),
+            }));
         }
         lines.join("\n")
     }
@@ -136,6 +144,20 @@ fn figures(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     lines.extend(passed_over(snapshot));
     lines.extend(filtered(snapshot));
     lines.extend(host_lines(snapshot, context));
+    lines
+}
+
+/// Why the first rows have their verdicts, below an empty line.
+fn explanations(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
+    let explained = snapshot.rows.iter().take(LISTED).filter_map(|row| {
+        let (letter, name) =
+            (row.verdict?.letter(), format::row(&row.key, snapshot.owners.rows.get(&row.key), context));
+        Some(format!("{letter} {name}: {}", explain(row, snapshot, context)?.sentences.join(" ")))
+    });
+    let mut lines: Vec<String> = explained.take(EXPLAINED).collect();
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
     lines
 }
 

@@ -1,6 +1,6 @@
 //! A few lines at the end, like those of `ping`.
 
-use probe_common::encapsulation::PassedOver;
+use probe_common::PassedOver;
 
 use super::format::{self, age, causes, counted, duration, estimate, maybe_duration, percent};
 use super::host;
@@ -163,7 +163,7 @@ pub(super) fn icmp(snapshot: &Snapshot) -> Option<String> {
 /// What the kernel counts for the whole host: signs of trouble, and its own count of retransmits.
 pub(super) fn host_lines(snapshot: &Snapshot, context: &RenderContext) -> Vec<String> {
     let troubles = snapshot.host.as_ref().and_then(|known| host::troubles(known, context));
-    troubles.into_iter().chain(host::cross_check(snapshot)).collect()
+    troubles.into_iter().chain(host::drops(snapshot)).chain(host::cross_check(snapshot)).collect()
 }
 
 /// Addresses that are too many to be kept one by one, and attempts that had to give way. Neither is missed.

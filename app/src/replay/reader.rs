@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use probe_common::PassedOver;
 use probe_common::Record;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::PassedOver;
 use tokio::sync::mpsc;
 
 use crate::source::capture::{CaptureError, Next};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use probe_common::encapsulation::PassedOver;
+use probe_common::PassedOver;
 
 /// As many kinds are told apart. Ordinary captures have some ten.
 const KINDS: usize = 64;

@@ -133,6 +133,7 @@ pub fn context() -> RenderContext {
     RenderContext {
         interfaces,
         source: "tcx",
+        not_known: Vec::new(),
         host: None,
         anchor: Anchor::new(NOW, wall),
         zone: TimeZone::UTC,

@@ -19,11 +19,13 @@ pub(crate) fn strict(mut schema: Value) -> Validator {
 }
 
 /// Objects that are values of fields.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 13] = [
     "Thresholds",
     "PeerVerdict",
     "PassedOver",
     "AcceptQueue",
+    "HostCounters",
+    "Drop",
     "Socket",
     "Timer",
     "Memory",

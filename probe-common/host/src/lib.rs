@@ -8,9 +8,10 @@ mod sink;
 
 use std::hash::{BuildHasher, RandomState};
 
+use probe_common::PassedOver;
 use probe_common::buckets::Bucket;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::{Layer, PassedOver, locate};
+use probe_common::encapsulation::{Layer, locate};
 use probe_common::key::{Ends, FlowKey4, FlowKey6};
 use probe_common::process::process_parsed;
 use probe_common::{

@@ -44,6 +44,10 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
+    /// Be the process of the watched host that belongs to the peer with this number
+    #[arg(long, value_name = "N", hide = true)]
+    peer: Option<usize>,
+
     /// Further arguments for tcptop
     #[arg(last = true, value_name = "TCPTOP")]
     tcptop: Vec<OsString>,
@@ -51,7 +55,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    lab::program::run(|| show(&args))
+    lab::program::run(|| args.peer.map_or_else(|| show(&args), traffic::work))
 }
 
 fn show(args: &Args) -> Result<()> {

@@ -46,6 +46,8 @@ pub(super) struct Peer {
     pub(super) behaviour: Behaviour,
     /// Its description in the legend.
     words: &'static str,
+    /// The name of the process of the watched host that connects to it or serves it.
+    pub(super) process: &'static str,
     /// One-way delay.
     one_way: Duration,
     /// Connections per second of all clients together, if none has to wait.
@@ -70,27 +72,41 @@ impl Peer {
     }
 }
 
-/// All peers, worst first, as tcptop lists them.
-pub(super) fn all() -> [Peer; 8] {
-    let to = |address: IpAddr, port| Peer {
-        name: (address, port).into(),
+/// A healthy peer that this process of the watched host connects to.
+const fn to(process: &'static str, address: IpAddr, port: u16) -> Peer {
+    Peer {
+        name: SocketAddr::new(address, port),
         comes_here: false,
         behaviour: Behaviour::Healthy,
         words: "healthy",
+        process,
         one_way: Duration::from_millis(10),
         per_s: 8,
         clients: 3,
-    };
-    let from = |address| Peer { comes_here: true, ..to(address, HERE) };
+    }
+}
+
+/// A healthy peer that connects to the watched host.
+const fn from(address: IpAddr) -> Peer {
+    Peer { comes_here: true, ..to("web", address, HERE) }
+}
+
+/// All peers, worst first, as tcptop lists them.
+pub(super) fn all() -> [Peer; 8] {
     let ms = Duration::from_millis;
     [
-        Peer { behaviour: Behaviour::Unanswering, words: "never answers", per_s: 1, ..to(far_v6(23), 443) },
+        Peer {
+            behaviour: Behaviour::Unanswering,
+            words: "never answers",
+            per_s: 1,
+            ..to("mailer", far_v6(23), 443)
+        },
         Peer {
             behaviour: Behaviour::Refusing,
             words: "refuses",
             one_way: ms(1),
             per_s: 3,
-            ..to(far_v4(16), 6379)
+            ..to("sessions", far_v4(16), 6379)
         },
         Peer {
             behaviour: Behaviour::Slow,
@@ -105,7 +121,7 @@ pub(super) fn all() -> [Peer; 8] {
             one_way: ms(90),
             per_s: 5,
             clients: 6,
-            ..to(far_v4(14), 5432)
+            ..to("reports", far_v4(14), 5432)
         },
         Peer {
             behaviour: Behaviour::Lossy,
@@ -113,11 +129,11 @@ pub(super) fn all() -> [Peer; 8] {
             one_way: ms(5),
             per_s: 10,
             clients: 8,
-            ..to(far_v6(33), 9092)
+            ..to("events", far_v6(33), 9092)
         },
-        Peer { one_way: ms(1), per_s: 40, ..to(far_v4(10), 8080) },
+        Peer { one_way: ms(1), per_s: 40, ..to("checkout", far_v4(10), 8080) },
         Peer { words: "calls us, healthy", one_way: ms(15), ..from(far_v4(40)) },
-        Peer { one_way: ms(5), ..to(far_v6(10), 443) },
+        Peer { one_way: ms(5), ..to("updater", far_v6(10), 443) },
     ]
 }
 

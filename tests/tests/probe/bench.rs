@@ -4,7 +4,7 @@ use std::fs;
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::links::LinkOrder;
-use aya::programs::tc::TcAttachOptions;
+use aya::programs::tc::{TcAttachOptions, qdisc_add_clsact};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lab::Namespace;
@@ -270,7 +270,16 @@ impl Kernel {
         let program: &mut SchedClassifier =
             self.ebpf.program_mut(name).expect("it is in the object").try_into().expect("a classifier");
         let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let attach = || program.attach_with_options(interface, TcAttachType::Ingress, order).map(drop);
+        let attach = || match program.attach_with_options(interface, TcAttachType::Ingress, order) {
+            // Before Linux 6.6 there is no TCX, and the program becomes a filter of the clsact discipline.
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(nix::libc::EINVAL) =>
+            {
+                qdisc_add_clsact(interface).expect("the interface is new");
+                program.attach(interface, TcAttachType::Ingress).map(drop)
+            }
+            attached => attached.map(drop),
+        };
         namespace.run(attach).expect("it attaches");
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use lab::carrier::{ethernet, frame, outer, udp, vxlan};
-use probe_common::encapsulation::{Layer, PassedOver, locate};
-use probe_common::passed_over::{CELLS, count, counted, usual, word};
+use probe_common::PassedOver;
+use probe_common::encapsulation::{Layer, locate};
+use probe_common::passed_over::{CELLS, count, counted, usual};
 use probe_common::{Family, LinkLayer};
 
 use crate::cases::syn;
@@ -54,7 +55,7 @@ fn kinds_have_cells_of_their_own_and_no_packet_is_left_out() {
     let kinds = (0..=255).map(PassedOver::Protocol).chain(usual).chain(tunnels).chain([PassedOver::NotIp]);
     let kinds: Vec<PassedOver> = kinds.collect();
     for (what, times) in kinds.iter().zip(1..) {
-        (0..times).for_each(|_| count(&mut cells, word(*what)));
+        (0..times).for_each(|_| count(&mut cells, what.word()));
     }
     let found: BTreeMap<_, _> = counted(&cells).collect();
     let expected: BTreeMap<_, _> =
@@ -63,8 +64,8 @@ fn kinds_have_cells_of_their_own_and_no_packet_is_left_out() {
 
     // More kinds than there are cells.
     let mut cells = [0; CELLS];
-    (0..=u16::MAX).for_each(|ethertype| count(&mut cells, word(PassedOver::EtherType(ethertype))));
-    count(&mut cells, word(PassedOver::Truncated));
+    (0..=u16::MAX).for_each(|ethertype| count(&mut cells, PassedOver::EtherType(ethertype).word()));
+    count(&mut cells, PassedOver::Truncated.word());
     let found: Vec<_> = counted(&cells).collect();
     assert_eq!(found.iter().map(|(_, packets)| packets).sum::<u64>(), 65_537);
     assert!(found.len() > 200 && found.iter().filter(|(what, _)| what.is_none()).count() == 1);

@@ -2,7 +2,7 @@
 //!
 //! Terms of identity (words, `peer`, `port`, `iface`, `role`, `proc`) choose peers, before they are grouped into rows. Terms of
 //! figures (`p99>50ms`, `outcome:refused`, `verdict:N`) apply to rows, over their span of time. Terms of single connections
-//! (`lport`, `local`, `setup`, `tries`, `srtt`) apply to flows only, and `new` to rows only. Terms that do not apply to something
+//! (`lport`, `local`, `setup`, `tries`, `srtt`) apply to flows only, `new` and `why` to rows only. Terms that do not apply to something
 //! are ignored.
 
 use core::fmt;
@@ -18,6 +18,7 @@ use super::term::{Comparison, Ends, Figure, OwnerKey, Term, Test};
 use crate::flow::{Flow, Leg, Outcome, PeerKey};
 use crate::owner::{Process, Processes};
 use crate::stats::{Counts, Percentiles, Verdict};
+use crate::why::Why;
 
 /// A filter: terms that must all hold, such as `peer:10.0.0.0/8 port:443 p99>50ms !role:server web`.
 ///
@@ -54,6 +55,7 @@ pub(crate) struct RowFacts<'a> {
     pub(crate) rtt: Option<Percentiles>,
     pub(crate) setup: Option<Percentiles>,
     pub(crate) verdict: Option<Verdict>,
+    pub(crate) why: Option<Why>,
     pub(crate) first_ns: u64,
     pub(crate) new_per_s: f64,
 }
@@ -152,7 +154,7 @@ impl BoundFilter<'_> {
     pub(crate) fn restricts_rows(&self) -> bool {
         self.terms.iter().any(|term| match term.test {
             Test::Figure { figure, .. } => !figure.is_of_flows(),
-            Test::Outcome(_) | Test::Cause(_) | Test::Verdict(_) => true,
+            Test::Outcome(_) | Test::Cause(_) | Test::Verdict(_) | Test::Why(_) => true,
             Test::Word(_)
             | Test::Peer(_)
             | Test::Port(_)
@@ -223,7 +225,7 @@ impl BoundFilter<'_> {
             Test::Port(_) | Test::Interface(_) => {
                 return self.test_peer(test, &flow.peer(), &Processes::default());
             }
-            Test::Figure { figure: Figure::New, .. } => return None,
+            Test::Why(_) | Test::Figure { figure: Figure::New, .. } => return None,
             Test::Figure { figure, comparison, amount } => {
                 let known = flow_figure(*figure, flow, now_ns);
                 known.is_some_and(|value| compare(*figure, *comparison, value, *amount))
@@ -249,6 +251,7 @@ impl BoundFilter<'_> {
             | Test::Outcome(_)
             | Test::Cause(_)
             | Test::Verdict(_)
+            | Test::Why(_)
             | Test::Figure { .. } => return None,
         })
     }
@@ -277,6 +280,7 @@ fn test_row(test: &Test, row: &RowFacts<'_>, now_ns: u64) -> Answer {
             causes.iter().any(|cause| known.has(*cause))
         }
         Test::Verdict(verdicts) => row.verdict.is_some_and(|verdict| verdicts.contains(&verdict)),
+        Test::Why(words) => row.why.is_some_and(|why| words.iter().any(|word| why.is_called(word))),
         Test::Figure { figure, .. } if figure.is_of_flows() => return None,
         Test::Figure { figure, comparison, amount } => row_figure(*figure, row, now_ns)
             .is_some_and(|value| compare(*figure, *comparison, value, *amount)),
@@ -383,7 +387,7 @@ impl Test {
             | Self::Role(_)
             | Self::Outcome(_) => true,
             Self::Figure { figure, .. } => matches!(figure, Figure::Srtt | Figure::MinRtt),
-            Self::Interface(_) | Self::Owner(..) | Self::Cause(_) | Self::Verdict(_) => false,
+            Self::Interface(_) | Self::Owner(..) | Self::Cause(_) | Self::Verdict(_) | Self::Why(_) => false,
         }
     }
 
@@ -399,7 +403,8 @@ impl Test {
             | Self::Interface(_)
             | Self::Owner(..)
             | Self::Role(_)
-            | Self::Verdict(_) => false,
+            | Self::Verdict(_)
+            | Self::Why(_) => false,
         }
     }
 }

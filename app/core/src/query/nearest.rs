@@ -48,7 +48,7 @@ const ALIASES: [(&str, &[&str]); 22] = [
 ];
 
 /// A term for each key, shown where only the key is known.
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("peer", "peer:10.0.0.0/8"),
     ("local", "local:10.0.0.1"),
     ("port", "port:443"),
@@ -62,6 +62,7 @@ const EXAMPLES: [(&str, &str); 13] = [
     ("outcome", "outcome:refused"),
     ("cause", "cause:timeout"),
     ("verdict", "verdict:N"),
+    ("why", "why:prohibited"),
 ];
 
 /// Returns whether a word is a key with its value behind it, as in `port 443` or `host 10.0.0.1`.

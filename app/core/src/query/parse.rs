@@ -12,7 +12,7 @@ use crate::stats::Verdict;
 use crate::units::{Time, decimal};
 
 /// What can be before a `:`.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "peer",
     "port",
     "local",
@@ -22,6 +22,7 @@ pub(super) const KEYS: [&str; 13] = [
     "outcome",
     "cause",
     "verdict",
+    "why",
     "proc",
     "pid",
     "container",
@@ -238,6 +239,7 @@ fn listed(key: Piece<'_>, values: Piece<'_>) -> Result<Test, FilterError> {
         "outcome" => Test::Outcome(each(values, outcome)?),
         "cause" => Test::Cause(each(values, cause)?),
         "verdict" => Test::Verdict(each(values, verdicts)?.concat()),
+        "why" => Test::Why(each(values, why)?),
         name if is_figure(name) => return Err(key.expected("a comparison behind it, such as > or =")),
         _ => return Err(key.expected(format!("a key ({}), or quotes around it", KEYS.join(", ")))),
     })
@@ -290,6 +292,11 @@ fn ports(piece: Piece<'_>) -> Result<Ports, FilterError> {
 
 fn name(piece: Piece<'_>) -> Result<String, FilterError> {
     if piece.text.is_empty() { Err(piece.expected("the name of an interface")) } else { plain(piece) }
+}
+
+fn why(piece: Piece<'_>) -> Result<String, FilterError> {
+    let wanted = "what is behind a verdict, or a part of it, such as prohibited or \"no ack\"";
+    if piece.text.is_empty() { Err(piece.expected(wanted)) } else { Ok(plain(piece)?.to_lowercase()) }
 }
 
 fn owner_name(piece: Piece<'_>) -> Result<String, FilterError> {

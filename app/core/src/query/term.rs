@@ -38,6 +38,8 @@ pub(super) enum Test {
     /// The cause of a retransmit.
     Cause(Vec<CauseTerm>),
     Verdict(Vec<Verdict>),
+    /// What is behind the verdict; in lower case.
+    Why(Vec<String>),
     Figure {
         figure: Figure,
         comparison: Comparison,
@@ -293,6 +295,7 @@ impl fmt::Display for Term {
             Test::Verdict(verdicts) => {
                 listed(f, "verdict", verdicts.iter().map(|verdict| verdict.letter().to_string()))
             }
+            Test::Why(words) => listed(f, "why", words.iter().map(|word| quoted(word))),
             Test::Figure { figure, comparison, amount } => {
                 write!(f, "{}{}", figure.name(), comparison.sign())?;
                 match figure.unit() {

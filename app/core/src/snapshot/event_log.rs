@@ -102,8 +102,20 @@ impl EventLog {
         }
     }
 
-    /// Adds verdicts that changed by `now_ns`. `owners` returns the processes of a peer.
-    pub(super) fn add_changes(&mut self, changes: &[Change], owners: OwnersOf<'_>, now_ns: u64) {
+    /// Adds verdicts that changed by `now_ns`, and what was missed, given all that was missed since the start. `owners` returns the
+    /// processes of a peer.
+    pub(super) fn update(
+        &mut self,
+        changes: &[Change],
+        owners: OwnersOf<'_>,
+        missed: &MissedCounts,
+        now_ns: u64,
+    ) {
+        self.add_changes(changes, owners, now_ns);
+        self.add_missed(missed, now_ns);
+    }
+
+    fn add_changes(&mut self, changes: &[Change], owners: OwnersOf<'_>, now_ns: u64) {
         for &Change { peer, before, after } in changes {
             let processes = owners(&peer).cloned().unwrap_or_default();
             let entry = self.entry(now_ns, What::Verdict { peer, before, after, processes });
@@ -111,8 +123,7 @@ impl EventLog {
         }
     }
 
-    /// Adds what was missed by `now_ns`, given all that was missed since the start.
-    pub(super) fn add_missed(&mut self, missed: &MissedCounts, now_ns: u64) {
+    fn add_missed(&mut self, missed: &MissedCounts, now_ns: u64) {
         if *missed == self.known_missed {
             return;
         }

@@ -85,6 +85,14 @@ impl Period {
         tallies.filter_map(|tally| tally.refusals(self.view.era)).reduce(Leg::spanning)
     }
 
+    /// When it begins, in nanoseconds.
+    pub(super) fn begins_ns(&self) -> u64 {
+        match self.span {
+            Span::Window => self.now_ns.saturating_sub(self.length_ns()),
+            Span::SinceStart => self.view.counted_ns,
+        }
+    }
+
     /// The number of the current slot: figures of another one are other figures.
     pub(super) const fn slide(&self) -> u64 {
         match self.span {

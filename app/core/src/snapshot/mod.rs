@@ -3,6 +3,7 @@
 //! Rows are filtered, grouped, sorted and cut to the first here, once, so that all outputs agree.
 
 mod event_log;
+mod evidence;
 mod figures;
 mod flow_scan;
 mod group_cache;
@@ -20,10 +21,11 @@ mod timeline;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use probe_common::PassedOver;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::PassedOver;
 use probe_common::{Counter, RecordKind, Unparsed};
 
+use crate::drops::{Dropped, Drops};
 use crate::flow::{Flow, FlowName};
 use crate::host::{Host, HostCounters, HostRun};
 use crate::owner::Processes;
@@ -31,6 +33,7 @@ use crate::query::{Query, RowKey};
 use crate::stats::{Counts, Estimate, MOST_STRANGERS, Thresholds};
 
 pub use event_log::{LogEntry, LogPage, What};
+pub use evidence::RowEvidence;
 pub use figures::Figures;
 pub use held_verdict::Verdicts;
 pub use latency::Bar;
@@ -70,6 +73,8 @@ pub struct SnapshotRequest {
     pub flow: Option<FlowName>,
     /// Maximum number of rows of the event log.
     pub log: usize,
+    /// Whether what explains verdicts is wanted of all rows; of the selected one it always is.
+    pub evidence: bool,
     /// Whether the timeline is wanted, of all and of the selected row.
     pub timeline: bool,
 }
@@ -87,6 +92,7 @@ impl SnapshotRequest {
             flows: 0,
             flow: None,
             log: 0,
+            evidence: false,
             timeline: false,
         }
     }
@@ -97,6 +103,8 @@ impl SnapshotRequest {
 pub(crate) struct RunCounters {
     /// When the run started, in nanoseconds of the monotonic clock.
     pub(crate) started_ns: u64,
+    /// What the host itself dropped, where that is known.
+    pub(crate) drops: Option<Arc<Drops>>,
     /// What the kernel counts for the whole host.
     pub(crate) host: Option<HostRun>,
     /// The probe's own counters.
@@ -123,6 +131,7 @@ pub(crate) struct Baseline {
     pub(crate) unmatched: u64,
     pub(crate) icmp: IcmpCounts,
     pub(crate) evicted_strangers: u64,
+    pub(crate) drops: Option<Arc<Drops>>,
     pub(crate) host: Option<HostCounters>,
     pub(crate) missed: MissedCounts,
 }
@@ -240,6 +249,8 @@ pub struct Snapshot {
     pub strangers: Strangers,
     /// Which processes the connections of the rows belong to.
     pub owners: RowOwners,
+    /// What explains the verdicts of rows: of single peers, as requested.
+    pub evidence: BTreeMap<RowKey, RowEvidence>,
     /// What the kernel knows of their sockets: of the rows of the first table and of the selected one, as far as it is known.
     pub sockets: BTreeMap<RowKey, RowSockets>,
     /// Whether the source lists the kernel's sockets.
@@ -268,6 +279,8 @@ pub struct Snapshot {
     pub unmatched: u64,
     /// ICMP errors.
     pub icmp: IcmpCounts,
+    /// What this host itself dropped since counts began, the most frequent first; `None` where that is not known.
+    pub drops: Option<Vec<Dropped>>,
     /// What the kernel counts for the whole host; `None` in a replay.
     pub host: Option<Host>,
     /// What is missing from all of the above.

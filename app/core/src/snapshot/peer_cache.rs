@@ -5,9 +5,11 @@ use super::figures::{Figures, Period};
 use super::held_verdict::{Deserved, HeldVerdict, deserved};
 use super::latency::Scratch;
 use super::rank::RowRank;
-use crate::flow::PeerKey;
+use crate::drops::Drops;
+use crate::flow::{PeerKey, Role};
 use crate::query::{BoundFilter, Query};
 use crate::stats::{Peer, Stats, Streak, Times, Verdict, View};
+use crate::why::{Signs, Why};
 
 /// One peer.
 #[derive(Clone, Debug)]
@@ -24,6 +26,7 @@ pub(super) struct CachedPeer {
     pub(super) passes: bool,
     pub(super) rank: RowRank,
     pub(super) held_verdict: HeldVerdict,
+    pub(super) why: Option<Why>,
     pub(super) figures: Figures,
 }
 
@@ -61,6 +64,8 @@ pub(super) struct Scan<'a> {
     pub(super) period: Period,
     /// Length of the time that rows cover.
     pub(super) span_ns: u64,
+    /// What the host itself dropped, where that is known.
+    pub(super) drops: Option<&'a Drops>,
 }
 
 /// What is wrong with a peer within the window that ends at `now_ns`, whatever was before.
@@ -188,6 +193,7 @@ impl PeerCache {
             }
             scan.judge(&mut cached.held_verdict, peer, &cached.figures, period.now_ns);
             let after = cached.worst();
+            cached.why = after.and_then(|verdict| cached.signs(peer, scan).why(verdict));
             self.changes.extend((before != after).then_some(Change { peer: cached.key, before, after }));
             cached.changed = self.scans;
             cached.rank = RowRank::of(&cached.figures, cached.held_verdict.worst(), query.sort);
@@ -221,6 +227,7 @@ impl CachedPeer {
             passes: false,
             rank: RowRank::default(),
             held_verdict: HeldVerdict::default(),
+            why: None,
             figures: Figures::default(),
         }
     }
@@ -228,6 +235,20 @@ impl CachedPeer {
     /// Whether it may change although the peer did not: figures change when the window slides, verdicts clear with time.
     fn may_change(&self, slid: bool, now_ns: u64) -> bool {
         slid && !self.figures.counts.is_empty() || self.held_verdict.is_due(now_ns)
+    }
+
+    /// What explains its verdict.
+    fn signs(&self, peer: &Peer, scan: &Scan<'_>) -> Signs<'_> {
+        let begin_ns = scan.period.begins_ns();
+        let is_served_here = matches!(self.key.role, Role::Server | Role::Local);
+        let drops = scan.drops.filter(|_| is_served_here);
+        Signs {
+            role: self.key.role,
+            counts: &self.figures.counts,
+            drops: drops.map(|drops| drops.syns_to(self.key.service.port, begin_ns)).unwrap_or_default(),
+            icmp: peer.icmp.as_ref().map(|error| error.reason),
+            is_queue_full: peer.accept_queue.is_some_and(|queue| queue.at_ns >= begin_ns),
+        }
     }
 
     fn worst(&self) -> Option<Verdict> {

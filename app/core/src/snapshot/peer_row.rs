@@ -6,6 +6,7 @@ use super::peer_cache::{CachedPeer, PeerCache, Scan};
 use super::rank::RowRank;
 use crate::query::{RowFacts, RowKey, RowOrder, Sort};
 use crate::stats::Verdict;
+use crate::why::Why;
 
 /// One peer or a group of peers, within the span of time that was requested.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Row {
     /// What was wrong with it within the last window and is not now: a verdict clears after one full window without its
     /// condition.
     pub recovering: Verdicts,
+    /// What is behind the verdict, where a source says so; of a group nobody does.
+    pub why: Option<Why>,
     /// Since when the verdict applies, in nanoseconds of the monotonic clock.
     pub since_ns: Option<u64>,
     /// When it was first seen, in nanoseconds of the monotonic clock.
@@ -55,6 +58,7 @@ impl Row {
             verdict: worst.map(|(verdict, _)| verdict),
             present: held_verdict.present(),
             recovering: held_verdict.recovering(),
+            why: None,
             since_ns: worst.map(|(_, since_ns)| since_ns),
             first_ns,
             new_per_s: per_second(figures.counts.opened, span_ns),
@@ -69,12 +73,14 @@ impl Row {
     }
 
     pub(super) const fn facts(&self) -> RowFacts<'_> {
-        let Self { verdict, first_ns, new_per_s, figures: Figures { counts, rtt, setup, .. }, .. } = self;
+        let Self { verdict, why, first_ns, new_per_s, figures: Figures { counts, rtt, setup, .. }, .. } =
+            self;
         RowFacts {
             counts,
             rtt: *rtt,
             setup: *setup,
             verdict: *verdict,
+            why: *why,
             first_ns: *first_ns,
             new_per_s: *new_per_s,
         }
@@ -83,7 +89,9 @@ impl Row {
 
 impl CachedPeer {
     pub(super) fn row(&self, span_ns: u64) -> Row {
-        Row::new(RowKey::Peer(self.key), 1, self.first_ns, &self.held_verdict, &self.figures, span_ns)
+        let row =
+            Row::new(RowKey::Peer(self.key), 1, self.first_ns, &self.held_verdict, &self.figures, span_ns);
+        Row { why: self.why, ..row }
     }
 }
 

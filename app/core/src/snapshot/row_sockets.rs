@@ -1,6 +1,5 @@
 //! What the kernel knows of the sockets of a row.
 
-use super::Span;
 use super::figures::Period;
 use crate::socket::{AcceptQueue, PeerRtts, SocketRtts};
 use crate::stats::Peer;
@@ -23,10 +22,7 @@ impl RowSockets {
         period: Period,
     ) -> Option<Self> {
         let rtts = rtts.of(peers.clone().map(|peer| peer.key));
-        let since_ns = match period.span {
-            Span::Window => period.now_ns.saturating_sub(period.length_ns()),
-            Span::SinceStart => period.view.counted_ns,
-        };
+        let since_ns = period.begins_ns();
         let full = peers.filter_map(|peer| peer.accept_queue).filter(|queue| queue.at_ns >= since_ns);
         let accept_queue = full.max_by_key(|queue| queue.at_ns);
         (accept_queue.is_some() || rtts.is_some()).then_some(Self { accept_queue, rtts })

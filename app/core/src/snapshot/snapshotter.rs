@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::event_log::EventLog;
+use super::evidence::{self, RowEvidence};
 use super::figures::{Period, per_second};
 use super::flow_scan::{FlowScan, Wanted};
 use super::group_cache::GroupCache;
@@ -16,6 +17,7 @@ use super::{
     Bar, Baseline, Figures, Flows, IcmpCounts, MissedCounts, RowOwners, RowSockets, RunCounters, Snapshot,
     SnapshotRequest, Span, Strangers,
 };
+use crate::drops::{Dropped, Drops};
 use crate::flow::{Event, PeerKey};
 use crate::host::Host;
 use crate::owner::{PeerOwners, Processes};
@@ -61,18 +63,16 @@ impl Snapshotter {
 
     /// Takes a snapshot.
     pub(crate) fn take(&mut self, seen: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
-        let Seen { table, view, run, baseline, interfaces } = *seen;
+        let Seen { table, view, run, baseline, .. } = *seen;
         let stats = &table.stats;
-        let period = Period { span: request.span, view: *view, now_ns };
-        let (window_ns, span_ns) = (view.covered_ns(now_ns), period.length_ns());
-        let filter = request.query.filter.bind(interfaces);
-        let scan = Scan { stats, query: &request.query, filter, period, span_ns };
+        let scan = scan(seen, request, now_ns);
+        let Scan { filter, period, span_ns, .. } = scan;
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
         let owners = |peer: &PeerKey| stats.peer(peer).map(|peer| &peer.processes);
-        self.event_log.add_changes(&self.peers.changes, &owners, now_ns);
-        self.event_log.add_missed(&missed, now_ns);
+        self.event_log.update(&self.peers.changes, &owners, &missed, now_ns);
         let selection = self.selection(seen, &scan, &rows, request);
+        let evidence = self.evidence(&scan, &rows.rows, selection.as_ref(), request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
         let peers = &self.peers;
@@ -83,13 +83,14 @@ impl Snapshotter {
             counted_ns: view.counted_ns,
             window_ns: view.window.length_ns(),
             thresholds: *stats.thresholds(),
-            new_per_s: per_second(recent.counts.opened, window_ns),
+            new_per_s: per_second(recent.counts.opened, view.covered_ns(now_ns)),
             recent,
             total,
             bars,
-            timeline: request.timeline.then(|| whole(stats, run.started_ns, now_ns)),
+            timeline: timeline(seen, request, now_ns),
             query: request.query.clone(),
             owners: self.owners(seen, &rows.rows, selection.as_ref()),
+            evidence,
             sockets: self.sockets(table, &rows.rows, selection.as_ref(), period),
             has_sockets: table.has_sockets,
             rows: rows.rows,
@@ -107,6 +108,7 @@ impl Snapshotter {
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             host: host(seen),
+            drops: dropped(seen),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -155,6 +157,19 @@ impl Snapshotter {
             has_any: table.owners.has_any,
             has_containers: table.owners.has_containers,
         }
+    }
+
+    /// What explains the verdicts of the rows that are described in words.
+    fn evidence(
+        &mut self,
+        scan: &Scan<'_>,
+        rows: &[Row],
+        selection: Option<&Selection>,
+        request: &SnapshotRequest,
+    ) -> BTreeMap<RowKey, RowEvidence> {
+        let all = if request.evidence { rows } else { &[] };
+        let rows: Vec<&Row> = all.iter().chain(selection.map(|selection| &selection.row)).collect();
+        evidence::of(&rows, &self.peers, scan, &mut self.scratch)
     }
 
     /// What is known of the sockets of these rows.
@@ -225,15 +240,35 @@ fn keys(rows: &[Row], selection: Option<&Selection>) -> impl Iterator<Item = Row
     rows.iter().map(|row| row.key).chain(selection.map(|selection| selection.row.key))
 }
 
+/// What the rows that are requested depend on.
+fn scan<'a>(seen: &Seen<'a>, request: &'a SnapshotRequest, now_ns: u64) -> Scan<'a> {
+    let period = Period { span: request.span, view: *seen.view, now_ns };
+    Scan {
+        stats: &seen.table.stats,
+        query: &request.query,
+        filter: request.query.filter.bind(seen.interfaces),
+        period,
+        span_ns: period.length_ns(),
+        drops: seen.run.drops.as_deref(),
+    }
+}
+
+/// The timeline of all peers together, if it is requested.
+fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Option<Timeline> {
+    let all = [table.stats.total()].into_iter();
+    request.timeline.then(|| Timeline::of(all, run.started_ns, now_ns))
+}
+
+/// What this host itself dropped since counts began.
+fn dropped(Seen { run, baseline, .. }: &Seen<'_>) -> Option<Vec<Dropped>> {
+    let none = Drops::default();
+    Some(run.drops.as_ref()?.since(baseline.drops.as_deref().unwrap_or(&none)))
+}
+
 /// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.
 fn host(Seen { table, run, baseline, .. }: &Seen<'_>) -> Option<Host> {
     let own = (!table.is_done()).then_some(table.own_retransmits);
     Some(run.host.as_ref()?.since(baseline.host.as_ref(), own))
-}
-
-/// The timeline of all peers together.
-fn whole(stats: &Stats, started_ns: u64, now_ns: u64) -> Timeline {
-    Timeline::of([stats.total()].into_iter(), started_ns, now_ns)
 }
 
 fn flows(

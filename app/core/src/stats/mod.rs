@@ -18,13 +18,15 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
-use crate::flow::{EndpointHasher, Leg, Outcome, PeerKey};
+use crate::flow::{EndpointHasher, IcmpError, Leg, Outcome, PeerKey};
 use crate::owner::{PeerOwners, Process};
 use crate::slab::Slab;
 use crate::socket::AcceptQueue;
 
 pub use addresses::Estimate;
 pub use counts::Counts;
+#[cfg(test)]
+pub(crate) use counts::Number;
 pub(crate) use counts::PeerEvent;
 pub use distribution::Percentiles;
 pub(crate) use distribution::{Distribution, Latencies};
@@ -268,6 +270,23 @@ impl Stats {
             peer.charge(&mut self.charged_bytes);
             self.stamp(slot);
         }
+    }
+
+    /// An ICMP error is about a connection of a peer. It is no sign of life of the peer.
+    pub(crate) fn note_icmp(&mut self, key: &PeerKey, error: &IcmpError) {
+        let Some((slot, peer)) =
+            self.index.get(key).and_then(|&slot| Some((slot, self.peers.get_mut(slot)?)))
+        else {
+            return;
+        };
+        match &mut peer.icmp {
+            Some(known) => **known = *error,
+            None => {
+                peer.icmp = Some(Box::new(*error));
+                peer.charge(&mut self.charged_bytes);
+            }
+        }
+        self.stamp(slot);
     }
 
     /// The queue of the listener that a peer connects to is full.

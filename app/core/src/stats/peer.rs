@@ -4,7 +4,7 @@ use super::distribution::Latencies;
 use super::streak::Streak;
 use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
-use crate::flow::PeerKey;
+use crate::flow::{IcmpError, PeerKey};
 use crate::owner::{PeerOwners, Processes};
 use crate::socket::AcceptQueue;
 
@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) last_ns: u64,
     /// Which processes have or had connections with it.
     pub(crate) processes: Processes,
+    /// The latest ICMP error about its connections.
+    pub(crate) icmp: Option<Box<IcmpError>>,
     /// Whose its connections are, by those.
     pub(crate) owners: PeerOwners,
     /// The queue of the listener that it connects to, when that was last full while an attempt waited.
@@ -45,6 +47,7 @@ impl Peer {
             first_ns: now_ns,
             last_ns: now_ns,
             processes: Processes::default(),
+            icmp: None,
             owners: PeerOwners::default(),
             accept_queue: None,
             charged_bytes: 0,
@@ -66,7 +69,8 @@ impl Peer {
     /// Charges a budget for what it takes on the heap now.
     pub(super) fn charge(&mut self, budget_bytes: &mut usize) {
         let streaks: usize = self.streaks.iter().map(Streak::heap_bytes).sum();
-        let bytes = self.tally.heap_bytes() + streaks + self.processes.heap_bytes();
+        let icmp = self.icmp.as_deref().map_or(0, size_of_val);
+        let bytes = self.tally.heap_bytes() + streaks + self.processes.heap_bytes() + icmp;
         *budget_bytes = *budget_bytes + bytes - self.charged_bytes;
         self.charged_bytes = bytes;
     }

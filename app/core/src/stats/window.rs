@@ -1,4 +1,4 @@
-//! The sliding window: a view on the slots of a [`History`](super::History), of any length up to an hour.
+//! The sliding window: a view on the slots of a [`History`](super::history::History), of any length up to an hour.
 
 const SECOND_NS: u64 = 1_000_000_000;
 

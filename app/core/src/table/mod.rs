@@ -353,6 +353,12 @@ impl FlowTable {
     /// An ICMP error never ends a flow: whether its handshake is completed in spite of it only time shows.
     fn icmp(&mut self, tuple: &FlowTuple, record: &IcmpRecord) {
         let known = self.find(tuple).and_then(|slot| Some((slot, self.flows.get_mut(slot)?.icmp(record))));
+        if let Some((slot, Icmp::Undeliverable | Icmp::Noted)) = known
+            && let Some(flow) = self.flows.get(slot).map(|tracked| &tracked.flow)
+            && let Some(error) = flow.icmp_error()
+        {
+            self.stats.note_icmp(&flow.peer(), error);
+        }
         match known {
             Some((slot, Icmp::Undeliverable)) => {
                 self.set_waiting(slot, record.time_ns, false);

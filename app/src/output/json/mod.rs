@@ -6,19 +6,20 @@ pub mod schema;
 pub mod socket;
 pub mod stats;
 
+use super::explain::{Explanation, explain};
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, Close, Connection, Direction, Figures, Handshake, Head, HostCounters, Ip, Object, Owner,
-    PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses, SchemaNumber, Strangers,
-    Summary, Thresholds, Time,
+    AcceptQueue, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters, Ip, Object,
+    Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses, SchemaNumber,
+    Strangers, Summary, Thresholds, Time,
 };
-use probe_common::encapsulation::{self, Encapsulation};
+use probe_common::encapsulation::Encapsulation;
 use socket::Socket;
 use tcptop_core::{
     Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, RetransmitCause,
-    Role, Row, RowKey, Slow, Snapshot, SnapshotRequest, Workload,
+    Role, Row, RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
 };
 
 /// The output of objects.
@@ -240,6 +241,7 @@ fn peer<'a>(row: &Row, snapshot: &'a Snapshot, context: &'a RenderContext) -> Op
     let queue = snapshot.sockets.get(&row.key).and_then(|sockets| sockets.accept_queue);
     let verdict =
         |(verdict, since_ns)| PeerVerdict { verdict: Label(verdict), since: time(since_ns, context) };
+    let Explanation { sentences, next } = explain(row, snapshot, context).unwrap_or_default();
     Some(Peer {
         head: head(snapshot.taken_ns, context),
         interface: context.interface_name(key.interface),
@@ -252,6 +254,9 @@ fn peer<'a>(row: &Row, snapshot: &'a Snapshot, context: &'a RenderContext) -> Op
         service_port: key.service.port,
         first_seen: time(row.first_ns, context),
         verdicts: row.present.iter().map(verdict).collect(),
+        why: row.why.map(Why::label),
+        explanation: sentences,
+        next_steps: next,
         accept_queue: queue.map(|queue| accept_queue(queue, context)),
         processes: processes.map(|processes| processes.iter().map(process).collect()).unwrap_or_default(),
         figures: figures(&row.figures),
@@ -265,6 +270,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         version: env!("CARGO_PKG_VERSION"),
         source: context.source,
         interfaces: context.interfaces.values().map(String::as_str).collect(),
+        not_known: &context.not_known,
         filter: (!filter.is_empty()).then(|| filter.to_string()),
         since: time(snapshot.counted_ns, context),
         duration_ns: snapshot.taken_ns.saturating_sub(snapshot.counted_ns),
@@ -278,6 +284,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_unmatched: snapshot.icmp.unmatched,
         icmp_tunnel: snapshot.icmp.tunnel,
         host_counters: snapshot.host.as_ref().map(host_counters),
+        drops: snapshot.drops.as_ref().map(|drops| drops.iter().map(dropped).collect()),
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
         passed_over_by_kind: snapshot.passed_over.iter().map(passed_over).collect(),
@@ -290,6 +297,10 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         missed_peers: missed.of_kind(Missed::Peer),
         missed_lines: missed.of_kind(Missed::Line),
     }
+}
+
+fn dropped(tcptop_core::Dropped { reason, port, is_syn, count }: &tcptop_core::Dropped) -> Drop<'_> {
+    Drop { reason, port: *port, syn: *is_syn, count: *count }
 }
 
 fn host_counters(host: &Host) -> HostCounters<'_> {
@@ -326,7 +337,7 @@ fn strangers(strangers: &tcptop_core::Strangers) -> Strangers {
     Strangers { addresses, addresses_exact, attempts: total.attempts(), evicted: *evicted }
 }
 
-fn passed_over((what, packets): &(Option<encapsulation::PassedOver>, u64)) -> PassedOver {
+fn passed_over((what, packets): &(Option<probe_common::PassedOver>, u64)) -> PassedOver {
     PassedOver { what: what.map(|what| what.to_string()), packets: *packets }
 }
 

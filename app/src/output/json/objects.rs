@@ -178,6 +178,13 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
+    /// What is behind the worst verdict, in a word: `own_queue_full`, `dropped_here`, `nothing_listens`, `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, a cause of retransmits as in `retransmit`, or for `unreachable`
+    /// what the ICMP error says, as in `icmp_error`. Null where nothing says so.
+    pub why: Option<&'static str>,
+    /// The same in sentences. Empty without a verdict.
+    pub explanation: Vec<String>,
+    /// What to try next.
+    pub next_steps: Vec<String>,
     /// The queue of this host's listener that it connects to, when it was last full while an attempt of the peer waited. Null if
     /// it never was.
     pub accept_queue: Option<AcceptQueue>,
@@ -221,6 +228,8 @@ pub struct Summary<'a> {
     pub source: &'a str,
     /// The interfaces that were watched, or those of the capture.
     pub interfaces: Vec<&'a str>,
+    /// What the kernel did not let be known although it was wanted, such as processes or causes: a sentence for each.
+    pub not_known: &'a [String],
     /// The filter, as `--filter` takes it. It restricts the other objects, not the figures of the summary.
     pub filter: Option<String>,
     /// When counting began.
@@ -248,6 +257,9 @@ pub struct Summary<'a> {
     pub icmp_tunnel: u64,
     /// What the kernel counts for the whole network namespace, whichever interfaces are watched. Null in a replay.
     pub host_counters: Option<HostCounters<'a>>,
+    /// TCP segments that this host itself dropped, by the kernel's reason and by port, the most frequent first. Null in a replay, and
+    /// where the kernel does not say.
+    pub drops: Option<Vec<Drop<'a>>>,
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
     /// arrive after the end of their connection. They are not counted elsewhere.
     pub copies: u64,
@@ -342,6 +354,20 @@ pub struct HostCounters<'a> {
     pub conntrack_entries: Option<u64>,
     /// How many can be (`nf_conntrack_max`).
     pub conntrack_max: Option<u64>,
+}
+
+/// TCP segments that this host itself dropped, in this network namespace.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Drop<'a> {
+    /// The kernel's name of the reason (`enum skb_drop_reason`), such as `NETFILTER_DROP`.
+    pub reason: &'a str,
+    /// Port of the service: of SYNs where they go to, of SYN-ACKs where they come from, of other segments the lower of both
+    /// ports. Null for all ports that are too many to be counted one by one.
+    pub port: Option<u16>,
+    /// Whether they are SYNs.
+    pub syn: bool,
+    /// How many.
+    pub count: u64,
 }
 
 /// Packets of one kind.

@@ -16,11 +16,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
+use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::error::Error;
-use crate::session;
 
 /// The most connections at the same time; further ones wait.
 const CONNECTIONS: usize = 16;
@@ -64,7 +64,9 @@ impl Bound {
     /// # Errors
     /// When the system gives no thread.
     pub fn serve(self, registry: Arc<Registry>) -> Result<(), Error> {
-        let runtime = session::event_loop()?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|source| Error::System { what: "start the event loop of metrics", source })?;
         let serve = move || runtime.block_on(accept(self.0, registry));
         let thread = thread::Builder::new().name("metrics".to_owned()).spawn(serve);
         thread.map(drop).map_err(|source| Error::System { what: "start the metrics thread", source })

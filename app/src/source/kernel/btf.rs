@@ -56,6 +56,12 @@ fn holders(types: &Types<'_>) -> Option<Fields> {
     Some(fields)
 }
 
+/// Reads what `find` finds in the kernel's description; `None` where there is none.
+pub(super) fn read<T>(find: impl FnOnce(&Types<'_>) -> T) -> Option<T> {
+    let bytes = fs::read(KERNEL).ok()?;
+    Types::parse(&bytes).map(|types| find(&types))
+}
+
 fn sender(types: &Types<'_>) -> Option<[u32; 3]> {
     let number = types.offset("net", "ns")? + types.offset("ns_common", "inum")?;
     let congestion = types.offset("inet_connection_sock", "icsk_ca_state")?;
@@ -71,9 +77,12 @@ struct Structure<'a> {
     has_bit_fields: bool,
 }
 
-struct Types<'a> {
+/// What the kernel describes.
+pub(super) struct Types<'a> {
     /// By number; `None` for all that is no structure.
     structures: Vec<Option<Structure<'a>>>,
+    /// Names of enumerations, and their values: a name and a number each.
+    enumerations: Vec<(u32, &'a [u8])>,
     strings: &'a [u8],
 }
 
@@ -88,7 +97,7 @@ impl<'a> Types<'a> {
         let mut rest = section(header(0)?, header(1)?)?;
         let strings = section(header(2)?, header(3)?)?;
         // Number 0 is `void`.
-        let mut structures = vec![None];
+        let (mut structures, mut enumerations) = (vec![None], Vec::new());
         while !rest.is_empty() {
             let (name, info) = (word(rest, 0)?, word(rest, 4)?);
             let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
@@ -100,6 +109,9 @@ impl<'a> Types<'a> {
                 _ => 0,
             };
             let members = rest.get(12..)?.get(..len)?;
+            if kind == kind::ENUM {
+                enumerations.push((name, members));
+            }
             let is_structure = matches!(kind, kind::STRUCT | kind::UNION);
             structures.push(is_structure.then_some(Structure {
                 name,
@@ -108,11 +120,25 @@ impl<'a> Types<'a> {
             }));
             rest = &rest[12 + len..];
         }
-        Some(Self { structures, strings })
+        Some(Self { structures, enumerations, strings })
+    }
+
+    /// The names of an enumeration's values, and their numbers. None if there is no such enumeration.
+    pub(super) fn enumerators(&self, enumeration: &str) -> Vec<(u32, String)> {
+        let named = self.enumerations.iter().find(|(name, _)| self.is(*name, enumeration));
+        let values = named.map_or(&[][..], |(_, values)| values).chunks_exact(8);
+        let value = |value: &[u8]| Some((word(value, 4)?, self.text(word(value, 0)?)?));
+        values.filter_map(value).collect()
+    }
+
+    /// The string at this place.
+    fn text(&self, string: u32) -> Option<String> {
+        let text = self.strings.get(string as usize..)?.split(|byte| *byte == 0).next()?;
+        Some(String::from_utf8_lossy(text).into_owned())
     }
 
     /// The place of a field in a structure, in bytes.
-    fn offset(&self, structure: &str, field: &str) -> Option<u32> {
+    pub(super) fn offset(&self, structure: &str, field: &str) -> Option<u32> {
         let named = self.structures.iter().flatten().filter(|known| self.is(known.name, structure));
         // Of several of one name, some other may be the one without that field.
         named.filter_map(|known| self.offset_in(known, field, DEPTH)).next()
@@ -169,7 +195,7 @@ mod tests {
             vec![outer, info(kind::STRUCT, 3, 1), 32, a, 1, 0, 0, 4, 64, e, 1, 3 << 24 | 192],
             vec![0, info(kind::UNION, 2, 0), 4, c, 1, 0, d, 1, 0],
             vec![0, info(kind::STRUCT, 2, 0), 16, b, 1, 0, 0, 3, 64],
-            vec![int, info(kind::ENUM, 1, 0), 4, 0, 0],
+            vec![int, info(kind::ENUM, 1, 0), 4, e, 7],
         ]
         .concat();
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
@@ -191,6 +217,8 @@ mod tests {
             [Some(0), Some(8), Some(16), Some(16), Some(24), None]
         );
         assert_eq!(types.offset("inner", "a"), None);
+        assert_eq!(types.enumerators("int"), [(7, "e".to_owned())]);
+        assert!(types.enumerators("outer").is_empty());
     }
 
     #[test]
@@ -202,7 +230,10 @@ mod tests {
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
-            let _ = Types::parse(&damaged).map(|types| types.offset("outer", "d"));
+            let _ = Types::parse(&damaged).map(|types| {
+                _ = types.enumerators("int");
+                types.offset("outer", "d")
+            });
         }
     }
 

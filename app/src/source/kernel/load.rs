@@ -18,6 +18,7 @@ use probe_ebpf::{OBJECT, names};
 
 use super::attach::AttachWanted;
 use super::btf;
+use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
 use crate::error::{Error, KernelFeature};
 
@@ -40,6 +41,7 @@ pub(super) struct Programs {
     /// Whether the places of fields in the kernel's structures are known.
     has_fields: bool,
     owners: Owners,
+    drops: drops::Layout,
 }
 
 impl Programs {
@@ -85,11 +87,13 @@ impl Programs {
         // Words without padding, and as many bytes as the global has.
         let places: [u32; Field::ALL.len()] = fields.unwrap_or(Fields::UNKNOWN).0;
         loader.override_global(names::FIELDS, &places[..], true);
+        let (drops, namespace) = (drops::Layout::of_kernel(), drops::namespace());
+        drops.set(&mut loader, &namespace);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default() })
+        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops })
     }
 
     /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
@@ -108,6 +112,14 @@ impl Programs {
     /// Whether the kernel says of each socket who opens and who closes it.
     pub(super) const fn names_all_owners(&self) -> bool {
         self.owners.are_all
+    }
+
+    /// Loads and attaches the program that counts what the host drops.
+    ///
+    /// # Errors
+    /// Why drops are not known: a sentence.
+    pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
+        drops::attach(&mut self.ebpf, std::mem::take(&mut self.drops))
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.

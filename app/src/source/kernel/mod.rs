@@ -5,6 +5,7 @@
 
 mod attach;
 mod btf;
+mod drops;
 mod load;
 mod owners;
 mod ring;
@@ -15,15 +16,16 @@ use std::fmt;
 use std::io;
 
 use aya::maps::{MapData, PerCpuArray};
+use probe_common::PassedOver;
 use probe_common::Record;
 use probe_common::counter::{COUNTERS, Counters};
-use probe_common::encapsulation::PassedOver;
 use probe_common::holder::Holder;
 use probe_common::passed_over;
 use probe_ebpf::names;
 
 pub use self::attach::AttachWanted;
 use self::attach::{AttachMethod, Attachment, Clsact, Tcx};
+use self::drops::Drops;
 use self::load::Programs;
 pub use self::load::Settings;
 use self::ring::Ring;
@@ -32,7 +34,7 @@ use super::interface::{self, Interface};
 use super::passed_over::PassedOverCounts;
 use crate::clock::monotonic_ns;
 use crate::error::Error;
-use tcptop_core::FlowVolumes;
+use tcptop_core::{Dropped, FlowVolumes};
 
 /// The loaded probe, and the interfaces that it watches.
 pub struct KernelSource {
@@ -46,6 +48,7 @@ pub struct KernelSource {
     flows: KernelFlows,
     /// Names of interfaces that are up and not watched.
     unwatched: Vec<String>,
+    drops: Option<Drops>,
 }
 
 /// An interface that is watched, or waited for.
@@ -151,6 +154,7 @@ impl KernelSource {
             passed_over,
             flows,
             unwatched: Vec::new(),
+            drops: None,
         };
         Ok((source, lacking.into_iter().collect()))
     }
@@ -180,6 +184,25 @@ impl KernelSource {
     /// When the kernel refuses.
     pub fn holders(&mut self, take: impl FnMut(Holder)) -> Result<(), Error> {
         self.programs.holders(take)
+    }
+
+    /// Has the kernel count from now on what the host itself drops. Returns why that is not known, if it cannot: a sentence.
+    pub fn watch_drops(&mut self) -> Option<String> {
+        match self.programs.attach_drops() {
+            Ok(drops) => {
+                self.drops = Some(drops);
+                None
+            }
+            Err(reason) => Some(reason),
+        }
+    }
+
+    /// What the host has dropped since; `None` where that is not known.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it.
+    pub fn drops(&self) -> Result<Option<Vec<Dropped>>, Error> {
+        self.drops.as_ref().map(Drops::read).transpose()
     }
 
     /// How the probe is attached, as people know it.

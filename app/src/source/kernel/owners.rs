@@ -101,7 +101,7 @@ pub(super) fn holders(ebpf: &mut Ebpf, mut take: impl FnMut(Holder)) -> Result<(
     }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, String>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {

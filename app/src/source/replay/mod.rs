@@ -7,8 +7,9 @@ mod taps;
 
 use std::time::{Duration, Instant};
 
+use probe_common::PassedOver;
 use probe_common::counter::Counters;
-use probe_common::encapsulation::{Inner, PassedOver, locate, outer};
+use probe_common::encapsulation::{Inner, locate, outer};
 use probe_common::icmp;
 use probe_common::{Counter, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Record, Size, Unparsed};
 use probe_host::HostProbe;

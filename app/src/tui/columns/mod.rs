@@ -20,7 +20,7 @@ pub const PROCESS_WIDTH: u16 = 16;
 /// Room for most names of containers, and for some pods.
 pub const CONTAINER_WIDTH: u16 = 20;
 
-/// The longest [`cause`].
+/// The longest cause of retransmits, as it is shown here.
 pub const CAUSE_WIDTH: u16 = 10;
 
 /// The most frequent cause of retransmits.

@@ -6,6 +6,9 @@ use tcptop_core::{
     Group, Outcome, Percentiles, Processes, Row, RowKey, RowOrder, Snapshot, SocketRtts, Verdict,
 };
 
+/// Room for most of what is said.
+const WHY_WIDTH: u16 = 18;
+
 type PeerColumn = Column<Row, RowOrder>;
 
 impl Column<Row, RowOrder> {
@@ -36,7 +39,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [PeerColumn; 27] = [
+pub static COLUMNS: [PeerColumn; 28] = [
     PeerColumn::figure(
         "peer",
         "PEER",
@@ -63,6 +66,15 @@ pub static COLUMNS: [PeerColumn; 27] = [
         16,
         "container or pod of the latest process that runs in one",
         |row, context| Value::Text(owned(row, context, container)),
+    )
+    .words(),
+    PeerColumn::figure(
+        "why",
+        "WHY",
+        WHY_WIDTH,
+        5,
+        "what is behind the verdict, where the packets, an ICMP error or the kernel says so",
+        |row, _| Value::Text(row.why.map_or_else(|| UNKNOWN.to_owned(), |why| why.to_string())),
     )
     .words(),
     PeerColumn::figure("interface", "IFACE", 9, 20, "interface", |row, context| {
@@ -221,8 +233,9 @@ pub fn title(group: Group) -> &'static str {
 }
 
 /// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
-/// peers only for groups, the lower percentiles of the setup time only where rows are sorted by them, processes and
-/// containers only where any are known, and what the kernel measures only where it is asked.
+/// peers only for groups, the reasons of verdicts only where any is known, the lower percentiles of the setup time only where
+/// rows are sorted by them, processes and containers only where any are known, and what the kernel measures only where it is
+/// asked.
 #[must_use]
 pub fn wanted(
     chosen: Option<&[&'static str]>,
@@ -238,6 +251,7 @@ pub fn wanted(
         "process" => snapshot.owners.has_any && group != Group::Process,
         "srtt" | "min_rtt" => snapshot.has_sockets,
         "container" => snapshot.owners.has_containers && group != Group::Container,
+        "why" => snapshot.rows.iter().any(|row| row.why.is_some()),
         "cause" => snapshot.total.counts.retransmit_causes().main().is_some(),
         "interface" => interfaces > 1 && group != Group::Interface,
         "peers" => group != Group::Peer,

@@ -128,6 +128,7 @@ impl Model {
         let shows_row_details = self.overlays.iter().any(|overlay| overlay.page == Page::Row);
         let on_first_screen = self.view == View::Peers;
         SnapshotRequest {
+            evidence: false,
             span: Span::Window,
             query: self.query.clone(),
             rows: ROWS,

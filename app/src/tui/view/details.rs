@@ -3,6 +3,7 @@
 use ratatui::text::Line;
 
 use super::{ViewContext, style};
+use crate::output::explain::{Explanation, explain};
 use crate::output::format::{
     self, UNKNOWN, age, bytes, counted, duration, icmp_error, maybe_duration, percent, rate,
 };
@@ -12,7 +13,6 @@ use tcptop_core::{
     RowKey, RowOwner, Selection,
 };
 
-mod advice;
 mod socket;
 
 /// Width of the labels.
@@ -66,7 +66,7 @@ pub(super) fn row(view: &ViewContext<'_>) -> Details {
     facts.extend(processes(selected, cells));
     let queue = snapshot.sockets.get(&selected.key).and_then(|sockets| sockets.accept_queue);
     facts.extend(queue.map(|queue| ("listener", accept_queue(&queue, cells))));
-    facts.extend(advice::of(selected, selection, cells));
+    facts.extend(explanation(selected, view));
     Details { title: cells.row(&selected.key), facts }
 }
 
@@ -226,6 +226,19 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
         facts.push(("evicted", "no longer tracked; these are its last figures".to_owned()));
     }
     Details { title, facts }
+}
+
+/// `why` and `try` of a row with a verdict.
+fn explanation(row: &Row, view: &ViewContext<'_>) -> Vec<Fact> {
+    let ViewContext { snapshot, cells, .. } = view;
+    let Some(Explanation { sentences, next }) = explain(row, snapshot, cells.render) else {
+        return Vec::new();
+    };
+    let lines = |label, texts: Vec<String>| {
+        let labels = std::iter::once(label).chain(std::iter::repeat(""));
+        labels.zip(texts).collect::<Vec<Fact>>()
+    };
+    lines("why", sentences).into_iter().chain(lines("try", next)).collect()
 }
 
 /// The processes of a row: nothing where none is known.

@@ -1,0 +1,266 @@
+//! Why a peer has its verdict, as far as a source says so: the packets, an ICMP error, the kernel. Never a guess.
+
+use core::fmt;
+
+use crate::drops::PortDrops;
+use crate::flow::{IcmpReason, Outcome, RetransmitCause, Role};
+use crate::stats::{Counts, Verdict};
+
+/// What is behind a verdict, in a word or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// An ICMP error says so.
+    Icmp(IcmpReason),
+    /// The accept queue of this host's listener was full while an attempt waited.
+    QueueFull,
+    /// This host dropped SYNs to the port, as its kernel says.
+    DroppedHere,
+    /// This host had no socket for SYNs to the port, as its kernel says.
+    NothingListens,
+    /// SYNs reach this host, and it sends no SYN-ACK.
+    SilentHere,
+    /// This host answers with a SYN-ACK, and no ACK comes back.
+    NoAck,
+    /// Segments of full size do not get through, although smaller ones do.
+    LargeSegments,
+    /// Only SYNs and SYN-ACKs are retransmitted, and no data.
+    SynsOnly,
+    /// Why at least half of them were retransmitted, as the sending sockets say.
+    Retransmits(RetransmitCause),
+}
+
+impl Why {
+    /// Every one of them, with one reason of ICMP.
+    #[cfg(test)]
+    const ALL: [Self; 9] = [
+        Self::Retransmits(RetransmitCause::SlowStart),
+        Self::DroppedHere,
+        Self::NothingListens,
+        Self::QueueFull,
+        Self::Icmp(IcmpReason::Prohibited),
+        Self::SilentHere,
+        Self::NoAck,
+        Self::LargeSegments,
+        Self::SynsOnly,
+    ];
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Icmp(reason) => reason.name(),
+            Self::QueueFull => "own queue full",
+            Self::DroppedHere => "dropped here",
+            Self::NothingListens => "nothing listens",
+            Self::SilentHere => "not answered here",
+            Self::NoAck => "no ACK",
+            Self::LargeSegments => "large segments",
+            Self::SynsOnly => "SYNs only",
+            Self::Retransmits(cause) => cause.name(),
+        }
+    }
+
+    /// Its name for programs: JSON values.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Icmp(reason) => reason.label(),
+            Self::QueueFull => "own_queue_full",
+            Self::DroppedHere => "dropped_here",
+            Self::NothingListens => "nothing_listens",
+            Self::SilentHere => "not_answered_here",
+            Self::NoAck => "no_ack",
+            Self::LargeSegments => "large_segments",
+            Self::SynsOnly => "syns_only",
+            Self::Retransmits(cause) => cause.label(),
+        }
+    }
+
+    /// Whether it is what was typed: its name, or a part of it, in lower case.
+    pub(crate) fn is_called(self, text: &str) -> bool {
+        self.name().to_lowercase().contains(text) || self.label() == text
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a peer's verdict is explained by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signs<'a> {
+    pub(crate) role: Role,
+    /// Of the time that its row covers.
+    pub(crate) counts: &'a Counts,
+    /// What the latest ICMP error about its connections says.
+    pub(crate) icmp: Option<IcmpReason>,
+    /// Whether the accept queue of the listener was full while one of its attempts waited, in the time that its row covers.
+    pub(crate) is_queue_full: bool,
+    /// Which SYNs to its port this host dropped, likewise.
+    pub(crate) drops: PortDrops,
+}
+
+/// A verdict, and what is behind it if that is so.
+type Rule = (Verdict, Why, fn(&Signs<'_>) -> bool);
+
+/// Without the reasons of ICMP, which come first. The first that applies counts.
+const RULES: [Rule; 9] = [
+    (Verdict::Refuses, Why::NothingListens, |signs| signs.drops.has_no_socket),
+    (Verdict::NoAnswer, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::NoAnswer, Why::DroppedHere, |signs| signs.drops.is_dropped),
+    (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::Loses, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::NoAnswer, Why::NoAck, |signs| is_inbound(signs) && is_mostly_half_open(signs.counts)),
+    (Verdict::NoAnswer, Why::SilentHere, |signs| {
+        is_inbound(signs) && signs.counts.of(Outcome::Unanswered) > 0 && !is_mostly_half_open(signs.counts)
+    }),
+    (Verdict::Loses, Why::LargeSegments, |signs| signs.counts.stuck > 0),
+    (Verdict::Loses, Why::SynsOnly, |signs| {
+        signs.counts.repeated > 0 && signs.counts.retransmitted == 0 && signs.counts.sent > 0
+    }),
+];
+
+impl Signs<'_> {
+    /// What is behind a verdict; `None` where nothing says so.
+    pub(crate) fn why(&self, verdict: Verdict) -> Option<Why> {
+        if verdict == Verdict::Unreachable {
+            return self.icmp.map(Why::Icmp);
+        }
+        let applies = |rule: &&Rule| rule.0 == verdict && (rule.2)(self);
+        let ruled = RULES.iter().find(applies).map(|(_, why, _)| *why);
+        ruled.or_else(|| self.main_cause().filter(|_| verdict == Verdict::Loses).map(Why::Retransmits))
+    }
+}
+
+impl Signs<'_> {
+    /// Why at least half of the segments were retransmitted.
+    fn main_cause(&self) -> Option<RetransmitCause> {
+        let causes = self.counts.retransmit_causes();
+        causes.main().filter(|cause| causes.of(*cause) * 2 >= self.counts.retransmits())
+    }
+}
+
+/// Whether this host is the one that has to answer the SYN.
+const fn is_inbound(signs: &Signs<'_>) -> bool {
+    matches!(signs.role, Role::Server | Role::Local)
+}
+
+fn is_mostly_half_open(counts: &Counts) -> bool {
+    let half_open = counts.of(Outcome::HalfOpen);
+    half_open > 0 && half_open >= counts.of(Outcome::Unanswered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Number;
+
+    fn counts(numbers: &[(Number, u64)]) -> Counts {
+        let mut counts = Counts::default();
+        numbers.iter().for_each(|&(number, count)| counts.add(number, count));
+        counts
+    }
+
+    fn why(verdict: Verdict, role: Role, numbers: &[(Number, u64)]) -> Option<Why> {
+        let drops = PortDrops::default();
+        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false, drops }.why(verdict)
+    }
+
+    #[test]
+    fn each_rule_applies_to_what_it_says_and_to_nothing_else() {
+        let unanswered = Number::Attempts(Outcome::Unanswered);
+        let half_open = Number::Attempts(Outcome::HalfOpen);
+        for (verdict, role, numbers, expected) in [
+            (Verdict::NoAnswer, Role::Server, &[(half_open, 2), (unanswered, 2)][..], Some(Why::NoAck)),
+            (Verdict::NoAnswer, Role::Server, &[(half_open, 1), (unanswered, 2)], Some(Why::SilentHere)),
+            (Verdict::NoAnswer, Role::Local, &[(unanswered, 1)], Some(Why::SilentHere)),
+            (Verdict::NoAnswer, Role::Client, &[(unanswered, 5)], None),
+            (Verdict::NoAnswer, Role::Forwarded, &[(half_open, 5)], None),
+            (Verdict::NoAnswer, Role::Server, &[], None),
+            (
+                Verdict::Loses,
+                Role::Client,
+                &[(Number::Retransmitted, 5), (Number::Stuck, 1)],
+                Some(Why::LargeSegments),
+            ),
+            (Verdict::Loses, Role::Client, &[(Number::Repeated, 5), (Number::Sent, 9)], Some(Why::SynsOnly)),
+            (Verdict::Loses, Role::Client, &[(Number::Repeated, 5)], None),
+            (
+                Verdict::Loses,
+                Role::Client,
+                &[(Number::Repeated, 5), (Number::Sent, 9), (Number::Retransmitted, 1)],
+                None,
+            ),
+            (Verdict::Slow, Role::Client, &[(unanswered, 5), (Number::Stuck, 1)], None),
+            (Verdict::Refuses, Role::Server, &[(Number::Attempts(Outcome::Refused), 5)], None),
+        ] {
+            assert_eq!(why(verdict, role, numbers), expected, "{verdict:?} {role:?} {numbers:?}");
+        }
+    }
+
+    #[test]
+    fn unreachable_is_explained_by_the_error_alone() {
+        let counts = counts(&[(Number::Stuck, 1)]);
+        let signs = |icmp| Signs {
+            role: Role::Client,
+            counts: &counts,
+            icmp,
+            is_queue_full: false,
+            drops: PortDrops::default(),
+        };
+        let prohibited = signs(Some(IcmpReason::Prohibited));
+        assert_eq!(prohibited.why(Verdict::Unreachable), Some(Why::Icmp(IcmpReason::Prohibited)));
+        assert_eq!(prohibited.why(Verdict::NoAnswer), None, "another verdict is not");
+        assert_eq!(signs(None).why(Verdict::Unreachable), None);
+    }
+
+    #[test]
+    fn the_cause_of_at_least_half_of_the_retransmits_explains_loss() {
+        let caused = |retransmits, timeouts| {
+            let timeout = Number::Caused(RetransmitCause::Timeout);
+            let numbers = [(Number::Sent, 90), (Number::Retransmitted, retransmits), (timeout, timeouts)];
+            (why(Verdict::Loses, Role::Client, &numbers), why(Verdict::Slow, Role::Client, &numbers))
+        };
+        assert_eq!(caused(10, 5), (Some(Why::Retransmits(RetransmitCause::Timeout)), None));
+        assert_eq!(caused(10, 4), (None, None));
+        assert_eq!(caused(10, 0), (None, None));
+    }
+
+    #[test]
+    fn a_full_queue_explains_what_waits_for_it() {
+        let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
+        let drops = PortDrops::default();
+        let signs =
+            |is_queue_full| Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full, drops };
+        for verdict in [Verdict::NoAnswer, Verdict::SlowSetup, Verdict::Loses] {
+            assert_eq!(signs(true).why(verdict), Some(Why::QueueFull));
+        }
+        assert_eq!(signs(true).why(Verdict::Refuses), None);
+        assert_eq!(signs(false).why(Verdict::NoAnswer), Some(Why::SilentHere));
+    }
+
+    #[test]
+    fn what_is_dropped_here_explains_what_it_answers() {
+        let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
+        let why = |is_dropped, has_no_socket, verdict| {
+            let drops = PortDrops { is_dropped, has_no_socket };
+            Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, drops }
+                .why(verdict)
+        };
+        assert_eq!(why(true, false, Verdict::NoAnswer), Some(Why::DroppedHere));
+        assert_eq!(why(false, true, Verdict::NoAnswer), Some(Why::SilentHere));
+        assert_eq!(why(false, true, Verdict::Refuses), Some(Why::NothingListens));
+        assert_eq!(why(true, false, Verdict::Refuses), None);
+    }
+
+    #[test]
+    fn each_is_found_by_its_names() {
+        for why in Why::ALL {
+            assert!(why.is_called(why.label()) && why.is_called(&why.name().to_lowercase()), "{why:?}");
+            assert_eq!(why.to_string(), why.name());
+        }
+        assert!(Why::SilentHere.is_called("answered") && !Why::SilentHere.is_called("silent"));
+    }
+}

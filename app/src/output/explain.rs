@@ -1,0 +1,496 @@
+//! Why a row has its verdict, in a few sentences of what is known, and what to try next. The rules are one table: details,
+//! reports and JSON say the same words.
+
+use std::net::Ipv6Addr;
+
+use super::RenderContext;
+use super::format::{causes, counted, duration, icmp_error, stuck_in};
+use super::host::listed;
+use super::text::leg;
+use tcptop_core::{
+    AcceptQueue, Dropped, Outcome, PeerKey, Role, Row, RowEvidence, RowKey, Snapshot, Verdict,
+};
+
+/// What explains the verdict on a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// What is known, and what that means.
+    pub sentences: Vec<String>,
+    /// Commands to try next, or what else to look at.
+    pub next: Vec<String>,
+}
+
+/// Explains the verdict on a row of this snapshot; `None` where there is none.
+#[must_use]
+pub fn explain(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Option<Explanation> {
+    let verdict = row.verdict?;
+    let none = RowEvidence::default();
+    let known = snapshot.evidence.get(&row.key);
+    let all_drops = snapshot.drops.as_deref().unwrap_or_default();
+    let queue = snapshot.sockets.get(&row.key).and_then(|sockets| sockets.accept_queue);
+    let (evidence, is_known) = (known.unwrap_or(&none), known.is_some());
+    let facts = Facts { row, evidence, is_known, queue, side: Side::of(&row.key), all_drops, context };
+    let applies = |rule: &&Rule| rule.verdict == verdict && (rule.applies)(&facts);
+    let (sentences, next) =
+        RULES.iter().filter(applies).fold((Vec::new(), Vec::new()), |(mut sentences, next), rule| {
+            sentences.push((rule.says)(&facts));
+            // The first that has any: it is about the most certain of what is known.
+            (sentences, if next.is_empty() { (rule.next)(&facts) } else { next })
+        });
+    Some(Explanation { sentences, next })
+}
+
+/// What rules are about.
+struct Facts<'a> {
+    row: &'a Row,
+    evidence: &'a RowEvidence,
+    /// Whether the evidence is of this row.
+    is_known: bool,
+    /// The accept queue of this host's listener, if that was full.
+    queue: Option<AcceptQueue>,
+    side: Side,
+    /// What this host itself dropped since counts began.
+    all_drops: &'a [Dropped],
+    context: &'a RenderContext,
+}
+
+/// Which end opens the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Outbound,
+    Inbound,
+    /// Both ends are this host.
+    Within,
+    /// Neither end is this host.
+    Passing,
+    Mixed,
+}
+
+/// One sentence: of which verdict, when it holds, its words, and what to try.
+struct Rule {
+    verdict: Verdict,
+    applies: fn(&Facts<'_>) -> bool,
+    says: fn(&Facts<'_>) -> String,
+    next: fn(&Facts<'_>) -> Vec<String>,
+}
+
+/// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
+const RULES: [Rule; 24] = [
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| !facts.drops(false).is_empty(),
+        says: |facts| format!("This host itself drops SYNs to the port: {}.", listed(&facts.drops(false))),
+        next: |facts| vec![listeners(&facts.row.key, "here"), "nft list ruleset".to_owned()],
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.queue.is_some(),
+        says: |facts| {
+            let queue = facts.queue.map(|queue| format!(" ({queue})")).unwrap_or_default();
+            format!(
+                "The accept queue of this host's listener was full{queue} while an attempt waited: the application \
+                 accepts too slowly, or its limit is too low."
+            )
+        },
+        next: |facts| vec![listeners(&facts.row.key, "here")],
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.has_some_answered(),
+        says: |facts| {
+            format!(
+                "{} of {} attempts are unanswered, {} were established: loss or overload rather than a firewall.",
+                facts.row.figures.counts.unanswered(),
+                facts.row.figures.counts.attempts(),
+                facts.count(Outcome::Established),
+            )
+        },
+        next: nothing,
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.is_silent() && facts.side == Side::Outbound,
+        says: |facts| {
+            format!(
+                "SYNs leave {}, and nothing comes back{}: neither a SYN-ACK nor a RST{}.",
+                facts.interface(),
+                facts.since(),
+                facts.no_icmp(),
+            )
+        },
+        next: |facts| path(&facts.row.key),
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.is_silent() && matches!(facts.side, Side::Passing | Side::Mixed),
+        says: |facts| format!("Neither a SYN-ACK nor a RST comes back{}{}.", facts.since(), facts.no_icmp()),
+        next: |facts| path(&facts.row.key),
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.evidence.icmp.is_some(),
+        says: |facts| facts.latest_icmp(),
+        next: nothing,
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.side != Side::Inbound && !facts.evidence.answering_ports.is_empty(),
+        says: |facts| {
+            format!(
+                "{} of the same address: a firewall that drops port {}, or a service that accepts no more.",
+                facts.answering(),
+                facts.port(),
+            )
+        },
+        next: nothing,
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| {
+            let is_known = !facts.evidence.answering_ports.is_empty() || facts.has_some_answered();
+            !is_known && matches!(facts.side, Side::Outbound | Side::Passing | Side::Mixed)
+        },
+        says: |_| "The host is down, or a firewall or the way back drops packets.".to_owned(),
+        next: |facts| path(&facts.row.key),
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| facts.side == Side::Inbound && facts.is_mostly_half_open(),
+        says: |_| {
+            "This host answered with a SYN-ACK, but no ACK came back: the SYN-ACK or the ACK is lost on the way, or the \
+             SYNs have forged addresses."
+                .to_owned()
+        },
+        next: |facts| vec![listeners(&facts.row.key, "here")],
+    },
+    Rule {
+        verdict: Verdict::NoAnswer,
+        applies: |facts| {
+            matches!(facts.side, Side::Inbound | Side::Within)
+                && facts.count(Outcome::Unanswered) > 0
+                && !facts.is_mostly_half_open()
+                && facts.queue.is_none()
+                && facts.drops(false).is_empty()
+        },
+        says: |_| {
+            "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full.".to_owned()
+        },
+        next: |facts| {
+            vec![
+                listeners(&facts.row.key, "here"),
+                "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned(),
+            ]
+        },
+    },
+    Rule {
+        verdict: Verdict::Unreachable,
+        applies: |facts| facts.evidence.icmp.is_some(),
+        says: |facts| facts.latest_icmp(),
+        next: nothing,
+    },
+    Rule {
+        verdict: Verdict::Unreachable,
+        applies: |facts| facts.side == Side::Inbound,
+        says: |_| "A firewall of this host rejects, or the way back is broken.".to_owned(),
+        next: |facts| vec![listeners(&facts.row.key, "here")],
+    },
+    Rule {
+        verdict: Verdict::Unreachable,
+        applies: |facts| facts.side != Side::Inbound && facts.is_prohibited(),
+        says: |_| "A firewall or a router rejects the SYN on purpose.".to_owned(),
+        next: |facts| path(&facts.row.key),
+    },
+    Rule {
+        verdict: Verdict::Unreachable,
+        applies: |facts| facts.side != Side::Inbound && !facts.is_prohibited(),
+        says: |_| "A router cannot deliver the SYN, or a firewall rejects it.".to_owned(),
+        next: |facts| path(&facts.row.key),
+    },
+    Rule {
+        verdict: Verdict::Refuses,
+        applies: |facts| matches!(facts.side, Side::Inbound | Side::Within),
+        says: |facts| match &facts.drops(true)[..] {
+            [] => format!(
+                "This host refuses{}: nothing listens on the port, or a local firewall rejects.",
+                facts.refusals()
+            ),
+            drops => {
+                format!(
+                    "This host refuses{}: nothing listens on the port ({}).",
+                    facts.refusals(),
+                    listed(drops)
+                )
+            }
+        },
+        next: |facts| vec![listeners(&facts.row.key, "here")],
+    },
+    Rule {
+        verdict: Verdict::Refuses,
+        applies: |facts| !matches!(facts.side, Side::Inbound | Side::Within),
+        says: |facts| {
+            format!(
+                "A RST answers the SYN{}: the host is up, but nothing listens on the port, or a firewall rejects.",
+                facts.refusals()
+            )
+        },
+        next: |facts| vec![listeners(&facts.row.key, "on the peer")],
+    },
+    Rule {
+        verdict: Verdict::Refuses,
+        applies: |facts| !facts.evidence.answering_ports.is_empty(),
+        says: |facts| format!("{} of the same address.", facts.answering()),
+        next: nothing,
+    },
+    Rule {
+        verdict: Verdict::Aborts,
+        applies: |facts| facts.side == Side::Inbound,
+        says: |_| {
+            "This host accepts the connections and resets them before it sends data: the application closes them with \
+             the request unread, or a proxy here does not reach its backend."
+                .to_owned()
+        },
+        next: |facts| {
+            vec![
+                listeners(&facts.row.key, "here"),
+                "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData".to_owned(),
+            ]
+        },
+    },
+    Rule {
+        verdict: Verdict::Aborts,
+        applies: |facts| facts.side != Side::Inbound,
+        says: |_| {
+            "The peer accepts the connections and resets them before it sends data: a proxy or load balancer whose \
+             backend is down, an application that closes with the request unread, or a firewall in between."
+                .to_owned()
+        },
+        next: |facts| vec![listeners(&facts.row.key, "on the peer and its backends")],
+    },
+    Rule { verdict: Verdict::Slow, applies: |_| true, says: slow, next: |facts| path(&facts.row.key) },
+    Rule {
+        verdict: Verdict::SlowSetup,
+        applies: |_| true,
+        says: slow_setup,
+        next: |facts| facts.with_interface(),
+    },
+    Rule { verdict: Verdict::Loses, applies: |_| true, says: loss, next: |facts| facts.with_interface() },
+    Rule {
+        verdict: Verdict::Loses,
+        applies: |facts| facts.row.figures.counts.arrived() > 0,
+        says: |facts| {
+            format!("{} of them are no loss: those segments had arrived.", facts.row.figures.counts.arrived())
+        },
+        next: nothing,
+    },
+    Rule {
+        verdict: Verdict::Loses,
+        applies: |facts| facts.row.figures.counts.stuck > 0,
+        says: |facts| capitalized(&stuck_in(facts.row.figures.counts.stuck)),
+        next: nothing,
+    },
+];
+
+/// How many rules there are.
+pub const RULE_COUNT: usize = RULES.len();
+
+const fn nothing(_: &Facts<'_>) -> Vec<String> {
+    Vec::new()
+}
+
+impl Side {
+    const fn of(key: &RowKey) -> Self {
+        match key {
+            RowKey::Peer(PeerKey { role, .. }) | RowKey::Service { role, .. } | RowKey::Role { role, .. } => {
+                match role {
+                    Role::Server => Self::Inbound,
+                    Role::Client => Self::Outbound,
+                    Role::Local => Self::Within,
+                    Role::Forwarded | Role::Observer => Self::Passing,
+                }
+            }
+            RowKey::Host { .. }
+            | RowKey::Subnet { .. }
+            | RowKey::Interface(_)
+            | RowKey::Process { .. }
+            | RowKey::Container { .. } => Self::Mixed,
+        }
+    }
+}
+
+impl Facts<'_> {
+    fn count(&self, outcome: Outcome) -> u64 {
+        self.row.figures.counts.of(outcome)
+    }
+
+    fn has_some_answered(&self) -> bool {
+        self.count(Outcome::Established) > 0
+    }
+
+    /// Whether nothing answers an attempt, in the time that the row covers.
+    fn is_silent(&self) -> bool {
+        let counts = &self.row.figures.counts;
+        let silent = counts.of(Outcome::Unanswered) + counts.of(Outcome::Pending);
+        counts.of(Outcome::Unanswered) > 0 && silent == counts.attempts()
+    }
+
+    fn is_mostly_half_open(&self) -> bool {
+        self.count(Outcome::HalfOpen) > 0 && self.count(Outcome::HalfOpen) >= self.count(Outcome::Unanswered)
+    }
+
+    fn is_prohibited(&self) -> bool {
+        self.evidence.icmp.is_some_and(|error| error.reason.is_policy())
+    }
+
+    /// The SYNs to its port that this host dropped: because nothing listens, or for other reasons.
+    fn drops(&self, has_no_socket: bool) -> Vec<&Dropped> {
+        let RowKey::Peer(PeerKey { service, .. }) = self.row.key else { return Vec::new() };
+        let is_here = matches!(self.side, Side::Inbound | Side::Within);
+        let is_of_port = |dropped: &&Dropped| {
+            dropped.is_syn
+                && dropped.port == Some(service.port)
+                && dropped.is_without_socket() == has_no_socket
+        };
+        self.all_drops.iter().filter(|_| is_here).filter(is_of_port).collect()
+    }
+
+    fn interface(&self) -> String {
+        self.context.interface(self.row.key.interface())
+    }
+
+    fn port(&self) -> String {
+        match self.row.key {
+            RowKey::Peer(peer) => peer.service.port.to_string(),
+            _ => "of the service".to_owned(),
+        }
+    }
+
+    /// ` since 14:02:31`
+    fn since(&self) -> String {
+        let since = self.row.since_ns.map(|since_ns| format!(" since {}", self.context.clock_time(since_ns)));
+        since.unwrap_or_default()
+    }
+
+    fn no_icmp(&self) -> &'static str {
+        // Of several peers, and of a row that was not requested, nobody has looked.
+        if self.is_known && self.evidence.icmp.is_none() { ", and no ICMP error" } else { "" }
+    }
+
+    fn latest_icmp(&self) -> String {
+        let Some(error) = &self.evidence.icmp else { return String::new() };
+        let at = self.context.clock_time(error.last_ns);
+        format!("The latest ICMP error, at {at}: {}.", icmp_error(error))
+    }
+
+    /// `Port 22 and 443 answer`
+    fn answering(&self) -> String {
+        let ports: Vec<String> = self.evidence.answering_ports.iter().map(ToString::to_string).collect();
+        match &ports[..] {
+            [only] => format!("Port {only} answers"),
+            ports => format!("Ports {} answer", ports.join(", ")),
+        }
+    }
+
+    /// ` after 398µs`
+    fn refusals(&self) -> String {
+        self.row.figures.refusals.map(|refusals| format!(" after {}", leg(refusals))).unwrap_or_default()
+    }
+
+    fn with_interface(&self) -> Vec<String> {
+        let mut commands = path(&self.row.key);
+        commands.push(format!("ip -s link show dev {}", self.interface()));
+        commands
+    }
+}
+
+fn slow(facts: &Facts<'_>) -> String {
+    let what = match facts.side {
+        Side::Inbound => "The ACK",
+        // The kernel of the peer sends it, not the application.
+        Side::Outbound | Side::Within | Side::Mixed => "The SYN-ACK",
+        Side::Passing => "The SYN-ACK or the ACK",
+    };
+    let Some(rtt) = facts.row.figures.rtt else { return format!("{what} takes long.") };
+    match facts.evidence.fastest_ns {
+        Some(ns) if ns < rtt.p50_ns / 2 => format!(
+            "{what} takes long, but took only {} before: a queue, a changed route or a busy host, not distance.",
+            duration(ns)
+        ),
+        // Half as much again is more than a step of the scale that latencies are counted in.
+        _ if rtt.p99_ns < rtt.p50_ns.saturating_mul(3) / 2 => {
+            format!("{what} takes long in all handshakes alike: distance or a detour rather than congestion.")
+        }
+        _ => format!("{what} takes long in some handshakes: congestion on the way, or a busy host."),
+    }
+}
+
+fn slow_setup(facts: &Facts<'_>) -> String {
+    let counts = &facts.row.figures.counts;
+    let waited = format!("{} took long to set up", counted(counts.slow_setups, "connection"));
+    match counts.repeated {
+        0 => format!("{waited}, although nothing was repeated: the way is long, or one end answers late."),
+        repeated => format!(
+            "{waited}; {} in the same time: the first one costs a second, the next two.",
+            counted(repeated, "SYN or SYN-ACK retransmit")
+        ),
+    }
+}
+
+fn loss(facts: &Facts<'_>) -> String {
+    let counts = &facts.row.figures.counts;
+    let direction = match counts.retransmitted {
+        0 => "Only SYNs and SYN-ACKs are retransmitted".to_owned(),
+        _ => "Segments are retransmitted".to_owned(),
+    };
+    let by = match facts.side {
+        Side::Outbound | Side::Inbound => format!(
+            ": {} by this host, {} by the peer",
+            counts.sent_retransmits(),
+            counts.received_retransmits
+        ),
+        Side::Within | Side::Passing | Side::Mixed => String::new(),
+    };
+    let causes = causes(&counts.retransmit_causes()).map(|causes| format!(" ({causes})")).unwrap_or_default();
+    format!("{direction}{by}{causes}. A sender retransmits when its segments or the ACKs for them are lost.")
+}
+
+/// Commands that follow the path to a peer.
+fn path(key: &RowKey) -> Vec<String> {
+    match key {
+        RowKey::Peer(peer) if !peer.is_inbound() => {
+            let address = Ipv6Addr::from(peer.service.address).to_canonical();
+            vec![format!("mtr -T -P {} {address}", peer.service.port)]
+        }
+        RowKey::Peer(peer) => vec![format!("mtr {}", Ipv6Addr::from(peer.service.address).to_canonical())],
+        RowKey::Host { address, .. } => vec![format!("mtr {}", Ipv6Addr::from(*address).to_canonical())],
+        RowKey::Service { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => {
+            vec!["see the details of one of the peers (b changes the grouping)".to_owned()]
+        }
+    }
+}
+
+fn listeners(key: &RowKey, place: &str) -> String {
+    let port = match key {
+        RowKey::Peer(peer) => Some(peer.service.port),
+        RowKey::Service { port, .. } => Some(*port),
+        RowKey::Host { .. }
+        | RowKey::Subnet { .. }
+        | RowKey::Role { .. }
+        | RowKey::Interface(_)
+        | RowKey::Process { .. }
+        | RowKey::Container { .. } => None,
+    };
+    match port {
+        Some(port) => format!("{place}: ss -ltn 'sport = :{port}'"),
+        None => format!("{place}: ss -ltn"),
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,180 @@
+//! What the host itself drops, as the kernel counts it by reason and port.
+//!
+//! The program is loaded apart from the classifiers: where the kernel refuses it, all else goes on, and a sentence says what is
+//! missing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
+use aya::programs::BtfTracePoint;
+use aya::{Btf, Ebpf, EbpfLoader};
+use probe_common::drops::{DropKey, Place, REASONS, UNSPECIFIED, total_of};
+use probe_ebpf::names;
+
+use super::btf;
+use super::owners::{program, words};
+use crate::error::Error;
+use tcptop_core::Dropped;
+
+/// The tracepoint that tells of each packet that is dropped (`include/trace/events/skb.h`).
+const TRACEPOINT: &str = "kfree_skb";
+/// What the names of reasons begin with in the kernel.
+const PREFIX: &str = "SKB_DROP_REASON_";
+
+/// Where the kernel's fields are, and the names of its reasons.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// By the numbers of [`Place`].
+    places: Option<[u32; Place::COUNT]>,
+    reasons: BTreeMap<u32, Arc<str>>,
+}
+
+/// The counts of the program.
+pub(super) struct Drops {
+    totals: PerCpuArray<MapData, [u64; REASONS]>,
+    ports: PerCpuHashMap<MapData, u64, u64>,
+    reasons: BTreeMap<u32, Arc<str>>,
+}
+
+impl Layout {
+    /// As this kernel describes it.
+    pub(super) fn of_kernel() -> Self {
+        let Some((offsets, reasons)) = btf::read(|types| {
+            let offsets = Place::ALL.map(|(_, structure, field)| types.offset(structure, field));
+            (offsets, types.enumerators("skb_drop_reason"))
+        }) else {
+            return Self::default();
+        };
+        let known = offsets.iter().all(Option::is_some);
+        let reasons = reasons.into_iter().map(|(number, name)| {
+            let name = name.strip_prefix(PREFIX).unwrap_or(&name).escape_debug().to_string();
+            (number, name.into())
+        });
+        Self { places: known.then(|| offsets.map(Option::unwrap_or_default)), reasons: reasons.collect() }
+    }
+
+    /// Tells the program.
+    pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>, namespace: &'a u32) {
+        if let Some(places) = &self.places {
+            loader.override_global(names::DROP_PLACES, &places[..], true);
+        }
+        loader.override_global(names::NAMESPACE, namespace, true);
+    }
+}
+
+/// The number of the network namespace of this thread; 0 if it is not known.
+pub(super) fn namespace() -> u32 {
+    let inode = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
+    u32::try_from(inode).unwrap_or(0)
+}
+
+/// Loads and attaches the program.
+///
+/// # Errors
+/// Why drops are not known: a sentence.
+pub(super) fn attach(ebpf: &mut Ebpf, layout: Layout) -> Result<Drops, String> {
+    attach_to(ebpf, layout).map_err(|error| format!("what this host drops is not known: {error}"))
+}
+
+fn attach_to(ebpf: &mut Ebpf, layout: Layout) -> Result<Drops, String> {
+    if layout.places.is_none() {
+        return Err("the kernel does not describe its packets".to_owned());
+    }
+    let btf = Btf::from_sys_fs().map_err(words)?;
+    let program: &mut BtfTracePoint = program(ebpf, names::SEGMENT_DROPPED)?;
+    program
+        .load(TRACEPOINT, &btf)
+        .map_err(|error| format!("Linux 6.11 or later says it ({})", first_line(&words(error))))?;
+    let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the built object has no `{name}`"));
+    let totals = PerCpuArray::try_from(map(names::DROPS)?).map_err(words)?;
+    let ports = PerCpuHashMap::try_from(map(names::PORT_DROPS)?).map_err(words)?;
+    let program: &mut BtfTracePoint = super::owners::program(ebpf, names::SEGMENT_DROPPED)?;
+    program.attach().map_err(words)?;
+    Ok(Drops { totals, ports, reasons: layout.reasons })
+}
+
+/// What the verifier adds is for nobody who only wants to watch.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+impl Drops {
+    /// What was dropped since the start.
+    ///
+    /// # Errors
+    /// When the kernel does not allow it.
+    pub(super) fn read(&self) -> Result<Vec<Dropped>, Error> {
+        let failed = |error| Error::kernel("read the counters", error);
+        let mut by_port: BTreeMap<DropKey, u64> = BTreeMap::new();
+        for entry in self.ports.iter() {
+            let (word, counts) = entry.map_err(failed)?;
+            by_port.insert(DropKey::of_word(word), counts.iter().sum());
+        }
+        // After the ports: what is dropped meanwhile makes no total too small.
+        let mut totals = [0; REASONS];
+        for cells in self.totals.get(&0, 0).map_err(failed)?.iter() {
+            totals.iter_mut().zip(cells).for_each(|(total, count)| *total += count);
+        }
+        Ok(listed(&by_port, &totals, |reason| self.name(reason)))
+    }
+
+    fn name(&self, reason: u32) -> Arc<str> {
+        self.reasons.get(&reason).cloned().unwrap_or_else(|| format!("reason {reason:#x}").into())
+    }
+}
+
+/// The counts by port, and what only the totals have.
+fn listed(
+    by_port: &BTreeMap<DropKey, u64>,
+    totals: &[u64; REASONS],
+    name: impl Fn(u32) -> Arc<str>,
+) -> Vec<Dropped> {
+    let mut others = *totals;
+    let mut listed = Vec::new();
+    for (key, count) in by_port {
+        let other = &mut others[total_of(key.reason)];
+        *other = other.saturating_sub(*count);
+        let DropKey { reason, port, is_syn } = *key;
+        listed.push(Dropped { reason: name(reason), port: Some(port), is_syn, count: *count });
+    }
+    for (reason, count) in (0..).zip(others).filter(|(reason, count)| *reason > UNSPECIFIED && *count > 0) {
+        listed.push(Dropped { reason: name(reason), port: None, is_syn: false, count });
+    }
+    listed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_place_of_its_own_is_counted_without_a_port() {
+        let mut totals = [0; REASONS];
+        (totals[3], totals[8]) = (10, 4);
+        let key = |reason, port| DropKey { reason, port, is_syn: true };
+        let by_port = BTreeMap::from([(key(3, 80), 6), (key(3, 81), 1), (key(8, 443), 4)]);
+        let listed = listed(&by_port, &totals, |reason| reason.to_string().into());
+        let listed: Vec<_> =
+            listed.iter().map(|one| (&*one.reason, one.port, one.is_syn, one.count)).collect();
+        let expected = [
+            ("3", Some(80), true, 6),
+            ("3", Some(81), true, 1),
+            ("8", Some(443), true, 4),
+            ("3", None, false, 3),
+        ];
+        assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn this_kernel_names_its_reasons() {
+        if fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
+            let Layout { places, reasons } = Layout::of_kernel();
+            let names: Vec<&str> = reasons.values().map(|name| &**name).collect();
+            assert!(places.is_some() && names.contains(&"NO_SOCKET") && names.contains(&"NETFILTER_DROP"));
+            assert!(namespace() > 0);
+        }
+    }
+}

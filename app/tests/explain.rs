@@ -1,0 +1,401 @@
+//! Hard cases `explained-verdicts` and `dropped-here`: why a row has its verdict, in sentences that say what is known and no more.
+
+mod support;
+
+use probe_common::segment::mapped;
+use probe_common::{Family, IcmpRecord, Record};
+use support::stage::{NOW, Stage, context, trouble};
+use support::{Connection, INTERFACE, MS, S, Watched, v4};
+use tcptop::output::explain::{Explanation, RULE_COUNT, explain};
+use tcptop_core::{Dropped, Input, Query, SnapshotRequest, Span, Verdict, Why};
+
+const BEGIN: u64 = NOW - 9 * S;
+
+/// A peer, what explains it, and the word for it.
+struct Case {
+    watched: Watched,
+    verdict: Verdict,
+    why: Option<Why>,
+    /// The beginning of each sentence, in order: that of one rule each.
+    sentences: &'static [&'static str],
+    next: &'static [&'static str],
+}
+
+fn explained(watched: &mut Watched, verdict: Verdict) -> (Option<Why>, Explanation) {
+    let request = SnapshotRequest {
+        query: Query::default(),
+        rows: 10,
+        evidence: true,
+        ..SnapshotRequest::totals(Span::Window)
+    };
+    let snapshot = watched.engine.snapshot(watched.reader, &request, NOW);
+    let verdicts: Vec<_> = snapshot.rows.iter().map(|row| row.verdict).collect();
+    let row = snapshot.rows.iter().find(|row| row.verdict == Some(verdict));
+    let row = row.unwrap_or_else(|| panic!("no {verdict:?} but {verdicts:?}"));
+    (row.why, explain(row, &snapshot, &context()).expect("it has a verdict"))
+}
+
+fn out(port: u16, local_port: u16) -> Connection {
+    Connection::to(v4(10, 20, 9, 7, port), local_port)
+}
+
+fn inbound(n: u16) -> Connection {
+    Connection::from(v4(198, 51, 100, 7, 6_000 + n), 80)
+}
+
+/// A connection between two ports of this host.
+fn within(port: u16) -> Connection {
+    let mut connection = Connection::to(v4(10, 0, 0, 1, 80), port);
+    connection.out = probe_common::Direction::Local;
+    connection
+}
+
+fn established(connection: &Connection, at_ns: u64, rtt_ns: u64) -> [Record; 3] {
+    [connection.syn(at_ns), connection.syn_ack(at_ns + rtt_ns), connection.ack(at_ns + rtt_ns + 9_000)]
+        .map(Into::into)
+}
+
+/// The error of a router about a SYN.
+fn error(connection: &Connection, (icmp_type, code): (u8, u8), at_ns: u64) -> Record {
+    Record::Icmp(IcmpRecord {
+        time_ns: at_ns,
+        interface: INTERFACE,
+        direction: connection.syn(at_ns).direction,
+        family: Family::V4,
+        icmp_type,
+        code,
+        mtu: None,
+        sender: mapped([10, 9, 9, 1]),
+        source: connection.opener,
+        destination: connection.responder,
+        seq: connection.isn,
+        timebase: 0,
+    })
+}
+
+fn seen(records: impl IntoIterator<Item = Record>) -> Watched {
+    let mut watched = Watched::new();
+    watched.see(records).expire(NOW);
+    watched
+}
+
+fn syns(connection: &Connection, times: &[u64]) -> Vec<Record> {
+    times.iter().map(|at_ms| connection.syn(BEGIN + at_ms * MS).into()).collect()
+}
+
+fn unanswered() -> Vec<Case> {
+    let silent = || syns(&out(443, 1), &[0, 1_000, 3_000]);
+    let tail = &["mtr -T -P 443 10.20.9.7"];
+    vec![
+        Case {
+            watched: seen(silent()),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &[
+                "SYNs leave enp0s1, and nothing comes back since 14:02:23: neither a SYN-ACK nor a RST, and no ICMP error.",
+                "The host is down, or a firewall or the way back drops packets.",
+            ],
+            next: tail,
+        },
+        Case {
+            watched: seen(silent().into_iter().chain(established(&out(22, 2), BEGIN, MS))),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &[
+                "SYNs leave enp0s1",
+                "Port 22 answers of the same address: a firewall that drops port 443, or",
+            ],
+            next: tail,
+        },
+        Case {
+            watched: seen(silent().into_iter().chain(established(&out(443, 2), BEGIN, MS))),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &["1 of 2 attempts are unanswered, 1 were established: loss or overload"],
+            next: &[],
+        },
+        Case {
+            // An attempt that an error is about, and later ones without.
+            watched: seen(
+                syns(&out(443, 3), &[0])
+                    .into_iter()
+                    .chain([error(&out(443, 3), (3, 1), BEGIN + MS)])
+                    .chain((4..14).flat_map(|n| syns(&out(443, n), &[3_000, 4_000]))),
+            ),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &[
+                "The latest ICMP error, at 14:02:22: host unreachable at 10.9.9.1 (ICMP 3/1).",
+                "The host is down, or",
+            ],
+            next: tail,
+        },
+    ]
+}
+
+fn unanswered_here_or_elsewhere() -> Vec<Case> {
+    let here = &["here: ss -ltn 'sport = :80'", "nstat -az TcpExtListenOverflows TcpExtListenDrops"];
+    vec![
+        Case {
+            watched: seen(
+                (0..4).flat_map(|n| [inbound(n).syn(BEGIN).into(), inbound(n).syn_ack(BEGIN + MS).into()]),
+            ),
+            verdict: Verdict::NoAnswer,
+            why: Some(Why::NoAck),
+            sentences: &["This host answered with a SYN-ACK, but no ACK came back"],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+        Case {
+            watched: seen(syns(&inbound(1), &[0, 1_000])),
+            verdict: Verdict::NoAnswer,
+            why: Some(Why::SilentHere),
+            sentences: &["This host got the SYN and did not answer"],
+            next: here,
+        },
+        Case {
+            watched: seen(syns(&within(1), &[0, 1_000])),
+            verdict: Verdict::NoAnswer,
+            why: Some(Why::SilentHere),
+            sentences: &["This host got the SYN and did not answer"],
+            next: here,
+        },
+        Case {
+            watched: seen(syns(&passing(1), &[0, 1_000])),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &[
+                "Neither a SYN-ACK nor a RST comes back since 14:02:23, and no ICMP error.",
+                "The host is down, or",
+            ],
+            next: &["mtr -T -P 443 10.20.9.7"],
+        },
+    ]
+}
+
+/// A connection of which neither end is known to be this host.
+fn passing(port: u16) -> Connection {
+    let mut connection = Connection::to(v4(10, 20, 9, 7, 443), port);
+    connection.out = probe_common::Direction::Unknown;
+    connection
+}
+
+fn unreachable() -> Vec<Case> {
+    let rejected = |code, connection: Connection| {
+        let at = |ms| BEGIN + ms * MS;
+        seen([connection.syn(at(0)).into(), error(&connection, (3, code), at(2))])
+    };
+    vec![
+        Case {
+            watched: rejected(13, out(443, 1)),
+            verdict: Verdict::Unreachable,
+            why: Some(Why::Icmp(tcptop_core::IcmpReason::Prohibited)),
+            sentences: &[
+                "The latest ICMP error, at 14:02:22: prohibited by 10.9.9.1 (ICMP 3/13).",
+                "A firewall or a router rejects the SYN on purpose.",
+            ],
+            next: &["mtr -T -P 443 10.20.9.7"],
+        },
+        Case {
+            watched: rejected(1, out(443, 1)),
+            verdict: Verdict::Unreachable,
+            why: Some(Why::Icmp(tcptop_core::IcmpReason::HostUnreachable)),
+            sentences: &["The latest ICMP error", "A router cannot deliver the SYN"],
+            next: &["mtr -T -P 443 10.20.9.7"],
+        },
+        Case {
+            watched: rejected(3, inbound(1)),
+            verdict: Verdict::Unreachable,
+            why: Some(Why::Icmp(tcptop_core::IcmpReason::PortUnreachable)),
+            sentences: &["The latest ICMP error", "A firewall of this host rejects"],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+    ]
+}
+
+fn refused() -> Vec<Case> {
+    let refused = |connection: &Connection| {
+        [connection.syn(BEGIN), connection.rst_of_responder(BEGIN + 400_000)].map(Record::from)
+    };
+    vec![
+        Case {
+            watched: seen(refused(&out(6_379, 1))),
+            verdict: Verdict::Refuses,
+            why: None,
+            sentences: &["A RST answers the SYN after 400µs: the host is up"],
+            next: &["on the peer: ss -ltn 'sport = :6379'"],
+        },
+        Case {
+            watched: seen(refused(&out(6_379, 1)).into_iter().chain(established(&out(22, 2), BEGIN, MS))),
+            verdict: Verdict::Refuses,
+            why: None,
+            sentences: &["A RST answers the SYN after 400µs", "Port 22 answers of the same address."],
+            next: &["on the peer: ss -ltn 'sport = :6379'"],
+        },
+        Case {
+            watched: seen(refused(&inbound(1))),
+            verdict: Verdict::Refuses,
+            why: None,
+            sentences: &["This host refuses after 400µs"],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+    ]
+}
+
+/// With what the kernel says that this host drops itself: SYNs to its port 80, and others that have nothing to do with it.
+fn dropped_here() -> Vec<Case> {
+    let dropped = |records: Vec<Record>, reason: &str| {
+        let mut watched = seen(records);
+        let drop = |reason: &str, port, is_syn| Dropped {
+            reason: reason.into(),
+            port: Some(port),
+            is_syn,
+            count: 38,
+        };
+        let drops = [drop(reason, 80, true), drop("OTHER", 81, true), drop("OTHER", 80, false)];
+        watched.engine.handle(Input::Drops { drops: &drops, now_ns: BEGIN });
+        watched
+    };
+    let refused = [inbound(1).syn(BEGIN), inbound(1).rst_of_responder(BEGIN + 400_000)].map(Record::from);
+    vec![
+        Case {
+            watched: dropped(syns(&inbound(1), &[0, 1_000]), "NETFILTER_DROP"),
+            verdict: Verdict::NoAnswer,
+            why: Some(Why::DroppedHere),
+            sentences: &["This host itself drops SYNs to the port: 38 SYNs to port 80 (NETFILTER_DROP)."],
+            next: &["here: ss -ltn 'sport = :80'", "nft list ruleset"],
+        },
+        Case {
+            watched: dropped(refused.to_vec(), "NO_SOCKET"),
+            verdict: Verdict::Refuses,
+            why: Some(Why::NothingListens),
+            sentences: &[
+                "This host refuses after 400µs: nothing listens on the port (38 SYNs to port 80 (NO_SOCKET)).",
+            ],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+        Case {
+            watched: dropped(syns(&out(80, 1), &[0, 1_000]), "NETFILTER_DROP"),
+            verdict: Verdict::NoAnswer,
+            why: None,
+            sentences: &["SYNs leave enp0s1, and nothing comes back", "The host is down, or"],
+            next: &["mtr -T -P 80 10.20.9.7"],
+        },
+    ]
+}
+
+fn aborted_or_slow() -> Vec<Case> {
+    let aborted = |connection: Connection| {
+        let reset = connection.rst_of_responder(BEGIN + 5 * MS).into();
+        seen(established(&connection, BEGIN, MS).into_iter().chain([reset]))
+    };
+    vec![
+        Case {
+            watched: aborted(inbound(1)),
+            verdict: Verdict::Aborts,
+            why: None,
+            sentences: &["This host accepts the connections and resets them"],
+            next: &["here: ss -ltn 'sport = :80'", "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData"],
+        },
+        Case {
+            watched: aborted(out(443, 1)),
+            verdict: Verdict::Aborts,
+            why: None,
+            sentences: &["The peer accepts the connections and resets them"],
+            next: &["on the peer and its backends: ss -ltn 'sport = :443'"],
+        },
+        Case {
+            watched: seen(
+                (0..9).flat_map(|n| established(&out(443, n), BEGIN, if n == 0 { 5 * MS } else { 300 * MS })),
+            ),
+            verdict: Verdict::Slow,
+            why: None,
+            sentences: &["The SYN-ACK takes long, but took only 4.70ms before: a queue"],
+            next: &["mtr -T -P 443 10.20.9.7"],
+        },
+    ]
+}
+
+fn retransmitted() -> Vec<Case> {
+    let repeated = |connection: Connection, after_ms| {
+        let syns = syns(&connection, &[0, after_ms]).into_iter();
+        let answered_ns = BEGIN + (after_ms + 1) * MS;
+        syns.chain([connection.syn_ack(answered_ns).into(), connection.ack(answered_ns + 9_000).into()])
+    };
+    let unaccepted = |n| {
+        let again = [1_000, 3_000, 7_000].map(|ms| inbound(n).syn_ack(BEGIN + ms * MS).into());
+        established(&inbound(n), BEGIN, MS).into_iter().chain(again)
+    };
+    let next = &["mtr -T -P 443 10.20.9.7", "ip -s link show dev enp0s1"];
+    vec![
+        Case {
+            watched: seen(repeated(out(443, 1), 1_000)),
+            verdict: Verdict::SlowSetup,
+            why: None,
+            sentences: &["1 connection took long to set up; 1 SYN or SYN-ACK retransmit in the same time"],
+            next,
+        },
+        Case {
+            watched: seen(repeated(out(443, 1), 100)),
+            verdict: Verdict::Loses,
+            why: None,
+            sentences: &["Only SYNs and SYN-ACKs are retransmitted: 1 by this host, 0 by the peer."],
+            next,
+        },
+        Case {
+            watched: seen(unaccepted(1).chain(repeated(inbound(2), 100))),
+            verdict: Verdict::Loses,
+            why: None,
+            sentences: &["Only SYNs and SYN-ACKs are retransmitted", "3 of them are no loss"],
+            next: &["mtr 198.51.100.7", "ip -s link show dev enp0s1"],
+        },
+    ]
+}
+
+/// The rule about segments of full size is tested with the captures that have some (`app/tests/icmp.rs`), and that about full
+/// queues with the sockets of listeners (`app/tests/sockets.rs`).
+#[test]
+fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
+    let mut said = std::collections::BTreeSet::new();
+    let all = [
+        unanswered(),
+        unanswered_here_or_elsewhere(),
+        unreachable(),
+        refused(),
+        dropped_here(),
+        aborted_or_slow(),
+        retransmitted(),
+    ];
+    for mut case in all.into_iter().flatten() {
+        let (why, explanation) = explained(&mut case.watched, case.verdict);
+        let Explanation { sentences, next } = &explanation;
+        assert_eq!(sentences.len(), case.sentences.len(), "{sentences:#?}\n{:#?}", case.sentences);
+        for (sentence, begin) in sentences.iter().zip(case.sentences) {
+            assert!(sentence.starts_with(begin) && sentence.ends_with('.'), "{sentence}\n{begin}");
+            // Words, not figures: the same rule.
+            let words: String = sentence.chars().filter(|letter| letter.is_alphabetic()).take(22).collect();
+            said.insert((case.verdict, words));
+        }
+        assert_eq!(next, case.next, "{sentences:?}");
+        assert_eq!(why, case.why, "{sentences:?}");
+    }
+    assert!(said.len() + 2 >= RULE_COUNT, "of {RULE_COUNT}: {said:#?}");
+}
+
+#[test]
+fn a_word_stands_in_the_row_and_a_filter_finds_it() {
+    let mut watched = trouble();
+    let rejected = Connection::to(v4(10, 20, 9, 9, 443), 9);
+    watched.see([rejected.syn(BEGIN).into(), error(&rejected, (3, 13), BEGIN + MS)]).expire(NOW);
+    let stage = Stage::new(watched).sized(200, 40);
+    let header =
+        |frame: &str| frame.lines().find(|line| line.contains("PEER")).unwrap_or_default().to_owned();
+    assert!(header(&stage.frame()).contains("WHY"), "{}", stage.frame());
+    let mut stage = stage.keys(&["/", "why:prohib", "Enter"]);
+    let frame = stage.frame();
+    let table = frame.split("── flows").next().unwrap_or_default();
+    let rows: Vec<&str> = table.lines().filter(|line| line.contains("10.20.")).collect();
+    assert!(rows.len() == 1 && rows[0].contains("prohibited"), "{frame}");
+    stage.refresh();
+    let without = Stage::new(trouble()).sized(200, 40).frame();
+    assert!(!header(&without).contains("WHY"), "no column without a word: {without}");
+}

@@ -1,0 +1,112 @@
+//! Hard case `dropped-here`: what this host itself drops, as its kernel says.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use lab::{Namespace, Object, Tcptop, connect};
+use nix::libc;
+
+/// Much longer than any step takes; a test that waits this long fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than a SYN is retransmitted first.
+const BRIEF: Duration = Duration::from_millis(2_500);
+const CLOSED: u16 = 81;
+const FILTERED: u16 = 82;
+const ATTEMPTS: u64 = 5;
+
+fn hosts() -> [Namespace; 2] {
+    let [here, there] = [(); 2].map(|()| Namespace::new().expect("a namespace"));
+    here.veth_pair("eth0", &there, "eth0").expect("a cable");
+    here.add_address("eth0", "10.1.0.1/24".parse().expect("an address")).expect("it is free");
+    there.add_address("eth0", "10.1.0.2/24".parse().expect("an address")).expect("it is free");
+    [here, there]
+}
+
+fn host(last: u8, port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 1, 0, last], port))
+}
+
+/// Has a socket refuse all that it gets: its filter is one instruction, which lets 0 bytes pass.
+fn refuse_all(listener: &TcpListener) {
+    let mut refuse = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
+    let program = libc::sock_fprog { len: 1, filter: &raw mut refuse };
+    // SAFETY: the option's value is the structure that it asks for, and the kernel copies the filter.
+    let set = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            u32::try_from(size_of_val(&program)).expect("it is small"),
+        )
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// How many SYNs to this port were dropped, and why.
+fn drops(summary: &Object, port: u16) -> Vec<(String, u64)> {
+    let all = summary.list("drops");
+    let of_port = all.iter().filter(|one| one.number("port") == Some(port.into()) && one.flag("syn"));
+    let named = |one: &Object| {
+        (one.text("reason").expect("a name").to_owned(), one.number("count").expect("a count"))
+    };
+    of_port.map(named).collect()
+}
+
+fn why(objects: &[Object], port: u16) -> Option<&str> {
+    let mut peers = objects.iter().filter(|object| object.kind() == "peer");
+    peers.find(|peer| peer.number("service_port") == Some(port.into())).expect("it was seen").text("why")
+}
+
+/// SYNs to a port where nothing listens, and to one whose socket has a filter; and what another host drops.
+#[test]
+fn what_this_host_drops_is_counted_by_reason_and_port() {
+    lab::needs_root!();
+    let [here, there] = hosts();
+    let listener = here.run(|| TcpListener::bind(host(1, FILTERED))).expect("a free port");
+    refuse_all(&listener);
+    let tcptop = Tcptop::spawn(&here, ["eth0", "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    for _ in 0..ATTEMPTS {
+        assert!(connect(&there, None, host(1, CLOSED), PATIENCE).is_err(), "nothing listens");
+        assert!(connect(&here, None, host(2, CLOSED), PATIENCE).is_err(), "nothing listens there either");
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..ATTEMPTS {
+            scope
+                .spawn(|| assert!(connect(&there, None, host(1, FILTERED), BRIEF).is_err(), "it is refused"));
+        }
+    });
+    assert!(!tcptop.stderr().contains("not known"), "{}", tcptop.stderr());
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let summary = objects.last().expect("a summary");
+    assert_eq!(drops(summary, CLOSED), [("NO_SOCKET".to_owned(), ATTEMPTS)], "not those of the other host");
+    let to_filtered =
+        objects.iter().filter(|object| object.kind() == "handshake" && object.local() == host(1, FILTERED));
+    let tries: u64 = to_filtered.map(|attempt| attempt.number("tries").expect("SYNs were seen")).sum();
+    assert!(tries >= ATTEMPTS);
+    assert_eq!(drops(summary, FILTERED), [("SOCKET_FILTER".to_owned(), tries)], "each SYN of each attempt");
+    assert_eq!(why(&objects, FILTERED), Some("dropped_here"));
+    let refusing: Vec<&Object> = objects
+        .iter()
+        .filter(|object| object.kind() == "peer" && object.number("service_port") == Some(CLOSED.into()))
+        .collect();
+    let inbound =
+        refusing.iter().find(|peer| peer.text("direction") == Some("inbound")).expect("it was seen");
+    assert_eq!(inbound.text("why"), Some("nothing_listens"));
+    let outbound =
+        refusing.iter().find(|peer| peer.text("direction") == Some("outbound")).expect("it was seen");
+    assert_eq!(outbound.text("why"), None, "nobody here knows");
+}
+
+#[test]
+fn drops_can_be_switched_off() {
+    lab::needs_root!();
+    let [here, there] = hosts();
+    let tcptop = Tcptop::spawn(&here, ["eth0", "--json", "--drops=off"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    assert!(connect(&there, None, host(1, CLOSED), PATIENCE).is_err(), "nothing listens");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    assert!(!objects.last().expect("a summary").has("drops"));
+}
