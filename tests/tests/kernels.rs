@@ -1,5 +1,5 @@
 //! What tcptop says of live interfaces is what it says of a capture that tcpdump takes beside it, on this kernel, whichever it is:
-//! `cargo xtask vm` runs it on others. Loopback and a cable, IPv4 and IPv6, open and closed ports, with data.
+//! `cargo xtask vm` runs it on others (hard case `other-kernels`). Loopback and a cable, IPv4 and IPv6, open and closed ports, with data.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
