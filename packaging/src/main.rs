@@ -28,7 +28,7 @@ struct Cli {
     #[arg(value_enum)]
     targets: Vec<Target>,
 
-    /// Folder for the result [default: dist in the target directory]
+    /// Folder for the result [default: packages in the target directory]
     #[arg(long)]
     out: Option<PathBuf>,
 
@@ -49,10 +49,10 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<()> {
     let source = Source::new()?;
-    let out = cli.out.clone().unwrap_or_else(|| source.target.join("dist"));
+    let out = cli.out.clone().unwrap_or_else(|| source.target.join("packages"));
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     if cli.documents {
-        return tree::documents(&out);
+        return tree::documents(&out, &source);
     }
     let all = [Target::X86_64, Target::Aarch64];
     let targets = if cli.targets.is_empty() { &all[..] } else { &cli.targets };

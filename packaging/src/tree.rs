@@ -1,10 +1,11 @@
 //! The files of an installation, as they lie under the root folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use flate2::{Compression, GzBuilder};
@@ -21,19 +22,19 @@ pub(crate) fn lay(root: &Path, binary: &Path, source: &Source) -> Result<()> {
         fs::remove_dir_all(root).with_context(|| format!("cannot empty {}", root.display()))?;
     }
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    write(root, "usr/bin/tcptop", &bytes, 0o755)?;
+    write(root, "usr/bin/tcptop", &bytes, 0o755, source)?;
     for name in LICENSES {
         let bytes = fs::read(source.root.join(name)).with_context(|| format!("cannot read {name}"))?;
-        write(root, &format!("usr/share/doc/tcptop/{name}"), &bytes, 0o644)?;
+        write(root, &format!("usr/share/doc/tcptop/{name}"), &bytes, 0o644, source)?;
     }
-    documents(root)
+    documents(root, source)
 }
 
 /// The man page and the completions.
-pub(crate) fn documents(root: &Path) -> Result<()> {
-    write(root, "usr/share/man/man8/tcptop.8.gz", &compressed(&manual::page()?)?, 0o644)?;
+pub(crate) fn documents(root: &Path, source: &Source) -> Result<()> {
+    write(root, "usr/share/man/man8/tcptop.8.gz", &compressed(&manual::page()?)?, 0o644, source)?;
     for (shell, path) in completions::SHELLS {
-        write(root, path, &completions::text(shell), 0o644)?;
+        write(root, path, &completions::text(shell), 0o644, source)?;
     }
     Ok(())
 }
@@ -49,12 +50,15 @@ pub(crate) fn archive(tree: &Path, out: &Path, target: Target, source: &Source) 
     Ok(file)
 }
 
-fn write(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
+/// Writes a file, as old as the commit.
+fn write(root: &Path, path: &str, bytes: &[u8], mode: u32, source: &Source) -> Result<()> {
     let path = root.join(path);
     let folder = path.parent().context("a file in no folder")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).context("cannot set permissions")
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).context("cannot set permissions")?;
+    let committed = SystemTime::UNIX_EPOCH + Duration::from_secs(source.epoch);
+    File::open(&path).and_then(|file| file.set_modified(committed)).context("cannot set times")
 }
 
 /// gzip without name and time.

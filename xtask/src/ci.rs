@@ -53,6 +53,7 @@ const NIGHTLY: &[Step] = &[
     Xtask("bench tui"),
     Xtask("bench host"),
     Xtask("bench replay"),
+    Xtask("dist"),
 ];
 
 pub(crate) fn ci() -> Result<()> {
