@@ -31,7 +31,9 @@ fn handshake(number: u32) -> Vec<Vec<u8>> {
 /// tcptop with its lines, which the test waits for before it sends more packets.
 fn watch(namespace: &Namespace) -> (Child, impl Iterator<Item = String>) {
     let mut command = Command::new(lab::tcptop::binary().expect("it is built"));
-    command.args(["tap0", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Owners of the sockets of other processes on this machine would be among the records.
+    command.args(["tap0", "--json", "--owners=off"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = namespace.enter_command(&mut command).spawn().expect("it starts");
     let mut ready = String::new();
     BufReader::new(child.stderr.take().expect("piped")).read_line(&mut ready).expect("it speaks");
