@@ -42,7 +42,7 @@ fn a_peer_that_resets_what_it_accepts_has_a_verdict() {
     (0..20).for_each(|n| abort(&mut shown, 40_000 + n, at(10 * u64::from(n))));
     let snapshot = shown.take(at(500));
     let row = &snapshot.rows[0];
-    assert_eq!((row.verdict, row.since_ns), (Some(Verdict::Aborts), Some(at(2))));
+    assert_eq!((row.verdict, row.since_ns), (Some(Verdict::Aborted), Some(at(2))));
     let counts = &row.figures.counts;
     assert_eq!((counts.aborted, counts.of(Outcome::Established), counts.attempts()), (20, 20, 20));
     assert_eq!((snapshot.recent.counts.aborted, snapshot.total.counts.aborted), (20, 20));
@@ -58,7 +58,7 @@ fn a_few_of_many_and_too_few_at_all_make_no_verdict() {
     (0..2).for_each(|n| abort(&mut shown, 40_000 + n, at(0)));
     assert_eq!(verdicts(&mut shown, at(100)), [], "2 of 2");
     (0..1).for_each(|n| abort(&mut shown, 40_010 + n, at(10)));
-    assert_eq!(verdicts(&mut shown, at(200)), [Verdict::Aborts], "3 of 3");
+    assert_eq!(verdicts(&mut shown, at(200)), [Verdict::Aborted], "3 of 3");
     (0..30).for_each(|n| establish(&mut shown, 41_000 + n, at(20)));
     assert_eq!(verdicts(&mut shown, at(300)), [], "3 of 33");
 }

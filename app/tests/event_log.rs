@@ -31,7 +31,7 @@ fn a_change_of_a_verdict_is_one_entry() {
             _ => unreachable!(),
         })
         .collect();
-    let refuses = Some(Verdict::Refuses);
+    let refuses = Some(Verdict::Refused);
     assert_eq!(listed, [(at(20_000), refuses, None), (at(250), None, refuses)]);
 }
 

@@ -89,7 +89,7 @@ fn unanswered() -> Vec<Case> {
     vec![
         Case {
             watched: seen(silent()),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: None,
             sentences: &[
                 "SYNs leave enp0s1, and nothing comes back since 14:02:23: neither a SYN-ACK nor a RST, and no ICMP error.",
@@ -99,7 +99,7 @@ fn unanswered() -> Vec<Case> {
         },
         Case {
             watched: seen(silent().into_iter().chain(established(&out(22, 2), BEGIN, MS))),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: None,
             sentences: &[
                 "SYNs leave enp0s1",
@@ -109,7 +109,7 @@ fn unanswered() -> Vec<Case> {
         },
         Case {
             watched: seen(silent().into_iter().chain(established(&out(443, 2), BEGIN, MS))),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: None,
             sentences: &["1 of 2 attempts are unanswered, 1 were established: loss or overload"],
             next: &[],
@@ -122,7 +122,7 @@ fn unanswered() -> Vec<Case> {
                     .chain([error(&out(443, 3), (3, 1), BEGIN + MS)])
                     .chain((4..14).flat_map(|n| syns(&out(443, n), &[3_000, 4_000]))),
             ),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: None,
             sentences: &[
                 "The latest ICMP error, at 14:02:22: host unreachable at 10.9.9.1 (ICMP 3/1).",
@@ -140,28 +140,28 @@ fn unanswered_here_or_elsewhere() -> Vec<Case> {
             watched: seen(
                 (0..4).flat_map(|n| [inbound(n).syn(BEGIN).into(), inbound(n).syn_ack(BEGIN + MS).into()]),
             ),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: Some(Why::NoAck),
             sentences: &["This host answered with a SYN-ACK, but no ACK came back"],
             next: &["here: ss -ltn 'sport = :80'"],
         },
         Case {
             watched: seen(syns(&inbound(1), &[0, 1_000])),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: Some(Why::SilentHere),
             sentences: &["This host got the SYN and did not answer"],
             next: here,
         },
         Case {
             watched: seen(syns(&within(1), &[0, 1_000])),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: Some(Why::SilentHere),
             sentences: &["This host got the SYN and did not answer"],
             next: here,
         },
         Case {
             watched: seen(syns(&passing(1), &[0, 1_000])),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: None,
             sentences: &[
                 "Neither a SYN-ACK nor a RST comes back since 14:02:23, and no ICMP error.",
@@ -219,21 +219,21 @@ fn refused() -> Vec<Case> {
     vec![
         Case {
             watched: seen(refused(&out(6_379, 1))),
-            verdict: Verdict::Refuses,
+            verdict: Verdict::Refused,
             why: None,
             sentences: &["A RST answers the SYN after 400µs: the host is up"],
             next: &["on the peer: ss -ltn 'sport = :6379'"],
         },
         Case {
             watched: seen(refused(&out(6_379, 1)).into_iter().chain(established(&out(22, 2), BEGIN, MS))),
-            verdict: Verdict::Refuses,
+            verdict: Verdict::Refused,
             why: None,
             sentences: &["A RST answers the SYN after 400µs", "Port 22 answers of the same address."],
             next: &["on the peer: ss -ltn 'sport = :6379'"],
         },
         Case {
             watched: seen(refused(&inbound(1))),
-            verdict: Verdict::Refuses,
+            verdict: Verdict::Refused,
             why: None,
             sentences: &["This host refuses after 400µs"],
             next: &["here: ss -ltn 'sport = :80'"],
@@ -259,14 +259,14 @@ fn dropped_here() -> Vec<Case> {
     vec![
         Case {
             watched: dropped(syns(&inbound(1), &[0, 1_000]), "NETFILTER_DROP"),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: Some(Why::DroppedHere),
             sentences: &["This host itself drops SYNs to the port: 38 SYNs to port 80 (NETFILTER_DROP)."],
             next: &["here: ss -ltn 'sport = :80'", "nft list ruleset"],
         },
         Case {
             watched: dropped(refused.to_vec(), "NO_SOCKET"),
-            verdict: Verdict::Refuses,
+            verdict: Verdict::Refused,
             why: Some(Why::NothingListens),
             sentences: &[
                 "This host refuses after 400µs: nothing listens on the port (38 SYNs to port 80 (NO_SOCKET)).",
@@ -275,7 +275,7 @@ fn dropped_here() -> Vec<Case> {
         },
         Case {
             watched: dropped(syns(&out(80, 1), &[0, 1_000]), "NETFILTER_DROP"),
-            verdict: Verdict::NoAnswer,
+            verdict: Verdict::Unanswered,
             why: None,
             sentences: &["SYNs leave enp0s1, and nothing comes back", "The host is down, or"],
             next: &["mtr -T -P 80 10.20.9.7"],
@@ -291,14 +291,14 @@ fn aborted_or_slow() -> Vec<Case> {
     vec![
         Case {
             watched: aborted(inbound(1)),
-            verdict: Verdict::Aborts,
+            verdict: Verdict::Aborted,
             why: None,
             sentences: &["This host accepts the connections and resets them"],
             next: &["here: ss -ltn 'sport = :80'", "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData"],
         },
         Case {
             watched: aborted(out(443, 1)),
-            verdict: Verdict::Aborts,
+            verdict: Verdict::Aborted,
             why: None,
             sentences: &["The peer accepts the connections and resets them"],
             next: &["on the peer and its backends: ss -ltn 'sport = :443'"],
@@ -336,14 +336,14 @@ fn retransmitted() -> Vec<Case> {
         },
         Case {
             watched: seen(repeated(out(443, 1), 100)),
-            verdict: Verdict::Loses,
+            verdict: Verdict::Loss,
             why: None,
             sentences: &["Only SYNs and SYN-ACKs are retransmitted: 1 by this host, 0 by the peer."],
             next,
         },
         Case {
             watched: seen(unaccepted(1).chain(repeated(inbound(2), 100))),
-            verdict: Verdict::Loses,
+            verdict: Verdict::Loss,
             why: None,
             sentences: &["Only SYNs and SYN-ACKs are retransmitted", "3 of them are no loss"],
             next: &["mtr 198.51.100.7", "ip -s link show dev enp0s1"],

@@ -28,7 +28,7 @@ fn a_few_long_waits_among_many_make_a_verdict() {
     let snapshot = shown.take(at(3_500));
     let row = &snapshot.rows[0];
     let present: Vec<Verdict> = row.present.iter().map(|(verdict, _)| verdict).collect();
-    assert_eq!(present, [Verdict::SlowSetup, Verdict::Loses], "and why");
+    assert_eq!(present, [Verdict::SlowSetup, Verdict::Loss], "and why");
     assert_eq!(row.since_ns, Some(at(1_000)), "since the first of them was established");
     let (rtt, setup) = (row.figures.rtt.unwrap(), row.figures.setup.unwrap());
     assert_eq!((rtt.samples, rtt.max_ns, setup.samples), (225, 15 * MS, 247));

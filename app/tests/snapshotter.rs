@@ -27,7 +27,7 @@ fn a_verdict_is_held_for_one_full_window() {
     for n in 0..400 {
         shown.establish(2, 20_000 + n, at(100 * u64::from(n)), MS);
     }
-    let bad = ("10.0.0.9:6379".to_owned(), Some(Verdict::Refuses));
+    let bad = ("10.0.0.9:6379".to_owned(), Some(Verdict::Refused));
     let mut states = Vec::new();
     for quarter in 1..120 {
         let snapshot = shown.take(at(250 * quarter));
@@ -65,7 +65,7 @@ fn rows_do_not_flicker() {
         }
         for quarter in 1..4 {
             let snapshot = shown.take(at(second * 1_000 + quarter * 250));
-            assert_eq!(snapshot.rows[0].verdict, Some(Verdict::Refuses), "{second} s");
+            assert_eq!(snapshot.rows[0].verdict, Some(Verdict::Refused), "{second} s");
         }
     }
 }
@@ -211,16 +211,16 @@ fn thresholds_can_be_set() {
     shown.refuse(40_000, at(0));
     let fine = Connection::to(v4(10, 0, 0, 9, 6379), 41_000);
     shown.watched.see([fine.syn(at(1)), fine.syn_ack(at(2)), fine.ack(at(3))]);
-    assert_eq!(shown.take(at(100)).rows[0].verdict, Some(Verdict::Refuses));
+    assert_eq!(shown.take(at(100)).rows[0].verdict, Some(Verdict::Refused));
     let another = Connection::to(v4(10, 0, 0, 9, 6379), 42_000);
     shown.watched.see([another.syn(at(101)), another.syn_ack(at(102)), another.ack(at(103))]);
     let row = shown.take(at(200)).rows[0];
     assert_eq!(
         (row.verdict, row.is_recovering()),
-        (Some(Verdict::Refuses), true),
+        (Some(Verdict::Refused), true),
         "a third is less than half"
     );
-    assert!(Verdict::Refuses.definition(&shown.take(at(300)).thresholds).contains("50%"));
+    assert!(Verdict::Refused.definition(&shown.take(at(300)).thresholds).contains("50%"));
 }
 
 #[test]

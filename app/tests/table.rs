@@ -183,5 +183,5 @@ fn a_problem_does_not_restart_when_an_attempt_times_out() {
     watched.see([0, 1_000, 3_000, 7_000, 15_000].map(|ms| silent.syn(at(ms))));
     watched.expire(at(40_000));
     let row = watched.snapshot(Span::Window, at(40_000)).rows[0];
-    assert_eq!((row.verdict, row.since_ns), (Some(Verdict::NoAnswer), Some(at(1_000))));
+    assert_eq!((row.verdict, row.since_ns), (Some(Verdict::Unanswered), Some(at(1_000))));
 }

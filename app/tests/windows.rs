@@ -159,7 +159,7 @@ fn attempts_that_wait_are_not_forgotten_by_another_window() {
         shown.watched.see((0..3).map(|n| silent(30_000 + n).syn(at(second))));
     }
     let before = shown.take(at(6_000)).rows[0];
-    assert_eq!((before.verdict, before.figures.counts.unanswered()), (Some(Verdict::NoAnswer), 3));
+    assert_eq!((before.verdict, before.figures.counts.unanswered()), (Some(Verdict::Unanswered), 3));
     shown.watched.engine.set_window(shown.watched.reader, 60 * S);
     let after = shown.take(at(6_000)).rows[0];
     assert_eq!(
@@ -182,13 +182,13 @@ fn a_reset_restarts_since() {
     assert_eq!(row(&shown.take(at(4_600))), Some((None, None, 0)));
     shown.refuse(41_000, at(5_000));
     let snapshot = shown.take(at(5_100));
-    assert_eq!(row(&snapshot), Some((Some(Verdict::Refuses), Some(at(4_600)), 1)), "it was fine then");
+    assert_eq!(row(&snapshot), Some((Some(Verdict::Refused), Some(at(4_600)), 1)), "it was fine then");
     assert_eq!(
         snapshot.log.expect("asked for").rows.iter().filter(|entry| entry.time_ns <= at(4_000)).count(),
         logged
     );
     let other = taken(&mut shown.watched, other, Group::Peer, at(5_100));
-    assert_eq!(row(&other), Some((Some(Verdict::Refuses), Some(at(1)), 5)));
+    assert_eq!(row(&other), Some((Some(Verdict::Refused), Some(at(1)), 5)));
 }
 
 /// What happens next.

@@ -107,17 +107,17 @@ type Rule = (Verdict, Why, fn(&Signs<'_>) -> bool);
 
 /// Without the reasons of ICMP, which come first. The first that applies counts.
 const RULES: [Rule; 9] = [
-    (Verdict::Refuses, Why::NothingListens, |signs| signs.drops.has_no_socket),
-    (Verdict::NoAnswer, Why::QueueFull, |signs| signs.is_queue_full),
-    (Verdict::NoAnswer, Why::DroppedHere, |signs| signs.drops.is_dropped),
+    (Verdict::Refused, Why::NothingListens, |signs| signs.drops.has_no_socket),
+    (Verdict::Unanswered, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::Unanswered, Why::DroppedHere, |signs| signs.drops.is_dropped),
     (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full),
-    (Verdict::Loses, Why::QueueFull, |signs| signs.is_queue_full),
-    (Verdict::NoAnswer, Why::NoAck, |signs| is_inbound(signs) && is_mostly_half_open(signs.counts)),
-    (Verdict::NoAnswer, Why::SilentHere, |signs| {
+    (Verdict::Loss, Why::QueueFull, |signs| signs.is_queue_full),
+    (Verdict::Unanswered, Why::NoAck, |signs| is_inbound(signs) && is_mostly_half_open(signs.counts)),
+    (Verdict::Unanswered, Why::SilentHere, |signs| {
         is_inbound(signs) && signs.counts.of(Outcome::Unanswered) > 0 && !is_mostly_half_open(signs.counts)
     }),
-    (Verdict::Loses, Why::LargeSegments, |signs| signs.counts.stuck > 0),
-    (Verdict::Loses, Why::SynsOnly, |signs| {
+    (Verdict::Loss, Why::LargeSegments, |signs| signs.counts.stuck > 0),
+    (Verdict::Loss, Why::SynsOnly, |signs| {
         signs.counts.repeated > 0 && signs.counts.retransmitted == 0 && signs.counts.sent > 0
     }),
 ];
@@ -130,7 +130,7 @@ impl Signs<'_> {
         }
         let applies = |rule: &&Rule| rule.0 == verdict && (rule.2)(self);
         let ruled = RULES.iter().find(applies).map(|(_, why, _)| *why);
-        ruled.or_else(|| self.main_cause().filter(|_| verdict == Verdict::Loses).map(Why::Retransmits))
+        ruled.or_else(|| self.main_cause().filter(|_| verdict == Verdict::Loss).map(Why::Retransmits))
     }
 }
 
@@ -173,28 +173,28 @@ mod tests {
         let unanswered = Number::Attempts(Outcome::Unanswered);
         let half_open = Number::Attempts(Outcome::HalfOpen);
         for (verdict, role, numbers, expected) in [
-            (Verdict::NoAnswer, Role::Server, &[(half_open, 2), (unanswered, 2)][..], Some(Why::NoAck)),
-            (Verdict::NoAnswer, Role::Server, &[(half_open, 1), (unanswered, 2)], Some(Why::SilentHere)),
-            (Verdict::NoAnswer, Role::Local, &[(unanswered, 1)], Some(Why::SilentHere)),
-            (Verdict::NoAnswer, Role::Client, &[(unanswered, 5)], None),
-            (Verdict::NoAnswer, Role::Forwarded, &[(half_open, 5)], None),
-            (Verdict::NoAnswer, Role::Server, &[], None),
+            (Verdict::Unanswered, Role::Server, &[(half_open, 2), (unanswered, 2)][..], Some(Why::NoAck)),
+            (Verdict::Unanswered, Role::Server, &[(half_open, 1), (unanswered, 2)], Some(Why::SilentHere)),
+            (Verdict::Unanswered, Role::Local, &[(unanswered, 1)], Some(Why::SilentHere)),
+            (Verdict::Unanswered, Role::Client, &[(unanswered, 5)], None),
+            (Verdict::Unanswered, Role::Forwarded, &[(half_open, 5)], None),
+            (Verdict::Unanswered, Role::Server, &[], None),
             (
-                Verdict::Loses,
+                Verdict::Loss,
                 Role::Client,
                 &[(Number::Retransmitted, 5), (Number::Stuck, 1)],
                 Some(Why::LargeSegments),
             ),
-            (Verdict::Loses, Role::Client, &[(Number::Repeated, 5), (Number::Sent, 9)], Some(Why::SynsOnly)),
-            (Verdict::Loses, Role::Client, &[(Number::Repeated, 5)], None),
+            (Verdict::Loss, Role::Client, &[(Number::Repeated, 5), (Number::Sent, 9)], Some(Why::SynsOnly)),
+            (Verdict::Loss, Role::Client, &[(Number::Repeated, 5)], None),
             (
-                Verdict::Loses,
+                Verdict::Loss,
                 Role::Client,
                 &[(Number::Repeated, 5), (Number::Sent, 9), (Number::Retransmitted, 1)],
                 None,
             ),
             (Verdict::Slow, Role::Client, &[(unanswered, 5), (Number::Stuck, 1)], None),
-            (Verdict::Refuses, Role::Server, &[(Number::Attempts(Outcome::Refused), 5)], None),
+            (Verdict::Refused, Role::Server, &[(Number::Attempts(Outcome::Refused), 5)], None),
         ] {
             assert_eq!(why(verdict, role, numbers), expected, "{verdict:?} {role:?} {numbers:?}");
         }
@@ -212,7 +212,7 @@ mod tests {
         };
         let prohibited = signs(Some(IcmpReason::Prohibited));
         assert_eq!(prohibited.why(Verdict::Unreachable), Some(Why::Icmp(IcmpReason::Prohibited)));
-        assert_eq!(prohibited.why(Verdict::NoAnswer), None, "another verdict is not");
+        assert_eq!(prohibited.why(Verdict::Unanswered), None, "another verdict is not");
         assert_eq!(signs(None).why(Verdict::Unreachable), None);
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let caused = |retransmits, timeouts| {
             let timeout = Number::Caused(RetransmitCause::Timeout);
             let numbers = [(Number::Sent, 90), (Number::Retransmitted, retransmits), (timeout, timeouts)];
-            (why(Verdict::Loses, Role::Client, &numbers), why(Verdict::Slow, Role::Client, &numbers))
+            (why(Verdict::Loss, Role::Client, &numbers), why(Verdict::Slow, Role::Client, &numbers))
         };
         assert_eq!(caused(10, 5), (Some(Why::Retransmits(RetransmitCause::Timeout)), None));
         assert_eq!(caused(10, 4), (None, None));
@@ -234,11 +234,11 @@ mod tests {
         let drops = PortDrops::default();
         let signs =
             |is_queue_full| Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full, drops };
-        for verdict in [Verdict::NoAnswer, Verdict::SlowSetup, Verdict::Loses] {
+        for verdict in [Verdict::Unanswered, Verdict::SlowSetup, Verdict::Loss] {
             assert_eq!(signs(true).why(verdict), Some(Why::QueueFull));
         }
-        assert_eq!(signs(true).why(Verdict::Refuses), None);
-        assert_eq!(signs(false).why(Verdict::NoAnswer), Some(Why::SilentHere));
+        assert_eq!(signs(true).why(Verdict::Refused), None);
+        assert_eq!(signs(false).why(Verdict::Unanswered), Some(Why::SilentHere));
     }
 
     #[test]
@@ -249,10 +249,10 @@ mod tests {
             Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, drops }
                 .why(verdict)
         };
-        assert_eq!(why(true, false, Verdict::NoAnswer), Some(Why::DroppedHere));
-        assert_eq!(why(false, true, Verdict::NoAnswer), Some(Why::SilentHere));
-        assert_eq!(why(false, true, Verdict::Refuses), Some(Why::NothingListens));
-        assert_eq!(why(true, false, Verdict::Refuses), None);
+        assert_eq!(why(true, false, Verdict::Unanswered), Some(Why::DroppedHere));
+        assert_eq!(why(false, true, Verdict::Unanswered), Some(Why::SilentHere));
+        assert_eq!(why(false, true, Verdict::Refused), Some(Why::NothingListens));
+        assert_eq!(why(true, false, Verdict::Refused), None);
     }
 
     #[test]

@@ -77,13 +77,13 @@ struct Rule {
 /// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
 const RULES: [Rule; 24] = [
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| !facts.drops(false).is_empty(),
         says: |facts| format!("This host itself drops SYNs to the port: {}.", listed(&facts.drops(false))),
         next: |facts| vec![listeners(&facts.row.key, "here"), "nft list ruleset".to_owned()],
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.queue.is_some(),
         says: |facts| {
             let queue = facts.queue.map(|queue| format!(" ({queue})")).unwrap_or_default();
@@ -95,7 +95,7 @@ const RULES: [Rule; 24] = [
         next: |facts| vec![listeners(&facts.row.key, "here")],
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.has_some_answered(),
         says: |facts| {
             format!(
@@ -108,7 +108,7 @@ const RULES: [Rule; 24] = [
         next: nothing,
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.is_silent() && facts.side == Side::Outbound,
         says: |facts| {
             format!(
@@ -121,19 +121,19 @@ const RULES: [Rule; 24] = [
         next: |facts| path(&facts.row.key),
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.is_silent() && matches!(facts.side, Side::Passing | Side::Mixed),
         says: |facts| format!("Neither a SYN-ACK nor a RST comes back{}{}.", facts.since(), facts.no_icmp()),
         next: |facts| path(&facts.row.key),
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.evidence.icmp.is_some(),
         says: |facts| facts.latest_icmp(),
         next: nothing,
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.side != Side::Inbound && !facts.evidence.answering_ports.is_empty(),
         says: |facts| {
             format!(
@@ -145,7 +145,7 @@ const RULES: [Rule; 24] = [
         next: nothing,
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| {
             let is_known = !facts.evidence.answering_ports.is_empty() || facts.has_some_answered();
             !is_known && matches!(facts.side, Side::Outbound | Side::Passing | Side::Mixed)
@@ -154,7 +154,7 @@ const RULES: [Rule; 24] = [
         next: |facts| path(&facts.row.key),
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| facts.side == Side::Inbound && facts.is_mostly_half_open(),
         says: |_| {
             "This host answered with a SYN-ACK, but no ACK came back: the SYN-ACK or the ACK is lost on the way, or the \
@@ -164,7 +164,7 @@ const RULES: [Rule; 24] = [
         next: |facts| vec![listeners(&facts.row.key, "here")],
     },
     Rule {
-        verdict: Verdict::NoAnswer,
+        verdict: Verdict::Unanswered,
         applies: |facts| {
             matches!(facts.side, Side::Inbound | Side::Within)
                 && facts.count(Outcome::Unanswered) > 0
@@ -207,7 +207,7 @@ const RULES: [Rule; 24] = [
         next: |facts| path(&facts.row.key),
     },
     Rule {
-        verdict: Verdict::Refuses,
+        verdict: Verdict::Refused,
         applies: |facts| matches!(facts.side, Side::Inbound | Side::Within),
         says: |facts| match &facts.drops(true)[..] {
             [] => format!(
@@ -225,7 +225,7 @@ const RULES: [Rule; 24] = [
         next: |facts| vec![listeners(&facts.row.key, "here")],
     },
     Rule {
-        verdict: Verdict::Refuses,
+        verdict: Verdict::Refused,
         applies: |facts| !matches!(facts.side, Side::Inbound | Side::Within),
         says: |facts| {
             format!(
@@ -236,13 +236,13 @@ const RULES: [Rule; 24] = [
         next: |facts| vec![listeners(&facts.row.key, "on the peer")],
     },
     Rule {
-        verdict: Verdict::Refuses,
+        verdict: Verdict::Refused,
         applies: |facts| !facts.evidence.answering_ports.is_empty(),
         says: |facts| format!("{} of the same address.", facts.answering()),
         next: nothing,
     },
     Rule {
-        verdict: Verdict::Aborts,
+        verdict: Verdict::Aborted,
         applies: |facts| facts.side == Side::Inbound,
         says: |_| {
             "This host accepts the connections and resets them before it sends data: the application closes them with \
@@ -257,7 +257,7 @@ const RULES: [Rule; 24] = [
         },
     },
     Rule {
-        verdict: Verdict::Aborts,
+        verdict: Verdict::Aborted,
         applies: |facts| facts.side != Side::Inbound,
         says: |_| {
             "The peer accepts the connections and resets them before it sends data: a proxy or load balancer whose \
@@ -273,9 +273,9 @@ const RULES: [Rule; 24] = [
         says: slow_setup,
         next: |facts| facts.with_interface(),
     },
-    Rule { verdict: Verdict::Loses, applies: |_| true, says: loss, next: |facts| facts.with_interface() },
+    Rule { verdict: Verdict::Loss, applies: |_| true, says: loss, next: |facts| facts.with_interface() },
     Rule {
-        verdict: Verdict::Loses,
+        verdict: Verdict::Loss,
         applies: |facts| facts.row.figures.counts.arrived() > 0,
         says: |facts| {
             format!("{} of them are no loss: those segments had arrived.", facts.row.figures.counts.arrived())
@@ -283,7 +283,7 @@ const RULES: [Rule; 24] = [
         next: nothing,
     },
     Rule {
-        verdict: Verdict::Loses,
+        verdict: Verdict::Loss,
         applies: |facts| facts.row.figures.counts.stuck > 0,
         says: |facts| capitalized(&stuck_in(facts.row.figures.counts.stuck)),
         next: nothing,

@@ -113,16 +113,16 @@ fn thresholds(thresholds: &Thresholds) -> String {
         Slow::Usual(thousandths) => format!("{}x the peer's median", decimal(*thousandths)),
     };
     let limits = [
-        (Verdict::NoAnswer, format!("unanswered {unanswered}")),
+        (Verdict::Unanswered, format!("unanswered {unanswered}")),
         (Verdict::Unreachable, format!("unreachable {unreachable}")),
-        (Verdict::Refuses, format!("refused {refused}")),
-        (Verdict::Aborts, format!("aborted {aborted}")),
+        (Verdict::Refused, format!("refused {refused}")),
+        (Verdict::Aborted, format!("aborted {aborted}")),
         (Verdict::Slow, format!("slow, RTT p90 {slow}")),
         (
             Verdict::SlowSetup,
             format!("slow-setup, {slow_setup} in {} of handshakes", Thresholds::SLOW_SETUP_SHARE),
         ),
-        (Verdict::Loses, format!("loss {loss}")),
+        (Verdict::Loss, format!("loss {loss}")),
     ];
     let limits = limits.map(|(verdict, limit)| format!("{}: {limit}", verdict.letter()));
     format!("{}; of {min_attempts} or more", limits.join("; "))

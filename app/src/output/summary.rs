@@ -216,12 +216,12 @@ pub(super) fn filtered(snapshot: &Snapshot) -> Option<String> {
 fn problem(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
-        Some(Verdict::NoAnswer) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
+        Some(Verdict::Unanswered) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
         Some(Verdict::Unreachable) => {
             format!("unreachable {} of {}", counts.of(Outcome::Unreachable), counts.attempts())
         }
-        Some(Verdict::Refuses) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
-        Some(Verdict::Aborts) => format!("aborted {} of {}", counts.aborted, counts.attempts()),
+        Some(Verdict::Refused) => format!("refused {} of {}", counts.of(Outcome::Refused), counts.attempts()),
+        Some(Verdict::Aborted) => format!("aborted {} of {}", counts.aborted, counts.attempts()),
         Some(Verdict::SlowSetup) => {
             let (slow, handshakes) =
                 (counts.slow_setups, counted(counts.of(Outcome::Established), "handshake"));
@@ -231,7 +231,7 @@ fn problem(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> String {
         Some(Verdict::Slow) => {
             format!("slow, RTT p90 {}", maybe_duration(row.figures.rtt.map(|rtt| rtt.p90_ns)))
         }
-        Some(Verdict::Loses) => {
+        Some(Verdict::Loss) => {
             let segments = counted(counts.segments(), "segment");
             format!("loss, {} of {segments} retransmitted", counts.retransmits())
         }

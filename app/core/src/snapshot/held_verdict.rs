@@ -56,10 +56,10 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
         is_enough(counts.attempts()) && share.is_reached_by(some, counts.attempts())
     };
     Verdict::ALL.map(|verdict| match verdict {
-        Verdict::NoAnswer => of_attempts(thresholds.unanswered, counts.unanswered()),
+        Verdict::Unanswered => of_attempts(thresholds.unanswered, counts.unanswered()),
         Verdict::Unreachable => of_attempts(thresholds.unreachable, counts.of(Outcome::Unreachable)),
-        Verdict::Refuses => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
-        Verdict::Aborts => of_attempts(thresholds.aborted, counts.aborted),
+        Verdict::Refused => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
+        Verdict::Aborted => of_attempts(thresholds.aborted, counts.aborted),
         Verdict::SlowSetup => {
             let established = counts.of(Outcome::Established);
             is_enough(counts.slow_setups)
@@ -69,7 +69,7 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
             .rtt
             .zip(slow_ns)
             .is_some_and(|(rtt, slow_ns)| is_enough(rtt.samples) && rtt.p90_ns >= slow_ns),
-        Verdict::Loses => {
+        Verdict::Loss => {
             let lost = counts.lost();
             is_enough(lost) && thresholds.loss.is_reached_by(lost, counts.segments())
         }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     const NOTHING: Deserved = [false; VERDICTS];
-    const SILENT: Deserved = only(&[Verdict::NoAnswer]);
+    const SILENT: Deserved = only(&[Verdict::Unanswered]);
     const SLOW: Deserved = only(&[Verdict::Slow]);
 
     const fn only(verdicts: &[Verdict]) -> Deserved {
@@ -179,12 +179,12 @@ mod tests {
     fn a_verdict_clears_after_a_full_window_without_its_condition() {
         let mut held_verdict = HeldVerdict::default();
         assert_eq!(judged(&mut held_verdict, NOTHING, 100), (None, false));
-        assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::NoAnswer), false));
-        assert_eq!(judged(&mut held_verdict, NOTHING, 105), (Some(Verdict::NoAnswer), true));
-        assert_eq!(judged(&mut held_verdict, SILENT, 106), (Some(Verdict::NoAnswer), false));
-        assert_eq!(judged(&mut held_verdict, NOTHING, 115), (Some(Verdict::NoAnswer), true));
-        assert_eq!(judged(&mut held_verdict, NOTHING, 124), (Some(Verdict::NoAnswer), true));
-        assert_eq!(held_verdict.worst(), Some((Verdict::NoAnswer, 100)), "since it began");
+        assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::Unanswered), false));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 105), (Some(Verdict::Unanswered), true));
+        assert_eq!(judged(&mut held_verdict, SILENT, 106), (Some(Verdict::Unanswered), false));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 115), (Some(Verdict::Unanswered), true));
+        assert_eq!(judged(&mut held_verdict, NOTHING, 124), (Some(Verdict::Unanswered), true));
+        assert_eq!(held_verdict.worst(), Some((Verdict::Unanswered, 100)), "since it began");
         assert!(!held_verdict.is_due(124) && held_verdict.is_due(125));
         assert_eq!(judged(&mut held_verdict, NOTHING, 125), (None, false));
     }
@@ -210,10 +210,10 @@ mod tests {
     fn one_that_recovers_hides_none_that_is_present() {
         let mut held_verdict = HeldVerdict::default();
         assert_eq!(judged(&mut held_verdict, SLOW, 100), (Some(Verdict::Slow), false));
-        assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::NoAnswer), false));
+        assert_eq!(judged(&mut held_verdict, SILENT, 101), (Some(Verdict::Unanswered), false));
         assert_eq!(judged(&mut held_verdict, SLOW, 102), (Some(Verdict::Slow), false));
         let recovering: Vec<_> = held_verdict.recovering().iter().collect();
-        assert_eq!(recovering, [(Verdict::NoAnswer, 100)]);
+        assert_eq!(recovering, [(Verdict::Unanswered, 100)]);
         assert_eq!(judged(&mut held_verdict, SLOW, 112), (Some(Verdict::Slow), false));
         assert_eq!(held_verdict.recovering().iter().count(), 0);
         assert_eq!(held_verdict.worst(), Some((Verdict::Slow, 99)));
@@ -225,8 +225,8 @@ mod tests {
     fn those_that_are_present_are_all_named() {
         let mut held_verdict = HeldVerdict::default();
         held_verdict.judge(SILENT, 100, 10, |_| 90);
-        held_verdict.judge(only(&[Verdict::Refuses, Verdict::Slow]), 102, 10, |_| 101);
+        held_verdict.judge(only(&[Verdict::Refused, Verdict::Slow]), 102, 10, |_| 101);
         let present: Vec<_> = held_verdict.present().iter().collect();
-        assert_eq!(present, [(Verdict::Refuses, 101), (Verdict::Slow, 101)], "the first one is recovering");
+        assert_eq!(present, [(Verdict::Refused, 101), (Verdict::Slow, 101)], "the first one is recovering");
     }
 }

@@ -57,13 +57,13 @@ impl RowRank {
         let p99_ns = figures.rtt.map_or(0, |rtt| rtt.p99_ns);
         let verdict = verdict.map(|(verdict, _)| verdict);
         let how_much = match verdict {
-            Some(Verdict::NoAnswer) => counts.unanswered(),
+            Some(Verdict::Unanswered) => counts.unanswered(),
             Some(Verdict::Unreachable) => counts.of(Outcome::Unreachable),
-            Some(Verdict::Refuses) => counts.of(Outcome::Refused),
-            Some(Verdict::Aborts) => counts.aborted,
+            Some(Verdict::Refused) => counts.of(Outcome::Refused),
+            Some(Verdict::Aborted) => counts.aborted,
             Some(Verdict::Slow) => p99_ns,
             Some(Verdict::SlowSetup) => counts.slow_setups,
-            Some(Verdict::Loses) => counts.retransmits(),
+            Some(Verdict::Loss) => counts.retransmits(),
             None => counts.opened,
         };
         let what = verdict.map_or(u64::from(u8::MAX), |verdict| verdict as u64);

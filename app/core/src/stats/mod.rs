@@ -211,14 +211,14 @@ impl Stats {
             let is_waiting = peer.tally.waiting() > 0;
             let is_resized = peer.tally.count(event, now_ns);
             let problem = match event {
-                PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refuses),
+                PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refused),
                 PeerEvent::Ended(Outcome::Unreachable) => Some(Verdict::Unreachable),
                 PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen)
-                | PeerEvent::Waits { begins: true } => Some(Verdict::NoAnswer),
-                PeerEvent::Repeated { is_loss: true, .. } => Some(Verdict::Loses),
+                | PeerEvent::Waits { begins: true } => Some(Verdict::Unanswered),
+                PeerEvent::Repeated { is_loss: true, .. } => Some(Verdict::Loss),
                 PeerEvent::Retransmitted { by: [sent, received], arrived } => {
-                    (sent + received > arrived).then_some(Verdict::Loses)
+                    (sent + received > arrived).then_some(Verdict::Loss)
                 }
                 PeerEvent::Repeated { is_loss: false, .. }
                 | PeerEvent::Opened
@@ -232,7 +232,7 @@ impl Stats {
             };
             is_resized
                 | problem.is_some_and(|verdict| {
-                    let is_ongoing = verdict == Verdict::NoAnswer && is_waiting;
+                    let is_ongoing = verdict == Verdict::Unanswered && is_waiting;
                     peer.streaks[verdict as usize].extend(now_ns, is_ongoing)
                 })
         });
@@ -249,7 +249,7 @@ impl Stats {
         self.total.count_later(PeerEvent::Aborted, era, current, now_ns);
         self.with_peer(key, now_ns, |peer| {
             peer.tally.count_later(PeerEvent::Aborted, era, current, now_ns)
-                | peer.streaks[Verdict::Aborts as usize].extend(now_ns, false)
+                | peer.streaks[Verdict::Aborted as usize].extend(now_ns, false)
         });
     }
 

@@ -10,19 +10,19 @@ use crate::units::{Share, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Attempts are not answered.
-    NoAnswer,
+    Unanswered,
     /// Attempts are answered by ICMP errors.
     Unreachable,
     /// Attempts are refused.
-    Refuses,
+    Refused,
     /// Connections are accepted, and reset at once.
-    Aborts,
+    Aborted,
     /// Round trips take long.
     Slow,
     /// Applications wait long for their connections.
     SlowSetup,
     /// Segments are lost: they have to be retransmitted.
-    Loses,
+    Loss,
 }
 
 /// Which round-trip times are slow.
@@ -83,26 +83,26 @@ impl Thresholds {
 impl Verdict {
     /// Every verdict, worst first.
     pub const ALL: [Self; 7] = [
-        Self::NoAnswer,
+        Self::Unanswered,
         Self::Unreachable,
-        Self::Refuses,
-        Self::Aborts,
+        Self::Refused,
+        Self::Aborted,
         Self::Slow,
         Self::SlowSetup,
-        Self::Loses,
+        Self::Loss,
     ];
 
     /// The letter in the first column.
     #[must_use]
     pub const fn letter(self) -> char {
         match self {
-            Self::NoAnswer => 'N',
+            Self::Unanswered => 'N',
             Self::Unreachable => 'U',
-            Self::Refuses => 'R',
-            Self::Aborts => 'A',
+            Self::Refused => 'R',
+            Self::Aborted => 'A',
             Self::Slow => 'S',
             Self::SlowSetup => 'W',
-            Self::Loses => 'L',
+            Self::Loss => 'L',
         }
     }
 
@@ -110,13 +110,13 @@ impl Verdict {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoAnswer => "unanswered",
+            Self::Unanswered => "unanswered",
             Self::Unreachable => "unreachable",
-            Self::Refuses => "refused",
-            Self::Aborts => "aborted",
+            Self::Refused => "refused",
+            Self::Aborted => "aborted",
             Self::Slow => "slow",
             Self::SlowSetup => "slow-setup",
-            Self::Loses => "loss",
+            Self::Loss => "loss",
         }
     }
 
@@ -125,7 +125,7 @@ impl Verdict {
     pub const fn label(self) -> &'static str {
         match self {
             Self::SlowSetup => "slow_setup",
-            Self::NoAnswer | Self::Unreachable | Self::Refuses | Self::Aborts | Self::Slow | Self::Loses => {
+            Self::Unanswered | Self::Unreachable | Self::Refused | Self::Aborted | Self::Slow | Self::Loss => {
                 self.name()
             }
         }
@@ -137,7 +137,7 @@ impl Verdict {
         let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
             thresholds;
         match self {
-            Self::NoAnswer => format!(
+            Self::Unanswered => format!(
                 "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
                  half-open"
             ),
@@ -145,10 +145,10 @@ impl Verdict {
                 "{unreachable} or more of the attempts in the window, of at least {min_attempts}, were answered by an \
                  ICMP error"
             ),
-            Self::Refuses => format!(
+            Self::Refused => format!(
                 "{refused} or more of the attempts in the window, of at least {min_attempts}, were refused by a RST"
             ),
-            Self::Aborts => format!(
+            Self::Aborted => format!(
                 "{aborted} or more of the attempts in the window, of at least {min_attempts}, were aborted: accepted, \
                  then reset by the same end within {}, before it sent any data",
                 Time(ABORT_NS)
@@ -163,7 +163,7 @@ impl Verdict {
                 Thresholds::SLOW_SETUP_SHARE,
                 Time(*slow_setup_ns)
             ),
-            Self::Loses => format!(
+            Self::Loss => format!(
                 "{loss} or more of the segments in the window, and at least {min_attempts}, were retransmitted \
                  (SYNs, SYN-ACKs and data, both directions)"
             ),

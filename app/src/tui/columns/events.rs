@@ -79,18 +79,18 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
     match what {
         What::Failed(flow) => match flow.outcome() {
             Outcome::Unreachable => Some(Verdict::Unreachable),
-            Outcome::Refused | Outcome::Reset => Some(Verdict::Refuses),
+            Outcome::Refused | Outcome::Reset => Some(Verdict::Refused),
             Outcome::Pending
             | Outcome::Established
             | Outcome::Unanswered
             | Outcome::HalfOpen
             | Outcome::Closed
             | Outcome::Challenged
-            | Outcome::Unknown => Some(Verdict::NoAnswer),
+            | Outcome::Unknown => Some(Verdict::Unanswered),
         },
-        What::Reset(flow) if flow.is_aborted() => Some(Verdict::Aborts),
-        What::Reset(_) => Some(Verdict::Refuses),
-        What::Retransmits { .. } => Some(Verdict::Loses),
+        What::Reset(flow) if flow.is_aborted() => Some(Verdict::Aborted),
+        What::Reset(_) => Some(Verdict::Refused),
+        What::Retransmits { .. } => Some(Verdict::Loss),
         What::Verdict { after, .. } => *after,
         What::Missed { .. } => None,
     }

@@ -16,13 +16,13 @@ impl Column<Row, RowOrder> {
     #[must_use]
     pub fn explains_verdict(&self, row: &Row) -> bool {
         let verdict = match self.order {
-            Some(RowOrder::Unanswered) => Verdict::NoAnswer,
+            Some(RowOrder::Unanswered) => Verdict::Unanswered,
             Some(RowOrder::Unreachable) => Verdict::Unreachable,
-            Some(RowOrder::Refused) => Verdict::Refuses,
-            Some(RowOrder::Aborted) => Verdict::Aborts,
+            Some(RowOrder::Refused) => Verdict::Refused,
+            Some(RowOrder::Aborted) => Verdict::Aborted,
             Some(RowOrder::P90 | RowOrder::P99 | RowOrder::Max) => Verdict::Slow,
             Some(RowOrder::SetupP99 | RowOrder::SetupMax) => Verdict::SlowSetup,
-            Some(RowOrder::Retransmits) => Verdict::Loses,
+            Some(RowOrder::Retransmits) => Verdict::Loss,
             Some(
                 RowOrder::Problem
                 | RowOrder::Peer

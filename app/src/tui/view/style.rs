@@ -28,10 +28,10 @@ pub(super) const fn alarm() -> Style {
 /// A row with this verdict.
 pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
     match verdict {
-        Some(Verdict::NoAnswer | Verdict::Unreachable) => Style::new().fg(Color::Red),
-        Some(Verdict::Refuses | Verdict::Aborts) => Style::new().fg(Color::Magenta),
+        Some(Verdict::Unanswered | Verdict::Unreachable) => Style::new().fg(Color::Red),
+        Some(Verdict::Refused | Verdict::Aborted) => Style::new().fg(Color::Magenta),
         Some(Verdict::Slow | Verdict::SlowSetup) => Style::new().fg(Color::Yellow),
-        Some(Verdict::Loses) => Style::new().fg(Color::Cyan),
+        Some(Verdict::Loss) => Style::new().fg(Color::Cyan),
         None => Style::new(),
     }
 }
@@ -44,9 +44,9 @@ pub(super) fn latency(from_ns: u64, slow_ns: Option<u64>) -> Style {
 /// A flow with this outcome.
 pub(super) const fn outcome(outcome: Outcome) -> Style {
     match outcome {
-        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Challenged => verdict(Some(Verdict::NoAnswer)),
+        Outcome::Unanswered | Outcome::HalfOpen | Outcome::Challenged => verdict(Some(Verdict::Unanswered)),
         Outcome::Unreachable => verdict(Some(Verdict::Unreachable)),
-        Outcome::Refused | Outcome::Reset => verdict(Some(Verdict::Refuses)),
+        Outcome::Refused | Outcome::Reset => verdict(Some(Verdict::Refused)),
         Outcome::Closed | Outcome::Unknown => faint(),
         Outcome::Pending | Outcome::Established => Style::new(),
     }

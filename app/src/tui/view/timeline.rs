@@ -43,8 +43,8 @@ const fn number(
 }
 
 const P99: Series = latency("p99", |moment, latency| Some(moment.latency(latency)?.p99_ns));
-const UNANSWERED: Series = number("unans", Some(Verdict::NoAnswer), |moment, _| Some(moment.unanswered));
-const RETRANSMITS: Series = number("retr", Some(Verdict::Loses), |moment, _| Some(moment.retransmits));
+const UNANSWERED: Series = number("unans", Some(Verdict::Unanswered), |moment, _| Some(moment.unanswered));
+const RETRANSMITS: Series = number("retr", Some(Verdict::Loss), |moment, _| Some(moment.retransmits));
 
 /// The series of the first screen.
 const STRIP: [Series; STRIP_HEIGHT as usize] = [P99, UNANSWERED, RETRANSMITS];
@@ -58,7 +58,7 @@ pub(super) const ALL: [Series; 9] = [
     number("opened", None, |moment, _| Some(moment.opened)),
     UNANSWERED,
     number("unrch", Some(Verdict::Unreachable), |moment, _| Some(moment.unreachable)),
-    number("refused", Some(Verdict::Refuses), |moment, _| Some(moment.refused)),
+    number("refused", Some(Verdict::Refused), |moment, _| Some(moment.refused)),
     RETRANSMITS,
 ];
 
