@@ -165,7 +165,7 @@ fn addresses_may_come_later_or_be_named() {
     routed.link.near.add_address("lo", "198.51.100.7/32".parse().expect("an address")).expect("it is free");
     let server = Server::bind(&routed.link.near, (later, PORT).into(), Mode::CloseAtOnce).expect("a server");
     connect(&routed.container, None, server.address(), PATIENCE).expect("a connection");
-    tcptop.wait_objects("handshake", 1, PATIENCE).expect("it is reported");
+    tcptop.wait_objects("handshake", 3, PATIENCE).expect("it is reported");
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
     let mut roles: Vec<_> = objects
         .iter()
