@@ -22,13 +22,15 @@ pub enum Place {
     Namespace = 7,
     /// `struct ns_common`: the number, which is the inode of `/proc/self/ns/net`.
     NamespaceNumber = 8,
+    /// `struct sk_buff`: the index of the interface that it came in through; 0 if it did not come in.
+    CameIn = 9,
 }
 
 impl Place {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every place, at that of its number, with its structure and its name there.
-    pub const ALL: [(Self, &'static str, &'static str); 9] = [
+    pub const ALL: [(Self, &'static str, &'static str); 10] = [
         (Self::Protocol, "sk_buff", "protocol"),
         (Self::NetworkHeader, "sk_buff", "network_header"),
         (Self::Head, "sk_buff", "head"),
@@ -38,15 +40,37 @@ impl Place {
         (Self::SocketNamespace, "sock_common", "skc_net"),
         (Self::Namespace, "net", "ns"),
         (Self::NamespaceNumber, "ns_common", "inum"),
+        (Self::CameIn, "sk_buff", "skb_iif"),
     ];
 }
 
 /// Up to this number a reason says nothing: not dropped, consumed, not specified (`enum skb_drop_reason`).
 pub const UNSPECIFIED: u32 = 2;
-/// Reasons with a total of their own; the last total is that of all further reasons, which are those of subsystems.
+/// Totals of reasons: one of each, but the last one is that of all further reasons, which are those of subsystems.
 pub const REASONS: usize = 256;
-/// Reasons and ports that are counted together, at most.
-pub const PORTS: u32 = 1_024;
+/// Reasons and ports that are counted together, at most: so many of those without a socket, which one scan of closed ports may
+/// fill, and so many of all others.
+pub const PORTS: u32 = 512;
+
+/// A reason that is not treated as all others are. The loader finds its number in the kernel's BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Special {
+    /// Nothing listens, or the connection is gone.
+    NoSocket = 0,
+    /// A program that captures packets did not keep up: that loses a copy, not the segment.
+    Capture = 1,
+    /// The queue of a processor is full. What waits there has come in, though nothing is noted of that yet.
+    Backlog = 2,
+}
+
+impl Special {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// Every one, at the place of its number, with the kernel's name of it.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::NoSocket, "NO_SOCKET"), (Self::Capture, "PACKET_SOCK_ERROR"), (Self::Backlog, "CPU_BACKLOG")];
+}
 
 /// Where the total of a reason is.
 #[inline(always)]
@@ -139,6 +163,9 @@ mod tests {
     fn places_are_at_their_numbers() {
         for (number, (place, ..)) in Place::ALL.into_iter().enumerate() {
             assert_eq!(place as usize, number);
+        }
+        for (number, (reason, _)) in Special::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
         }
     }
 }

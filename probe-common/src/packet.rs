@@ -183,6 +183,12 @@ impl ParsedPacket {
         self.dsacks = dsacks;
     }
 
+    /// Forgets why it is retransmitted: neither what is counted nor the record says it.
+    #[inline(always)]
+    pub(crate) const fn forget_cause(&mut self) {
+        self.said = self.said.without_cause();
+    }
+
     /// The same packet, had it passed another interface: not 0.
     #[must_use]
     pub const fn at_interface(self, interface: u32) -> Self {

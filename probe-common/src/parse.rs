@@ -5,13 +5,11 @@
 //! never guessed. Loops are bounded, so that the kernel's verifier accepts them.
 
 use crate::bytes::{Load, Window};
+use crate::icmp::{ICMP, ICMPV6};
+use crate::protocols::{AUTHENTICATION, IPV4, IPV6, TCP, VLAN};
 use crate::segment::{Family, Segment, TcpFlags, mapped_words};
 use crate::verifier::forget;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// IEEE 802.1Q, 802.1ad and the older QinQ type.
-const ETHERTYPES_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 const ETHERNET_LEN: usize = 14;
 const VLAN_TAG_LEN: usize = 4;
 /// The outer tag usually travels in the packet's metadata; in the packet itself two are the most in use.
@@ -21,13 +19,9 @@ const IPV4_MIN_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 const TCP_MIN_LEN: usize = 20;
 
-const PROTOCOL_ICMP: u8 = 1;
-const PROTOCOL_TCP: u8 = 6;
-const PROTOCOL_ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 /// RFC 8200 (4.1) names seven extension headers in its order, two of them destination options.
 const MAX_EXTENSION_HEADERS: usize = 8;
@@ -118,9 +112,9 @@ pub fn parse_plain<P: Load + ?Sized>(
         LinkLayer::Ethernet => {
             let ethertype = window::<P, ETHERNET_LEN>(packet, 0)?.be16::<12>();
             let family = match ethertype {
-                ETHERTYPE_IPV4 => Family::V4,
-                ETHERTYPE_IPV6 => Family::V6,
-                tag if ETHERTYPES_VLAN.contains(&tag) => return Err(Unparsed::TooDeep),
+                IPV4 => Family::V4,
+                IPV6 => Family::V6,
+                tag if VLAN.contains(&tag) => return Err(Unparsed::TooDeep),
                 _ => return Err(Unparsed::NotTcp),
             };
             Network { family, offset: ETHERNET_LEN }
@@ -165,9 +159,9 @@ fn behind_ethernet<P: Load + ?Sized>(packet: &P) -> Result<Network, Unparsed> {
     let mut ethertype = window::<P, ETHERNET_LEN>(packet, 0)?.be16::<12>();
     for tags in 0..=MAX_VLAN_TAGS {
         match ethertype {
-            ETHERTYPE_IPV4 => return Ok(Network { family: Family::V4, offset }),
-            ETHERTYPE_IPV6 => return Ok(Network { family: Family::V6, offset }),
-            tag if tags < MAX_VLAN_TAGS && ETHERTYPES_VLAN.contains(&tag) => {
+            IPV4 => return Ok(Network { family: Family::V4, offset }),
+            IPV6 => return Ok(Network { family: Family::V6, offset }),
+            tag if tags < MAX_VLAN_TAGS && VLAN.contains(&tag) => {
                 ethertype = window::<P, VLAN_TAG_LEN>(packet, offset)?.be16::<2>();
                 offset = bounded(offset + VLAN_TAG_LEN, ethertype)?;
             }
@@ -200,8 +194,8 @@ fn ipv4<P: Load + ?Sized, const PLAIN: bool>(
 ) -> Result<Segment, Unparsed> {
     let header = window::<P, IPV4_MIN_LEN>(packet, offset)?;
     let protocol = header.byte::<9>();
-    if protocol != PROTOCOL_TCP && protocol != AUTHENTICATION {
-        return Err(if protocol == PROTOCOL_ICMP { Unparsed::Icmp } else { Unparsed::NotTcp });
+    if protocol != TCP && protocol != AUTHENTICATION {
+        return Err(if protocol == ICMP { Unparsed::Icmp } else { Unparsed::NotTcp });
     }
     let version_ihl = header.byte::<0>();
     let header_len = usize::from(version_ihl & 0x0f) * 4;
@@ -209,7 +203,7 @@ fn ipv4<P: Load + ?Sized, const PLAIN: bool>(
         return Err(Unparsed::Malformed);
     }
     if header.be16::<6>() & 0x1fff != 0 {
-        return Err(if protocol == PROTOCOL_TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
+        return Err(if protocol == TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
     }
     let mut transport = offset + header_len;
     if protocol == AUTHENTICATION {
@@ -227,7 +221,7 @@ fn ipv4<P: Load + ?Sized, const PLAIN: bool>(
 #[inline(always)]
 fn authentication_len<P: Load + ?Sized>(packet: &P, offset: usize) -> Result<usize, Unparsed> {
     let header = window::<P, 4>(packet, offset)?;
-    if header.byte::<0>() != PROTOCOL_TCP {
+    if header.byte::<0>() != TCP {
         return Err(Unparsed::NotTcp);
     }
     Ok((usize::from(header.byte::<1>()) + 2) * 4)
@@ -284,11 +278,11 @@ fn transport_offset<P: Load + ?Sized, const PLAIN: bool>(
     let mut next_header = first;
     let mut offset = start;
     for _ in 0..MAX_EXTENSION_HEADERS {
-        if next_header == PROTOCOL_TCP {
+        if next_header == TCP {
             return Ok(offset);
         }
         if ![HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS, AUTHENTICATION, FRAGMENT].contains(&next_header) {
-            return Err(if next_header == PROTOCOL_ICMPV6 { Unparsed::Icmp } else { Unparsed::NotTcp });
+            return Err(if next_header == ICMPV6 { Unparsed::Icmp } else { Unparsed::NotTcp });
         }
         if PLAIN {
             return Err(Unparsed::TooDeep);
@@ -297,7 +291,7 @@ fn transport_offset<P: Load + ?Sized, const PLAIN: bool>(
         let (following, len) = (header.byte::<0>(), header.byte::<1>());
         if next_header == FRAGMENT && header.be16::<2>() & 0xfff8 != 0 {
             // In a later fragment the next header names what the first one began with.
-            return Err(if following == PROTOCOL_TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
+            return Err(if following == TCP { Unparsed::Fragment } else { Unparsed::NotTcp });
         }
         offset += match next_header {
             FRAGMENT => 8,
@@ -307,7 +301,7 @@ fn transport_offset<P: Load + ?Sized, const PLAIN: bool>(
         offset = bounded(offset, following.into())?;
         next_header = following;
     }
-    if next_header == PROTOCOL_TCP { Ok(offset) } else { Err(Unparsed::TooDeep) }
+    if next_header == TCP { Ok(offset) } else { Err(Unparsed::TooDeep) }
 }
 
 /// Headers end before this, in bytes: one that says otherwise is made to be odd.

@@ -145,20 +145,21 @@ pub fn process<
     hook: &Hook,
     environment: &mut Environment<'_, F, C, S>,
 ) -> Result<(), Unparsed> {
-    let packet = ParsedPacket::read(packet, size, hook)?;
+    let mut packet = ParsedPacket::read(packet, size, hook)?;
     match packet.family() {
-        Family::V4 => process_parsed::<FlowKey4, F, C, S>(&packet, environment),
-        Family::V6 => process_parsed::<FlowKey6, F, C, S>(&packet, environment),
+        Family::V4 => process_parsed::<FlowKey4, F, C, S>(&mut packet, environment),
+        Family::V6 => process_parsed::<FlowKey6, F, C, S>(&mut packet, environment),
     }
 }
 
-/// What a segment does to the state of its flow, and whether it makes a record.
+/// What a segment does to the state of its flow, and whether it makes a record. What its sender says of it loses what it cannot
+/// know.
 ///
 /// # Errors
 /// As [`process`].
 #[inline(always)]
 pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
-    packet: &ParsedPacket,
+    packet: &mut ParsedPacket,
     environment: &mut Environment<'_, F, C, S>,
 ) -> Result<(), Unparsed> {
     let flags = packet.segment.flags;
@@ -174,7 +175,12 @@ pub fn process_parsed<K: Key, F: FlowStates<K>, C: Clock, S: RecordSink>(
     let mut state = flows.find_or_claim(&key, evictable(packet), evict);
     if let Some(state) = &mut state {
         state.epoch = clock.epoch();
+        if !flags.has(TcpFlags::SYN) && state.closed[side.other() as usize] != 0 {
+            // The timer that probes a closed window retransmits, too, and the socket does not say that it was that one.
+            packet.forget_cause();
+        }
     }
+    let packet = &*packet;
     let known = Known { packet, side, now_ns, sink: *sink };
     if flags.has(TcpFlags::RST) {
         known.rst(state);
@@ -235,7 +241,7 @@ impl<S: RecordSink> Known<'_, S> {
     #[inline(always)]
     fn data_or_ack<K: Key, F: FlowStates<K>>(self, state: Option<&mut FlowState>) {
         let Some(state) = state else { return };
-        let (segment, side, mut range) = (&self.packet.segment, self.side, self.packet.range());
+        let (segment, side, range) = (&self.packet.segment, self.side, self.packet.range());
         state.note_window(segment, side);
         if state.phase == Phase::FREE {
             return self.learn(state);
@@ -246,10 +252,6 @@ impl<S: RecordSink> Known<'_, S> {
         }
         state.note_ack(segment, side);
         let completes = state.phase.is_opening() && state.completed_by(segment, side);
-        if state.closed[side.other() as usize] != 0 {
-            // The timer that probes a closed window retransmits, too, and the socket does not say that it was that one.
-            range.said = range.said.without_cause();
-        }
         let class = if state.is_probed_by(&range, side) || state.tracker(side).accept_in_order(&range) {
             SegmentClass::NEW
         } else {

@@ -5,8 +5,10 @@ use core::fmt;
 use crate::icmp;
 use crate::verifier::pinned;
 
-pub(crate) const IPV4: u16 = 0x0800;
-pub(crate) const IPV6: u16 = 0x86dd;
+/// EtherTypes.
+pub const IPV4: u16 = 0x0800;
+/// See [`IPV4`].
+pub const IPV6: u16 = 0x86dd;
 pub(crate) const TRANSPARENT_ETHERNET: u16 = 0x6558;
 pub(crate) const PPPOE_SESSION: u16 = 0x8864;
 pub(crate) const MPLS: [u16; 2] = [0x8847, 0x8848];
@@ -22,7 +24,8 @@ pub(crate) const PPP_IPV6: u16 = 0x0057;
 pub(crate) const PPP_MPLS: u16 = 0x0281;
 
 pub(crate) const IP_IN_IP: u8 = 4;
-pub(crate) const TCP: u8 = 6;
+/// The number of TCP as an IP protocol.
+pub const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 pub(crate) const IPV6_IN_IP: u8 = 41;
 pub(crate) const GRE: u8 = 47;
@@ -59,6 +62,9 @@ pub enum PassedOver {
 }
 
 impl PassedOver {
+    /// A frame with more VLAN tags than are looked behind.
+    pub const TAGS: Self = Self::EtherType(VLAN[0]);
+
     /// Its name, where it has one that people know.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

@@ -39,14 +39,16 @@ pub mod names {
 
     /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::drops::Place).
     pub const DROP_PLACES: &str = "DROP_PLACES";
+    /// The numbers of the reasons that are treated by themselves: those of [`Special`](probe_common::drops::Special).
+    pub const SPECIAL_REASONS: &str = "SPECIAL_REASONS";
     /// The number of the network namespace whose drops are counted: 32 bits.
     pub const NAMESPACE: &str = "NAMESPACE";
     /// The program at the tracepoint `kfree_skb`: what is dropped, and why.
     pub const SEGMENT_DROPPED: &str = "segment_dropped";
     /// What was dropped, by reason: see [`probe_common::drops`].
     pub const DROPS: &str = "DROPS";
-    /// The same by reason and port.
-    pub const PORT_DROPS: &str = "PORT_DROPS";
+    /// The same by reason and port: of those without a socket, and of all others.
+    pub const PORT_DROPS: [&str; 2] = ["NO_SOCKET_DROPS", "PORT_DROPS"];
 
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =

@@ -158,12 +158,12 @@ macro_rules! passes {
         /// What a segment does to its flow, and whether it makes a record.
         ///
         /// # Safety
-        /// `packet` must be null or valid.
+        /// `packet` must be null or valid, and nobody else's.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        pub unsafe extern "C" fn $name(packet: *const ParsedPacket) -> i32 {
+        pub unsafe extern "C" fn $name(packet: *mut ParsedPacket) -> i32 {
             // SAFETY: see above.
-            let Some(packet) = (unsafe { packet.as_ref() }) else { return 0 };
+            let Some(packet) = (unsafe { packet.as_mut() }) else { return 0 };
             let mut environment = Environment { flows: &mut Flows, clock: &KernelClock, sink: &mut Ring };
             if let Err(unparsed) = process_parsed::<$key, _, _, _>(packet, &mut environment) {
                 maps::count(Counter::Unparsed(unparsed));

@@ -7,14 +7,11 @@ use aya_ebpf::programs::TcContext;
 use probe_common::PassedOver;
 use probe_common::encapsulation::{self, Layer, locate};
 use probe_common::{
-    Counter, Direction, Family, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Unparsed, options, passed_over,
+    Counter, Direction, Family, Hook, LinkLayer, ParsedIcmp, ParsedPacket, Unparsed, options,
 };
 
 use crate::maps;
 use crate::packet::{Headers, Packet};
-
-/// EtherType of a VLAN tag (IEEE 802.1Q).
-const VLAN: u16 = 0x8100;
 
 /// What was read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,7 +134,7 @@ const fn first(hook_word: u32) -> Layer {
 pub extern "C" fn pass_over(hook_word: u32) -> i32 {
     let Some(headers) = maps::headers() else { return 0 };
     // TCP is behind more tags than the programs read.
-    let what = locate(headers, first(hook_word), false).err().unwrap_or(PassedOver::EtherType(VLAN));
+    let what = locate(headers, first(hook_word), false).err().unwrap_or(PassedOver::TAGS);
     maps::pass_over(what.word());
     0
 }

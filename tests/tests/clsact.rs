@@ -167,6 +167,24 @@ fn filters_of_others_stay_and_those_ahead_are_named() {
     }
 }
 
+/// It has one chain for both places: what is added at its way out would look at incoming packets once more.
+#[test]
+fn an_older_discipline_is_not_taken_for_clsact() {
+    lab::needs_root!();
+    let cable = Cable::new();
+    // Another one's clsact is none of this one's.
+    cable.tc("qdisc add dev lo clsact");
+    cable.tc("qdisc add dev eth0 ingress");
+    let tcptop = Tcptop::spawn(&cable.near, [NEAR, "--json", "--attach=clsact"]).expect("it starts");
+    let said = |line: &str| line.contains("its queueing discipline `ingress` is in the place of clsact");
+    tcptop.wait_stderr(PATIENCE, said).expect("it is named");
+    assert!(cable.own_filters().is_empty(), "{:?}", cable.filters());
+    assert!(cable.tc("qdisc show dev eth0").contains("ingress"), "it stays");
+    cable.tc("qdisc del dev eth0 ingress");
+    cable.watch(NEAR, "clsact").stop(PATIENCE).expect("it ends well");
+    assert!(cable.tc("qdisc show dev lo").contains("clsact"), "it was not tcptop's");
+}
+
 /// As for TCX, see `interfaces`.
 #[test]
 fn a_filter_that_someone_else_removes_is_added_again() {

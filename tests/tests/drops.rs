@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::time::Duration;
 
 use lab::{Namespace, Object, Tcptop, connect};
@@ -14,6 +15,8 @@ const BRIEF: Duration = Duration::from_millis(2_500);
 const CLOSED: u16 = 81;
 const FILTERED: u16 = 82;
 const ATTEMPTS: u64 = 5;
+/// More than ports have room of their own.
+const SCANNED: std::ops::Range<u16> = 2_000..3_200;
 
 fn hosts() -> [Namespace; 2] {
     let [here, there] = [(); 2].map(|()| Namespace::new().expect("a namespace"));
@@ -98,6 +101,52 @@ fn what_this_host_drops_is_counted_by_reason_and_port() {
     let outbound =
         refusing.iter().find(|peer| peer.text("direction") == Some("outbound")).expect("it was seen");
     assert_eq!(outbound.text("why"), None, "nobody here knows");
+}
+
+/// A scan of closed ports leaves room for the drops of a port that serves; and what has no port of its own is told.
+#[test]
+fn a_scan_takes_no_room_from_other_drops() {
+    lab::needs_root!();
+    let [here, there] = hosts();
+    let listener = here.run(|| TcpListener::bind(host(1, FILTERED))).expect("a free port");
+    refuse_all(&listener);
+    let tcptop = Tcptop::spawn(&here, ["eth0", "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    for port in SCANNED {
+        assert!(connect(&there, None, host(1, port), PATIENCE).is_err(), "nothing listens");
+    }
+    assert!(connect(&there, None, host(1, FILTERED), BRIEF).is_err(), "it is refused");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let summary = objects.last().expect("a summary");
+    assert_eq!(drops(summary, FILTERED).len(), 1, "it has a place");
+    let all = summary.list("drops");
+    let scanned = || all.iter().filter(|one| one.text("reason") == Some("NO_SOCKET"));
+    assert_eq!(scanned().map(|one| one.number("count").expect("a count")).sum::<u64>(), SCANNED.len() as u64);
+    assert!(scanned().any(|one| one.number("port").is_none()), "not all have a place");
+}
+
+fn command(namespace: &Namespace, line: &str) {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().expect("a program"));
+    let done = namespace.run(|| command.args(words).output()).expect("iproute2 is installed");
+    assert!(done.status.success(), "{line}: {done:?}");
+}
+
+/// What this host drops of its own on the way out is no trouble of those that connect to it.
+#[test]
+fn only_segments_that_came_in_are_counted() {
+    lab::needs_root!();
+    let [here, there] = hosts();
+    let tcptop = Tcptop::spawn(&here, ["eth0", "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    assert!(connect(&there, None, host(1, CLOSED), PATIENCE).is_err(), "nothing listens");
+    // A queue without room.
+    command(&here, "tc qdisc add dev eth0 root pfifo limit 0");
+    assert!(connect(&here, None, host(2, CLOSED), BRIEF).is_err(), "it does not leave");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let all = objects.last().expect("a summary").list("drops");
+    let ports: Vec<_> = all.iter().map(|one| (one.number("port"), one.text("reason"))).collect();
+    assert_eq!(ports, [(Some(CLOSED.into()), Some("NO_SOCKET"))]);
 }
 
 #[test]

@@ -24,7 +24,10 @@ const ALL_PROTOCOLS: u32 = 0x0003_u16.to_be() as u32;
 const HANDLE: usize = HEADER + 8;
 const INFO: usize = HEADER + 16;
 const ATTRIBUTES: usize = HEADER + 20;
-/// Attributes: options of a filter, and among them the name of a BPF filter.
+const INTERFACE: usize = HEADER + 4;
+const PARENT: usize = HEADER + 12;
+/// Attributes: the kind, options of a filter, and among them the name of a BPF filter.
+const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_NAME: u16 = 7;
 
@@ -54,16 +57,45 @@ impl Filter {
     }
 }
 
+/// The kind of the discipline that has both chains of filters.
+const KIND: &str = "clsact";
+
 /// Gives the interface its clsact discipline. Returns false when it has one.
 ///
 /// # Errors
-/// When the kernel refuses.
+/// When another discipline is in its place, or the kernel refuses.
 pub(super) fn add_clsact(interface: u32) -> io::Result<bool> {
     let message = RouteNetlinkMessage::NewQueueDiscipline(clsact(interface));
     match exchange(message, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, Check::Lenient, |_| {}) {
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => match kind_in_place(interface)? {
+            // A kernel that does not say has added none, either.
+            Some(other) if other != KIND => Err(in_the_way(&other)),
+            _ => Ok(false),
+        },
         added => added.map(|()| true),
     }
+}
+
+/// Filters at both places of an older discipline would be those of incoming packets: each would pass twice.
+fn in_the_way(other: &str) -> io::Error {
+    io::Error::other(format!(
+        "its queueing discipline `{}` is in the place of {KIND} (see `tc qdisc show`)",
+        other.escape_debug()
+    ))
+}
+
+/// The kind of the discipline that is where clsact would be.
+fn kind_in_place(interface: u32) -> io::Result<Option<String>> {
+    let mut message = TcMessage::default();
+    message.header = header(interface, 0, 0, 0);
+    let mut kind = None;
+    // The kernel lists the disciplines of all interfaces.
+    exchange(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_DUMP, Check::Lenient, |bytes| {
+        if word(bytes, INTERFACE) == Some(interface) && word(bytes, PARENT) == Some(CLSACT) {
+            kind = bytes.get(ATTRIBUTES..).and_then(|attributes| attribute(attributes, TCA_KIND)).map(text);
+        }
+    })?;
+    Ok(kind)
 }
 
 /// Removes the clsact discipline of the interface.
@@ -77,7 +109,7 @@ pub(super) fn remove_clsact(interface: u32) -> io::Result<()> {
 fn clsact(interface: u32) -> TcMessage {
     let mut message = TcMessage::default();
     message.header = header(interface, CLSACT_HANDLE, CLSACT, 0);
-    message.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
+    message.attributes = vec![TcAttribute::Kind(KIND.to_owned())];
     message
 }
 
@@ -158,15 +190,19 @@ impl Chain {
 
 /// What a message says of a filter. Of the many kinds the library knows only some, and none may be overlooked.
 fn filter(message: &[u8]) -> Option<Filter> {
-    let word = |at: usize| message.get(at..)?.first_chunk().map(|word| u32::from_ne_bytes(*word));
     let attributes = message.get(ATTRIBUTES..)?;
     let options = attribute(attributes, TCA_OPTIONS);
-    let name = options.and_then(|options| attribute(options, TCA_BPF_NAME));
-    let name = name.map(|name| {
-        let text = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(text).into_owned()
-    });
-    Some(Filter { handle: word(HANDLE)?, info: word(INFO)?, name })
+    let name = options.and_then(|options| attribute(options, TCA_BPF_NAME)).map(text);
+    Some(Filter { handle: word(message, HANDLE)?, info: word(message, INFO)?, name })
+}
+
+fn word(message: &[u8], at: usize) -> Option<u32> {
+    message.get(at..)?.first_chunk().map(|word| u32::from_ne_bytes(*word))
+}
+
+/// A text that ends with a zero.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
 /// The value of an attribute: each begins with its length and its kind, and they are aligned to four bytes (netlink(7)).

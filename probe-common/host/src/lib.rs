@@ -187,9 +187,10 @@ fn process_any<C: Clock, S: RecordSink>(
     packet: &ParsedPacket,
     environment: &mut Environment<'_, HostFlows, C, S>,
 ) -> Result<(), Unparsed> {
+    let mut packet = *packet;
     match packet.family() {
-        Family::V4 => process_parsed::<FlowKey4, _, _, _>(packet, environment),
-        Family::V6 => process_parsed::<FlowKey6, _, _, _>(packet, environment),
+        Family::V4 => process_parsed::<FlowKey4, _, _, _>(&mut packet, environment),
+        Family::V6 => process_parsed::<FlowKey6, _, _, _>(&mut packet, environment),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use probe_common::record::{Current, DecodeError, VERSION};
 use probe_common::{
-    Direction, Hook, LinkLayer, OwnerAction, OwnerRecord, RawOwner, Record, RecordKind, SegmentKind,
+    Cause, Direction, Hook, LinkLayer, OwnerAction, OwnerRecord, ParsedPacket, RawOwner, Record, RecordKind,
+    SegmentKind, SenderState, Size, Transmission,
 };
 use probe_host::{HostProbe, Packet, PacketTime};
 
@@ -71,6 +72,59 @@ fn every_field_of_the_header_is_checked() {
         }
         let longer = [&whole[..], &[0]].concat();
         assert_eq!(Record::decode(&longer), Err(DecodeError::Length(longer.len())));
+    }
+}
+
+/// Of one connection: 50 bytes of data from its opener, or an ACK from the other end; with these flags, and with an open or a
+/// closed window.
+fn segment(is_data: bool, flags: u8, is_open: bool) -> Vec<u8> {
+    let len = if is_data { 90 } else { 40 };
+    let (near, far) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+    let mut packet = vec![0x45, 0, 0, len, 0, 0, 0, 0, 64, 6, 0, 0];
+    packet.extend(if is_data { [near, far] } else { [far, near] }.concat());
+    packet.extend(if is_data { [0x9c, 1, 1, 187] } else { [1, 187, 0x9c, 1] });
+    packet.extend(if is_data { [0, 0, 0, 7, 0, 0, 0, 9] } else { [0, 0, 0, 9, 0, 0, 0, 7] });
+    packet.extend([0x50, flags, if is_open { 0xff } else { 0 }, 0, 0, 0, 0, 0]);
+    packet.resize(len.into(), 0);
+    packet
+}
+
+/// The timer that probes a closed window retransmits, too: the socket does not say which of two it was, so no record does.
+#[test]
+fn no_record_says_why_a_segment_is_retransmitted_into_a_closed_window() {
+    const ACK: u8 = 0x10;
+    const FIN: u8 = 0x11;
+    let said = Transmission::of(
+        7,
+        &SenderState {
+            snd_nxt: 57,
+            snd_una: 7,
+            timeouts: 1,
+            lost: 1,
+            congestion: SenderState::UNKNOWN_STATE,
+        },
+    );
+    let cause_of = |flags: u8, is_open: bool| {
+        let hook = Hook { interface: 7, direction: Direction::Egress, link: LinkLayer::None };
+        let mut probe = HostProbe::with_seed(1, 0);
+        let mut causes = Vec::new();
+        let sent =
+            [(true, ACK, Transmission::FIRST), (false, ACK, Transmission::UNKNOWN), (true, flags, said)];
+        for (second, (is_data, flags, said)) in (1..).zip(sent) {
+            let bytes = segment(is_data, flags, is_open || is_data);
+            let size = Size { bytes: u32::try_from(bytes.len()).expect("it is short"), segments: 1 };
+            let mut packet = ParsedPacket::read(&bytes[..], size, &hook).expect("a segment");
+            packet.set_said(said, 0);
+            probe.process_parsed(&packet, &PacketTime(second * 1_000_000_000), |bytes| {
+                let Ok(Record::Segment(record)) = Record::decode(bytes) else { panic!("a segment") };
+                causes.push((record.said.is_retransmit(), record.said.cause()));
+            });
+        }
+        causes
+    };
+    for flags in [ACK, FIN] {
+        assert_eq!(cause_of(flags, true), [(Some(true), Some(Cause::Timeout))], "{flags:#x}");
+        assert_eq!(cause_of(flags, false), [(Some(true), None)], "{flags:#x}");
     }
 }
 

@@ -166,7 +166,8 @@ fn vlan(family: Family) -> Vec<Case> {
         frame("one VLAN tag", ethernet(&[0x8100], &packet), want.clone()),
         frame("one provider tag", ethernet(&[0x88a8], &packet), want.clone()),
         frame("two VLAN tags", ethernet(&[0x88a8, 0x8100], &packet), want.clone()),
-        frame("two older tags", ethernet(&[0x9100, 0x9100], &packet), want),
+        frame("two older tags", ethernet(&[0x9100, 0x9200], &packet), want.clone()),
+        frame("the rarest tag", ethernet(&[0x9200], &packet), want),
         frame("three VLAN tags", ethernet(&[0x88a8, 0x8100, 0x8100], &packet), Want::Nothing),
     ]
 }

@@ -257,7 +257,7 @@ pub struct Summary<'a> {
     pub icmp_tunnel: u64,
     /// What the kernel counts for the whole network namespace, whichever interfaces are watched. Null in a replay.
     pub host_counters: Option<HostCounters<'a>>,
-    /// TCP segments that this host itself dropped, by the kernel's reason and by port, the most frequent first. Null in a replay, and
+    /// TCP segments that came in and that this host itself dropped, by the kernel's reason and by port, the most frequent first. Null in a replay, and
     /// where the kernel does not say.
     pub drops: Option<Vec<Drop<'a>>>,
     /// Packets of a capture that are copies of others (of a mirror port, or seen at several places), and copies of SYNs that
@@ -359,10 +359,12 @@ pub struct HostCounters<'a> {
 /// TCP segments that this host itself dropped, in this network namespace.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Drop<'a> {
-    /// The kernel's name of the reason (`enum skb_drop_reason`), such as `NETFILTER_DROP`.
+    /// The kernel's name of the reason (`enum skb_drop_reason`), such as `NETFILTER_DROP`; `other reasons` for those of
+    /// subsystems that have no place by port.
     pub reason: &'a str,
     /// Port of the service: of SYNs where they go to, of SYN-ACKs where they come from, of other segments the lower of both
-    /// ports. Null for all ports that are too many to be counted one by one.
+    /// ports. Null for all ports that are too many to be counted one by one: where there is such a count, a port that is not named
+    /// may have some of it.
     pub port: Option<u16>,
     /// Whether they are SYNs.
     pub syn: bool,

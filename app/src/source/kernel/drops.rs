@@ -11,16 +11,19 @@ use std::sync::Arc;
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
-use probe_common::drops::{DropKey, Place, REASONS, UNSPECIFIED, total_of};
+use probe_common::drops::{DropKey, Place, REASONS, Special, UNSPECIFIED, total_of};
 use probe_ebpf::names;
 
 use super::btf;
+use super::load::{is_since, release};
 use super::owners::{program, words};
 use crate::error::Error;
 use tcptop_core::Dropped;
 
 /// The tracepoint that tells of each packet that is dropped (`include/trace/events/skb.h`).
 const TRACEPOINT: &str = "kfree_skb";
+/// The reasons of subsystems, which have one total together.
+const OTHERS: &str = "other reasons";
 /// What the names of reasons begin with in the kernel.
 const PREFIX: &str = "SKB_DROP_REASON_";
 
@@ -30,12 +33,16 @@ pub(super) struct Layout {
     /// By the numbers of [`Place`].
     places: Option<[u32; Place::COUNT]>,
     reasons: BTreeMap<u32, Arc<str>>,
+    /// By the numbers of [`Special`]; 0 for a reason that this kernel does not have.
+    special: [u32; Special::COUNT],
+    /// The number of the network namespace of this thread; 0 if it is not known.
+    namespace: u32,
 }
 
 /// The counts of the program.
 pub(super) struct Drops {
     totals: PerCpuArray<MapData, [u64; REASONS]>,
-    ports: PerCpuHashMap<MapData, u64, u64>,
+    ports: [PerCpuHashMap<MapData, u64, u64>; 2],
     reasons: BTreeMap<u32, Arc<str>>,
 }
 
@@ -49,24 +56,32 @@ impl Layout {
             return Self::default();
         };
         let known = offsets.iter().all(Option::is_some);
-        let reasons = reasons.into_iter().map(|(number, name)| {
-            let name = name.strip_prefix(PREFIX).unwrap_or(&name).escape_debug().to_string();
-            (number, name.into())
-        });
-        Self { places: known.then(|| offsets.map(Option::unwrap_or_default)), reasons: reasons.collect() }
+        let reasons: BTreeMap<u32, Arc<str>> = reasons
+            .into_iter()
+            .map(|(number, name)| {
+                let name = name.strip_prefix(PREFIX).unwrap_or(&name).escape_debug().to_string();
+                (number, name.into())
+            })
+            .collect();
+        let number =
+            |wanted| reasons.iter().find(|(_, name)| &***name == wanted).map_or(0, |(number, _)| *number);
+        let special = Special::ALL.map(|(_, name)| number(name));
+        let places = known.then(|| offsets.map(Option::unwrap_or_default));
+        Self { places, reasons, special, namespace: namespace() }
     }
 
     /// Tells the program.
-    pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>, namespace: &'a u32) {
+    pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
         if let Some(places) = &self.places {
             loader.override_global(names::DROP_PLACES, &places[..], true);
         }
-        loader.override_global(names::NAMESPACE, namespace, true);
+        loader.override_global(names::SPECIAL_REASONS, &self.special[..], true);
+        loader.override_global(names::NAMESPACE, &self.namespace, true);
     }
 }
 
 /// The number of the network namespace of this thread; 0 if it is not known.
-pub(super) fn namespace() -> u32 {
+fn namespace() -> u32 {
     let inode = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
     u32::try_from(inode).unwrap_or(0)
 }
@@ -83,17 +98,27 @@ fn attach_to(ebpf: &mut Ebpf, layout: Layout) -> Result<Drops, String> {
     if layout.places.is_none() {
         return Err("the kernel does not describe its packets".to_owned());
     }
+    if layout.namespace == 0 {
+        return Err("/proc does not say which network namespace this is".to_owned());
+    }
     let btf = Btf::from_sys_fs().map_err(words)?;
     let program: &mut BtfTracePoint = program(ebpf, names::SEGMENT_DROPPED)?;
-    program
-        .load(TRACEPOINT, &btf)
-        .map_err(|error| format!("Linux 6.11 or later says it ({})", first_line(&words(error))))?;
+    program.load(TRACEPOINT, &btf).map_err(|error| refused(&release(), first_line(&words(error))))?;
     let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the built object has no `{name}`"));
     let totals = PerCpuArray::try_from(map(names::DROPS)?).map_err(words)?;
-    let ports = PerCpuHashMap::try_from(map(names::PORT_DROPS)?).map_err(words)?;
+    let [first, second] = names::PORT_DROPS.map(|name| PerCpuHashMap::try_from(map(name)?).map_err(words));
+    let ports = [first?, second?];
     let program: &mut BtfTracePoint = super::owners::program(ebpf, names::SEGMENT_DROPPED)?;
     program.attach().map_err(words)?;
     Ok(Drops { totals, ports, reasons: layout.reasons })
+}
+
+/// Why the kernel refuses the program. The tracepoint has the socket that was to get a packet since Linux 6.11.
+fn refused(release: &str, error: &str) -> String {
+    if is_since(release, [6, 11]) {
+        return error.to_owned();
+    }
+    format!("Linux 6.11 or later says it ({error})")
 }
 
 /// What the verifier adds is for nobody who only wants to watch.
@@ -109,7 +134,7 @@ impl Drops {
     pub(super) fn read(&self) -> Result<Vec<Dropped>, Error> {
         let failed = |error| Error::kernel("read the counters", error);
         let mut by_port: BTreeMap<DropKey, u64> = BTreeMap::new();
-        for entry in self.ports.iter() {
+        for entry in self.ports.iter().flat_map(PerCpuHashMap::iter) {
             let (word, counts) = entry.map_err(failed)?;
             by_port.insert(DropKey::of_word(word), counts.iter().sum());
         }
@@ -141,7 +166,8 @@ fn listed(
         listed.push(Dropped { reason: name(reason), port: Some(port), is_syn, count: *count });
     }
     for (reason, count) in (0..).zip(others).filter(|(reason, count)| *reason > UNSPECIFIED && *count > 0) {
-        listed.push(Dropped { reason: name(reason), port: None, is_syn: false, count });
+        let reason = if total_of(reason) == REASONS - 1 { OTHERS.into() } else { name(reason) };
+        listed.push(Dropped { reason, port: None, is_syn: false, count });
     }
     listed
 }
@@ -155,7 +181,9 @@ mod tests {
         let mut totals = [0; REASONS];
         (totals[3], totals[8]) = (10, 4);
         let key = |reason, port| DropKey { reason, port, is_syn: true };
-        let by_port = BTreeMap::from([(key(3, 80), 6), (key(3, 81), 1), (key(8, 443), 4)]);
+        let mut by_port = BTreeMap::from([(key(3, 80), 6), (key(3, 81), 1), (key(8, 443), 4)]);
+        // Of reasons of subsystems, too.
+        (totals[REASONS - 1], by_port) = (7, [(key(0x3_0001, 22), 5)].into_iter().chain(by_port).collect());
         let listed = listed(&by_port, &totals, |reason| reason.to_string().into());
         let listed: Vec<_> =
             listed.iter().map(|one| (&*one.reason, one.port, one.is_syn, one.count)).collect();
@@ -163,18 +191,29 @@ mod tests {
             ("3", Some(80), true, 6),
             ("3", Some(81), true, 1),
             ("8", Some(443), true, 4),
+            ("196609", Some(22), true, 5),
             ("3", None, false, 3),
+            (OTHERS, None, false, 2),
         ];
         assert_eq!(listed, expected);
     }
 
     #[test]
+    fn only_of_an_older_kernel_the_version_is_the_reason() {
+        assert_eq!(refused("6.8.0-40-generic", "no BTF"), "Linux 6.11 or later says it (no BTF)");
+        for release in ["6.11.0", "6.12.3-arch1-1", "7.0.1"] {
+            assert_eq!(refused(release, "Operation not permitted"), "Operation not permitted");
+        }
+    }
+
+    #[test]
     fn this_kernel_names_its_reasons() {
         if fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
-            let Layout { places, reasons } = Layout::of_kernel();
+            let Layout { places, reasons, special, namespace } = Layout::of_kernel();
             let names: Vec<&str> = reasons.values().map(|name| &**name).collect();
             assert!(places.is_some() && names.contains(&"NO_SOCKET") && names.contains(&"NETFILTER_DROP"));
-            assert!(namespace() > 0);
+            assert!(special.iter().all(|number| *number > UNSPECIFIED), "{special:?}");
+            assert!(namespace > 0);
         }
     }
 }

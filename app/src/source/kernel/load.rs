@@ -87,8 +87,8 @@ impl Programs {
         // Words without padding, and as many bytes as the global has.
         let places: [u32; Field::ALL.len()] = fields.unwrap_or(Fields::UNKNOWN).0;
         loader.override_global(names::FIELDS, &places[..], true);
-        let (drops, namespace) = (drops::Layout::of_kernel(), drops::namespace());
-        drops.set(&mut loader, &namespace);
+        let drops = drops::Layout::of_kernel();
+        drops.set(&mut loader);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
@@ -234,12 +234,15 @@ fn has_tcx() -> bool {
 /// Functions with arguments that are pointers, which the verifier checks once (Linux 5.12). Nothing but a program shows that
 /// a kernel knows them; distributors that bring them to an older one number their kernels in other ways.
 fn has_functions() -> bool {
-    const FIRST: [u32; 2] = [5, 12];
-    let release = release();
+    is_since(&release(), [5, 12])
+}
+
+/// Whether a kernel is of this version or later, by its release. One that does not say is.
+pub(super) fn is_since(release: &str, version: [u32; 2]) -> bool {
     let mut numbers =
         release.split(|sign: char| !sign.is_ascii_digit()).map_while(|number| number.parse().ok());
     match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) => [major, minor] >= FIRST,
+        (Some(major), Some(minor)) => [major, minor] >= version,
         _ => true,
     }
 }
@@ -250,7 +253,8 @@ fn has_btf() -> bool {
     !Path::new("/sys/kernel").is_dir() || Path::new("/sys/kernel/btf/vmlinux").exists()
 }
 
-fn release() -> String {
+/// `uname -r`.
+pub(super) fn release() -> String {
     nix::sys::utsname::uname()
         .map_or_else(|_| "release not known".to_owned(), |name| name.release().to_string_lossy().into_owned())
 }
