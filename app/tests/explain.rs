@@ -7,7 +7,7 @@ use probe_common::{Family, IcmpRecord, Record};
 use support::stage::{NOW, Stage, context, trouble};
 use support::{Connection, INTERFACE, MS, S, Watched, v4};
 use tcptop::output::explain::{Explanation, RULE_COUNT, explain};
-use tcptop_core::{Dropped, Input, Query, SnapshotRequest, Span, Verdict, Why};
+use tcptop_core::{Dropped, Group, Input, Query, SnapshotRequest, Socket, SocketState, Span, Verdict, Why};
 
 const BEGIN: u64 = NOW - 9 * S;
 
@@ -21,14 +21,23 @@ struct Case {
     next: &'static [&'static str],
 }
 
-fn explained(watched: &mut Watched, verdict: Verdict) -> (Option<Why>, Explanation) {
+fn explained(watched: &mut Watched, verdict: Verdict, group: Group) -> (Option<Why>, Explanation) {
+    explained_at(NOW, watched, verdict, group)
+}
+
+fn explained_at(
+    now_ns: u64,
+    watched: &mut Watched,
+    verdict: Verdict,
+    group: Group,
+) -> (Option<Why>, Explanation) {
     let request = SnapshotRequest {
-        query: Query::default(),
+        query: Query { group, ..Query::default() },
         rows: 10,
         evidence: true,
         ..SnapshotRequest::totals(Span::Window)
     };
-    let snapshot = watched.engine.snapshot(watched.reader, &request, NOW);
+    let snapshot = watched.engine.snapshot(watched.reader, &request, now_ns);
     let verdicts: Vec<_> = snapshot.rows.iter().map(|row| row.verdict).collect();
     let row = snapshot.rows.iter().find(|row| row.verdict == Some(verdict));
     let row = row.unwrap_or_else(|| panic!("no {verdict:?} but {verdicts:?}"));
@@ -172,6 +181,54 @@ fn unanswered_here_or_elsewhere() -> Vec<Case> {
     ]
 }
 
+/// Attempts that get a SYN-ACK, and no ACK.
+fn half_open(connection: fn(u16) -> Connection) -> Vec<Record> {
+    let both = |n| [connection(n).syn(BEGIN).into(), connection(n).syn_ack(BEGIN + MS).into()];
+    (0..4).flat_map(both).collect()
+}
+
+/// Something answers: the host is not down.
+fn answered_in_part() -> Vec<Case> {
+    let refused = |n: u16| {
+        let connection = out(443, 10 + n);
+        [connection.syn(BEGIN).into(), connection.rst_of_responder(BEGIN + MS).into()]
+    };
+    let silent = (0..3).flat_map(|n| syns(&out(443, n), &[0, 1_000, 3_000]));
+    let mtr = &["mtr -T -P 443 10.20.9.7"];
+    vec![
+        Case {
+            watched: seen(silent.chain((0..7).flat_map(refused))),
+            verdict: Verdict::Unanswered,
+            why: None,
+            sentences: &[
+                "3 of 10 attempts are unanswered, and 7 got an answer, although none was established",
+            ],
+            next: mtr,
+        },
+        Case {
+            watched: seen(half_open(|n| out(443, n))),
+            verdict: Verdict::Unanswered,
+            why: None,
+            sentences: &["The SYN-ACK reaches this host, but no ACK leaves"],
+            next: &["nft list ruleset", "nstat -az TcpExtIPReversePathFilter"],
+        },
+        Case {
+            watched: seen(half_open(passing)),
+            verdict: Verdict::Unanswered,
+            why: None,
+            sentences: &["A SYN-ACK answers, but no ACK follows"],
+            next: mtr,
+        },
+        Case {
+            watched: seen(half_open(within)),
+            verdict: Verdict::Unanswered,
+            why: Some(Why::NoAck),
+            sentences: &["This host answered with a SYN-ACK, but no ACK came back"],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+    ]
+}
+
 /// A connection of which neither end is known to be this host.
 fn passing(port: u16) -> Connection {
     let mut connection = Connection::to(v4(10, 20, 9, 7, 443), port);
@@ -242,39 +299,88 @@ fn refused() -> Vec<Case> {
 }
 
 /// With what the kernel says that this host drops itself: SYNs to its port 80, and others that have nothing to do with it.
-fn dropped_here() -> Vec<Case> {
-    let dropped = |records: Vec<Record>, reason: &str| {
-        let mut watched = seen(records);
-        let drop = |reason: &str, port, is_syn| Dropped {
-            reason: reason.into(),
-            port: Some(port),
-            is_syn,
-            count: 38,
-        };
-        let drops = [drop(reason, 80, true), drop("OTHER", 81, true), drop("OTHER", 80, false)];
+fn dropped(records: Vec<Record>, reason: &str, at_ns: u64) -> Watched {
+    let mut watched = seen(records);
+    let drop =
+        |reason: &str, port, is_syn| Dropped { reason: reason.into(), port: Some(port), is_syn, count: 38 };
+    let drops = [drop(reason, 80, true), drop("OTHER", 81, true), drop("OTHER", 80, false)];
+    watched.engine.handle(Input::Drops { drops: &drops, now_ns: at_ns });
+    watched
+}
+
+/// What others suffer, and what is long past, explains nothing.
+fn dropped_of_others_or_before() -> Vec<Case> {
+    let long_ago = NOW - 30 * S;
+    let silent = || syns(&inbound(1), &[0, 1_000]);
+    let both = || {
+        let mut watched = dropped(silent(), "SOCKET_FILTER", long_ago);
+        let drop =
+            |reason: &str, count| Dropped { reason: reason.into(), port: Some(80), is_syn: true, count };
+        let drops = [drop("SOCKET_FILTER", 38), drop("NETFILTER_DROP", 2)];
         watched.engine.handle(Input::Drops { drops: &drops, now_ns: BEGIN });
         watched
     };
-    let refused = [inbound(1).syn(BEGIN), inbound(1).rst_of_responder(BEGIN + 400_000)].map(Record::from);
+    let here = &["here: ss -ltn 'sport = :80'"];
     vec![
         Case {
-            watched: dropped(syns(&inbound(1), &[0, 1_000]), "NETFILTER_DROP"),
+            watched: dropped(half_open(inbound), "NETFILTER_DROP", BEGIN),
+            verdict: Verdict::Unanswered,
+            why: Some(Why::NoAck),
+            sentences: &["This host answered with a SYN-ACK, but no ACK came back"],
+            next: here,
+        },
+        Case {
+            watched: dropped(silent(), "NETFILTER_DROP", long_ago),
+            verdict: Verdict::Unanswered,
+            why: Some(Why::SilentHere),
+            sentences: &["This host got the SYN and did not answer"],
+            next: &["here: ss -ltn 'sport = :80'", "nstat -az TcpExtListenOverflows TcpExtListenDrops"],
+        },
+        Case {
+            watched: both(),
             verdict: Verdict::Unanswered,
             why: Some(Why::DroppedHere),
-            sentences: &["This host itself drops SYNs to the port: 38 SYNs to port 80 (NETFILTER_DROP)."],
+            sentences: &[
+                "This host itself drops SYNs to the port: 2 SYNs to port 80 (NETFILTER_DROP) of all peers since 13:58:19",
+            ],
             next: &["here: ss -ltn 'sport = :80'", "nft list ruleset"],
         },
         Case {
-            watched: dropped(refused.to_vec(), "NO_SOCKET"),
+            watched: dropped(refused_here(), "NO_SOCKET", long_ago),
+            verdict: Verdict::Refused,
+            why: None,
+            sentences: &["This host refuses after 400µs: nothing listens on the port, or a local firewall"],
+            next: here,
+        },
+    ]
+}
+
+fn refused_here() -> Vec<Record> {
+    [inbound(1).syn(BEGIN), inbound(1).rst_of_responder(BEGIN + 400_000)].map(Record::from).to_vec()
+}
+
+fn dropped_here() -> Vec<Case> {
+    vec![
+        Case {
+            watched: dropped(syns(&inbound(1), &[0, 1_000]), "NETFILTER_DROP", BEGIN),
+            verdict: Verdict::Unanswered,
+            why: Some(Why::DroppedHere),
+            sentences: &[
+                "This host itself drops SYNs to the port: 38 SYNs to port 80 (NETFILTER_DROP) of all peers since 13:58:19",
+            ],
+            next: &["here: ss -ltn 'sport = :80'", "nft list ruleset"],
+        },
+        Case {
+            watched: dropped(refused_here(), "NO_SOCKET", BEGIN),
             verdict: Verdict::Refused,
             why: Some(Why::NothingListens),
             sentences: &[
-                "This host refuses after 400µs: nothing listens on the port (38 SYNs to port 80 (NO_SOCKET)).",
+                "This host refuses after 400µs: nothing listens on the port (38 SYNs to port 80 (NO_SOCKET) of all peers since 13:58:19",
             ],
             next: &["here: ss -ltn 'sport = :80'"],
         },
         Case {
-            watched: dropped(syns(&out(80, 1), &[0, 1_000]), "NETFILTER_DROP"),
+            watched: dropped(syns(&out(80, 1), &[0, 1_000]), "NETFILTER_DROP", BEGIN),
             verdict: Verdict::Unanswered,
             why: None,
             sentences: &["SYNs leave enp0s1, and nothing comes back", "The host is down, or"],
@@ -283,21 +389,104 @@ fn dropped_here() -> Vec<Case> {
     ]
 }
 
-fn aborted_or_slow() -> Vec<Case> {
-    let aborted = |connection: Connection| {
-        let reset = connection.rst_of_responder(BEGIN + 5 * MS).into();
-        seen(established(&connection, BEGIN, MS).into_iter().chain([reset]))
-    };
+fn aborted(connection: &Connection) -> Watched {
+    let reset = connection.rst_of_responder(BEGIN + 5 * MS).into();
+    seen(established(connection, BEGIN, MS).into_iter().chain([reset]))
+}
+
+/// Rows of peers of several kinds: which end does it is not known.
+fn of_several_kinds() -> Vec<Case> {
+    let host = &["mtr 198.51.100.7"];
     vec![
         Case {
-            watched: aborted(inbound(1)),
+            watched: seen(syns(&inbound(1), &[0, 1_000])),
+            verdict: Verdict::Unanswered,
+            why: None,
+            sentences: &["Neither a SYN-ACK nor a RST comes back", "A host is down, or a firewall"],
+            next: host,
+        },
+        Case {
+            watched: seen(half_open(inbound)),
+            verdict: Verdict::Unanswered,
+            why: None,
+            sentences: &["A SYN-ACK answers, but no ACK follows"],
+            next: host,
+        },
+        Case {
+            watched: seen(refused_here()),
+            verdict: Verdict::Refused,
+            why: None,
+            sentences: &["A RST answers the SYN after 400µs: nothing listens on the port"],
+            next: &["on the host that refuses: ss -ltn"],
+        },
+        Case {
+            watched: aborted(&inbound(1)),
+            verdict: Verdict::Aborted,
+            why: None,
+            sentences: &["One end accepts the connections and resets them"],
+            next: &["on the host that resets and its backends: ss -ltn"],
+        },
+        Case {
+            watched: seen((0..9).flat_map(|n| established(&out(443, n), BEGIN, 300 * MS))),
+            verdict: Verdict::Slow,
+            why: None,
+            sentences: &["The SYN-ACK or the ACK takes long in all handshakes alike"],
+            next: &["mtr 10.20.9.7"],
+        },
+        Case {
+            watched: seen([inbound(1).syn(BEGIN).into(), error(&inbound(1), (3, 1), BEGIN + MS)]),
+            verdict: Verdict::Unreachable,
+            why: None,
+            sentences: &["A router cannot deliver the SYN or the SYN-ACK"],
+            next: host,
+        },
+    ]
+}
+
+/// The accept queue of port 80 was full while attempts waited for it.
+fn queue_full() -> Vec<Case> {
+    let full = |rest: Vec<Record>| {
+        let mut watched = Watched::new();
+        watched.see([inbound(1).syn(BEGIN)]);
+        let listener = Socket::new(1, v4(0, 0, 0, 0, 80), v4(0, 0, 0, 0, 0), SocketState::Listen);
+        let sockets = [Socket { receive_queue: 129, send_queue: 128, ..listener }];
+        watched.handle(Input::Sockets { sockets: &sockets, now_ns: BEGIN + MS, is_last: true });
+        watched.see(rest).expire(NOW);
+        watched
+    };
+    let again = |after_ms| {
+        let answered_ns = BEGIN + (after_ms + 1) * MS;
+        let syn = inbound(1).syn(BEGIN + after_ms * MS);
+        [syn, inbound(1).syn_ack(answered_ns), inbound(1).ack(answered_ns + 9_000)].map(Record::from).to_vec()
+    };
+    let here = &["here: ss -ltn 'sport = :80'"];
+    let case = |watched, verdict, sentences| Case {
+        watched,
+        verdict,
+        why: Some(Why::QueueFull),
+        sentences,
+        next: here,
+    };
+    vec![
+        case(full(syns(&inbound(1), &[1_000])), Verdict::Unanswered, &[QUEUE]),
+        case(full(again(1_000)), Verdict::SlowSetup, &[QUEUE, "1 connection took long to set up"]),
+        case(full(again(100)), Verdict::Loss, &[QUEUE, "Only SYNs and SYN-ACKs are retransmitted"]),
+    ]
+}
+
+const QUEUE: &str = "The accept queue of this host's listener was full (129 of 128) while an attempt waited";
+
+fn aborted_or_slow() -> Vec<Case> {
+    vec![
+        Case {
+            watched: aborted(&inbound(1)),
             verdict: Verdict::Aborted,
             why: None,
             sentences: &["This host accepts the connections and resets them"],
             next: &["here: ss -ltn 'sport = :80'", "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData"],
         },
         Case {
-            watched: aborted(out(443, 1)),
+            watched: aborted(&out(443, 1)),
             verdict: Verdict::Aborted,
             why: None,
             sentences: &["The peer accepts the connections and resets them"],
@@ -351,34 +540,58 @@ fn retransmitted() -> Vec<Case> {
     ]
 }
 
-/// The rule about segments of full size is tested with the captures that have some (`app/tests/icmp.rs`), and that about full
-/// queues with the sockets of listeners (`app/tests/sockets.rs`).
+/// The rule about segments of full size is tested with the captures that have some (`app/tests/icmp.rs`).
 #[test]
 fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
     let mut said = std::collections::BTreeSet::new();
-    let all = [
+    let mut words = std::collections::BTreeSet::new();
+    let peers = [
         unanswered(),
         unanswered_here_or_elsewhere(),
+        answered_in_part(),
         unreachable(),
         refused(),
         dropped_here(),
+        dropped_of_others_or_before(),
+        queue_full(),
         aborted_or_slow(),
         retransmitted(),
     ];
-    for mut case in all.into_iter().flatten() {
-        let (why, explanation) = explained(&mut case.watched, case.verdict);
+    let peers = peers.into_iter().flatten().map(|case| (case, Group::Peer));
+    let hosts = of_several_kinds().into_iter().map(|case| (case, Group::Host));
+    for (mut case, group) in peers.chain(hosts) {
+        let (why, explanation) = explained(&mut case.watched, case.verdict, group);
         let Explanation { sentences, next } = &explanation;
         assert_eq!(sentences.len(), case.sentences.len(), "{sentences:#?}\n{:#?}", case.sentences);
         for (sentence, begin) in sentences.iter().zip(case.sentences) {
             assert!(sentence.starts_with(begin) && sentence.ends_with('.'), "{sentence}\n{begin}");
             // Words, not figures: the same rule.
-            let words: String = sentence.chars().filter(|letter| letter.is_alphabetic()).take(22).collect();
-            said.insert((case.verdict, words));
+            let begin: String = sentence.chars().filter(|letter| letter.is_alphabetic()).take(22).collect();
+            said.insert((case.verdict, begin));
         }
         assert_eq!(next, case.next, "{sentences:?}");
         assert_eq!(why, case.why, "{sentences:?}");
+        words.extend(why.filter(|_| !sentences.is_empty()).map(Why::label));
     }
-    assert!(said.len() + 2 >= RULE_COUNT, "of {RULE_COUNT}: {said:#?}");
+    // Loss always has a sentence, whatever is behind it.
+    for why in [Why::QueueFull, Why::DroppedHere, Why::NothingListens, Why::SilentHere, Why::NoAck] {
+        assert!(words.contains(why.label()), "no sentence of {why}: {words:?}");
+    }
+    assert!(said.len() + 1 >= RULE_COUNT, "of {RULE_COUNT}: {said:#?}");
+}
+
+#[test]
+fn what_is_no_longer_so_is_not_explained_by_a_window_without_it() {
+    let mut watched = seen(refused_here());
+    let mut sentences = |now_ns| {
+        let (_, explanation) = explained_at(now_ns, &mut watched, Verdict::Refused, Group::Peer);
+        explanation.sentences.concat()
+    };
+    assert!(sentences(NOW).starts_with("This host refuses after 400µs"));
+    assert_eq!(
+        sentences(NOW + 5 * S),
+        "This is no longer so, and is shown until a whole window is without it."
+    );
 }
 
 #[test]

@@ -42,7 +42,7 @@ struct Count {
 /// What is known of the SYNs to one port that were dropped since a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PortDrops {
-    /// Some were, for a reason other than that nothing listens.
+    /// Some were, of whichever peer, for a reason other than that nothing listens.
     pub(crate) is_dropped: bool,
     /// Some were because nothing listens.
     pub(crate) has_no_socket: bool,
@@ -71,6 +71,12 @@ impl Drops {
         let mut counts: Vec<Dropped> = counts.filter(|dropped| dropped.count > 0).collect();
         counts.sort_by_key(|dropped| core::cmp::Reverse(dropped.count));
         counts
+    }
+
+    /// What was dropped since those were counted, without what has not grown since a moment.
+    pub(crate) fn growing(&self, before: &Self, since_ns: u64) -> Vec<Dropped> {
+        let growing = self.0.iter().filter(|(_, count)| count.grown_ns >= since_ns);
+        Self(growing.map(|(key, count)| (key.clone(), *count)).collect()).since(before)
     }
 
     /// What is known of SYNs to a port since a moment.
@@ -107,6 +113,18 @@ mod tests {
         let others = Dropped { port: None, ..dropped("B", 0, false, 2) };
         drops.update(&[dropped("A", 80, true, 8), dropped("B", 443, false, 9), others.clone()], 20);
         assert_eq!(drops.since(&before), [dropped("A", 80, true, 3), others]);
+    }
+
+    #[test]
+    fn what_has_not_grown_since_a_moment_is_told_from_what_has() {
+        let mut drops = Drops::default();
+        drops.update(&[dropped("A", 80, true, 5), dropped("B", 80, true, 9)], 10);
+        drops.update(&[dropped("A", 80, true, 6), dropped("B", 80, true, 9)], 20);
+        let none = Drops::default();
+        assert_eq!(drops.growing(&none, 10), [dropped("B", 80, true, 9), dropped("A", 80, true, 6)]);
+        assert_eq!(drops.growing(&none, 11), [dropped("A", 80, true, 6)]);
+        assert_eq!(drops.growing(&none, 21), []);
+        assert_eq!(drops.growing(&drops.clone(), 10), [], "none since those were counted");
     }
 
     #[test]

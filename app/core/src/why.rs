@@ -13,7 +13,7 @@ pub enum Why {
     Icmp(IcmpReason),
     /// The accept queue of this host's listener was full while an attempt waited.
     QueueFull,
-    /// This host dropped SYNs to the port, as its kernel says.
+    /// This host dropped SYNs to the port, of this peer or of others, as its kernel says.
     DroppedHere,
     /// This host had no socket for SYNs to the port, as its kernel says.
     NothingListens,
@@ -109,13 +109,13 @@ type Rule = (Verdict, Why, fn(&Signs<'_>) -> bool);
 const RULES: [Rule; 9] = [
     (Verdict::Refused, Why::NothingListens, |signs| signs.drops.has_no_socket),
     (Verdict::Unanswered, Why::QueueFull, |signs| signs.is_queue_full),
-    (Verdict::Unanswered, Why::DroppedHere, |signs| signs.drops.is_dropped),
-    (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full),
-    (Verdict::Loss, Why::QueueFull, |signs| signs.is_queue_full),
-    (Verdict::Unanswered, Why::NoAck, |signs| is_inbound(signs) && is_mostly_half_open(signs.counts)),
-    (Verdict::Unanswered, Why::SilentHere, |signs| {
-        is_inbound(signs) && signs.counts.of(Outcome::Unanswered) > 0 && !is_mostly_half_open(signs.counts)
-    }),
+    // A full queue drops SYNs and ACKs of handshakes, and nothing else.
+    (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full && signs.counts.is_loss_of_handshakes()),
+    (Verdict::Loss, Why::QueueFull, |signs| signs.is_queue_full && signs.counts.is_loss_of_handshakes()),
+    (Verdict::Unanswered, Why::NoAck, |signs| is_inbound(signs) && signs.counts.is_mostly_half_open()),
+    // Drops are counted by port alone: those of others explain nothing where this host sent a SYN-ACK.
+    (Verdict::Unanswered, Why::DroppedHere, |signs| has_silent(signs) && signs.drops.is_dropped),
+    (Verdict::Unanswered, Why::SilentHere, has_silent),
     (Verdict::Loss, Why::LargeSegments, |signs| signs.counts.stuck > 0),
     (Verdict::Loss, Why::SynsOnly, |signs| {
         signs.counts.repeated > 0 && signs.counts.retransmitted == 0 && signs.counts.sent > 0
@@ -147,9 +147,9 @@ const fn is_inbound(signs: &Signs<'_>) -> bool {
     matches!(signs.role, Role::Server | Role::Local)
 }
 
-fn is_mostly_half_open(counts: &Counts) -> bool {
-    let half_open = counts.of(Outcome::HalfOpen);
-    half_open > 0 && half_open >= counts.of(Outcome::Unanswered)
+/// Whether SYNs reach this host, most of those that fail without a SYN-ACK.
+fn has_silent(signs: &Signs<'_>) -> bool {
+    is_inbound(signs) && signs.counts.of(Outcome::Unanswered) > 0 && !signs.counts.is_mostly_half_open()
 }
 
 #[cfg(test)]
@@ -230,25 +230,43 @@ mod tests {
 
     #[test]
     fn a_full_queue_explains_what_waits_for_it() {
-        let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
         let drops = PortDrops::default();
-        let signs =
-            |is_queue_full| Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full, drops };
+        let why = |is_queue_full, repeated, retransmitted, verdict| {
+            let numbers = [
+                (Number::Attempts(Outcome::Unanswered), 3),
+                (Number::Sent, 90),
+                (Number::Repeated, repeated),
+                (Number::Retransmitted, retransmitted),
+            ];
+            Signs { role: Role::Server, counts: &counts(&numbers), icmp: None, is_queue_full, drops }
+                .why(verdict)
+        };
         for verdict in [Verdict::Unanswered, Verdict::SlowSetup, Verdict::Loss] {
-            assert_eq!(signs(true).why(verdict), Some(Why::QueueFull));
+            assert_eq!(why(true, 5, 5, verdict), Some(Why::QueueFull));
         }
-        assert_eq!(signs(true).why(Verdict::Refused), None);
-        assert_eq!(signs(false).why(Verdict::Unanswered), Some(Why::SilentHere));
+        for verdict in [Verdict::SlowSetup, Verdict::Loss] {
+            assert_eq!(why(true, 5, 6, verdict), None, "one attempt does not explain lost data");
+            assert_eq!(why(true, 0, 0, verdict), None);
+        }
+        assert_eq!(why(true, 5, 5, Verdict::Refused), None);
+        assert_eq!(why(false, 5, 5, Verdict::Unanswered), Some(Why::SilentHere));
     }
 
     #[test]
     fn what_is_dropped_here_explains_what_it_answers() {
-        let counts = counts(&[(Number::Attempts(Outcome::Unanswered), 3)]);
-        let why = |is_dropped, has_no_socket, verdict| {
+        let explained = |outcome, is_dropped, has_no_socket, verdict| {
             let drops = PortDrops { is_dropped, has_no_socket };
+            let counts = counts(&[(Number::Attempts(outcome), 3)]);
             Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, drops }
                 .why(verdict)
         };
+        let why = |is_dropped, has_no_socket, verdict| {
+            explained(Outcome::Unanswered, is_dropped, has_no_socket, verdict)
+        };
+        let half_open = explained(Outcome::HalfOpen, true, false, Verdict::Unanswered);
+        assert_eq!(half_open, Some(Why::NoAck), "others are dropped; this one got a SYN-ACK");
+        let recovered = explained(Outcome::Established, true, false, Verdict::Unanswered);
+        assert_eq!(recovered, None, "its window has none that fails");
         assert_eq!(why(true, false, Verdict::Unanswered), Some(Why::DroppedHere));
         assert_eq!(why(false, true, Verdict::Unanswered), Some(Why::SilentHere));
         assert_eq!(why(false, true, Verdict::Refused), Some(Why::NothingListens));

@@ -24,12 +24,15 @@ pub struct Explanation {
 #[must_use]
 pub fn explain(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Option<Explanation> {
     let verdict = row.verdict?;
+    if row.is_recovering() {
+        // Figures of the window are no longer those that it was given for.
+        return Some(Explanation { sentences: vec![NO_LONGER.to_owned()], next: Vec::new() });
+    }
     let none = RowEvidence::default();
     let known = snapshot.evidence.get(&row.key);
-    let all_drops = snapshot.drops.as_deref().unwrap_or_default();
     let queue = snapshot.sockets.get(&row.key).and_then(|sockets| sockets.accept_queue);
     let (evidence, is_known) = (known.unwrap_or(&none), known.is_some());
-    let facts = Facts { row, evidence, is_known, queue, side: Side::of(&row.key), all_drops, context };
+    let facts = Facts { row, evidence, is_known, queue, side: Side::of(&row.key), snapshot, context };
     let applies = |rule: &&Rule| rule.verdict == verdict && (rule.applies)(&facts);
     let (sentences, next) =
         RULES.iter().filter(applies).fold((Vec::new(), Vec::new()), |(mut sentences, next), rule| {
@@ -40,6 +43,9 @@ pub fn explain(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Optio
     Some(Explanation { sentences, next })
 }
 
+/// Of a verdict that is held after what it was given for has ended.
+const NO_LONGER: &str = "This is no longer so, and is shown until a whole window is without it.";
+
 /// What rules are about.
 struct Facts<'a> {
     row: &'a Row,
@@ -49,8 +55,7 @@ struct Facts<'a> {
     /// The accept queue of this host's listener, if that was full.
     queue: Option<AcceptQueue>,
     side: Side,
-    /// What this host itself dropped since counts began.
-    all_drops: &'a [Dropped],
+    snapshot: &'a Snapshot,
     context: &'a RenderContext,
 }
 
@@ -63,6 +68,7 @@ enum Side {
     Within,
     /// Neither end is this host.
     Passing,
+    /// This host or another: rows of several kinds of peers.
     Mixed,
 }
 
@@ -75,28 +81,24 @@ struct Rule {
 }
 
 /// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
-const RULES: [Rule; 24] = [
-    Rule {
-        verdict: Verdict::Unanswered,
-        applies: |facts| !facts.drops(false).is_empty(),
-        says: |facts| format!("This host itself drops SYNs to the port: {}.", listed(&facts.drops(false))),
-        next: |facts| vec![listeners(&facts.row.key, "here"), "nft list ruleset".to_owned()],
-    },
+const RULES: [Rule; 30] = [
     Rule {
         verdict: Verdict::Unanswered,
         applies: |facts| facts.queue.is_some(),
-        says: |facts| {
-            let queue = facts.queue.map(|queue| format!(" ({queue})")).unwrap_or_default();
-            format!(
-                "The accept queue of this host's listener was full{queue} while an attempt waited: the application \
-                 accepts too slowly, or its limit is too low."
-            )
-        },
+        says: full_queue,
         next: |facts| vec![listeners(&facts.row.key, "here")],
     },
     Rule {
         verdict: Verdict::Unanswered,
-        applies: |facts| facts.has_some_answered(),
+        applies: |facts| facts.is_silent_here() && !facts.drops(false).is_empty(),
+        says: |facts| {
+            format!("This host itself drops SYNs to the port: {}.", facts.counted_drops(&facts.drops(false)))
+        },
+        next: |facts| vec![listeners(&facts.row.key, "here"), "nft list ruleset".to_owned()],
+    },
+    Rule {
+        verdict: Verdict::Unanswered,
+        applies: |facts| facts.has_some_established(),
         says: |facts| {
             format!(
                 "{} of {} attempts are unanswered, {} were established: loss or overload rather than a firewall.",
@@ -106,6 +108,25 @@ const RULES: [Rule; 24] = [
             )
         },
         next: nothing,
+    },
+    Rule {
+        verdict: Verdict::Unanswered,
+        applies: |facts| {
+            !facts.is_served_here()
+                && !facts.has_some_established()
+                && facts.count(Outcome::Unanswered) > 0
+                && facts.answered() > 0
+        },
+        says: |facts| {
+            format!(
+                "{} of {} attempts are unanswered, and {} got an answer, although none was established: loss, overload, \
+                 or a limit on answers.",
+                facts.count(Outcome::Unanswered),
+                facts.row.figures.counts.attempts(),
+                facts.answered(),
+            )
+        },
+        next: |facts| path(&facts.row.key),
     },
     Rule {
         verdict: Verdict::Unanswered,
@@ -147,15 +168,37 @@ const RULES: [Rule; 24] = [
     Rule {
         verdict: Verdict::Unanswered,
         applies: |facts| {
-            let is_known = !facts.evidence.answering_ports.is_empty() || facts.has_some_answered();
-            !is_known && matches!(facts.side, Side::Outbound | Side::Passing | Side::Mixed)
+            !facts.is_served_here() && facts.answers_nothing() && facts.evidence.answering_ports.is_empty()
         },
-        says: |_| "The host is down, or a firewall or the way back drops packets.".to_owned(),
+        says: |facts| {
+            let host = if facts.side == Side::Mixed { "A host" } else { "The host" };
+            format!("{host} is down, or a firewall or the way back drops packets.")
+        },
         next: |facts| path(&facts.row.key),
     },
     Rule {
         verdict: Verdict::Unanswered,
-        applies: |facts| facts.side == Side::Inbound && facts.is_mostly_half_open(),
+        applies: |facts| facts.side == Side::Outbound && facts.is_mostly_half_open(),
+        says: |_| {
+            "The SYN-ACK reaches this host, but no ACK leaves: a firewall or the reverse path filter of this host drops \
+             the SYN-ACK or the ACK."
+                .to_owned()
+        },
+        next: |_| vec!["nft list ruleset".to_owned(), "nstat -az TcpExtIPReversePathFilter".to_owned()],
+    },
+    Rule {
+        verdict: Verdict::Unanswered,
+        applies: |facts| matches!(facts.side, Side::Passing | Side::Mixed) && facts.is_mostly_half_open(),
+        says: |_| {
+            "A SYN-ACK answers, but no ACK follows: the SYN-ACK or the ACK is lost or takes another way, or the SYNs have \
+             forged addresses."
+                .to_owned()
+        },
+        next: |facts| path(&facts.row.key),
+    },
+    Rule {
+        verdict: Verdict::Unanswered,
+        applies: |facts| facts.is_served_here() && facts.is_mostly_half_open(),
         says: |_| {
             "This host answered with a SYN-ACK, but no ACK came back: the SYN-ACK or the ACK is lost on the way, or the \
              SYNs have forged addresses."
@@ -165,13 +208,7 @@ const RULES: [Rule; 24] = [
     },
     Rule {
         verdict: Verdict::Unanswered,
-        applies: |facts| {
-            matches!(facts.side, Side::Inbound | Side::Within)
-                && facts.count(Outcome::Unanswered) > 0
-                && !facts.is_mostly_half_open()
-                && facts.queue.is_none()
-                && facts.drops(false).is_empty()
-        },
+        applies: |facts| facts.is_silent_here() && facts.queue.is_none() && facts.drops(false).is_empty(),
         says: |_| {
             "This host got the SYN and did not answer: a local firewall drops it, or the accept queue is full.".to_owned()
         },
@@ -203,12 +240,15 @@ const RULES: [Rule; 24] = [
     Rule {
         verdict: Verdict::Unreachable,
         applies: |facts| facts.side != Side::Inbound && !facts.is_prohibited(),
-        says: |_| "A router cannot deliver the SYN, or a firewall rejects it.".to_owned(),
+        says: |facts| {
+            let what = if facts.side == Side::Mixed { "the SYN or the SYN-ACK" } else { "the SYN" };
+            format!("A router cannot deliver {what}, or a firewall rejects it.")
+        },
         next: |facts| path(&facts.row.key),
     },
     Rule {
         verdict: Verdict::Refused,
-        applies: |facts| matches!(facts.side, Side::Inbound | Side::Within),
+        applies: |facts| facts.is_served_here(),
         says: |facts| match &facts.drops(true)[..] {
             [] => format!(
                 "This host refuses{}: nothing listens on the port, or a local firewall rejects.",
@@ -218,7 +258,7 @@ const RULES: [Rule; 24] = [
                 format!(
                     "This host refuses{}: nothing listens on the port ({}).",
                     facts.refusals(),
-                    listed(drops)
+                    facts.counted_drops(drops)
                 )
             }
         },
@@ -226,7 +266,7 @@ const RULES: [Rule; 24] = [
     },
     Rule {
         verdict: Verdict::Refused,
-        applies: |facts| !matches!(facts.side, Side::Inbound | Side::Within),
+        applies: |facts| matches!(facts.side, Side::Outbound | Side::Passing),
         says: |facts| {
             format!(
                 "A RST answers the SYN{}: the host is up, but nothing listens on the port, or a firewall rejects.",
@@ -237,13 +277,24 @@ const RULES: [Rule; 24] = [
     },
     Rule {
         verdict: Verdict::Refused,
+        applies: |facts| facts.side == Side::Mixed,
+        says: |facts| {
+            format!(
+                "A RST answers the SYN{}: nothing listens on the port, or a firewall rejects.",
+                facts.refusals()
+            )
+        },
+        next: |facts| vec![listeners(&facts.row.key, "on the host that refuses")],
+    },
+    Rule {
+        verdict: Verdict::Refused,
         applies: |facts| !facts.evidence.answering_ports.is_empty(),
         says: |facts| format!("{} of the same address.", facts.answering()),
         next: nothing,
     },
     Rule {
         verdict: Verdict::Aborted,
-        applies: |facts| facts.side == Side::Inbound,
+        applies: |facts| facts.is_served_here(),
         says: |_| {
             "This host accepts the connections and resets them before it sends data: the application closes them with \
              the request unread, or a proxy here does not reach its backend."
@@ -258,20 +309,37 @@ const RULES: [Rule; 24] = [
     },
     Rule {
         verdict: Verdict::Aborted,
-        applies: |facts| facts.side != Side::Inbound,
-        says: |_| {
-            "The peer accepts the connections and resets them before it sends data: a proxy or load balancer whose \
-             backend is down, an application that closes with the request unread, or a firewall in between."
-                .to_owned()
+        applies: |facts| !facts.is_served_here(),
+        says: |facts| {
+            let who = if facts.side == Side::Mixed { "One end" } else { "The peer" };
+            format!(
+                "{who} accepts the connections and resets them before it sends data: a proxy or load balancer whose \
+                 backend is down, an application that closes with the request unread, or a firewall in between."
+            )
         },
-        next: |facts| vec![listeners(&facts.row.key, "on the peer and its backends")],
+        next: |facts| {
+            let host = if facts.side == Side::Mixed { "host that resets" } else { "peer" };
+            vec![listeners(&facts.row.key, &format!("on the {host} and its backends"))]
+        },
     },
     Rule { verdict: Verdict::Slow, applies: |_| true, says: slow, next: |facts| path(&facts.row.key) },
+    Rule {
+        verdict: Verdict::SlowSetup,
+        applies: |facts| facts.queue.is_some() && facts.row.figures.counts.is_loss_of_handshakes(),
+        says: full_queue,
+        next: |facts| vec![listeners(&facts.row.key, "here")],
+    },
     Rule {
         verdict: Verdict::SlowSetup,
         applies: |_| true,
         says: slow_setup,
         next: |facts| facts.with_interface(),
+    },
+    Rule {
+        verdict: Verdict::Loss,
+        applies: |facts| facts.queue.is_some() && facts.row.figures.counts.is_loss_of_handshakes(),
+        says: full_queue,
+        next: |facts| vec![listeners(&facts.row.key, "here")],
     },
     Rule { verdict: Verdict::Loss, applies: |_| true, says: loss, next: |facts| facts.with_interface() },
     Rule {
@@ -322,7 +390,7 @@ impl Facts<'_> {
         self.row.figures.counts.of(outcome)
     }
 
-    fn has_some_answered(&self) -> bool {
+    fn has_some_established(&self) -> bool {
         self.count(Outcome::Established) > 0
     }
 
@@ -333,24 +401,57 @@ impl Facts<'_> {
         counts.of(Outcome::Unanswered) > 0 && silent == counts.attempts()
     }
 
+    /// Attempts that got an answer without being established.
+    fn answered(&self) -> u64 {
+        use Outcome::{Challenged, Closed, HalfOpen, Refused, Reset};
+        [Refused, Reset, Challenged, HalfOpen, Closed].map(|outcome| self.count(outcome)).iter().sum()
+    }
+
+    /// Whether attempts fail for want of an answer, and nothing that is seen comes from the host that has to answer.
+    fn answers_nothing(&self) -> bool {
+        let is_own_error = |key: &RowKey| {
+            let RowKey::Peer(peer) = key else { return false };
+            self.evidence.icmp.is_some_and(|error| error.sender == peer.service.address)
+        };
+        self.count(Outcome::Unanswered) > 0
+            && self.answered() == 0
+            && !self.has_some_established()
+            && !is_own_error(&self.row.key)
+    }
+
+    /// Whether this host is the one that has to answer.
+    const fn is_served_here(&self) -> bool {
+        matches!(self.side, Side::Inbound | Side::Within)
+    }
+
+    /// Whether SYNs reach this host, most of those that fail without a SYN-ACK.
+    fn is_silent_here(&self) -> bool {
+        self.is_served_here() && self.count(Outcome::Unanswered) > 0 && !self.is_mostly_half_open()
+    }
+
     fn is_mostly_half_open(&self) -> bool {
-        self.count(Outcome::HalfOpen) > 0 && self.count(Outcome::HalfOpen) >= self.count(Outcome::Unanswered)
+        self.row.figures.counts.is_mostly_half_open()
     }
 
     fn is_prohibited(&self) -> bool {
         self.evidence.icmp.is_some_and(|error| error.reason.is_policy())
     }
 
-    /// The SYNs to its port that this host dropped: because nothing listens, or for other reasons.
+    /// The SYNs to its port that this host dropped in the time that the row covers, of whichever peer: because nothing listens, or
+    /// for other reasons.
     fn drops(&self, has_no_socket: bool) -> Vec<&Dropped> {
         let RowKey::Peer(PeerKey { service, .. }) = self.row.key else { return Vec::new() };
-        let is_here = matches!(self.side, Side::Inbound | Side::Within);
         let is_of_port = |dropped: &&Dropped| {
             dropped.is_syn
                 && dropped.port == Some(service.port)
                 && dropped.is_without_socket() == has_no_socket
         };
-        self.all_drops.iter().filter(|_| is_here).filter(is_of_port).collect()
+        self.snapshot.growing_drops.iter().filter(|_| self.is_served_here()).filter(is_of_port).collect()
+    }
+
+    /// `38 SYNs to port 443 (NETFILTER_DROP) of all peers since 14:02:31`
+    fn counted_drops(&self, drops: &[&Dropped]) -> String {
+        format!("{} of all peers since {}", listed(drops), self.context.clock_time(self.snapshot.counted_ns))
     }
 
     fn interface(&self) -> String {
@@ -402,12 +503,20 @@ impl Facts<'_> {
     }
 }
 
+fn full_queue(facts: &Facts<'_>) -> String {
+    let queue = facts.queue.map(|queue| format!(" ({queue})")).unwrap_or_default();
+    format!(
+        "The accept queue of this host's listener was full{queue} while an attempt waited: the application accepts too \
+         slowly, or its limit is too low."
+    )
+}
+
 fn slow(facts: &Facts<'_>) -> String {
     let what = match facts.side {
         Side::Inbound => "The ACK",
         // The kernel of the peer sends it, not the application.
-        Side::Outbound | Side::Within | Side::Mixed => "The SYN-ACK",
-        Side::Passing => "The SYN-ACK or the ACK",
+        Side::Outbound | Side::Within => "The SYN-ACK",
+        Side::Passing | Side::Mixed => "The SYN-ACK or the ACK",
     };
     let Some(rtt) = facts.row.figures.rtt else { return format!("{what} takes long.") };
     match facts.evidence.fastest_ns {

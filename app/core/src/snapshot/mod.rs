@@ -281,6 +281,8 @@ pub struct Snapshot {
     pub icmp: IcmpCounts,
     /// What this host itself dropped since counts began, the most frequent first; `None` where that is not known.
     pub drops: Option<Vec<Dropped>>,
+    /// Those of them that have grown in the time that rows cover, with their counts since counts began.
+    pub growing_drops: Vec<Dropped>,
     /// What the kernel counts for the whole host; `None` in a replay.
     pub host: Option<Host>,
     /// What is missing from all of the above.

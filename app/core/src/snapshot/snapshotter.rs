@@ -75,8 +75,7 @@ impl Snapshotter {
         let evidence = self.evidence(&scan, &rows.rows, selection.as_ref(), request);
         let (recent, total, bars) = self.totals(stats, period);
         let strangers = self.strangers(seen, period, span_ns);
-        let peers = &self.peers;
-        let verdict = |peer: &PeerKey| peers.verdict(stats, peer);
+        let verdict = |peer: &PeerKey| self.peers.verdict(stats, peer);
         Snapshot {
             taken_ns: now_ns,
             started_ns: run.started_ns,
@@ -109,6 +108,7 @@ impl Snapshotter {
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             host: host(seen),
             drops: dropped(seen),
+            growing_drops: growing_drops(seen, period),
             missed: missed.since(&baseline.missed),
             copies: run.copies + table.losses().copies,
             passed_over: Arc::clone(&run.passed_over),
@@ -267,6 +267,14 @@ fn timeline(Seen { table, run, .. }: &Seen<'_>, request: &SnapshotRequest, now_n
 fn dropped(Seen { run, baseline, .. }: &Seen<'_>) -> Option<Vec<Dropped>> {
     let none = Drops::default();
     Some(run.drops.as_ref()?.since(baseline.drops.as_deref().unwrap_or(&none)))
+}
+
+/// Those that have grown in a period.
+fn growing_drops(Seen { run, baseline, .. }: &Seen<'_>, period: Period) -> Vec<Dropped> {
+    let none = Drops::default();
+    let growing =
+        |drops: &Drops| drops.growing(baseline.drops.as_deref().unwrap_or(&none), period.begins_ns());
+    run.drops.as_deref().map(growing).unwrap_or_default()
 }
 
 /// What the kernel counts for the whole host. Where not all records are handled, nothing that was seen compares with it.

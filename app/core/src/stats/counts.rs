@@ -219,6 +219,19 @@ impl Counts {
         self.of(Outcome::Unanswered) + self.of(Outcome::HalfOpen)
     }
 
+    /// Whether SYN-ACKs without an ACK are at least as frequent as SYNs without an answer.
+    #[must_use]
+    pub fn is_mostly_half_open(&self) -> bool {
+        let half_open = self.of(Outcome::HalfOpen);
+        half_open > 0 && half_open >= self.of(Outcome::Unanswered)
+    }
+
+    /// Whether at least half of the retransmits are SYNs and SYN-ACKs.
+    #[must_use]
+    pub const fn is_loss_of_handshakes(&self) -> bool {
+        self.repeated > 0 && self.repeated.saturating_mul(2) >= self.retransmits()
+    }
+
     /// Retransmits of any kind.
     #[must_use]
     pub const fn retransmits(&self) -> u64 {
