@@ -40,23 +40,36 @@ fn replay(arguments: &[&str], file: &str, capture: &[u8]) -> Vec<Value> {
     lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
+fn statistics() -> Vec<Value> {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_tcptop")).args(["stats", "--json"]).output().expect("it was built");
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
 /// Of this host's own sockets, a listener and both ends of a connection among them.
 #[test]
 fn statistics_of_sockets_keep_the_schema() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let opener = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    let connections = |objects: &[Value]| {
+        let end = listener.local_addr().expect("it is bound").port();
+        let of_listener =
+            |object: &&Value| object["local_port"] == end && object["tables"]["Listener"].is_object();
+        let object = objects.iter().find(of_listener).expect("it is listed");
+        ["CurConns", "CurBacklog"].map(|name| object["tables"]["Listener"][name].as_u64())
+    };
+    assert_eq!(connections(&statistics()), [Some(0), Some(1)], "it waits to be accepted");
+    let _accepted = listener.accept().expect("it waits");
+    let objects = statistics();
+    assert_eq!(connections(&objects), [Some(1), Some(0)]);
     let validator = strict(schema().to_value());
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_tcptop")).args(["stats", "--json"]).output().expect("it was built");
-    assert!(output.status.success(), "{output:?}");
-    let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     objects.iter().for_each(|object| assert_valid(&validator, object));
     assert_eq!(objects[0]["type"], "stats_variables");
     let port = opener.local_addr().expect("it is connected").port();
     let of = |object: &&Value| object["local_port"] == port || object["remote_port"] == port;
     assert_eq!(objects.iter().filter(of).count(), 2, "both ends");
-    assert!(objects.iter().any(|object| object["tables"]["Listener"]["CurConns"] == 1));
 }
 
 /// With the objects of all types, and what most of their fields can be.

@@ -35,7 +35,7 @@ pub enum HostCounter {
     ReceiveQueueDrops,
     /// Connections that were given up for lack of memory.
     MemoryAborts,
-    /// Connections that the tracker of connections could not insert.
+    /// Connections that conntrack could not insert.
     ConntrackInsertFailed,
     /// Packets that it dropped.
     ConntrackDrops,
@@ -117,9 +117,10 @@ impl HostCounter {
     }
 }
 
-/// The group of the tracker of connections, as its file is called.
+/// The group of conntrack, as its file is called.
 const CONNTRACK: &str = "nf_conntrack";
 const COUNTERS: usize = HostCounter::ALL.len();
+const LISTEN_DROPS: usize = HostCounter::ListenDrops as usize;
 
 /// How full the table of tracked connections is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,12 @@ impl HostCounters {
     #[must_use]
     pub const fn of(&self, counter: HostCounter) -> Option<u64> {
         self.counts[counter as usize]
+    }
+
+    /// Drops of listeners that are no overflows.
+    fn other_listen_drops(&self) -> Option<u64> {
+        let overflows = self.of(HostCounter::ListenOverflows).unwrap_or(0);
+        Some(self.of(HostCounter::ListenDrops)?.saturating_sub(overflows))
     }
 
     /// Sets one of them.
@@ -237,12 +244,17 @@ impl HostRun {
 
     /// The counters as they are at `now_ns`. A sum over processors that change meanwhile may be less than the one before.
     pub(crate) fn update(&mut self, counters: &HostCounters, unwatched: &[String], now_ns: u64) {
+        let (other_drops, other_drops_ns) = (self.latest.other_listen_drops(), self.grown_ns[LISTEN_DROPS]);
         for ((latest, count), grown_ns) in
             self.latest.counts.iter_mut().zip(counters.counts).zip(&mut self.grown_ns)
         {
             if count > *latest {
                 (*latest, *grown_ns) = (count, now_ns);
             }
+        }
+        if self.latest.other_listen_drops() <= other_drops {
+            // Those that were added are overflows.
+            self.grown_ns[LISTEN_DROPS] = other_drops_ns;
         }
         self.latest.conntrack = counters.conntrack;
         if *self.unwatched != *unwatched {
@@ -314,8 +326,14 @@ mod tests {
         );
         assert_eq!(host.retransmits, Some(CrossCheck { kernel: 0, seen: 2 }));
         assert_eq!(host.syn_retransmits, None);
+        run.update(&counters(&[(ListenOverflows, 12), (ListenDrops, 16)]), &[], 55);
+        assert_eq!(
+            run.since(None, None).troubles().collect::<Vec<_>>(),
+            [(ListenOverflows, 5, 55), (ListenDrops, 2, 50)],
+            "an overflow is not the latest of the others"
+        );
         let baseline = *run.latest();
-        run.update(&counters(&[(RetransSegs, 104), (ListenOverflows, 10), (ListenDrops, 14)]), &[], 60);
+        run.update(&counters(&[(RetransSegs, 104), (ListenOverflows, 12), (ListenDrops, 16)]), &[], 60);
         let host = run.since(Some(&baseline), Some(OwnRetransmits::default()));
         assert_eq!((host.of(RetransSegs), host.troubles().count()), (Some(4), 0));
         assert_eq!(host.retransmits, Some(CrossCheck { kernel: 4, seen: 0 }), "of the whole run");

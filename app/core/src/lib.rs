@@ -46,7 +46,7 @@ pub use snapshot::{
 };
 pub use socket::{
     AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
-    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind,
+    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind, listening_end,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::FlowVolumes;

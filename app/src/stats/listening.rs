@@ -1,9 +1,9 @@
 //! What one list of sockets says of others in it, and of those of earlier lists.
 
 use std::collections::HashMap;
-use std::net::Ipv6Addr;
 
-use tcptop_core::{Extremes, Socket, SocketState};
+use probe_common::Endpoint;
+use tcptop_core::{Extremes, Socket, SocketState, listening_end};
 
 /// The most sockets whose extremes are kept.
 const KEPT: usize = 1 << 18;
@@ -11,48 +11,48 @@ const KEPT: usize = 1 << 18;
 /// The listeners of a list, and how many connections each has.
 #[derive(Debug, Default)]
 pub(super) struct Listening {
-    listeners: Vec<(Socket, [u64; 2])>,
-    by_port: HashMap<u16, Vec<usize>>,
+    listeners: Vec<Socket>,
+    ends: HashMap<Endpoint, End>,
+}
+
+/// Who listens at one end.
+#[derive(Debug, Default)]
+struct End {
+    sockets: usize,
+    is_v6_only: bool,
+    /// Connections that were accepted, and those in `SYN-RECEIVED`.
+    counts: [u64; 2],
 }
 
 impl Listening {
     /// Takes listeners over.
     pub(super) fn note(&mut self, sockets: &[Socket]) {
         for socket in sockets.iter().filter(|socket| socket.listens()) {
-            self.by_port.entry(socket.local.port).or_default().push(self.listeners.len());
-            self.listeners.push((socket.clone(), [0; 2]));
+            let end = self.ends.entry(socket.local).or_default();
+            end.sockets += 1;
+            end.is_v6_only = socket.is_v6_only == Some(true);
+            self.listeners.push(socket.clone());
         }
     }
 
-    /// Counts a connection for its listeners, if it has any: several can listen at one end (`SO_REUSEPORT`). Returns whether it has.
+    /// Counts a connection for those that listen for it, if anybody does. Returns whether anybody does.
     pub(super) fn accept(&mut self, connection: &Socket) -> bool {
-        let places = self.by_port.get(&connection.local.port).map_or(&[][..], Vec::as_slice);
-        let mut is_accepted = false;
-        for place in places {
-            let Some((listener, [established, pending])) = self.listeners.get_mut(*place) else { continue };
-            if takes(listener, connection) {
-                is_accepted = true;
-                *established += u64::from(connection.state == SocketState::Established);
-                *pending += u64::from(connection.state == SocketState::SynRecv);
-            }
-        }
-        is_accepted
+        let listening = listening_end(&connection.local, |end| self.ends.get(end).map(|end| end.is_v6_only));
+        let Some(end) = listening.and_then(|end| self.ends.get_mut(&end)) else { return false };
+        let [accepted, pending] = &mut end.counts;
+        // Until it is accepted, no process holds it.
+        *accepted += u64::from(connection.state == SocketState::Established && connection.inode != 0);
+        *pending += u64::from(connection.state == SocketState::SynRecv);
+        true
     }
 
-    /// All listeners, each with its connections in `ESTABLISHED` and in `SYN-RECEIVED`.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Socket, [u64; 2])> {
-        self.listeners.iter().map(|(listener, counts)| (listener, *counts))
-    }
-}
-
-/// Whether connections to this end are the listener's.
-fn takes(listener: &Socket, connection: &Socket) -> bool {
-    let [listens, connected] = [listener, connection].map(|socket| Ipv6Addr::from(socket.local.address));
-    let is_v4 = connected.to_ipv4_mapped().is_some();
-    match listens.to_ipv4_mapped() {
-        Some(v4) if v4.is_unspecified() => is_v4,
-        None if listens.is_unspecified() => !(is_v4 && listener.is_v6_only == Some(true)),
-        Some(_) | None => listens == connected,
+    /// All listeners, each with its connections that were accepted and those in `SYN-RECEIVED`: `None` where several sockets listen
+    /// at one end (`SO_REUSEPORT`), as nobody can say which of them has which.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Socket, Option<[u64; 2]>)> {
+        self.listeners.iter().map(|listener| {
+            let end = self.ends.get(&listener.local).filter(|end| end.sockets == 1);
+            (listener, end.map(|end| end.counts))
+        })
     }
 }
 
@@ -103,19 +103,28 @@ mod tests {
         let v6 = [0x20; 16];
         let mut listening = Listening::default();
         let only_v6 = Socket { is_v6_only: Some(true), ..socket(3, [0; 16], 81, SocketState::Listen) };
+        let workers = [10, 11].map(|cookie| socket(cookie, one, 83, SocketState::Listen));
         listening.note(&[
             socket(1, mapped([0; 4]), 80, SocketState::Listen),
             socket(2, one, 80, SocketState::Listen),
             only_v6,
         ]);
-        assert!(listening.accept(&socket(4, one, 80, SocketState::Established)));
+        listening.note(&workers);
+        let accepted = |cookie, address, port| Socket {
+            inode: 9,
+            ..socket(cookie, address, port, SocketState::Established)
+        };
+        assert!(listening.accept(&accepted(4, one, 80)), "it is that of the address, not of all");
         assert!(listening.accept(&socket(5, mapped([10, 0, 0, 2]), 80, SocketState::SynRecv)));
-        assert!(listening.accept(&socket(6, v6, 81, SocketState::Established)));
-        assert!(!listening.accept(&socket(7, v6, 80, SocketState::Established)), "IPv4's do not take it");
-        assert!(!listening.accept(&socket(8, one, 81, SocketState::Established)), "it takes IPv6 only");
-        assert!(!listening.accept(&socket(9, one, 82, SocketState::Established)));
+        assert!(listening.accept(&accepted(6, v6, 81)));
+        assert!(listening.accept(&socket(12, v6, 81, SocketState::Established)), "it was not accepted yet");
+        assert!(listening.accept(&accepted(13, one, 83)));
+        assert!(!listening.accept(&accepted(7, v6, 80)), "IPv4's do not take it");
+        assert!(!listening.accept(&accepted(8, one, 81)), "it takes IPv6 only");
+        assert!(!listening.accept(&accepted(9, one, 82)));
         let counts: Vec<_> = listening.iter().map(|(listener, counts)| (listener.cookie, counts)).collect();
-        assert_eq!(counts, [(1, [1, 1]), (2, [1, 0]), (3, [1, 0])]);
+        let [all, address, v6] = [[0, 1], [1, 0], [1, 0]].map(Some);
+        assert_eq!(counts, [(1, all), (2, address), (3, v6), (10, None), (11, None)]);
     }
 
     #[test]

@@ -14,17 +14,23 @@ pub(super) static VARIABLES: [Variable; 15] = [
     Variable::missing("HCEstablished", "connections", Missing::Events),
     Variable::missing("HCAccepted", "connections", Missing::Events),
     Variable::missing("HCExceedBacklog", "connections", Missing::Segments),
-    Variable::derived("CurConns", "connections", "sockets in ESTABLISHED at its address and port", |facts| {
-        Some(EstatsValue::Number(facts.accepted[0]))
-    }),
+    Variable::approximate(
+        "CurConns",
+        "connections",
+        "sockets in ESTABLISHED with an inode at its address and port, if it alone listens there",
+        |facts| facts.accepted.map(|[accepted, _]| EstatsValue::Number(accepted)),
+    ),
     Variable::exact("MaxBacklog", "connections", "idiag_wqueue", |facts| {
         Some(EstatsValue::Number(facts.socket.send_queue.into()))
     }),
     Variable::derived(
         "CurBacklog",
         "connections",
-        "idiag_rqueue + sockets in SYN-RECEIVED at its address and port",
-        |facts| Some(EstatsValue::Number(u64::from(facts.socket.receive_queue) + facts.accepted[1])),
+        "idiag_rqueue + sockets in SYN-RECEIVED at its address and port, if it alone listens there",
+        |facts| {
+            let [_, pending] = facts.accepted?;
+            Some(EstatsValue::Number(u64::from(facts.socket.receive_queue) + pending))
+        },
     ),
     Variable::exact("CurEstabBacklog", "connections", "idiag_rqueue", |facts| {
         Some(EstatsValue::Number(facts.socket.receive_queue.into()))

@@ -109,8 +109,8 @@ pub struct Facts<'a> {
     pub extremes: Option<&'a Extremes>,
     /// Whether this host opened the connection, as far as that is known.
     pub is_active: Option<bool>,
-    /// Of a listener: the connections in `ESTABLISHED` at its end, and those in `SYN-RECEIVED`.
-    pub accepted: [u64; 2],
+    /// Of a listener: its connections in `ESTABLISHED` that were accepted, and those in `SYN-RECEIVED`, where that is known.
+    pub accepted: Option<[u64; 2]>,
 }
 
 impl EstatsTable {
@@ -218,7 +218,7 @@ impl<'a> Facts<'a> {
     /// Those of a connection.
     #[must_use]
     pub const fn of(socket: &'a Socket) -> Self {
-        Self { socket, extremes: None, is_active: None, accepted: [0; 2] }
+        Self { socket, extremes: None, is_active: None, accepted: None }
     }
 
     fn info(&self) -> Option<&'a TcpInfo> {
@@ -266,13 +266,17 @@ impl<'a> Facts<'a> {
         Some(segments * self.get(InfoField::SndMss)?)
     }
 
-    /// Bytes sent and not acknowledged: the send queue without what was never sent, and without a FIN that was sent.
+    /// Bytes sent and not acknowledged: the send queue without what was never sent, and without a SYN or FIN that was sent.
     fn unacknowledged(&self) -> Option<u64> {
         let unsent = self.get(InfoField::NotsentBytes)?;
-        let is_closing =
-            matches!(self.socket.state, SocketState::FinWait1 | SocketState::LastAck | SocketState::Closing);
-        let fin = u64::from(is_closing && unsent == 0);
-        u64::from(self.socket.send_queue).checked_sub(unsent)?.checked_sub(fin)
+        let has_flag = match self.socket.state {
+            SocketState::SynSent => true,
+            // After a simultaneous open the queue has the SYN, after a SYN with data (RFC 7413) it has not.
+            SocketState::SynRecv => return None,
+            SocketState::FinWait1 | SocketState::LastAck | SocketState::Closing => unsent == 0,
+            _ => false,
+        };
+        u64::from(self.socket.send_queue).checked_sub(unsent)?.checked_sub(u64::from(has_flag))
     }
 
     /// Bytes that the application has not read. The peer's FIN is in the queue, too, until it is read.

@@ -123,7 +123,7 @@ pub(super) static VARIABLES: [Variable; 41] = [
     Variable::derived(
         "CurRetxQueue",
         "octets",
-        "idiag_wqueue - tcpi_notsent_bytes, less 1 for a FIN that was sent",
+        "idiag_wqueue - tcpi_notsent_bytes, less 1 for a SYN or FIN that was sent",
         |facts| facts.unacknowledged().map(EstatsValue::Number),
     ),
     Variable::approximate("MaxRetxQueue", "octets", "the largest CurRetxQueue of all lists", |facts| {

@@ -172,6 +172,10 @@ fn sequence_numbers_of_syn_and_fin_are_no_octets() {
     let sent = Socket { info: Some(info), ..with(SocketState::FinWait1) };
     assert_eq!(number("CurRetxQueue", &sent), octets(29_999));
     assert_eq!(number("CurRetxQueue", &with(SocketState::FinWait1)), octets(29_000));
+    let syn = Socket { send_queue: 1, state: SocketState::SynSent, ..sent };
+    assert_eq!(number("CurRetxQueue", &syn), octets(0));
+    let received = Socket { state: SocketState::SynRecv, ..syn };
+    assert_eq!(number("CurRetxQueue", &received), None, "whether the queue has the SYN is not known");
     assert_eq!(number("ThruOctetsReceived", &with(SocketState::CloseWait)), octets(9));
     assert_eq!(number("CurAppRQueue", &with(SocketState::CloseWait)), octets(49));
     let read = Socket { receive_queue: 0, ..with(SocketState::CloseWait) };

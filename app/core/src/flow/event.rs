@@ -54,7 +54,7 @@ pub struct Retransmit {
     pub segments: u32,
     /// Why it is no sign of loss: the transmission before had arrived. `None` where nothing says so.
     pub no_loss: Option<NoLoss>,
-    /// Why it was sent again, as its sender says: this host's socket. `None` where that says nothing.
+    /// Why it was retransmitted, as its sender says: this host's socket. `None` where that says nothing.
     pub cause: Option<RetransmitCause>,
     /// Of a [`Timeout`](RetransmitCause::Timeout), how often the timer ran out since anything was acknowledged; 255 stands for
     /// more, too.

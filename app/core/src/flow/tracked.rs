@@ -21,7 +21,7 @@ pub(crate) enum Syn {
     Retries,
     /// It passed just behind its answer.
     Trails,
-    /// It is a copy of one that has passed: nothing was sent again.
+    /// It is a copy of one that has passed: nothing was retransmitted.
     Copies,
     /// Both ends open at once (RFC 9293, 3.5): still one connection.
     Crosses,
@@ -482,7 +482,7 @@ impl Tracked {
         Some(Self { handshake: Some(handshake), is_own: self.is_own, ..Self::of(flow) })
     }
 
-    /// Why a segment was sent again, as its sender says. A SYN is sent again by a timer only.
+    /// Why a segment was retransmitted, as its sender says. A SYN is retransmitted by a timer only.
     #[allow(clippy::unused_self, reason = "what a record means is a question to its flow")]
     fn said_cause(&self, kind: RetransmitKind, record: &SegmentRecord) -> Option<RetransmitCause> {
         let is_possible =
@@ -490,7 +490,7 @@ impl Tracked {
         record.said.cause().filter(is_possible)
     }
 
-    /// Counts a SYN or SYN-ACK that was sent again by its cause, and returns that.
+    /// Counts a SYN or SYN-ACK that was retransmitted by its cause, and returns that.
     pub(crate) fn note_repeated(
         &mut self,
         kind: RetransmitKind,

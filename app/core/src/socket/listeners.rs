@@ -91,12 +91,21 @@ impl Listeners {
 
     /// The queue of the connections to this end, if somebody listens there: on the address, or else on all.
     pub(crate) fn queue_of(&self, end: &Endpoint) -> Option<AcceptQueue> {
-        let is_v4 = Ipv6Addr::from(end.address).to_ipv4_mapped().is_some();
-        let at = |address| self.listed.get(&Endpoint { address, port: end.port });
-        let of_v4 = || Some(mapped([0; 4])).filter(|_| is_v4).and_then(at);
-        let of_all = || at([0; 16]).filter(|listener| !(is_v4 && listener.is_v6_only));
-        at(end.address).or_else(of_v4).or_else(of_all).map(|listener| listener.emptiest)
+        let listening = listening_end(end, |end| self.listed.get(end).map(|listener| listener.is_v6_only))?;
+        self.listed.get(&listening).map(|listener| listener.emptiest)
     }
+}
+
+/// Where those listen that take connections to this end: on its address, or else on all. `is_v6_only` says of an end whether who
+/// listens there takes only IPv6, if anybody listens there.
+#[must_use]
+pub fn listening_end(end: &Endpoint, is_v6_only: impl Fn(&Endpoint) -> Option<bool>) -> Option<Endpoint> {
+    let is_v4 = Ipv6Addr::from(end.address).to_ipv4_mapped().is_some();
+    let on = |address| Endpoint { address, port: end.port };
+    let exact = Some(*end).filter(|end| is_v6_only(end).is_some());
+    let of_v4 = || Some(on(mapped([0; 4]))).filter(|all| is_v4 && is_v6_only(all).is_some());
+    let of_all = || Some(on([0; 16])).filter(|all| is_v6_only(all).is_some_and(|only| !(is_v4 && only)));
+    exact.or_else(of_v4).or_else(of_all)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ mod unclaimed;
 use probe_common::Endpoint;
 
 pub use congestion::{Algorithm, CongestionControl, CongestionDetails};
-pub use listeners::AcceptQueue;
 pub(crate) use listeners::Listeners;
+pub use listeners::{AcceptQueue, listening_end};
 pub(crate) use rtts::PeerRtts;
 pub use rtts::SocketRtts;
 pub use tcp_info::{InfoField, InfoLayout, InfoUnit, TcpInfo};

@@ -117,7 +117,7 @@ pub struct Retransmit<'a> {
     /// connection answered the SYN), `refused` (a RST did, and Windows tries again) or `unreachable` (an ICMP error did).
     /// Null where nothing says so.
     pub no_loss: Option<Label<NoLoss>>,
-    /// Why it was sent again, as the socket that sent it says: `timeout` (the retransmission timer ran out), `slow_start` (the
+    /// Why it was retransmitted, as the socket that sent it says: `timeout` (the retransmission timer ran out), `slow_start` (the
     /// rest of what was in flight then), `fast` (acknowledgements say that it was lost) or `tail_loss_probe`. Null where no socket
     /// of this network namespace sent it, or it does not say.
     pub cause: Option<Label<RetransmitCause>>,
@@ -346,7 +346,7 @@ pub struct HostCounters<'a> {
     pub memory_aborts: Option<u64>,
     /// Connections that could not be tracked (conntrack `insert_failed`).
     pub conntrack_insert_failed: Option<u64>,
-    /// Packets that the tracker of connections dropped (conntrack `drop`).
+    /// Packets that conntrack dropped (conntrack `drop`).
     pub conntrack_drops: Option<u64>,
     /// Entries that it evicted because its table was full (conntrack `early_drop`).
     pub conntrack_early_drops: Option<u64>,
