@@ -129,7 +129,8 @@ pub struct Cli {
 
     /// Also count retransmits by connection, of N connections at the same time at most
     ///
-    /// tcp_retransmissions_total has the addresses and ports of both ends as labels. A connection's series ends with it.
+    /// tcp_retransmissions_total has the addresses and ports of both ends as labels. A connection's series ends with it, and ten minutes
+    /// after its last retransmit.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
     #[arg(requires = "listen", help_heading = METRICS)]
     pub per_flow_metrics: Option<u16>,

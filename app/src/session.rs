@@ -185,7 +185,7 @@ impl<'a> Session<'a> {
 
     /// Brings up to date what metrics only totals have. Once a second is often enough.
     pub fn refresh_metrics(&mut self, now_ns: u64) {
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = &mut self.metrics {
             metrics.refresh(&mut self.engine, now_ns);
         }
     }

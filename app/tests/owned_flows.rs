@@ -193,7 +193,8 @@ fn what_comes_in_with_a_cookie_is_owned_at_the_remote_end() {
     let answered =
         watched.flows(at(4)).into_iter().find(|flow| flow.remote().port == 443).expect("it is known");
     assert_eq!((local(&answered), owned(&answered, Party::Remote)), (None, None));
-    assert_eq!(names(&snapshot(&mut watched, "", Group::Peer))[0].1, ["contained"]);
+    let named = &names(&snapshot(&mut watched, "", Group::Peer))[0].1;
+    assert!(named.is_empty(), "who connects to a service is not whose service it is: {named:?}");
 }
 
 #[test]

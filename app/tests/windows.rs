@@ -3,7 +3,9 @@
 mod support;
 
 use proptest::collection::vec;
-use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, TestCaseError, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 use support::shown::{START, Shown, at};
 use support::{Connection, MS, S, Watched, v4};
 use tcptop_core::{
@@ -311,5 +313,64 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// What is wrong with a row, and since when.
+fn wrong(row: &Row) -> [Vec<(Verdict, u64)>; 2] {
+    [row.present, row.recovering].map(|verdicts| verdicts.iter().collect())
+}
+
+/// A reader that looks at single peers four times a second while so many of them are tried, and then at groups.
+fn looks_at_groups_later(peers: u8, steps: Vec<(u64, u8, u8)>) -> Result<(), TestCaseError> {
+    let mut shown = Shown::new();
+    let mut now_ns = START;
+    for (port, (gap_ms, peer, outcome)) in (1_024..).zip(steps) {
+        let connection = Connection::to(v4(10, 0, 0, peer % peers, 443), port);
+        shown.watched.see([connection.syn(now_ns)]);
+        match outcome {
+            0 => {}
+            1 => drop(shown.watched.see([connection.rst_of_responder(now_ns + MS)])),
+            _ => drop(shown.watched.see([connection.syn_ack(now_ns + MS), connection.ack(now_ns + 2 * MS)])),
+        }
+        for _ in 0..=gap_ms / 250 {
+            now_ns += 250 * MS;
+            shown.take(now_ns);
+        }
+        let reader = shown.watched.reader;
+        let mut rows = |group: Group| taken(&mut shown.watched, reader, group, now_ns).rows;
+        let singles = rows(Group::Peer);
+        for group in Group::ALL {
+            let groups = rows(group);
+            if groups.len() == singles.len() {
+                for (row, single) in groups.iter().zip(&singles) {
+                    prop_assert_eq!(wrong(row), wrong(single), "{:?}", group);
+                }
+                continue;
+            }
+            let [row] = &groups[..] else {
+                return Err(TestCaseError::fail("each but one is a group of all"));
+            };
+            for (verdict, since_ns) in wrong(row).into_iter().flatten() {
+                let of_peers = singles.iter().flat_map(wrong).flatten().filter(|(its, _)| *its == verdict);
+                let earliest_ns = of_peers.map(|(_, since_ns)| since_ns).min().unwrap_or(since_ns);
+                prop_assert!(since_ns <= earliest_ns, "{:?} {:?} of {:?}", group, row, singles);
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A group has its verdicts for no less time than any of its peers, and one of a single peer has just that peer's,
+    /// also if nobody looked at groups before.
+    #[test]
+    fn groups_are_in_trouble_as_long_as_their_peers(
+        peers in 1_u8..4,
+        steps in vec((0_u64..9_000, 0_u8..4, 0_u8..4), 1..20),
+    ) {
+        looks_at_groups_later(peers, steps)?;
     }
 }

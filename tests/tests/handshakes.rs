@@ -14,9 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const EACH_WAY: Duration = Duration::from_millis(20);
 /// Lower bound of a leg over the wire, in nanoseconds.
 const ROUND_TRIP_NS: u64 = 40_000_000;
-/// Upper bound of the median leg: the wire is a thread that has to be scheduled.
-const TYPICAL_NS: u64 = 60_000_000;
-/// Upper bound of every leg: Linux retransmits a SYN after one second.
+/// Upper bound of every leg, however busy the machine is: Linux retransmits a SYN after one second.
 const WORST_NS: u64 = 900_000_000;
 const RETRY_NS: u64 = 1_000_000_000;
 const CONNECTIONS: usize = 15;
@@ -55,7 +53,6 @@ fn assert_travelled(handshakes: &[Object], leg: &str) {
     let mut legs: Vec<u64> = handshakes.iter().map(|one| one.number(leg).expect(leg)).collect();
     legs.sort_unstable();
     assert!(legs[0] >= ROUND_TRIP_NS, "faster than the wire: {legs:?}");
-    assert!(legs[legs.len() / 2] < TYPICAL_NS, "overshoot: {legs:?}");
     assert!(legs[legs.len() - 1] < WORST_NS, "overshoot: {legs:?}");
 }
 

@@ -32,7 +32,7 @@ struct GroupRow {
     changed: u64,
     /// The serials when they were last added up.
     added: u64,
-    /// Whether it was never added up.
+    /// Whether it never had a peer that passes.
     is_new: bool,
     first_ns: u64,
     rank: RowRank,
@@ -72,8 +72,9 @@ impl GroupCache {
             self.merged_ns = now_ns;
         }
         for row in &mut self.rows {
+            let is_new = !row.peers.is_empty() && core::mem::take(&mut row.is_new);
             // What was before the first scan nobody has judged, neither peers nor rows.
-            if core::mem::take(&mut row.is_new) && peers.scans > 1 {
+            if is_new && row.peers.len() > 1 && peers.scans > 1 {
                 row.judge_past(scan, scratch);
             }
             row.add_up(peers, scan, is_due.then_some(&mut *scratch));
@@ -206,12 +207,22 @@ impl GroupRow {
         }
         self.first_ns = known().map(|known| known.first_ns).min().unwrap_or(0);
         self.figures = figures;
-        let mut held_verdict = core::mem::take(&mut self.held_verdict);
-        let members =
-            known().map(|known| (&known.held_verdict, known.figures.rtt.map_or(0, |rtt| rtt.samples)));
-        judge(&mut held_verdict, &self.figures, scan, scan.period.now_ns, &members);
-        self.held_verdict = held_verdict;
+        self.held_verdict = self.judged(peers, scan);
         self.rank = RowRank::of(&self.figures, self.held_verdict.worst(), scan.query.sort);
+    }
+
+    /// What is wrong with the row now.
+    fn judged(&mut self, peers: &PeerCache, scan: &Scan<'_>) -> HeldVerdict {
+        let known = self.peers.iter().filter_map(|slot| peers.get(*slot));
+        if let ([_], Some(only)) = (&self.peers[..], known.clone().next()) {
+            // The same is wrong with it, since the same time.
+            return only.held_verdict.clone();
+        }
+        let members =
+            known.map(|known| (&known.held_verdict, known.figures.rtt.map_or(0, |rtt| rtt.samples)));
+        let mut held_verdict = core::mem::take(&mut self.held_verdict);
+        judge(&mut held_verdict, &self.figures, scan, scan.period.now_ns, &members);
+        held_verdict
     }
 
     /// Judges the row as if its window had always had the length that it has now: slot by slot, with its peers.
@@ -261,10 +272,8 @@ fn judge<'h>(
         let all: u64 = members.clone().map(|(_, samples)| samples).sum();
         deserved[Verdict::Slow as usize] = slow > 0 && slow * 10 >= all;
     }
-    let since_ns = |verdict: Verdict| {
-        let failing = members.clone().filter_map(|(held, _)| held.worst());
-        let since = failing.filter(|(worst, _)| *worst == verdict).map(|(_, since_ns)| since_ns);
-        since.min().unwrap_or(now_ns)
-    };
-    held_verdict.judge(deserved, now_ns, scan.hold_ns(), since_ns);
+    let since_ns = |verdict: Verdict| members.clone().filter_map(|(held, _)| held.since_ns(verdict)).min();
+    held_verdict.judge(deserved, now_ns, scan.hold_ns(), |verdict| since_ns(verdict).unwrap_or(now_ns));
+    // It has the verdict for no less time than any of its peers, whenever somebody first asked for the row.
+    held_verdict.begin_by(since_ns);
 }

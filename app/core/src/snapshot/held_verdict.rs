@@ -140,8 +140,26 @@ impl HeldVerdict {
     }
 
     pub(super) fn deserves(&self, verdict: Verdict) -> bool {
-        let held = self.trouble.as_ref().and_then(|trouble| trouble.held[verdict as usize]);
-        held.is_some_and(|held| held.until_ns.is_none())
+        self.held(verdict).is_some_and(|held| held.until_ns.is_none())
+    }
+
+    /// Since when a verdict applies, whether its condition holds or not.
+    pub(super) fn since_ns(&self, verdict: Verdict) -> Option<u64> {
+        self.held(verdict).map(|held| held.since_ns)
+    }
+
+    fn held(&self, verdict: Verdict) -> Option<Held> {
+        self.trouble.as_ref()?.held[verdict as usize]
+    }
+
+    /// Has each verdict that applies begin no later than `since_ns` says of it.
+    pub(super) fn begin_by(&mut self, since_ns: impl Fn(Verdict) -> Option<u64>) {
+        let Some(trouble) = &mut self.trouble else { return };
+        for (verdict, held) in Verdict::ALL.into_iter().zip(&mut trouble.held) {
+            if let (Some(held), Some(since_ns)) = (held, since_ns(verdict)) {
+                held.since_ns = held.since_ns.min(since_ns);
+            }
+        }
     }
 
     /// Whether one clears by now, even if nothing has changed.

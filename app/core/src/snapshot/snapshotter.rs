@@ -193,7 +193,11 @@ impl Snapshotter {
         }
         self.peers.scan(scan, &mut self.scratch);
         match request.query.group {
-            Group::Peer => self.peers.rows(scan, request.rows),
+            Group::Peer => {
+                // While nobody judges groups, nothing is known of what recovers.
+                self.groups = GroupCache::default();
+                self.peers.rows(scan, request.rows)
+            }
             Group::Host
             | Group::Service
             | Group::Subnet

@@ -125,9 +125,12 @@ impl Verdict {
     pub const fn label(self) -> &'static str {
         match self {
             Self::SlowSetup => "slow_setup",
-            Self::Unanswered | Self::Unreachable | Self::Refused | Self::Aborted | Self::Slow | Self::Loss => {
-                self.name()
-            }
+            Self::Unanswered
+            | Self::Unreachable
+            | Self::Refused
+            | Self::Aborted
+            | Self::Slow
+            | Self::Loss => self.name(),
         }
     }
 

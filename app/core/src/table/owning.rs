@@ -5,7 +5,7 @@ use std::sync::Arc;
 use probe_common::{Direction, Endpoint, SegmentKind, SegmentRecord, Side};
 
 use super::FlowTable;
-use crate::flow::{Flow, FlowTuple, Party};
+use crate::flow::{Flow, FlowTuple, Party, Role};
 use crate::owner::{Evidence, Owner, SocketHolder, Sockets};
 
 impl FlowTable {
@@ -81,8 +81,10 @@ impl FlowTable {
         }
         Arc::make_mut(sockets).set_owner(side, owner.clone());
         let flow = &tracked.flow;
-        // On loopback and behind a veth the other end is a process of this host, too.
-        let is_named = flow.side(Party::Local) == side || flow.owner(Party::Local).is_none();
+        // On loopback and behind a veth the other end is a process of this host, too. But who connects to a service of this host
+        // is not whose service it is.
+        let is_ours = matches!(flow.role(), Some(Role::Client | Role::Server));
+        let is_named = flow.side(Party::Local) == side || !is_ours && flow.owner(Party::Local).is_none();
         if is_named {
             self.stats.own(flow.peer(), &owner.process);
         }

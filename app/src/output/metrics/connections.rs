@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use probe_common::Endpoint;
-use tcptop_core::{Flow, Party};
+use tcptop_core::{Flow, Party, Retransmit};
 
 /// Who sent the segment, and to whom.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -26,10 +26,20 @@ struct Labels {
 pub(super) struct Connections {
     most: usize,
     retransmissions: Family<Labels, Counter>,
-    /// The series of each connection, by its number.
-    series: BTreeMap<u64, [Option<Labels>; 2]>,
+    /// By the number of the connection.
+    series: BTreeMap<u64, Series>,
     folded: Counter,
 }
+
+/// The series of one connection: of what this host sent, and of what the other end did.
+#[derive(Debug, Default)]
+struct Series {
+    labels: [Option<Labels>; 2],
+    latest_ns: u64,
+}
+
+/// A series ends when nothing was retransmitted for so long: nobody says of every connection when it ends.
+const IDLE_NS: u64 = 600_000_000_000;
 
 impl Connections {
     /// None yet; up to so many at the same time.
@@ -39,32 +49,47 @@ impl Connections {
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let what = "Retransmitted segments of a connection, until it ends";
+        let what = "Retransmitted segments of a connection, until it ends or is idle for ten minutes";
         registry.register("tcp_retransmissions", what, self.retransmissions.clone());
         let what = "Retransmitted segments of connections that have no series of their own";
         registry.register("tcptop_folded_retransmissions", what, self.folded.clone());
     }
 
-    pub(super) fn retransmit(&mut self, flow: &Flow, by: Party, segments: u64) {
+    pub(super) fn retransmit(&mut self, retransmit: &Retransmit) {
+        let Retransmit { flow, by, time_ns, .. } = retransmit;
+        let segments = u64::from(retransmit.segments);
         let has_room = self.series.len() < self.most;
         if !has_room && !self.series.contains_key(&flow.id()) {
             self.folded.inc_by(segments);
             return;
         }
-        let [of_local, of_remote] = self.series.entry(flow.id()).or_default();
-        let (series, source, destination) = match by {
+        let series = self.series.entry(flow.id()).or_default();
+        let [of_local, of_remote] = &mut series.labels;
+        let (labels, source, destination) = match by {
             Party::Local => (of_local, flow.local(), flow.remote()),
             Party::Remote => (of_remote, flow.remote(), flow.local()),
         };
-        let labels = series.get_or_insert_with(|| Labels::new(source, destination));
+        let labels = labels.get_or_insert_with(|| Labels::new(source, destination));
         self.retransmissions.get_or_create(labels).inc_by(segments);
+        series.latest_ns = *time_ns;
     }
 
-    /// The series of a connection end with it.
-    pub(super) fn close(&mut self, flow: &Flow) {
-        for labels in self.series.remove(&flow.id()).into_iter().flatten().flatten() {
-            self.retransmissions.remove(&labels);
+    /// The series of a connection, or of an attempt, end with it.
+    pub(super) fn end(&mut self, flow: &Flow) {
+        if let Some(series) = self.series.remove(&flow.id()) {
+            self.remove(&series);
         }
+    }
+
+    /// The series of what is idle end, too.
+    pub(super) fn expire(&mut self, now_ns: u64) {
+        let is_idle = |_: &u64, series: &mut Series| now_ns.saturating_sub(series.latest_ns) > IDLE_NS;
+        let idle: Vec<Series> = self.series.extract_if(.., is_idle).map(|(_, series)| series).collect();
+        idle.iter().for_each(|series| self.remove(series));
+    }
+
+    fn remove(&self, series: &Series) {
+        series.labels.iter().flatten().for_each(|labels| _ = self.retransmissions.remove(labels));
     }
 }
 
@@ -79,5 +104,38 @@ impl Labels {
             dst_ip: ip(destination).to_string(),
             dst_port: destination.port,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labelled(connections: &mut Connections, id: u64, latest_ns: u64) {
+        let end = |port| Endpoint { address: [1; 16], port };
+        let labels = Labels::new(end(1), end(u16::try_from(id).unwrap()));
+        connections.retransmissions.get_or_create(&labels).inc();
+        connections.series.insert(id, Series { labels: [Some(labels), None], latest_ns });
+    }
+
+    /// How many series are scraped.
+    fn kept(connections: &Connections) -> usize {
+        let mut registry = Registry::default();
+        connections.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("memory takes it");
+        text.matches("tcp_retransmissions_total{").count()
+    }
+
+    #[test]
+    fn what_is_idle_makes_room() {
+        let mut connections = Connections::new(2);
+        labelled(&mut connections, 1, 0);
+        labelled(&mut connections, 2, 5);
+        connections.expire(IDLE_NS);
+        assert_eq!((connections.series.len(), kept(&connections)), (2, 2));
+        connections.expire(IDLE_NS + 1);
+        assert_eq!((connections.series.len(), kept(&connections)), (1, 1));
+        assert!(connections.series.contains_key(&2));
     }
 }

@@ -123,7 +123,7 @@ impl MetricsReader {
     }
 
     /// Counts what only totals say.
-    pub fn refresh(&self, engine: &mut Engine, now_ns: u64) {
+    pub fn refresh(&mut self, engine: &mut Engine, now_ns: u64) {
         let request = SnapshotRequest::totals(Span::SinceStart);
         self.metrics.totals(&engine.snapshot(self.reader, &request, now_ns));
     }
@@ -223,7 +223,10 @@ impl Metrics {
     }
 
     /// Counts what only totals say.
-    fn totals(&self, snapshot: &Snapshot) {
+    fn totals(&mut self, snapshot: &Snapshot) {
+        if let Some(connections) = &mut self.connections {
+            connections.expire(snapshot.taken_ns);
+        }
         let counts = &snapshot.total.counts;
         raise(&self.segments, counts.segments());
         raise(&self.retransmitted, counts.retransmits());
@@ -262,6 +265,11 @@ impl Metrics {
         }
         let labels = AttemptLabels { interface, role, outcome: outcome.label(), port };
         self.attempts.get_or_create(&labels).inc();
+        if outcome != Outcome::Established
+            && let Some(connections) = &mut self.connections
+        {
+            connections.end(flow);
+        }
     }
 
     fn retransmit(&mut self, retransmit: &Retransmit) {
@@ -274,7 +282,7 @@ impl Metrics {
         let segments = u64::from(retransmit.segments);
         self.retransmits.get_or_create(&labels).inc_by(segments);
         if let Some(connections) = &mut self.connections {
-            connections.retransmit(&retransmit.flow, retransmit.by, segments);
+            connections.retransmit(retransmit);
         }
     }
 
@@ -287,7 +295,7 @@ impl Metrics {
         let port = self.ports.known(flow.peer().service.port);
         self.closes.get_or_create(&CloseLabels { role: role(flow), closed_by, port }).inc();
         if let Some(connections) = &mut self.connections {
-            connections.close(flow);
+            connections.end(flow);
         }
     }
 }
