@@ -65,7 +65,11 @@ fn established(connection: &Connection, at_ns: u64, rtt_ns: u64) -> [Record; 3] 
 }
 
 /// The error of a router about a SYN.
-fn error(connection: &Connection, (icmp_type, code): (u8, u8), at_ns: u64) -> Record {
+fn error(connection: &Connection, kind: (u8, u8), at_ns: u64) -> Record {
+    error_by([10, 9, 9, 1], connection, kind, at_ns)
+}
+
+fn error_by(sender: [u8; 4], connection: &Connection, (icmp_type, code): (u8, u8), at_ns: u64) -> Record {
     Record::Icmp(IcmpRecord {
         time_ns: at_ns,
         interface: INTERFACE,
@@ -74,7 +78,7 @@ fn error(connection: &Connection, (icmp_type, code): (u8, u8), at_ns: u64) -> Re
         icmp_type,
         code,
         mtu: None,
-        sender: mapped([10, 9, 9, 1]),
+        sender: mapped(sender),
         source: connection.opener,
         destination: connection.responder,
         seq: connection.isn,
@@ -203,6 +207,19 @@ fn answered_in_part() -> Vec<Case> {
             sentences: &[
                 "3 of 10 attempts are unanswered, and 7 got an answer, although none was established",
             ],
+            next: mtr,
+        },
+        Case {
+            // The peer itself sends the error: it is not down.
+            watched: seen(
+                syns(&out(443, 3), &[0])
+                    .into_iter()
+                    .chain([error_by([10, 20, 9, 7], &out(443, 3), (3, 3), BEGIN + MS)])
+                    .chain((4..14).flat_map(|n| syns(&out(443, n), &[3_000, 4_000]))),
+            ),
+            verdict: Verdict::Unanswered,
+            why: None,
+            sentences: &["The latest ICMP error, at 14:02:22: port unreachable at 10.20.9.7 (ICMP 3/3)."],
             next: mtr,
         },
         Case {
@@ -480,6 +497,13 @@ fn aborted_or_slow() -> Vec<Case> {
     vec![
         Case {
             watched: aborted(&inbound(1)),
+            verdict: Verdict::Aborted,
+            why: None,
+            sentences: &["This host accepts the connections and resets them"],
+            next: &["here: ss -ltn 'sport = :80'", "nstat -az TcpExtTCPAbortOnClose TcpExtTCPAbortOnData"],
+        },
+        Case {
+            watched: aborted(&within(1)),
             verdict: Verdict::Aborted,
             why: None,
             sentences: &["This host accepts the connections and resets them"],

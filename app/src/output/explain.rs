@@ -151,7 +151,7 @@ const RULES: [Rule; 30] = [
         verdict: Verdict::Unanswered,
         applies: |facts| facts.evidence.icmp.is_some(),
         says: |facts| facts.latest_icmp(),
-        next: nothing,
+        next: |facts| if facts.is_served_here() { Vec::new() } else { path(&facts.row.key) },
     },
     Rule {
         verdict: Verdict::Unanswered,
