@@ -97,6 +97,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// It.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The terminal could not be used.
     #[error("cannot use the terminal: {0}\n  try: --text")]
     Terminal(io::Error),
@@ -153,7 +161,11 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Capture { .. } | Self::Output { .. } | Self::Terminal(_) | Self::System { .. } => 1,
+            Self::Capture { .. }
+            | Self::Output { .. }
+            | Self::Listen { .. }
+            | Self::Terminal(_)
+            | Self::System { .. } => 1,
             Self::Usage(_) => 2,
             Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }

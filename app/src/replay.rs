@@ -17,6 +17,7 @@ use crate::clock::Anchor;
 use crate::config::{Config, Replay};
 use crate::error::Error;
 use crate::output::RenderContext;
+use crate::output::format::REPLAY;
 use crate::output::line_writer::{FAREWELL, WhenFull, unread};
 use crate::output::outputs;
 use crate::session::{self, End, Session};
@@ -89,7 +90,7 @@ fn context(path: &str, scene: &Scene) -> RenderContext {
     let mut interfaces: BTreeMap<u32, String> = (1..).zip(scene.names.iter().map(name)).collect();
     interfaces.entry(1).or_insert_with(|| file.escape_debug().to_string());
     let steps = scene.steps.iter().map(|step| (step.from_ns, step.add_ns));
-    RenderContext::new(interfaces, "replay", Anchor::new(0, Timestamp::UNIX_EPOCH).with_steps(steps))
+    RenderContext::new(interfaces, REPLAY, Anchor::new(0, Timestamp::UNIX_EPOCH).with_steps(steps))
 }
 
 /// Why the capture is no longer followed.

@@ -70,17 +70,16 @@ impl Stage {
     }
 }
 
-/// The value of a series: its line begins with the name, and has all of its labels.
+/// The sum of all series with this name and these labels, whatever other labels they have.
 fn found(text: &str, series: &str) -> Option<f64> {
     let (name, labels) = series.split_once('{').unwrap_or((series, ""));
     let labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
-    let line = text.lines().find(|line| {
-        let rest = line.strip_prefix(name);
-        rest.is_some_and(|rest| {
-            rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label))
-        })
+    let values = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+        let value = rest.rsplit_once(' ')?.1.parse::<f64>().ok()?;
+        labels.iter().all(|label| rest.contains(label)).then_some(value)
     });
-    line?.rsplit_once(' ')?.1.parse().ok()
+    values.reduce(|sum, value| sum + value)
 }
 
 #[test]
@@ -173,5 +172,9 @@ fn an_address_in_use_is_said_before_the_run() {
     let second = Tcptop::spawn(&stage.namespace, ["lo", "--listen", &stage.metrics.to_string()]).unwrap();
     let output = second.wait(PATIENCE).expect("it ends");
     assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
-    assert!(output.stderr.contains("ddress") && output.stderr.contains("in use"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("cannot listen on 127.0.0.1:") && output.stderr.contains("in use"),
+        "{}",
+        output.stderr
+    );
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use probe_common::{Record, RecordKind};
+
 use crate::flow::Event;
 use crate::host::HostRun;
 use crate::input::Input;
@@ -116,7 +118,9 @@ impl Engine {
         match input {
             Input::Records(records) => {
                 let handled = &records[..self.table.handle(records)];
-                self.run.records += handled.len() as u64;
+                // Who uses sockets is said of the whole machine, watched or not.
+                let is_of_packets = |record: &&Record| record.kind() != RecordKind::Owner;
+                self.run.records += handled.iter().filter(is_of_packets).count() as u64;
                 self.latest_ns = handled.iter().map(|record| record.time_ns()).fold(self.latest_ns, u64::max);
             }
             Input::Owner(owner) => self.table.owners.note(owner),

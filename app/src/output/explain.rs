@@ -498,7 +498,10 @@ impl Facts<'_> {
 
     fn with_interface(&self) -> Vec<String> {
         let mut commands = path(&self.row.key);
-        commands.push(format!("ip -s link show dev {}", self.interface()));
+        // The interface of a capture may be that of another host, or a file.
+        if self.context.is_live() {
+            commands.push(format!("ip -s link show dev {}", self.interface()));
+        }
         commands
     }
 }

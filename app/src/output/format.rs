@@ -34,6 +34,9 @@ pub struct RenderContext {
     pub zone: TimeZone,
 }
 
+/// The source of a replay.
+pub const REPLAY: &str = "replay";
+
 /// The most interfaces that are named one after the other: a capture can have 65,536.
 const INTERFACES: usize = 16;
 
@@ -43,6 +46,12 @@ impl RenderContext {
     pub fn new(interfaces: BTreeMap<u32, String>, source: &'static str, anchor: Anchor) -> Self {
         let (host, not_known) = (None, Vec::new());
         Self { interfaces, source, host, not_known, anchor, zone: TimeZone::system() }
+    }
+
+    /// Whether this host is the one whose packets are seen.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.source != REPLAY
     }
 
     /// The name of an interface; `#5` for the index 5 if it is not watched.

@@ -79,7 +79,10 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
     if counts.sent > 0 {
         let share = percent(counts.retransmit_share());
         let data = counted(counts.sent, "data segment");
-        lines.push(format!("{data}, {} retransmitted ({share}% of all segments)", counts.retransmitted));
+        lines.push(format!(
+            "{data}, {} retransmitted; with SYNs and SYN-ACKs {share}% of all segments",
+            counts.retransmitted
+        ));
     }
     if counts.retransmits() > 0 {
         let (sent, received) = (counts.sent_retransmits(), counts.received_retransmits);

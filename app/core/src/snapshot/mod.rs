@@ -109,7 +109,7 @@ pub(crate) struct RunCounters {
     pub(crate) host: Option<HostRun>,
     /// The probe's own counters.
     pub(crate) counters: Counters,
-    /// Records that were handled.
+    /// Records that were handled, but for those of processes.
     pub(crate) records: u64,
     /// Records that could not be decoded.
     pub(crate) undecodable: u64,
@@ -271,7 +271,7 @@ pub struct Snapshot {
     pub flow: Option<Flow>,
     /// The event log, if requested.
     pub log: Option<LogPage>,
-    /// Records that were handled.
+    /// Records that were handled, but for those of processes, which are of the whole machine.
     pub records: u64,
     /// Handshakes whose outcome was reported.
     pub reported: u64,

@@ -245,7 +245,7 @@ pub struct Summary<'a> {
     /// How much and how long.
     #[serde(flatten)]
     pub figures: Figures,
-    /// Records that were read: segments of interest, not packets.
+    /// Records that were read: segments of interest, not packets, nor what is said of processes.
     pub records: u64,
     /// SYN-ACKs, ACKs and RSTs that match no connection attempt that was seen.
     pub unmatched: u64,

@@ -49,7 +49,7 @@ pub fn bind(address: SocketAddr) -> Result<Bound, Error> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    listen().map(Bound).map_err(|source| Error::Output { target: address.to_string(), source })
+    listen().map(Bound).map_err(|source| Error::Listen { address, source })
 }
 
 impl Bound {
