@@ -62,14 +62,20 @@ pub enum Special {
     Capture = 1,
     /// The queue of a processor is full. What waits there has come in, though nothing is noted of that yet.
     Backlog = 2,
+    /// A socket is closed, and what it had not read is freed, its peer's FIN among it: that was delivered.
+    Purge = 3,
 }
 
 impl Special {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every one, at the place of its number, with the kernel's name of it.
-    pub const ALL: [(Self, &'static str); 3] =
-        [(Self::NoSocket, "NO_SOCKET"), (Self::Capture, "PACKET_SOCK_ERROR"), (Self::Backlog, "CPU_BACKLOG")];
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::NoSocket, "NO_SOCKET"),
+        (Self::Capture, "PACKET_SOCK_ERROR"),
+        (Self::Backlog, "CPU_BACKLOG"),
+        (Self::Purge, "QUEUE_PURGE"),
+    ];
 }
 
 /// Where the total of a reason is.

@@ -44,7 +44,8 @@ const IPV6_LEN: usize = 40;
 pub fn segment_dropped(context: BtfTracePointContext) -> i32 {
     let reason = context.arg::<u32>(2);
     // Most packets are freed for no reason that is one.
-    if reason > drops::UNSPECIFIED && reason != number(Special::Capture) {
+    let is_delivered = reason == number(Special::Capture) || reason == number(Special::Purge);
+    if reason > drops::UNSPECIFIED && !is_delivered {
         let (packet, receiver) = (context.arg::<*const u8>(0), context.arg::<*const u8>(3));
         // SAFETY: both are the tracepoint's; the verifier follows each pointer.
         if let Some(key) = unsafe { key(packet, receiver, reason) } {

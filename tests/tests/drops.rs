@@ -1,11 +1,11 @@
 //! Hard case `dropped-here`: what this host itself drops, as its kernel says.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
-use lab::{Namespace, Object, Tcptop, connect};
+use lab::{Mode, Namespace, Object, Server, Tcptop, connect};
 use nix::libc;
 
 /// Much longer than any step takes; a test that waits this long fails.
@@ -147,6 +147,29 @@ fn only_segments_that_came_in_are_counted() {
     let all = objects.last().expect("a summary").list("drops");
     let ports: Vec<_> = all.iter().map(|one| (one.number("port"), one.text("reason"))).collect();
     assert_eq!(ports, [(Some(CLOSED.into()), Some("NO_SOCKET"))]);
+}
+
+/// A client that closes before it has read the FIN frees that unread.
+#[test]
+fn what_a_closed_socket_had_not_read_was_delivered() {
+    lab::needs_root!();
+    let here = Namespace::new().expect("a namespace");
+    let server =
+        Server::bind(&here, SocketAddr::from(([127, 0, 0, 1], 80)), Mode::CloseAtOnce).expect("a server");
+    let tcptop = Tcptop::spawn(&here, ["lo", "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it is attached");
+    here.run(|| {
+        for _ in 0..20 {
+            let stream = TcpStream::connect(server.address()).expect("it listens");
+            assert_eq!(stream.peek(&mut [0; 16]).expect("its FIN, which stays in the queue"), 0);
+        }
+    });
+    tcptop.wait_objects("close", 20, PATIENCE).expect("each is reported");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    let summary = objects.last().expect("a summary");
+    let reasons: Vec<_> =
+        summary.list("drops").iter().filter_map(|one| one.text("reason").map(str::to_owned)).collect();
+    assert!(!reasons.iter().any(|reason| reason == "QUEUE_PURGE"), "{reasons:?}");
 }
 
 #[test]
