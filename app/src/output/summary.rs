@@ -80,7 +80,7 @@ pub(super) fn totals(snapshot: &Snapshot, since: &str) -> Vec<String> {
         let share = percent(counts.retransmit_share());
         let data = counted(counts.sent, "data segment");
         lines.push(format!(
-            "{data}, {} retransmitted; with SYNs and SYN-ACKs {share}% of all segments",
+            "{data}, {} retransmitted; {share}% of all segments, SYNs included",
             counts.retransmitted
         ));
     }
