@@ -277,7 +277,8 @@ fn frame(line: &str) -> Result<Frame> {
         ack: ack.parse()?,
         payload: payload.parse()?,
         timestamps,
-        initial_rtt_ns: if rtt.is_empty() { None } else { Some(nanoseconds(rtt)?) },
+        // Negative where the capture's stamps are out of order: that is no figure.
+        initial_rtt_ns: if rtt.is_empty() || rtt.starts_with('-') { None } else { Some(nanoseconds(rtt)?) },
         completeness: complete.parse()?,
         verdict: Verdict::of(verdicts.map(|flag| !flag.is_empty())),
         has_zero_window: !zero_window.is_empty(),
