@@ -312,6 +312,23 @@ pub(super) fn messages(received: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The kind and the value of each attribute: each begins with its length and its kind, and they are aligned to four bytes
+/// (netlink(7)).
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    /// Length of the header of an attribute.
+    const HEAD: usize = 4;
+    /// The two highest bits of a kind are flags.
+    const KIND: u16 = 0x3fff;
+    let mut rest = bytes;
+    iter::from_fn(move || {
+        let [a, b, c, d] = *rest.first_chunk()?;
+        let (length, kind) = (usize::from(u16::from_ne_bytes([a, b])), u16::from_ne_bytes([c, d]) & KIND);
+        let value = rest.get(HEAD..length)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
 /// Length of the header of a message.
 pub(super) const HEADER: usize = 16;
 

@@ -11,7 +11,7 @@ use netlink_packet_route::tc::{
 use nix::libc;
 use probe_common::Direction;
 
-use super::netlink::{Check, HEADER, exchange};
+use super::netlink::{Check, HEADER, attributes, exchange};
 
 /// Handle of the discipline, where it is attached, and where its two chains of filters are (`linux/pkt_sched.h`).
 const CLSACT_HANDLE: u32 = 0xffff_0000;
@@ -190,8 +190,7 @@ impl Chain {
 
 /// What a message says of a filter. Of the many kinds the library knows only some, and none may be overlooked.
 fn filter(message: &[u8]) -> Option<Filter> {
-    let attributes = message.get(ATTRIBUTES..)?;
-    let options = attribute(attributes, TCA_OPTIONS);
+    let options = attribute(message.get(ATTRIBUTES..)?, TCA_OPTIONS);
     let name = options.and_then(|options| attribute(options, TCA_BPF_NAME)).map(text);
     Some(Filter { handle: word(message, HANDLE)?, info: word(message, INFO)?, name })
 }
@@ -205,15 +204,7 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-/// The value of an attribute: each begins with its length and its kind, and they are aligned to four bytes (netlink(7)).
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    const HEAD: usize = 4;
-    while let Some([a, b, c, d]) = attributes.first_chunk() {
-        let (length, this) = (usize::from(u16::from_ne_bytes([*a, *b])), u16::from_ne_bytes([*c, *d]));
-        if this == kind {
-            return attributes.get(HEAD..length);
-        }
-        attributes = attributes.get(length.max(HEAD).next_multiple_of(4)..)?;
-    }
-    None
+/// The value of the first attribute of this kind.
+fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|(this, _)| *this == kind).map(|(_, value)| value)
 }

@@ -8,7 +8,8 @@ use tcptop_core::{
     TcpInfo, Timer, TimerKind,
 };
 
-use super::{BY_FAMILY, HEADER};
+use super::BY_FAMILY;
+use crate::source::netlink::{HEADER, attributes};
 
 /// `NLMSG_ERROR` and `NLMSG_DONE`.
 const ERROR: u16 = 2;
@@ -43,7 +44,7 @@ pub(super) fn message(bytes: &[u8]) -> Message {
 
 /// Reads `struct inet_diag_msg` and its attributes.
 fn socket(bytes: &[u8]) -> Option<Socket> {
-    let (fixed, attributes) = bytes.split_at_checked(FIXED)?;
+    let (fixed, described) = bytes.split_at_checked(FIXED)?;
     let word = |offset| number(fixed, offset).map(u32::from_ne_bytes);
     let [family, state, timer, count] = number(fixed, 0)?;
     let expires_ms = word(52)?;
@@ -59,11 +60,7 @@ fn socket(bytes: &[u8]) -> Option<Socket> {
         ..Socket::new(cookie, local, remote, SocketState::of(state)?)
     };
     let mut details = None;
-    let mut rest = attributes;
-    while let Some((kind, value, behind)) = attribute(rest) {
-        rest = behind;
-        learn(&mut socket, &mut details, kind, value);
-    }
+    attributes(described).for_each(|(kind, value)| learn(&mut socket, &mut details, kind, value));
     socket.congestion.iter_mut().for_each(|congestion| congestion.details = details);
     // Of a listener it is the queues once more, and nothing else.
     socket.info = socket.info.filter(|_| !socket.listens());
@@ -91,17 +88,6 @@ fn learn(socket: &mut Socket, details: &mut Option<CongestionDetails>, kind: u16
         22 => socket.options = number(value, 0).map(|bits| SocketOptions(u16::from_le_bytes(bits))),
         _ => {}
     }
-}
-
-/// The attribute that the bytes begin with, its value, and what is behind it: each has its length before it, and is aligned to
-/// four bytes.
-fn attribute(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    /// The two highest bits of a kind are flags.
-    const KIND: u16 = 0x3fff;
-    let length = usize::from(u16::from_ne_bytes(number(bytes, 0)?));
-    let kind = u16::from_ne_bytes(number(bytes, 2)?) & KIND;
-    let value = bytes.get(4..length)?;
-    Some((kind, value, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
 /// An end, its port and its address at these places. Addresses of IPv4 are the first of four words.

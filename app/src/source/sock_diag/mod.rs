@@ -9,14 +9,12 @@ use netlink_sys::{Socket as NetlinkSocket, SocketAddr};
 use nix::libc;
 use tcptop_core::{Socket, SocketState};
 
-use super::netlink::messages;
+use super::netlink::{HEADER, messages};
 
 /// `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 /// Everything that can be asked for: the bits of `idiag_ext`.
 const ALL_EXTENSIONS: u8 = 0xff;
-/// Length of the header of a message.
-const HEADER: usize = 16;
 /// Length of `struct inet_diag_req_v2` with the header of its message.
 const REQUEST: usize = HEADER + 56;
 /// The kernel writes up to 32 KiB at once where it finds room for them (`netlink_dump`).
