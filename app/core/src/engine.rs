@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use probe_common::{Record, RecordKind};
+use probe_common::Record;
 
 use crate::flow::Event;
 use crate::host::HostRun;
@@ -118,10 +118,11 @@ impl Engine {
         match input {
             Input::Records(records) => {
                 let handled = &records[..self.table.handle(records)];
-                // Who uses sockets is said of the whole machine, watched or not.
-                let is_of_packets = |record: &&Record| record.kind() != RecordKind::Owner;
-                self.run.records += handled.iter().filter(is_of_packets).count() as u64;
-                self.latest_ns = handled.iter().map(|record| record.time_ns()).fold(self.latest_ns, u64::max);
+                for record in handled {
+                    // Who uses sockets is said of the whole machine, watched or not.
+                    self.run.records += u64::from(!matches!(record, Record::Owner(_)));
+                    self.latest_ns = self.latest_ns.max(record.time_ns());
+                }
             }
             Input::Owner(owner) => self.table.owners.note(owner),
             Input::Holders(holders) => self.table.handle_holders(holders),

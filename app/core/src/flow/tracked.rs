@@ -482,21 +482,13 @@ impl Tracked {
         Some(Self { handshake: Some(handshake), is_own: self.is_own, ..Self::of(flow) })
     }
 
-    /// Why a segment was retransmitted, as its sender says. A SYN is retransmitted by a timer only.
-    #[allow(clippy::unused_self, reason = "what a record means is a question to its flow")]
-    fn said_cause(&self, kind: RetransmitKind, record: &SegmentRecord) -> Option<RetransmitCause> {
-        let is_possible =
-            |cause: &RetransmitCause| kind != RetransmitKind::Syn || *cause == RetransmitCause::Timeout;
-        record.said.cause().filter(is_possible)
-    }
-
     /// Counts a SYN or SYN-ACK that was retransmitted by its cause, and returns that.
     pub(crate) fn note_repeated(
         &mut self,
         kind: RetransmitKind,
         record: &SegmentRecord,
     ) -> Option<RetransmitCause> {
-        let cause = self.said_cause(kind, record)?;
+        let cause = said_cause(kind, record)?;
         self.flow.syn_timeouts = self.flow.syn_timeouts.saturating_add(1);
         Some(cause)
     }
@@ -649,7 +641,7 @@ impl Tracked {
             time_ns: record.time_ns,
             kind,
             no_loss,
-            cause: self.said_cause(kind, record),
+            cause: said_cause(kind, record),
             timeouts: record.said.timeouts(),
             is_stuck,
             by: self.sender(record),
@@ -688,4 +680,11 @@ impl Tracked {
     pub(crate) fn at(&self, now_ns: u64) -> Flow {
         Flow { outcome: self.flow.outcome_at(now_ns), ..self.flow.clone() }
     }
+}
+
+/// Why a segment was retransmitted, as its sender says. A SYN is retransmitted by a timer only.
+fn said_cause(kind: RetransmitKind, record: &SegmentRecord) -> Option<RetransmitCause> {
+    let is_possible =
+        |cause: &RetransmitCause| kind != RetransmitKind::Syn || *cause == RetransmitCause::Timeout;
+    record.said.cause().filter(is_possible)
 }
