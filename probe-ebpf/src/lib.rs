@@ -90,7 +90,10 @@ mod object {
 
     /// The built kernel programs: an ELF object with BTF.
     pub static OBJECT: &[u8] = &ALIGNED.0;
+
+    /// What `cargo xtask ebpf` wrote about it: the toolchain, a hash of the sources, and its SHA-256, a line each.
+    pub static BUILD: &str = include_str!("../object/BUILD");
 }
 
 #[cfg(not(target_arch = "bpf"))]
-pub use object::OBJECT;
+pub use object::{BUILD, OBJECT};
