@@ -9,16 +9,19 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
+use caps::Capability;
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
 use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
+use crate::output::target::Target;
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
@@ -63,6 +66,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
     let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    // Before there are threads.
+    confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
@@ -76,6 +81,12 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
         let end = live.watch(&mut stop).await;
         live.end(end).await
     })
+}
+
+/// What is needed beside what watching takes: to write files wherever they are.
+fn more_capabilities(config: &Config) -> Vec<Capability> {
+    let has_files = config.outputs.iter().any(|plan| plan.target != Target::Stdout);
+    has_files.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect()
 }
 
 struct Live<'a> {
