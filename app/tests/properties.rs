@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission};
 use proptest::collection::vec;
 use proptest::prelude::{
-    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
+    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_assert_ne, prop_oneof, proptest,
 };
 use proptest::test_runner::TestCaseError;
 use support::{INTERFACE, MS, S, Watched, v4};
@@ -156,6 +156,13 @@ impl Run {
         for event in self.engine.poll_events(self.reader) {
             match event {
                 Event::Handshake(report) => self.reported.push(report.clone()),
+                Event::Correction(report, told) => {
+                    let before = self.reported.iter_mut().find(|known| known.id() == report.id());
+                    let before = before.expect("what is corrected was reported");
+                    prop_assert_eq!(before.outcome(), *told, "what it corrects");
+                    prop_assert_ne!(report.outcome(), *told, "another outcome");
+                    *before = report.clone();
+                }
                 Event::Close(report) => self.closed.push(report.clone()),
                 Event::Retransmit(_) => {}
             }

@@ -114,6 +114,31 @@ impl History {
         is_resized
     }
 
+    /// Takes back one of what was counted at `at_ns`, if that is still kept: no longer than the longest slots ago.
+    pub(super) fn take_back(&mut self, number: Number, at_ns: u64) {
+        let (key, slot) = (Key::Number(number), at_ns / SHORTEST_NS);
+        if slot > self.newest || self.newest - slot > KEPT {
+            return;
+        }
+        if slot == self.newest && self.current.as_mut().is_some_and(|current| current.take_back(key)) {
+            return;
+        }
+        // The slot may be part of a longer one by now. What was counted late stands beside that, where it makes no difference.
+        let lengths = SLOTS.map(|(_, length_ns)| length_ns / SHORTEST_NS);
+        let places = lengths.into_iter().filter_map(|length| self.place_of(key, slot - slot % length));
+        if let Some(place) = places.into_iter().next() {
+            self.cells[place].value -= 1;
+        }
+    }
+
+    /// Where a number of a slot is among the cells, if it is not 0.
+    fn place_of(&self, key: Key, slot: u64) -> Option<usize> {
+        let first = self.cells.partition_point(|cell| self.slot(cell) < slot);
+        let of_slot = self.cells[first..].iter().take_while(|cell| self.slot(cell) == slot);
+        let mut places = (first..).zip(of_slot);
+        places.find(|(_, cell)| cell.key == key.number() && cell.value > 0).map(|(place, _)| place)
+    }
+
     /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less heap
     /// than before.
     pub(super) fn record(&mut self, latencies: Times<Option<u64>>, now_ns: u64) -> bool {
