@@ -450,6 +450,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_back_was_never_counted() {
+        let (refused, silent) = (PeerEvent::Ended(Outcome::Refused), PeerEvent::Ended(Outcome::Unanswered));
+        for age_s in [0, 1, 7, 20, 70, 700, 3_000] {
+            for (mut history, is_joined) in
+                [false, true].into_iter().flat_map(|j| [(History::default(), j), (History::of_all(), j)])
+            {
+                let times = [0, 200, 1_000, 1_400, 5_000, 61_000].map(|ms| START + ms * 1_000_000);
+                for at_ns in times {
+                    history.count(silent, at_ns);
+                    history.count(refused, at_ns);
+                }
+                let now_ns = START + (61 + age_s) * S;
+                history.count(PeerEvent::Opened, now_ns);
+                if is_joined {
+                    history.join(0);
+                }
+                for (taken, at_ns) in (1..).zip(times) {
+                    history.take_back(Number::Attempts(Outcome::Unanswered), at_ns);
+                    let window = Window::of(LONGEST_NS);
+                    let left = counts(&history, window.begins_ns(now_ns), window.ends_ns(now_ns));
+                    assert_eq!(left.of(Outcome::Unanswered), 6 - taken, "{age_s} s, {is_joined}");
+                    assert_eq!((left.of(Outcome::Refused), left.opened), (6, 1));
+                    let until = counts(&history, 0, at_ns);
+                    assert!(is_joined || until.of(Outcome::Unanswered) == 0, "the one of this time");
+                    history.take_back(Number::Attempts(Outcome::HalfOpen), at_ns);
+                }
+                history.count(silent, now_ns);
+                assert_eq!(counts(&history, 0, now_ns).of(Outcome::Unanswered), 1);
+            }
+        }
+    }
+
+    #[test]
     fn slots_are_joined_as_they_age() {
         let mut history = History::default();
         let mut now_ns = START;
