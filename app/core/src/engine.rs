@@ -177,7 +177,10 @@ impl Engine {
         self.table.events[from..].iter().filter(move |event| {
             let now_ns = event.time_ns();
             let verdict = |peer: &_| snapshot::verdict(stats, view, peer, now_ns);
-            filter.is_some_and(|filter| filter.matches_flow(event.flow(), now_ns, &verdict))
+            // Whoever took what is corrected takes the correction.
+            let told = event.corrected();
+            let mut flows = [Some(event.flow()), told.as_ref()].into_iter().flatten();
+            filter.is_some_and(|filter| flows.any(|flow| filter.matches_flow(flow, now_ns, &verdict)))
         })
     }
 

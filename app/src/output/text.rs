@@ -21,7 +21,8 @@ impl Output for Text {
 
     fn event(&mut self, event: &Event, context: &RenderContext, lines: &mut Lines) {
         match event {
-            Event::Handshake(flow) => lines.push_text(&handshake(flow, context)),
+            Event::Handshake(flow) => lines.push_text(&handshake(flow, None, context)),
+            Event::Correction(flow, told) => lines.push_text(&handshake(flow, Some(*told), context)),
             Event::Retransmit(resent) if self.retransmits || resent.is_stuck => {
                 lines.push_text(&retransmit(resent, context))
             }
@@ -38,12 +39,15 @@ impl Output for Text {
     fn close(&mut self, _: &Snapshot, _: &RenderContext, _: &mut Lines) {}
 }
 
-/// A handshake: when, with whom, its outcome and its times.
+/// A handshake: when, with whom, its outcome, the one that it `corrects` (which its own line said before), and its times.
 ///
 /// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
 #[must_use]
-pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
+pub fn handshake(flow: &Flow, corrects: Option<Outcome>, context: &RenderContext) -> String {
     let mut line = begin(flow, flow.changed_ns(), flow.outcome().name(), context);
+    if let Some(told) = corrects {
+        line.push_str(&format!(" (corrects {})", told.name()));
+    }
     if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
         line.push_str(&format!(" {}", icmp_error(error)));
     }

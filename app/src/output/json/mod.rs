@@ -61,7 +61,8 @@ pub fn push(object: &Object<'_>, lines: &mut Lines) {
 #[must_use]
 pub fn event<'a>(event: &'a Event, context: &'a RenderContext) -> Object<'a> {
     match event {
-        Event::Handshake(flow) => Object::Handshake(handshake(flow, context)),
+        Event::Handshake(flow) => Object::Handshake(handshake(flow, None, context)),
+        Event::Correction(flow, told) => Object::Handshake(handshake(flow, Some(*told), context)),
         Event::Close(flow) => Object::Close(close(flow, context)),
         Event::Retransmit(resent) => Object::Retransmit(retransmit(resent, context)),
     }
@@ -83,7 +84,7 @@ pub fn report<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Object<
     })
 }
 
-fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
+fn handshake<'a>(flow: &'a Flow, corrects: Option<Outcome>, context: &'a RenderContext) -> Handshake<'a> {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
@@ -91,6 +92,7 @@ fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg());
     Handshake {
         connection: connection(flow, flow.changed_ns(), context),
+        corrects: corrects.map(Label),
         tries: flow.tries(),
         syn_acks: flow.syn_acks(),
         rtt_ns: exact(flow.rtt()),

@@ -25,7 +25,8 @@ pub const SCHEMA: u32 = 2;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Object<'a> {
-    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run.
+    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run. A second one, with
+    /// `corrects`, where the outcome turns out to be another one.
     Handshake(Handshake<'a>),
     /// A segment that was retransmitted.
     Retransmit(Retransmit<'a>),
@@ -50,6 +51,10 @@ pub struct Handshake<'a> {
     /// Which connection.
     #[serde(flatten)]
     pub connection: Connection<'a>,
+    /// The outcome that the attempt was reported with before, and that this object replaces: its SYN came again after it had
+    /// been given up (only the last SYNs of a series were seen, 8 s, 16 s and 32 s apart). Null in the first object of an
+    /// attempt; `summary` and `peer` count each attempt once, with its last outcome.
+    pub corrects: Option<Label<Outcome>>,
     /// SYNs seen: 1 if none was retransmitted. Null if the SYN was not seen.
     pub tries: Option<u32>,
     /// SYN-ACKs seen. Null if none was.

@@ -217,6 +217,8 @@ impl Metrics {
     fn event(&mut self, event: &Event, context: &RenderContext) {
         match event {
             Event::Handshake(flow) => self.handshake(flow, context),
+            // Counters never go back: the attempt is counted already, with the outcome that it had then.
+            Event::Correction(flow, _) => self.end_unless_established(flow),
             Event::Close(flow) => self.close(flow),
             Event::Retransmit(retransmit) => self.retransmit(retransmit),
         }
@@ -265,7 +267,11 @@ impl Metrics {
         }
         let labels = AttemptLabels { interface, role, outcome: outcome.label(), port };
         self.attempts.get_or_create(&labels).inc();
-        if outcome != Outcome::Established
+        self.end_unless_established(flow);
+    }
+
+    fn end_unless_established(&mut self, flow: &Flow) {
+        if flow.outcome() != Outcome::Established
             && let Some(connections) = &mut self.connections
         {
             connections.end(flow);
