@@ -151,6 +151,44 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
     Stats(StatsArgs),
+    /// Show each segment that the kernel retransmits, on any interface and in any network namespace
+    Retransmits(RetransmitsArgs),
+}
+
+/// Arguments of `retransmits`.
+#[derive(Clone, Debug, Args)]
+pub struct RetransmitsArgs {
+    /// Write JSON objects instead of text, one a line
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Say which process each connection belongs to
+    ///
+    /// The kernel then says of each TCP socket on this host who opens and closes it. proc only looks into /proc, which costs connections
+    /// nothing, and knows nothing of short ones.
+    #[arg(long, value_name = "on|proc|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
+    pub owners: OwnerSource,
+
+    /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
+    pub pids: Vec<u32>,
+
+    /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 cause:timeout'
+    ///
+    /// As for interfaces, but with these terms only: peer, port, local, lport, role, outcome, cause, proc, pid, container, unit, and
+    /// words. The role is server where a socket listens on the local port, else client. The totals at the end are of all.
+    #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
+    pub filter: Option<Filter>,
+
+    /// Stop after N retransmits that match
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = LIMITS)]
+    pub count: Option<u64>,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub duration: Option<Duration>,
 }
 
 /// Arguments of `stats`.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show, StatsArgs};
+use crate::cli::{Cli, Command, RetransmitsArgs, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
@@ -27,6 +27,8 @@ pub enum Source {
     Replay(Replay),
     /// The kernel's list of sockets, and nothing else.
     Sockets(StatsArgs),
+    /// What the kernel says of its retransmits, and nothing else.
+    Retransmits(RetransmitsArgs),
 }
 
 /// Interfaces, and how to watch them.
@@ -94,7 +96,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_)) | None => &cli.show,
+            Some(Command::Stats(_) | Command::Retransmits(_)) | None => &cli.show,
         };
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
@@ -218,6 +220,7 @@ impl Source {
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
+            Some(Command::Retransmits(retransmits)) => Self::Retransmits(retransmits.clone()),
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

@@ -67,7 +67,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
+        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes, retransmits: false };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
@@ -339,7 +339,8 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
-fn say(line: &str) {
+/// Says something on standard error.
+pub(crate) fn say(line: &str) {
     // Standard error may be closed; that is no reason to stop.
     let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }

@@ -9,6 +9,7 @@ use tcptop::cli::Cli;
 use tcptop::config::{self, Config, Source};
 use tcptop::error::Error;
 use tcptop::live;
+use tcptop::retransmits;
 use tcptop::stats;
 use tcptop::tui::terminal_guard;
 
@@ -36,6 +37,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
         Source::Sockets(arguments) => stats::run(&arguments),
+        Source::Retransmits(arguments) => retransmits::run(&arguments),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One JSON object a line, for programs.
 
+pub mod kernel;
 pub mod label;
 pub mod objects;
 pub mod schema;
@@ -197,7 +198,7 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
     }
 }
 
-fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
+pub(super) fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
     Owner { evidence: Label(owner.evidence), others: owner.others, process: process(&owner.process) }
 }
 

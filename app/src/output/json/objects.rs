@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use probe_common::encapsulation::Encapsulation;
 
+use super::kernel::{KernelRetransmit, KernelRetransmits};
 use super::label::{Label, MissedPackets, MissedRecords};
 use super::socket::Socket;
 use super::stats::{Stats, StatsVariables};
@@ -40,6 +41,10 @@ pub enum Object<'a> {
     StatsVariables(StatsVariables),
     /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
     Stats(Box<Stats<'a>>),
+    /// A segment that the kernel retransmitted, as `tcptop retransmits --json` writes it.
+    KernelRetransmit(Box<KernelRetransmit<'a>>),
+    /// All that the kernel retransmitted during a run of `tcptop retransmits --json`. The last object.
+    KernelRetransmits(KernelRetransmits<'a>),
     /// The report of `--report=json`: the summary and the peers in one object.
     Report(Report<'a>),
 }

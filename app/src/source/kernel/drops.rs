@@ -4,8 +4,6 @@
 //! missing.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
@@ -18,6 +16,7 @@ use super::btf;
 use super::load::{is_since, release};
 use super::owners::{program, words};
 use crate::error::Error;
+use crate::source::own_network_namespace;
 use tcptop_core::Dropped;
 
 /// The tracepoint that tells of each packet that is dropped (`include/trace/events/skb.h`).
@@ -67,7 +66,7 @@ impl Layout {
             |wanted| reasons.iter().find(|(_, name)| &***name == wanted).map_or(0, |(number, _)| *number);
         let special = Special::ALL.map(|(_, name)| number(name));
         let places = known.then(|| offsets.map(Option::unwrap_or_default));
-        Self { places, reasons, special, namespace: namespace() }
+        Self { places, reasons, special, namespace: own_network_namespace().unwrap_or(0) }
     }
 
     /// Tells the program.
@@ -78,12 +77,6 @@ impl Layout {
         loader.override_global(names::SPECIAL_REASONS, &self.special[..], true);
         loader.override_global(names::NAMESPACE, &self.namespace, true);
     }
-}
-
-/// The number of the network namespace of this thread; 0 if it is not known.
-fn namespace() -> u32 {
-    let inode = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
-    u32::try_from(inode).unwrap_or(0)
 }
 
 /// Loads and attaches the program.
@@ -208,7 +201,7 @@ mod tests {
 
     #[test]
     fn this_kernel_names_its_reasons() {
-        if fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
+        if std::fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
             let Layout { places, reasons, special, namespace } = Layout::of_kernel();
             let names: Vec<&str> = reasons.values().map(|name| &**name).collect();
             assert!(places.is_some() && names.contains(&"NO_SOCKET") && names.contains(&"NETFILTER_DROP"));

@@ -1,9 +1,7 @@
 //! Loads the kernel programs: what the kernel must offer, the object's maps, and the programs that the verifier checks.
 
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapType, ProgramArray};
@@ -20,7 +18,9 @@ use super::attach::AttachWanted;
 use super::btf;
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
+use super::retransmits::{self, KernelRetransmits};
 use crate::error::{Error, KernelFeature};
+use crate::source::own_network_namespace;
 
 /// How the probe is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,8 @@ pub struct Settings {
     pub attach: AttachWanted,
     /// Whether sockets are asked why they send segments again.
     pub causes: bool,
+    /// Whether retransmits are passed on as the kernel tells of them.
+    pub retransmits: bool,
 }
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
@@ -42,6 +44,7 @@ pub(super) struct Programs {
     has_fields: bool,
     owners: Owners,
     drops: drops::Layout,
+    retransmits: retransmits::Layout,
 }
 
 impl Programs {
@@ -89,11 +92,20 @@ impl Programs {
         loader.override_global(names::FIELDS, &places[..], true);
         let drops = drops::Layout::of_kernel();
         drops.set(&mut loader);
+        let retransmits =
+            if settings.retransmits { retransmits::Layout::of_kernel() } else { Default::default() };
+        retransmits.set(&mut loader);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops })
+        Ok(Self {
+            ebpf,
+            has_fields: fields.is_some(),
+            owners: Owners::default(),
+            drops,
+            retransmits,
+        })
     }
 
     /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
@@ -120,6 +132,14 @@ impl Programs {
     /// Why drops are not known: a sentence.
     pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
         drops::attach(&mut self.ebpf, std::mem::take(&mut self.drops))
+    }
+
+    /// Loads and attaches the programs that tell of retransmits.
+    ///
+    /// # Errors
+    /// Why they are not known: a sentence.
+    pub(super) fn attach_retransmits(&mut self) -> Result<KernelRetransmits, String> {
+        retransmits::attach(&mut self.ebpf, self.retransmits)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
@@ -188,8 +208,7 @@ impl Programs {
 /// Where senders keep what is asked, and which network namespace they have to be in.
 fn sender_places(places: Option<[u32; 3]>) -> Result<SenderPlaces, &'static str> {
     let places = places.ok_or("the kernel does not describe its sockets")?;
-    let own = fs::metadata("/proc/thread-self/ns/net").ok().and_then(|file| u32::try_from(file.ino()).ok());
-    own.map(|own| SenderPlaces::new(places, own)).ok_or("/proc does not say which network namespace this is")
+    own_network_namespace().map(|own| SenderPlaces::new(places, own)).ok_or("/proc does not say which network namespace this is")
 }
 
 fn missing(name: &str) -> Error {
@@ -264,7 +283,7 @@ mod tests {
     use super::*;
 
     const SETTINGS: Settings =
-        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
+        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
 
     /// As on a kernel whose socket is another one: where a pointer should be there is none.
     #[test]
