@@ -9,6 +9,7 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::output::target::Witness;
 use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
@@ -265,9 +266,13 @@ pub struct Show {
     #[arg(help_heading = OUTPUT)]
     pub text: Option<PathBuf>,
 
-    /// Print a text line per retransmitted segment as well
-    #[arg(long, help_heading = OUTPUT)]
-    pub retransmits: bool,
+    /// Print a text line per retransmitted segment as well; kernel and both also ask the kernel itself
+    ///
+    /// wire: as segments pass the interfaces, of both ends. kernel: as the kernel says of this host's. both: as they pass, and where
+    /// the kernel says something else, by connection and in total. With --json, objects have what both say.
+    #[arg(long, value_name = "wire|kernel|both", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "wire", help_heading = OUTPUT)]
+    pub retransmits: Option<Witness>,
 
     /// Print JSON, one object per line (handshake, retransmit, close, peer, summary), or write it to FILE
     ///

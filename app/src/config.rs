@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::{Cli, Command, RetransmitsArgs, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
-use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target, Witness};
 use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
@@ -74,6 +74,8 @@ pub struct Config {
     pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
+    /// Whether the kernel itself is asked for retransmits.
+    pub retransmits: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -98,6 +100,9 @@ impl Config {
             Some(Command::Replay(replay)) => &replay.show,
             Some(Command::Stats(_) | Command::Retransmits(_)) | None => &cli.show,
         };
+        if show.retransmits.is_some_and(Witness::asks_kernel) && cli.command.is_some() {
+            return Err(Error::Usage("a capture has no kernel that says what it retransmits".to_owned()));
+        }
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
             screen: has_screen.then(|| Setup {
@@ -127,6 +132,7 @@ impl Config {
             owners: cli.owners,
             drops: cli.drops,
             causes: cli.causes,
+            retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,
@@ -187,7 +193,7 @@ fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, V
     }
     plans.iter_mut().for_each(Plan::end);
     let has_lines = plans.iter().any(|plan| matches!(plan.formats[..], [Format::Text { .. }, ..]));
-    if show.retransmits && !has_lines {
+    if show.retransmits == Some(Witness::Wire) && !has_lines {
         return Err(Error::Usage("--retransmits is for text lines; add --text".to_owned()));
     }
     Ok((has_screen, plans))
@@ -246,7 +252,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    const TEXT: Format = Format::Text { retransmits: false };
+    const TEXT: Format = Format::Text { retransmits: None };
 
     fn report(format: ReportFormat) -> Format {
         Format::Report { format, command: "tcptop".to_owned() }

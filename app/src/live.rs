@@ -3,6 +3,7 @@
 mod address_watch;
 mod holders;
 mod masters;
+mod retransmits;
 mod sockets;
 
 use std::io;
@@ -29,6 +30,7 @@ use crate::stop::Stop;
 use address_watch::AddressWatch;
 use holders::Holders;
 use probe_common::Record;
+use retransmits::Retransmits;
 use sockets::Sockets;
 use tcptop_core::{HostCounters, Input, OwnerAction};
 
@@ -67,7 +69,13 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes, retransmits: false };
+        let settings = Settings {
+            flows,
+            decap: wanted.decap,
+            attach: wanted.attach,
+            causes: config.causes,
+            retransmits: config.retransmits,
+        };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
@@ -86,6 +94,7 @@ struct Live<'a> {
     owners: Owners,
     holders: Holders,
     sockets: Sockets,
+    retransmits: Retransmits,
 }
 
 impl<'a> Live<'a> {
@@ -106,6 +115,8 @@ impl<'a> Live<'a> {
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
         let lacking = lacking.into_iter().chain(unowned).chain(wrong);
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
+        let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
+        let lacking = lacking.chain(untold);
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         // What the kernel counts is held against what is seen from now on.
@@ -130,7 +141,8 @@ impl<'a> Live<'a> {
         addresses.set_ids(source.ids());
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let mut live = Self { source, session, refreshed: 0, addresses, owners, holders, sockets };
+        let mut live =
+            Self { source, session, refreshed: 0, addresses, owners, holders, sockets, retransmits };
         live.check_interfaces();
         live.count_host(&counters);
         Ok(live)
@@ -216,6 +228,8 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
+        // What the kernel retransmitted before a connection ended is known before its end.
+        self.retransmits.drain(&mut self.session)?;
         let Self { source, session, addresses, owners, holders, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);

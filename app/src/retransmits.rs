@@ -95,13 +95,8 @@ impl Reading {
 
 impl<'a> Run<'a> {
     fn new(arguments: &'a RetransmitsArgs, filter: Filter) -> Result<Self, Error> {
-        let settings = Settings {
-            flows: 1,
-            decap: false,
-            attach: AttachWanted::Auto,
-            causes: false,
-            retransmits: true,
-        };
+        let settings =
+            Settings { flows: 1, decap: false, attach: AttachWanted::Auto, causes: false, retransmits: true };
         let (mut source, mut not_known) = KernelSource::load(&settings)?;
         let (senders, lacking) = Senders::new(arguments.owners, &mut source);
         not_known.extend(lacking);
@@ -113,7 +108,9 @@ impl<'a> Run<'a> {
         let context = RenderContext { host: crate::live::host(), not_known, ..context };
         let writer = LineWriter::new(io::stdout(), WhenFull::Drop)
             .map_err(|source| Error::System { what: "start an output thread", source })?;
-        crate::live::say("watching retransmits on all interfaces and in all network namespaces; Ctrl-C stops");
+        crate::live::say(
+            "watching retransmits on all interfaces and in all network namespaces; Ctrl-C stops",
+        );
         context.not_known.iter().for_each(|reason| crate::live::say(reason));
         let failed = retransmits.has_errors().then_some(0);
         Ok(Self {
@@ -240,10 +237,7 @@ impl<'a> Run<'a> {
         let mut last = std::mem::take(&mut self.lines);
         if self.arguments.json {
             let filter = Some(self.filter.to_string()).filter(|filter| !filter.is_empty());
-            push(
-                &Object::KernelRetransmits(kernel::totals(&self.totals, filter, &self.context)),
-                &mut last,
-            );
+            push(&Object::KernelRetransmits(kernel::totals(&self.totals, filter, &self.context)), &mut last);
         } else {
             kernel_retransmits::summary(&self.totals).iter().for_each(|line| last.push_text(line));
         }

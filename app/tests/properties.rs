@@ -157,7 +157,7 @@ impl Run {
             match event {
                 Event::Handshake(report) => self.reported.push(report.clone()),
                 Event::Close(report) => self.closed.push(report.clone()),
-                Event::Retransmit(_) => {}
+                Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
             }
         }
         let all = self.snapshot(None, now_ns);

@@ -143,7 +143,8 @@ fn read<T: Zero>(structure: *const u8, field: Place) -> T {
     let mut value = T::ZERO;
     let from = structure.wrapping_add(place(field));
     // SAFETY: the helper refuses what it cannot read, and the room is as long as what is read.
-    let failed = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from.cast()) };
+    let failed =
+        unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, from.cast()) };
     if failed == 0 { value } else { T::ZERO }
 }
 

@@ -145,6 +145,9 @@ impl Engine {
             Input::Drops { drops, now_ns } => {
                 Arc::make_mut(self.run.drops.get_or_insert_default()).update(drops, now_ns);
             }
+            Input::KernelRetransmits { records, missed } => {
+                self.table.handle_kernel_retransmits(records, missed);
+            }
             Input::Undecodable(records) => self.run.undecodable = records,
             Input::Unreadable(packets) => self.run.unreadable = packets,
             Input::Copies(packets) => self.run.copies = packets,

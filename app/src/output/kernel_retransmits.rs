@@ -7,7 +7,10 @@ use probe_common::retransmit::{KernelRetransmit, What};
 
 use super::RenderContext;
 use super::format::{self, UNKNOWN, counted, duration};
-use tcptop_core::{Flow, Owner, RetransmitCause, RetransmitKind, Role, Socket, SocketState};
+use tcptop_core::{
+    Flow, Owner, Party, RetransmitCause, RetransmitKind, RetransmitWitnesses, Role, SentAgain, Socket,
+    SocketState,
+};
 
 /// A retransmit, and what is known beside it.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +56,19 @@ pub struct Totals {
     pub missed_lines: u64,
 }
 
-impl Resent<'_> {
+impl<'a> Resent<'a> {
+    /// One of a run that watches interfaces, all of whose connections are of its own network namespace.
+    #[must_use]
+    pub fn of(sent: &'a SentAgain) -> Self {
+        let flow = &sent.flow;
+        Self {
+            record: &sent.record,
+            role: flow.role().unwrap_or(Role::Client),
+            owner: flow.owner(Party::Local),
+            is_here: true,
+        }
+    }
+
     /// What was retransmitted.
     #[must_use]
     pub const fn kind(&self) -> RetransmitKind {
@@ -130,6 +145,20 @@ pub fn line(resent: &Resent<'_>, context: &RenderContext) -> String {
         line.push_str(&format!(" {}{container}", format::process(&owner.process)));
     }
     line
+}
+
+/// A connection that has ended and of which the witnesses say something else.
+///
+/// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 retransmits differ: 12 on the wire, 13 by the kernel port 40123`
+#[must_use]
+pub fn difference(flow: &Flow, both: RetransmitWitnesses, context: &RenderContext) -> String {
+    let (time, role) = (context.timestamp(flow.changed_ns()), flow.role().map_or(UNKNOWN, Role::name));
+    let RetransmitWitnesses { wire, kernel } = both;
+    let peer = format::peer(&flow.peer());
+    format!(
+        "{time} {role:<6} {peer:<24} retransmits differ: {wire} on the wire, {kernel} by the kernel port {}",
+        flow.port()
+    )
 }
 
 /// What was counted, in a few lines.

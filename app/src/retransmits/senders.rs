@@ -119,7 +119,10 @@ impl Senders {
             .into_iter()
             .map(|holder| {
                 let evidence = if holder.listens { Evidence::Listens } else { Evidence::Holds };
-                (holder.cookie, Owner { process: Arc::clone(&holder.process), others: holder.others, evidence })
+                (
+                    holder.cookie,
+                    Owner { process: Arc::clone(&holder.process), others: holder.others, evidence },
+                )
             })
             .collect();
         self.listed_ns = Some((now_ns, monotonic_ns().saturating_sub(now_ns)));
@@ -144,7 +147,8 @@ impl Senders {
         // Whether one of them takes only IPv6 is not known here.
         let listening =
             listening_end(&record.local, |end| self.listening.contains(end).then_some(false)).is_some();
-        let is_opener = record.what == What::Syn || SocketState::of(record.state) == Some(SocketState::SynSent);
+        let is_opener =
+            record.what == What::Syn || SocketState::of(record.state) == Some(SocketState::SynSent);
         let is_server = record.what == What::SynAck || listening && !is_opener;
         if is_server { Role::Server } else { Role::Client }
     }

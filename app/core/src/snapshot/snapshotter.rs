@@ -107,6 +107,8 @@ impl Snapshotter {
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             host: host(seen),
+            witness: seen.table.witness,
+            wire_retransmits: seen.table.own_retransmits.all,
             drops: dropped(seen),
             growing_drops: growing_drops(seen, period),
             missed: missed.since(&baseline.missed),

@@ -45,8 +45,8 @@ pub struct KernelRetransmit<'a> {
     pub timeouts: Option<u32>,
     /// Of a SYN-ACK, how often it was retransmitted, this time included. Null for all else.
     pub repeats: Option<u32>,
-    /// What the kernel's attempt to send it returned: an error number of Linux; 0 if it was sent. Null where the kernel does not tell
-    /// of those that fail.
+    /// What the kernel's attempt to send it returned: an error number of Linux; 0 if it was sent. Null for SYN-ACKs, and
+    /// on kernels that do not tell of those that fail.
     pub error: Option<u32>,
     /// The name of the error: `ENOBUFS`. Null if there is none.
     pub error_name: Option<String>,
@@ -147,7 +147,11 @@ pub fn retransmit<'a>(resent: &Resent<'a>, context: &'a RenderContext) -> Kernel
 
 /// All of them as an object.
 #[must_use]
-pub fn totals<'a>(totals: &Totals, filter: Option<String>, context: &'a RenderContext) -> KernelRetransmits<'a> {
+pub fn totals<'a>(
+    totals: &Totals,
+    filter: Option<String>,
+    context: &'a RenderContext,
+) -> KernelRetransmits<'a> {
     let of = |cause: RetransmitCause| totals.by_cause[cause as usize];
     KernelRetransmits {
         head: Head { schema: SchemaNumber, ..super::head(totals.until_ns, context) },

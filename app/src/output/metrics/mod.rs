@@ -219,6 +219,8 @@ impl Metrics {
             Event::Handshake(flow) => self.handshake(flow, context),
             Event::Close(flow) => self.close(flow),
             Event::Retransmit(retransmit) => self.retransmit(retransmit),
+            // The wire's are counted.
+            Event::KernelRetransmit(_) => {}
         }
     }
 

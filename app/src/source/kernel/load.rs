@@ -99,13 +99,7 @@ impl Programs {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self {
-            ebpf,
-            has_fields: fields.is_some(),
-            owners: Owners::default(),
-            drops,
-            retransmits,
-        })
+        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops, retransmits })
     }
 
     /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
@@ -208,7 +202,9 @@ impl Programs {
 /// Where senders keep what is asked, and which network namespace they have to be in.
 fn sender_places(places: Option<[u32; 3]>) -> Result<SenderPlaces, &'static str> {
     let places = places.ok_or("the kernel does not describe its sockets")?;
-    own_network_namespace().map(|own| SenderPlaces::new(places, own)).ok_or("/proc does not say which network namespace this is")
+    own_network_namespace()
+        .map(|own| SenderPlaces::new(places, own))
+        .ok_or("/proc does not say which network namespace this is")
 }
 
 fn missing(name: &str) -> Error {

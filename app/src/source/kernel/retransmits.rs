@@ -92,9 +92,9 @@ fn attach_to(ebpf: &mut Ebpf, layout: Layout) -> Result<KernelRetransmits, Strin
     let btf = Btf::from_sys_fs().map_err(words)?;
     for (name, tracepoint) in names::RETRANSMIT_PROGRAMS.into_iter().zip(TRACEPOINTS) {
         let program: &mut BtfTracePoint = program(ebpf, name)?;
-        program.load(tracepoint, &btf).map_err(|error| {
-            format!("{tracepoint}: {}", words(error).lines().next().unwrap_or_default())
-        })?;
+        program
+            .load(tracepoint, &btf)
+            .map_err(|error| format!("{tracepoint}: {}", words(error).lines().next().unwrap_or_default()))?;
     }
     let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the built object has no `{name}`"));
     let ring = RingBuf::try_from(map(names::RETRANSMITS)?).map_err(words)?;
