@@ -161,13 +161,16 @@ impl Engine {
             Input::Locals(locals) => self.table.locals.clone_from(locals),
             Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.table.expire(now_ns),
-            Input::End { now_ns } if !self.is_done() => {
-                self.table.expire(now_ns);
-                self.table.finish(now_ns);
-            }
-            Input::End { .. } => {}
+            Input::End { now_ns } => self.end(now_ns),
         }
         self.log_events();
+    }
+
+    fn end(&mut self, now_ns: u64) {
+        if !self.is_done() {
+            self.table.expire(now_ns);
+            self.table.finish(now_ns);
+        }
     }
 
     /// The events that this reader has not polled yet and that pass its filter, in order. Events that a reader does not poll are

@@ -121,7 +121,7 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
 /// What the wire and the kernel itself say of the retransmits of this host.
 fn witnesses(snapshot: &Snapshot) -> Vec<String> {
     let Some(witness) = snapshot.witness else { return Vec::new() };
-    let wire = snapshot.wire_retransmits;
+    let wire = witness.wire;
     let missed = if witness.missed > 0 { format!(", {} missed", witness.missed) } else { String::new() };
     vec![
         format!(

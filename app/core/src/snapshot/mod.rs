@@ -288,8 +288,6 @@ pub struct Snapshot {
     pub host: Option<Host>,
     /// What the kernel itself says of retransmits since the start; `None` where it is not asked.
     pub witness: Option<KernelWitness>,
-    /// Segments of any kind that sockets of this host retransmitted since the start, as they passed the interfaces.
-    pub wire_retransmits: u64,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
     /// Packets of a capture that were copies of others, and SYNs that were late copies, since the start.

@@ -6,10 +6,12 @@ use super::FlowTable;
 use crate::flow::{Event, Flow, Role, SentAgain};
 use crate::socket::{Socket, SocketState};
 
-/// What the kernel said since the start, of sockets of the network namespace whose interfaces are watched.
+/// What the kernel said since the start, of sockets of the network namespace whose interfaces are watched; and what the wire did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelWitness {
-    /// Segments that it retransmitted.
+    /// Segments that these sockets retransmitted as they passed the interfaces.
+    pub wire: u64,
+    /// Segments that the kernel says it retransmitted.
     pub segments: u64,
     /// Those of them that belong to a connection that was seen.
     pub of_connections: u64,
@@ -20,6 +22,11 @@ pub struct KernelWitness {
 }
 
 impl FlowTable {
+    /// What both witnesses say of all; `None` where the kernel is not asked.
+    pub(crate) fn witness(&self) -> Option<KernelWitness> {
+        Some(KernelWitness { wire: self.own_retransmits.all, ..self.witness? })
+    }
+
     /// Learns what the kernel retransmitted. So many retransmits were missed since the start.
     pub(crate) fn handle_kernel_retransmits(&mut self, records: &[KernelRetransmit], missed: u64) {
         let mut witness = self.witness.unwrap_or_default();

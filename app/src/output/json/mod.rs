@@ -293,7 +293,7 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_tunnel: snapshot.icmp.tunnel,
         host_counters: snapshot.host.as_ref().map(host_counters),
         retransmit_witnesses: snapshot.witness.map(|witness| AllWitnesses {
-            wire: snapshot.wire_retransmits,
+            wire: witness.wire,
             kernel: witness.segments,
             kernel_of_connections: witness.of_connections,
             differing_connections: witness.differing,
