@@ -29,6 +29,8 @@ pub enum Source {
     Sockets(StatsArgs),
     /// What the kernel says of its retransmits, and nothing else.
     Retransmits(RetransmitsArgs),
+    /// Nothing: what is in force is printed.
+    Nothing,
 }
 
 /// Interfaces, and how to watch them.
@@ -98,7 +100,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_) | Command::Retransmits(_)) | None => &cli.show,
+            Some(Command::Stats(_) | Command::Retransmits(_) | Command::Config) | None => &cli.show,
         };
         if show.retransmits.is_some_and(Witness::asks_kernel) && cli.command.is_some() {
             return Err(Error::Usage("a capture has no kernel that says what it retransmits".to_owned()));
@@ -227,6 +229,7 @@ impl Source {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
             Some(Command::Retransmits(retransmits)) => Self::Retransmits(retransmits.clone()),
+            Some(Command::Config) => Self::Nothing,
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

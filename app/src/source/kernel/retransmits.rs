@@ -4,13 +4,12 @@
 //! missing.
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
-use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
 use probe_common::retransmit::{KernelRetransmit, Place, RawRetransmit, TALLIES, Tally};
 use probe_ebpf::names;
 
-use super::btf;
-use super::owners::{program, words};
+use super::btf::Types;
+use super::owners::{attach_tracepoint, words};
 use crate::error::Error;
 
 /// The tracepoints that tell of retransmits (`include/trace/events/tcp.h`), in the order of their programs.
@@ -25,7 +24,7 @@ const NO_ROOM: u32 = 4_096;
 /// Where the kernel's fields are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Layout {
-    /// By the numbers of [`Place`]. `None` where the kernel does not describe all of them, and where nobody asks.
+    /// By the numbers of [`Place`]. `None` where the kernel does not describe all of them.
     places: Option<[u32; Place::COUNT]>,
     errors: u32,
 }
@@ -52,56 +51,53 @@ pub struct Retold {
 }
 
 impl Layout {
-    /// As this kernel describes it.
-    pub(super) fn of_kernel() -> Self {
-        let found = btf::read(|types| {
-            let places = Place::ALL.map(|(_, structure, field)| types.offset(structure, field));
-            (places, types.parameters(FUNCTION))
-        });
-        let Some((places, parameters)) = found else { return Self::default() };
-        let known = places.iter().all(Option::is_some);
-        Self {
-            places: known.then(|| places.map(Option::unwrap_or_default)),
-            errors: u32::from(parameters == Some(WITH_ERROR)),
-        }
+    /// As the kernel describes it.
+    pub(super) fn of(types: &Types<'_>) -> Self {
+        let has_error = types.parameters(FUNCTION) == Some(WITH_ERROR);
+        Self { places: types.places(Place::ALL), errors: has_error.into() }
     }
 
-    /// Tells the programs. Where nothing is asked for, their ring takes no memory.
+    /// Tells the programs.
     pub(super) fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
-        match &self.places {
-            Some(places) => loader.override_global(names::RETRANSMIT_PLACES, &places[..], true),
-            None => loader.map_max_entries(names::RETRANSMITS, NO_ROOM),
-        };
+        if let Some(places) = &self.places {
+            loader.override_global(names::RETRANSMIT_PLACES, &places[..], true);
+        }
         loader.override_global(names::RETRANSMIT_ERRORS, &self.errors, true);
     }
+}
+
+/// Where nobody asks, the ring takes no memory.
+pub(super) fn take_no_room(loader: &mut EbpfLoader<'_>) {
+    loader.map_max_entries(names::RETRANSMITS, NO_ROOM);
 }
 
 /// Loads and attaches the programs.
 ///
 /// # Errors
 /// Why retransmits are not known: a sentence.
-pub(super) fn attach(ebpf: &mut Ebpf, layout: Layout) -> Result<KernelRetransmits, String> {
-    attach_to(ebpf, layout)
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    btf: &Result<Btf, String>,
+    layout: &Layout,
+) -> Result<KernelRetransmits, String> {
+    attach_to(ebpf, btf, layout)
         .map_err(|error| format!("what the kernel itself says of retransmits is not known: {error}"))
 }
 
-fn attach_to(ebpf: &mut Ebpf, layout: Layout) -> Result<KernelRetransmits, String> {
+fn attach_to(
+    ebpf: &mut Ebpf,
+    btf: &Result<Btf, String>,
+    layout: &Layout,
+) -> Result<KernelRetransmits, String> {
     if layout.places.is_none() {
         return Err("the kernel does not describe its sockets and segments".to_owned());
-    }
-    let btf = Btf::from_sys_fs().map_err(words)?;
-    for (name, tracepoint) in names::RETRANSMIT_PROGRAMS.into_iter().zip(TRACEPOINTS) {
-        let program: &mut BtfTracePoint = program(ebpf, name)?;
-        program
-            .load(tracepoint, &btf)
-            .map_err(|error| format!("{tracepoint}: {}", words(error).lines().next().unwrap_or_default()))?;
     }
     let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the built object has no `{name}`"));
     let ring = RingBuf::try_from(map(names::RETRANSMITS)?).map_err(words)?;
     let tally = PerCpuArray::try_from(map(names::RETRANSMIT_TALLY)?).map_err(words)?;
-    for name in names::RETRANSMIT_PROGRAMS {
-        let program: &mut BtfTracePoint = program(ebpf, name)?;
-        program.attach().map_err(words)?;
+    for (name, tracepoint) in names::RETRANSMIT_PROGRAMS.into_iter().zip(TRACEPOINTS) {
+        attach_tracepoint(ebpf, btf.as_ref()?, name, tracepoint)
+            .map_err(|error| format!("{tracepoint}: {}", error.lines().next().unwrap_or_default()))?;
     }
     Ok(KernelRetransmits { ring, tally, undecodable: 0, has_errors: layout.errors != 0 })
 }
