@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show, StatsArgs};
+use crate::cli::{Cli, Command, RetransmitsArgs, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
-use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target, Witness};
 use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
@@ -27,6 +27,8 @@ pub enum Source {
     Replay(Replay),
     /// The kernel's list of sockets, and nothing else.
     Sockets(StatsArgs),
+    /// What the kernel says of its retransmits, and nothing else.
+    Retransmits(RetransmitsArgs),
     /// Nothing: what is in force is printed.
     Nothing,
 }
@@ -74,6 +76,8 @@ pub struct Config {
     pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
+    /// Whether the kernel itself is asked for retransmits.
+    pub retransmits: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -96,8 +100,11 @@ impl Config {
     ) -> Result<Self, Error> {
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_) | Command::Config) | None => &cli.show,
+            Some(Command::Stats(_) | Command::Retransmits(_) | Command::Config) | None => &cli.show,
         };
+        if show.retransmits.is_some_and(Witness::asks_kernel) && cli.command.is_some() {
+            return Err(Error::Usage("a capture has no kernel that says what it retransmits".to_owned()));
+        }
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
             screen: has_screen.then(|| Setup {
@@ -127,6 +134,7 @@ impl Config {
             owners: cli.owners,
             drops: cli.drops,
             causes: cli.causes,
+            retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,
@@ -187,7 +195,7 @@ fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, V
     }
     plans.iter_mut().for_each(Plan::end);
     let has_lines = plans.iter().any(|plan| matches!(plan.formats[..], [Format::Text { .. }, ..]));
-    if show.retransmits && !has_lines {
+    if show.retransmits == Some(Witness::Wire) && !has_lines {
         return Err(Error::Usage("--retransmits is for text lines; add --text".to_owned()));
     }
     Ok((has_screen, plans))
@@ -220,6 +228,7 @@ impl Source {
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
+            Some(Command::Retransmits(retransmits)) => Self::Retransmits(retransmits.clone()),
             Some(Command::Config) => Self::Nothing,
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
@@ -246,7 +255,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    const TEXT: Format = Format::Text { retransmits: false };
+    const TEXT: Format = Format::Text { retransmits: None };
 
     fn report(format: ReportFormat) -> Format {
         Format::Report { format, command: "tcptop".to_owned() }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod live;
 pub mod output;
 pub mod replay;
+pub mod retransmits;
 pub mod session;
 pub mod source;
 pub mod stats;

@@ -11,6 +11,7 @@ use tcptop::config::{self, Config, Source};
 use tcptop::config_file::ConfigFiles;
 use tcptop::error::Error;
 use tcptop::live;
+use tcptop::retransmits;
 use tcptop::stats;
 use tcptop::tui::terminal_guard;
 
@@ -48,6 +49,7 @@ fn run() -> Result<(), Error> {
         Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
         Source::Sockets(arguments) => stats::run(&arguments),
+        Source::Retransmits(arguments) => retransmits::run(&arguments),
         Source::Nothing => {
             let text = files.in_force("tcptop".into()).unwrap_or_else(|error| error.exit());
             let failed = |source| Error::Output { target: "standard output".to_owned(), source };

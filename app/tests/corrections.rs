@@ -193,7 +193,7 @@ fn a_line_says_what_it_corrects() {
     give_up(&mut watched, &server());
     answer(&mut watched, &server());
     let mut lines = Lines::default();
-    let mut text = Text { retransmits: false };
+    let mut text = Text { retransmits: None };
     watched.events.iter().for_each(|event| text.event(event, &context(), &mut lines));
     let told = String::from_utf8(lines.as_bytes().to_vec()).expect("UTF-8");
     let lines: Vec<&str> = told.lines().collect();

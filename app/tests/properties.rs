@@ -166,7 +166,7 @@ impl Run {
                     *before = report.clone();
                 }
                 Event::Close(report) => self.closed.push(report.clone()),
-                Event::Retransmit(_) => {}
+                Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
             }
         }
         let all = self.snapshot(None, now_ns);

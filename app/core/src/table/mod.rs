@@ -5,6 +5,7 @@ mod owning;
 mod sockets;
 mod startup;
 mod timers;
+mod witness;
 
 use core::ops::Range;
 
@@ -29,6 +30,7 @@ use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use startup::Watched;
 use timers::Alarms;
+pub use witness::KernelWitness;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
@@ -130,6 +132,8 @@ pub(crate) struct FlowTable {
     unclaimed: Unclaimed,
     /// Whether sockets were ever listed.
     pub(crate) has_sockets: bool,
+    /// What the kernel itself says of retransmits; `None` where it is not asked.
+    pub(crate) witness: Option<KernelWitness>,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -158,6 +162,7 @@ impl FlowTable {
             rtts: PeerRtts::default(),
             unclaimed: Unclaimed::default(),
             has_sockets: false,
+            witness: None,
             locals: Locals::default(),
         }
     }
@@ -686,6 +691,7 @@ impl FlowTable {
 
     fn closed(&mut self, slot: u32) {
         self.end_seen(slot);
+        self.compare_witnesses(slot);
         let Some(tracked) = self.flows.get(slot) else { return };
         self.events.push(Event::Close(tracked.at(tracked.flow.changed_ns())));
         self.flows.requeue(slot, FINISHED);

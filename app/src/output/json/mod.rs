@@ -1,5 +1,6 @@
 //! One JSON object a line, for programs.
 
+pub mod kernel;
 pub mod label;
 pub mod objects;
 pub mod schema;
@@ -7,13 +8,14 @@ pub mod socket;
 pub mod stats;
 
 use super::explain::{Explanation, explain};
+use super::kernel_retransmits::Resent;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters, Ip, Object,
-    Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses, SchemaNumber,
-    Strangers, Summary, Thresholds, Time,
+    AcceptQueue, AllWitnesses, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters,
+    Ip, Object, Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses,
+    SchemaNumber, Strangers, Summary, Thresholds, Time, Witnesses,
 };
 use probe_common::encapsulation::Encapsulation;
 use socket::Socket;
@@ -65,6 +67,9 @@ pub fn event<'a>(event: &'a Event, context: &'a RenderContext) -> Object<'a> {
         Event::Correction(flow, told) => Object::Handshake(handshake(flow, Some(*told), context)),
         Event::Close(flow) => Object::Close(close(flow, context)),
         Event::Retransmit(resent) => Object::Retransmit(retransmit(resent, context)),
+        Event::KernelRetransmit(sent) => {
+            Object::KernelRetransmit(Box::new(kernel::retransmit(&Resent::of(sent), context)))
+        }
     }
 }
 
@@ -135,6 +140,9 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        retransmit_witnesses: flow
+            .retransmit_witnesses()
+            .map(|both| Witnesses { wire: both.wire, kernel: both.kernel }),
         retransmit_causes: flow.retransmit_causes().main().map(|_| causes(&flow.retransmit_causes())),
         socket: flow
             .kernel_socket(Party::Local)
@@ -199,7 +207,7 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
     }
 }
 
-fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
+pub(super) fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
     Owner { evidence: Label(owner.evidence), others: owner.others, process: process(&owner.process) }
 }
 
@@ -286,6 +294,13 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_unmatched: snapshot.icmp.unmatched,
         icmp_tunnel: snapshot.icmp.tunnel,
         host_counters: snapshot.host.as_ref().map(host_counters),
+        retransmit_witnesses: snapshot.witness.map(|witness| AllWitnesses {
+            wire: witness.wire,
+            kernel: witness.segments,
+            kernel_of_connections: witness.of_connections,
+            differing_connections: witness.differing,
+            missed: witness.missed,
+        }),
         drops: snapshot.drops.as_ref().map(|drops| drops.iter().map(dropped).collect()),
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),

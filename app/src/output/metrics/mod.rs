@@ -221,6 +221,8 @@ impl Metrics {
             Event::Correction(flow, _) => self.end_unless_established(flow),
             Event::Close(flow) => self.close(flow),
             Event::Retransmit(retransmit) => self.retransmit(retransmit),
+            // The wire's are counted.
+            Event::KernelRetransmit(_) => {}
         }
     }
 
