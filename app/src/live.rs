@@ -25,7 +25,7 @@ use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Settings, Since};
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
-use crate::stop::Stop;
+use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
 use holders::Holders;
 use probe_common::Record;
@@ -62,7 +62,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    let bound = config.metrics.as_ref().map(|plan| metrics::bind(plan.address)).transpose()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
@@ -73,6 +73,9 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             live.serve(bound)?;
         }
         stop.within(config.duration);
+        if config.hangup_reopens {
+            stop.reopen_on_hangup();
+        }
         let end = live.watch(&mut stop).await;
         live.end(end).await
     })
@@ -113,7 +116,8 @@ impl<'a> Live<'a> {
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let not_known: Vec<String> = lacking.collect();
-        let context = RenderContext { host: host(), not_known, ..context };
+        let host = config.host.clone().or_else(host);
+        let context = RenderContext { host, not_known, ..context };
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
@@ -164,7 +168,10 @@ impl<'a> Live<'a> {
                         return End::Done;
                     }
                 }
-                () = stop.wanted() => return End::Done,
+                asked = stop.asked() => match asked {
+                    Asked::Stop => return End::Done,
+                    Asked::Reopen => self.session.reopen(),
+                },
             }
             let now_ns = monotonic_ns();
             let taken = match self.drain() {

@@ -6,6 +6,7 @@ pub mod format;
 pub mod host;
 pub mod json;
 pub mod line_writer;
+pub mod log_file;
 pub mod metrics;
 pub mod outputs;
 pub mod report;
