@@ -48,6 +48,7 @@ mod frame;
 pub mod icmp;
 mod judge;
 pub mod link;
+mod masquerade;
 pub mod namespace;
 mod netlink;
 pub mod object;
