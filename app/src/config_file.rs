@@ -102,7 +102,8 @@ impl ConfigFiles {
         };
         let accepted = accepted_by(command);
         let is_set = |key: &str| self.settings.iter().any(|setting| setting.key == key);
-        let has_metrics = is_set(LISTEN)
+        let has_metrics = command == "serve"
+            || is_set(LISTEN)
             || accepted.iter().any(|argument| key_of(argument) == LISTEN && is_typed(given, argument));
         // How metrics are is for runs that have some.
         let applies = |argument: &Arg| {

@@ -29,7 +29,7 @@ use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Settings, Since};
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
-use crate::stop::Stop;
+use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
 use holders::Holders;
 use probe_common::Record;
@@ -67,7 +67,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    let bound = config.metrics.as_ref().map(|plan| metrics::bind(plan.address)).transpose()?;
     // Before there are threads.
     confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
@@ -86,6 +86,9 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             live.serve(bound)?;
         }
         stop.within(config.duration);
+        if config.hangup_reopens {
+            stop.reopen_on_hangup();
+        }
         let end = live.watch(&mut stop).await;
         live.end(end).await
     })
@@ -135,7 +138,8 @@ impl<'a> Live<'a> {
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let not_known: Vec<String> = lacking.collect();
-        let context = RenderContext { host: host(), not_known, ..context };
+        let host = config.host.clone().or_else(host);
+        let context = RenderContext { host, not_known, ..context };
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
@@ -187,7 +191,10 @@ impl<'a> Live<'a> {
                         return End::Done;
                     }
                 }
-                () = stop.wanted() => return End::Done,
+                asked = stop.asked() => match asked {
+                    Asked::Stop => return End::Done,
+                    Asked::Reopen => self.session.reopen(),
+                },
             }
             let now_ns = monotonic_ns();
             let taken = match self.drain() {

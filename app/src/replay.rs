@@ -64,7 +64,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         };
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
         let scene = first.as_mut().and_then(|batch| batch.scene.take()).unwrap_or_default();
-        let context = context(&replay.path, &scene);
+        let context = RenderContext { host: config.host.clone(), ..context(&replay.path, &scene) };
         let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
         if !replay.locals.is_empty() {
             session.handle(Input::Locals(&Locals::Named(replay.locals.clone())));

@@ -43,6 +43,7 @@ const CI: &[Step] = &[
     Xtask("bench host --rounds 1 --seconds 0.1 --no-limits"),
     Xtask("conform"),
     Xtask("demo --duration 10s -- --text --report"),
+    Xtask("chaos --short --picture target/chaos.svg"),
     Xtask("vm"),
 ];
 

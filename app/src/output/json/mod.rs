@@ -233,7 +233,12 @@ fn accept_queue(queue: tcptop_core::AcceptQueue, context: &RenderContext) -> Acc
 }
 
 fn head(time_ns: u64, context: &RenderContext) -> Head<'_> {
-    Head { schema: SchemaNumber, time: time(time_ns, context), host: context.host.as_deref() }
+    Head {
+        schema: SchemaNumber,
+        time: time(time_ns, context),
+        host: context.host.as_deref(),
+        run: &context.run,
+    }
 }
 
 fn time(time_ns: u64, context: &RenderContext) -> Time {

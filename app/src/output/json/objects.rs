@@ -439,8 +439,10 @@ pub struct Head<'a> {
     pub schema: SchemaNumber,
     /// When it happened, or was decided: RFC 3339 in UTC with nanoseconds.
     pub time: Time,
-    /// Name of the host that tcptop ran on. Null in a replay.
+    /// Name of the host that tcptop ran on, or what `--host` says. Null in a replay without `--host`.
     pub host: Option<&'a str>,
+    /// Number of the run of tcptop, which no other run has on any host: with `connection` it says which connection is meant.
+    pub run: &'a str,
 }
 
 /// The connection that something happened to.
