@@ -72,6 +72,8 @@ pub struct Config {
     pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
+    /// Whether the kernel says why this host sends RSTs.
+    pub resets: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -125,6 +127,7 @@ impl Config {
             owners: cli.owners,
             drops: cli.drops,
             causes: cli.causes,
+            resets: cli.resets,
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,

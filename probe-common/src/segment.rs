@@ -114,9 +114,12 @@ pub struct Segment {
     pub family: Family,
     /// Identification of the IPv4 packet, which its sender counts; 0 for IPv6, which has none.
     pub ident: u16,
+    /// Time to live of the IPv4 packet, hop limit of the IPv6 packet; 0 where it is not known. A word, so that nothing is
+    /// padded.
+    pub ttl: u64,
 }
 
-const _: () = assert!(size_of::<Segment>() == 56, "a padding byte would not be written");
+const _: () = assert!(size_of::<Segment>() == 64, "a padding byte would not be written");
 
 impl Segment {
     /// Room for one.
@@ -134,6 +137,7 @@ impl Segment {
         options_len: 0,
         is_closed: 0,
         ident: 0,
+        ttl: 0,
     };
 
     /// Who sent it.

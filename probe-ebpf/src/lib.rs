@@ -50,6 +50,13 @@ pub mod names {
     /// The same by reason and port: of those without a socket, and of all others.
     pub const PORT_DROPS: [&str; 2] = ["NO_SOCKET_DROPS", "PORT_DROPS"];
 
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::reset::Place).
+    pub const RESET_PLACES: &str = "RESET_PLACES";
+    /// Numbers of [`ResetReason`](probe_common::ResetReason), by the kernel's own numbers: 8 bits each.
+    pub const RESET_REASONS: &str = "RESET_REASONS";
+    /// The program at the tracepoint `tcp_send_reset`: why a RST is sent.
+    pub const RESET_SENT: &str = "reset_sent";
+
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];

@@ -129,6 +129,8 @@ impl Connection {
             cookie: 0,
             said: Transmission::UNKNOWN,
             dsacks: None,
+            ttl: None,
+            reset: None,
             timebase: 0,
         }
     }

@@ -25,6 +25,13 @@ impl Event {
         }
     }
 
+    pub(crate) const fn flow_mut(&mut self) -> &mut Flow {
+        match self {
+            Self::Handshake(flow) | Self::Close(flow) => flow,
+            Self::Retransmit(retransmit) => &mut retransmit.flow,
+        }
+    }
+
     /// When it happened, in nanoseconds of the monotonic clock.
     #[must_use]
     pub const fn time_ns(&self) -> u64 {

@@ -11,6 +11,7 @@ mod leg;
 mod of_socket;
 mod outcome;
 mod oversized;
+mod reset;
 mod tracked;
 mod traffic;
 
@@ -25,5 +26,7 @@ pub(crate) use key::{EndpointHasher, FlowTuple};
 pub use key::{PeerKey, ShownEndpoint};
 pub use leg::Leg;
 pub use outcome::{Outcome, Party, Role};
+pub(crate) use reset::ResetSign;
+pub use reset::{Reset, ResetStage};
 pub(crate) use tracked::{Ack, Icmp, NewVolumes, Syn, SynAck, Tracked};
 pub use traffic::Traffic;

@@ -1,6 +1,8 @@
 //! A flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, IcmpRecord, SegmentRecord, TcpFlags, Volume};
+use probe_common::{
+    Direction, Endpoint, IcmpRecord, ResetReason, SegmentKind, SegmentRecord, TcpFlags, Volume,
+};
 
 use super::cause::RetransmitCause;
 use super::event::{NoLoss, Retransmit, RetransmitKind};
@@ -9,6 +11,7 @@ use super::handshake::Handshake;
 use super::key::FlowTuple;
 use super::leg::Moment;
 use super::outcome::{Outcome, Party, Role};
+use super::reset::{Reset, ResetStage};
 use crate::locals::Locals;
 use crate::stats::Account;
 
@@ -129,6 +132,7 @@ impl Tracked {
         let local = if is_from_local { record.source } else { record.destination };
         let mut flow = Flow::new(tuple, opened, local, record.time_ns);
         flow.encapsulation = record.encapsulation;
+        flow.ttls[if is_from_local { 0 } else { 1 }] = usual_ttl(record);
         handshake.iter().for_each(|handshake| handshake.begin(&mut flow));
         // What comes in with an address of this host is forged, or has gone round a loop.
         let is_own = handshake.is_some()
@@ -366,6 +370,7 @@ impl Tracked {
     /// Handles a RST while the outcome is open. Returns false when it answers another SYN.
     pub(crate) fn early_rst(&mut self, rst: &SegmentRecord) -> bool {
         let from_opener = self.is_from_opener(rst) && !self.is_to_itself();
+        let reset = self.reset_by(rst);
         let Some(handshake) = &mut self.handshake else { return false };
         let is_meant = if from_opener {
             let is_meant = handshake.is_abandoned_by(rst);
@@ -381,6 +386,7 @@ impl Tracked {
         };
         if is_meant {
             self.flow.changed_ns = rst.time_ns;
+            self.flow.reset = Some(reset);
         }
         is_meant
     }
@@ -388,6 +394,7 @@ impl Tracked {
     /// Handles the RST that ends a connection. Records are complete since the given moment: of an earlier connection data may
     /// have passed unseen.
     pub(crate) fn reset(&mut self, rst: &SegmentRecord, complete_since_ns: u64) {
+        self.flow.reset = Some(self.reset_by(rst));
         let is_complete = self.flow.first_ns > complete_since_ns;
         self.flow.is_aborted = is_complete && self.is_aborted_by(rst, self.flow.completed_ns());
         self.flow.outcome = Outcome::Reset;
@@ -407,7 +414,37 @@ impl Tracked {
         let is_complete = self.flow.first_ns > complete_since_ns;
         let is_aborted = is_closed && has_request && is_complete;
         self.flow.is_aborted |= is_aborted && self.is_aborted_by(rst, self.flow.completed_ns());
+        if is_closed && self.flow.reset.is_none() {
+            self.flow.reset = Some(self.reset_by(rst));
+        }
         is_closed && self.flow.is_aborted
+    }
+
+    /// What this RST says, by what is known before it.
+    fn reset_by(&self, rst: &SegmentRecord) -> Reset {
+        let [sent, received] = self.flow.volumes();
+        let stage = match &self.handshake {
+            None => ResetStage::Unseen,
+            Some(handshake) if self.is_open() && handshake.is_answered() => ResetStage::SynAck,
+            Some(_) if self.is_open() => ResetStage::Syn,
+            Some(_) if self.first_fin.is_some() => ResetStage::Closing,
+            Some(_) if sent.segments + received.segments > 0 => ResetStage::Data,
+            Some(_) => ResetStage::Connected,
+        };
+        Reset { by: self.sender(rst), stage, reason: rst.reset, ttl: rst.ttl }
+    }
+
+    /// Learns the time to live of what its sender sends.
+    pub(crate) fn learn_ttl(&mut self, record: &SegmentRecord) {
+        let ttl = usual_ttl(record);
+        if ttl > 0 {
+            self.flow.ttls[self.sender(record) as usize] = ttl;
+        }
+    }
+
+    /// Learns why a socket of this host sent the RST that ended it. Returns whether that is news.
+    pub(crate) fn learn_reset_reason(&mut self, reason: ResetReason) -> bool {
+        self.flow.learn_reset_reason(reason)
     }
 
     /// Whether this RST aborts a connection that was accepted at this time.
@@ -680,6 +717,11 @@ impl Tracked {
     pub(crate) fn at(&self, now_ns: u64) -> Flow {
         Flow { outcome: self.flow.outcome_at(now_ns), ..self.flow.clone() }
     }
+}
+
+/// The time to live of a segment that its end is sure to have sent, 0 for none: whatever is in between sends RSTs for it.
+fn usual_ttl(record: &SegmentRecord) -> u8 {
+    record.ttl.filter(|_| record.kind != SegmentKind::Rst).unwrap_or(0)
 }
 
 /// Why a segment was retransmitted, as its sender says. A SYN is retransmitted by a timer only.

@@ -27,8 +27,8 @@ pub use server::{Bound, bind};
 use super::RenderContext;
 use crate::error::Error;
 use tcptop_core::{
-    Engine, Event, Filter, Flow, Leg, Missed, Outcome, Party, ReaderConfig, ReaderId, Retransmit, Snapshot,
-    SnapshotRequest, Span,
+    Engine, Event, Filter, Flow, Leg, Missed, Outcome, Party, ReaderConfig, ReaderId, ResetReason,
+    Retransmit, Snapshot, SnapshotRequest, Span,
 };
 
 /// Upper bounds of the histograms of times, in seconds: a local network, a region, another continent, the first three
@@ -77,6 +77,13 @@ struct CloseLabels {
     role: &'static str,
     closed_by: &'static str,
     port: PortLabel,
+}
+
+/// Labels of a RST.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResetLabels {
+    direction: &'static str,
+    reason: &'static str,
 }
 
 /// What is missing, by kind.
@@ -139,6 +146,7 @@ struct Metrics {
     tries: Times<ServiceLabels>,
     retransmits: Family<RetransmitLabels, Counter>,
     closes: Family<CloseLabels, Counter>,
+    resets: Family<ResetLabels, Counter>,
     segments: Counter,
     retransmitted: Counter,
     missed: Family<MissedLabels, Counter>,
@@ -167,6 +175,7 @@ impl Metrics {
             tries: Family::new_with_constructor(tries),
             retransmits: Family::default(),
             closes: Family::default(),
+            resets: Family::default(),
             segments: Counter::default(),
             retransmitted: Counter::default(),
             missed: Family::default(),
@@ -198,6 +207,9 @@ impl Metrics {
         registry.register("syn_tries", "SYNs that an attempt took", self.tries.clone());
         registry.register("retransmits", "Retransmitted segments", self.retransmits.clone());
         registry.register("closes", "Connections that ended", self.closes.clone());
+        let what = "RSTs that ended an attempt or a connection: sent ones by the kernel's reason (unknown where it says none), \
+            received ones by how far the connection was";
+        registry.register("resets", what, self.resets.clone());
         let what = "SYNs, SYN-ACKs and segments with data that passed, both directions";
         registry.register("segments", what, self.segments.clone());
         let what = "Those of tcptop_segments that were retransmitted";
@@ -215,6 +227,9 @@ impl Metrics {
 
     /// Counts an event.
     fn event(&mut self, event: &Event, context: &RenderContext) {
+        if let Event::Handshake(flow) | Event::Close(flow) = event {
+            self.reset(flow);
+        }
         match event {
             Event::Handshake(flow) => self.handshake(flow, context),
             Event::Close(flow) => self.close(flow),
@@ -284,6 +299,17 @@ impl Metrics {
         if let Some(connections) = &mut self.connections {
             connections.retransmit(retransmit);
         }
+    }
+
+    fn reset(&mut self, flow: &Flow) {
+        let Some(reset) = flow.reset() else { return };
+        let labels = match reset.by {
+            Party::Local => {
+                ResetLabels { direction: "sent", reason: reset.reason.map_or("unknown", ResetReason::label) }
+            }
+            Party::Remote => ResetLabels { direction: "received", reason: reset.stage.label() },
+        };
+        self.resets.get_or_create(&labels).inc();
     }
 
     fn close(&mut self, flow: &Flow) {

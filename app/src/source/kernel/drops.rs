@@ -16,7 +16,7 @@ use probe_ebpf::names;
 
 use super::btf;
 use super::load::{is_since, release};
-use super::owners::{program, words};
+use super::owners::{first_line, program, words};
 use crate::error::Error;
 use tcptop_core::Dropped;
 
@@ -119,11 +119,6 @@ fn refused(release: &str, error: &str) -> String {
         return error.to_owned();
     }
     format!("Linux 6.11 or later says it ({error})")
-}
-
-/// What the verifier adds is for nobody who only wants to watch.
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 impl Drops {

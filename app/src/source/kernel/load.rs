@@ -20,6 +20,7 @@ use super::attach::AttachWanted;
 use super::btf;
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
+use super::resets;
 use crate::error::{Error, KernelFeature};
 
 /// How the probe is loaded.
@@ -42,6 +43,7 @@ pub(super) struct Programs {
     has_fields: bool,
     owners: Owners,
     drops: drops::Layout,
+    resets: resets::Layout,
 }
 
 impl Programs {
@@ -89,11 +91,13 @@ impl Programs {
         loader.override_global(names::FIELDS, &places[..], true);
         let drops = drops::Layout::of_kernel();
         drops.set(&mut loader);
+        let resets = resets::Layout::of_kernel();
+        resets.set(&mut loader);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops })
+        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops, resets })
     }
 
     /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
@@ -120,6 +124,14 @@ impl Programs {
     /// Why drops are not known: a sentence.
     pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
         drops::attach(&mut self.ebpf, std::mem::take(&mut self.drops))
+    }
+
+    /// Loads and attaches the program that says why this host sends RSTs.
+    ///
+    /// # Errors
+    /// Why that is not known: a sentence.
+    pub(super) fn attach_resets(&mut self) -> Result<(), String> {
+        resets::attach(&mut self.ebpf, &self.resets)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
