@@ -521,6 +521,31 @@ fn aborted_for(connection: &Connection, reset: Option<ResetReason>) -> Watched {
     seen([syn, syn_ack, ack, rst].map(Record::from))
 }
 
+/// Aborted connections of which something is known.
+fn aborted_and_said() -> Vec<Case> {
+    vec![
+        Case {
+            watched: aborted_for(&inbound(1), Some(ResetReason::ClosedUnread)),
+            verdict: Verdict::Aborted,
+            why: Some(Why::Reset(ResetReason::ClosedUnread)),
+            sentences: &[
+                "This host accepts the connections and resets them: the application closes them before it has read all",
+            ],
+            next: &["here: ss -tnp 'sport = :80'"],
+        },
+        Case {
+            watched: aborted_for(&out(443, 1), None),
+            verdict: Verdict::Aborted,
+            why: Some(Why::OtherTtl),
+            sentences: &[
+                "The peer accepts the connections and resets them",
+                "The RST has another TTL than the peer's other segments: does a box in between send it?",
+            ],
+            next: &["on the peer and its backends: ss -ltn 'sport = :443'"],
+        },
+    ]
+}
+
 fn aborted_or_slow() -> Vec<Case> {
     vec![
         Case {
@@ -542,25 +567,6 @@ fn aborted_or_slow() -> Vec<Case> {
             verdict: Verdict::Aborted,
             why: None,
             sentences: &["The peer accepts the connections and resets them"],
-            next: &["on the peer and its backends: ss -ltn 'sport = :443'"],
-        },
-        Case {
-            watched: aborted_for(&inbound(1), Some(ResetReason::ClosedUnread)),
-            verdict: Verdict::Aborted,
-            why: Some(Why::Reset(ResetReason::ClosedUnread)),
-            sentences: &[
-                "This host accepts the connections and resets them: the application closes them before it has read all",
-            ],
-            next: &["here: ss -tnp 'sport = :80'"],
-        },
-        Case {
-            watched: aborted_for(&out(443, 1), None),
-            verdict: Verdict::Aborted,
-            why: Some(Why::OtherTtl),
-            sentences: &[
-                "The peer accepts the connections and resets them",
-                "The RST has another TTL than the peer's other segments: does a box in between send it?",
-            ],
             next: &["on the peer and its backends: ss -ltn 'sport = :443'"],
         },
         Case {
@@ -625,6 +631,7 @@ fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
         dropped_here(),
         dropped_of_others_or_before(),
         queue_full(),
+        aborted_and_said(),
         aborted_or_slow(),
         retransmitted(),
     ];

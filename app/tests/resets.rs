@@ -49,50 +49,23 @@ fn afterwards(cookie: u64, reason: ResetReason) -> Record {
 fn the_stage_is_how_far_the_connection_was() {
     let (server, client) = (inbound(1), outbound(1));
     let data = |rst: SegmentRecord| SegmentRecord { volumes: [Volume::NONE, DATA], ..rst };
-    let cases: Vec<(Vec<SegmentRecord>, ResetStage, Party, Outcome)> = vec![
-        (
-            vec![server.syn(START), server.rst_of_responder(START + MS)],
-            ResetStage::Syn,
-            Party::Local,
-            Outcome::Refused,
-        ),
-        (
-            vec![client.syn(START), client.rst_of_opener(START + MS)],
-            ResetStage::Syn,
-            Party::Local,
-            Outcome::Unanswered,
-        ),
-        (
-            vec![client.syn(START), client.syn_ack(START + MS), client.rst_of_responder(START + 2 * MS)],
-            ResetStage::SynAck,
-            Party::Remote,
-            Outcome::Reset,
-        ),
-        (
-            [&established(&client)[..], &[client.rst_of_responder(START + 3 * MS)]].concat(),
-            ResetStage::Connected,
-            Party::Remote,
-            Outcome::Reset,
-        ),
-        (
-            [&established(&client)[..], &[data(client.rst_of_responder(START + 3 * MS))]].concat(),
-            ResetStage::Data,
-            Party::Remote,
-            Outcome::Reset,
-        ),
-        (
-            [
-                &established(&server)[..],
-                &[server.fin_of_opener(START + 3 * MS), server.rst_of_responder(START + 4 * MS)],
-            ]
-            .concat(),
-            ResetStage::Closing,
-            Party::Local,
-            Outcome::Reset,
-        ),
-        (vec![client.rst_of_responder(START)], ResetStage::Unseen, Party::Remote, Outcome::Reset),
-    ];
-    for (records, stage, by, outcome) in cases {
+    let after =
+        |connection: &Connection, more: &[SegmentRecord]| [&established(connection)[..], more].concat();
+    let [by_us, by_peer] = [Party::Local, Party::Remote];
+    let rst = client.rst_of_responder(START + 3 * MS);
+    let fin = [server.fin_of_opener(START + 3 * MS), server.rst_of_responder(START + 4 * MS)];
+    let answered = vec![client.syn(START), client.syn_ack(START + MS), rst];
+    let refused = vec![server.syn(START), server.rst_of_responder(START + MS)];
+    let given_up = vec![client.syn(START), client.rst_of_opener(START + MS)];
+    for (records, stage, by, outcome) in [
+        (refused, ResetStage::Syn, by_us, Outcome::Refused),
+        (given_up, ResetStage::Syn, by_us, Outcome::Unanswered),
+        (answered, ResetStage::SynAck, by_peer, Outcome::Reset),
+        (after(&client, &[rst]), ResetStage::Connected, by_peer, Outcome::Reset),
+        (after(&client, &[data(rst)]), ResetStage::Data, by_peer, Outcome::Reset),
+        (after(&server, &fin), ResetStage::Closing, by_us, Outcome::Reset),
+        (vec![rst], ResetStage::Unseen, by_peer, Outcome::Reset),
+    ] {
         let mut watched = seen(records);
         let reset = reset(&mut watched);
         assert_eq!((reset.stage, reset.by, reset.reason), (stage, by, None));

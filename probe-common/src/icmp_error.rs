@@ -41,7 +41,7 @@ pub struct ParsedIcmp {
     pub(crate) code: u16,
 }
 
-const _: () = assert!(size_of::<ParsedIcmp>() == 96, "a padding byte would not be written");
+const _: () = assert!(size_of::<ParsedIcmp>() == 88, "a padding byte would not be written");
 
 impl ParsedIcmp {
     /// Reads a packet of which the parser says that it holds [ICMP](Unparsed::Icmp).

@@ -69,7 +69,7 @@ pub struct ParsedPacket {
     pub(crate) dsacks: u32,
 }
 
-const _: () = assert!(size_of::<ParsedPacket>() == 104, "a padding byte would not be written");
+const _: () = assert!(size_of::<ParsedPacket>() == 96, "a padding byte would not be written");
 
 const DIRECTION_MASK: u16 = 0xff;
 const ENCAPSULATION_SHIFT: u32 = 8;

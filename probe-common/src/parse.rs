@@ -318,6 +318,7 @@ pub(crate) fn bounded(offset: usize, any: u16) -> Result<usize, Unparsed> {
 }
 
 /// What a segment keeps of its IP header, beside the addresses.
+#[derive(Clone, Copy)]
 struct Ip {
     family: Family,
     ident: u16,
@@ -352,10 +353,9 @@ fn tcp<P: Load + ?Sized>(
         flags: TcpFlags(header.byte::<13>()),
         payload_len: end - payload,
         options_offset,
-        options_len,
-        is_closed: u8::from(header.be16::<14>() == 0),
+        options: options_len | if header.be16::<14>() == 0 { Segment::CLOSED } else { 0 },
+        ttl: ip.ttl,
         ident: ip.ident,
-        ttl: ip.ttl.into(),
     })
 }
 

@@ -437,7 +437,7 @@ impl RawSegment {
         let segment = &packet.segment;
         self.header.set::<Self>((kind & 0xff) as u8, packet.interface, time_ns);
         self.cookie = packet.cookie;
-        let (ttl, reset) = (segment.ttl as u32 & 0xff, u32::from(packet.reset) & 0xff);
+        let (ttl, reset) = (u32::from(segment.ttl), u32::from(packet.reset) & 0xff);
         self.said = packet.said.word() & TRANSMISSION | ttl << TTL_SHIFT | reset << RESET_SHIFT;
         self.dsacks = packet.dsacks;
         self.source = bytes(segment.source);
