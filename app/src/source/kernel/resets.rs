@@ -3,15 +3,14 @@
 //! The program is loaded apart from the classifiers: where the kernel refuses it, all else goes on, and a sentence says what is
 //! missing.
 
-use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
 use probe_common::ResetReason;
 use probe_common::reset::{KERNEL_REASONS, Place};
 use probe_ebpf::names;
 
-use super::btf;
+use super::btf::Types;
 use super::load::{is_since, release};
-use super::owners::{first_line, program, words};
+use super::owners::{attach_tracepoint, first_line};
 
 /// The tracepoint that tells of each RST that is sent (`include/trace/events/tcp.h`).
 const TRACEPOINT: &str = "tcp_send_reset";
@@ -27,23 +26,20 @@ pub(super) struct Layout {
     reasons: [u8; KERNEL_REASONS],
 }
 
+impl Default for Layout {
+    fn default() -> Self {
+        Self { places: None, reasons: [0; KERNEL_REASONS] }
+    }
+}
+
 impl Layout {
     /// As this kernel describes it.
-    pub(super) fn of_kernel() -> Self {
-        let mut layout = Self { places: None, reasons: [0; KERNEL_REASONS] };
-        let Some((offsets, reasons)) = btf::read(|types| {
-            let offsets = Place::ALL.map(|(_, structure, field)| types.offset(structure, field));
-            (offsets, types.enumerators(REASONS))
-        }) else {
-            return layout;
-        };
-        for (number, name) in reasons {
+    pub(super) fn of(types: &Types<'_>) -> Self {
+        let mut layout = Self { places: types.places(Place::ALL), ..Self::default() };
+        for (number, name) in types.enumerators(REASONS) {
             if let Some(place) = layout.reasons.get_mut(number as usize) {
                 *place = ResetReason::of_kernel(&name).map_or(0, |reason| reason as u8);
             }
-        }
-        if offsets.iter().all(Option::is_some) {
-            layout.places = Some(offsets.map(Option::unwrap_or_default));
         }
         layout
     }
@@ -56,40 +52,26 @@ impl Layout {
         loader.override_global(names::RESET_REASONS, &self.reasons[..], true);
     }
 
-    const fn is_known(&self) -> bool {
-        self.places.is_some() && has_any(&self.reasons)
+    fn is_known(&self) -> bool {
+        self.places.is_some() && self.reasons.iter().any(|reason| *reason != 0)
     }
-}
-
-const fn has_any(reasons: &[u8; KERNEL_REASONS]) -> bool {
-    let mut place = 0;
-    while place < KERNEL_REASONS {
-        if reasons[place] != 0 {
-            return true;
-        }
-        place += 1;
-    }
-    false
 }
 
 /// Loads and attaches the program.
 ///
 /// # Errors
 /// Why reasons are not known: a sentence.
-pub(super) fn attach(ebpf: &mut Ebpf, layout: &Layout) -> Result<(), String> {
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Result<Btf, String>, layout: &Layout) -> Result<(), String> {
     let attached = if layout.is_known() {
-        attach_to(ebpf).map_err(|error| refused(&release(), first_line(&error)))
+        btf.as_ref()
+            .map_err(Clone::clone)
+            .and_then(|btf| attach_tracepoint(ebpf, btf, names::RESET_SENT, TRACEPOINT))
     } else {
-        Err(refused(&release(), "the kernel does not describe its reasons"))
+        Err("the kernel does not describe its reasons".to_owned())
     };
-    attached.map_err(|error| format!("why this host sends RSTs is not known: {error}"))
-}
-
-fn attach_to(ebpf: &mut Ebpf) -> Result<(), String> {
-    let btf = Btf::from_sys_fs().map_err(words)?;
-    let program: &mut BtfTracePoint = program(ebpf, names::RESET_SENT)?;
-    program.load(TRACEPOINT, &btf).map_err(words)?;
-    program.attach().map(drop).map_err(words)
+    attached.map_err(|error| {
+        format!("why this host sends RSTs is not known: {}", refused(&release(), first_line(&error)))
+    })
 }
 
 /// Why the kernel refuses it. Reasons are there since Linux 6.10.
@@ -102,6 +84,7 @@ fn refused(release: &str, error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::btf;
     use super::*;
 
     #[test]
@@ -113,7 +96,7 @@ mod tests {
     #[test]
     fn this_kernel_names_its_reasons() {
         if std::fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) && is_since(&release(), [6, 10]) {
-            let layout = Layout::of_kernel();
+            let layout = btf::read(Layout::of);
             assert!(layout.is_known(), "{layout:?}");
             for reason in [ResetReason::NoSocket, ResetReason::ClosedUnread, ResetReason::KeepaliveTimeout] {
                 assert!(layout.reasons.contains(&(reason as u8)), "{reason:?}");
