@@ -62,16 +62,15 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.as_ref().map(|plan| metrics::bind(plan.address)).transpose()?;
+    let address = config.metrics.as_ref().and_then(|plan| plan.address);
+    let bound = address.map(metrics::bind).transpose()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
         let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
-        if let Some(bound) = bound {
-            live.serve(bound)?;
-        }
+        live.serve(bound)?;
         stop.within(config.duration);
         if config.hangup_reopens {
             stop.reopen_on_hangup();
@@ -141,8 +140,8 @@ impl<'a> Live<'a> {
     }
 
     /// Serves metrics from now on.
-    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(address) = bound.address() {
+    fn serve(&mut self, bound: Option<Bound>) -> Result<(), Error> {
+        if let Some(address) = bound.as_ref().and_then(Bound::address) {
             say(&format!("metrics: http://{address}/metrics"));
         }
         self.session.serve(bound)

@@ -8,6 +8,8 @@ pub mod json;
 pub mod line_writer;
 pub mod log_file;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod outputs;
 pub mod report;
 pub mod summary;
