@@ -209,6 +209,18 @@ fn sent_order(open: &Open) -> Vec<Case> {
         Step::filling(&stamped(open.data(81, 40), 502), Retransmit).volumes(volume(4, 200, 2), NONE),
     ];
     cases.extend(packets("a retransmit that a later one has overtaken", &slow(open, &steps)));
+    // Later than the one that opened its hole, though new data has overtaken it, and opened another one.
+    let steps = [
+        silent(&stamped(open.data(1, 80), 500)),
+        silent(&stamped(open.data(121, 40), 501)),
+        silent(&stamped(open.data(201, 40), 504)),
+        Step::filling(&stamped(open.data(81, 40), 503), Retransmit).volumes(volume(4, 200, 1), NONE),
+        // The one in the younger hole was overtaken.
+        silent(&stamped(open.data(161, 40), 502)),
+        silent(&stamped(open.data(241, 10), 505)),
+        Step::emits(&open.fin(251), Fin).volumes(volume(6, 250, 1), NONE),
+    ];
+    cases.extend(packets("a retransmit that new data has overtaken", &slow(open, &steps)));
     // Earlier, though a round-trip time late, and though its hole is forgotten.
     let mut steps: Vec<Step> = (0..9).map(|at| silent(&stamped(open.data(1 + 20 * at, 10), 501))).collect();
     steps.push(silent(&stamped(open.data(11, 10), 500)).after(2 * SLOW));
@@ -225,6 +237,13 @@ fn sent_order(open: &Open) -> Vec<Case> {
             Step::filling(&ident(101, 20, 3), Retransmit).volumes(volume(5, 280, 1), NONE),
         ];
         cases.extend(packets("IP IDs say which was sent first", &slow(open, &steps)));
+        let steps = [
+            silent(&ident(1, 80, 0xfffe)),
+            silent(&ident(121, 40, 0xffff)),
+            silent(&ident(201, 40, 2)),
+            Step::filling(&ident(81, 40, 1), Retransmit).volumes(volume(4, 200, 1), NONE),
+        ];
+        cases.extend(packets("IP IDs say that new data has overtaken a retransmit", &slow(open, &steps)));
         // Drawn at random: too far apart to be counted.
         let steps = [
             silent(&ident(1, 80, 900)),
