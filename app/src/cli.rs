@@ -23,8 +23,8 @@ const LONG_VERSION: &str = concat!(env!("TCPTOP_VERSION"), "\nkernel object sha2
 
 const AFTER_HELP: &str = "\
 Examples:
-  sudo tcptop                                  the interface of the default route
-  sudo tcptop eth0 wg0                         several interfaces
+  sudo tcptop                                  all interfaces that carry traffic
+  sudo tcptop eth0 'veth*'                     some of them
   sudo tcptop eth0 --filter 'port:443 p99>50ms'
   sudo tcptop eth0 --json | jq 'select(.outcome == \"refused\")'
   sudo tcptop eth0 --report --duration 30s     a report for a ticket
@@ -56,9 +56,17 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Interfaces to watch [default: the interface of the default route]
+    /// Interfaces to watch [default: all that carry traffic, each path at one point]
+    ///
+    /// Names, further names and indexes, patterns such as 'veth*', any for all that can be read, and !NAME or !PATTERN for what is
+    /// left out. What appears later is watched, too, where it is not a name that decides. A connection that passes several of them
+    /// is one, and counts where it was seen first.
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
+
+    /// List the interfaces, with the reason for each that is not watched, and stop
+    #[arg(long = "interfaces", value_name = "list", hide_possible_values = true, help_heading = INPUT)]
+    pub list: Option<ListInterfaces>,
 
     /// More addresses of this host; can be repeated
     ///
@@ -142,6 +150,13 @@ pub struct Cli {
     /// Stop after this time
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
     pub duration: Option<Duration>,
+}
+
+/// What is to be done with interfaces instead of watching them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ListInterfaces {
+    /// They are listed.
+    List,
 }
 
 /// Another input than interfaces.

@@ -27,12 +27,14 @@ pub enum Source {
     Replay(Replay),
     /// The kernel's list of sockets, and nothing else.
     Sockets(StatsArgs),
+    /// The list of interfaces, and what becomes of each when these are named.
+    List(Vec<String>),
 }
 
 /// Interfaces, and how to watch them.
 #[derive(Clone, Debug)]
 pub struct Interfaces {
-    /// Their names; none means that of the default route.
+    /// What was named, as in [`Selection`](crate::source::selection::Selection).
     pub names: Vec<String>,
     /// Addresses of this host that no interface has.
     pub locals: Vec<Cidr>,
@@ -218,6 +220,7 @@ impl Source {
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
+            None if cli.list.is_some() => Self::List(cli.interfaces.clone()),
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

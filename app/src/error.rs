@@ -36,12 +36,6 @@ pub enum Error {
         /// What may have been meant, on a line of its own; may be empty.
         hint: String,
     },
-    /// No interface was named, and there is no default route.
-    #[error("no interface was named, and there is no default route\n  name one: {}", present.join(", "))]
-    NoDefaultRoute {
-        /// The interfaces that there are, escaped.
-        present: Vec<String>,
-    },
     /// The interface has another link layer than those that tcptop reads.
     #[error(
         "interface `{name}` has link type {hardware}, which is not supported (Ethernet, loopback, tun, ppp and wireguard are)"
@@ -169,7 +163,6 @@ impl Error {
             Self::Usage(_) => 2,
             Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }
-            | Self::NoDefaultRoute { .. }
             | Self::LinkType { .. }
             | Self::InterfaceGone { .. }
             | Self::KernelLacks { .. }

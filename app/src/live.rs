@@ -9,6 +9,7 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -22,9 +23,11 @@ use crate::output::outputs::{self, Opened};
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
-use crate::source::kernel::{KernelSource, Settings, Since};
+use crate::source::kernel::{KernelSource, Settings, Since, What};
+use crate::source::netlink::LinkChanges;
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
+use crate::source::selection::Selection;
 use crate::stop::Stop;
 use address_watch::AddressWatch;
 use holders::Holders;
@@ -48,6 +51,11 @@ const REFRESH: Duration = Duration::from_millis(250);
 const INTERFACE_CHECK: u64 = 4;
 /// How late figures may be while the ring is never empty.
 const LATE: Duration = Duration::from_secs(1);
+/// So many interfaces are attached to before the run begins, and between two looks at the ring.
+const AT_ONCE: usize = 8;
+const AT_ONCE_LATER: usize = 1;
+/// So many interfaces are announced by their names.
+const NAMED: usize = 16;
 /// No fewer batches than the ring buffer holds.
 const RING_BATCHES: usize = 32;
 
@@ -56,11 +64,11 @@ const RING_BATCHES: usize = 32;
 /// # Errors
 /// When the interfaces, the privileges, the kernel or the output are not what is needed.
 pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
-    let interfaces = interface::choose(&wanted.names)?;
-    for interface in &interfaces {
-        interface.link_layer()?;
-    }
+    let selection = Selection::new(&wanted.names);
+    let present = interface::all()?;
+    let interfaces: Vec<Interface> = selection.watched(&present)?.into_iter().cloned().collect();
     privilege::check()?;
+    raise_descriptor_limit();
     let opened = outputs::open(&config.outputs)?;
     let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
     let runtime = session::event_loop()?;
@@ -68,7 +76,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
         let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
-        let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
+        let chosen = Chosen { interfaces, selection };
+        let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &chosen, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
         }
@@ -78,8 +87,20 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     })
 }
 
+/// Which interfaces are watched at first, and which may be later.
+struct Chosen {
+    interfaces: Vec<Interface>,
+    selection: Selection,
+}
+
 struct Live<'a> {
     source: KernelSource,
+    links: LinkChanges,
+    /// Whether there are more interfaces to attach to.
+    is_attaching: bool,
+    /// Whether the interfaces that were there at the start are attached to: those that are new are reported from then on.
+    has_started: bool,
+    context: RenderContext,
     session: Session<'a>,
     refreshed: u64,
     addresses: AddressWatch,
@@ -93,9 +114,12 @@ impl<'a> Live<'a> {
         config: &'a Config,
         (mut source, lacking): (KernelSource, Vec<String>),
         opened: Vec<Opened>,
-        interfaces: &[Interface],
+        chosen: &Chosen,
         wanted: &Interfaces,
     ) -> Result<Self, Error> {
+        // Before the interfaces are listed again: what changes from now on is noticed.
+        let links = LinkChanges::subscribe()
+            .map_err(|source| Error::System { what: "watch the interfaces", source })?;
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
@@ -106,23 +130,21 @@ impl<'a> Live<'a> {
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
         let lacking = lacking.into_iter().chain(unowned).chain(wrong);
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
-        let since = interfaces.iter().map(|interface| source.watch(interface));
-        let since = since.collect::<Result<Vec<_>, _>>()?;
+        let lacking: Vec<String> = lacking.collect();
+        let (since, failed) = chosen.attach_first(&mut source)?;
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
-        let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
-        let context = RenderContext::new(names, source.method(), Anchor::now());
-        let not_known: Vec<String> = lacking.collect();
-        let context = RenderContext { host: host(), not_known, ..context };
-        let masters = masters::notices(interfaces, &context);
-        masters.iter().for_each(|notice| say(notice));
-        announce(config, interfaces, &context, wanted.names.is_empty());
+        let context = RenderContext::new(source.names(), source.method(), Anchor::now());
+        let context = RenderContext { host: host(), not_known: lacking, ..context };
+        let masters = masters::notices(chosen.named(), &context);
+        masters.iter().chain(&failed).for_each(|notice| say(notice));
+        announce(config, chosen, &context);
         source.behind_others().for_each(|name| {
             let name = name.escape_debug();
             say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
         });
         context.not_known.iter().for_each(|reason| say(reason));
-        let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
+        let mut session = Session::start(config, opened, context.clone(), monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
             masters.iter().for_each(|notice| session.notice(notice));
@@ -130,8 +152,21 @@ impl<'a> Live<'a> {
         addresses.set_ids(source.ids());
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let mut live = Self { source, session, refreshed: 0, addresses, owners, holders, sockets };
-        live.check_interfaces();
+        let (is_attaching, has_started) = (true, false);
+        let mut live = Self {
+            source,
+            links,
+            is_attaching,
+            has_started,
+            context,
+            session,
+            refreshed: 0,
+            addresses,
+            owners,
+            holders,
+            sockets,
+        };
+        live.check_interfaces(true, 0);
         live.count_host(&counters);
         Ok(live)
     }
@@ -150,6 +185,7 @@ impl<'a> Live<'a> {
         let mut rest = IDLE;
         let mut alert_until = Instant::now();
         let mut due: Option<Instant> = None;
+        let mut has_news = false;
         loop {
             tokio::select! {
                 ready = self.source.readable() => {
@@ -158,6 +194,12 @@ impl<'a> Live<'a> {
                     }
                 }
                 () = sleep(rest) => {}
+                changed = self.links.readable() => {
+                    if let Err(source) = changed {
+                        return End::Failed(Error::System { what: "watch the interfaces", source });
+                    }
+                    has_news = true;
+                }
                 _ = refresh.tick() => due = due.or_else(|| Some(Instant::now())),
                 command = self.session.command() => {
                     if !self.session.obey(command, monotonic_ns()) {
@@ -171,6 +213,10 @@ impl<'a> Live<'a> {
                 Ok(taken) => taken,
                 Err(error) => return error.into(),
             };
+            // After the records of those that are gone.
+            if core::mem::take(&mut has_news) || self.is_attaching {
+                self.check_interfaces(false, AT_ONCE_LATER);
+            }
             if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
                 return error.into();
             }
@@ -185,6 +231,7 @@ impl<'a> Live<'a> {
             }
             rest = match taken {
                 BATCH => Duration::ZERO,
+                _ if self.is_attaching => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };
@@ -239,7 +286,7 @@ impl<'a> Live<'a> {
         self.refreshed += 1;
         let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
         if is_second {
-            self.check_interfaces();
+            self.check_interfaces(true, AT_ONCE_LATER);
             self.count_host(&host_counters::read());
             self.count_drops(now_ns)?;
             self.session.handle(Input::PassedOver(&self.source.passed_over()?));
@@ -290,15 +337,25 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// Attaches to interfaces that are back or were detached by others, and reports what has changed.
-    fn check_interfaces(&mut self) {
-        for change in self.source.check() {
+    /// Attaches to interfaces that are new, `most` of them, that are back or were detached by others, and reports what has changed.
+    fn check_interfaces(&mut self, look_closely: bool, most: usize) {
+        let (changes, is_more) = self.source.check(&self.links.take(), look_closely, most);
+        for change in &changes {
             if let Some(since) = change.since() {
                 watched(&mut self.session, since);
-                self.addresses.set_ids(self.source.ids());
             }
-            self.session.notice(&change.to_string());
+            // Those of the start were announced.
+            if self.has_started || !matches!(change.what, What::New(_)) {
+                self.session.notice(&change.to_string());
+            }
         }
+        if !changes.is_empty() {
+            self.addresses.set_ids(self.source.ids());
+            self.context.interfaces = self.source.names();
+            self.session.change_context(self.context.clone());
+        }
+        self.is_attaching = is_more;
+        self.has_started |= !is_more;
     }
 
     /// Handles what is in the ring, and ends. While the ring is never empty, that is as much as it holds.
@@ -329,14 +386,71 @@ fn watched(session: &mut Session<'_>, since: Since) {
     session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
 }
 
-/// Says on standard error what is watched.
-fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
-    for interface in interfaces.iter().filter(|interface| !interface.up) {
-        say(&format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
+impl Chosen {
+    /// Attaches to the first interfaces. The kernel takes some 30 ms for each: the others follow while the run goes on. Returns
+    /// since when they are seen, and why those are not that nobody named: a sentence for each.
+    fn attach_first(&self, source: &mut KernelSource) -> Result<(Vec<Since>, Vec<String>), Error> {
+        source.select(self.selection.clone());
+        let (mut since, mut failed, mut first) = (Vec::new(), Vec::new(), None);
+        for (number, interface) in self.interfaces.iter().enumerate() {
+            let is_named = self.selection.names(interface);
+            if !is_named && number >= AT_ONCE {
+                break;
+            }
+            match source.watch_as(interface, is_named) {
+                Ok(begun) => since.push(begun),
+                Err(error) if is_named => return Err(error),
+                Err(Error::InterfaceGone(_)) => {}
+                Err(error @ (Error::Kernel { .. } | Error::System { .. })) => {
+                    failed.push(format!("{} is not watched: {error}", interface.name.escape_debug()));
+                    first = first.or(Some(error));
+                }
+                // Another interface would fail likewise.
+                Err(error) => return Err(error),
+            }
+        }
+        match first {
+            Some(error) if since.is_empty() => Err(error),
+            _ => Ok((since, failed)),
+        }
     }
-    let why = if by_default { ", which has the default route" } else { "" };
+
+    /// Those that were named.
+    fn named(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|interface| self.selection.names(interface))
+    }
+
+    /// The names of all, with spaces between; of many the first, and how many more there are.
+    fn all(&self) -> String {
+        let names = self.interfaces.iter().map(|interface| interface.name.escape_debug().to_string());
+        let mut shown: Vec<String> = names.take(NAMED).collect();
+        let more = self.interfaces.len().saturating_sub(NAMED);
+        shown.extend((more > 0).then(|| format!("and {more} more")));
+        shown.join(" ")
+    }
+}
+
+/// Says on standard error what is watched.
+fn announce(config: &Config, chosen: &Chosen, context: &RenderContext) {
+    for interface in chosen.named().filter(|interface| !interface.up) {
+        say(&format!("{} is down: nothing will be seen before it is up", interface.name.escape_debug()));
+    }
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
+    let why = match (chosen.selection.is_by_rule(), chosen.interfaces.is_empty()) {
+        (_, true) => ": none is there now (tcptop --interfaces list says why)",
+        (true, false) => ", which carry traffic",
+        (false, false) => "",
+    };
+    let what = if chosen.interfaces.is_empty() { "for interfaces".to_owned() } else { chosen.all() };
+    say(&format!("watching {what} ({}){why}{how}", context.source));
+}
+
+/// Each interface takes two descriptors, and the soft limit is often 1,024.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With fewer, some interfaces are not watched, which is said then.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 fn say(line: &str) {

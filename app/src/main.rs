@@ -36,6 +36,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
         Source::Sockets(arguments) => stats::run(&arguments),
+        Source::List(names) => tcptop::interfaces::run(&names),
     }
 }
 

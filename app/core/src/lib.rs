@@ -30,7 +30,7 @@ pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Retransmit,
-    RetransmitCause, RetransmitCauses, RetransmitKind, Role, ShownEndpoint, Traffic,
+    RetransmitCause, RetransmitCauses, RetransmitKind, Role, ShownEndpoint, Sighting, Traffic,
 };
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;

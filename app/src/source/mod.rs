@@ -9,5 +9,6 @@ pub mod owner;
 mod passed_over;
 pub mod privilege;
 pub mod replay;
+pub mod selection;
 pub mod sock_diag;
 mod traffic_control;

@@ -11,6 +11,7 @@ use super::key::{FlowTuple, PeerKey};
 use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
+use super::sighting::Sightings;
 use super::traffic::Traffic;
 use crate::locals::Locals;
 use crate::owner::{KernelSocket, Owner, Process, Sockets};
@@ -94,6 +95,8 @@ pub(super) struct Notes {
     pub(super) accept_queue: Option<AcceptQueue>,
     /// What is known of the retransmits of this host, and of those of the other end.
     pub(super) retransmits: [RetransmitNotes; 2],
+    /// What further interfaces have shown.
+    pub(super) sightings: Sightings,
 }
 
 /// What the socket of one end says of its retransmits of data.

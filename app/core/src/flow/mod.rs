@@ -11,6 +11,7 @@ mod leg;
 mod of_socket;
 mod outcome;
 mod oversized;
+mod sighting;
 mod tracked;
 mod traffic;
 
@@ -25,5 +26,6 @@ pub(crate) use key::{EndpointHasher, FlowTuple};
 pub use key::{PeerKey, ShownEndpoint};
 pub use leg::Leg;
 pub use outcome::{Outcome, Party, Role};
+pub use sighting::Sighting;
 pub(crate) use tracked::{Ack, Icmp, NewVolumes, Syn, SynAck, Tracked};
 pub use traffic::Traffic;
