@@ -98,6 +98,8 @@ struct Live<'a> {
     links: LinkChanges,
     /// Whether there are more interfaces to attach to.
     is_attaching: bool,
+    /// Whether there are programs to load for interfaces that may appear.
+    is_preparing: bool,
     /// Whether the interfaces that were there at the start are attached to: those that are new are reported from then on.
     has_started: bool,
     context: RenderContext,
@@ -153,10 +155,12 @@ impl<'a> Live<'a> {
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
         let (is_attaching, has_started) = (true, false);
+        let is_preparing = !chosen.selection.is_of_names();
         let mut live = Self {
             source,
             links,
             is_attaching,
+            is_preparing,
             has_started,
             context,
             session,
@@ -216,6 +220,8 @@ impl<'a> Live<'a> {
             // After the records of those that are gone.
             if core::mem::take(&mut has_news) || self.is_attaching {
                 self.check_interfaces(false, AT_ONCE_LATER);
+            } else if self.is_preparing && taken == 0 {
+                self.is_preparing = self.source.prepare();
             }
             if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
                 return error.into();
@@ -231,7 +237,7 @@ impl<'a> Live<'a> {
             }
             rest = match taken {
                 BATCH => Duration::ZERO,
-                _ if self.is_attaching => Duration::ZERO,
+                _ if self.is_attaching || self.is_preparing && taken == 0 => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };

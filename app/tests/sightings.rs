@@ -119,7 +119,7 @@ fn what_was_open_before_counts_once() {
         interface,
         volumes: [volume, Volume::NONE],
         payload_len: 10,
-        class: SegmentClass::RETRANSMIT,
+        class: SegmentClass::retransmit(0),
         kind: probe_common::SegmentKind::Retransmit,
         ..connection.ack(time_ns)
     };

@@ -234,7 +234,8 @@ fn without_a_name_all_that_carry_traffic_are_watched_and_the_list_says_why_not()
     here.veth_pair("port0", &there, "port0").unwrap();
     here.join("port0", "br0").unwrap();
     let listed = tcptop(&here, &["--interfaces", "list"]);
-    let lines: Vec<Vec<&str>> = listed.stdout.iter().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        listed.stdout.iter().map(|line| line.text.split_whitespace().collect()).collect();
     let of = |name: &str| lines.iter().find(|line| line[0] == name).unwrap()[2..].join(" ");
     assert_eq!(of("lo"), "watched carries traffic");
     assert_eq!(of("eth0"), "watched carries traffic");

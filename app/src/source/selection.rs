@@ -27,7 +27,9 @@ enum Term {
 pub enum Choice {
     /// It is watched, because it was named.
     Named,
-    /// It is watched, because a rule or a pattern chooses it.
+    /// It is watched, because its name fits a pattern.
+    Fits,
+    /// It is watched, because it carries traffic.
     Chosen,
     /// It is not watched: its packets are seen at other interfaces.
     SeenElsewhere(String),
@@ -39,7 +41,7 @@ impl Choice {
     /// Whether it is watched.
     #[must_use]
     pub const fn is_watched(&self) -> bool {
-        matches!(self, Self::Named | Self::Chosen)
+        matches!(self, Self::Named | Self::Fits | Self::Chosen)
     }
 }
 
@@ -47,6 +49,7 @@ impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named => f.write_str("named"),
+            Self::Fits => f.write_str("fits a pattern"),
             Self::Chosen => f.write_str("carries traffic"),
             Self::SeenElsewhere(reason) | Self::LeftOut(reason) => f.write_str(reason),
         }
@@ -118,6 +121,12 @@ impl Selection {
         self.wanted.iter().any(|term| matches!(term, Term::One(_)) && term.fits(interface))
     }
 
+    /// Whether only names choose: no other interface is watched later.
+    #[must_use]
+    pub fn is_of_names(&self) -> bool {
+        !self.is_by_rule() && self.wanted.iter().all(|term| matches!(term, Term::One(_)))
+    }
+
     /// What becomes of each interface, in their order.
     #[must_use]
     pub fn choose(&self, present: &[Interface]) -> Vec<Choice> {
@@ -139,7 +148,7 @@ impl Selection {
             }
         }
         for (interface, choice) in present.iter().zip(self.choose(present)) {
-            if choice == Choice::Chosen && !watched.contains(&interface) {
+            if choice.is_watched() && !watched.contains(&interface) {
                 watched.push(interface);
             }
         }
@@ -157,7 +166,7 @@ impl Selection {
         }
         if !self.is_by_rule() {
             let is_chosen = self.wanted.iter().any(by_pattern);
-            return if is_chosen { Choice::Chosen } else { Choice::LeftOut("not named".to_owned()) };
+            return if is_chosen { Choice::Fits } else { Choice::LeftOut("not named".to_owned()) };
         }
         if let Some(reason) = idle(interface) {
             return Choice::LeftOut(reason);

@@ -160,6 +160,14 @@ impl KernelSource {
         Ok(since)
     }
 
+    /// Loads one more of the programs that interfaces need which may appear later: then attaching takes no time. Returns whether
+    /// there are more.
+    pub fn prepare(&mut self) -> bool {
+        let Some(name) = self.programs.first_unloaded() else { return false };
+        // One that the kernel refuses is refused again when it is needed, and reported then.
+        self.programs.program(name).is_ok()
+    }
+
     /// Detaches the probe from the interface that is known under this index, or no longer waits for it. Returns whether it
     /// was watched.
     pub fn unwatch(&mut self, interface: u32) -> bool {

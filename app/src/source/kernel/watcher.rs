@@ -228,9 +228,10 @@ impl Watcher {
         let choices = self.selection.choose(&present);
         let mut changes = Vec::new();
         for mut watched in std::mem::take(&mut self.watched) {
+            let name = watched.name.clone();
             let (is_kept, whats) = self.check_one(programs, &mut watched, &present, news, look_closely);
             let is_kept = is_kept && self.is_still_chosen(&watched, &present, &choices, &mut changes);
-            changes.extend(whats.into_iter().map(|what| Change { name: watched.name.clone(), what }));
+            changes.extend(whats.into_iter().map(|what| Change { name: name.clone(), what }));
             if is_kept {
                 self.watched.push(watched);
             }
