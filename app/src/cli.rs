@@ -34,13 +34,13 @@ Output: the screen on a terminal, text lines otherwise; messages go to standard 
 Exit codes: 0 done, 1 failure, 2 usage, 3 privilege, 4 kernel or interface.";
 
 /// Headings of the options in the help.
-const INPUT: &str = "Input";
-const OUTPUT: &str = "Output";
-const FILTER_AND_SORT: &str = "Filter and sort";
+pub(crate) const INPUT: &str = "Input";
+pub(crate) const OUTPUT: &str = "Output";
+pub(crate) const FILTER_AND_SORT: &str = "Filter and sort";
 const THRESHOLDS: &str = "Verdict thresholds";
 const SCREEN: &str = "Screen";
-const METRICS: &str = "Metrics";
-const LIMITS: &str = "Limits";
+pub(crate) const METRICS: &str = "Metrics";
+pub(crate) const LIMITS: &str = "Limits";
 
 /// Which of my TCP peers is slow to connect, unanswered, refusing or losing packets?
 ///
@@ -166,6 +166,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
     Stats(StatsArgs),
+    /// Print which options are in force, and from which configuration file; that is a configuration file itself
+    Config,
 }
 
 /// Arguments of `stats`.

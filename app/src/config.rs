@@ -29,6 +29,8 @@ pub enum Source {
     Sockets(StatsArgs),
     /// The list of interfaces, and what becomes of each when these are named.
     List(Vec<String>),
+    /// Nothing: what is in force is printed.
+    Nothing,
 }
 
 /// Interfaces, and how to watch them.
@@ -96,7 +98,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_)) | None => &cli.show,
+            Some(Command::Stats(_) | Command::Config) | None => &cli.show,
         };
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
@@ -221,6 +223,7 @@ impl Source {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
             None if cli.list.is_some() => Self::List(cli.interfaces.clone()),
+            Some(Command::Config) => Self::Nothing,
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),

@@ -15,6 +15,14 @@ pub enum Error {
     /// Options that cannot be combined.
     #[error("{0}")]
     Usage(String),
+    /// A configuration file cannot be read, or says what tcptop does not accept.
+    #[error("{path}: {reason}")]
+    ConfigFile {
+        /// Its path, escaped.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The process lacks capabilities that the probe needs.
     #[error(
         "tcptop needs {} to load its probe and to attach it\n  try: sudo tcptop ...\n  or:  sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep {binary}",
@@ -160,7 +168,7 @@ impl Error {
             | Self::Listen { .. }
             | Self::Terminal(_)
             | Self::System { .. } => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::ConfigFile { .. } => 2,
             Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }
             | Self::LinkType { .. }

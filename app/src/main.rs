@@ -1,5 +1,6 @@
 //! The command.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use tcptop::cli::Cli;
 use tcptop::config::{self, Config, Source};
+use tcptop::config_file::ConfigFiles;
 use tcptop::error::Error;
 use tcptop::live;
 use tcptop::stats;
@@ -16,8 +18,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == terminal_guard::ARGUMENT) {
         return terminal_guard::run().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let cli = Cli::parse_with_hints(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    match run(&cli) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         // In the form of those that the parser finds.
         Err(Error::Usage(message)) => Cli::command().error(ErrorKind::ArgumentConflict, message).exit(),
@@ -29,14 +30,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Error> {
-    let command = config::command_line(std::env::args_os());
-    let config = Config::new(cli, can_show_screen(), &command, |name| std::env::var_os(name))?;
-    match Source::new(cli) {
+fn run() -> Result<(), Error> {
+    let variable = |name: &str| std::env::var_os(name);
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    // Help and usage are to be had whatever the files say.
+    Cli::parse_with_hints(typed.clone()).unwrap_or_else(|error| error.exit());
+    let files = ConfigFiles::read(variable)?;
+    let command = config::command_line(typed.clone());
+    let cli = Cli::parse_with_hints(files.complete(typed)).unwrap_or_else(|error| error.exit());
+    let config = Config::new(&cli, can_show_screen(), &command, variable)?;
+    match Source::new(&cli) {
         Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
         Source::Sockets(arguments) => stats::run(&arguments),
         Source::List(names) => tcptop::interfaces::run(&names),
+        Source::Nothing => {
+            let text = files.in_force("tcptop".into()).unwrap_or_else(|error| error.exit());
+            let failed = |source| Error::Output { target: "standard output".to_owned(), source };
+            std::io::stdout().write_all(text.as_bytes()).map_err(failed)
+        }
     }
 }
 

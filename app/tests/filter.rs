@@ -4,9 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::{
-    ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
-};
+use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop_core::{Engine, Filter, Input, Query, ReaderConfig, Snapshot, SnapshotRequest, Span, Verdict};
 
@@ -342,7 +340,7 @@ fn bits() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(20_000))]
 
     #[test]
     fn any_input_is_read_or_marked(text in bits()) {

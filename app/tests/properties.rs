@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission};
 use proptest::collection::vec;
-use proptest::prelude::{
-    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
-};
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::TestCaseError;
 use support::{INTERFACE, MS, S, Watched, v4};
 use tcptop_core::{
@@ -382,7 +380,7 @@ fn hold_counts(steps: &[(Step, Person)], direction: Direction) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(500))]
 
     #[test]
     fn a_part_is_never_more_than_its_whole(
@@ -393,13 +391,8 @@ proptest! {
     }
 }
 
-/// How many cases are tried: 500, or as many as the nightly run asks for.
-fn cases() -> u32 {
-    std::env::var("TCPTOP_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(3_000))]
 
     #[test]
     fn records_in_any_order_and_number(

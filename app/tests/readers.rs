@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::collection::vec;
-use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, prop_assert_eq, prop_oneof, proptest};
 use proptest::test_runner::TestCaseError;
 use support::{Connection, MS, S, START, config, v4};
 use tcptop_core::{
@@ -147,7 +147,7 @@ fn hold(steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(200))]
 
     #[test]
     fn a_reader_sees_what_it_would_see_alone(steps in vec(step(), 1..40)) {

@@ -3,7 +3,7 @@
 mod support;
 
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use support::shown::{START, Shown, at};
 use support::{Connection, MS, Watched, v4, v6};
 use tcptop_core::units::Share;
@@ -342,7 +342,7 @@ fn very_many_flows_are_scanned_in_parts() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(100))]
 
     /// What is cached between snapshots equals what a first snapshot finds.
     #[test]

@@ -3,9 +3,7 @@
 mod support;
 
 use proptest::collection::vec;
-use proptest::prelude::{
-    Just, ProptestConfig, Strategy, TestCaseError, prop_assert, prop_assert_eq, prop_oneof, proptest,
-};
+use proptest::prelude::{Just, Strategy, TestCaseError, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use support::shown::{START, Shown, at};
 use support::{Connection, MS, S, Watched, v4};
 use tcptop_core::{
@@ -220,7 +218,7 @@ fn seen(row: &Row) -> impl PartialEq + core::fmt::Debug + use<> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(100))]
 
     /// Two readers change their windows and restart their counts. Each sees what one sees that has always had this window,
     /// and after each change and back what it saw before.
@@ -362,7 +360,7 @@ fn looks_at_groups_later(peers: u8, steps: Vec<(u64, u8, u8)>) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(60))]
 
     /// A group has its verdicts for no less time than any of its peers, and one of a single peer has just that peer's,
     /// also if nobody looked at groups before.

@@ -27,6 +27,7 @@ pub(crate) fn lay(root: &Path, binary: &Path, source: &Source) -> Result<()> {
         let bytes = fs::read(source.root.join(name)).with_context(|| format!("cannot read {name}"))?;
         write(root, &format!("usr/share/doc/tcptop/{name}"), &bytes, 0o644, source)?;
     }
+    write(root, "etc/tcptop.toml", tcptop::config_file::template().as_bytes(), 0o644, source)?;
     documents(root, source)
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn archive(tree: &Path, out: &Path, target: Target, source: &Source) 
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--format=ustar"]);
     // gzip writes the time of packing into its header, unless it is told not to.
     tar.arg(format!("--mtime=@{}", source.epoch)).args(["--use-compress-program=gzip --no-name", "--create"]);
-    call(tar.arg("--file").arg(&file).arg("--directory").arg(tree).arg("usr"))?;
+    call(tar.arg("--file").arg(&file).arg("--directory").arg(tree).args(["etc", "usr"]))?;
     Ok(file)
 }
 

@@ -12,10 +12,23 @@ use probe_common::segment::mapped;
 use probe_common::{
     Direction, Endpoint, Record, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission,
 };
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use tcptop_core::{
     Engine, EngineConfig, Event, Filter, Flow, FlowVolumes, Input, Missed, ReaderConfig, ReaderId, Snapshot,
     SnapshotRequest, Span, Thresholds,
 };
+
+/// How properties are tried: so many cases, the same in every run, so that a change is judged by what it changes. With
+/// `TCPTOP_CASES`, so many new ones: `cargo xtask nightly` sets it, and a failing case then becomes a test of its own.
+pub fn properties(cases: u32) -> ProptestConfig {
+    let tried =
+        std::env::var("TCPTOP_CASES").ok().map(|cases| cases.parse().expect("TCPTOP_CASES is a number"));
+    let defaults = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match tried {
+        Some(cases) => ProptestConfig { cases, ..defaults },
+        None => ProptestConfig { cases, rng_seed: RngSeed::Fixed(0), ..defaults },
+    }
+}
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1_000 * MS;

@@ -217,7 +217,7 @@ impl<R: Read> Read for OldLengths<R> {
             }
             self.read_head()?;
         }
-        let len = self.head[self.given..].as_ref().read(buffer)?;
+        let len = (&self.head[self.given..]).read(buffer)?;
         self.given += len;
         Ok(len)
     }

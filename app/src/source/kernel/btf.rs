@@ -38,28 +38,16 @@ pub(super) struct KernelFields {
     pub(super) sender: Option<[u32; 3]>,
 }
 
-/// Reads the kernel's description of its types.
-pub(super) fn fields() -> KernelFields {
-    fs::read(KERNEL).ok().and_then(|bytes| find(&bytes)).unwrap_or_default()
+/// Reads the kernel's description of its types, which is long, and what `find` finds in it: nothing where there is none.
+pub(super) fn read<T: Default>(find: impl FnOnce(&Types<'_>) -> T) -> T {
+    fs::read(KERNEL).ok().and_then(|bytes| Types::parse(&bytes).map(|types| find(&types))).unwrap_or_default()
 }
 
-fn find(bytes: &[u8]) -> Option<KernelFields> {
-    let types = Types::parse(bytes)?;
-    Some(KernelFields { holders: holders(&types), sender: sender(&types) })
-}
-
-fn holders(types: &Types<'_>) -> Option<Fields> {
-    let mut fields = Fields::UNKNOWN;
-    for (field, structure, name) in Field::ALL {
-        fields.0[field as usize] = types.offset(structure, name)?;
+impl KernelFields {
+    /// As the kernel describes them.
+    pub(super) fn of(types: &Types<'_>) -> Self {
+        Self { holders: types.places(Field::ALL).map(Fields), sender: sender(types) }
     }
-    Some(fields)
-}
-
-/// Reads what `find` finds in the kernel's description; `None` where there is none.
-pub(super) fn read<T>(find: impl FnOnce(&Types<'_>) -> T) -> Option<T> {
-    let bytes = fs::read(KERNEL).ok()?;
-    Types::parse(&bytes).map(|types| find(&types))
 }
 
 fn sender(types: &Types<'_>) -> Option<[u32; 3]> {
@@ -135,6 +123,12 @@ impl<'a> Types<'a> {
     fn text(&self, string: u32) -> Option<String> {
         let text = self.strings.get(string as usize..)?.split(|byte| *byte == 0).next()?;
         Some(String::from_utf8_lossy(text).into_owned())
+    }
+
+    /// The places of fields in their structures, in bytes; `None` if one of them is not known.
+    pub(super) fn places<F, const N: usize>(&self, fields: [(F, &str, &str); N]) -> Option<[u32; N]> {
+        let places = fields.map(|(_, structure, field)| self.offset(structure, field));
+        places.iter().all(Option::is_some).then(|| places.map(Option::unwrap_or_default))
     }
 
     /// The place of a field in a structure, in bytes.
@@ -225,7 +219,7 @@ mod tests {
     fn cut_or_damaged_descriptions_have_no_fields() {
         let whole = described();
         (0..whole.len()).for_each(|len| drop(Types::parse(&whole[..len])));
-        let found = find(&whole).unwrap();
+        let found = KernelFields::of(&Types::parse(&whole).unwrap());
         assert!(Types::parse(&whole[..24]).is_none() && found.holders.is_none() && found.sender.is_none());
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
@@ -240,7 +234,7 @@ mod tests {
     #[test]
     fn this_kernel_says_where_its_fields_are() {
         if fs::exists(KERNEL).unwrap_or(false) {
-            let KernelFields { holders, sender } = fields();
+            let KernelFields { holders, sender } = read(KernelFields::of);
             let fields = holders.expect("all of them");
             // A socket is long, and its common part is short.
             assert!(sender.is_some_and(|[congestion, namespace, _]| congestion > 500 && namespace < 200));

@@ -9,14 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
-use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader};
 use probe_common::drops::{DropKey, Place, REASONS, Special, UNSPECIFIED, total_of};
 use probe_ebpf::names;
 
-use super::btf;
+use super::btf::Types;
 use super::load::{is_since, release};
-use super::owners::{program, words};
+use super::owners::{attach_tracepoint, words};
 use crate::error::Error;
 use tcptop_core::Dropped;
 
@@ -48,15 +47,9 @@ pub(super) struct Drops {
 
 impl Layout {
     /// As this kernel describes it.
-    pub(super) fn of_kernel() -> Self {
-        let Some((offsets, reasons)) = btf::read(|types| {
-            let offsets = Place::ALL.map(|(_, structure, field)| types.offset(structure, field));
-            (offsets, types.enumerators("skb_drop_reason"))
-        }) else {
-            return Self::default();
-        };
-        let known = offsets.iter().all(Option::is_some);
-        let reasons: BTreeMap<u32, Arc<str>> = reasons
+    pub(super) fn of(types: &Types<'_>) -> Self {
+        let reasons: BTreeMap<u32, Arc<str>> = types
+            .enumerators("skb_drop_reason")
             .into_iter()
             .map(|(number, name)| {
                 let name = name.strip_prefix(PREFIX).unwrap_or(&name).escape_debug().to_string();
@@ -66,8 +59,7 @@ impl Layout {
         let number =
             |wanted| reasons.iter().find(|(_, name)| &***name == wanted).map_or(0, |(number, _)| *number);
         let special = Special::ALL.map(|(_, name)| number(name));
-        let places = known.then(|| offsets.map(Option::unwrap_or_default));
-        Self { places, reasons, special, namespace: namespace() }
+        Self { places: types.places(Place::ALL), reasons, special, namespace: namespace() }
     }
 
     /// Tells the program.
@@ -90,27 +82,24 @@ fn namespace() -> u32 {
 ///
 /// # Errors
 /// Why drops are not known: a sentence.
-pub(super) fn attach(ebpf: &mut Ebpf, layout: Layout) -> Result<Drops, String> {
-    attach_to(ebpf, layout).map_err(|error| format!("what this host drops is not known: {error}"))
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Result<Btf, String>, layout: &Layout) -> Result<Drops, String> {
+    attach_to(ebpf, btf, layout).map_err(|error| format!("what this host drops is not known: {error}"))
 }
 
-fn attach_to(ebpf: &mut Ebpf, layout: Layout) -> Result<Drops, String> {
+fn attach_to(ebpf: &mut Ebpf, btf: &Result<Btf, String>, layout: &Layout) -> Result<Drops, String> {
     if layout.places.is_none() {
         return Err("the kernel does not describe its packets".to_owned());
     }
     if layout.namespace == 0 {
         return Err("/proc does not say which network namespace this is".to_owned());
     }
-    let btf = Btf::from_sys_fs().map_err(words)?;
-    let program: &mut BtfTracePoint = program(ebpf, names::SEGMENT_DROPPED)?;
-    program.load(TRACEPOINT, &btf).map_err(|error| refused(&release(), first_line(&words(error))))?;
+    attach_tracepoint(ebpf, btf.as_ref()?, names::SEGMENT_DROPPED, TRACEPOINT)
+        .map_err(|error| refused(&release(), first_line(&error)))?;
     let mut map = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("the built object has no `{name}`"));
     let totals = PerCpuArray::try_from(map(names::DROPS)?).map_err(words)?;
     let [first, second] = names::PORT_DROPS.map(|name| PerCpuHashMap::try_from(map(name)?).map_err(words));
     let ports = [first?, second?];
-    let program: &mut BtfTracePoint = super::owners::program(ebpf, names::SEGMENT_DROPPED)?;
-    program.attach().map_err(words)?;
-    Ok(Drops { totals, ports, reasons: layout.reasons })
+    Ok(Drops { totals, ports, reasons: layout.reasons.clone() })
 }
 
 /// Why the kernel refuses the program. The tracepoint has the socket that was to get a packet since Linux 6.11.
@@ -209,7 +198,7 @@ mod tests {
     #[test]
     fn this_kernel_names_its_reasons() {
         if fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
-            let Layout { places, reasons, special, namespace } = Layout::of_kernel();
+            let Layout { places, reasons, special, namespace } = super::super::btf::read(Layout::of);
             let names: Vec<&str> = reasons.values().map(|name| &**name).collect();
             assert!(places.is_some() && names.contains(&"NO_SOCKET") && names.contains(&"NETFILTER_DROP"));
             assert!(special.iter().all(|number| *number > UNSPECIFIED), "{special:?}");

@@ -9,15 +9,15 @@ use std::path::Path;
 use aya::maps::{Map, MapData, MapType, ProgramArray};
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use aya::util::nr_cpus;
-use aya::{Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader};
 use nix::libc;
 use probe_common::buckets;
-use probe_common::holder::{Field, Fields, Holder};
+use probe_common::holder::{Fields, Holder};
 use probe_common::sender::SenderPlaces;
 use probe_ebpf::{OBJECT, names};
 
 use super::attach::AttachWanted;
-use super::btf;
+use super::btf::{self, KernelFields, Types};
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
 use crate::error::{Error, KernelFeature};
@@ -38,10 +38,32 @@ pub struct Settings {
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    /// Whether the places of fields in the kernel's structures are known.
-    has_fields: bool,
+    /// The kernel's description of its types, as aya reads it; or why there is none.
+    btf: Result<Btf, String>,
+    layouts: Layouts,
     owners: Owners,
+}
+
+/// Where all is that the programs read in the kernel's structures, and what the kernel's numbers mean.
+#[derive(Debug, Default)]
+struct Layouts {
+    fields: KernelFields,
     drops: drops::Layout,
+}
+
+impl Layouts {
+    /// As the kernel describes them.
+    fn of(types: &Types<'_>) -> Self {
+        Self { fields: KernelFields::of(types), drops: drops::Layout::of(types) }
+    }
+
+    /// Tells the programs.
+    fn set<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        // Words without padding, and as many bytes as the global has.
+        let fields = self.fields.holders.as_ref().unwrap_or(&Fields::UNKNOWN);
+        loader.override_global(names::FIELDS, &fields.0[..], true);
+        self.drops.set(loader);
+    }
 }
 
 impl Programs {
@@ -50,18 +72,19 @@ impl Programs {
     /// # Errors
     /// When the kernel lacks something, or refuses.
     pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
-        let fields = btf::fields();
-        let places = if settings.causes { sender_places(fields.sender) } else { Ok(SenderPlaces::UNKNOWN) };
-        Self::ask_if_accepted(settings, fields.holders, places)
+        let layouts = btf::read(Layouts::of);
+        let sender = layouts.fields.sender;
+        let places = if settings.causes { sender_places(sender) } else { Ok(SenderPlaces::UNKNOWN) };
+        Self::ask_if_accepted(settings, layouts, places)
     }
 
     /// Asks senders if the kernel accepts it; it may refuse to have these places read.
     fn ask_if_accepted(
         settings: &Settings,
-        fields: Option<Fields>,
+        layouts: Layouts,
         places: Result<SenderPlaces, &str>,
     ) -> Result<(Self, Option<String>), Error> {
-        let mut programs = Self::load(settings, fields, places.unwrap_or(SenderPlaces::UNKNOWN))?;
+        let mut programs = Self::load(settings, layouts, places.unwrap_or(SenderPlaces::UNKNOWN))?;
         let checked = match places {
             Ok(places) if places.is_on() => programs.program(names::SENDER_CHECK).map(drop).map_err(words),
             Ok(_) => Ok(()),
@@ -69,14 +92,14 @@ impl Programs {
         };
         let Err(reason) = checked else { return Ok((programs, None)) };
         if places.is_ok() {
-            programs = Self::load(settings, fields, SenderPlaces::UNKNOWN)?;
+            programs = Self::load(settings, programs.layouts, SenderPlaces::UNKNOWN)?;
         }
         // The verifier's own words follow.
         let reason = reason.lines().next().unwrap_or_default();
         Ok((programs, Some(format!("why segments are retransmitted is not known: {reason}"))))
     }
 
-    fn load(settings: &Settings, fields: Option<Fields>, sender: SenderPlaces) -> Result<Self, Error> {
+    fn load(settings: &Settings, layouts: Layouts, sender: SenderPlaces) -> Result<Self, Error> {
         let (flows, decap, sender) = (settings.flows, u32::from(settings.decap), sender.words());
         let (buckets, seed) = (buckets::buckets(flows), RandomState::new().hash_one(flows));
         let mut loader = EbpfLoader::new();
@@ -84,23 +107,22 @@ impl Programs {
         loader.override_global(names::HASH_SEED, &seed, true);
         loader.override_global(names::DECAP, &decap, true);
         loader.override_global(names::SENDER_PLACES, &sender[..], true);
-        // Words without padding, and as many bytes as the global has.
-        let places: [u32; Field::ALL.len()] = fields.unwrap_or(Fields::UNKNOWN).0;
-        loader.override_global(names::FIELDS, &places[..], true);
-        let drops = drops::Layout::of_kernel();
-        drops.set(&mut loader);
+        layouts.set(&mut loader);
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
         let ebpf = loader.load(OBJECT).map_err(|error| Error::kernel("load the probe", error))?;
-        Ok(Self { ebpf, has_fields: fields.is_some(), owners: Owners::default(), drops })
+        drop(loader);
+        let btf = Btf::from_sys_fs().map_err(words);
+        Ok(Self { ebpf, btf, layouts, owners: Owners::default() })
     }
 
     /// Loads and attaches the programs that say whose sockets are, as far as the kernel allows. Returns why owners are not
     /// known, or not all: a sentence for each reason.
     pub(super) fn attach_owners(&mut self) -> Vec<String> {
         let lacking;
-        (self.owners, lacking) = owners::attach(&mut self.ebpf, self.has_fields);
+        let has_fields = self.layouts.fields.holders.is_some();
+        (self.owners, lacking) = owners::attach(&mut self.ebpf, &self.btf, has_fields);
         lacking
     }
 
@@ -119,7 +141,7 @@ impl Programs {
     /// # Errors
     /// Why drops are not known: a sentence.
     pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
-        drops::attach(&mut self.ebpf, std::mem::take(&mut self.drops))
+        drops::attach(&mut self.ebpf, &self.btf, &self.layouts.drops)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
@@ -280,13 +302,14 @@ mod tests {
         }
         let strange = SenderPlaces::new([0, 0, 1 << 30], 1);
         let (mut programs, lacking) =
-            Programs::ask_if_accepted(&SETTINGS, None, Ok(strange)).expect("it loads without");
+            Programs::ask_if_accepted(&SETTINGS, Layouts::default(), Ok(strange)).expect("it loads without");
         let lacking = lacking.expect("a sentence");
         assert!(lacking.starts_with("why segments are retransmitted is not known: "), "{lacking}");
         assert_eq!(lacking.lines().count(), 1, "{lacking}");
         assert!(programs.program(names::PROGRAMS[4]).is_ok(), "all else goes on");
         let unknown = Err("the kernel does not describe its sockets");
-        let (_, lacking) = Programs::ask_if_accepted(&SETTINGS, None, unknown).expect("it loads without");
+        let (_, lacking) =
+            Programs::ask_if_accepted(&SETTINGS, Layouts::default(), unknown).expect("it loads without");
         assert_eq!(
             lacking.as_deref(),
             Some("why segments are retransmitted is not known: the kernel does not describe its sockets")

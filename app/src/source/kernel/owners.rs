@@ -28,8 +28,8 @@ pub(super) struct Owners {
 /// Loads and attaches what the kernel allows. Returns also why owners are not known, or not all: a sentence for each.
 ///
 /// `has_fields` is whether the places of the fields that the iterator reads are known.
-pub(super) fn attach(ebpf: &mut Ebpf, has_fields: bool) -> (Owners, Vec<String>) {
-    let btf = match Btf::from_sys_fs() {
+pub(super) fn attach(ebpf: &mut Ebpf, btf: &Result<Btf, String>, has_fields: bool) -> (Owners, Vec<String>) {
+    let btf = match btf {
         Ok(btf) => btf,
         Err(error) => {
             let why = format!(
@@ -39,14 +39,14 @@ pub(super) fn attach(ebpf: &mut Ebpf, has_fields: bool) -> (Owners, Vec<String>)
         }
     };
     let mut lacking = Vec::new();
-    if let Err(error) = attach_states(ebpf, &btf) {
+    if let Err(error) = attach_tracepoint(ebpf, btf, names::SOCKET_STATE, STATES) {
         lacking.push(format!("processes of short connections that this host opens are not known: {error}"));
     }
     if let Err(error) = attach_release(ebpf) {
         lacking.push(format!("processes of short accepted connections are not known: {error}"));
     }
     let holders = if has_fields {
-        load_holders(ebpf, &btf)
+        load_holders(ebpf, btf)
     } else {
         Err("the kernel does not describe its sockets".to_owned())
     };
@@ -57,9 +57,18 @@ pub(super) fn attach(ebpf: &mut Ebpf, has_fields: bool) -> (Owners, Vec<String>)
     (owners, lacking)
 }
 
-fn attach_states(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
-    let program: &mut BtfTracePoint = program(ebpf, names::SOCKET_STATE)?;
-    program.load(STATES, btf).map_err(words)?;
+/// Loads a program and attaches it to a tracepoint of the kernel.
+///
+/// # Errors
+/// Why it is not: the verifier's words may follow on further lines.
+pub(super) fn attach_tracepoint(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    name: &str,
+    tracepoint: &str,
+) -> Result<(), String> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
+    program.load(tracepoint, btf).map_err(words)?;
     program.attach().map(drop).map_err(words)
 }
 
