@@ -1,6 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
 mod address_watch;
+mod chosen;
 mod holders;
 mod masters;
 mod sockets;
@@ -9,7 +10,6 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -30,6 +30,7 @@ use crate::source::privilege;
 use crate::source::selection::Selection;
 use crate::stop::Stop;
 use address_watch::AddressWatch;
+use chosen::{Chosen, Progress, announce, raise_descriptor_limit};
 use holders::Holders;
 use probe_common::Record;
 use sockets::Sockets;
@@ -51,11 +52,8 @@ const REFRESH: Duration = Duration::from_millis(250);
 const INTERFACE_CHECK: u64 = 4;
 /// How late figures may be while the ring is never empty.
 const LATE: Duration = Duration::from_secs(1);
-/// So many interfaces are attached to before the run begins, and between two looks at the ring.
-const AT_ONCE: usize = 8;
-const AT_ONCE_LATER: usize = 1;
-/// So many interfaces are announced by their names.
-const NAMED: usize = 16;
+/// So many interfaces are attached to between two looks at the ring.
+const AT_ONCE: usize = 1;
 /// No fewer batches than the ring buffer holds.
 const RING_BATCHES: usize = 32;
 
@@ -87,21 +85,10 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     })
 }
 
-/// Which interfaces are watched at first, and which may be later.
-struct Chosen {
-    interfaces: Vec<Interface>,
-    selection: Selection,
-}
-
 struct Live<'a> {
     source: KernelSource,
     links: LinkChanges,
-    /// Whether there are more interfaces to attach to.
-    is_attaching: bool,
-    /// Whether there are programs to load for interfaces that may appear.
-    is_preparing: bool,
-    /// Whether the interfaces that were there at the start are attached to: those that are new are reported from then on.
-    has_started: bool,
+    progress: Progress,
     context: RenderContext,
     session: Session<'a>,
     refreshed: u64,
@@ -114,7 +101,7 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     fn new(
         config: &'a Config,
-        (mut source, lacking): (KernelSource, Vec<String>),
+        (mut source, mut lacking): (KernelSource, Vec<String>),
         opened: Vec<Opened>,
         chosen: &Chosen,
         wanted: &Interfaces,
@@ -125,14 +112,7 @@ impl<'a> Live<'a> {
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
-        let unowned = match config.owners {
-            OwnerSource::Kernel => source.watch_owners(),
-            OwnerSource::None | OwnerSource::Proc => Vec::new(),
-        };
-        let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
-        let lacking = lacking.into_iter().chain(unowned).chain(wrong);
-        let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
-        let lacking: Vec<String> = lacking.collect();
+        lacking.extend(also_lacking(config, &mut source, &owners));
         let (since, failed) = chosen.attach_first(&mut source)?;
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
@@ -154,17 +134,14 @@ impl<'a> Live<'a> {
         addresses.set_ids(source.ids());
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let (is_attaching, has_started) = (true, false);
-        let is_preparing = !chosen.selection.is_of_names();
+        let (progress, refreshed) = (Progress::new(chosen), 0);
         let mut live = Self {
             source,
             links,
-            is_attaching,
-            is_preparing,
-            has_started,
+            progress,
             context,
             session,
-            refreshed: 0,
+            refreshed,
             addresses,
             owners,
             holders,
@@ -189,7 +166,6 @@ impl<'a> Live<'a> {
         let mut rest = IDLE;
         let mut alert_until = Instant::now();
         let mut due: Option<Instant> = None;
-        let mut has_news = false;
         loop {
             tokio::select! {
                 ready = self.source.readable() => {
@@ -202,7 +178,7 @@ impl<'a> Live<'a> {
                     if let Err(source) = changed {
                         return End::Failed(Error::System { what: "watch the interfaces", source });
                     }
-                    has_news = true;
+                    self.progress.has_news = true;
                 }
                 _ = refresh.tick() => due = due.or_else(|| Some(Instant::now())),
                 command = self.session.command() => {
@@ -212,36 +188,35 @@ impl<'a> Live<'a> {
                 }
                 () = stop.wanted() => return End::Done,
             }
-            let now_ns = monotonic_ns();
-            let taken = match self.drain() {
+            let taken = match self.turn(&mut due) {
                 Ok(taken) => taken,
-                Err(error) => return error.into(),
+                Err(end) => return end,
             };
-            // After the records of those that are gone.
-            if core::mem::take(&mut has_news) || self.is_attaching {
-                self.check_interfaces(false, AT_ONCE_LATER);
-            } else if self.is_preparing && taken == 0 {
-                self.is_preparing = self.source.prepare();
-            }
-            if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
-                return error.into();
-            }
-            if let Err(end) = self.session.deliver() {
-                return end;
-            }
-            if self.session.is_counted_out() {
-                return End::Done;
-            }
             if taken > 0 {
                 alert_until = Instant::now() + ALERT;
             }
             rest = match taken {
                 BATCH => Duration::ZERO,
-                _ if self.is_attaching || self.is_preparing && taken == 0 => Duration::ZERO,
+                _ if self.progress.is_attaching || self.progress.is_preparing && taken == 0 => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };
         }
+    }
+
+    /// Handles what is in the ring, and what it and the passing of time lead to. Returns how many records there were.
+    fn turn(&mut self, due: &mut Option<Instant>) -> Result<usize, End> {
+        let now_ns = monotonic_ns();
+        let taken = self.drain()?;
+        // After the records of those that are gone.
+        if core::mem::take(&mut self.progress.has_news) || self.progress.is_attaching {
+            self.check_interfaces(false, AT_ONCE);
+        } else if self.progress.is_preparing && taken == 0 {
+            self.progress.is_preparing = self.source.prepare();
+        }
+        self.pass_time((taken < BATCH).then_some(now_ns), due)?;
+        self.session.deliver()?;
+        if self.session.is_counted_out() { Err(End::Done) } else { Ok(taken) }
     }
 
     /// Lets time pass, for the refresh that is due or for the engine: up to `drained_ns`, when the ring was empty. What its
@@ -292,7 +267,7 @@ impl<'a> Live<'a> {
         self.refreshed += 1;
         let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
         if is_second {
-            self.check_interfaces(true, AT_ONCE_LATER);
+            self.check_interfaces(true, AT_ONCE);
             self.count_host(&host_counters::read());
             self.count_drops(now_ns)?;
             self.session.handle(Input::PassedOver(&self.source.passed_over()?));
@@ -351,7 +326,7 @@ impl<'a> Live<'a> {
                 watched(&mut self.session, since);
             }
             // Those of the start were announced.
-            if self.has_started || !matches!(change.what, What::New(_)) {
+            if self.progress.has_started || !matches!(change.what, What::New(_)) {
                 self.session.notice(&change.to_string());
             }
         }
@@ -360,8 +335,8 @@ impl<'a> Live<'a> {
             self.context.interfaces = self.source.names();
             self.session.change_context(self.context.clone());
         }
-        self.is_attaching = is_more;
-        self.has_started |= !is_more;
+        self.progress.is_attaching = is_more;
+        self.progress.has_started |= !is_more;
     }
 
     /// Handles what is in the ring, and ends. While the ring is never empty, that is as much as it holds.
@@ -387,76 +362,20 @@ pub(crate) fn host() -> Option<String> {
     (!name.is_empty() && name != "(none)").then_some(name)
 }
 
+/// Has the kernel name processes and count drops. Returns what it cannot say although it is wanted: a sentence for each.
+fn also_lacking(config: &Config, source: &mut KernelSource, owners: &Owners) -> Vec<String> {
+    let unowned = match config.owners {
+        OwnerSource::Kernel => source.watch_owners(),
+        OwnerSource::None | OwnerSource::Proc => Vec::new(),
+    };
+    let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
+    let drops = if config.drops { source.watch_drops() } else { None };
+    unowned.into_iter().chain(wrong).chain(drops).collect()
+}
+
 /// All packets of an interface are seen from now on.
 fn watched(session: &mut Session<'_>, since: Since) {
     session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
-}
-
-impl Chosen {
-    /// Attaches to the first interfaces. The kernel takes some 30 ms for each: the others follow while the run goes on. Returns
-    /// since when they are seen, and why those are not that nobody named: a sentence for each.
-    fn attach_first(&self, source: &mut KernelSource) -> Result<(Vec<Since>, Vec<String>), Error> {
-        source.select(self.selection.clone());
-        let (mut since, mut failed, mut first) = (Vec::new(), Vec::new(), None);
-        for (number, interface) in self.interfaces.iter().enumerate() {
-            let is_named = self.selection.names(interface);
-            if !is_named && number >= AT_ONCE {
-                break;
-            }
-            match source.watch_as(interface, is_named) {
-                Ok(begun) => since.push(begun),
-                Err(error) if is_named => return Err(error),
-                Err(Error::InterfaceGone(_)) => {}
-                Err(error @ (Error::Kernel { .. } | Error::System { .. })) => {
-                    failed.push(format!("{} is not watched: {error}", interface.name.escape_debug()));
-                    first = first.or(Some(error));
-                }
-                // Another interface would fail likewise.
-                Err(error) => return Err(error),
-            }
-        }
-        match first {
-            Some(error) if since.is_empty() => Err(error),
-            _ => Ok((since, failed)),
-        }
-    }
-
-    /// Those that were named.
-    fn named(&self) -> impl Iterator<Item = &Interface> {
-        self.interfaces.iter().filter(|interface| self.selection.names(interface))
-    }
-
-    /// The names of all, with spaces between; of many the first, and how many more there are.
-    fn all(&self) -> String {
-        let names = self.interfaces.iter().map(|interface| interface.name.escape_debug().to_string());
-        let mut shown: Vec<String> = names.take(NAMED).collect();
-        let more = self.interfaces.len().saturating_sub(NAMED);
-        shown.extend((more > 0).then(|| format!("and {more} more")));
-        shown.join(" ")
-    }
-}
-
-/// Says on standard error what is watched.
-fn announce(config: &Config, chosen: &Chosen, context: &RenderContext) {
-    for interface in chosen.named().filter(|interface| !interface.up) {
-        say(&format!("{} is down: nothing will be seen before it is up", interface.name.escape_debug()));
-    }
-    let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    let why = match (chosen.selection.is_by_rule(), chosen.interfaces.is_empty()) {
-        (_, true) => ": none is there now (tcptop --interfaces list says why)",
-        (true, false) => ", which carry traffic",
-        (false, false) => "",
-    };
-    let what = if chosen.interfaces.is_empty() { "for interfaces".to_owned() } else { chosen.all() };
-    say(&format!("watching {what} ({}){why}{how}", context.source));
-}
-
-/// Each interface takes two descriptors, and the soft limit is often 1,024.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // With fewer, some interfaces are not watched, which is said then.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }
 
 fn say(line: &str) {

@@ -458,7 +458,7 @@ fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(500))]
 
     /// Whatever further interfaces show of it, and whatever they do not: nothing of it is counted, and nothing changes.
     #[test]
@@ -538,7 +538,7 @@ fn pass(engine: &mut Engine, passage: &Passage, client: u16, now_ns: &mut u64) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(support::properties(500))]
 
     /// Answers pass the interfaces in the reverse order, and may come by another way: each connection is one attempt, with the
     /// outcome that it has.
