@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::source::kernel::AttachWanted;
+use crate::source::namespace::NetworkNamespace;
 use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
@@ -63,6 +64,19 @@ pub struct Cli {
     /// is one, and counts where it was seen first.
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
+
+    /// Watch in another network namespace: one that ip netns has named, or that of a process
+    #[arg(long, value_name = "NAME|PID", help_heading = INPUT)]
+    #[arg(conflicts_with_all = ["container", "pod"])]
+    pub netns: Option<String>,
+
+    /// Watch in the network namespace of a container, by its name or the first digits of its identifier
+    #[arg(long, value_name = "NAME|ID", conflicts_with = "pod", help_heading = INPUT)]
+    pub container: Option<String>,
+
+    /// Watch in the network namespace of a pod
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = NetworkNamespace::pod, help_heading = INPUT)]
+    pub pod: Option<NetworkNamespace>,
 
     /// List the interfaces, with the reason for each that is not watched, and stop
     #[arg(long = "interfaces", value_name = "list", hide_possible_values = true, help_heading = INPUT)]
@@ -152,6 +166,17 @@ pub struct Cli {
     pub duration: Option<Duration>,
 }
 
+impl Cli {
+    /// The network namespace that is watched, if it is another one.
+    #[must_use]
+    pub fn target(&self) -> Option<NetworkNamespace> {
+        let of = |name: &Option<String>, target: fn(String) -> NetworkNamespace| name.clone().map(target);
+        of(&self.netns, NetworkNamespace::Namespace)
+            .or_else(|| of(&self.container, NetworkNamespace::Container))
+            .or_else(|| self.pod.clone())
+    }
+}
+
 /// What is to be done with interfaces instead of watching them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ListInterfaces {
@@ -166,8 +191,26 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
     Stats(StatsArgs),
+    /// Try what tcptop needs here, and say what works, what does not, and what helps
+    Doctor(DoctorArgs),
     /// Print which options are in force, and from which configuration file; that is a configuration file itself
     Config,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Interfaces to look at, as for tcptop itself [default: all that carry traffic]
+    #[arg(value_name = "INTERFACE", help_heading = INPUT)]
+    pub interfaces: Vec<String>,
+
+    /// Remove the inert filters that runs have left which were killed
+    #[arg(long, help_heading = INPUT)]
+    pub clean: bool,
+
+    /// Write a JSON object instead of text
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
 }
 
 /// Arguments of `stats`.

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show, StatsArgs};
+use crate::cli::{Cli, Command, DoctorArgs, Show, StatsArgs};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target};
 use crate::source::kernel::AttachWanted;
+use crate::source::namespace::NetworkNamespace;
 use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
@@ -28,7 +29,9 @@ pub enum Source {
     /// The kernel's list of sockets, and nothing else.
     Sockets(StatsArgs),
     /// The list of interfaces, and what becomes of each when these are named.
-    List(Vec<String>),
+    List(Vec<String>, Option<NetworkNamespace>),
+    /// Nothing: it is tried what works.
+    Doctor(DoctorArgs),
     /// Nothing: what is in force is printed.
     Nothing,
 }
@@ -44,6 +47,8 @@ pub struct Interfaces {
     pub decap: bool,
     /// How to attach to them.
     pub attach: AttachWanted,
+    /// The network namespace that they are in, if it is another one.
+    pub namespace: Option<NetworkNamespace>,
 }
 
 /// A capture, and how to read it.
@@ -98,7 +103,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_) | Command::Config) | None => &cli.show,
+            Some(Command::Stats(_) | Command::Config | Command::Doctor(_)) | None => &cli.show,
         };
         let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
         Ok(Self {
@@ -222,13 +227,15 @@ impl Source {
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
-            None if cli.list.is_some() => Self::List(cli.interfaces.clone()),
+            None if cli.list.is_some() => Self::List(cli.interfaces.clone(), cli.target()),
             Some(Command::Config) => Self::Nothing,
+            Some(Command::Doctor(doctor)) => Self::Doctor(doctor.clone()),
             None => Self::Interfaces(Interfaces {
                 names: cli.interfaces.clone(),
                 locals: cli.local.clone(),
                 decap: cli.decap,
                 attach: cli.attach,
+                namespace: cli.target(),
             }),
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),

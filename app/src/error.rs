@@ -44,6 +44,12 @@ pub enum Error {
         /// What may have been meant, on a line of its own; may be empty.
         hint: String,
     },
+    /// There is no such network namespace, container or pod.
+    #[error("there is no {what}")]
+    NoNamespace {
+        /// What was looked for, escaped.
+        what: String,
+    },
     /// The interface has another link layer than those that tcptop reads.
     #[error(
         "interface `{name}` has link type {hardware}, which is not supported (Ethernet, loopback, tun, ppp and wireguard are)"
@@ -171,6 +177,7 @@ impl Error {
             Self::Usage(_) | Self::ConfigFile { .. } => 2,
             Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }
+            | Self::NoNamespace { .. }
             | Self::LinkType { .. }
             | Self::InterfaceGone { .. }
             | Self::KernelLacks { .. }

@@ -4,13 +4,15 @@ use std::io::{self, Write};
 
 use crate::error::Error;
 use crate::source::interface::{self, Interface};
+use crate::source::namespace::NetworkNamespace;
 use crate::source::selection::{Choice, Selection};
 
 /// Lists the interfaces of this network namespace, and what becomes of each with these names.
 ///
 /// # Errors
 /// When the kernel does not list them, there is none of a name, or standard output fails.
-pub fn run(names: &[String]) -> Result<(), Error> {
+pub fn run(names: &[String], namespace: Option<&NetworkNamespace>) -> Result<(), Error> {
+    namespace.map_or(Ok(()), NetworkNamespace::enter)?;
     let (present, selection) = (interface::all()?, Selection::new(names));
     selection.watched(&present)?;
     let lines = table(&present, &selection.choose(&present));

@@ -24,6 +24,7 @@ use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Settings, Since, What};
+use crate::source::namespace::NetworkNamespace;
 use crate::source::netlink::LinkChanges;
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
@@ -62,13 +63,16 @@ const RING_BATCHES: usize = 32;
 /// # Errors
 /// When the interfaces, the privileges, the kernel or the output are not what is needed.
 pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
+    privilege::check()?;
+    let opened = outputs::open(&config.outputs)?;
+    // Metrics are served where tcptop was started, whatever it watches.
+    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    // Before there are threads, which would stay where they are.
+    wanted.namespace.as_ref().map_or(Ok(()), NetworkNamespace::enter)?;
     let selection = Selection::new(&wanted.names);
     let present = interface::all()?;
     let interfaces: Vec<Interface> = selection.watched(&present)?.into_iter().cloned().collect();
-    privilege::check()?;
     raise_descriptor_limit();
-    let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;

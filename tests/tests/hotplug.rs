@@ -171,6 +171,61 @@ fn a_pattern_chooses_what_appears() {
     tcptop.stop(PATIENCE).expect("it ends");
 }
 
+/// In another namespace than that which it is started in, without `nsenter`: by a process there.
+#[test]
+fn another_namespace_is_watched_from_outside() {
+    lab::needs_root!();
+    let hosts = Hosts::new();
+    hosts.plug(None, "eth0");
+    let outside = Namespace::new().expect("a namespace");
+    let mut command = std::process::Command::new("sleep");
+    command.arg("600");
+    lab::end_with_parent(&mut command, nix::sys::signal::Signal::SIGKILL);
+    let mut inside = hosts.near.enter_command(&mut command).spawn().expect("it starts");
+    let pid = inside.id().to_string();
+    let tcptop = Tcptop::spawn(&outside, ["--netns", &pid, "eth0", "--json"]).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it attaches");
+    hosts.connect(3);
+    let handshakes = tcptop.wait_objects("handshake", 3, PATIENCE).expect("all are seen");
+    assert!(handshakes.iter().all(|one| one.text("role") == Some("client")), "its addresses: {handshakes:?}");
+    tcptop.stop(PATIENCE).expect("it ends");
+    inside.kill().and_then(|()| inside.wait()).expect("it ends");
+    let gone = Tcptop::spawn(&outside, ["--netns", &pid, "--json"]).expect("it starts");
+    let output = gone.wait(PATIENCE).expect("it ends");
+    assert_eq!(output.status.code(), Some(4), "{}", output.stderr);
+    assert!(output.stderr.contains("there is no network namespace"), "{}", output.stderr);
+}
+
+/// Each line of the doctor is tried.
+#[test]
+fn the_doctor_tries_what_is_needed() {
+    lab::needs_root!();
+    let hosts = Hosts::new();
+    hosts.plug(None, "eth0");
+    let said = |arguments: &[&str]| {
+        let output =
+            Tcptop::spawn(&hosts.near, arguments).expect("it starts").wait(PATIENCE).expect("it ends");
+        let [line] = &output.stdout[..] else { panic!("{output:?}") };
+        (output.status.code(), Object::parse(&line.text))
+    };
+    let (code, found) = said(&["doctor", "--json"]);
+    let findings = found.list("findings");
+    let state = |check: &str| {
+        let one = findings.iter().find(|one| one.text("check") == Some(check)).expect(check);
+        one.text("state").map(str::to_owned)
+    };
+    for check in ["capabilities", "BTF", "programs", "records", "sockets", "causes", "leftovers"] {
+        assert_eq!(state(check).as_deref(), Some("works"), "{check}: {found:?}");
+    }
+    assert_eq!(state("interface eth0").as_deref(), Some("info"));
+    let all_work = findings.iter().all(|one| !matches!(one.text("state"), Some("limited" | "fails")));
+    assert_eq!((found.flag("works"), code), (all_work, Some(i32::from(!all_work))), "{found:?}");
+    // What cannot work is not said to.
+    hosts.near.link_down("lo").expect("it is there");
+    let (code, found) = said(&["doctor", "--json"]);
+    assert_eq!((found.flag("works"), code), (false, Some(1)), "{found:?}");
+}
+
 /// Hard case `several-interfaces`: a container's connections pass its own cable and that of the host, and are one each.
 #[test]
 fn what_passes_two_interfaces_is_one_connection() {

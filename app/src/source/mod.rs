@@ -4,6 +4,7 @@ pub mod capture;
 pub mod host_counters;
 pub mod interface;
 pub mod kernel;
+pub mod namespace;
 pub mod netlink;
 pub mod owner;
 mod passed_over;

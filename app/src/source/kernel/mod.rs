@@ -40,6 +40,29 @@ use super::selection::Selection;
 use crate::error::Error;
 use tcptop_core::{Dropped, FlowVolumes};
 
+/// `uname -r`.
+#[must_use]
+pub fn release() -> String {
+    load::release()
+}
+
+/// The programs of others where the packets of an interface pass, by their names.
+#[must_use]
+pub fn others_at(interface: &Interface) -> Vec<String> {
+    attach::others_at(interface)
+}
+
+/// How many inert filters there are of runs that were killed.
+#[must_use]
+pub fn leftovers() -> usize {
+    attach::leftovers()
+}
+
+/// Removes them.
+pub fn remove_leftovers() {
+    attach::remove_leftovers();
+}
+
 /// The loaded probe, and the interfaces that it watches.
 pub struct KernelSource {
     // Before the programs, so that they are detached first.
@@ -166,6 +189,12 @@ impl KernelSource {
         let Some(name) = self.programs.first_unloaded() else { return false };
         // One that the kernel refuses is refused again when it is needed, and reported then.
         self.programs.program(name).is_ok()
+    }
+
+    /// Why the first program that is not loaded yet is refused; none where all are loaded.
+    pub fn unprepared(&mut self) -> Option<Error> {
+        let name = self.programs.first_unloaded()?;
+        self.programs.program(name).err()
     }
 
     /// Detaches the probe from the interface that is known under this index, or no longer waits for it. Returns whether it
