@@ -65,6 +65,14 @@ impl ConfigFiles {
             let text = match fs::read_to_string(&path) {
                 Ok(text) => Some(text),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => None,
+                // The home is that of another user, whose settings are not this one's.
+                Err(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied
+                        && asked.is_none()
+                        && path != Path::new(OF_HOST) =>
+                {
+                    None
+                }
                 Err(error) => return Err(failed(error.to_string())),
             };
             let file = all.files.len();

@@ -23,7 +23,7 @@ const MOST_WORDS: usize = 1_000;
 /// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
 type Generated = (&'static str, &'static str, fn() -> String);
 
-const GENERATED: [Generated; 15] = [
+const GENERATED: [Generated; 16] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
     ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),
@@ -34,6 +34,7 @@ const GENERATED: [Generated; 15] = [
     ("docs/usage.md", "exit-codes", exit_codes),
     ("docs/usage.md", "options", options),
     ("docs/usage.md", "replay-options", || new_options("replay")),
+    ("docs/usage.md", "doctor-options", || new_options("doctor")),
     ("docs/usage.md", "stats-options", || new_options("stats")),
     ("docs/rfc4898.md", "counts", estats_counts),
     ("docs/rfc4898.md", "variables", estats_variables),
