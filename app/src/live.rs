@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
+use crate::confine::Confinement;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
@@ -118,6 +119,10 @@ impl<'a> Live<'a> {
         let owners = Owners::new();
         lacking.extend(also_lacking(config, &mut source, &owners));
         let (since, failed) = chosen.attach_first(&mut source)?;
+        // Before there are other threads. What a record says comes from outside.
+        let names_processes = config.owners != OwnerSource::None;
+        let has_screen = config.screen.is_some();
+        lacking.extend(Confinement { is_live: true, names_processes, has_screen }.enter());
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
         let context = RenderContext::new(source.names(), source.method(), Anchor::now());

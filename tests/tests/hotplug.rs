@@ -196,6 +196,34 @@ fn another_namespace_is_watched_from_outside() {
     assert!(output.stderr.contains("there is no network namespace"), "{}", output.stderr);
 }
 
+/// Once it is attached: what attaching to further interfaces takes, and what naming processes takes, and nothing else.
+#[test]
+fn a_live_run_keeps_few_capabilities() {
+    lab::needs_root!();
+    let hosts = Hosts::new();
+    hosts.plug(None, "eth0");
+    for (arguments, kept) in [
+        (&["eth0", "--json"][..], &[2, 12, 19, 38, 39]),
+        (&["eth0", "--json", "--owners=off"], &[12, 38, 39]),
+    ] {
+        let tcptop = Tcptop::spawn(&hosts.near, arguments).expect("it starts");
+        tcptop.wait_ready(PATIENCE).expect("it attaches");
+        let kept: u64 = kept.iter().map(|bit| 1_u64 << bit).sum();
+        let lines =
+            [format!("CapEff:\t{kept:016x}"), format!("CapPrm:\t{kept:016x}"), "NoNewPrivs:\t1".to_owned()];
+        hosts.connect(1);
+        tcptop.wait_objects("handshake", 1, PATIENCE).expect("it is seen");
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", tcptop.pid())).expect("it runs").flatten();
+        for task in tasks {
+            let status = std::fs::read_to_string(task.path().join("status")).expect("it runs");
+            for line in &lines {
+                assert!(status.lines().any(|one| one == line), "{line}: {status}");
+            }
+        }
+        tcptop.stop(PATIENCE).expect("it ends");
+    }
+}
+
 /// Each line of the doctor is tried.
 #[test]
 fn the_doctor_tries_what_is_needed() {
