@@ -13,6 +13,7 @@ use crate::output::log_file::Rotation;
 use crate::output::metrics::OwnerLabel;
 use crate::output::target::Witness;
 use crate::source::kernel::AttachWanted;
+use crate::source::namespace::NetworkNamespace;
 use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
 use crate::tui::columns::named;
@@ -26,8 +27,8 @@ const LONG_VERSION: &str = concat!(env!("TCPTOP_VERSION"), "\nkernel object sha2
 
 const AFTER_HELP: &str = "\
 Examples:
-  sudo tcptop                                  the interface of the default route
-  sudo tcptop eth0 wg0                         several interfaces
+  sudo tcptop                                  all interfaces that carry traffic
+  sudo tcptop eth0 'veth*'                     some of them
   sudo tcptop eth0 --filter 'port:443 p99>50ms'
   sudo tcptop eth0 --json | jq 'select(.outcome == \"refused\")'
   sudo tcptop eth0 --report --duration 30s     a report for a ticket
@@ -67,9 +68,30 @@ pub struct Cli {
 /// What is watched on interfaces, and how.
 #[derive(Clone, Debug, Args)]
 pub struct Watch {
-    /// Interfaces to watch [default: the interface of the default route]
+    /// Interfaces to watch [default: all that carry traffic, each path at one point]
+    ///
+    /// Names, further names and indexes, patterns such as 'veth*', any for all that can be read, and !NAME or !PATTERN for what is
+    /// left out. What appears later is watched, too, where it is not a name that decides. A connection that passes several of them
+    /// is one, and counts where it was seen first.
     #[arg(value_name = "INTERFACE", help_heading = INPUT)]
     pub interfaces: Vec<String>,
+
+    /// Watch in another network namespace: one that ip netns has named, or that of a process
+    #[arg(long, value_name = "NAME|PID", help_heading = INPUT)]
+    #[arg(conflicts_with_all = ["container", "pod"])]
+    pub netns: Option<String>,
+
+    /// Watch in the network namespace of a container, by its name or the first digits of its identifier
+    #[arg(long, value_name = "NAME|ID", conflicts_with = "pod", help_heading = INPUT)]
+    pub container: Option<String>,
+
+    /// Watch in the network namespace of a pod
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = NetworkNamespace::pod, help_heading = INPUT)]
+    pub pod: Option<NetworkNamespace>,
+
+    /// List the interfaces, with the reason for each that is not watched, and stop
+    #[arg(long = "interfaces", value_name = "list", hide_possible_values = true, help_heading = INPUT)]
+    pub list: Option<ListInterfaces>,
 
     /// More addresses of this host; can be repeated
     ///
@@ -175,6 +197,24 @@ pub struct Watch {
     pub duration: Option<Duration>,
 }
 
+impl Watch {
+    /// The network namespace that is watched, if it is another one.
+    #[must_use]
+    pub fn target(&self) -> Option<NetworkNamespace> {
+        let of = |name: &Option<String>, target: fn(String) -> NetworkNamespace| name.clone().map(target);
+        of(&self.netns, NetworkNamespace::Namespace)
+            .or_else(|| of(&self.container, NetworkNamespace::Container))
+            .or_else(|| self.pod.clone())
+    }
+}
+
+/// What is to be done with interfaces instead of watching them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ListInterfaces {
+    /// They are listed.
+    List,
+}
+
 /// Another input than interfaces.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -186,6 +226,8 @@ pub enum Command {
     Replay(Box<ReplayArgs>),
     /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
     Stats(StatsArgs),
+    /// Try what tcptop needs here, and say what works, what does not, and what helps
+    Doctor(DoctorArgs),
     /// Print which options are in force, and from which configuration file; that is a configuration file itself
     Config,
     /// Show each segment that the kernel retransmits, on any interface and in any network namespace
@@ -226,6 +268,22 @@ pub struct RetransmitsArgs {
     /// Stop after this time
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
     pub duration: Option<Duration>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Interfaces to look at, as for tcptop itself [default: all that carry traffic]
+    #[arg(value_name = "INTERFACE", help_heading = INPUT)]
+    pub interfaces: Vec<String>,
+
+    /// Remove the inert filters that runs have left which were killed
+    #[arg(long, help_heading = INPUT)]
+    pub clean: bool,
+
+    /// Write a JSON object instead of text
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
 }
 
 /// Arguments of `stats`.
@@ -498,7 +556,13 @@ impl Cli {
     pub const fn watch(&self) -> &Watch {
         match &self.command {
             Some(Command::Serve(watch)) => watch,
-            Some(Command::Replay(_) | Command::Stats(_) | Command::Retransmits(_) | Command::Config)
+            Some(
+                Command::Replay(_)
+                | Command::Stats(_)
+                | Command::Retransmits(_)
+                | Command::Config
+                | Command::Doctor(_),
+            )
             | None => &self.watch,
         }
     }

@@ -5,11 +5,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, RetransmitsArgs, Show, StatsArgs, Watch};
+use crate::cli::{Cli, Command, DoctorArgs, RetransmitsArgs, Show, StatsArgs, Watch};
 use crate::error::Error;
 use crate::output::metrics;
 use crate::output::target::{Format, Plan, ReportFormat, Target, Witness};
 use crate::source::kernel::AttachWanted;
+use crate::source::namespace::NetworkNamespace;
 use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
 use crate::tui::capabilities::Capabilities;
@@ -33,6 +34,10 @@ pub enum Source {
     Sockets(StatsArgs),
     /// What the kernel says of its retransmits, and nothing else.
     Retransmits(RetransmitsArgs),
+    /// The list of interfaces, and what becomes of each when these are named.
+    List(Vec<String>, Option<NetworkNamespace>),
+    /// Nothing: it is tried what works.
+    Doctor(DoctorArgs),
     /// Nothing: what is in force is printed.
     Nothing,
 }
@@ -40,7 +45,7 @@ pub enum Source {
 /// Interfaces, and how to watch them.
 #[derive(Clone, Debug)]
 pub struct Interfaces {
-    /// Their names; none means that of the default route.
+    /// What was named, as in [`Selection`](crate::source::selection::Selection).
     pub names: Vec<String>,
     /// Addresses of this host that no interface has.
     pub locals: Vec<Cidr>,
@@ -48,6 +53,8 @@ pub struct Interfaces {
     pub decap: bool,
     /// How to attach to them.
     pub attach: AttachWanted,
+    /// The network namespace that they are in, if it is another one.
+    pub namespace: Option<NetworkNamespace>,
 }
 
 /// A capture, and how to read it.
@@ -114,7 +121,13 @@ impl Config {
         let watch = cli.watch();
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_) | Command::Retransmits(_) | Command::Serve(_) | Command::Config)
+            Some(
+                Command::Stats(_)
+                | Command::Retransmits(_)
+                | Command::Serve(_)
+                | Command::Config
+                | Command::Doctor(_),
+            )
             | None => &watch.show,
         };
         let is_capture = matches!(cli.command, Some(Command::Replay(_)));
@@ -165,6 +178,15 @@ impl Config {
     #[must_use]
     pub fn needs_holders(&self) -> bool {
         self.owners != OwnerSource::None && (self.screen.is_some() || self.query.filter.asks_owner())
+    }
+
+    /// Whether it opens connections later, to hand things on.
+    #[must_use]
+    pub const fn connects(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        return self.otlp.is_some();
+        #[cfg(not(feature = "otlp"))]
+        false
     }
 
     /// Whether figures that the kernel keeps are wanted before the end: on the screen, in metrics, and for the verdicts
@@ -296,6 +318,8 @@ impl Source {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
             Some(Command::Retransmits(retransmits)) => Self::Retransmits(retransmits.clone()),
             Some(Command::Config) => Self::Nothing,
+            Some(Command::Doctor(doctor)) => Self::Doctor(doctor.clone()),
+            None if cli.watch.list.is_some() => Self::List(cli.watch.interfaces.clone(), cli.watch.target()),
             None | Some(Command::Serve(_)) => {
                 let watch = cli.watch();
                 Self::Interfaces(Interfaces {
@@ -303,6 +327,7 @@ impl Source {
                     locals: watch.local.clone(),
                     decap: watch.decap,
                     attach: watch.attach,
+                    namespace: watch.target(),
                 })
             }
             Some(Command::Replay(replay)) => Self::Replay(Replay {

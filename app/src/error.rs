@@ -44,11 +44,11 @@ pub enum Error {
         /// What may have been meant, on a line of its own; may be empty.
         hint: String,
     },
-    /// No interface was named, and there is no default route.
-    #[error("no interface was named, and there is no default route\n  name one: {}", present.join(", "))]
-    NoDefaultRoute {
-        /// The interfaces that there are, escaped.
-        present: Vec<String>,
+    /// There is no such network namespace, container or pod.
+    #[error("there is no {what}")]
+    NoNamespace {
+        /// What was looked for, escaped.
+        what: String,
     },
     /// The interface has another link layer than those that tcptop reads.
     #[error(
@@ -177,7 +177,7 @@ impl Error {
             Self::Usage(_) | Self::ConfigFile { .. } => 2,
             Self::Privilege { .. } | Self::Forbidden { .. } => 3,
             Self::NoInterface { .. }
-            | Self::NoDefaultRoute { .. }
+            | Self::NoNamespace { .. }
             | Self::LinkType { .. }
             | Self::InterfaceGone { .. }
             | Self::KernelLacks { .. }

@@ -1,6 +1,7 @@
 //! A live run: records from the kernel, the passing of time, signals and keys, in one task.
 
 mod address_watch;
+mod chosen;
 mod holders;
 mod masters;
 mod retransmits;
@@ -10,27 +11,30 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
-use caps::Capability;
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
-use crate::confine;
+use crate::confine::Confinement;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
 use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
-use crate::output::target::Target;
+use crate::output::target::{Plan, Target};
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
-use crate::source::kernel::{KernelSource, Settings, Since};
+use crate::source::kernel::{KernelSource, Settings, Since, What};
+use crate::source::namespace::NetworkNamespace;
+use crate::source::netlink::LinkChanges;
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
+use crate::source::selection::Selection;
 use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
+use chosen::{Chosen, Progress, announce, raise_descriptor_limit};
 use holders::Holders;
 use probe_common::Record;
 use retransmits::Retransmits;
@@ -53,6 +57,8 @@ const REFRESH: Duration = Duration::from_millis(250);
 const INTERFACE_CHECK: u64 = 4;
 /// How late figures may be while the ring is never empty.
 const LATE: Duration = Duration::from_secs(1);
+/// So many interfaces are attached to between two looks at the ring.
+const AT_ONCE: usize = 1;
 /// No fewer batches than the ring buffer holds.
 const RING_BATCHES: usize = 32;
 
@@ -61,16 +67,17 @@ const RING_BATCHES: usize = 32;
 /// # Errors
 /// When the interfaces, the privileges, the kernel or the output are not what is needed.
 pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
-    let interfaces = interface::choose(&wanted.names)?;
-    for interface in &interfaces {
-        interface.link_layer()?;
-    }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
+    // Metrics are served where tcptop was started, whatever it watches.
     let address = config.metrics.as_ref().and_then(|plan| plan.address);
     let bound = address.map(metrics::bind).transpose()?;
-    // Before there are threads.
-    confine::watching(&more_capabilities(config))?;
+    // Before there are threads, which would stay where they are.
+    wanted.namespace.as_ref().map_or(Ok(()), NetworkNamespace::enter)?;
+    let selection = Selection::new(&wanted.names);
+    let present = interface::all()?;
+    let interfaces: Vec<Interface> = selection.watched(&present)?.into_iter().cloned().collect();
+    raise_descriptor_limit();
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
@@ -82,7 +89,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             causes: config.causes,
             retransmits: config.retransmits,
         };
-        let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
+        let chosen = Chosen { interfaces, selection };
+        let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &chosen, wanted)?;
         live.serve(bound)?;
         stop.within(config.duration);
         if config.hangup_reopens {
@@ -93,14 +101,23 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     })
 }
 
-/// What is needed beside what watching takes: to write files wherever they are.
-fn more_capabilities(config: &Config) -> Vec<Capability> {
-    let has_files = config.outputs.iter().any(|plan| plan.target != Target::Stdout);
-    has_files.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect()
+/// What is given up once all is open and attached.
+fn confinement(config: &Config) -> Confinement {
+    let is_log = |plan: &Plan| matches!(plan.target, Target::Log(..));
+    Confinement {
+        is_live: true,
+        names_processes: config.owners != OwnerSource::None,
+        has_screen: config.screen.is_some(),
+        connects: config.connects(),
+        opens_files: config.outputs.iter().any(is_log),
+    }
 }
 
 struct Live<'a> {
     source: KernelSource,
+    links: LinkChanges,
+    progress: Progress,
+    context: RenderContext,
     session: Session<'a>,
     refreshed: u64,
     addresses: AddressWatch,
@@ -113,42 +130,37 @@ struct Live<'a> {
 impl<'a> Live<'a> {
     fn new(
         config: &'a Config,
-        (mut source, lacking): (KernelSource, Vec<String>),
+        (mut source, mut lacking): (KernelSource, Vec<String>),
         opened: Vec<Opened>,
-        interfaces: &[Interface],
+        chosen: &Chosen,
         wanted: &Interfaces,
     ) -> Result<Self, Error> {
+        // Before the interfaces are listed again: what changes from now on is noticed.
+        let links = LinkChanges::subscribe()
+            .map_err(|source| Error::System { what: "watch the interfaces", source })?;
         let mut addresses = AddressWatch::new(&wanted.locals)?;
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
-        let unowned = match config.owners {
-            OwnerSource::Kernel => source.watch_owners(),
-            OwnerSource::None | OwnerSource::Proc => Vec::new(),
-        };
-        let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
-        let lacking = lacking.into_iter().chain(unowned).chain(wrong);
-        let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
+        lacking.extend(also_lacking(config, &mut source, &owners));
         let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
-        let lacking = lacking.chain(untold);
-        let lacking = lacking.chain(if config.resets { source.watch_resets() } else { None });
-        let since = interfaces.iter().map(|interface| source.watch(interface));
-        let since = since.collect::<Result<Vec<_>, _>>()?;
+        lacking.extend(untold);
+        let (since, failed) = chosen.attach_first(&mut source)?;
+        // Before there are other threads. What a record says comes from outside.
+        lacking.extend(confinement(config).enter());
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
-        let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
-        let context = RenderContext::new(names, source.method(), Anchor::now());
-        let not_known: Vec<String> = lacking.collect();
+        let context = RenderContext::new(source.names(), source.method(), Anchor::now());
         let host = config.host.clone().or_else(host);
-        let context = RenderContext { host, not_known, ..context };
-        let masters = masters::notices(interfaces, &context);
-        masters.iter().for_each(|notice| say(notice));
-        announce(config, interfaces, &context, wanted.names.is_empty());
+        let context = RenderContext { host, not_known: lacking, ..context };
+        let masters = masters::notices(chosen.named(), &context);
+        masters.iter().chain(&failed).for_each(|notice| say(notice));
+        announce(config, chosen, &context);
         source.behind_others().for_each(|name| {
             let name = name.escape_debug();
             say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
         });
         context.not_known.iter().for_each(|reason| say(reason));
-        let mut session = Session::start(config, opened, context, monotonic_ns(), WhenFull::Drop)?;
+        let mut session = Session::start(config, opened, context.clone(), monotonic_ns(), WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
             masters.iter().for_each(|notice| session.notice(notice));
@@ -156,9 +168,21 @@ impl<'a> Live<'a> {
         addresses.set_ids(source.ids());
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let mut live =
-            Self { source, session, refreshed: 0, addresses, owners, holders, sockets, retransmits };
-        live.check_interfaces();
+        let (progress, refreshed) = (Progress::new(chosen), 0);
+        let mut live = Self {
+            source,
+            links,
+            progress,
+            context,
+            session,
+            refreshed,
+            addresses,
+            owners,
+            holders,
+            sockets,
+            retransmits,
+        };
+        live.check_interfaces(true, 0);
         live.count_host(&counters);
         Ok(live)
     }
@@ -185,6 +209,12 @@ impl<'a> Live<'a> {
                     }
                 }
                 () = sleep(rest) => {}
+                changed = self.links.readable() => {
+                    if let Err(source) = changed {
+                        return End::Failed(Error::System { what: "watch the interfaces", source });
+                    }
+                    self.progress.has_news = true;
+                }
                 _ = refresh.tick() => due = due.or_else(|| Some(Instant::now())),
                 command = self.session.command() => {
                     if !self.session.obey(command, monotonic_ns()) {
@@ -196,29 +226,35 @@ impl<'a> Live<'a> {
                     Asked::Reopen => self.session.reopen(),
                 },
             }
-            let now_ns = monotonic_ns();
-            let taken = match self.drain() {
+            let taken = match self.turn(&mut due) {
                 Ok(taken) => taken,
-                Err(error) => return error.into(),
+                Err(end) => return end,
             };
-            if let Err(error) = self.pass_time((taken < BATCH).then_some(now_ns), &mut due) {
-                return error.into();
-            }
-            if let Err(end) = self.session.deliver() {
-                return end;
-            }
-            if self.session.is_counted_out() {
-                return End::Done;
-            }
             if taken > 0 {
                 alert_until = Instant::now() + ALERT;
             }
             rest = match taken {
                 taken if taken >= BATCH => Duration::ZERO,
+                _ if self.progress.is_attaching || self.progress.is_preparing && taken == 0 => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };
         }
+    }
+
+    /// Handles what is in the ring, and what it and the passing of time lead to. Returns how many records there were.
+    fn turn(&mut self, due: &mut Option<Instant>) -> Result<usize, End> {
+        let now_ns = monotonic_ns();
+        let taken = self.drain()?;
+        // After the records of those that are gone.
+        if core::mem::take(&mut self.progress.has_news) || self.progress.is_attaching {
+            self.check_interfaces(false, AT_ONCE);
+        } else if self.progress.is_preparing && taken == 0 {
+            self.progress.is_preparing = self.source.prepare();
+        }
+        self.pass_time((taken < BATCH).then_some(now_ns), due)?;
+        self.session.deliver()?;
+        if self.session.is_counted_out() { Err(End::Done) } else { Ok(taken) }
     }
 
     /// Lets time pass, for the refresh that is due or for the engine: up to `drained_ns`, when the ring was empty. What its
@@ -271,7 +307,7 @@ impl<'a> Live<'a> {
         self.refreshed += 1;
         let is_second = self.refreshed.is_multiple_of(INTERFACE_CHECK);
         if is_second {
-            self.check_interfaces();
+            self.check_interfaces(true, AT_ONCE);
             self.count_host(&host_counters::read());
             self.count_drops(now_ns)?;
             self.session.handle(Input::PassedOver(&self.source.passed_over()?));
@@ -322,15 +358,25 @@ impl<'a> Live<'a> {
         Ok(())
     }
 
-    /// Attaches to interfaces that are back or were detached by others, and reports what has changed.
-    fn check_interfaces(&mut self) {
-        for change in self.source.check() {
+    /// Attaches to interfaces that are new, `most` of them, that are back or were detached by others, and reports what has changed.
+    fn check_interfaces(&mut self, look_closely: bool, most: usize) {
+        let (changes, is_more) = self.source.check(&self.links.take(), look_closely, most);
+        for change in &changes {
             if let Some(since) = change.since() {
                 watched(&mut self.session, since);
-                self.addresses.set_ids(self.source.ids());
             }
-            self.session.notice(&change.to_string());
+            // Those of the start were announced.
+            if self.progress.has_started || !matches!(change.what, What::New(_)) {
+                self.session.notice(&change.to_string());
+            }
         }
+        if !changes.is_empty() {
+            self.addresses.set_ids(self.source.ids());
+            self.context.interfaces = self.source.names();
+            self.session.change_context(self.context.clone());
+        }
+        self.progress.is_attaching = is_more;
+        self.progress.has_started |= !is_more;
     }
 
     /// Handles what is in the ring, and ends. While the ring is never empty, that is as much as it holds.
@@ -356,19 +402,20 @@ pub(crate) fn host() -> Option<String> {
     (!name.is_empty() && name != "(none)").then_some(name)
 }
 
+/// Has the kernel name processes and count drops. Returns what it cannot say although it is wanted: a sentence for each.
+fn also_lacking(config: &Config, source: &mut KernelSource, owners: &Owners) -> Vec<String> {
+    let unowned = match config.owners {
+        OwnerSource::Kernel => source.watch_owners(),
+        OwnerSource::None | OwnerSource::Proc => Vec::new(),
+    };
+    let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
+    let drops = if config.drops { source.watch_drops() } else { None };
+    unowned.into_iter().chain(wrong).chain(drops).collect()
+}
+
 /// All packets of an interface are seen from now on.
 fn watched(session: &mut Session<'_>, since: Since) {
     session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
-}
-
-/// Says on standard error what is watched.
-fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, by_default: bool) {
-    for interface in interfaces.iter().filter(|interface| !interface.up) {
-        say(&format!("{} is down: nothing will be seen before it is up", context.interface(interface.index)));
-    }
-    let why = if by_default { ", which has the default route" } else { "" };
-    let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };
-    say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
 /// Says something on standard error.

@@ -25,7 +25,8 @@ fn main() -> ExitCode {
         return terminal_guard::run().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         // In the form of those that the parser finds.
         Err(Error::Usage(message)) => Cli::command().error(ErrorKind::ArgumentConflict, message).exit(),
         Err(error) => {
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Error> {
+/// Returns whether all is well.
+fn run() -> Result<bool, Error> {
     let variable = |name: &str| std::env::var_os(name);
     let typed: Vec<OsString> = std::env::args_os().collect();
     // Help and usage are to be had whatever the files say.
@@ -45,17 +47,20 @@ fn run() -> Result<(), Error> {
     let command = config::command_line(typed.clone());
     let cli = Cli::parse_with_hints(files.complete(typed)).unwrap_or_else(|error| error.exit());
     let config = Config::new(&cli, can_show_screen(), &command, variable)?;
-    match Source::new(&cli) {
+    let done = match Source::new(&cli) {
+        Source::Doctor(arguments) => return tcptop::doctor::run(&arguments),
         Source::Interfaces(interfaces) => live::run(&config, &interfaces),
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
         Source::Sockets(arguments) => stats::run(&arguments),
         Source::Retransmits(arguments) => retransmits::run(&arguments),
+        Source::List(names, namespace) => tcptop::interfaces::run(&names, namespace.as_ref()),
         Source::Nothing => {
             let text = files.in_force("tcptop".into()).unwrap_or_else(|error| error.exit());
             let failed = |source| Error::Output { target: "standard output".to_owned(), source };
             std::io::stdout().write_all(text.as_bytes()).map_err(failed)
         }
-    }
+    };
+    done.map(|()| true)
 }
 
 fn can_show_screen() -> bool {

@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Anchor;
 use crate::config::{Config, Replay};
-use crate::confine;
+use crate::confine::Confinement;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::format::REPLAY;
@@ -45,8 +45,15 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let source_config = ReplayConfig { flows: config.engine.max_flows, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
     let opened = outputs::open(&config.outputs)?;
-    // Before there are threads, and before anything of the capture is parsed that decides where bytes go.
-    confine::reading()?;
+    // Everything is open: before the first byte is parsed, and before there are threads.
+    let confinement = Confinement {
+        is_live: false,
+        names_processes: false,
+        has_screen: config.screen.is_some(),
+        connects: config.connects(),
+        opens_files: false,
+    };
+    let kept = confinement.enter();
     let runtime = session::event_loop()?;
     let (sender, batches) = mpsc::channel(WAITING);
     let wants_volumes = config.needs_volumes();
@@ -67,6 +74,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         let context = RenderContext { host: config.host.clone(), ..context(&replay.path, &scene) };
         let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
         session.serve(None)?;
+        kept.iter().for_each(|reason| session.notice(reason));
         if !replay.locals.is_empty() {
             session.handle(Input::Locals(&Locals::Named(replay.locals.clone())));
         }

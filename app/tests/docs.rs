@@ -35,6 +35,7 @@ const GENERATED: [Generated; 16] = [
     ("docs/usage.md", "options", options),
     ("docs/usage.md", "replay-options", || new_options("replay")),
     ("docs/metrics.md", "flow-metrics", flow_metrics),
+    ("docs/usage.md", "doctor-options", || new_options("doctor")),
     ("docs/usage.md", "stats-options", || new_options("stats")),
     ("docs/rfc4898.md", "counts", estats_counts),
     ("docs/rfc4898.md", "variables", estats_variables),

@@ -7,7 +7,8 @@ use lab::bpf::{self, Hook};
 use lab::{Mode, Namespace, Server, connect_many};
 use probe_common::Record;
 use tcptop::source::interface;
-use tcptop::source::kernel::{AttachWanted, KernelSource, Settings, What};
+use tcptop::source::kernel::{AttachWanted, Change, KernelSource, Settings, What};
+use tcptop::source::netlink::LinkNews;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const FLOWS: u32 = 100;
@@ -56,6 +57,10 @@ impl Hosts {
         let is_there = |hook| self.here.run(|| bpf::first_attached(index, hook)).is_ok();
         [Hook::Ingress, Hook::Egress].into_iter().filter(|hook| is_there(*hook)).count()
     }
+}
+
+fn check(source: &mut KernelSource) -> Vec<Change> {
+    source.check(&LinkNews::default(), true, 1).0
 }
 
 fn load() -> KernelSource {
@@ -107,13 +112,16 @@ fn interfaces_are_attached_to_and_detached_from_at_any_time() {
 fn an_interface_keeps_its_first_index() {
     with_source(|hosts, mut source, [_, eth0]| {
         let first = source.watch(&eth0).expect("it attaches");
-        assert_eq!(source.check(), []);
+        assert_eq!(check(&mut source), []);
         hosts.here.delete_link("eth0").expect("it is there");
-        assert_eq!(source.check().into_iter().map(|change| change.what).collect::<Vec<_>>(), [What::Gone]);
-        assert_eq!(source.check(), [], "it is said once");
+        assert_eq!(
+            check(&mut source).into_iter().map(|change| change.what).collect::<Vec<_>>(),
+            [What::Missing]
+        );
+        assert_eq!(check(&mut source), [], "it is said once");
         hosts.here.veth_pair("eth0", &hosts.there, "eth0").expect("a cable");
         assert_ne!(hosts.here.link_index("eth0").expect("it is there"), first.interface);
-        let [change] = &source.check()[..] else { panic!("one change") };
+        let [change] = &check(&mut source)[..] else { panic!("one change") };
         let since = change.since().expect("it is back");
         assert!(matches!(change.what, What::Back(_)) && since.interface == first.interface, "{change:?}");
         assert!(since.time_ns > first.time_ns);

@@ -156,7 +156,7 @@ impl Run {
         Ok(now_ns)
     }
 
-    fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
+    fn poll(&mut self) {
         for event in self.engine.poll_events(self.reader) {
             match event {
                 Event::Handshake(report) => self.reported.push(report.clone()),
@@ -171,6 +171,10 @@ impl Run {
                 Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
             }
         }
+    }
+
+    fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
+        self.poll();
         let all = self.snapshot(None, now_ns);
         prop_assert!(all.flow_count <= ROOM, "{} flows", all.flow_count);
         let flows = all.flows.expect("asked for").rows;
@@ -443,4 +447,162 @@ fn a_retry_that_is_accepted_is_a_try_of_the_new_attempt() {
         step(false, syn.with(ack), 0, 5_001),
     ];
     hold(&steps, Direction::Egress).expect("properties hold");
+}
+
+/// Further interfaces that the packets pass.
+const FURTHER: [u32; 2] = [INTERFACE + 1, INTERFACE + 2];
+
+/// What a reader is told and what is counted.
+fn told(run: &mut Run, end_ns: u64) -> (Vec<String>, Counts, Counts) {
+    let line = |event: &str, flow: &Flow| {
+        let ends = [flow.local(), flow.remote()].map(|end| format!("{}", end.port));
+        format!(
+            "{event} {} {ends:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            flow.id(),
+            flow.outcome(),
+            (flow.tries(), flow.syn_acks()),
+            (flow.server_leg(), flow.client_leg(), flow.refusal()),
+            (flow.setup_ns(), flow.lifetime_ns()),
+            flow.volumes(),
+            (flow.first_ns(), flow.changed_ns()),
+            flow.is_aborted(),
+        )
+    };
+    let events = run.reported.iter().map(|flow| line("report", flow));
+    let events = events.chain(run.closed.iter().map(|flow| line("close", flow))).collect();
+    let snapshot = run.snapshot(None, end_ns);
+    (events, snapshot.total.counts, snapshot.recent.counts)
+}
+
+/// Gives a run the records, each at the further interfaces that its bits name, too, behind their own.
+fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run, u64) {
+    let mut run = Run::new();
+    for interface in FURTHER.into_iter().chain([INTERFACE]) {
+        run.engine.handle(Input::Watched { interface, since_ns: 0 });
+    }
+    let mut now_ns = START;
+    for (step, bits) in steps {
+        now_ns += step.gap_ns;
+        if step.expire {
+            run.engine.handle(Input::Time { now_ns });
+            run.poll();
+        }
+        for _ in 0..step.copies {
+            let record = record(step, now_ns, direction);
+            let further = FURTHER.into_iter().zip([1, 2]).filter(|(_, bit)| is_several && bits & bit != 0);
+            for interface in [INTERFACE].into_iter().chain(further.map(|(interface, _)| interface)) {
+                run.engine.handle(Input::Records(&[SegmentRecord { interface, ..record }.into()]));
+            }
+            run.poll();
+        }
+    }
+    run.engine.handle(Input::End { now_ns });
+    run.poll();
+    (run, now_ns)
+}
+
+proptest! {
+    #![proptest_config(support::properties(500))]
+
+    /// Whatever further interfaces show of it, and whatever they do not: nothing of it is counted, and nothing changes.
+    #[test]
+    fn what_passes_several_interfaces_counts_once(
+        steps in vec((step(), any::<u8>()), 1..40),
+        direction in prop_oneof![Just(Direction::Egress), Just(Direction::Ingress), Just(Direction::Unknown)],
+    ) {
+        let (mut one, end_ns) = run_at(&steps, direction, false);
+        let (mut several, _) = run_at(&steps, direction, true);
+        prop_assert_eq!(told(&mut one, end_ns), told(&mut several, end_ns));
+    }
+}
+
+/// One connection whose segments pass interfaces in any order, and whose ways out and back may be different ones.
+#[derive(Clone, Debug)]
+struct Passage {
+    /// The interfaces on the way out and on the way back, in order.
+    ways: [Vec<u32>; 2],
+    syns: u8,
+    answer: Option<SegmentKind>,
+    is_completed: bool,
+    /// Whether time passes in the engine before each segment.
+    expire: bool,
+}
+
+fn passage() -> impl Strategy<Value = Passage> {
+    let all = vec![INTERFACE, FURTHER[0], FURTHER[1]];
+    let way = proptest::sample::subsequence(all, 1..=3).prop_shuffle();
+    let answer =
+        prop_oneof![3 => Just(Some(SegmentKind::SynAck)), 1 => Just(Some(SegmentKind::Rst)), 1 => Just(None)];
+    ((way.clone(), way), 1_u8..4, answer, any::<bool>(), any::<bool>()).prop_map(
+        |((out, back), syns, answer, is_completed, expire)| Passage {
+            ways: [out, back],
+            syns,
+            answer,
+            is_completed,
+            expire,
+        },
+    )
+}
+
+/// Gives an engine the segments of one connection. Returns the outcome that it must have.
+fn pass(engine: &mut Engine, passage: &Passage, client: u16, now_ns: &mut u64) -> Outcome {
+    let isn = 100_000 * u32::from(client);
+    let mut give = |kind: SegmentKind, wait_ns: u64| {
+        let from_client = matches!(kind, SegmentKind::Syn | SegmentKind::Ack);
+        let (flags, seq, ack) = match kind {
+            SegmentKind::Syn => (TcpFlags::SYN, isn, 0),
+            SegmentKind::SynAck => (TcpFlags::SYN.with(TcpFlags::ACK), 7 * isn, isn + 1),
+            SegmentKind::Rst => (TcpFlags::RST.with(TcpFlags::ACK), 0, isn + 1),
+            _ => (TcpFlags::ACK, isn + 1, 7 * isn + 1),
+        };
+        *now_ns += wait_ns;
+        if passage.expire {
+            engine.handle(Input::Time { now_ns: *now_ns });
+        }
+        let (gap_ns, payload_len, timestamps, copies, expire) = Default::default();
+        let step =
+            Step { gap_ns, client, from_client, flags, seq, ack, payload_len, timestamps, copies, expire };
+        for interface in &passage.ways[usize::from(!from_client)] {
+            *now_ns += 5_000;
+            let record = SegmentRecord { interface: *interface, ..record(&step, *now_ns, Direction::Egress) };
+            engine.handle(Input::Records(&[record.into()]));
+        }
+    };
+    (0..passage.syns).for_each(|again| give(SegmentKind::Syn, if again == 0 { MS } else { S }));
+    let Some(answer) = passage.answer else { return Outcome::Unanswered };
+    give(answer, 20 * MS);
+    if answer == SegmentKind::Rst {
+        return Outcome::Refused;
+    }
+    if !passage.is_completed {
+        return Outcome::HalfOpen;
+    }
+    give(SegmentKind::Ack, MS);
+    Outcome::Established
+}
+
+proptest! {
+    #![proptest_config(support::properties(500))]
+
+    /// Answers pass the interfaces in the reverse order, and may come by another way: each connection is one attempt, with the
+    /// outcome that it has.
+    #[test]
+    fn whichever_interfaces_show_what_first_a_connection_is_one_attempt(passages in vec(passage(), 1..12)) {
+        let Watched { mut engine, reader, .. } = Watched::with_room(100);
+        for interface in FURTHER.into_iter().chain([INTERFACE]) {
+            engine.handle(Input::Watched { interface, since_ns: 0 });
+        }
+        let mut now_ns = START;
+        let mut expected = BTreeMap::new();
+        for (passage, client) in passages.iter().zip(1..) {
+            *expected.entry(format!("{:?}", pass(&mut engine, passage, client, &mut now_ns))).or_insert(0_u64) += 1;
+        }
+        engine.handle(Input::Time { now_ns: now_ns + 300 * S });
+        let counts = engine.snapshot(reader, &SnapshotRequest::totals(Span::SinceStart), now_ns + 300 * S).total.counts;
+        prop_assert_eq!(counts.opened, passages.len() as u64);
+        for outcome in Outcome::DECIDED {
+            let wanted = expected.get(&format!("{outcome:?}")).copied().unwrap_or(0);
+            prop_assert_eq!(counts.of(outcome), wanted, "{:?} of {:#?}", outcome, passages);
+        }
+    }
 }

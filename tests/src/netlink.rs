@@ -62,6 +62,17 @@ impl Namespace {
         self.set_link(change).with_context(|| format!("cannot rename {interface} to {name}"))
     }
 
+    /// Moves the interface to another namespace, where it is down.
+    ///
+    /// # Errors
+    /// When its name is taken there, or the kernel refuses.
+    pub fn move_link(&self, interface: &str, to: &Self) -> Result<()> {
+        let change = LinkUnspec::new_with_index(self.link_index(interface)?)
+            .setns_by_fd(to.handle().as_raw_fd())
+            .build();
+        self.set_link(change).with_context(|| format!("cannot move {interface}"))
+    }
+
     /// Removes the interface; of a pair, the other half goes too.
     ///
     /// # Errors
@@ -87,13 +98,22 @@ impl Namespace {
     /// # Errors
     /// When a name is taken or too long (15 bytes).
     pub fn veth_pair(&self, name: &str, peer: &Self, peer_name: &str) -> Result<()> {
+        self.veth_pair_at(None, name, peer, peer_name)
+    }
+
+    /// The same with this index here.
+    ///
+    /// # Errors
+    /// Also when the index is taken.
+    pub fn veth_pair_at(&self, index: Option<u32>, name: &str, peer: &Self, peer_name: &str) -> Result<()> {
         let far_half = LinkMessageBuilder::<LinkUnspec>::new()
             .name(peer_name)
             .setns_by_fd(peer.handle().as_raw_fd())
             .build();
         // The peer is born in its namespace, so its name cannot clash with one in use here.
         let veth = InfoData::Veth(InfoVeth::Peer(far_half));
-        let message = LinkVeth::new(name, peer_name).set_info_data(veth).build();
+        let mut message = LinkVeth::new(name, peer_name).set_info_data(veth).build();
+        message.header.index = index.unwrap_or(0);
         self.add_link(message).with_context(|| format!("cannot make the pair {name} and {peer_name}"))?;
         self.link_up(name)?;
         peer.link_up(peer_name)

@@ -226,23 +226,26 @@ fn routed() -> [Namespace; 2] {
 }
 
 #[test]
-fn the_default_route_selects_the_interface_and_the_message_says_so() {
+fn without_a_name_all_that_carry_traffic_are_watched_and_the_list_says_why_not() {
     lab::needs_root!();
     let [here, there] = routed();
     let server = Server::bind(&there, SocketAddr::from(([10, 1, 0, 2], 80)), Mode::CloseAtOnce).unwrap();
+    here.add_bridge("br0").unwrap();
+    here.veth_pair("port0", &there, "port0").unwrap();
+    here.join("port0", "br0").unwrap();
+    let listed = tcptop(&here, &["--interfaces", "list"]);
+    let lines: Vec<Vec<&str>> =
+        listed.stdout.iter().map(|line| line.text.split_whitespace().collect()).collect();
+    let of = |name: &str| lines.iter().find(|line| line[0] == name).unwrap()[2..].join(" ");
+    assert_eq!(of("lo"), "watched carries traffic");
+    assert_eq!(of("eth0"), "watched carries traffic");
+    assert_eq!(of("br0"), "- its ports are watched: port0");
     let tcptop = Tcptop::spawn(&here, ["--json", "--count", "1"]).unwrap();
     let line = tcptop.wait_stderr(PATIENCE, |line| line.starts_with("watching")).unwrap();
-    assert!(line.text.contains("eth0") && line.text.contains("default route"), "{line:?}");
+    assert!(line.text.contains("lo eth0 port0 (") && line.text.contains("which carry traffic"), "{line:?}");
     connect(&here, None, server.address(), PATIENCE).unwrap();
     let output = tcptop.wait(PATIENCE).unwrap();
     assert_eq!(lab::objects(&output.stdout)[0].text("interface"), Some("eth0"));
-}
-
-#[test]
-fn without_a_default_route_the_interfaces_are_listed() {
-    lab::needs_root!();
-    let output = tcptop(&Namespace::new().unwrap(), &[]);
-    assert_failed(&output, 4, &["no default route", "name one", "lo"]);
 }
 
 /// Hard case `several-interfaces`: flows of different interfaces are different flows.

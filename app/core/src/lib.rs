@@ -31,7 +31,7 @@ pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, So
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Reset,
     ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind, RetransmitWitnesses, Role,
-    SentAgain, ShownEndpoint, Traffic,
+    SentAgain, ShownEndpoint, Sighting, Traffic,
 };
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;

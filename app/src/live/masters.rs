@@ -5,14 +5,18 @@ use crate::source::interface::Interface;
 use crate::source::netlink::{Master, MasterKind, masters};
 
 /// A sentence for each watched bridge or VRF some of whose ports are not watched, with the command that watches them.
-pub(super) fn notices(watched: &[Interface], context: &RenderContext) -> Vec<String> {
+pub(super) fn notices<'a>(
+    watched: impl Iterator<Item = &'a Interface>,
+    context: &RenderContext,
+) -> Vec<String> {
+    let watched: Vec<&Interface> = watched.collect();
     // A kernel that does not say has no ports to name.
     let masters = masters().unwrap_or_default();
     let of = |interface: &Interface| masters.iter().find(|master| master.index == interface.index);
     let is_watched = |port: &String| watched.iter().any(|interface| interface.name == *port);
     watched
         .iter()
-        .filter_map(|interface| Some((interface, of(interface)?)))
+        .filter_map(|interface| Some((*interface, of(interface)?)))
         .filter(|(_, master)| master.ports.is_empty() || !master.ports.iter().all(is_watched))
         .map(|(interface, master)| notice(&context.interface(interface.index), master))
         .collect()

@@ -16,6 +16,75 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc;
 use tcptop_core::Cidr;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Notifications of interfaces that come, go or change.
+pub struct LinkChanges {
+    socket: AsyncFd<Socket>,
+}
+
+/// What has happened to interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkNews {
+    /// The indexes of those that are gone: others may have them by now.
+    pub removed: Vec<u32>,
+    /// Whether anything has changed.
+    pub is_any: bool,
+}
+
+impl LinkChanges {
+    /// Subscribes to changes in this network namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn subscribe() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, libc::RTMGRP_LINK.cast_unsigned()))?;
+        socket.set_non_blocking(true)?;
+        // SAFETY: the socket owns its descriptor, returns the same one at every call and is only dropped with this `AsyncFd`.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        Ok(Self { socket })
+    }
+
+    /// Waits for changes.
+    ///
+    /// # Errors
+    /// When the reactor is gone.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// What has changed since the last call.
+    pub fn take(&self) -> LinkNews {
+        let mut news = LinkNews::default();
+        loop {
+            let mut room = Vec::with_capacity(LINK_NOTIFICATION);
+            match self.socket.get_ref().recv(&mut room, 0) {
+                Ok(_) => {
+                    news.is_any = true;
+                    news.removed.extend(removed(&room));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return news,
+                // ENOBUFS: there were more than the socket could keep.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => news.is_any = true,
+                Err(_) => return news,
+            }
+        }
+    }
+}
+
+/// As much of a notification of an interface is read.
+const LINK_NOTIFICATION: usize = 4_096;
+
+/// The index of the interface that a notification says is gone. A bridge says so of its ports, too, which only leave it.
+fn removed(notification: &[u8]) -> Option<u32> {
+    let kind = u16::from_ne_bytes(notification.get(4..6)?.try_into().ok()?);
+    let family = *notification.get(HEADER)?;
+    let index = u32::from_ne_bytes(notification.get(HEADER + 4..HEADER + 8)?.try_into().ok()?);
+    (kind == libc::RTM_DELLINK && i32::from(family) == libc::AF_UNSPEC).then_some(index)
+}
 
 /// The groups that are notified when an address or a route of IPv4 or IPv6 comes or goes.
 const GROUPS: u32 =

@@ -12,6 +12,7 @@ use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
 use super::reset::{Reset, ResetSign};
+use super::sighting::Sightings;
 use super::traffic::Traffic;
 use crate::locals::Locals;
 use crate::owner::{KernelSocket, Owner, Process, Sockets};
@@ -103,6 +104,8 @@ pub(super) struct Notes {
     /// Segments that the kernel says it retransmitted, FINs aside, by the ends of the tuple; and whether no more are to come.
     pub(super) kernel: [u64; 2],
     pub(super) is_settled: bool,
+    /// What further interfaces have shown.
+    pub(super) sightings: Sightings,
 }
 
 /// What the socket of one end says of its retransmits of data.

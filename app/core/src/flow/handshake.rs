@@ -23,7 +23,7 @@ const LATE_NS: u64 = 1_000_000_000;
 const TRANSFER: u32 = (1 << 30) - 1;
 
 /// What the next segments of a handshake are compared with. What they say is kept in the [`Flow`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Handshake {
     isn: u32,
     /// Bytes of data in the SYN (Fast Open), which its answer may acknowledge.
@@ -107,7 +107,9 @@ impl Handshake {
 
     /// Whether this SYN, which is the first that is seen, passed just behind its SYN-ACK: queues and taps swap neighbours.
     pub(super) fn is_swapped_with(&self, syn: &SegmentRecord) -> bool {
-        let answered = self.answers.as_ref().filter(|_| self.syns.is_none());
+        // What is acknowledged is this SYN and its data.
+        let is_acknowledged = self.isn.wrapping_sub(syn.seq) <= syn.payload_len;
+        let answered = self.answers.as_ref().filter(|_| self.syns.is_none() && is_acknowledged);
         answered.is_some_and(|answers| syn.time_ns.saturating_sub(answers.first_at().time_ns) < COPY_NS)
     }
 
@@ -166,7 +168,10 @@ impl Handshake {
         match &mut self.syns {
             Some(syns) => syns.retransmitted(syn),
             // An earlier SYN was answered, which was not seen.
-            None => self.syns = Some(Sent::new(syn)),
+            None => {
+                (self.isn, self.syn_payload, self.syns) = (syn.seq, syn.payload_len, Some(Sent::new(syn)));
+                flow.isn = syn.seq;
+            }
         }
         flow.tries = flow.tries.saturating_add(1);
         flow.is_repeated |= !self.is_answered() && !flow.is_challenged && !flow.is_unreachable;

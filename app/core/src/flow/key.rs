@@ -10,7 +10,7 @@ use probe_common::{Endpoint, Record};
 use super::outcome::Role;
 
 /// Both ends of a connection and the interface it was seen at, whoever sent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FlowTuple {
     /// First, because it differs first.
     hash: u64,

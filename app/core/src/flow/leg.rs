@@ -123,7 +123,7 @@ impl Moment {
 }
 
 /// One transmission of a SYN or SYN-ACK.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     // Not a `Moment`, which would be padded.
     time_ns: u64,
@@ -134,7 +134,7 @@ struct Stamp {
 }
 
 /// A SYN or SYN-ACK and its retransmissions.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     first: Stamp,
     /// Apart, because nearly all are sent once.
@@ -142,7 +142,7 @@ pub(super) struct Sent {
 }
 
 /// The retransmissions of a segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Again {
     /// Those that are remembered.
     stamps: Vec<Stamp>,

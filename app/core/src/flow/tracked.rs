@@ -82,7 +82,7 @@ pub(crate) struct NewVolumes {
 
 /// A flow and what the table needs to continue it. Many are in no cache when they are looked for, so each begins where a
 /// cache line does, and takes five.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[repr(align(64))]
 pub(crate) struct Tracked {
     pub(crate) flow: Flow,
@@ -231,7 +231,7 @@ impl Tracked {
         self.is_opener(record.source)
     }
 
-    fn is_opener(&self, end: Endpoint) -> bool {
+    pub(crate) fn is_opener(&self, end: Endpoint) -> bool {
         match self.flow.role() {
             Some(Role::Client | Role::Local | Role::Forwarded | Role::Observer) => end == self.flow.local(),
             Some(Role::Server) => end == self.flow.remote(),

@@ -3,6 +3,7 @@
 mod chains;
 mod owning;
 mod resets;
+mod sightings;
 mod sockets;
 mod startup;
 mod timers;
@@ -30,6 +31,7 @@ use crate::socket::{Listeners, PeerRtts, Unclaimed};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
 use resets::Resetting;
+use sightings::{Place, Translated};
 use startup::Watched;
 use timers::Alarms;
 pub use witness::KernelWitness;
@@ -126,6 +128,7 @@ pub(crate) struct FlowTable {
     resetting: Resetting,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
+    translated: Translated,
     /// Which processes were named lately.
     pub(crate) owners: OwnerTable,
     /// Who listens in this network namespace.
@@ -162,6 +165,7 @@ impl FlowTable {
             missed_until_ns: 0,
             resetting: Resetting::default(),
             watched: Watched::default(),
+            translated: Translated::default(),
             owners: OwnerTable::new(config.max_flows),
             listeners: Listeners::default(),
             rtts: PeerRtts::default(),
@@ -215,7 +219,15 @@ impl FlowTable {
     pub(crate) fn handle_volumes(&mut self, flow: &FlowVolumes, now_ns: u64) {
         let [low, high] = flow.ends.endpoints();
         let tuple = FlowTuple::new(&self.hasher, flow.ends.interface, low, high);
-        match (self.find(&tuple), flow.learned) {
+        let own = self.find(&tuple);
+        if own.is_none()
+            && let Some(slot) = self.elsewhere(&tuple)
+        {
+            let begun = |sends| Tracked::mid_stream(tuple, sends, [low, high], now_ns, &self.locals);
+            let begun = flow.learned.map(begun);
+            return self.sighted_volumes(slot, tuple.interface(), low, flow.volumes, begun);
+        }
+        match (own, flow.learned) {
             (Some(slot), _) => self.learn_volumes(slot, low, flow.volumes, now_ns),
             (None, Some(low_sends)) if self.has_room() => {
                 let mid_stream = Tracked::mid_stream(tuple, low_sends, [low, high], now_ns, &self.locals);
@@ -267,6 +279,7 @@ impl FlowTable {
         let mut open: Vec<(u64, u32)> = open.map(|(slot, tracked)| (tracked.flow.id(), slot)).collect();
         open.sort_unstable();
         for (_, slot) in open {
+            self.adopt_answers(slot);
             self.report(slot, now_ns);
         }
         let up = self.flows.iter().filter(|(_, tracked)| tracked.is_up());
@@ -292,8 +305,12 @@ impl FlowTable {
 /// What each kind of record does.
 impl FlowTable {
     fn segment(&mut self, tuple: FlowTuple, record: &SegmentRecord) {
-        let slot = self.find(&tuple);
+        let slot = match self.place(&tuple, record) {
+            Place::Here(slot) => slot,
+            Place::Elsewhere(slot) => return self.sighted(slot, tuple, record),
+        };
         if let Some(slot) = slot {
+            self.adopt_before(slot, record);
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
             if let Some(tracked) = self.flows.get_mut(slot) {
                 tracked.learn_ack(record);
@@ -315,6 +332,7 @@ impl FlowTable {
             SegmentKind::Fin => self.fin(slot, tuple, record),
         }
         self.learn_owner_of_new(slot, &tuple, record);
+        self.note_opener(&tuple, record);
     }
 
     fn syn(&mut self, slot: Option<u32>, tuple: FlowTuple, record: &SegmentRecord) {
@@ -373,7 +391,12 @@ impl FlowTable {
 
     /// An ICMP error never ends a flow: whether its handshake is completed in spite of it only time shows.
     fn icmp(&mut self, tuple: &FlowTuple, record: &IcmpRecord) {
-        let known = self.find(tuple).and_then(|slot| Some((slot, self.flows.get_mut(slot)?.icmp(record))));
+        let own = self.find(tuple);
+        // Where it is counted, it is noted.
+        if own.is_none() && self.elsewhere(tuple).is_some() {
+            return;
+        }
+        let known = own.and_then(|slot| Some((slot, self.flows.get_mut(slot)?.icmp(record))));
         if let Some((slot, Icmp::Undeliverable | Icmp::Noted)) = known
             && let Some(flow) = self.flows.get(slot).map(|tracked| &tracked.flow)
             && let Some(error) = flow.icmp_error()
@@ -493,7 +516,15 @@ impl FlowTable {
     /// not counted yet, unless flows were evicted here and it is one of them.
     fn evicted(&mut self, tuple: FlowTuple, record: &EvictedFlowRecord) {
         let [low, high] = record.ends;
-        match (self.find(&tuple), record.learned) {
+        let own = self.find(&tuple);
+        if own.is_none()
+            && let Some(slot) = self.elsewhere(&tuple)
+        {
+            // Nothing of it is missed where it is counted.
+            self.losses.not_missed += 1;
+            return self.sighted_volumes(slot, tuple.interface(), low, record.volumes, None);
+        }
+        match (own, record.learned) {
             (Some(slot), _) => {
                 self.learn_volumes(slot, low, record.volumes, record.time_ns);
                 // Its ACK will make no record.
@@ -629,6 +660,7 @@ impl FlowTable {
 
     /// Takes out a flow whose ports are reused.
     fn supersede(&mut self, slot: u32, now_ns: u64) {
+        self.adopt_answers(slot);
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         if tracked.supersede(now_ns) {
             self.closed(slot);
@@ -640,6 +672,8 @@ impl FlowTable {
 
     /// Takes a flow out; an outcome that is open is reported as it is.
     fn retire(&mut self, slot: u32, now_ns: u64) {
+        self.adopt_answers(slot);
+        self.forget_sightings(slot);
         if self.flows.get(slot).is_some_and(Tracked::is_open) {
             self.report(slot, now_ns);
         }
@@ -733,6 +767,7 @@ impl FlowTable {
 
     /// Looks at a slot whose alarm was due at `now_ns`. The slot may hold another flow by now.
     fn wake(&mut self, slot: u32, now_ns: u64) {
+        self.adopt_answers(slot);
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         // What happens is dated to when it was due, so that it does not depend on how often time passes.
         if let Some(deadline_ns) = tracked.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {

@@ -17,6 +17,11 @@ impl Watched {
         self.0.push((interface, since_ns));
     }
 
+    /// Whether a packet may pass more than one of them.
+    pub(crate) fn are_several(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// Returns whether this segment of a flow that is not known may answer a SYN from before the interface was watched:
     /// a SYN-ACK, or a RST that refuses (RFC 9293, 3.10.7.1: its sequence number is 0).
     pub(crate) fn may_answer_earlier(&self, segment: &SegmentRecord) -> bool {

@@ -13,15 +13,15 @@ use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, AllWitnesses, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters,
-    Ip, Object, Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses,
-    SchemaNumber, Strangers, Summary, Thresholds, Time, Witnesses,
+    AcceptQueue, AllWitnesses, AlsoAt, Close, Connection, Direction, Drop, Figures, Handshake, Head,
+    HostCounters, Ip, Object, Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit,
+    RetransmitCauses, SchemaNumber, Strangers, Summary, Thresholds, Time, Witnesses,
 };
 use probe_common::encapsulation::Encapsulation;
 use socket::Socket;
 use tcptop_core::{
     Event, Flow, Group, Host, HostCounter, Leg, Missed, Outcome, Party, Percentiles, Query, RetransmitCause,
-    Role, Row, RowKey, Slow, Snapshot, SnapshotRequest, Why, Workload,
+    Role, Row, RowKey, Sighting, Slow, Snapshot, SnapshotRequest, Why, Workload,
 };
 
 /// The output of objects.
@@ -117,7 +117,38 @@ fn handshake<'a>(flow: &'a Flow, corrects: Option<Outcome>, context: &'a RenderC
         refusal_max_ns,
         unreachable_min_ns,
         unreachable_max_ns,
+        also_at: also_at(flow, context),
     }
+}
+
+/// What further interfaces show of it, if any does.
+fn also_at<'a>(flow: &'a Flow, context: &'a RenderContext) -> Option<Vec<AlsoAt<'a>>> {
+    let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
+    let at = |sighting: &'a Sighting| {
+        let here = sighting.flow();
+        let [sent, received] = sighting.volumes(flow);
+        let ends = sighting.translated(flow);
+        let [client, server] = [0, 1].map(|end| ends.map(|ends| ends[end]));
+        AlsoAt {
+            interface: context.interface_name(here.interface()),
+            first_seen: time(here.first_ns(), context),
+            client_ip: client.map(|end| Ip(end.address)),
+            client_port: client.map(|end| end.port),
+            server_ip: server.map(|end| Ip(end.address)),
+            server_port: server.map(|end| end.port),
+            tries: here.tries(),
+            syn_acks: here.syn_acks(),
+            server_leg_ns: exact(here.server_leg()),
+            client_leg_ns: exact(here.client_leg()),
+            refusal_ns: exact(here.refusal()),
+            sent_data_segments: sent.segments,
+            sent_data_retransmits: sent.retransmits,
+            received_data_segments: received.segments,
+            received_data_retransmits: received.retransmits,
+        }
+    };
+    let all: Vec<AlsoAt<'_>> = flow.sightings().iter().map(at).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 fn bounds(leg: Option<Leg>) -> (Option<u64>, Option<u64>) {
@@ -147,6 +178,7 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         socket: flow
             .kernel_socket(Party::Local)
             .map(|known| Socket::of(&known.socket, time(known.at_ns, context))),
+        also_at: also_at(flow, context),
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Handshake<'a> {
     pub unreachable_min_ns: Option<u64>,
     /// The longest that the ambiguous time to the ICMP error can be.
     pub unreachable_max_ns: Option<u64>,
+    /// What further watched interfaces that it passes have shown by now. Null where no other has shown it.
+    pub also_at: Option<Vec<AlsoAt<'a>>>,
 }
 
 /// A segment that was retransmitted.
@@ -171,6 +173,44 @@ pub struct Close<'a> {
     /// What the kernel knew of this host's socket when that was last looked at (see `--sockets`). Null if the connection was too
     /// short for that, and in other network namespaces.
     pub socket: Option<Socket<'a>>,
+    /// What further watched interfaces that it passed have shown. Null where no other has shown it.
+    pub also_at: Option<Vec<AlsoAt<'a>>>,
+}
+
+/// A connection as a further interface shows it. It is counted once, at the `interface` of its object; of nine further ones eight
+/// are kept.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct AlsoAt<'a> {
+    /// The interface.
+    pub interface: Cow<'a, str>,
+    /// When it was first seen there.
+    pub first_seen: Time,
+    /// Address of the end that opened it, where addresses are translated in between. Null where both ends are the same.
+    pub client_ip: Option<Ip>,
+    /// Port of that end, likewise.
+    pub client_port: Option<u16>,
+    /// Address of the other end, likewise.
+    pub server_ip: Option<Ip>,
+    /// Port of the other end, likewise.
+    pub server_port: Option<u16>,
+    /// SYNs seen there. Null if none was.
+    pub tries: Option<u32>,
+    /// SYN-ACKs seen there. Null if none was.
+    pub syn_acks: Option<u32>,
+    /// From the SYN that was answered to the SYN-ACK, there. Null also where retransmits leave it open.
+    pub server_leg_ns: Option<u64>,
+    /// From the SYN-ACK to the ACK, there. Likewise.
+    pub client_leg_ns: Option<u64>,
+    /// From the SYN to the RST that refused it, there. Likewise.
+    pub refusal_ns: Option<u64>,
+    /// Segments with data that this host's end sent and that were seen there, retransmits included.
+    pub sent_data_segments: u64,
+    /// Segments of them that were retransmits.
+    pub sent_data_retransmits: u64,
+    /// Segments with data that the other end sent, likewise.
+    pub received_data_segments: u64,
+    /// Segments of them that were retransmits.
+    pub received_data_retransmits: u64,
 }
 
 /// Segments that this host retransmitted in a connection, FINs aside, by two witnesses.

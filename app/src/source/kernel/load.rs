@@ -220,6 +220,12 @@ impl Programs {
         Ok(program)
     }
 
+    /// The first program for interfaces that is not loaded yet.
+    pub(super) fn first_unloaded(&self) -> Option<&'static str> {
+        let is_loaded = |name: &&str| self.ebpf.program(name).is_some_and(|program| program.fd().is_ok());
+        names::PROGRAMS.into_iter().find(|name| !is_loaded(name))
+    }
+
     /// The program that goes on with this one for as long as this process lives, both loaded.
     ///
     /// # Errors

@@ -13,8 +13,9 @@ mod retransmits;
 mod ring;
 mod sweep;
 mod sys;
+mod watcher;
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::io;
 
 use aya::maps::{MapData, PerCpuArray};
@@ -26,105 +27,55 @@ use probe_common::passed_over;
 use probe_ebpf::names;
 
 pub use self::attach::AttachWanted;
-use self::attach::{AttachMethod, Attachment, Clsact, Tcx};
+use self::attach::{AttachMethod, Clsact, Tcx};
 use self::drops::Drops;
 use self::load::Programs;
 pub use self::load::Settings;
 pub use self::retransmits::{KernelRetransmits, Retold};
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
-use super::interface::{self, Interface};
+use self::watcher::Watcher;
+pub use self::watcher::{Change, Since, What};
+use super::interface::Interface;
+use super::netlink::LinkNews;
 use super::passed_over::PassedOverCounts;
-use crate::clock::monotonic_ns;
+use super::selection::Selection;
 use crate::error::Error;
 use tcptop_core::{Dropped, FlowVolumes};
+
+/// `uname -r`.
+#[must_use]
+pub fn release() -> String {
+    load::release()
+}
+
+/// The programs of others where the packets of an interface pass, by their names.
+#[must_use]
+pub fn others_at(interface: &Interface) -> Vec<String> {
+    attach::others_at(interface)
+}
+
+/// How many inert filters there are of runs that were killed.
+#[must_use]
+pub fn leftovers() -> usize {
+    attach::leftovers()
+}
+
+/// Removes them.
+pub fn remove_leftovers() {
+    attach::remove_leftovers();
+}
 
 /// The loaded probe, and the interfaces that it watches.
 pub struct KernelSource {
     // Before the programs, so that they are detached first.
-    watched: Vec<Watched>,
+    watcher: Watcher,
     programs: Programs,
-    method: Box<dyn AttachMethod>,
     ring: Ring,
     counters: PerCpuArray<MapData, [u64; COUNTERS]>,
     passed_over: PerCpuArray<MapData, [u64; passed_over::CELLS]>,
     flows: KernelFlows,
-    /// Names of interfaces that are up and not watched.
-    unwatched: Vec<String>,
     drops: Option<Drops>,
-}
-
-/// An interface that is watched, or waited for.
-struct Watched {
-    name: String,
-    /// The index that it had first. Its flows keep it when the interface is made again and has another.
-    id: u32,
-    state: State,
-}
-
-enum State {
-    Attached {
-        index: u32,
-        attachments: Vec<Box<dyn Attachment>>,
-    },
-    /// There is none of that name, or it cannot be attached to, for the reason that was given last.
-    Waiting(Option<String>),
-}
-
-/// What happened to an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The name of the interface. Can hold control characters.
-    pub name: String,
-    /// What it is.
-    pub what: What,
-}
-
-/// See [`Change`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// The interface is gone.
-    Gone,
-    /// There is an interface of that name again, and the probe is attached to it.
-    Back(Since),
-    /// Someone else had detached the probe. It is attached again.
-    Detached(Since),
-    /// The probe cannot be attached, for this reason.
-    Failed(String),
-}
-
-/// Since when all packets of an interface are seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Since {
-    /// The index under which its flows are known.
-    pub interface: u32,
-    /// The time, in nanoseconds of the monotonic clock.
-    pub time_ns: u64,
-}
-
-impl Change {
-    /// Since when all packets of the interface are seen, if that has begun anew.
-    #[must_use]
-    pub const fn since(&self) -> Option<Since> {
-        match self.what {
-            What::Back(since) | What::Detached(since) => Some(since),
-            What::Gone | What::Failed(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.escape_debug();
-        match &self.what {
-            What::Gone => write!(f, "the interface is gone: {name}; waiting for it"),
-            What::Back(_) => write!(f, "{name} is back and watched again"),
-            What::Detached(_) => {
-                write!(f, "the probe was detached from {name} by someone else, and is attached again")
-            }
-            What::Failed(reason) => write!(f, "{name} is not watched: {reason}"),
-        }
-    }
 }
 
 impl KernelSource {
@@ -148,17 +99,8 @@ impl KernelSource {
             .map_err(|error| Error::kernel("open the counters", error))?;
         let [v4, v6] = names::FLOWS.map(|name| programs.take_array(name));
         let flows = KernelFlows::new(v4?, v6?);
-        let source = Self {
-            watched: Vec::new(),
-            programs,
-            method,
-            ring,
-            counters,
-            passed_over,
-            flows,
-            unwatched: Vec::new(),
-            drops: None,
-        };
+        let source =
+            Self { watcher: Watcher::new(method), programs, ring, counters, passed_over, flows, drops: None };
         Ok((source, lacking.into_iter().collect()))
     }
 
@@ -226,116 +168,81 @@ impl KernelSource {
     /// How the probe is attached, as people know it.
     #[must_use]
     pub fn method(&self) -> &'static str {
-        self.method.name()
+        self.watcher.method()
     }
 
     /// Names of the interfaces at which packets pass programs of others first. What those end is not seen. The names can hold
     /// control characters.
     pub fn behind_others(&self) -> impl Iterator<Item = &str> {
-        self.watched.iter().filter_map(|watched| match &watched.state {
-            State::Attached { attachments, .. } => attachments
-                .iter()
-                .any(|attached| attached.is_behind_others())
-                .then_some(watched.name.as_str()),
-            State::Waiting(_) => None,
-        })
+        self.watcher.behind_others()
     }
 
-    /// Attaches the probe to an interface. What it says of packets before the returned time, of which some were not seen,
-    /// is dropped.
+    /// Sets which interfaces [`check`](Self::check) attaches to, beside those that are watched already.
+    pub fn select(&mut self, selection: Selection) {
+        self.watcher.select(selection);
+    }
+
+    /// Attaches the probe to an interface, which is waited for if it goes. What it says of packets before the returned time, of
+    /// which some were not seen, is dropped.
     ///
     /// # Errors
     /// When the interface carries nothing that tcptop can read, is gone, or the kernel refuses.
     pub fn watch(&mut self, interface: &Interface) -> Result<Since, Error> {
-        let mut watched =
-            Watched { name: interface.name.clone(), id: interface.index, state: State::Waiting(None) };
-        let since = self.attach(&mut watched, interface)?;
-        self.watched.push(watched);
+        self.watch_as(interface, true)
+    }
+
+    /// The same; one that is not named by a person is not waited for.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn watch_as(&mut self, interface: &Interface, is_named: bool) -> Result<Since, Error> {
+        let since = self.watcher.watch(&mut self.programs, interface, is_named)?;
+        self.ring.view(since.index, since.interface, since.time_ns);
         Ok(since)
+    }
+
+    /// Loads one more of the programs that interfaces need which may appear later: then attaching takes no time. Returns whether
+    /// there are more.
+    pub fn prepare(&mut self) -> bool {
+        let Some(name) = self.programs.first_unloaded() else { return false };
+        // One that the kernel refuses is refused again when it is needed, and reported then.
+        self.programs.program(name).is_ok()
+    }
+
+    /// Why the first program that is not loaded yet is refused; none where all are loaded.
+    pub fn unprepared(&mut self) -> Option<Error> {
+        let name = self.programs.first_unloaded()?;
+        self.programs.program(name).err()
     }
 
     /// Detaches the probe from the interface that is known under this index, or no longer waits for it. Returns whether it
     /// was watched.
     pub fn unwatch(&mut self, interface: u32) -> bool {
-        let before = self.watched.len();
-        self.watched.retain(|watched| watched.id != interface);
-        self.watched.len() < before
+        self.watcher.unwatch(interface)
     }
 
-    fn attach(&mut self, watched: &mut Watched, interface: &Interface) -> Result<Since, Error> {
-        let attachments = attach::attach(self.method.as_ref(), &mut self.programs, interface)?;
-        let since = Since { interface: watched.id, time_ns: monotonic_ns() };
-        self.ring.view(interface.index, watched.id, since.time_ns);
-        watched.state = State::Attached { index: interface.index, attachments };
-        Ok(since)
-    }
-
-    /// Looks at the interfaces: attaches to those that are back, and again where someone else has detached the probe.
-    /// Returns what has changed since the last call.
-    pub fn check(&mut self) -> Vec<Change> {
-        // A kernel that does not say right now will the next time.
-        let Ok(present) = interface::all() else { return Vec::new() };
-        let mut changes = Vec::new();
-        for mut watched in std::mem::take(&mut self.watched) {
-            let whats = self.check_one(&mut watched, &present);
-            changes.extend(whats.into_iter().map(|what| Change { name: watched.name.clone(), what }));
-            self.watched.push(watched);
+    /// Looks at the interfaces, of which there are `news`: attaches to those that are back and to at most `most` that are new, and
+    /// again where someone else has detached the probe, if it is to `look_closely`. Returns what has changed since the last
+    /// call, and whether there are more new ones.
+    pub fn check(&mut self, news: &LinkNews, look_closely: bool, most: usize) -> (Vec<Change>, bool) {
+        let checked = self.watcher.check(&mut self.programs, news, look_closely, most);
+        for since in checked.0.iter().filter_map(Change::since) {
+            self.ring.view(since.index, since.interface, since.time_ns);
         }
-        self.unwatched = self.unwatched_of(&present);
-        changes
+        checked
     }
 
-    /// The interfaces that are up and not watched, as of the latest [`check`](Self::check), by their escaped names.
+    /// The interfaces that are up and whose packets are not seen, as of the latest [`check`](Self::check), by their escaped names.
     #[must_use]
     pub fn unwatched(&self) -> &[String] {
-        &self.unwatched
+        self.watcher.unwatched()
     }
 
-    fn unwatched_of(&self, present: &[Interface]) -> Vec<String> {
-        let is_watched = |interface: &&Interface| {
-            self.watched.iter().any(
-                |watched| matches!(watched.state, State::Attached { index, .. } if index == interface.index),
-            )
-        };
-        let others = present.iter().filter(|interface| interface.up && !is_watched(interface));
-        others.map(|interface| interface.name.escape_debug().to_string()).collect()
-    }
-
-    fn check_one(&mut self, watched: &mut Watched, present: &[Interface]) -> Vec<What> {
-        let mut changes = Vec::new();
-        let (candidate, outcome): (_, fn(Since) -> What) = match &watched.state {
-            State::Attached { index, attachments } => {
-                match present.iter().find(|interface| interface.index == *index) {
-                    Some(_) if attachments.iter().all(|attachment| attachment.is_attached()) => {
-                        return changes;
-                    }
-                    Some(interface) => (Some(interface), What::Detached),
-                    None => {
-                        changes.push(What::Gone);
-                        (None, What::Back)
-                    }
-                }
-            }
-            State::Waiting(_) => (None, What::Back),
-        };
-        let reported = match std::mem::replace(&mut watched.state, State::Waiting(None)) {
-            State::Waiting(reason) => reason,
-            // What is left of the attachments ends here, so that no packet is seen twice.
-            State::Attached { .. } => None,
-        };
-        let of_that_name = || present.iter().find(|interface| interface.name == watched.name);
-        let Some(interface) = candidate.or_else(of_that_name).cloned() else { return changes };
-        match self.attach(watched, &interface) {
-            Ok(since) => changes.push(outcome(since)),
-            Err(error) => {
-                let reason = error.to_string();
-                if reported.as_ref() != Some(&reason) {
-                    changes.push(What::Failed(reason.clone()));
-                }
-                watched.state = State::Waiting(Some(reason));
-            }
-        }
-        changes
+    /// The escaped names of all interfaces that are or were watched, by the indexes that their flows are known under.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<u32, String> {
+        let names = self.watcher.names().iter();
+        names.map(|(id, name)| (*id, name.escape_debug().to_string())).collect()
     }
 
     /// The indexes of interfaces that are or were watched, and those that their flows are known under: that of the first

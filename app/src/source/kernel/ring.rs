@@ -23,12 +23,16 @@ pub(super) struct Ring {
     /// Those that are handed on together.
     decoded: Vec<Record>,
     undecodable: u64,
+    /// In the order of their indexes.
     views: Vec<View>,
     /// From this time on every record counts.
     complete_ns: u64,
     /// Whether the reason of a RST follows the RST.
     awaits_reasons: bool,
 }
+
+/// So many interfaces are remembered, whose records may still come: more than most hosts have.
+const VIEWS: usize = 4_096;
 
 /// An interface that programs are or were attached to.
 #[derive(Clone, Copy)]
@@ -56,7 +60,12 @@ impl Ring {
     /// flows are known under the index `id`.
     pub(super) fn view(&mut self, index: u32, id: u32, complete_ns: u64) {
         self.views.retain(|view| view.index != index);
-        self.views.push(View { index, id, complete_ns });
+        if self.views.len() >= VIEWS {
+            let oldest = self.views.iter().map(|view| view.complete_ns).min();
+            self.views.retain(|view| Some(view.complete_ns) != oldest);
+        }
+        let place = self.views.partition_point(|view| view.index < index);
+        self.views.insert(place, View { index, id, complete_ns });
         self.complete_ns = self.complete_ns.max(complete_ns);
     }
 
@@ -97,6 +106,7 @@ impl Ring {
     fn fill(&mut self, most: usize) -> usize {
         let Self { ring, decoded, undecodable, views, complete_ns, awaits_reasons } = self;
         let ring = ring.get_mut();
+        // Where interfaces have come since the start, each has a beginning of its own.
         let is_plain = views.iter().all(|view| view.id == view.index);
         let (mut taken, mut awaited, mut has_waited) = (0, None, false);
         decoded.clear();
@@ -153,7 +163,8 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
         // They are about a socket, which may be older than the view.
         Record::Owner(_) | Record::Reset(_) => return Some(record),
     };
-    let view = views.iter().find(|view| view.index == *interface)?;
+    let place = views.binary_search_by_key(interface, |view| view.index).ok()?;
+    let view = views.get(place)?;
     *interface = view.id;
     (time_ns >= view.complete_ns).then_some(record)
 }

@@ -8,6 +8,7 @@ mod descriptors;
 mod process;
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,6 +81,21 @@ struct Named {
     cgroup: u64,
     user: u32,
     name: [u8; 16],
+}
+
+/// The process with the lowest number whose workload is the one that is wanted, on a host whose files begin at `root`. None where
+/// `/proc` shows no such process.
+#[must_use]
+pub fn process_in(root: &Path, is_wanted: impl Fn(&Workload) -> bool) -> Option<u32> {
+    let mut groups = ControlGroups::of(root);
+    let entries = fs::read_dir(root.join("proc")).ok()?.flatten();
+    let mut numbers: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().find(|pid| {
+        let lines = fs::read_to_string(root.join(format!("proc/{pid}/cgroup"))).unwrap_or_default();
+        groups.workload(&lines).is_some_and(|workload| is_wanted(&workload))
+    })
 }
 
 impl Owners {

@@ -219,6 +219,7 @@ pub(super) fn flow(view: &ViewContext<'_>) -> Details {
     facts.extend(known.into_iter().flat_map(|known| socket::facts(known, cells.now_ns)));
     facts.extend(volumes(flow));
     facts.extend(way(flow, cells));
+    facts.extend(also_at(flow, cells));
     if cells.is_own_session(&flow.local(), &flow.remote()) {
         facts.push(("@", "the SSH session that tcptop runs in".to_owned()));
     }
@@ -388,6 +389,28 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
         facts.push(("MTU?", format::stuck(bytes)));
     }
     facts
+}
+
+/// What further interfaces show of it, each in a line.
+fn also_at(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
+    let exact = |leg: Option<Leg>| maybe_duration(leg.and_then(Leg::exact));
+    let labels = std::iter::once("also at").chain(std::iter::repeat(""));
+    let lines = flow.sightings().iter().map(|sighting| {
+        let here = sighting.flow();
+        let ends = sighting
+            .translated(flow)
+            .map(|[client, server]| format!(" as {} - {}", cells.endpoint(&client), cells.endpoint(&server)));
+        let retransmits: u64 = here.volumes().iter().map(|volume| volume.retransmits).sum();
+        format!(
+            "{}{}: server leg {}, client leg {}, {}",
+            cells.render.interface(here.interface()),
+            ends.unwrap_or_default(),
+            exact(here.server_leg()),
+            exact(here.client_leg()),
+            counted(retransmits, "data retransmit"),
+        )
+    });
+    labels.zip(lines).collect()
 }
 
 /// What was seen of the listener's queue while an attempt waited.

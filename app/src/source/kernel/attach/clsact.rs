@@ -97,6 +97,30 @@ pub(in crate::source::kernel) fn remove_leftovers() {
     }
 }
 
+/// How many filters there are of runs that were killed.
+pub(in crate::source::kernel) fn leftovers() -> usize {
+    let of = |interface: Interface| {
+        let chains = Chain::both(interface.index).into_iter();
+        let filters = chains.flat_map(|chain| chain.filters().unwrap_or_default());
+        filters.filter_map(|filter| Mark::of(&filter)).filter(|(mark, _)| mark.is_left()).count()
+    };
+    interface::all().unwrap_or_default().into_iter().map(of).sum()
+}
+
+/// Filters of others, by their names.
+pub(super) fn others_at(interface: &Interface) -> Vec<String> {
+    let of = |chain: Chain| {
+        let filters = chain.filters().unwrap_or_default().into_iter();
+        let others = filters.filter(|filter| filter.is_one() && Mark::of(filter).is_none());
+        let way = if chain.direction == Direction::Ingress { "in" } else { "out" };
+        let name = |filter: &Filter| filter.name.clone().unwrap_or_else(|| "filter".to_owned());
+        others
+            .map(move |filter| format!("{} (clsact {way})", name(&filter).escape_debug()))
+            .collect::<Vec<_>>()
+    };
+    Chain::both(interface.index).into_iter().flat_map(of).collect()
+}
+
 fn remove_if_empty(interface: u32) {
     let is_empty = |chain: Chain| chain.filters().is_ok_and(|filters| filters.is_empty());
     if Chain::both(interface).into_iter().all(is_empty) {

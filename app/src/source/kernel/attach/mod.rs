@@ -10,7 +10,7 @@ use super::load::Programs;
 use crate::error::Error;
 use crate::source::interface::Interface;
 
-pub(super) use self::clsact::{Clsact, remove_leftovers};
+pub(super) use self::clsact::{Clsact, leftovers, remove_leftovers};
 pub(super) use self::tcx::Tcx;
 
 /// A way to attach a program to an interface.
@@ -64,6 +64,11 @@ impl AttachWanted {
             Self::Clsact => false,
         }
     }
+}
+
+/// The programs of others where the packets of an interface pass, by their names.
+pub(super) fn others_at(interface: &Interface) -> Vec<String> {
+    tcx::others_at(interface).into_iter().chain(clsact::others_at(interface)).collect()
 }
 
 /// Attaches what sees all packets of an interface: programs for both directions, or the one for loopback, which shows

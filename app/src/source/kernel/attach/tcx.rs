@@ -4,7 +4,7 @@ use std::io;
 
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::{MultiProgLink, TcAttachType};
+use aya::programs::{MultiProgLink, SchedClassifier, TcAttachType};
 use probe_common::Direction;
 
 use super::{AttachMethod, Attachment};
@@ -47,6 +47,19 @@ impl AttachMethod for Tcx {
             Err(Error::InterfaceGone(interface.name.clone()))
         }
     }
+}
+
+/// Programs that are attached here by TCX, by their names; none on a kernel without.
+pub(super) fn others_at(interface: &Interface) -> Vec<String> {
+    let at = |hook, way: &str| {
+        let programs = SchedClassifier::query_tcx(&interface.name, hook).map(|(_, programs)| programs);
+        let named = programs.unwrap_or_default().into_iter().map(|program| {
+            let name = program.name_as_str().unwrap_or_default().escape_debug().to_string();
+            format!("{name} (TCX {way}, program {})", program.id())
+        });
+        named.collect::<Vec<_>>()
+    };
+    [at(TcAttachType::Ingress, "in"), at(TcAttachType::Egress, "out")].concat()
 }
 
 struct TcxLink {
