@@ -142,8 +142,8 @@ impl Confinement {
         tried("what this process may do", self.drop_capabilities().map_err(|error| error.to_string()));
         // The next two need it where there is no CAP_SYS_ADMIN.
         tried("what this process may become", set_no_new_privs().map_err(|errno| errno.to_string()));
-        // A process that is confined so may not ask whose program another one is.
-        if !self.is_live {
+        // A process that is confined so may not ask which program another one runs.
+        if !self.is_live || !self.names_processes && !self.opens_files {
             tried("what this process may write", self.close_files().map_err(|error| error.to_string()));
         }
         tried("which system calls are made", self.deny_calls());
@@ -175,15 +175,15 @@ impl Confinement {
         live.iter().chain(name).chain(open).copied().collect()
     }
 
-    /// Nothing can be written but what is open, and nothing read but what the screen and the time zone need.
+    /// Nothing can be written but what is open; of a capture's run, nothing read but what the screen and the time zone need.
     fn close_files(self) -> Result<(), RulesetError> {
         // Not the right to control devices, which came later: a terminal is one.
         let (writing, reading) = (AccessFs::from_write(ABI::V4), AccessFs::ReadFile | AccessFs::ReadDir);
-        let handled = writing | reading;
+        let handled = if self.is_live { writing } else { writing | reading };
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
         let mut ruleset = ruleset.create()?;
         let screen = if self.has_screen { &OF_SCREEN[..] } else { &[] };
-        for path in ZONES.iter().chain(screen) {
+        for path in ZONES.iter().chain(screen).filter(|_| !self.is_live) {
             // One that is not there is not needed.
             let Ok(file) = PathFd::new(path) else { continue };
             let access = if Path::new(path).is_dir() { reading } else { AccessFs::ReadFile.into() };

@@ -23,7 +23,7 @@ const MOST_WORDS: usize = 1_000;
 /// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
 type Generated = (&'static str, &'static str, fn() -> String);
 
-const GENERATED: [Generated; 16] = [
+const GENERATED: [Generated; 17] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
     ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),

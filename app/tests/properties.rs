@@ -156,7 +156,7 @@ impl Run {
         Ok(now_ns)
     }
 
-    fn poll(&mut self) {
+    fn poll(&mut self) -> Result<(), TestCaseError> {
         for event in self.engine.poll_events(self.reader) {
             match event {
                 Event::Handshake(report) => self.reported.push(report.clone()),
@@ -171,10 +171,11 @@ impl Run {
                 Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
             }
         }
+        Ok(())
     }
 
     fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
-        self.poll();
+        self.poll()?;
         let all = self.snapshot(None, now_ns);
         prop_assert!(all.flow_count <= ROOM, "{} flows", all.flow_count);
         let flows = all.flows.expect("asked for").rows;
@@ -475,7 +476,7 @@ fn told(run: &mut Run, end_ns: u64) -> (Vec<String>, Counts, Counts) {
 }
 
 /// Gives a run the records, each at the further interfaces that its bits name, too, behind their own.
-fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run, u64) {
+fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> Result<(Run, u64), TestCaseError> {
     let mut run = Run::new();
     for interface in FURTHER.into_iter().chain([INTERFACE]) {
         run.engine.handle(Input::Watched { interface, since_ns: 0 });
@@ -485,7 +486,7 @@ fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run,
         now_ns += step.gap_ns;
         if step.expire {
             run.engine.handle(Input::Time { now_ns });
-            run.poll();
+            run.poll()?;
         }
         for _ in 0..step.copies {
             let record = record(step, now_ns, direction);
@@ -493,12 +494,12 @@ fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run,
             for interface in [INTERFACE].into_iter().chain(further.map(|(interface, _)| interface)) {
                 run.engine.handle(Input::Records(&[SegmentRecord { interface, ..record }.into()]));
             }
-            run.poll();
+            run.poll()?;
         }
     }
     run.engine.handle(Input::End { now_ns });
-    run.poll();
-    (run, now_ns)
+    run.poll()?;
+    Ok((run, now_ns))
 }
 
 proptest! {
@@ -510,8 +511,8 @@ proptest! {
         steps in vec((step(), any::<u8>()), 1..40),
         direction in prop_oneof![Just(Direction::Egress), Just(Direction::Ingress), Just(Direction::Unknown)],
     ) {
-        let (mut one, end_ns) = run_at(&steps, direction, false);
-        let (mut several, _) = run_at(&steps, direction, true);
+        let (mut one, end_ns) = run_at(&steps, direction, false)?;
+        let (mut several, _) = run_at(&steps, direction, true)?;
         prop_assert_eq!(told(&mut one, end_ns), told(&mut several, end_ns));
     }
 }
