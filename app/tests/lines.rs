@@ -14,7 +14,7 @@ use tcptop::output::json::Json;
 use tcptop::output::line_writer::Lines;
 use tcptop::output::report::Report;
 use tcptop::output::summary::Summary;
-use tcptop::output::target::ReportFormat;
+use tcptop::output::target::{ReportFormat, Witness};
 use tcptop::output::text::Text;
 use tcptop::output::{Output, RenderContext};
 use tcptop_core::Query;
@@ -62,6 +62,7 @@ fn context() -> RenderContext {
         source: "tcx",
         not_known: Vec::new(),
         host: Some("web-3".to_owned()),
+        run: "0123456789abcdef".to_owned(),
         anchor: Anchor::new(START, wall),
         zone: TimeZone::UTC,
     }
@@ -90,12 +91,12 @@ fn report(format: ReportFormat) -> Report {
 
 #[test]
 fn text_lines() {
-    insta::assert_snapshot!(written(Text { retransmits: false }));
+    insta::assert_snapshot!(written(Text { retransmits: None }));
 }
 
 #[test]
 fn text_lines_with_retransmits() {
-    insta::assert_snapshot!(written(Text { retransmits: true }));
+    insta::assert_snapshot!(written(Text { retransmits: Some(Witness::Wire) }));
 }
 
 #[test]

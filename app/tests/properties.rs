@@ -112,6 +112,8 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: None,
+        reset: None,
         timebase: 0,
     }
 }
@@ -166,7 +168,7 @@ impl Run {
                     *before = report.clone();
                 }
                 Event::Close(report) => self.closed.push(report.clone()),
-                Event::Retransmit(_) => {}
+                Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
             }
         }
         let all = self.snapshot(None, now_ns);

@@ -1,5 +1,7 @@
 //! What the engine reports of flows, each once and when it happens.
 
+use probe_common::retransmit::KernelRetransmit;
+
 use super::cause::RetransmitCause;
 use super::flow::Flow;
 use super::outcome::{Outcome, Party};
@@ -15,6 +17,8 @@ pub enum Event {
     Close(Flow),
     /// Something was retransmitted.
     Retransmit(Retransmit),
+    /// The kernel itself says that it retransmitted something.
+    KernelRetransmit(Box<SentAgain>),
 }
 
 impl Event {
@@ -24,6 +28,7 @@ impl Event {
         match self {
             Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow,
             Self::Retransmit(retransmit) => &retransmit.flow,
+            Self::KernelRetransmit(sent) => &sent.flow,
         }
     }
 
@@ -31,7 +36,15 @@ impl Event {
     pub(crate) fn corrected(&self) -> Option<Flow> {
         match self {
             Self::Correction(flow, outcome) => Some(Flow { outcome: *outcome, ..flow.clone() }),
-            Self::Handshake(_) | Self::Close(_) | Self::Retransmit(_) => None,
+            Self::Handshake(_) | Self::Close(_) | Self::Retransmit(_) | Self::KernelRetransmit(_) => None,
+        }
+    }
+
+    pub(crate) const fn flow_mut(&mut self) -> &mut Flow {
+        match self {
+            Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow,
+            Self::Retransmit(retransmit) => &mut retransmit.flow,
+            Self::KernelRetransmit(sent) => &mut sent.flow,
         }
     }
 
@@ -41,8 +54,18 @@ impl Event {
         match self {
             Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow.changed_ns(),
             Self::Retransmit(retransmit) => retransmit.time_ns,
+            Self::KernelRetransmit(sent) => sent.record.time_ns,
         }
     }
+}
+
+/// A segment that the kernel itself says it retransmitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentAgain {
+    /// Its flow, as it was then. One that was never seen has no more than its ends.
+    pub flow: Flow,
+    /// What the kernel says.
+    pub record: KernelRetransmit,
 }
 
 /// A segment that repeats what was sent before.

@@ -107,7 +107,8 @@ impl EventLog {
             Event::Close(flow) if flow.outcome() == Outcome::Reset => {
                 self.add_failure(flow.changed_ns(), What::Reset(flow.clone()));
             }
-            Event::Handshake(_) | Event::Close(_) => {}
+            // That is in the log as the wire has it.
+            Event::Handshake(_) | Event::Close(_) | Event::KernelRetransmit(_) => {}
             Event::Retransmit(retransmit) => self.add_retransmit(retransmit),
         }
     }

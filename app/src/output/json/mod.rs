@@ -1,5 +1,6 @@
 //! One JSON object a line, for programs.
 
+pub mod kernel;
 pub mod label;
 pub mod objects;
 pub mod schema;
@@ -7,13 +8,14 @@ pub mod socket;
 pub mod stats;
 
 use super::explain::{Explanation, explain};
+use super::kernel_retransmits::Resent;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters, Ip, Object,
-    Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses, SchemaNumber,
-    Strangers, Summary, Thresholds, Time,
+    AcceptQueue, AllWitnesses, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters,
+    Ip, Object, Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses,
+    SchemaNumber, Strangers, Summary, Thresholds, Time, Witnesses,
 };
 use probe_common::encapsulation::Encapsulation;
 use socket::Socket;
@@ -65,6 +67,9 @@ pub fn event<'a>(event: &'a Event, context: &'a RenderContext) -> Object<'a> {
         Event::Correction(flow, told) => Object::Handshake(handshake(flow, Some(*told), context)),
         Event::Close(flow) => Object::Close(close(flow, context)),
         Event::Retransmit(resent) => Object::Retransmit(retransmit(resent, context)),
+        Event::KernelRetransmit(sent) => {
+            Object::KernelRetransmit(Box::new(kernel::retransmit(&Resent::of(sent), context)))
+        }
     }
 }
 
@@ -135,6 +140,9 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        retransmit_witnesses: flow
+            .retransmit_witnesses()
+            .map(|both| Witnesses { wire: both.wire, kernel: both.kernel }),
         retransmit_causes: flow.retransmit_causes().main().map(|_| causes(&flow.retransmit_causes())),
         socket: flow
             .kernel_socket(Party::Local)
@@ -170,6 +178,7 @@ const fn causes(causes: &tcptop_core::RetransmitCauses) -> RetransmitCauses {
 
 fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
     let (icmp, path_mtu) = (flow.icmp_error(), flow.path_mtu());
+    let (reset, ttls) = (flow.reset(), flow.strange_reset_ttl());
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface()),
@@ -194,12 +203,17 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
         path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
         stuck_segment_bytes: flow.stuck_bytes(),
+        reset_by: reset.map(|reset| Label(reset.by)),
+        reset_stage: reset.map(|reset| Label(reset.stage)),
+        reset_reason: reset.and_then(|reset| reset.reason).map(Label),
+        reset_ttl: ttls.map(|[ttl, _]| ttl),
+        reset_usual_ttl: ttls.map(|[_, usual]| usual),
         accept_queue: flow.accept_queue().map(|queue| accept_queue(queue, context)),
         outcome: Label(flow.outcome()),
     }
 }
 
-fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
+pub(super) fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
     Owner { evidence: Label(owner.evidence), others: owner.others, process: process(&owner.process) }
 }
 
@@ -225,7 +239,12 @@ fn accept_queue(queue: tcptop_core::AcceptQueue, context: &RenderContext) -> Acc
 }
 
 fn head(time_ns: u64, context: &RenderContext) -> Head<'_> {
-    Head { schema: SchemaNumber, time: time(time_ns, context), host: context.host.as_deref() }
+    Head {
+        schema: SchemaNumber,
+        time: time(time_ns, context),
+        host: context.host.as_deref(),
+        run: &context.run,
+    }
 }
 
 fn time(time_ns: u64, context: &RenderContext) -> Time {
@@ -286,6 +305,13 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_unmatched: snapshot.icmp.unmatched,
         icmp_tunnel: snapshot.icmp.tunnel,
         host_counters: snapshot.host.as_ref().map(host_counters),
+        retransmit_witnesses: snapshot.witness.map(|witness| AllWitnesses {
+            wire: witness.wire,
+            kernel: witness.segments,
+            kernel_of_connections: witness.of_connections,
+            differing_connections: witness.differing,
+            missed: witness.missed,
+        }),
         drops: snapshot.drops.as_ref().map(|drops| drops.iter().map(dropped).collect()),
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),
