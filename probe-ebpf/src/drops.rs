@@ -8,8 +8,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{PerCpuArray, PerCpuHashMap};
 use aya_ebpf::programs::BtfTracePointContext;
-use core::mem::MaybeUninit;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use probe_common::drops::{self, DropKey, PORTS, Place, REASONS, Special};
 use probe_common::protocols::{IPV4, IPV6, TCP};
 
