@@ -7,6 +7,7 @@ use crate::parse::{LinkLayer, Network, Unparsed, parse, segment};
 use crate::segment::{Family, Segment, TcpFlags, Timestamps};
 use crate::sequence::SequenceRange;
 use crate::transmission::Transmission;
+use crate::verifier::zero;
 
 /// Which way a packet passed its interface. The numbers are those in records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,9 +143,10 @@ impl ParsedPacket {
             reset: 0,
             ts_value,
             ts_echo,
-            cookie: 0,
+            // Apart, or the compiler calls a function that writes them byte by byte.
+            cookie: zero().into(),
             said: Transmission::UNKNOWN,
-            dsacks: 0,
+            dsacks: zero(),
         }
     }
 

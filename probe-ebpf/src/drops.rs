@@ -9,6 +9,7 @@ use aya_ebpf::macros::{btf_tracepoint, map};
 use aya_ebpf::maps::{PerCpuArray, PerCpuHashMap};
 use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 use probe_common::drops::{self, DropKey, PORTS, Place, REASONS, Special};
 use probe_common::protocols::{IPV4, IPV6, TCP};
 
@@ -131,10 +132,11 @@ unsafe fn namespace(packet: *const u8, receiver: *const u8) -> u32 {
 
 #[inline(always)]
 fn read<const N: usize>(from: *const u8) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: the helper refuses what it cannot read, and the room is as long as what is read.
-    let failed = unsafe { bpf_probe_read_kernel((&raw mut bytes).cast(), N as u32, from.cast::<c_void>()) };
-    (failed == 0).then_some(bytes)
+    let failed = unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), N as u32, from.cast::<c_void>()) };
+    // SAFETY: the helper writes all of it, zeros where it fails.
+    (failed == 0).then_some(unsafe { bytes.assume_init() })
 }
 
 #[inline(always)]
