@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::output::log_file::Rotation;
 use crate::output::metrics::OwnerLabel;
+use crate::output::target::Witness;
 use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::capabilities::{ColorChoice, ThemeChoice};
@@ -180,6 +181,44 @@ pub enum Command {
     Stats(StatsArgs),
     /// Print which options are in force, and from which configuration file; that is a configuration file itself
     Config,
+    /// Show each segment that the kernel retransmits, on any interface and in any network namespace
+    Retransmits(RetransmitsArgs),
+}
+
+/// Arguments of `retransmits`.
+#[derive(Clone, Debug, Args)]
+pub struct RetransmitsArgs {
+    /// Write JSON objects instead of text, one a line
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Say which process each connection belongs to
+    ///
+    /// The kernel then says of each TCP socket on this host who opens and closes it. proc only looks into /proc, which costs connections
+    /// nothing, and knows nothing of short ones.
+    #[arg(long, value_name = "on|proc|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
+    pub owners: OwnerSource,
+
+    /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
+    pub pids: Vec<u32>,
+
+    /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 cause:timeout'
+    ///
+    /// As for interfaces, but with these terms only: peer, port, local, lport, role, outcome, cause, proc, pid, container, unit, and
+    /// words. The role is server where a socket listens on the local port, else client. The totals at the end are of all.
+    #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
+    pub filter: Option<Filter>,
+
+    /// Stop after N retransmits that match
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = LIMITS)]
+    pub count: Option<u64>,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub duration: Option<Duration>,
 }
 
 /// Arguments of `stats`.
@@ -260,9 +299,13 @@ pub struct Show {
     #[arg(help_heading = OUTPUT)]
     pub text: Option<PathBuf>,
 
-    /// Print a text line per retransmitted segment as well
-    #[arg(long, help_heading = OUTPUT)]
-    pub retransmits: bool,
+    /// Print a text line per retransmitted segment as well; kernel and both also ask the kernel itself
+    ///
+    /// wire: as segments pass the interfaces, of both ends. kernel: as the kernel says of this host's. both: as they pass, and where
+    /// the kernel says something else, by connection and in total. With --json, objects have what both say.
+    #[arg(long, value_name = "wire|kernel|both", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "wire", help_heading = OUTPUT)]
+    pub retransmits: Option<Witness>,
 
     /// Print JSON, one object per line (handshake, retransmit, close, peer, summary), or write it to FILE
     ///
@@ -448,7 +491,8 @@ impl Cli {
     pub const fn watch(&self) -> &Watch {
         match &self.command {
             Some(Command::Serve(watch)) => watch,
-            Some(Command::Replay(_) | Command::Stats(_) | Command::Config) | None => &self.watch,
+            Some(Command::Replay(_) | Command::Stats(_) | Command::Retransmits(_) | Command::Config)
+            | None => &self.watch,
         }
     }
 

@@ -5,10 +5,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, Show, StatsArgs, Watch};
+use crate::cli::{Cli, Command, RetransmitsArgs, Show, StatsArgs, Watch};
 use crate::error::Error;
 use crate::output::metrics;
-use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target, Witness};
 use crate::source::kernel::AttachWanted;
 use crate::source::owner::OwnerSource;
 use crate::tui::Setup;
@@ -31,6 +31,8 @@ pub enum Source {
     Replay(Replay),
     /// The kernel's list of sockets, and nothing else.
     Sockets(StatsArgs),
+    /// What the kernel says of its retransmits, and nothing else.
+    Retransmits(RetransmitsArgs),
     /// Nothing: what is in force is printed.
     Nothing,
 }
@@ -78,6 +80,8 @@ pub struct Config {
     pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
+    /// Whether the kernel itself is asked for retransmits.
+    pub retransmits: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -108,8 +112,13 @@ impl Config {
         let watch = cli.watch();
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_) | Command::Serve(_) | Command::Config) | None => &watch.show,
+            Some(Command::Stats(_) | Command::Retransmits(_) | Command::Serve(_) | Command::Config)
+            | None => &watch.show,
         };
+        let is_capture = matches!(cli.command, Some(Command::Replay(_)));
+        if is_capture && show.retransmits.is_some_and(Witness::asks_kernel) {
+            return Err(Error::Usage("a capture has no kernel that says what it retransmits".to_owned()));
+        }
         let is_service = matches!(cli.command, Some(Command::Serve(_)));
         let (has_screen, outputs) = outputs(show, can_show_screen, is_service, command)?;
         let listen = watch.listen.or_else(|| is_service.then_some(SERVED));
@@ -132,6 +141,7 @@ impl Config {
             owners: watch.owners,
             drops: watch.drops,
             causes: watch.causes,
+            retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
             sockets: watch.sockets.0,
             metrics: metrics_plan(watch, listen, show.sends_metrics())?,
             #[cfg(feature = "otlp")]
@@ -248,7 +258,7 @@ fn outputs(
     }
     plans.iter_mut().for_each(Plan::end);
     let has_lines = plans.iter().any(|plan| matches!(plan.formats[..], [Format::Text { .. }, ..]));
-    if show.retransmits && !has_lines {
+    if show.retransmits == Some(Witness::Wire) && !has_lines {
         return Err(Error::Usage("--retransmits is for text lines; add --text".to_owned()));
     }
     Ok((has_screen, plans))
@@ -281,6 +291,7 @@ impl Source {
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
+            Some(Command::Retransmits(retransmits)) => Self::Retransmits(retransmits.clone()),
             Some(Command::Config) => Self::Nothing,
             None | Some(Command::Serve(_)) => {
                 let watch = cli.watch();
@@ -310,7 +321,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    const TEXT: Format = Format::Text { retransmits: false };
+    const TEXT: Format = Format::Text { retransmits: None };
 
     fn report(format: ReportFormat) -> Format {
         Format::Report { format, command: "tcptop".to_owned() }

@@ -3,22 +3,26 @@
 mod address_watch;
 mod holders;
 mod masters;
+mod retransmits;
 mod sockets;
 
 use std::io;
 use std::slice;
 use std::time::Duration;
 
+use caps::Capability;
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
 use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
+use crate::output::target::Target;
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
@@ -29,6 +33,7 @@ use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
 use holders::Holders;
 use probe_common::Record;
+use retransmits::Retransmits;
 use sockets::Sockets;
 use tcptop_core::{HostCounters, Input, OwnerAction};
 
@@ -64,11 +69,19 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     let opened = outputs::open(&config.outputs)?;
     let address = config.metrics.as_ref().and_then(|plan| plan.address);
     let bound = address.map(metrics::bind).transpose()?;
+    // Before there are threads.
+    confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
+        let settings = Settings {
+            flows,
+            decap: wanted.decap,
+            attach: wanted.attach,
+            causes: config.causes,
+            retransmits: config.retransmits,
+        };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         live.serve(bound)?;
         stop.within(config.duration);
@@ -80,6 +93,12 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     })
 }
 
+/// What is needed beside what watching takes: to write files wherever they are.
+fn more_capabilities(config: &Config) -> Vec<Capability> {
+    let has_files = config.outputs.iter().any(|plan| plan.target != Target::Stdout);
+    has_files.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect()
+}
+
 struct Live<'a> {
     source: KernelSource,
     session: Session<'a>,
@@ -88,6 +107,7 @@ struct Live<'a> {
     owners: Owners,
     holders: Holders,
     sockets: Sockets,
+    retransmits: Retransmits,
 }
 
 impl<'a> Live<'a> {
@@ -108,6 +128,8 @@ impl<'a> Live<'a> {
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
         let lacking = lacking.into_iter().chain(unowned).chain(wrong);
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
+        let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
+        let lacking = lacking.chain(untold);
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         // What the kernel counts is held against what is seen from now on.
@@ -133,7 +155,8 @@ impl<'a> Live<'a> {
         addresses.set_ids(source.ids());
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let mut live = Self { source, session, refreshed: 0, addresses, owners, holders, sockets };
+        let mut live =
+            Self { source, session, refreshed: 0, addresses, owners, holders, sockets, retransmits };
         live.check_interfaces();
         live.count_host(&counters);
         Ok(live)
@@ -222,6 +245,8 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
+        // What the kernel retransmitted before a connection ended is known before its end.
+        self.retransmits.drain(&mut self.session)?;
         let Self { source, session, addresses, owners, holders, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);
@@ -345,7 +370,8 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
-fn say(line: &str) {
+/// Says something on standard error.
+pub(crate) fn say(line: &str) {
     // Standard error may be closed; that is no reason to stop.
     let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }

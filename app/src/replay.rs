@@ -15,11 +15,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Anchor;
 use crate::config::{Config, Replay};
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::format::REPLAY;
 use crate::output::line_writer::{FAREWELL, WhenFull, unread};
 use crate::output::outputs;
+use crate::output::target::{Plan, Target};
 use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError};
 use crate::source::replay::{ReplayConfig, ReplaySource};
@@ -43,7 +45,13 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let is_live = capture.is_stream() && replay.speed.is_none();
     let source_config = ReplayConfig { flows: config.engine.max_flows, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
+    let is_rotated = |plan: &Plan| matches!(plan.target, Target::Log(_, Some(_)));
+    if config.outputs.iter().any(is_rotated) {
+        return Err(Error::Usage("--rotate is for interfaces: a replay may not rename files".to_owned()));
+    }
     let opened = outputs::open(&config.outputs)?;
+    // Before there are threads, and before anything of the capture is parsed that decides where bytes go.
+    confine::reading()?;
     let runtime = session::event_loop()?;
     let (sender, batches) = mpsc::channel(WAITING);
     let wants_volumes = config.needs_volumes();

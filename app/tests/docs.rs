@@ -235,6 +235,8 @@ fn json_fields() -> String {
         ("`dctcp`", vec!["Dctcp"]),
         ("`stats`, whose `tables` are in [rfc4898.md](rfc4898.md)", vec!["Stats", "Head"]),
         ("`stats_variables`", vec!["StatsVariables"]),
+        ("`kernel_retransmit`", vec!["KernelRetransmit", "Head"]),
+        ("`kernel_retransmits`", vec!["KernelRetransmits", "Head"]),
         ("Each of `variables`", vec!["VariableObject"]),
         ("`summary`", vec!["Summary", "Head", "Figures"]),
         ("`thresholds`", vec!["Thresholds"]),

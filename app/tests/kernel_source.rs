@@ -59,7 +59,8 @@ impl Hosts {
 }
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true };
+    let settings =
+        Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

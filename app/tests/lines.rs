@@ -14,7 +14,7 @@ use tcptop::output::json::Json;
 use tcptop::output::line_writer::Lines;
 use tcptop::output::report::Report;
 use tcptop::output::summary::Summary;
-use tcptop::output::target::ReportFormat;
+use tcptop::output::target::{ReportFormat, Witness};
 use tcptop::output::text::Text;
 use tcptop::output::{Output, RenderContext};
 use tcptop_core::Query;
@@ -91,12 +91,12 @@ fn report(format: ReportFormat) -> Report {
 
 #[test]
 fn text_lines() {
-    insta::assert_snapshot!(written(Text { retransmits: false }));
+    insta::assert_snapshot!(written(Text { retransmits: None }));
 }
 
 #[test]
 fn text_lines_with_retransmits() {
-    insta::assert_snapshot!(written(Text { retransmits: true }));
+    insta::assert_snapshot!(written(Text { retransmits: Some(Witness::Wire) }));
 }
 
 #[test]

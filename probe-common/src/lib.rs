@@ -30,6 +30,7 @@ pub mod passed_over;
 pub mod process;
 pub mod protocols;
 pub mod record;
+pub mod retransmit;
 pub mod segment;
 pub mod sender;
 pub mod sequence;

@@ -18,6 +18,7 @@ mod maps;
 mod owners;
 mod packet;
 mod read;
+mod retransmits;
 mod stub;
 
 use aya_ebpf::bindings::__sk_buff;

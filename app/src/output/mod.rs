@@ -5,6 +5,7 @@ pub mod explain;
 pub mod format;
 pub mod host;
 pub mod json;
+pub mod kernel_retransmits;
 pub mod line_writer;
 pub mod log_file;
 pub mod metrics;

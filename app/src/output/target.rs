@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Output;
@@ -33,8 +34,8 @@ pub type OpenTarget = (Box<dyn Write + Send>, Option<Arc<LogState>>);
 pub enum Format {
     /// A line per handshake.
     Text {
-        /// And one per retransmitted segment.
-        retransmits: bool,
+        /// And one per retransmitted segment, by this witness.
+        retransmits: Option<Witness>,
     },
     /// JSON objects, one per line.
     Json,
@@ -47,6 +48,38 @@ pub enum Format {
         /// The command line that it was made by.
         command: String,
     },
+}
+
+/// Who says what was retransmitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// The wire, for both ends.
+    Wire,
+    /// The kernel itself, for this host.
+    Kernel,
+    /// The wire, and where the kernel says something else.
+    Both,
+}
+
+impl Witness {
+    /// Whether the kernel is asked.
+    #[must_use]
+    pub const fn asks_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::Both)
+    }
+}
+
+impl FromStr for Witness {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "wire" => Ok(Self::Wire),
+            "kernel" => Ok(Self::Kernel),
+            "both" => Ok(Self::Both),
+            _ => Err("must be wire, kernel or both".to_owned()),
+        }
+    }
 }
 
 /// How a report is written.

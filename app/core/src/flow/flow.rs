@@ -94,6 +94,9 @@ pub(super) struct Notes {
     pub(super) accept_queue: Option<AcceptQueue>,
     /// What is known of the retransmits of this host, and of those of the other end.
     pub(super) retransmits: [RetransmitNotes; 2],
+    /// Segments that the kernel says it retransmitted, FINs aside, by the ends of the tuple; and whether no more are to come.
+    pub(super) kernel: [u64; 2],
+    pub(super) is_settled: bool,
 }
 
 /// What the socket of one end says of its retransmits of data.

@@ -13,10 +13,11 @@ mod outcome;
 mod oversized;
 mod tracked;
 mod traffic;
+mod witness;
 
 pub(crate) use cause::CauseTerm;
 pub use cause::{RetransmitCause, RetransmitCauses};
-pub use event::{Event, NoLoss, Retransmit, RetransmitKind};
+pub use event::{Event, NoLoss, Retransmit, RetransmitKind, SentAgain};
 pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;
@@ -27,3 +28,4 @@ pub use leg::Leg;
 pub use outcome::{Outcome, Party, Role};
 pub(crate) use tracked::{Ack, Icmp, NewVolumes, Syn, SynAck, Tracked};
 pub use traffic::Traffic;
+pub use witness::RetransmitWitnesses;

@@ -272,8 +272,12 @@ impl Metrics {
     fn event(&mut self, event: &Event, context: &RenderContext) {
         match event {
             Event::Handshake(flow) => self.handshake(flow, context),
+            // Counters never go back: the attempt is counted already, with the outcome that it had then.
+            Event::Correction(flow, _) => self.end_unless_established(flow),
             Event::Close(flow) => self.close(flow, context),
             Event::Retransmit(retransmit) => self.retransmit(retransmit, context),
+            // The wire's are counted.
+            Event::KernelRetransmit(_) => {}
         }
     }
 
@@ -330,7 +334,11 @@ impl Metrics {
             }
         }
         self.attempts.get_or_create(&AttemptLabels { outcome: outcome.label(), place }).inc();
-        if outcome != Outcome::Established
+        self.end_unless_established(flow);
+    }
+
+    fn end_unless_established(&mut self, flow: &Flow) {
+        if flow.outcome() != Outcome::Established
             && let Some(connections) = &mut self.connections
         {
             connections.end(flow);

@@ -8,6 +8,7 @@ mod btf;
 mod drops;
 mod load;
 mod owners;
+mod retransmits;
 mod ring;
 mod sweep;
 mod sys;
@@ -28,6 +29,7 @@ use self::attach::{AttachMethod, Attachment, Clsact, Tcx};
 use self::drops::Drops;
 use self::load::Programs;
 pub use self::load::Settings;
+pub use self::retransmits::{KernelRetransmits, Retold};
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
@@ -195,6 +197,14 @@ impl KernelSource {
             }
             Err(reason) => Some(reason),
         }
+    }
+
+    /// Has the kernel tell from now on of each segment that it retransmits, in all network namespaces.
+    ///
+    /// # Errors
+    /// Why it does not: a sentence.
+    pub fn watch_retransmits(&mut self) -> Result<KernelRetransmits, String> {
+        self.programs.attach_retransmits()
     }
 
     /// What the host has dropped since; `None` where that is not known.
