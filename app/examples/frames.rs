@@ -264,6 +264,8 @@ fn segment(
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: None,
+        reset: None,
         timebase: 0,
     }
 }

@@ -116,6 +116,13 @@ pub struct Watch {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub causes: bool,
 
+    /// Say why this host sends RSTs, by the kernel's reason (Linux 6.10 or later)
+    ///
+    /// Nothing listens, closed with unread data, keepalive timeout and others. It costs nothing but for a RST.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub resets: bool,
+
     /// How often to ask the kernel what it knows of its TCP sockets, at least 250ms, or off
     ///
     /// It knows the round-trip times of connections that were open before, and how many connections wait for each listener.

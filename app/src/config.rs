@@ -82,6 +82,8 @@ pub struct Config {
     pub causes: bool,
     /// Whether the kernel itself is asked for retransmits.
     pub retransmits: bool,
+    /// Whether the kernel says why this host sends RSTs.
+    pub resets: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -142,6 +144,7 @@ impl Config {
             drops: watch.drops,
             causes: watch.causes,
             retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
+            resets: watch.resets,
             sockets: watch.sockets.0,
             metrics: metrics_plan(watch, listen, show.sends_metrics())?,
             #[cfg(feature = "otlp")]

@@ -130,6 +130,7 @@ impl<'a> Live<'a> {
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
         let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
         let lacking = lacking.chain(untold);
+        let lacking = lacking.chain(if config.resets { source.watch_resets() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         // What the kernel counts is held against what is seen from now on.
@@ -213,7 +214,7 @@ impl<'a> Live<'a> {
                 alert_until = Instant::now() + ALERT;
             }
             rest = match taken {
-                BATCH => Duration::ZERO,
+                taken if taken >= BATCH => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };

@@ -112,6 +112,8 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: None,
+        reset: None,
         timebase: 0,
     }
 }

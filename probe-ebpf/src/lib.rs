@@ -60,6 +60,12 @@ pub mod names {
     pub const RETRANSMITS: &str = "RETRANSMITS";
     /// How many were passed on and missed: see [`Tally`](probe_common::retransmit::Tally).
     pub const RETRANSMIT_TALLY: &str = "RETRANSMIT_TALLY";
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::reset::Place).
+    pub const RESET_PLACES: &str = "RESET_PLACES";
+    /// Numbers of [`ResetReason`](probe_common::ResetReason), by the kernel's own numbers: 8 bits each.
+    pub const RESET_REASONS: &str = "RESET_REASONS";
+    /// The program at the tracepoint `tcp_send_reset`: why a RST is sent.
+    pub const RESET_SENT: &str = "reset_sent";
 
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =

@@ -119,8 +119,8 @@ impl Engine {
             Input::Records(records) => {
                 let handled = &records[..self.table.handle(records)];
                 for record in handled {
-                    // Who uses sockets is said of the whole machine, watched or not.
-                    self.run.records += u64::from(!matches!(record, Record::Owner(_)));
+                    // Who uses sockets is said of the whole machine, watched or not; and a reason is part of its RST.
+                    self.run.records += u64::from(!matches!(record, Record::Owner(_) | Record::Reset(_)));
                     self.latest_ns = self.latest_ns.max(record.time_ns());
                 }
             }

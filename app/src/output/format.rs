@@ -406,6 +406,12 @@ pub fn causes(causes: &RetransmitCauses) -> Option<String> {
     Some(named.join(", ") + &spurious)
 }
 
+/// The time to live of a RST that is not the one of the other segments of its sender: `TTL 61, not 52: a middlebox?`.
+#[must_use]
+pub fn strange_ttl([ttl, usual]: [u8; 2]) -> String {
+    format!("TTL {ttl}, not {usual}: a middlebox?")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

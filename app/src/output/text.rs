@@ -1,7 +1,9 @@
 //! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
 //! they are wanted.
 
-use super::format::{self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, stuck};
+use super::format::{
+    self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, strange_ttl, stuck,
+};
 use super::kernel_retransmits::{self, Resent};
 use super::line_writer::Lines;
 use super::target::Witness;
@@ -72,6 +74,7 @@ pub fn handshake(flow: &Flow, corrects: Option<Outcome>, context: &RenderContext
     if let Some(queue) = flow.accept_queue() {
         line.push_str(&format!(" {}", full_queue(&queue)));
     }
+    line.push_str(&reset(flow));
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
@@ -90,7 +93,14 @@ pub fn handshake(flow: &Flow, corrects: Option<Outcome>, context: &RenderContext
 pub fn aborted(flow: &Flow, context: &RenderContext) -> String {
     let line = begin(flow, flow.changed_ns(), "aborted", context);
     let after = flow.lifetime_ns().map(|ns| format!(" after {}", duration(ns))).unwrap_or_default();
-    line + &after + &end(flow, context)
+    line + &after + &reset(flow) + &end(flow, context)
+}
+
+/// Why it was reset, where that is known: ` (closed with unread data)`, ` (TTL 61, not 52: a middlebox?)`.
+fn reset(flow: &Flow) -> String {
+    let said = flow.reset().and_then(|reset| reset.reason).map(|reason| reason.name().to_owned());
+    let why = said.or_else(|| flow.strange_reset_ttl().map(strange_ttl));
+    why.map(|why| format!(" ({why})")).unwrap_or_default()
 }
 
 /// A retransmitted segment: when, with whom, what it is, who sent it, how long after the one before, and why: the second

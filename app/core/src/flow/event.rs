@@ -40,6 +40,14 @@ impl Event {
         }
     }
 
+    pub(crate) const fn flow_mut(&mut self) -> &mut Flow {
+        match self {
+            Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow,
+            Self::Retransmit(retransmit) => &mut retransmit.flow,
+            Self::KernelRetransmit(sent) => &mut sent.flow,
+        }
+    }
+
     /// When it happened, in nanoseconds of the monotonic clock.
     #[must_use]
     pub const fn time_ns(&self) -> u64 {

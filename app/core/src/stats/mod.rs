@@ -18,7 +18,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
-use crate::flow::{EndpointHasher, IcmpError, Leg, Outcome, PeerKey};
+use crate::flow::{EndpointHasher, Flow, IcmpError, Leg, Outcome, PeerKey};
 use crate::owner::{PeerOwners, Process};
 use crate::slab::Slab;
 use crate::socket::AcceptQueue;
@@ -311,6 +311,21 @@ impl Stats {
             }
         }
         self.stamp(slot);
+    }
+
+    /// A connection was reset: what is known of why, if it is one that makes up a verdict. It is no sign of life of the peer.
+    pub(crate) fn note_reset(&mut self, flow: &Flow) {
+        let verdict = match flow.outcome() {
+            _ if flow.is_aborted() => Verdict::Aborted,
+            Outcome::Refused => Verdict::Refused,
+            _ => return,
+        };
+        let Some(sign) = flow.reset_sign() else { return };
+        let slot = self.index.get(&flow.peer()).copied();
+        if let Some((slot, peer)) = slot.and_then(|slot| Some((slot, self.peers.get_mut(slot)?))) {
+            peer.resets.note(verdict, sign, flow.changed_ns());
+            self.stamp(slot);
+        }
     }
 
     /// The queue of the listener that a peer connects to is full.

@@ -2,6 +2,7 @@
 
 mod chains;
 mod owning;
+mod resets;
 mod sockets;
 mod startup;
 mod timers;
@@ -28,6 +29,7 @@ use crate::slab::Slab;
 use crate::socket::{Listeners, PeerRtts, Unclaimed};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
+use resets::Resetting;
 use startup::Watched;
 use timers::Alarms;
 pub use witness::KernelWitness;
@@ -120,6 +122,8 @@ pub(crate) struct FlowTable {
     pub(crate) own_retransmits: OwnRetransmits,
     /// Records were missed until this moment. Attempts that began before may have been answered unseen.
     missed_until_ns: u64,
+    /// Flows whose sockets have sent a RST lately: why may follow.
+    resetting: Resetting,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
     /// Which processes were named lately.
@@ -156,6 +160,7 @@ impl FlowTable {
             has_evicted: false,
             own_retransmits: OwnRetransmits::default(),
             missed_until_ns: 0,
+            resetting: Resetting::default(),
             watched: Watched::default(),
             owners: OwnerTable::new(config.max_flows),
             listeners: Listeners::default(),
@@ -184,8 +189,10 @@ impl FlowTable {
                 if self.is_done() {
                     return handled;
                 }
-                if let Some(tuple) = tuple {
-                    self.handle_one(tuple, record);
+                match (tuple, record) {
+                    (Some(tuple), _) => self.handle_one(tuple, record),
+                    (None, Record::Reset(reset)) => self.explain_reset(reset),
+                    (None, _) => {}
                 }
                 handled += 1;
             }
@@ -198,8 +205,8 @@ impl FlowTable {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
             Record::Icmp(icmp) => self.icmp(&tuple, icmp),
-            // The source names the process first: `Input::Owner`.
-            Record::Owner(_) => {}
+            // The source names the process first: `Input::Owner`. A reason has no ends.
+            Record::Owner(_) | Record::Reset(_) => {}
         }
     }
 
@@ -288,7 +295,10 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
-            self.flows.get_mut(slot).into_iter().for_each(|tracked| tracked.learn_ack(record));
+            if let Some(tracked) = self.flows.get_mut(slot) {
+                tracked.learn_ack(record);
+                tracked.learn_ttl(record);
+            }
             self.learn_dsacks(slot, record);
             // What the record leads to is reported with the owner.
             self.learn_owner(slot, record);
@@ -391,14 +401,17 @@ impl FlowTable {
                 self.aborted(slot);
             }
             self.closed(slot);
+            self.await_reason(slot, record);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
                 self.report(slot, record.time_ns);
+                self.await_reason(slot, record);
             } else {
                 self.losses.unmatched += 1;
             }
         } else if tracked.late_rst(record, self.missed_until_ns) {
             self.aborted(slot);
+            self.await_reason(slot, record);
         }
     }
 
@@ -669,6 +682,7 @@ impl FlowTable {
         if let Some(refusal) = flow.refusal() {
             self.stats.refuse(account, refusal, now_ns);
         }
+        self.stats.note_reset(&flow);
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
         let Some(tracked) = self.flows.get_mut(slot) else { return };
@@ -686,6 +700,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get(slot) else { return };
         if let Some(completed_ns) = tracked.flow.completed_ns() {
             self.stats.abort(tracked.flow.peer(), tracked.era, completed_ns);
+            self.stats.note_reset(&tracked.flow);
         }
     }
 

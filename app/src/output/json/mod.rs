@@ -178,6 +178,7 @@ const fn causes(causes: &tcptop_core::RetransmitCauses) -> RetransmitCauses {
 
 fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
     let (icmp, path_mtu) = (flow.icmp_error(), flow.path_mtu());
+    let (reset, ttls) = (flow.reset(), flow.strange_reset_ttl());
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface()),
@@ -202,6 +203,11 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
         path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
         stuck_segment_bytes: flow.stuck_bytes(),
+        reset_by: reset.map(|reset| Label(reset.by)),
+        reset_stage: reset.map(|reset| Label(reset.stage)),
+        reset_reason: reset.and_then(|reset| reset.reason).map(Label),
+        reset_ttl: ttls.map(|[ttl, _]| ttl),
+        reset_usual_ttl: ttls.map(|[_, usual]| usual),
         accept_queue: flow.accept_queue().map(|queue| accept_queue(queue, context)),
         outcome: Label(flow.outcome()),
     }

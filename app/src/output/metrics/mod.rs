@@ -35,8 +35,8 @@ use sockets::Sockets;
 use super::RenderContext;
 use crate::error::Error;
 use tcptop_core::{
-    Dropped, Engine, Event, Filter, Flow, Leg, Missed, Outcome, Party, ReaderConfig, ReaderId, Retransmit,
-    RetransmitCause, Snapshot, SnapshotRequest, Socket, Span,
+    Dropped, Engine, Event, Filter, Flow, Leg, Missed, Outcome, Party, ReaderConfig, ReaderId, ResetReason,
+    Retransmit, RetransmitCause, Snapshot, SnapshotRequest, Socket, Span,
 };
 
 /// Upper bounds of the histograms of times, in seconds: a local network, a region, another continent, the first three
@@ -91,6 +91,13 @@ struct DropLabels {
     reason: String,
     segment: &'static str,
     port: PortLabel,
+}
+
+/// Labels of a RST.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResetLabels {
+    direction: &'static str,
+    reason: &'static str,
 }
 
 /// What is missing, by kind.
@@ -186,6 +193,7 @@ struct Metrics {
     tries: Times<Service>,
     retransmits: Family<RetransmitLabels, Counter>,
     closes: Family<CloseLabels, Counter>,
+    resets: Family<ResetLabels, Counter>,
     segments: Counter,
     retransmitted: Counter,
     drops: Family<DropLabels, Counter>,
@@ -215,6 +223,7 @@ impl Metrics {
             tries: Family::new_with_constructor(|| Histogram::new(TRIES)),
             retransmits: Family::default(),
             closes: Family::default(),
+            resets: Family::default(),
             segments: Counter::default(),
             retransmitted: Counter::default(),
             drops: Family::default(),
@@ -247,6 +256,9 @@ impl Metrics {
         registry.register("syn_tries", "SYNs that an attempt took", self.tries.clone());
         registry.register("retransmits", "Retransmitted segments", self.retransmits.clone());
         registry.register("closes", "Connections that ended", self.closes.clone());
+        let what = "RSTs that ended an attempt or a connection: sent ones by the kernel's reason (unknown where it says none), \
+            received ones by how far the connection was";
+        registry.register("resets", what, self.resets.clone());
         let what = "SYNs, SYN-ACKs and segments with data that passed, both directions";
         registry.register("segments", what, self.segments.clone());
         let what = "Those of tcptop_segments that were retransmitted";
@@ -270,6 +282,9 @@ impl Metrics {
 
     /// Counts an event.
     fn event(&mut self, event: &Event, context: &RenderContext) {
+        if let Event::Handshake(flow) | Event::Close(flow) = event {
+            self.reset(flow);
+        }
         match event {
             Event::Handshake(flow) => self.handshake(flow, context),
             // Counters never go back: the attempt is counted already, with the outcome that it had then.
@@ -359,6 +374,17 @@ impl Metrics {
         if let Some(connections) = &mut self.connections {
             connections.retransmit(retransmit);
         }
+    }
+
+    fn reset(&mut self, flow: &Flow) {
+        let Some(reset) = flow.reset() else { return };
+        let labels = match reset.by {
+            Party::Local => {
+                ResetLabels { direction: "sent", reason: reset.reason.map_or("unknown", ResetReason::label) }
+            }
+            Party::Remote => ResetLabels { direction: "received", reason: reset.stage.label() },
+        };
+        self.resets.get_or_create(&labels).inc();
     }
 
     fn close(&mut self, flow: &Flow, context: &RenderContext) {

@@ -18,6 +18,7 @@ use super::attach::AttachWanted;
 use super::btf::{self, KernelFields, Types};
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
+use super::resets;
 use super::retransmits::{self, KernelRetransmits};
 use crate::error::{Error, KernelFeature};
 use crate::source::own_network_namespace;
@@ -51,6 +52,7 @@ pub(super) struct Programs {
 struct Layouts {
     fields: KernelFields,
     drops: drops::Layout,
+    resets: resets::Layout,
     retransmits: retransmits::Layout,
 }
 
@@ -60,6 +62,7 @@ impl Layouts {
         Self {
             fields: KernelFields::of(types),
             drops: drops::Layout::of(types),
+            resets: resets::Layout::of(types),
             retransmits: retransmits::Layout::of(types),
         }
     }
@@ -70,6 +73,7 @@ impl Layouts {
         let fields = self.fields.holders.as_ref().unwrap_or(&Fields::UNKNOWN);
         loader.override_global(names::FIELDS, &fields.0[..], true);
         self.drops.set(loader);
+        self.resets.set(loader);
         self.retransmits.set(loader);
     }
 }
@@ -161,6 +165,14 @@ impl Programs {
     /// Why they are not known: a sentence.
     pub(super) fn attach_retransmits(&mut self) -> Result<KernelRetransmits, String> {
         retransmits::attach(&mut self.ebpf, &self.btf, &self.layouts.retransmits)
+    }
+
+    /// Loads and attaches the program that says why this host sends RSTs.
+    ///
+    /// # Errors
+    /// Why that is not known: a sentence.
+    pub(super) fn attach_resets(&mut self) -> Result<(), String> {
+        resets::attach(&mut self.ebpf, &self.btf, &self.layouts.resets)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
