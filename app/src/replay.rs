@@ -21,6 +21,7 @@ use crate::output::RenderContext;
 use crate::output::format::REPLAY;
 use crate::output::line_writer::{FAREWELL, WhenFull, unread};
 use crate::output::outputs;
+use crate::output::target::{Plan, Target};
 use crate::session::{self, End, Session};
 use crate::source::capture::{Capture, CaptureError};
 use crate::source::replay::{ReplayConfig, ReplaySource};
@@ -44,6 +45,10 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let is_live = capture.is_stream() && replay.speed.is_none();
     let source_config = ReplayConfig { flows: config.engine.max_flows, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
+    let is_rotated = |plan: &Plan| matches!(plan.target, Target::Log(_, Some(_)));
+    if config.outputs.iter().any(is_rotated) {
+        return Err(Error::Usage("--rotate is for interfaces: a replay may not rename files".to_owned()));
+    }
     let opened = outputs::open(&config.outputs)?;
     // Everything is open: before the first byte is parsed, and before there are threads.
     let confinement = Confinement {

@@ -14,14 +14,19 @@ CREATE OR REPLACE VIEW lines AS
 SELECT * FROM read_json(getvariable('files'), format = 'newline_delimited', columns = {
     type: 'VARCHAR', time: 'TIMESTAMP', host: 'VARCHAR', run: 'VARCHAR', interface: 'VARCHAR', connection: 'UBIGINT',
     role: 'VARCHAR', local_ip: 'VARCHAR', local_port: 'USMALLINT', remote_ip: 'VARCHAR', remote_port: 'USMALLINT',
-    client_isn: 'UINTEGER', server_isn: 'UINTEGER', outcome: 'VARCHAR', tries: 'UINTEGER', ambiguous: 'BOOLEAN',
+    client_isn: 'UINTEGER', server_isn: 'UINTEGER', outcome: 'VARCHAR', corrects: 'VARCHAR', tries: 'UINTEGER', ambiguous: 'BOOLEAN',
     rtt_ns: 'UBIGINT', server_leg_ns: 'BIGINT', client_leg_ns: 'BIGINT', turnaround_ns: 'BIGINT', setup_ns: 'UBIGINT'
 });
 
--- Attempts, with the port of the service.
+-- Attempts, with the port of the service. Of one that was corrected, the last line.
 CREATE OR REPLACE VIEW handshakes AS
-SELECT *, CASE WHEN role = 'server' THEN local_port ELSE remote_port END AS port
-FROM lines WHERE type = 'handshake';
+SELECT first.*, CASE WHEN role = 'server' THEN local_port ELSE remote_port END AS port
+FROM lines AS first
+WHERE type = 'handshake' AND NOT EXISTS (
+    SELECT 1 FROM lines AS later
+    WHERE later.type = 'handshake' AND later.corrects = first.outcome AND later.time > first.time
+        AND later.run = first.run AND later.connection = first.connection
+);
 
 -- Peers by how many attempts with them fail, over all hosts. An attempt that was not decided is neither.
 CREATE OR REPLACE VIEW worst_peers AS

@@ -1,14 +1,17 @@
 //! What is installed for a fleet: a real Prometheus scrapes tcptop, and each query of the dashboard gives data.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use lab::prometheus::{self, Prometheus, packaged, scraping};
 use lab::{
-    ClientPlan, Clients, Direction, Link, Match, Mode, Rule, Script, Server, Tcptop, connect, connect_many,
-    far_v4,
+    ClientPlan, Clients, Direction, Link, Match, Mode, Namespace, Rule, Script, Server, Tcptop, connect,
+    connect_many, far_v4,
 };
 use serde_json::Value;
 
@@ -199,4 +202,101 @@ fn the_unit_is_hardened() {
         Err(error) if std::env::var_os("CI").is_none() => println!("skipped: no systemd here ({error})"),
         Err(error) => panic!("systemd-analyze, which .ci/run installs: {error}"),
     }
+}
+
+/// All calls that a filter of the unit names, groups of systemd as what they stand for.
+fn calls(filter: &str) -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    for name in filter.split_whitespace() {
+        if !name.starts_with('@') {
+            calls.insert(name.to_owned());
+            continue;
+        }
+        let output = Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", name]).output();
+        let text = String::from_utf8(output.expect("it is here").stdout).expect("text");
+        let lines = text.lines().skip(1).map(str::trim).filter(|line| !line.starts_with('#'));
+        lines.for_each(|line| calls.extend(self::calls(line)));
+    }
+    calls
+}
+
+/// What the unit sets a name to, once for each line.
+fn settings(name: &str) -> Vec<String> {
+    let unit = packaged("systemd/tcptop.service");
+    unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned).collect()
+}
+
+/// The calls that the unit allows.
+fn allowed() -> BTreeSet<String> {
+    let mut allowed = BTreeSet::new();
+    for filter in settings("SystemCallFilter") {
+        match filter.strip_prefix('~') {
+            Some(denied) => calls(denied).iter().for_each(|call| _ = allowed.remove(call)),
+            None => allowed.extend(calls(&filter)),
+        }
+    }
+    allowed
+}
+
+/// The calls in a trace.
+fn made(trace: &Path) -> BTreeSet<String> {
+    let trace = fs::read_to_string(trace).expect("a trace");
+    let is_name = |name: &&str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    let name = |line: &'_ str| Some(line.split_once(' ')?.1.trim_start().split_once('(')?.0.to_owned());
+    trace.lines().filter_map(name).filter(|name| is_name(&name.as_str())).collect()
+}
+
+/// tcptop as a user who may do nothing, but with the unit's capabilities, traced into a file.
+fn as_the_unit(folder: &Path) -> Command {
+    let binary = folder.join("tcptop");
+    // By another process: a file that this one has open to write cannot be run while another test starts a program.
+    let mut copy = Command::new("install");
+    copy.args(["-m", "755"]).arg(lab::tcptop::binary().expect("it is built")).arg(&binary);
+    assert!(copy.status().expect("it starts").success());
+    let capabilities = settings("AmbientCapabilities").concat().to_lowercase();
+    let capabilities = format!("-all,{}", capabilities.replace("cap_", "+").replace(' ', ","));
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+    for set in ["--inh-caps", "--ambient-caps", "--bounding-set"] {
+        command.args([set, &capabilities]);
+    }
+    command.args(["strace", "--follow-forks", "--quiet=all", "--output"]);
+    command.arg(folder.join("trace")).arg(binary).env("TCPTOP_CONFIG", "");
+    command
+}
+
+/// Without root, with the unit's capabilities, tcptop watches and writes; and it makes no call that the unit forbids.
+#[test]
+fn the_unit_gives_what_it_takes() {
+    if !lab::require_root() || !are_here(&["strace", "setpriv", "systemd-analyze"]) {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("tcptop-unit-{}", std::process::id()));
+    fs::create_dir(&folder).expect("a folder of its own");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let namespace = Namespace::new().expect("a namespace");
+    let server = Server::bind(&namespace, ([127, 0, 0, 1], 80).into(), Mode::CloseAtOnce).expect("a server");
+    let mut command = as_the_unit(&folder);
+    let events = folder.join("events.json");
+    command.args(["serve", "lo", "--duration=4s", "--rotate=1M,2", "--output"]).arg(&events);
+    let tcptop = Tcptop::spawn_command(&namespace, command).expect("it starts");
+    tcptop.wait_stderr(PATIENCE, |line| line.starts_with("metrics: ")).expect("it serves");
+    connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).expect("they connect");
+    let output = tcptop.wait(PATIENCE).expect("it ends");
+    assert!(output.status.success(), "{}", output.stderr);
+    assert!(fs::read_to_string(&events).expect("events").contains(r#""outcome":"established""#));
+    let (allowed, made) = (allowed(), made(&folder.join("trace")));
+    assert!(made.contains("bpf") && allowed.len() > 100, "{made:?}");
+    let denied: Vec<&String> = made.difference(&allowed).collect();
+    assert!(denied.is_empty(), "{denied:?}");
+    let _ = fs::remove_dir_all(&folder);
+}
+
+/// Whether programs are here; says so if not, and fails in CI.
+fn are_here(programs: &[&str]) -> bool {
+    let missing = programs.iter().find(|program| Command::new(program).arg("--version").output().is_err());
+    let Some(missing) = missing else { return true };
+    assert!(std::env::var_os("CI").is_none(), "{missing}, which .ci/run installs");
+    println!("skipped: no {missing} here");
+    false
 }

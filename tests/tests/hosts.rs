@@ -24,6 +24,21 @@ const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 5);
 const DEAF: u16 = 81;
 const FAR_OFF: u16 = 82;
 
+/// The port of an attempt that is told twice.
+const CORRECTED_PORT: u16 = 83;
+
+/// An attempt that was given up too early: the second line replaces the first.
+fn corrected() -> Vec<String> {
+    let line = |second: u8, outcome: &str, corrects: &str| {
+        format!(
+            r#"{{"type":"handshake","time":"2026-01-01T00:00:0{second}.000000001Z","host":"d","run":"r","#
+        ) + &format!(
+            r#""connection":1,"role":"client","remote_port":{CORRECTED_PORT},"outcome":"{outcome}","corrects":{corrects}}}"#
+        ) + "\n"
+    };
+    vec![line(1, "unanswered", "null"), line(9, "established", r#""unanswered""#)]
+}
+
 /// Runs the SQL over some lines, and prints the rows of views as JSON.
 const QUERY: &str = r#"
 import duckdb, json, sys
@@ -69,6 +84,11 @@ impl Folder {
 }
 
 impl Folder {
+    fn write(&self, host: &str, lines: &[String]) {
+        let path = self.0.join(host).with_extension("json");
+        fs::write(path, lines.concat()).expect("it can be written");
+    }
+
     /// Waits until so many lines of a host say something.
     fn wait(&self, host: &str, said: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;
@@ -132,6 +152,7 @@ fn answers(python: &Path) -> Value {
         let output = tcptop.wait(PATIENCE).expect("it ends");
         assert!(output.status.success(), "{}", output.stderr);
     }
+    folder.write("d", &corrected());
     query(python, &folder)
 }
 
@@ -191,6 +212,9 @@ fn both_ends_of_a_connection_are_joined_through_nat() {
     let worst = &rows("worst_peers")[0];
     assert_eq!((worst["failed"].as_u64(), worst["attempts"].as_u64()), (Some(1), Some(1)), "{worst}");
     let hours = rows("service_hours");
+    let corrected: Vec<_> = hours.iter().filter(|row| row["port"] == CORRECTED_PORT).collect();
+    let is_once = |row: &Value| row["attempts"] == 1 && row["established"] == 1;
+    assert!(corrected.len() == 1 && is_once(corrected[0]), "{corrected:?}");
     let of_clients = hours.iter().filter(|row| row["role"] == "client" && row["port"] == 80);
     let attempts: u64 = of_clients.filter_map(|row| row["attempts"].as_u64()).sum();
     assert_eq!(attempts, 2 * CONNECTIONS as u64, "{hours:?}");

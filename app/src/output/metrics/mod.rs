@@ -231,6 +231,8 @@ impl Metrics {
             missed: Family::default(),
             flows: Gauge::default(),
         };
+        // From the start on, so that the first one that is missed is an increase.
+        Missed::all().for_each(|kind| _ = metrics.missed.get_or_create(&MissedLabels { what: what(kind) }));
         metrics.registry = Arc::new(metrics.registered());
         metrics
     }
@@ -259,10 +261,11 @@ impl Metrics {
         let what = "RSTs that ended an attempt or a connection: sent ones by the kernel's reason (unknown where it says none), \
             received ones by how far the connection was";
         registry.register("resets", what, self.resets.clone());
-        let what = "SYNs, SYN-ACKs and segments with data that passed, both directions";
-        registry.register("segments", what, self.segments.clone());
+        // Before the whole that they are a part of: a scrape reads in this order, and the whole is raised first.
         let what = "Those of tcptop_segments that were retransmitted";
         registry.register("segments_retransmitted", what, self.retransmitted.clone());
+        let what = "SYNs, SYN-ACKs and segments with data that passed, both directions";
+        registry.register("segments", what, self.segments.clone());
         let what = "Segments that came in and that this host itself dropped, by the kernel's reason";
         registry.register("drops", what, self.drops.clone());
         let what = "What is known to be missing from all other metrics, by kind";
@@ -304,9 +307,6 @@ impl Metrics {
         if let Some(peers) = &mut self.peers {
             peers.expire(snapshot.taken_ns);
         }
-        let counts = &snapshot.total.counts;
-        raise(&self.segments, counts.segments());
-        raise(&self.retransmitted, counts.retransmits());
         snapshot.drops.iter().flatten().for_each(|dropped| self.drop_grew(dropped));
         let mut missed = BTreeMap::new();
         for kind in Missed::all() {
@@ -315,6 +315,10 @@ impl Metrics {
         for (what, number) in missed {
             raise(&self.missed.get_or_create(&MissedLabels { what }), number);
         }
+        // After what is missed: whoever sees these knows that, too.
+        let counts = &snapshot.total.counts;
+        raise(&self.segments, counts.segments());
+        raise(&self.retransmitted, counts.retransmits());
         self.flows.set(i64::try_from(snapshot.flow_count).unwrap_or(i64::MAX));
     }
 

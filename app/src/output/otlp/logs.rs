@@ -20,11 +20,12 @@ pub(super) fn record(event: &Event, context: &RenderContext) -> LogRecord {
         Ok(_) | Err(_) => None,
     };
     let (name, severity) = match event {
-        Event::Handshake(flow) if flow.outcome() == Outcome::Established => {
+        Event::Handshake(flow) | Event::Correction(flow, _) if flow.outcome() == Outcome::Established => {
             ("handshake", SeverityNumber::Info)
         }
-        Event::Handshake(_) => ("handshake", SeverityNumber::Warn),
+        Event::Handshake(_) | Event::Correction(..) => ("handshake", SeverityNumber::Warn),
         Event::Retransmit(_) => ("retransmit", SeverityNumber::Info),
+        Event::KernelRetransmit(_) => ("kernel_retransmit", SeverityNumber::Info),
         Event::Close(_) => ("close", SeverityNumber::Info),
     };
     LogRecord {
