@@ -75,6 +75,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             attach: wanted.attach,
             causes: config.causes,
             retransmits: config.retransmits,
+            states: false,
         };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {

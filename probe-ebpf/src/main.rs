@@ -20,6 +20,7 @@ mod packet;
 mod read;
 mod retransmits;
 mod stub;
+mod sums;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;

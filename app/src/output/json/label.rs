@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    Evidence, IcmpReason, Missed, MissedCounts, NoLoss, Outcome, Party, Quality, RetransmitCause,
+    Evidence, IcmpReason, Missed, MissedCounts, Needs, NoLoss, Outcome, Party, Quality, RetransmitCause,
     RetransmitKind, Role, SocketState, TimerKind, Verdict,
 };
 
@@ -72,6 +72,7 @@ labelled! {
     IcmpReason: "icmp_reason", label;
     Evidence: "evidence", name;
     Quality: "quality", name;
+    Needs: "events", name;
     SocketState: "socket_state", name;
     TimerKind: "timer_kind", name;
 }

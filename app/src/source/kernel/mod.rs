@@ -10,6 +10,7 @@ mod load;
 mod owners;
 mod retransmits;
 mod ring;
+mod sums;
 mod sweep;
 mod sys;
 
@@ -31,6 +32,7 @@ use self::load::Programs;
 pub use self::load::Settings;
 pub use self::retransmits::{KernelRetransmits, Retold};
 use self::ring::Ring;
+pub use self::sums::{Collect, SocketEvents};
 pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
 use super::passed_over::PassedOverCounts;
