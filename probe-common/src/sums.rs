@@ -102,7 +102,7 @@ words! {
     LimitedCwnd "limited_cwnd",
     /// Times that it became the sender itself.
     LimitedSender "limited_sender",
-    /// Whether callbacks were switched on where nobody else had any: 1, else 0.
+    /// The callbacks that were switched on here, as bits.
     OwnsFlags "owns_flags",
     /// Segments that came in while the connection was established.
     SegmentsIn "segments_in",

@@ -141,21 +141,22 @@ fn begin(ops: *mut bpf_sock_ops, socket: *mut c_void, opened: u64) {
         return;
     }
     room.set(Sum::Opened, opened);
-    // SAFETY: a helper without preconditions.
-    room.set(Sum::Started, unsafe { bpf_ktime_get_ns() });
-    if switch_on(ops, SUM_CALLBACKS) {
-        room.set(Sum::OwnsFlags, 1);
+    // SAFETY: the kernel passes a valid context.
+    if unsafe { (*ops).op } != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB {
+        // SAFETY: a helper without preconditions.
+        room.set(Sum::Started, unsafe { bpf_ktime_get_ns() });
     }
+    room.set(Sum::OwnsFlags, switch_on(ops, SUM_CALLBACKS).into());
 }
 
-/// Adds callbacks to those that are on. Returns whether none was.
+/// Adds callbacks to those that are on. Returns which ones were not.
 #[inline(always)]
-fn switch_on(ops: *mut bpf_sock_ops, callbacks: u32) -> bool {
+fn switch_on(ops: *mut bpf_sock_ops, callbacks: u32) -> u32 {
     // SAFETY: the kernel passes a valid context.
     unsafe {
         let before = (*ops).bpf_sock_ops_cb_flags;
         bpf_sock_ops_cb_flags_set(ops, (before | callbacks) as i32);
-        before == 0
+        callbacks & !before
     }
 }
 
@@ -167,8 +168,8 @@ fn round_trip(ops: *mut bpf_sock_ops, socket: *mut c_void) {
         ((*ops).__bindgen_anon_1.args[0], u64::from((*ops).snd_cwnd), u64::from((*ops).snd_ssthresh))
     };
     let us = u64::from(us);
-    // Callbacks of a socket from before are switched on elsewhere.
-    let Some(room) = Room::made(socket) else { return };
+    // Others may have switched on callbacks of sockets that nobody asks for here.
+    let Some(room) = Room::known(socket) else { return };
     if us != 0 {
         room.set(Sum::RttLast, us);
         room.add(Sum::RttSum, us);
@@ -214,7 +215,7 @@ fn round_trip(ops: *mut bpf_sock_ops, socket: *mut c_void) {
 fn timed_out(ops: *mut bpf_sock_ops, socket: *mut c_void) {
     // SAFETY: the kernel passes a valid context.
     let (before, rto) = unsafe { ((*ops).__bindgen_anon_1.args[0], (*ops).__bindgen_anon_1.args[1]) };
-    let Some(room) = Room::made(socket) else { return };
+    let Some(room) = Room::known(socket) else { return };
     room.span([Sum::RtoMin, Sum::RtoMax], rto.into());
     if before > 0 {
         return room.add(Sum::TimeoutsMore, 1);
@@ -506,19 +507,18 @@ fn facts(tcp: *const u8) -> [u64; Fact::COUNT] {
     facts
 }
 
-/// Switches the callbacks of each connection of the network namespace on that has none, when somebody reads the iterator. This
-/// writes to sockets.
+/// Switches the callbacks of each connection of the network namespace on, when somebody reads the iterator. This writes to sockets.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub fn socket_wake(context: *mut Tcp) -> i32 {
     // SAFETY: as above.
     unsafe {
         let Some((socket, _)) = connection(context) else { return 0 };
-        if callbacks(socket) == Some(0)
+        if let Some(before) = callbacks(socket)
             && let Some(room) = Room::made(socket)
-            && set_callbacks(socket, SUM_CALLBACKS)
+            && set_callbacks(socket, before | SUM_CALLBACKS)
         {
-            room.set(Sum::OwnsFlags, 1);
+            room.set(Sum::OwnsFlags, (SUM_CALLBACKS & !before).into());
         }
     }
     0
@@ -535,7 +535,7 @@ pub fn socket_rest(context: *mut Tcp) -> i32 {
             && room.get(Sum::OwnsFlags) != 0
             && let Some(now) = callbacks(socket)
         {
-            set_callbacks(socket, now & !SUM_CALLBACKS);
+            set_callbacks(socket, now & !(room.get(Sum::OwnsFlags) as u32));
             room.set(Sum::OwnsFlags, 0);
         }
     }

@@ -3,7 +3,7 @@
 use super::extremes::Extreme;
 use probe_common::sums::{Fact, Sum};
 
-use super::{APPROXIMATE, DERIVED, EXACT, EstatsValue, Missing, OF_SEGMENTS, Variable, low_half};
+use super::{APPROXIMATE, DERIVED, EXACT, EstatsValue, Facts, Missing, OF_SEGMENTS, Variable, low_half};
 use crate::socket::{InfoField, SocketState, SocketSums};
 
 /// Bits of `tcpi_options`.
@@ -25,9 +25,7 @@ pub(super) static VARIABLES: [Variable; 41] = [
         "octets",
         DERIVED,
         "mss_clamp: what the peer takes, or TCP_MAXSEG where that is less; null before it said it",
-        |_, sums| {
-            Some(EstatsValue::Number(sums.fact(Fact::MssClamp))).filter(|_| sums.fact(Fact::MssClamp) != 0)
-        },
+        |facts, sums| sums.peers_limit(facts).map(EstatsValue::Number),
     ),
     Variable::exact("WinScaleSent", "", "tcpi_rcv_wscale where tcpi_options & 4, else null", |facts| {
         facts.negotiated(WINDOW_SCALE).and_then(|_| facts.number(InfoField::RcvWscale))
@@ -238,6 +236,11 @@ pub(super) static VARIABLES: [Variable; 41] = [
 ];
 
 impl SocketSums {
+    /// The largest segment that the peer takes: before its SYN there is a default of the kernel's.
+    pub(super) fn peers_limit(&self, facts: &Facts<'_>) -> Option<u64> {
+        Some(self.fact(Fact::MssClamp)).filter(|_| facts.socket.state != SocketState::SynSent)
+    }
+
     /// The number of the SYN that was sent. Of a connection that this host opened it is acknowledged, and counts.
     fn first_sent(&self, is_active: Option<bool>) -> Option<u64> {
         let opened = self.sum(Sum::Opened).filter(|opened| *opened != 0).map(|opened| opened == 1);

@@ -2,7 +2,7 @@
 
 use probe_common::sums::Fact;
 
-use super::{DERIVED, EXACT, EstatsValue, Missing, Variable};
+use super::{DERIVED, EXACT, EstatsValue, Facts, Missing, Variable};
 use crate::socket::SocketSums;
 
 /// No limit: `snd_cwnd_clamp` is set to all ones at first.
@@ -25,7 +25,7 @@ pub(super) static VARIABLES: [Variable; 4] = [
         "octets",
         DERIVED,
         "user_mss (TCP_MAXSEG), or else mss_clamp; null before the peer said it",
-        |_, sums| sums.segment_limit().map(EstatsValue::Number),
+        |facts, sums| sums.segment_limit(facts).map(EstatsValue::Number),
     ),
 ];
 
@@ -35,8 +35,7 @@ impl SocketSums {
         Some(clamp? * self.fact(Fact::MssCache))
     }
 
-    fn segment_limit(&self) -> Option<u64> {
-        let [own, peers] = [Fact::UserMss, Fact::MssClamp].map(|fact| self.fact(fact));
-        Some(if own == 0 { peers } else { own }).filter(|limit| *limit != 0)
+    fn segment_limit(&self, facts: &Facts<'_>) -> Option<u64> {
+        Some(self.fact(Fact::UserMss)).filter(|own| *own != 0).or_else(|| self.peers_limit(facts))
     }
 }

@@ -198,7 +198,8 @@ pub(super) fn attach_sums(
 fn attach_to_group(ebpf: &mut Ebpf, name: &str, cgroup: &File) -> Result<(), String> {
     let program: &mut SockOps = program(ebpf, name)?;
     program.load().map_err(|error| first_line(&words(error)))?;
-    program.attach(cgroup, CgroupAttachMode::AllowMultiple).map(drop).map_err(words)
+    // A link lets others attach, too.
+    program.attach(cgroup, CgroupAttachMode::default()).map(drop).map_err(words)
 }
 
 /// Runs an iterator over the connections of the network namespace, and passes what it writes to `take`.
