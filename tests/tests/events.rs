@@ -261,3 +261,35 @@ fn each_change_of_a_state_is_told() {
     let totals = objects.last().expect("totals");
     assert_eq!((totals.kind(), totals.number("missed")), ("state_changes", Some(0)), "{totals:?}");
 }
+
+/// Instructions that the verifier may walk for a program, as for those at the interfaces.
+const BUDGET: u32 = 100_000;
+
+#[test]
+fn every_program_is_within_the_verifiers_budget() {
+    lab::needs_root!();
+    let _alone = alone();
+    let here = Namespace::new().expect("a namespace");
+    let all: [(&[&str], &[&str]); 3] = [
+        (
+            &["stats", "--events=segments", "--existing"],
+            &["socket_sums", "congestion_sums", "segment_sums", "socket_list", "socket_wake", "socket_rest"],
+        ),
+        (&["stats", "--events=state"], &["socket_states"]),
+        (&["retransmits"], &["segment_retransmitted", "syn_ack_retransmitted"]),
+    ];
+    for (arguments, programs) in all {
+        let tcptop = Tcptop::spawn(&here, arguments).expect("it starts");
+        tcptop.wait_ready(PATIENCE).expect("it attaches");
+        let loaded: Vec<_> = aya::programs::loaded_programs().flatten().collect();
+        for name in programs {
+            // The kernel keeps 15 bytes of a name.
+            let kept = &name[..name.len().min(15)];
+            let its = loaded.iter().filter(|program| program.name_as_str() == Some(kept));
+            let counts: Vec<_> = its.map(|program| program.verified_instruction_count()).collect();
+            eprintln!("{name}: {counts:?} instructions verified");
+            assert!(!counts.is_empty(), "{name} is not loaded");
+            assert!(counts.iter().flatten().all(|count| *count <= BUDGET), "{name}: {counts:?}");
+        }
+    }
+}
