@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod config_file;
+pub mod confine;
 pub mod error;
 pub mod live;
 pub mod output;

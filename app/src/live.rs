@@ -10,23 +10,26 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
+use caps::Capability;
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
 use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
+use crate::output::target::Target;
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Settings, Since};
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
-use crate::stop::Stop;
+use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
 use holders::Holders;
 use probe_common::Record;
@@ -64,7 +67,9 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    let bound = config.metrics.as_ref().map(|plan| metrics::bind(plan.address)).transpose()?;
+    // Before there are threads.
+    confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
@@ -82,9 +87,18 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             live.serve(bound)?;
         }
         stop.within(config.duration);
+        if config.hangup_reopens {
+            stop.reopen_on_hangup();
+        }
         let end = live.watch(&mut stop).await;
         live.end(end).await
     })
+}
+
+/// What is needed beside what watching takes: to write files wherever they are.
+fn more_capabilities(config: &Config) -> Vec<Capability> {
+    let has_files = config.outputs.iter().any(|plan| plan.target != Target::Stdout);
+    has_files.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect()
 }
 
 struct Live<'a> {
@@ -118,6 +132,7 @@ impl<'a> Live<'a> {
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
         let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
         let lacking = lacking.chain(untold);
+        let lacking = lacking.chain(if config.resets { source.watch_resets() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
         // What the kernel counts is held against what is seen from now on.
@@ -125,7 +140,8 @@ impl<'a> Live<'a> {
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let not_known: Vec<String> = lacking.collect();
-        let context = RenderContext { host: host(), not_known, ..context };
+        let host = config.host.clone().or_else(host);
+        let context = RenderContext { host, not_known, ..context };
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
@@ -177,7 +193,10 @@ impl<'a> Live<'a> {
                         return End::Done;
                     }
                 }
-                () = stop.wanted() => return End::Done,
+                asked = stop.asked() => match asked {
+                    Asked::Stop => return End::Done,
+                    Asked::Reopen => self.session.reopen(),
+                },
             }
             let now_ns = monotonic_ns();
             let taken = match self.drain() {
@@ -197,7 +216,7 @@ impl<'a> Live<'a> {
                 alert_until = Instant::now() + ALERT;
             }
             rest = match taken {
-                BATCH => Duration::ZERO,
+                taken if taken >= BATCH => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
             };

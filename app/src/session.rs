@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When the system gives no thread.
     pub fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(plan) = self.config.metrics {
+        if let Some(plan) = &self.config.metrics {
             self.metrics = Some(MetricsReader::start(plan, bound, &mut self.engine)?);
         }
         Ok(())
@@ -106,6 +106,9 @@ impl<'a> Session<'a> {
 
     /// Hands an input to the engine. Returns false once as many handshakes were reported as were asked for.
     pub fn handle(&mut self, input: Input<'_>) -> bool {
+        if let (Input::Sockets { sockets, is_last, .. }, Some(metrics)) = (&input, &mut self.metrics) {
+            metrics.list(sockets, *is_last);
+        }
         self.engine.handle(input);
         !self.engine.is_done()
     }
@@ -138,7 +141,7 @@ impl<'a> Session<'a> {
             metrics.deliver(&mut self.engine, &self.context);
         }
         for gone in self.outputs.deliver(&mut self.engine, &self.context) {
-            let is_last = self.outputs.is_empty() && self.screen.is_none();
+            let is_last = self.outputs.is_empty() && self.screen.is_none() && self.metrics.is_none();
             match failure(gone) {
                 None => return Err(End::ReaderGone),
                 Some(error) if is_last => return Err(End::Failed(error)),
@@ -148,7 +151,15 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        for trouble in self.outputs.troubles().collect::<Vec<_>>() {
+            self.notice(&format!("{trouble}; its lines are counted as missed until it can be written again"));
+        }
         Ok(())
+    }
+
+    /// Opens the files that are added to again.
+    pub fn reopen(&mut self) {
+        self.outputs.reopen();
     }
 
     /// Waits until the outputs' readers have caught up, where lines wait for them.
@@ -280,7 +291,7 @@ impl ScreenReader {
 fn failure(Gone { target, why }: Gone) -> Option<Error> {
     let source = match (why, &target) {
         (Stopped::ReaderGone, Target::Stdout) => return None,
-        (Stopped::ReaderGone, Target::File(_)) => io::ErrorKind::BrokenPipe.into(),
+        (Stopped::ReaderGone, Target::File(_) | Target::Log(..)) => io::ErrorKind::BrokenPipe.into(),
         (Stopped::Failed(source), _) => source,
     };
     Some(Error::Output { target: target.to_string(), source })

@@ -23,7 +23,7 @@ const MOST_WORDS: usize = 1_000;
 /// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
 type Generated = (&'static str, &'static str, fn() -> String);
 
-const GENERATED: [Generated; 15] = [
+const GENERATED: [Generated; 16] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
     ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),
@@ -34,6 +34,7 @@ const GENERATED: [Generated; 15] = [
     ("docs/usage.md", "exit-codes", exit_codes),
     ("docs/usage.md", "options", options),
     ("docs/usage.md", "replay-options", || new_options("replay")),
+    ("docs/metrics.md", "flow-metrics", flow_metrics),
     ("docs/usage.md", "stats-options", || new_options("stats")),
     ("docs/rfc4898.md", "counts", estats_counts),
     ("docs/rfc4898.md", "variables", estats_variables),
@@ -167,6 +168,13 @@ fn estats_variables() -> String {
         )
     });
     tables.join("\n")
+}
+
+/// The metrics of single connections.
+fn flow_metrics() -> String {
+    let rows = tcptop::output::metrics::flow_metrics()
+        .map(|(name, kind, meaning, field)| format!("| `{name}` | {kind} | {meaning} | `{field}` |\n"));
+    table(["metric", "type", "meaning", "of `struct tcp_info`"], rows)
 }
 
 fn arguments<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {

@@ -42,7 +42,7 @@ impl Hosts {
                 Record::Segment(segment) if segment.kind == probe_common::SegmentKind::Syn => {
                     Some(segment.interface)
                 }
-                Record::Segment(_) | Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => None,
+                _ => None,
             }));
             true
         });

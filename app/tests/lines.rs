@@ -62,6 +62,7 @@ fn context() -> RenderContext {
         source: "tcx",
         not_known: Vec::new(),
         host: Some("web-3".to_owned()),
+        run: "0123456789abcdef".to_owned(),
         anchor: Anchor::new(START, wall),
         zone: TimeZone::UTC,
     }

@@ -60,7 +60,7 @@ fn drained(source: &mut KernelSource) -> Vec<Record> {
 fn segments(records: &[Record], kind: SegmentKind) -> Vec<SegmentRecord> {
     let of_kind = records.iter().filter_map(|record| match record {
         Record::Segment(segment) if segment.kind == kind => Some(*segment),
-        Record::Segment(_) | Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => None,
+        _ => None,
     });
     of_kind.collect()
 }
@@ -71,7 +71,7 @@ fn owners(records: &[Record], action: OwnerAction) -> Vec<(usize, OwnerRecord)> 
         Record::Owner(owner) if owner.action == action && owner.process == process::id() => {
             Some((place, *owner))
         }
-        Record::Segment(_) | Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => None,
+        _ => None,
     });
     of_action.collect()
 }

@@ -154,7 +154,7 @@ impl FlowState {
     /// Notes whether the receive window of `side` is closed.
     #[inline(always)]
     pub const fn note_window(&mut self, segment: &Segment, side: Side) {
-        self.closed[side as usize] = segment.is_closed as u32;
+        self.closed[side as usize] = segment.is_closed() as u32;
     }
 
     /// Notes what `side` acknowledges.

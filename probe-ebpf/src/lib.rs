@@ -60,6 +60,12 @@ pub mod names {
     pub const RETRANSMITS: &str = "RETRANSMITS";
     /// How many were passed on and missed: see [`Tally`](probe_common::retransmit::Tally).
     pub const RETRANSMIT_TALLY: &str = "RETRANSMIT_TALLY";
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::reset::Place).
+    pub const RESET_PLACES: &str = "RESET_PLACES";
+    /// Numbers of [`ResetReason`](probe_common::ResetReason), by the kernel's own numbers: 8 bits each.
+    pub const RESET_REASONS: &str = "RESET_REASONS";
+    /// The program at the tracepoint `tcp_send_reset`: why a RST is sent.
+    pub const RESET_SENT: &str = "reset_sent";
 
     /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::sums::Place).
     pub const SUM_PLACES: &str = "SUM_PLACES";
@@ -123,7 +129,10 @@ mod object {
 
     /// The built kernel programs: an ELF object with BTF.
     pub static OBJECT: &[u8] = &ALIGNED.0;
+
+    /// What `cargo xtask ebpf` wrote about it: the toolchain, a hash of the sources, and its SHA-256, a line each.
+    pub static BUILD: &str = include_str!("../object/BUILD");
 }
 
 #[cfg(not(target_arch = "bpf"))]
-pub use object::OBJECT;
+pub use object::{BUILD, OBJECT};

@@ -119,8 +119,8 @@ impl Engine {
             Input::Records(records) => {
                 let handled = &records[..self.table.handle(records)];
                 for record in handled {
-                    // Who uses sockets is said of the whole machine, watched or not.
-                    self.run.records += u64::from(!matches!(record, Record::Owner(_)));
+                    // Who uses sockets is said of the whole machine, watched or not; and a reason is part of its RST.
+                    self.run.records += u64::from(!matches!(record, Record::Owner(_) | Record::Reset(_)));
                     self.latest_ns = self.latest_ns.max(record.time_ns());
                 }
             }
@@ -183,7 +183,10 @@ impl Engine {
         self.table.events[from..].iter().filter(move |event| {
             let now_ns = event.time_ns();
             let verdict = |peer: &_| snapshot::verdict(stats, view, peer, now_ns);
-            filter.is_some_and(|filter| filter.matches_flow(event.flow(), now_ns, &verdict))
+            // Whoever took what is corrected takes the correction.
+            let told = event.corrected();
+            let mut flows = [Some(event.flow()), told.as_ref()].into_iter().flatten();
+            filter.is_some_and(|filter| flows.any(|flow| filter.matches_flow(flow, now_ns, &verdict)))
         })
     }
 

@@ -29,9 +29,9 @@ pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Needs, Quality, Source, Variable};
 pub use flow::{
-    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Retransmit,
-    RetransmitCause, RetransmitCauses, RetransmitKind, RetransmitWitnesses, Role, SentAgain, ShownEndpoint,
-    Traffic,
+    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Reset,
+    ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind, RetransmitWitnesses, Role,
+    SentAgain, ShownEndpoint, Traffic,
 };
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
@@ -40,6 +40,7 @@ pub use owner::{
     Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, RowOwner, SocketHolder, SocketOwner,
     Workload,
 };
+pub use probe_common::ResetReason;
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowEvidence,

@@ -7,6 +7,7 @@ pub mod host;
 pub mod json;
 pub mod kernel_retransmits;
 pub mod line_writer;
+pub mod log_file;
 pub mod metrics;
 pub mod outputs;
 pub mod report;

@@ -6,9 +6,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::Output;
 use super::json::Json;
+use super::log_file::{LogFile, LogState, Rotation};
 use super::report::Report;
 use super::summary::Summary;
 use super::text::Text;
@@ -20,7 +22,12 @@ pub enum Target {
     Stdout,
     /// A file, which is created or truncated.
     File(PathBuf),
+    /// A file that is added to, and perhaps rotated.
+    Log(PathBuf, Option<Rotation>),
 }
+
+/// A target that was opened; of a file that is added to, what is told and asked while it is written.
+pub type OpenTarget = (Box<dyn Write + Send>, Option<Arc<LogState>>);
 
 /// What is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,15 +109,30 @@ impl Target {
         if path == Path::new("-") { Self::Stdout } else { Self::File(path.to_owned()) }
     }
 
-    /// Opens it.
+    /// Opens it. A file that is added to can be watched and opened again.
     ///
     /// # Errors
     /// When a file cannot be created.
-    pub fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+    pub fn open(&self) -> io::Result<OpenTarget> {
         Ok(match self {
-            Self::Stdout => Box::new(io::stdout()),
-            Self::File(path) => Box::new(File::create(path)?),
+            Self::Stdout => (Box::new(io::stdout()), None),
+            Self::File(path) => (Box::new(File::create(path)?), None),
+            Self::Log(path, rotation) => {
+                let log = LogFile::open(path, *rotation)?;
+                let state = log.state();
+                (Box::new(log), Some(state))
+            }
         })
+    }
+
+    /// Whether both are the same file by name.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let path = |target: &Self| match target {
+            Self::Stdout => None,
+            Self::File(path) | Self::Log(path, _) => Some(path.clone()),
+        };
+        path(self).is_some() && path(self) == path(other)
     }
 }
 
@@ -118,7 +140,9 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("standard output"),
-            Self::File(path) => write!(f, "{}", path.display().to_string().escape_debug()),
+            Self::File(path) | Self::Log(path, _) => {
+                write!(f, "{}", path.display().to_string().escape_debug())
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
 //! they are wanted.
 
-use super::format::{self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, stuck};
+use super::format::{
+    self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, strange_ttl, stuck,
+};
 use super::kernel_retransmits::{self, Resent};
 use super::line_writer::Lines;
 use super::target::Witness;
@@ -23,7 +25,8 @@ impl Output for Text {
 
     fn event(&mut self, event: &Event, context: &RenderContext, lines: &mut Lines) {
         match event {
-            Event::Handshake(flow) => lines.push_text(&handshake(flow, context)),
+            Event::Handshake(flow) => lines.push_text(&handshake(flow, None, context)),
+            Event::Correction(flow, told) => lines.push_text(&handshake(flow, Some(*told), context)),
             Event::Retransmit(resent)
                 if resent.is_stuck || matches!(self.retransmits, Some(Witness::Wire | Witness::Both)) =>
             {
@@ -56,18 +59,22 @@ impl Text {
     }
 }
 
-/// A handshake: when, with whom, its outcome and its times.
+/// A handshake: when, with whom, its outcome, the one that it `corrects` (which its own line said before), and its times.
 ///
 /// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
 #[must_use]
-pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
+pub fn handshake(flow: &Flow, corrects: Option<Outcome>, context: &RenderContext) -> String {
     let mut line = begin(flow, flow.changed_ns(), flow.outcome().name(), context);
+    if let Some(told) = corrects {
+        line.push_str(&format!(" (corrects {})", told.name()));
+    }
     if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
         line.push_str(&format!(" {}", icmp_error(error)));
     }
     if let Some(queue) = flow.accept_queue() {
         line.push_str(&format!(" {}", full_queue(&queue)));
     }
+    line.push_str(&reset(flow));
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
@@ -86,7 +93,14 @@ pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
 pub fn aborted(flow: &Flow, context: &RenderContext) -> String {
     let line = begin(flow, flow.changed_ns(), "aborted", context);
     let after = flow.lifetime_ns().map(|ns| format!(" after {}", duration(ns))).unwrap_or_default();
-    line + &after + &end(flow, context)
+    line + &after + &reset(flow) + &end(flow, context)
+}
+
+/// Why it was reset, where that is known: ` (closed with unread data)`, ` (TTL 61, not 52: a middlebox?)`.
+fn reset(flow: &Flow) -> String {
+    let said = flow.reset().and_then(|reset| reset.reason).map(|reason| reason.name().to_owned());
+    let why = said.or_else(|| flow.strange_reset_ttl().map(strange_ttl));
+    why.map(|why| format!(" ({why})")).unwrap_or_default()
 }
 
 /// A retransmitted segment: when, with whom, what it is, who sent it, how long after the one before, and why: the second

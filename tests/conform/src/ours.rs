@@ -123,6 +123,7 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
     let mut summaries = 0;
     for object in objects {
         match object.kind() {
+            "handshake" if object.text("corrects").is_some() => correct(&mut run.flows, &object)?,
             "handshake" => run.flows.push(flow(&object)?),
             "close" => add_close(&mut run.flows, &object)?,
             "summary" => {
@@ -136,6 +137,14 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
     }
     ensure!(summaries == 1, "tcptop gave {summaries} summaries, not one");
     Ok(run)
+}
+
+/// A correction belongs to the last handshake that was reported on its ports.
+fn correct(flows: &mut [Flow], object: &Object) -> Result<()> {
+    let ends = (object.local(), object.remote());
+    let known = flows.iter_mut().rev().find(|flow| (flow.local, flow.remote) == ends);
+    *known.with_context(|| format!("a correction without a handshake: {object:?}"))? = flow(object)?;
+    Ok(())
 }
 
 fn flow(object: &Object) -> Result<Flow> {

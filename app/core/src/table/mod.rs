@@ -2,6 +2,7 @@
 
 mod chains;
 mod owning;
+mod resets;
 mod sockets;
 mod startup;
 mod timers;
@@ -28,6 +29,7 @@ use crate::slab::Slab;
 use crate::socket::{Listeners, PeerRtts, Unclaimed};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
+use resets::Resetting;
 use startup::Watched;
 use timers::Alarms;
 pub use witness::KernelWitness;
@@ -87,6 +89,11 @@ pub(crate) struct TableLosses {
     pub(crate) copies: u64,
 }
 
+/// The queue of handshakes that are open.
+const fn pending(is_own: bool) -> usize {
+    if is_own { OWN_PENDING } else { PENDING }
+}
+
 /// The queue of connections that are open.
 const fn lasting(is_own: bool) -> usize {
     if is_own { OWN_LASTING } else { LASTING }
@@ -115,6 +122,8 @@ pub(crate) struct FlowTable {
     pub(crate) own_retransmits: OwnRetransmits,
     /// Records were missed until this moment. Attempts that began before may have been answered unseen.
     missed_until_ns: u64,
+    /// Flows whose sockets have sent a RST lately: why may follow.
+    resetting: Resetting,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
     /// Which processes were named lately.
@@ -151,6 +160,7 @@ impl FlowTable {
             has_evicted: false,
             own_retransmits: OwnRetransmits::default(),
             missed_until_ns: 0,
+            resetting: Resetting::default(),
             watched: Watched::default(),
             owners: OwnerTable::new(config.max_flows),
             listeners: Listeners::default(),
@@ -179,8 +189,10 @@ impl FlowTable {
                 if self.is_done() {
                     return handled;
                 }
-                if let Some(tuple) = tuple {
-                    self.handle_one(tuple, record);
+                match (tuple, record) {
+                    (Some(tuple), _) => self.handle_one(tuple, record),
+                    (None, Record::Reset(reset)) => self.explain_reset(reset),
+                    (None, _) => {}
                 }
                 handled += 1;
             }
@@ -193,8 +205,8 @@ impl FlowTable {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
             Record::Icmp(icmp) => self.icmp(&tuple, icmp),
-            // The source names the process first: `Input::Owner`.
-            Record::Owner(_) => {}
+            // The source names the process first: `Input::Owner`. A reason has no ends.
+            Record::Owner(_) | Record::Reset(_) => {}
         }
     }
 
@@ -283,7 +295,10 @@ impl FlowTable {
         let slot = self.find(&tuple);
         if let Some(slot) = slot {
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
-            self.flows.get_mut(slot).into_iter().for_each(|tracked| tracked.learn_ack(record));
+            if let Some(tracked) = self.flows.get_mut(slot) {
+                tracked.learn_ack(record);
+                tracked.learn_ttl(record);
+            }
             self.learn_dsacks(slot, record);
             // What the record leads to is reported with the owner.
             self.learn_owner(slot, record);
@@ -307,6 +322,7 @@ impl FlowTable {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
                 Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
+                Syn::Resumes => return self.resumed(slot, record),
                 Syn::Crosses | Syn::Trails => return,
                 Syn::Copies => {
                     self.losses.copies += 1;
@@ -385,14 +401,17 @@ impl FlowTable {
                 self.aborted(slot);
             }
             self.closed(slot);
+            self.await_reason(slot, record);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
                 self.report(slot, record.time_ns);
+                self.await_reason(slot, record);
             } else {
                 self.losses.unmatched += 1;
             }
         } else if tracked.late_rst(record, self.missed_until_ns) {
             self.aborted(slot);
+            self.await_reason(slot, record);
         }
     }
 
@@ -411,6 +430,20 @@ impl FlowTable {
         if tracked.last_fin(record) {
             self.closed(slot);
         }
+    }
+
+    /// An attempt that was given up goes on: its outcome is taken back where it was counted, and reported anew if it turns out to
+    /// be another one.
+    fn resumed(&mut self, slot: u32, record: &SegmentRecord) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let Some((outcome, given_up_ns)) = tracked.resume(record) else { return };
+        self.stats.reopen(tracked.account(), outcome, tracked.era, given_up_ns);
+        tracked.is_waiting = outcome == Outcome::Unanswered;
+        let queue = pending(tracked.is_own);
+        self.flows.requeue(slot, queue);
+        // It waits on, unless it was answered since, or records were missed.
+        self.set_waiting(slot, record.time_ns, true);
+        self.repeated(slot, RetransmitKind::Syn, false, record);
     }
 
     /// A SYN or SYN-ACK was retransmitted.
@@ -489,11 +522,7 @@ impl FlowTable {
     /// Adds a flow, and evicts the oldest of the least valuable class when the table is full. `None` when there is none that
     /// may be evicted for it.
     fn open(&mut self, mut tracked: Tracked) -> Option<u32> {
-        let queue = match (tracked.has_handshake(), tracked.is_own) {
-            (false, _) => UNCONFIRMED,
-            (true, false) => PENDING,
-            (true, true) => OWN_PENDING,
-        };
+        let queue = if tracked.has_handshake() { pending(tracked.is_own) } else { UNCONFIRMED };
         while self.flows.len() >= self.limit {
             let Some(oldest) = self.least_valuable(queue) else {
                 (self.losses.evicted_flows, self.has_evicted) = (self.losses.evicted_flows + 1, true);
@@ -628,7 +657,8 @@ impl FlowTable {
         if !tracked.has_handshake() || core::mem::replace(&mut tracked.is_reported, true) {
             return;
         }
-        self.reported += 1;
+        // An outcome that replaces another one is no further handshake.
+        self.reported += u64::from(tracked.told.is_none());
         self.alarms.cancel(slot);
         if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
             tracked.doubt();
@@ -652,10 +682,16 @@ impl FlowTable {
         if let Some(refusal) = flow.refusal() {
             self.stats.refuse(account, refusal, now_ns);
         }
+        self.stats.note_reset(&flow);
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
-        self.events.push(Event::Handshake(flow));
-        let is_own = self.flows.get(slot).is_some_and(|tracked| tracked.is_own);
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let is_own = tracked.is_own;
+        match tracked.told.replace(outcome) {
+            None => self.events.push(Event::Handshake(flow)),
+            Some(told) if told != outcome => self.events.push(Event::Correction(flow, told)),
+            Some(_) => {}
+        }
         self.flows.requeue(slot, if is_up { lasting(is_own) } else { FINISHED });
     }
 
@@ -664,6 +700,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get(slot) else { return };
         if let Some(completed_ns) = tracked.flow.completed_ns() {
             self.stats.abort(tracked.flow.peer(), tracked.era, completed_ns);
+            self.stats.note_reset(&tracked.flow);
         }
     }
 
@@ -699,7 +736,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         // What happens is dated to when it was due, so that it does not depend on how often time passes.
         if let Some(deadline_ns) = tracked.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
-            tracked.expire(deadline_ns);
+            tracked.give_up(deadline_ns);
             return self.report(slot, deadline_ns);
         }
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {

@@ -64,7 +64,8 @@ pub fn push(object: &Object<'_>, lines: &mut Lines) {
 #[must_use]
 pub fn event<'a>(event: &'a Event, context: &'a RenderContext) -> Object<'a> {
     match event {
-        Event::Handshake(flow) => Object::Handshake(handshake(flow, context)),
+        Event::Handshake(flow) => Object::Handshake(handshake(flow, None, context)),
+        Event::Correction(flow, told) => Object::Handshake(handshake(flow, Some(*told), context)),
         Event::Close(flow) => Object::Close(close(flow, context)),
         Event::Retransmit(resent) => Object::Retransmit(retransmit(resent, context)),
         Event::KernelRetransmit(sent) => {
@@ -89,7 +90,7 @@ pub fn report<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Object<
     })
 }
 
-fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
+fn handshake<'a>(flow: &'a Flow, corrects: Option<Outcome>, context: &'a RenderContext) -> Handshake<'a> {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
@@ -97,6 +98,7 @@ fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg());
     Handshake {
         connection: connection(flow, flow.changed_ns(), context),
+        corrects: corrects.map(Label),
         tries: flow.tries(),
         syn_acks: flow.syn_acks(),
         rtt_ns: exact(flow.rtt()),
@@ -177,6 +179,7 @@ const fn causes(causes: &tcptop_core::RetransmitCauses) -> RetransmitCauses {
 
 fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
     let (icmp, path_mtu) = (flow.icmp_error(), flow.path_mtu());
+    let (reset, ttls) = (flow.reset(), flow.strange_reset_ttl());
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface()),
@@ -201,6 +204,11 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
         path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
         stuck_segment_bytes: flow.stuck_bytes(),
+        reset_by: reset.map(|reset| Label(reset.by)),
+        reset_stage: reset.map(|reset| Label(reset.stage)),
+        reset_reason: reset.and_then(|reset| reset.reason).map(Label),
+        reset_ttl: ttls.map(|[ttl, _]| ttl),
+        reset_usual_ttl: ttls.map(|[_, usual]| usual),
         accept_queue: flow.accept_queue().map(|queue| accept_queue(queue, context)),
         outcome: Label(flow.outcome()),
     }
@@ -232,7 +240,12 @@ fn accept_queue(queue: tcptop_core::AcceptQueue, context: &RenderContext) -> Acc
 }
 
 fn head(time_ns: u64, context: &RenderContext) -> Head<'_> {
-    Head { schema: SchemaNumber, time: time(time_ns, context), host: context.host.as_deref() }
+    Head {
+        schema: SchemaNumber,
+        time: time(time_ns, context),
+        host: context.host.as_deref(),
+        run: &context.run,
+    }
 }
 
 fn time(time_ns: u64, context: &RenderContext) -> Time {

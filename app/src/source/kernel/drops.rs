@@ -13,7 +13,7 @@ use probe_ebpf::names;
 
 use super::btf::Types;
 use super::load::{is_since, release};
-use super::owners::{attach_tracepoint, words};
+use super::owners::{attach_tracepoint, first_line, words};
 use crate::error::Error;
 use crate::source::own_network_namespace;
 use tcptop_core::Dropped;
@@ -106,11 +106,6 @@ fn refused(release: &str, error: &str) -> String {
         return error.to_owned();
     }
     format!("Linux 6.11 or later says it ({error})")
-}
-
-/// What the verifier adds is for nobody who only wants to watch.
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 impl Drops {

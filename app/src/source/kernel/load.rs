@@ -20,6 +20,7 @@ use super::attach::AttachWanted;
 use super::btf::{self, KernelFields, Types};
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
+use super::resets;
 use super::retransmits::{self, KernelRetransmits};
 use super::sums::{self, Collect};
 use crate::error::{Error, KernelFeature};
@@ -56,6 +57,7 @@ pub(super) struct Programs {
 struct Layouts {
     fields: KernelFields,
     drops: drops::Layout,
+    resets: resets::Layout,
     retransmits: retransmits::Layout,
     sums: sums::Layout,
 }
@@ -66,6 +68,7 @@ impl Layouts {
         Self {
             fields: KernelFields::of(types),
             drops: drops::Layout::of(types),
+            resets: resets::Layout::of(types),
             retransmits: retransmits::Layout::of(types),
             sums: sums::Layout::of(types),
         }
@@ -77,6 +80,7 @@ impl Layouts {
         let fields = self.fields.holders.as_ref().unwrap_or(&Fields::UNKNOWN);
         loader.override_global(names::FIELDS, &fields.0[..], true);
         self.drops.set(loader);
+        self.resets.set(loader);
         self.retransmits.set(loader);
         self.sums.set(loader);
     }
@@ -200,6 +204,14 @@ impl Programs {
         take: impl FnMut(&RawSocketSums),
     ) -> Result<(), String> {
         sums::run_iterator(&mut self.ebpf, name, take)
+    }
+
+    /// Loads and attaches the program that says why this host sends RSTs.
+    ///
+    /// # Errors
+    /// Why that is not known: a sentence.
+    pub(super) fn attach_resets(&mut self) -> Result<(), String> {
+        resets::attach(&mut self.ebpf, &self.btf, &self.layouts.resets)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.

@@ -8,6 +8,7 @@ mod btf;
 mod drops;
 mod load;
 mod owners;
+mod resets;
 mod retransmits;
 mod ring;
 mod sums;
@@ -207,6 +208,13 @@ impl KernelSource {
     /// Why it does not: a sentence.
     pub fn watch_retransmits(&mut self) -> Result<KernelRetransmits, String> {
         self.programs.attach_retransmits()
+    }
+
+    /// Has the kernel say from now on why this host sends RSTs. Returns why that is not known, if it cannot: a sentence.
+    pub fn watch_resets(&mut self) -> Option<String> {
+        let attached = self.programs.attach_resets();
+        self.ring.await_reasons(attached.is_ok());
+        attached.err()
     }
 
     /// What the host has dropped since; `None` where that is not known.
