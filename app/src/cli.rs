@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::StyledStr;
@@ -300,6 +301,24 @@ pub struct StatsArgs {
     #[arg(default_value = "connect,perf,path,stack,app,tune,listener", help_heading = OUTPUT)]
     pub tables: Tables,
 
+    /// Also collect events of sockets, as root: state, sums or segments [default: none]
+    ///
+    /// state writes a line for each change of a socket's state instead of anything else. sums adds up round-trip times, timeouts and
+    /// signals of congestion of each connection in the kernel, so that nothing is missed between two lists; segments also looks at every
+    /// segment that comes in, which costs more. docs/rfc4898.md says which variables need them.
+    #[arg(long, value_name = "WHAT", help_heading = INPUT)]
+    pub events: Option<Events>,
+
+    /// Collect events of the sockets of this control group (v2) and those below it, or of tcptop's own: self [default: the root]
+    #[arg(long, value_name = "PATH|self", requires = "events", help_heading = INPUT)]
+    pub cgroup: Option<PathBuf>,
+
+    /// Collect sums of connections from before, too: this writes to their sockets
+    ///
+    /// The kernel's callbacks are switched on in each socket where nobody else has any, and off at the end.
+    #[arg(long, requires = "events", help_heading = INPUT)]
+    pub existing: bool,
+
     /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 srtt>50ms'
     ///
     /// As for interfaces, but with these terms only: peer, port, local, lport, role, outcome, srtt, min_rtt, and words. The role is
@@ -307,7 +326,7 @@ pub struct StatsArgs {
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
-    /// Write again and again, this long after the last time [default: once]
+    /// Write again and again, this long after the last time [default: once; with events every second]
     ///
     /// The largest and smallest values (MaxRTO, MinMSS and others) are those of all times; the first time has none.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
@@ -320,6 +339,30 @@ pub struct StatsArgs {
     /// Stop after this long [default with it: every second]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
     pub duration: Option<Duration>,
+}
+
+/// Events of sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// Changes of states, one by one.
+    State,
+    /// Sums of rare events.
+    Sums,
+    /// These, and sums of segments that come in.
+    Segments,
+}
+
+impl FromStr for Events {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "state" => Ok(Self::State),
+            "sums" => Ok(Self::Sums),
+            "segments" => Ok(Self::Segments),
+            _ => Err("must be state, sums or segments".to_owned()),
+        }
+    }
 }
 
 /// Tables, in their order.

@@ -88,6 +88,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             attach: wanted.attach,
             causes: config.causes,
             retransmits: config.retransmits,
+            states: false,
         };
         let chosen = Chosen { interfaces, selection };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &chosen, wanted)?;

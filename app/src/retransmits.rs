@@ -95,8 +95,14 @@ impl Reading {
 
 impl<'a> Run<'a> {
     fn new(arguments: &'a RetransmitsArgs, filter: Filter) -> Result<Self, Error> {
-        let settings =
-            Settings { flows: 1, decap: false, attach: AttachWanted::Auto, causes: false, retransmits: true };
+        let settings = Settings {
+            flows: 1,
+            decap: false,
+            attach: AttachWanted::Auto,
+            causes: false,
+            retransmits: true,
+            states: false,
+        };
         let (mut source, mut not_known) = KernelSource::load(&settings)?;
         let (senders, lacking) = Senders::new(arguments.owners, &mut source);
         not_known.extend(lacking);

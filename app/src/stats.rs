@@ -1,20 +1,26 @@
-//! `tcptop stats`: the variables of RFC 4898 for each socket, from the kernel's list of sockets. It needs no privileges.
+//! `tcptop stats`: the variables of RFC 4898 for each socket, from the kernel's list of sockets, which needs no privileges; and
+//! from events of sockets, if they are asked for.
 
 mod listening;
+mod states;
 mod text;
 
+use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use tcptop_core::{EstatsTable, Facts, Filter, Flow, Role, SocketState};
+use tcptop_core::{EstatsTable, Facts, Filter, Flow, Role, SocketState, SocketSums};
 use tokio::time::sleep;
 
-use crate::cli::StatsArgs;
+use crate::cli::{Events, StatsArgs};
 use crate::clock::{Anchor, monotonic_ns};
 use crate::error::Error;
 use crate::output::format::new_run;
 use crate::output::json;
 use crate::session;
+use crate::source::control_group;
+use crate::source::kernel::{Collect, SocketEvents};
+use crate::source::privilege;
 use crate::source::sock_diag::{ALL_STATES, SockDiag};
 use crate::stop::Stop;
 use listening::{Listening, Seen};
@@ -30,9 +36,14 @@ pub fn run(arguments: &StatsArgs) -> Result<(), Error> {
             "`{term}` needs what only segments or processes tell: stats has sockets only"
         )));
     }
+    if arguments.events == Some(Events::State) {
+        return states::run(arguments, &filter);
+    }
+    let events = arguments.events.map(|events| collect(events, arguments)).transpose()?;
     let mut stats = Stats {
         arguments,
         filter,
+        events,
         sock_diag: SockDiag::default(),
         seen: Seen::default(),
         anchor: Anchor::now(),
@@ -49,6 +60,30 @@ pub fn run(arguments: &StatsArgs) -> Result<(), Error> {
     }
 }
 
+/// Collects events of sockets from now on, and says on standard error what is collected and what is not.
+fn collect(events: Events, arguments: &StatsArgs) -> Result<SocketEvents, Error> {
+    privilege::check()?;
+    let cgroup = control_group::open(arguments.cgroup.as_deref())?;
+    let wanted = match events {
+        Events::State => Collect::States,
+        Events::Sums => Collect::Sums,
+        Events::Segments => Collect::Segments,
+    };
+    if arguments.existing && wanted == Collect::States {
+        return Err(Error::Usage(
+            "--existing is for sums: states of sockets from before are not told".to_owned(),
+        ));
+    }
+    let (events, lacking) = SocketEvents::start(wanted, &cgroup, arguments.existing)?;
+    let group = arguments.cgroup.as_ref().map_or_else(
+        || "all control groups".to_owned(),
+        |path| format!("the control group {}", path.display().to_string().escape_debug()),
+    );
+    crate::live::say(&format!("watching events of the sockets of {group}"));
+    lacking.iter().for_each(|reason| crate::live::say(reason));
+    Ok(events)
+}
+
 enum Failure {
     Output(io::Error),
     Other(Error),
@@ -63,6 +98,7 @@ impl From<io::Error> for Failure {
 struct Stats<'a> {
     arguments: &'a StatsArgs,
     filter: Filter,
+    events: Option<SocketEvents>,
     sock_diag: SockDiag,
     seen: Seen,
     anchor: Anchor,
@@ -91,13 +127,26 @@ impl Stats<'_> {
 
     /// How long to wait; `None` for once.
     fn interval(&self) -> Option<Duration> {
-        let StatsArgs { interval, duration, .. } = self.arguments;
-        interval.or(duration.map(|_| Duration::from_secs(1)))
+        let StatsArgs { interval, duration, events, .. } = self.arguments;
+        interval.or((duration.is_some() || events.is_some()).then(|| Duration::from_secs(1)))
+    }
+
+    /// What events tell of each socket so far, by cookie.
+    fn sums(&mut self) -> Result<HashMap<u64, SocketSums>, Error> {
+        let mut sums = HashMap::new();
+        let has_segments = self.arguments.events == Some(Events::Segments);
+        if let Some(events) = &mut self.events {
+            events.list(|raw| {
+                sums.insert(raw.cookie, SocketSums::new(raw, has_segments));
+            })?;
+        }
+        Ok(sums)
     }
 
     /// Lists all sockets and writes what passes the filter: connections as they come, then listeners.
     fn list(&mut self) -> Result<(), Failure> {
-        let Self { arguments, filter, sock_diag, seen, anchor, host, run, output } = self;
+        let sums = self.sums().map_err(Failure::Other)?;
+        let Self { arguments, filter, sock_diag, seen, anchor, host, run, output, .. } = self;
         let now_ns = monotonic_ns();
         let mut listening = Listening::default();
         let listed = sock_diag.dump(SocketState::Listen.bit(), |sockets| listening.note(sockets));
@@ -110,15 +159,16 @@ impl Stats<'_> {
                 written = if arguments.json {
                     json::stats::write(facts, at, &arguments.tables, output)
                 } else {
-                    text::write(facts, &arguments.tables, output)
+                    text::write(facts, at.wall, &arguments.tables, output)
                 };
             }
         };
         let listed = sock_diag.dump(ALL_STATES & !SocketState::Listen.bit(), |sockets| {
             for socket in sockets {
                 let is_active = !listening.accept(socket);
-                let facts = Facts { is_active: Some(is_active), ..Facts::of(socket) };
-                let facts = Facts { extremes: seen.note(socket), ..facts };
+                let known = sums.get(&socket.cookie).filter(|_| socket.cookie != 0);
+                let facts = Facts { is_active: Some(is_active), sums: known, now_ns, ..Facts::of(socket) };
+                let facts = Facts { extremes: seen.note(socket, known), ..facts };
                 write(&facts, if is_active { Role::Client } else { Role::Server });
             }
         });

@@ -15,7 +15,7 @@ use tcptop::output::json::schema::{schema, types};
 use tcptop::tui::columns::{Column, events, flows, peers};
 use tcptop::tui::keys::BINDINGS;
 use tcptop::tui::model::Place;
-use tcptop_core::{EstatsTable, Filter, Group, Quality, RowOrder, Source, Thresholds, Verdict};
+use tcptop_core::{EstatsTable, Filter, Group, Quality, RowOrder, Source, Thresholds, Variable, Verdict};
 
 /// What a first page may ask of its reader.
 const MOST_WORDS: usize = 1_000;
@@ -141,10 +141,7 @@ fn new_options(subcommand: &str) -> String {
 fn estats_counts() -> String {
     let row = |table: EstatsTable| {
         let count = |quality: Option<Quality>| {
-            let all = table.variables().iter().map(|variable| match variable.source {
-                Source::Listed { quality, .. } => Some(quality),
-                Source::Missing(_) => None,
-            });
+            let all = table.variables().iter().map(Variable::quality);
             all.filter(|is| *is == quality).count().to_string()
         };
         let qualities = Quality::ALL.map(|quality| count(Some(quality))).join(" | ");
@@ -157,16 +154,18 @@ fn estats_counts() -> String {
 fn estats_variables() -> String {
     let tables = EstatsTable::ALL.map(|one| {
         let rows = one.variables().iter().map(|variable| {
-            let (quality, how) = match variable.source {
-                Source::Listed { quality, how, .. } => (quality.name(), how),
-                Source::Missing(why) => ("-", why.reason()),
+            let how = match variable.source {
+                Source::Listed { how, .. } | Source::Counted { how, .. } => how,
+                Source::Missing(why) => why.reason(),
             };
-            format!("| `{}` | {} | {quality} | {how} |\n", variable.name, variable.unit)
+            let quality = variable.quality().map_or("-", Quality::name);
+            let events = variable.needs().map(|needs| format!("`{}`", needs.name())).unwrap_or_default();
+            format!("| `{}` | {} | {quality} | {events} | {how} |\n", variable.name, variable.unit)
         });
         format!(
             "### tcpEStats{}\n\n{}",
             one.name(),
-            table(["variable", "unit", "quality", "how, or why not"], rows)
+            table(["variable", "unit", "quality", "events", "how, or why not"], rows)
         )
     });
     tables.join("\n")
@@ -236,6 +235,8 @@ fn json_fields() -> String {
         ("`dctcp`", vec!["Dctcp"]),
         ("`stats`, whose `tables` are in [rfc4898.md](rfc4898.md)", vec!["Stats", "Head"]),
         ("`stats_variables`", vec!["StatsVariables"]),
+        ("`state_change`", vec!["StateChange", "Head"]),
+        ("`state_changes`", vec!["StateChanges", "Head"]),
         ("`kernel_retransmit`", vec!["KernelRetransmit", "Head"]),
         ("`kernel_retransmits`", vec!["KernelRetransmits", "Head"]),
         ("Each of `variables`", vec!["VariableObject"]),

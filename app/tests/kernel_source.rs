@@ -64,8 +64,14 @@ fn check(source: &mut KernelSource) -> Vec<Change> {
 }
 
 fn load() -> KernelSource {
-    let settings =
-        Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
+    let settings = Settings {
+        flows: FLOWS,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        retransmits: false,
+        states: false,
+    };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

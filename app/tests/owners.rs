@@ -13,8 +13,14 @@ use tcptop::source::kernel::{AttachWanted, KernelSource, Settings};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn load() -> KernelSource {
-    let settings =
-        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
+    let settings = Settings {
+        flows: 100,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        retransmits: false,
+        states: false,
+    };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

@@ -21,8 +21,9 @@ use tcptop::output::RenderContext;
 use tcptop::output::json::kernel;
 use tcptop::output::json::objects::Object;
 use tcptop::output::json::schema::schema;
+use tcptop::output::json::states;
 use tcptop::output::kernel_retransmits::{Resent, Totals};
-use tcptop_core::Role;
+use tcptop_core::{Role, SocketState};
 use validator::{assert_valid, strict};
 
 fn path() -> PathBuf {
@@ -114,6 +115,30 @@ fn retransmits_of_the_kernel_keep_the_schema() {
         let object = Object::KernelRetransmits(kernel::totals(&totals, Some("port:80".to_owned()), &context));
         assert_valid(&validator, &serde_json::to_value(object).expect("JSON"));
     }
+}
+
+#[test]
+fn changes_of_states_keep_the_schema() {
+    let validator = strict(schema().to_value());
+    let end = |port| Endpoint { address: [0x20; 16], port };
+    let change = states::Change {
+        time_ns: 1,
+        cookie: 7,
+        local: end(40_000),
+        remote: end(443),
+        from: SocketState::SynSent,
+        to: SocketState::Established,
+        srtt_us: Some(5),
+        retransmits: 1,
+    };
+    let context = RenderContext::new(BTreeMap::new(), "sock_ops", Anchor::now());
+    for change in [change, states::Change { srtt_us: None, ..change }] {
+        let object = Object::StateChange(Box::new(states::change(&change, &context)));
+        assert_valid(&validator, &serde_json::to_value(object).expect("JSON"));
+    }
+    let totals = states::Totals { since_ns: 1, until_ns: 2, changes: 3, missed: 4, missed_lines: 5 };
+    let object = Object::StateChanges(states::totals(&totals, &context));
+    assert_valid(&validator, &serde_json::to_value(object).expect("JSON"));
 }
 
 /// With the objects of all types, and what most of their fields can be.

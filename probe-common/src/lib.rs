@@ -36,6 +36,7 @@ pub mod segment;
 pub mod sender;
 pub mod sequence;
 pub mod state;
+pub mod sums;
 pub mod transmission;
 pub mod verifier;
 

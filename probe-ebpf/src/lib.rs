@@ -67,6 +67,28 @@ pub mod names {
     /// The program at the tracepoint `tcp_send_reset`: why a RST is sent.
     pub const RESET_SENT: &str = "reset_sent";
 
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::sums::Place).
+    pub const SUM_PLACES: &str = "SUM_PLACES";
+    /// The program of a control group that is called for events of sockets, and adds them up.
+    pub const SOCKET_SUMS: &str = "socket_sums";
+    /// The one that passes on changes of states.
+    pub const SOCKET_STATES: &str = "socket_states";
+    /// The program at the tracepoint `tcp_cong_state_set`, which adds up signals of congestion.
+    pub const CONGESTION_SUMS: &str = "congestion_sums";
+    /// The program at the tracepoint `tcp_probe`, which adds up segments that come in.
+    pub const SEGMENT_SUMS: &str = "segment_sums";
+    /// The iterators over sockets: one writes each as a [`RawSocketSums`](probe_common::sums::RawSocketSums), one switches callbacks on,
+    /// one switches off those that this program has switched on.
+    pub const SOCKET_LIST: &str = "socket_list";
+    /// See [`SOCKET_LIST`].
+    pub const SOCKET_WAKE: &str = "socket_wake";
+    /// See [`SOCKET_LIST`].
+    pub const SOCKET_REST: &str = "socket_rest";
+    /// The ring buffer of changes of states: each a [`RawStateChange`](probe_common::sums::RawStateChange).
+    pub const STATE_CHANGES: &str = "STATE_CHANGES";
+    /// How many of them were missed: 64 bits for each processor.
+    pub const STATE_CHANGES_MISSED: &str = "STATE_CHANGES_MISSED";
+
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];

@@ -21,6 +21,7 @@ mod read;
 mod resets;
 mod retransmits;
 mod stub;
+mod sums;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;

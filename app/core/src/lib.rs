@@ -27,7 +27,7 @@ mod why;
 pub use cidr::Cidr;
 pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
-pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
+pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Needs, Quality, Source, Variable};
 pub use flow::{
     Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Reset,
     ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind, RetransmitWitnesses, Role,
@@ -48,7 +48,8 @@ pub use snapshot::{
 };
 pub use socket::{
     AcceptQueue, Algorithm, CongestionControl, CongestionDetails, InfoField, InfoLayout, InfoUnit, Socket,
-    SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind, listening_end,
+    SocketMemory, SocketOptions, SocketRtts, SocketState, SocketSums, TcpInfo, Timer, TimerKind,
+    listening_end,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
 pub use table::{FlowVolumes, KernelWitness};

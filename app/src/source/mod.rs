@@ -1,6 +1,7 @@
 //! Where records come from.
 
 pub mod capture;
+pub mod control_group;
 pub mod host_counters;
 pub mod interface;
 pub mod kernel;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use probe_common::Endpoint;
-use tcptop_core::{Extremes, Socket, SocketState, listening_end};
+use tcptop_core::{Extremes, Socket, SocketState, SocketSums, listening_end};
 
 /// The most sockets whose extremes are kept.
 const KEPT: usize = 1 << 18;
@@ -66,14 +66,14 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Takes a socket of the current list into account, and returns its extremes so far.
-    pub(super) fn note(&mut self, socket: &Socket) -> Option<&Extremes> {
+    pub(super) fn note(&mut self, socket: &Socket, sums: Option<&SocketSums>) -> Option<&Extremes> {
         let is_crowded = self.extremes.len() >= KEPT && !self.extremes.contains_key(&socket.cookie);
         if socket.cookie == 0 || is_crowded {
             return None;
         }
         let (list, extremes) = self.extremes.entry(socket.cookie).or_default();
         *list = self.list;
-        extremes.note(socket);
+        extremes.note(socket, sums);
         Some(extremes)
     }
 
@@ -131,11 +131,11 @@ mod tests {
     fn sockets_that_are_gone_are_forgotten() {
         let mut seen = Seen::default();
         let [first, second] = [1, 2].map(|cookie| socket(cookie, [0; 16], 80, SocketState::Established));
-        assert!(seen.note(&first).is_some() && seen.note(&second).is_some());
+        assert!(seen.note(&first, None).is_some() && seen.note(&second, None).is_some());
         seen.complete();
-        assert!(seen.note(&second).is_some());
+        assert!(seen.note(&second, None).is_some());
         seen.complete();
         assert_eq!(seen.extremes.keys().collect::<Vec<_>>(), [&2]);
-        assert!(seen.note(&socket(0, [0; 16], 80, SocketState::TimeWait)).is_none());
+        assert!(seen.note(&socket(0, [0; 16], 80, SocketState::TimeWait), None).is_none());
     }
 }

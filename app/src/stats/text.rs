@@ -3,16 +3,23 @@
 use std::io::{self, Write};
 
 use crate::output::format::endpoint;
-use tcptop_core::{EstatsTable, EstatsValue, Facts, Quality, Source};
+use crate::output::json;
+use jiff::Timestamp;
+use tcptop_core::{EstatsTable, EstatsValue, Facts, Quality};
 
 /// Writes a socket and all of its variables that are known.
-pub(super) fn write(facts: &Facts<'_>, tables: &[EstatsTable], output: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    facts: &Facts<'_>,
+    wall: Timestamp,
+    tables: &[EstatsTable],
+    output: &mut impl Write,
+) -> io::Result<()> {
     let socket = facts.socket;
     let remote = if socket.listens() { String::new() } else { format!(" - {}", endpoint(&socket.remote)) };
     writeln!(output, "{}{remote} {} cookie {}", endpoint(&socket.local), socket.state.name(), socket.cookie)?;
     for table in tables.iter().filter(|table| table.is_of(socket)) {
         for variable in table.variables() {
-            let Source::Listed { quality, .. } = variable.source else { continue };
+            let Some(quality) = variable.quality() else { continue };
             let Some(value) = variable.value(facts) else { continue };
             let mark = match quality {
                 Quality::Exact => "",
@@ -25,7 +32,7 @@ pub(super) fn write(facts: &Facts<'_>, tables: &[EstatsTable], output: &mut impl
                 "  {:<8} {:<20} {}{unit}{}{mark}",
                 table.name(),
                 variable.name,
-                shown(value),
+                shown(value, wall),
                 variable.unit
             )?;
         }
@@ -33,11 +40,12 @@ pub(super) fn write(facts: &Facts<'_>, tables: &[EstatsTable], output: &mut impl
     writeln!(output)
 }
 
-fn shown(value: EstatsValue) -> String {
+fn shown(value: EstatsValue, wall: Timestamp) -> String {
     match value {
         EstatsValue::Number(number) => number.to_string(),
         EstatsValue::Milliseconds { us } => format!("{}.{:03}", us / 1_000, us % 1_000),
         EstatsValue::Truth(truth) => truth.to_string(),
         EstatsValue::Word(word) => word.to_owned(),
+        EstatsValue::Ago { ns } => json::stats::before(wall, ns).to_string(),
     }
 }

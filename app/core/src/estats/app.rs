@@ -1,13 +1,21 @@
 //! `tcpEStatsAppTable`.
 
 use super::extremes::Extreme;
-use super::{EstatsValue, Facts, Missing, Variable, low_half};
+use probe_common::sums::Fact;
+
+use super::{EXACT, EstatsValue, Facts, Variable, low_half};
 use crate::socket::InfoField;
 
 pub(super) static VARIABLES: [Variable; 12] = [
-    Variable::missing("SndUna", "", Missing::Events),
-    Variable::missing("SndNxt", "", Missing::Events),
-    Variable::missing("SndMax", "", Missing::Events),
+    Variable::counted("SndUna", "", EXACT, "snd_una", |_, sums| {
+        Some(EstatsValue::Number(sums.fact(Fact::SndUna)))
+    }),
+    Variable::counted("SndNxt", "", EXACT, "snd_nxt", |_, sums| {
+        Some(EstatsValue::Number(sums.fact(Fact::SndNxt)))
+    }),
+    Variable::counted("SndMax", "", EXACT, "snd_nxt: Linux never takes it back", |_, sums| {
+        Some(EstatsValue::Number(sums.fact(Fact::SndNxt)))
+    }),
     Variable::derived("ThruOctetsAcked", "octets", "as HCThruOctetsAcked, its lower 32 bits", |facts| {
         facts.octets_acked().map(|octets| EstatsValue::Number(low_half(octets)))
     }),
@@ -17,7 +25,9 @@ pub(super) static VARIABLES: [Variable; 12] = [
         "tcpi_bytes_sent - tcpi_bytes_retrans - (idiag_wqueue - tcpi_notsent_bytes, less 1 for a FIN that was sent)",
         |facts| facts.octets_acked().map(EstatsValue::Number),
     ),
-    Variable::missing("RcvNxt", "", Missing::Events),
+    Variable::counted("RcvNxt", "", EXACT, "rcv_nxt", |_, sums| {
+        Some(EstatsValue::Number(sums.fact(Fact::RcvNxt)))
+    }),
     Variable::derived(
         "ThruOctetsReceived",
         "octets",

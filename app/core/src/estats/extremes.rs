@@ -1,7 +1,9 @@
 //! The largest and the smallest values of a socket, as far as they were seen.
 
+use probe_common::sums::Fact;
+
 use super::Facts;
-use crate::socket::{InfoField, Socket};
+use crate::socket::{InfoField, Socket, SocketSums};
 
 /// What is kept of a socket from one list to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +22,10 @@ pub(super) enum Extreme {
     MaxRetxQueue,
     MaxAppWQueue,
     MaxAppRQueue,
+    MaxReasm,
 }
 
-const COUNT: usize = Extreme::MaxAppRQueue as usize + 1;
+const COUNT: usize = Extreme::MaxReasm as usize + 1;
 
 /// The extremes of one socket over the lists that it was in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +35,8 @@ pub struct Extremes {
 }
 
 impl Extremes {
-    /// Takes a socket as it is listed now into account.
-    pub fn note(&mut self, socket: &Socket) {
+    /// Takes a socket as it is listed now into account, with what events tell of it.
+    pub fn note(&mut self, socket: &Socket, sums: Option<&SocketSums>) {
         let facts = Facts::of(socket);
         self.lists += 1;
         let cwnd = facts.in_bytes(InfoField::SndCwnd);
@@ -58,6 +61,7 @@ impl Extremes {
             (Extreme::MaxRetxQueue, facts.unacknowledged()),
             (Extreme::MaxAppWQueue, facts.get(InfoField::NotsentBytes)),
             (Extreme::MaxAppRQueue, facts.info().map(|_| facts.unread())),
+            (Extreme::MaxReasm, sums.map(|sums| sums.fact(Fact::Reassembly))),
         ] {
             let known = &mut self.values[extreme as usize];
             let is_least = matches!(extreme, Extreme::MinRto | Extreme::MinSsthresh | Extreme::MinMss);

@@ -1,7 +1,7 @@
 //! The variables of RFC 4898 (TCP-ESTATS-MIB), with the RFC's names and units: one table says of each how it is had, or why not.
 //!
-//! What is here comes from the kernel's list of sockets alone. A formula is code; the words beside it say the same for people, and
-//! the documents are made from them.
+//! What is here comes from the kernel's list of sockets, and where events are collected from these. A formula is code; the words
+//! beside it say the same for people, and the documents are made from them.
 
 mod app;
 mod extremes;
@@ -11,7 +11,8 @@ mod perf;
 mod stack;
 mod tune;
 
-use crate::socket::{InfoField, Socket, SocketState, TcpInfo};
+use crate::socket::{InfoField, Socket, SocketState, SocketSums, TcpInfo};
+use probe_common::sums::Sum;
 
 use extremes::Extreme;
 pub use extremes::Extremes;
@@ -58,8 +59,28 @@ pub enum Source {
         /// The formula. `None` where the kernel does not say what it takes.
         value: fn(&Facts<'_>) -> Option<EstatsValue>,
     },
-    /// It does not.
+    /// It is known where events are collected.
+    Counted {
+        /// Which ones.
+        needs: Needs,
+        /// How good it is.
+        quality: Quality,
+        /// The formula in words.
+        how: &'static str,
+        /// The formula. `None` where it is not known.
+        value: fn(&Facts<'_>, &SocketSums) -> Option<EstatsValue>,
+    },
+    /// Neither.
     Missing(Missing),
+}
+
+/// What has to be collected for a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Events that are rare: round trips, timeouts, signals of congestion; and a look into the socket.
+    Sums,
+    /// These, and every segment that comes in.
+    Segments,
 }
 
 /// How good a value is.
@@ -78,7 +99,7 @@ pub enum Quality {
 pub enum Missing {
     /// Something that happens to the socket must be seen when it happens.
     Events,
-    /// Every segment of the connection must be seen.
+    /// Every segment that is sent, or those of a listener, must be seen.
     Segments,
     /// No interface of Linux says it.
     Interface,
@@ -98,6 +119,11 @@ pub enum EstatsValue {
     Truth(bool),
     /// One of the words that the RFC lists.
     Word(&'static str),
+    /// A moment: so many nanoseconds before the list.
+    Ago {
+        /// How long ago.
+        ns: u64,
+    },
 }
 
 /// What variables are made of.
@@ -111,6 +137,10 @@ pub struct Facts<'a> {
     pub is_active: Option<bool>,
     /// Of a listener: its connections in `ESTABLISHED` that were accepted, and those in `SYN-RECEIVED`, where that is known.
     pub accepted: Option<[u64; 2]>,
+    /// What events tell, if they are collected.
+    pub sums: Option<&'a SocketSums>,
+    /// When the socket was listed, in nanoseconds of the monotonic clock; 0 if nobody asks.
+    pub now_ns: u64,
 }
 
 impl EstatsTable {
@@ -159,6 +189,14 @@ static CONNECT_ID: [Variable; 1] =
     })];
 
 type Formula = fn(&Facts<'_>) -> Option<EstatsValue>;
+type Counting = fn(&Facts<'_>, &SocketSums) -> Option<EstatsValue>;
+
+/// What events tell exactly, and so on.
+const EXACT: (Needs, Quality) = (Needs::Sums, Quality::Exact);
+const DERIVED: (Needs, Quality) = (Needs::Sums, Quality::Derived);
+const APPROXIMATE: (Needs, Quality) = (Needs::Sums, Quality::Approximate);
+/// What segments tell: only those that come in while the connection is established are counted.
+const OF_SEGMENTS: (Needs, Quality) = (Needs::Segments, Quality::Approximate);
 
 impl Variable {
     const fn exact(name: &'static str, unit: &'static str, how: &'static str, value: Formula) -> Self {
@@ -173,6 +211,16 @@ impl Variable {
         Self { name, unit, source: Source::Listed { quality: Quality::Approximate, how, value } }
     }
 
+    const fn counted(
+        name: &'static str,
+        unit: &'static str,
+        (needs, quality): (Needs, Quality),
+        how: &'static str,
+        value: Counting,
+    ) -> Self {
+        Self { name, unit, source: Source::Counted { needs, quality, how, value } }
+    }
+
     const fn missing(name: &'static str, unit: &'static str, why: Missing) -> Self {
         Self { name, unit, source: Source::Missing(why) }
     }
@@ -182,7 +230,49 @@ impl Variable {
     pub fn value(&self, facts: &Facts<'_>) -> Option<EstatsValue> {
         match self.source {
             Source::Listed { value, .. } => value(facts),
+            Source::Counted { value, .. } => value(facts, facts.sums?),
             Source::Missing(_) => None,
+        }
+    }
+
+    /// How good it is; `None` if it cannot be had.
+    #[must_use]
+    pub const fn quality(&self) -> Option<Quality> {
+        match self.source {
+            Source::Listed { quality, .. } | Source::Counted { quality, .. } => Some(quality),
+            Source::Missing(_) => None,
+        }
+    }
+
+    /// The formula in words; `None` if it cannot be had.
+    #[must_use]
+    pub const fn how(&self) -> Option<&'static str> {
+        match self.source {
+            Source::Listed { how, .. } | Source::Counted { how, .. } => Some(how),
+            Source::Missing(_) => None,
+        }
+    }
+
+    /// What has to be collected for it; `None` if nothing.
+    #[must_use]
+    pub const fn needs(&self) -> Option<Needs> {
+        match self.source {
+            Source::Counted { needs, .. } => Some(needs),
+            Source::Listed { .. } | Source::Missing(_) => None,
+        }
+    }
+}
+
+impl Needs {
+    /// Every one, the cheapest first.
+    pub const ALL: [Self; 2] = [Self::Sums, Self::Segments];
+
+    /// Its name for programs: the value of `--events`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sums => "sums",
+            Self::Segments => "segments",
         }
     }
 }
@@ -208,7 +298,9 @@ impl Missing {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Events => "needs events of the socket, which tcptop does not collect",
-            Self::Segments => "needs every segment of the connection, which tcptop does not count for it",
+            Self::Segments => {
+                "needs segments that tcptop does not count for it: those sent, or those of a listener"
+            }
             Self::Interface => "no interface of Linux says it",
         }
     }
@@ -218,7 +310,7 @@ impl<'a> Facts<'a> {
     /// Those of a connection.
     #[must_use]
     pub const fn of(socket: &'a Socket) -> Self {
-        Self { socket, extremes: None, is_active: None, accepted: None }
+        Self { socket, extremes: None, is_active: None, accepted: None, sums: None, now_ns: 0 }
     }
 
     fn info(&self) -> Option<&'a TcpInfo> {
@@ -287,6 +379,15 @@ impl<'a> Facts<'a> {
     /// Whether the peer's FIN was received.
     const fn has_peers_fin(&self) -> bool {
         matches!(self.socket.state, SocketState::CloseWait | SocketState::LastAck | SocketState::Closing)
+    }
+
+    /// From the beginning to the latest segment, in microseconds: with the kernel's grain of a millisecond.
+    fn elapsed_us(&self, sums: &SocketSums) -> Option<u64> {
+        let started_ns = sums.sum(Sum::Started).filter(|started_ns| *started_ns != 0)?;
+        let latest = [InfoField::LastDataSent, InfoField::LastDataRecv, InfoField::LastAckRecv];
+        let quiet_ms = latest.into_iter().filter_map(|field| self.get(field)).min()?;
+        let age_us = self.now_ns.checked_sub(started_ns)? / 1_000;
+        Some(age_us.saturating_sub(quiet_ms * 1_000))
     }
 
     /// Whether an option is in use: the bits of `tcpi_options`.

@@ -1,7 +1,9 @@
 //! `tcpEStatsPerfTable`.
 
 use super::extremes::Extreme;
-use super::{EstatsValue, Missing, Variable};
+use probe_common::sums::Sum;
+
+use super::{APPROXIMATE, DERIVED, EstatsValue, Missing, OF_SEGMENTS, Variable};
 use crate::socket::InfoField;
 
 pub(super) static VARIABLES: [Variable; 34] = [
@@ -37,9 +39,30 @@ pub(super) static VARIABLES: [Variable; 34] = [
         "as HCThruOctetsReceived: a lower bound, because octets that came twice count here",
         |facts| facts.octets_received().map(EstatsValue::Number),
     ),
-    Variable::missing("ElapsedSecs", "seconds", Missing::Events),
-    Variable::missing("ElapsedMicroSecs", "microseconds", Missing::Events),
-    Variable::missing("StartTimeStamp", "", Missing::Events),
+    Variable::counted(
+        "ElapsedSecs",
+        "seconds",
+        DERIVED,
+        "as ElapsedMicroSecs, in whole seconds",
+        |facts, sums| Some(EstatsValue::Number(facts.elapsed_us(sums)? / 1_000_000)),
+    ),
+    Variable::counted(
+        "ElapsedMicroSecs",
+        "microseconds",
+        DERIVED,
+        "now - started_ns / 1000 - 1000 * min(tcpi_last_data_sent, tcpi_last_data_recv, tcpi_last_ack_recv)",
+        |facts, sums| facts.elapsed_us(sums).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "StartTimeStamp",
+        "",
+        DERIVED,
+        "started_ns: when it was begun, or accepted by the kernel; null for connections from before",
+        |facts, sums| {
+            let started_ns = sums.sum(Sum::Started).filter(|started_ns| *started_ns != 0)?;
+            Some(EstatsValue::Ago { ns: facts.now_ns.checked_sub(started_ns)? })
+        },
+    ),
     Variable::exact("CurMSS", "octets", "tcpi_snd_mss", |facts| facts.number(InfoField::SndMss)),
     Variable::derived(
         "PipeSize",
@@ -54,7 +77,13 @@ pub(super) static VARIABLES: [Variable; 34] = [
         facts.milliseconds(InfoField::Rtt)
     }),
     Variable::exact("CurRTO", "milliseconds", "tcpi_rto / 1000", |facts| facts.milliseconds(InfoField::Rto)),
-    Variable::missing("CongSignals", "events", Missing::Events),
+    Variable::counted(
+        "CongSignals",
+        "events",
+        DERIVED,
+        "cong_signals: entries into CWR, Recovery and Loss",
+        |_, sums| sums.sum(Sum::Signals).map(EstatsValue::Number),
+    ),
     Variable::derived("CurCwnd", "octets", "tcpi_snd_cwnd * tcpi_snd_mss", |facts| {
         facts.in_bytes(InfoField::SndCwnd).map(EstatsValue::Number)
     }),
@@ -78,10 +107,34 @@ pub(super) static VARIABLES: [Variable; 34] = [
     Variable::approximate("MaxRwinRcvd", "octets", "the largest CurRwinRcvd of all lists", |facts| {
         facts.extreme(Extreme::MaxRwinRcvd)
     }),
-    Variable::missing("ZeroRwinRcvd", "acknowledgments", Missing::Segments),
-    Variable::missing("SndLimTransRwin", "transitions", Missing::Events),
-    Variable::missing("SndLimTransCwnd", "transitions", Missing::Events),
-    Variable::missing("SndLimTransSnd", "transitions", Missing::Events),
+    Variable::counted(
+        "ZeroRwinRcvd",
+        "acknowledgments",
+        OF_SEGMENTS,
+        "zero_windows, while the connection is established",
+        |_, sums| sums.of_segments(Sum::ZeroWindows).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SndLimTransRwin",
+        "transitions",
+        APPROXIMATE,
+        "limited_rwin: what limits the sender is looked at once a round trip",
+        |_, sums| sums.sum(Sum::LimitedPeer).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SndLimTransCwnd",
+        "transitions",
+        APPROXIMATE,
+        "limited_cwnd: what limits the sender is looked at once a round trip; pacing counts here, too",
+        |_, sums| sums.sum(Sum::LimitedCwnd).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SndLimTransSnd",
+        "transitions",
+        APPROXIMATE,
+        "limited_sender: what limits the sender is looked at once a round trip",
+        |_, sums| sums.sum(Sum::LimitedSender).map(EstatsValue::Number),
+    ),
     Variable::exact("SndLimTimeRwin", "milliseconds", "tcpi_rwnd_limited / 1000", |facts| {
         facts.milliseconds(InfoField::RwndLimited)
     }),
@@ -96,5 +149,16 @@ pub(super) static VARIABLES: [Variable; 34] = [
             Some(EstatsValue::Milliseconds { us: busy?.saturating_sub(rwnd? + sndbuf?) })
         },
     ),
-    Variable::missing("SndLimTimeSnd", "milliseconds", Missing::Events),
+    Variable::counted(
+        "SndLimTimeSnd",
+        "milliseconds",
+        DERIVED,
+        "as ElapsedMicroSecs, less (tcpi_busy_time - tcpi_sndbuf_limited), in milliseconds",
+        |facts, sums| {
+            let [busy, sndbuf] =
+                [InfoField::BusyTime, InfoField::SndbufLimited].map(|field| facts.get(field));
+            let busy_us = busy?.saturating_sub(sndbuf?);
+            Some(EstatsValue::Milliseconds { us: facts.elapsed_us(sums)?.saturating_sub(busy_us) })
+        },
+    ),
 ];

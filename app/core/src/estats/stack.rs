@@ -1,8 +1,10 @@
 //! `tcpEStatsStackTable`.
 
 use super::extremes::Extreme;
-use super::{EstatsValue, Missing, Variable};
-use crate::socket::{InfoField, SocketState};
+use probe_common::sums::{Fact, Sum};
+
+use super::{APPROXIMATE, DERIVED, EXACT, EstatsValue, Facts, Missing, OF_SEGMENTS, Variable, low_half};
+use crate::socket::{InfoField, SocketState, SocketSums};
 
 /// Bits of `tcpi_options`.
 const TIMESTAMPS: u64 = 1;
@@ -18,7 +20,13 @@ pub(super) static VARIABLES: [Variable; 41] = [
         |facts| facts.is_active.map(EstatsValue::Truth),
     ),
     Variable::derived("MSSSent", "octets", "tcpi_advmss", |facts| facts.number(InfoField::Advmss)),
-    Variable::missing("MSSRcvd", "octets", Missing::Segments),
+    Variable::counted(
+        "MSSRcvd",
+        "octets",
+        DERIVED,
+        "mss_clamp: what the peer takes, or TCP_MAXSEG where that is less; null before it said it",
+        |facts, sums| sums.peers_limit(facts).map(EstatsValue::Number),
+    ),
     Variable::exact("WinScaleSent", "", "tcpi_rcv_wscale where tcpi_options & 4, else null", |facts| {
         facts.negotiated(WINDOW_SCALE).and_then(|_| facts.number(InfoField::RcvWscale))
     }),
@@ -52,7 +60,9 @@ pub(super) static VARIABLES: [Variable; 41] = [
             SocketState::Closing => "closing",
         }))
     }),
-    Variable::missing("Nagle", "", Missing::Events),
+    Variable::counted("Nagle", "", EXACT, "whether bit 0 of nonagle is 0", |_, sums| {
+        Some(EstatsValue::Truth(sums.fact(Fact::Nonagle) & 1 == 0))
+    }),
     Variable::approximate(
         "MaxSsCwnd",
         "octets",
@@ -84,16 +94,60 @@ pub(super) static VARIABLES: [Variable; 41] = [
             }))
         },
     ),
-    Variable::missing("DupAcksIn", "acknowledgments", Missing::Segments),
-    Variable::missing("SpuriousFrDetected", "events", Missing::Events),
-    Variable::missing("SpuriousRtoDetected", "events", Missing::Events),
+    Variable::counted(
+        "DupAcksIn",
+        "acknowledgments",
+        OF_SEGMENTS,
+        "dup_acks, while the connection is established",
+        |_, sums| sums.of_segments(Sum::DupAcks).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SpuriousFrDetected",
+        "events",
+        APPROXIMATE,
+        "undone_recoveries: the reduction was taken back",
+        |_, sums| sums.sum(Sum::UndoneRecoveries).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SpuriousRtoDetected",
+        "events",
+        APPROXIMATE,
+        "undone_losses: the reduction was taken back",
+        |_, sums| sums.sum(Sum::UndoneLosses).map(EstatsValue::Number),
+    ),
     Variable::missing("SoftErrors", "segments", Missing::Events),
     Variable::missing("SoftErrorReason", "", Missing::Events),
-    Variable::missing("SlowStart", "increases", Missing::Events),
-    Variable::missing("CongAvoid", "increases", Missing::Events),
-    Variable::missing("OtherReductions", "reductions", Missing::Events),
-    Variable::missing("CongOverCount", "events", Missing::Events),
-    Variable::missing("FastRetran", "events", Missing::Events),
+    Variable::counted(
+        "SlowStart",
+        "increases",
+        APPROXIMATE,
+        "grown_slow_start: round trips in which the window grew below the threshold",
+        |_, sums| sums.sum(Sum::SlowStarts).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "CongAvoid",
+        "increases",
+        APPROXIMATE,
+        "grown_avoidance: round trips in which the window grew from the threshold on",
+        |_, sums| sums.sum(Sum::Avoidances).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "OtherReductions",
+        "reductions",
+        APPROXIMATE,
+        "shrunk_quietly: round trips in which the window shrank without a signal",
+        |_, sums| sums.sum(Sum::Reductions).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "CongOverCount",
+        "events",
+        APPROXIMATE,
+        "undone_all: the reduction was taken back",
+        |_, sums| sums.sum(Sum::Undone).map(EstatsValue::Number),
+    ),
+    Variable::counted("FastRetran", "events", EXACT, "recovery_entries: entries into Recovery", |_, sums| {
+        sums.sum(Sum::Recoveries).map(EstatsValue::Number)
+    }),
     Variable::derived(
         "SubsequentTimeouts",
         "events",
@@ -107,10 +161,34 @@ pub(super) static VARIABLES: [Variable; 41] = [
     Variable::exact("CurTimeoutCount", "timeouts", "tcpi_retransmits", |facts| {
         facts.number(InfoField::Retransmits)
     }),
-    Variable::missing("AbruptTimeouts", "events", Missing::Events),
-    Variable::missing("SACKsRcvd", "acknowledgments", Missing::Segments),
-    Variable::missing("SACKBlocksRcvd", "blocks", Missing::Segments),
-    Variable::missing("SendStall", "events", Missing::Events),
+    Variable::counted(
+        "AbruptTimeouts",
+        "events",
+        DERIVED,
+        "timeouts_abrupt: timeouts while the congestion state is Open",
+        |_, sums| sums.sum(Sum::TimeoutsAbrupt).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SACKsRcvd",
+        "acknowledgments",
+        OF_SEGMENTS,
+        "sack_segments, while the connection is established",
+        |_, sums| sums.of_segments(Sum::Sacks).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SACKBlocksRcvd",
+        "blocks",
+        OF_SEGMENTS,
+        "sack_blocks, while the connection is established",
+        |_, sums| sums.of_segments(Sum::SackBlocks).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "SendStall",
+        "events",
+        APPROXIMATE,
+        "stall_entries: entries into CWR without ECN, as where the local queue is full",
+        |_, sums| sums.sum(Sum::Stalls).map(EstatsValue::Number),
+    ),
     Variable::exact("DSACKDups", "segments", "tcpi_dsack_dups", |facts| facts.number(InfoField::DsackDups)),
     Variable::approximate("MaxMSS", "octets", "the largest CurMSS of all lists", |facts| {
         facts.extreme(Extreme::MaxMss)
@@ -118,8 +196,20 @@ pub(super) static VARIABLES: [Variable; 41] = [
     Variable::approximate("MinMSS", "octets", "the smallest CurMSS of all lists", |facts| {
         facts.extreme(Extreme::MinMss)
     }),
-    Variable::missing("SndInitial", "", Missing::Segments),
-    Variable::missing("RecInitial", "", Missing::Segments),
+    Variable::counted(
+        "SndInitial",
+        "",
+        DERIVED,
+        "snd_una - bytes_acked where this host opened the connection (opened_by), else one less",
+        |facts, sums| sums.first_sent(facts.is_active).map(EstatsValue::Number),
+    ),
+    Variable::counted(
+        "RecInitial",
+        "",
+        DERIVED,
+        "rcv_nxt - bytes_received - 1; null before the peer has answered",
+        |_, sums| sums.first_received().map(EstatsValue::Number),
+    ),
     Variable::derived(
         "CurRetxQueue",
         "octets",
@@ -129,6 +219,40 @@ pub(super) static VARIABLES: [Variable; 41] = [
     Variable::approximate("MaxRetxQueue", "octets", "the largest CurRetxQueue of all lists", |facts| {
         facts.extreme(Extreme::MaxRetxQueue)
     }),
-    Variable::missing("CurReasmQueue", "octets", Missing::Segments),
-    Variable::missing("MaxReasmQueue", "octets", Missing::Segments),
+    Variable::counted(
+        "CurReasmQueue",
+        "octets",
+        APPROXIMATE,
+        "reassembly_octets: an upper bound, because holes are in it",
+        |_, sums| Some(EstatsValue::Number(sums.fact(Fact::Reassembly))),
+    ),
+    Variable::counted(
+        "MaxReasmQueue",
+        "octets",
+        APPROXIMATE,
+        "the largest CurReasmQueue of all lists",
+        |facts, _| facts.extreme(Extreme::MaxReasm),
+    ),
 ];
+
+impl SocketSums {
+    /// The largest segment that the peer takes: before its SYN there is a default of the kernel's.
+    pub(super) fn peers_limit(&self, facts: &Facts<'_>) -> Option<u64> {
+        Some(self.fact(Fact::MssClamp)).filter(|_| facts.socket.state != SocketState::SynSent)
+    }
+
+    /// The number of the SYN that was sent. Of a connection that this host opened it is acknowledged, and counts.
+    fn first_sent(&self, is_active: Option<bool>) -> Option<u64> {
+        let opened = self.sum(Sum::Opened).filter(|opened| *opened != 0).map(|opened| opened == 1);
+        let is_active = opened.or(is_active)?;
+        let data = self.fact(Fact::BytesAcked) + u64::from(!is_active);
+        Some(low_half(self.fact(Fact::SndUna).wrapping_sub(data)))
+    }
+
+    /// The number of the SYN that was received.
+    fn first_received(&self) -> Option<u64> {
+        let has_answer = self.fact(Fact::RcvNxt) != 0;
+        let data = self.fact(Fact::BytesReceived) + 1;
+        has_answer.then(|| low_half(self.fact(Fact::RcvNxt).wrapping_sub(data)))
+    }
+}

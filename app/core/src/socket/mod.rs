@@ -3,6 +3,7 @@
 mod congestion;
 mod listeners;
 mod rtts;
+mod sums;
 mod tcp_info;
 mod unclaimed;
 
@@ -13,6 +14,7 @@ pub(crate) use listeners::Listeners;
 pub use listeners::{AcceptQueue, listening_end};
 pub(crate) use rtts::PeerRtts;
 pub use rtts::SocketRtts;
+pub use sums::SocketSums;
 pub use tcp_info::{InfoField, InfoLayout, InfoUnit, TcpInfo};
 pub(crate) use unclaimed::Unclaimed;
 

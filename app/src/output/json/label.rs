@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    Evidence, IcmpReason, Missed, MissedCounts, NoLoss, Outcome, Party, Quality, ResetReason, ResetStage,
-    RetransmitCause, RetransmitKind, Role, SocketState, TimerKind, Verdict,
+    Evidence, IcmpReason, Missed, MissedCounts, Needs, NoLoss, Outcome, Party, Quality, ResetReason,
+    ResetStage, RetransmitCause, RetransmitKind, Role, SocketState, TimerKind, Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -74,6 +74,7 @@ labelled! {
     IcmpReason: "icmp_reason", label;
     Evidence: "evidence", name;
     Quality: "quality", name;
+    Needs: "events", name;
     SocketState: "socket_state", name;
     TimerKind: "timer_kind", name;
 }

@@ -5,6 +5,7 @@ pub mod label;
 pub mod objects;
 pub mod schema;
 pub mod socket;
+pub mod states;
 pub mod stats;
 
 use super::explain::{Explanation, explain};

@@ -14,6 +14,7 @@ use probe_common::encapsulation::Encapsulation;
 use super::kernel::{KernelRetransmit, KernelRetransmits};
 use super::label::{Label, MissedPackets, MissedRecords};
 use super::socket::Socket;
+use super::states::{StateChange, StateChanges};
 use super::stats::{Stats, StatsVariables};
 use tcptop_core::{
     Evidence, IcmpReason, NoLoss, Outcome, Party, ResetReason, ResetStage, RetransmitCause, RetransmitKind,
@@ -43,6 +44,10 @@ pub enum Object<'a> {
     StatsVariables(StatsVariables),
     /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
     Stats(Box<Stats<'a>>),
+    /// A change of a socket's state, as `tcptop stats --events=state --json` writes it.
+    StateChange(Box<StateChange<'a>>),
+    /// How many there were. The last object.
+    StateChanges(StateChanges<'a>),
     /// A segment that the kernel retransmitted, as `tcptop retransmits --json` writes it.
     KernelRetransmit(Box<KernelRetransmit<'a>>),
     /// All that the kernel retransmitted during a run of `tcptop retransmits --json`. The last object.

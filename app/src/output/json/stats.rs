@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::label::Label;
 use super::objects::{Head, Ip, Object, SchemaNumber, Time};
 use super::socket::Socket;
-use tcptop_core::{EstatsTable, EstatsValue, Facts, Quality, Source, Variable};
+use tcptop_core::{EstatsTable, EstatsValue, Facts, Needs, Quality, SocketSums, Source, Variable};
 
 /// The variables of RFC 4898 (TCP-ESTATS-MIB) of one socket, by tables. A variable that cannot be had, or that the kernel does not
 /// say of this socket, is null.
@@ -30,6 +30,9 @@ pub struct Stats<'a> {
     pub remote_port: Option<u16>,
     /// What the kernel knows of the socket, by the kernel's names.
     pub socket: Socket<'a>,
+    /// Whether events were collected since the connection began: else the variables that need them cover the time since tcptop
+    /// started. Null if none was collected.
+    pub events_from_start: Option<bool>,
     /// The tables that were asked for.
     pub tables: Tables<'a>,
 }
@@ -54,6 +57,8 @@ pub struct VariableObject {
     pub unit: &'static str,
     /// How good it is. Null if it cannot be had.
     pub quality: Option<Label<Quality>>,
+    /// What `--events` has to be for it; `segments` stands for `sums`, too. Null if nothing.
+    pub events: Option<Label<Needs>>,
     /// The formula. Null if it cannot be had.
     pub how: Option<&'static str>,
     /// Why it cannot be had. Null if it can.
@@ -65,6 +70,8 @@ pub struct VariableObject {
 pub struct Tables<'a> {
     facts: &'a Facts<'a>,
     tables: &'a [EstatsTable],
+    /// When the socket was listed.
+    wall: Timestamp,
 }
 
 /// When and where something is written.
@@ -109,7 +116,8 @@ pub fn write(
         remote_ip: remote.map(|end| Ip(end.address)),
         remote_port: remote.map(|end| end.port),
         socket: Socket::of(socket, time),
-        tables: Tables { facts, tables },
+        events_from_start: facts.sums.and_then(SocketSums::is_whole),
+        tables: Tables { facts, tables, wall: at.wall },
     };
     line(&Object::Stats(Box::new(stats)), output)
 }
@@ -120,35 +128,48 @@ fn line(object: &Object<'_>, output: &mut impl Write) -> io::Result<()> {
 }
 
 fn described(table: EstatsTable, variable: &'static Variable) -> VariableObject {
-    let (quality, how, missing) = match variable.source {
-        Source::Listed { quality, how, .. } => (Some(Label(quality)), Some(how), None),
-        Source::Missing(why) => (None, None, Some(why.reason())),
+    let missing = match variable.source {
+        Source::Listed { .. } | Source::Counted { .. } => None,
+        Source::Missing(why) => Some(why.reason()),
     };
-    VariableObject { table: table.name(), name: variable.name, unit: variable.unit, quality, how, missing }
+    VariableObject {
+        table: table.name(),
+        name: variable.name,
+        unit: variable.unit,
+        quality: variable.quality().map(Label),
+        events: variable.needs().map(Label),
+        how: variable.how(),
+        missing,
+    }
 }
 
 impl Serialize for Tables<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let tables = self.tables.iter().filter(|table| table.is_of(self.facts.socket));
-        serializer
-            .collect_map(tables.map(|table| (table.name(), OneTable { facts: self.facts, table: *table })))
+        serializer.collect_map(tables.map(|table| {
+            let table = *table;
+            (table.name(), OneTable { facts: self.facts, table, wall: self.wall })
+        }))
     }
 }
 
 struct OneTable<'a> {
     facts: &'a Facts<'a>,
     table: EstatsTable,
+    wall: Timestamp,
 }
 
 impl Serialize for OneTable<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let values = self.table.variables().iter();
-        serializer
-            .collect_map(values.map(|variable| (variable.name, variable.value(self.facts).map(OneValue))))
+        serializer.collect_map(values.map(|variable| {
+            let value = variable.value(self.facts);
+            (variable.name, value.map(|value| OneValue(value, self.wall)))
+        }))
     }
 }
 
-struct OneValue(EstatsValue);
+struct OneValue(EstatsValue, Timestamp);
 
 impl Serialize for OneValue {
     #[allow(clippy::cast_precision_loss, reason = "2^53 us are 285 years")]
@@ -158,6 +179,7 @@ impl Serialize for OneValue {
             EstatsValue::Milliseconds { us } => serializer.serialize_f64(us as f64 / 1_000.0),
             EstatsValue::Truth(truth) => serializer.serialize_bool(truth),
             EstatsValue::Word(word) => serializer.serialize_str(word),
+            EstatsValue::Ago { ns } => Time(before(self.1, ns)).serialize(serializer),
         }
     }
 }
@@ -184,10 +206,19 @@ impl JsonSchema for Tables<'_> {
     }
 }
 
+/// The moment so many nanoseconds before another one.
+#[must_use]
+pub fn before(wall: Timestamp, ns: u64) -> Timestamp {
+    Timestamp::from_nanosecond(wall.as_nanosecond() - i128::from(ns)).unwrap_or(Timestamp::MIN)
+}
+
 fn meaning(variable: &Variable) -> String {
     let unit = if variable.unit.is_empty() { String::new() } else { format!("In {}: ", variable.unit) };
     match variable.source {
         Source::Listed { quality, how, .. } => format!("{unit}{how} ({}).", quality.name()),
+        Source::Counted { needs, quality, how, .. } => {
+            format!("{unit}{how} ({}; `--events={}`).", quality.name(), needs.name())
+        }
         Source::Missing(why) => format!("Null: {}.", why.reason()),
     }
 }

@@ -1,5 +1,6 @@
 //! Loads the kernel programs: what the kernel must offer, the object's maps, and the programs that the verifier checks.
 
+use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
@@ -12,6 +13,7 @@ use nix::libc;
 use probe_common::buckets;
 use probe_common::holder::{Fields, Holder};
 use probe_common::sender::SenderPlaces;
+use probe_common::sums::RawSocketSums;
 use probe_ebpf::{OBJECT, names};
 
 use super::attach::AttachWanted;
@@ -20,6 +22,7 @@ use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
 use super::resets;
 use super::retransmits::{self, KernelRetransmits};
+use super::sums::{self, Collect};
 use crate::error::{Error, KernelFeature};
 use crate::source::own_network_namespace;
 
@@ -36,6 +39,8 @@ pub struct Settings {
     pub causes: bool,
     /// Whether retransmits are passed on as the kernel tells of them.
     pub retransmits: bool,
+    /// Whether changes of sockets' states are passed on.
+    pub states: bool,
 }
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
@@ -54,6 +59,7 @@ struct Layouts {
     drops: drops::Layout,
     resets: resets::Layout,
     retransmits: retransmits::Layout,
+    sums: sums::Layout,
 }
 
 impl Layouts {
@@ -64,6 +70,7 @@ impl Layouts {
             drops: drops::Layout::of(types),
             resets: resets::Layout::of(types),
             retransmits: retransmits::Layout::of(types),
+            sums: sums::Layout::of(types),
         }
     }
 
@@ -75,6 +82,7 @@ impl Layouts {
         self.drops.set(loader);
         self.resets.set(loader);
         self.retransmits.set(loader);
+        self.sums.set(loader);
     }
 }
 
@@ -123,6 +131,9 @@ impl Programs {
         if !settings.retransmits {
             retransmits::take_no_room(&mut loader);
         }
+        if !settings.states {
+            sums::take_no_room(&mut loader);
+        }
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
@@ -165,6 +176,34 @@ impl Programs {
     /// Why they are not known: a sentence.
     pub(super) fn attach_retransmits(&mut self) -> Result<KernelRetransmits, String> {
         retransmits::attach(&mut self.ebpf, &self.btf, &self.layouts.retransmits)
+    }
+
+    /// Passes on changes of states of the sockets of a control group.
+    ///
+    /// # Errors
+    /// Why they are not known.
+    pub(super) fn attach_states(&mut self, cgroup: &File) -> Result<(), String> {
+        sums::attach_states(&mut self.ebpf, cgroup)
+    }
+
+    /// Adds up events of the sockets of a control group. Returns what is not collected: a sentence for each.
+    ///
+    /// # Errors
+    /// Why nothing is.
+    pub(super) fn attach_sums(&mut self, collect: Collect, cgroup: &File) -> Result<Vec<String>, String> {
+        sums::attach_sums(&mut self.ebpf, &self.btf, &self.layouts.sums, (collect, cgroup))
+    }
+
+    /// Runs an iterator over sockets.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn run_iterator(
+        &mut self,
+        name: &str,
+        take: impl FnMut(&RawSocketSums),
+    ) -> Result<(), String> {
+        sums::run_iterator(&mut self.ebpf, name, take)
     }
 
     /// Loads and attaches the program that says why this host sends RSTs.
@@ -323,8 +362,14 @@ pub(super) fn release() -> String {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
+    const SETTINGS: Settings = Settings {
+        flows: 100,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        retransmits: false,
+        states: false,
+    };
 
     /// As on a kernel whose socket is another one: where a pointer should be there is none.
     #[test]
