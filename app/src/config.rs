@@ -76,6 +76,8 @@ pub struct Config {
     pub causes: bool,
     /// Whether the kernel says why this host sends RSTs.
     pub resets: bool,
+    /// Whether connects are told that fail before any SYN passes.
+    pub failures: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -115,6 +117,7 @@ impl Config {
                 window_ns: nanoseconds(show.window),
                 thresholds: Thresholds {
                     unanswered: show.unanswered,
+                    failed: show.failed,
                     unreachable: show.unreachable,
                     refused: show.refused,
                     aborted: show.aborted,
@@ -130,6 +133,7 @@ impl Config {
             drops: cli.drops,
             causes: cli.causes,
             resets: cli.resets,
+            failures: cli.failures,
             sockets: cli.sockets.0,
             metrics: cli.listen.map(|address| metrics::Plan {
                 address,

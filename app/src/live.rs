@@ -67,7 +67,14 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
+        let settings = Settings {
+            flows,
+            decap: wanted.decap,
+            attach: wanted.attach,
+            causes: config.causes,
+            owners: config.owners == OwnerSource::Kernel,
+            failures: config.failures,
+        };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
         if let Some(bound) = bound {
             live.serve(bound)?;
@@ -103,8 +110,9 @@ impl<'a> Live<'a> {
             OwnerSource::Kernel => source.watch_owners(),
             OwnerSource::None | OwnerSource::Proc => Vec::new(),
         };
+        let failures = if config.failures { source.watch_failures() } else { None };
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
-        let lacking = lacking.into_iter().chain(unowned).chain(wrong);
+        let lacking = lacking.into_iter().chain(unowned).chain(wrong).chain(failures);
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
         let lacking = lacking.chain(if config.resets { source.watch_resets() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));

@@ -59,7 +59,14 @@ impl Hosts {
 }
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true };
+    let settings = Settings {
+        flows: FLOWS,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        owners: true,
+        failures: true,
+    };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

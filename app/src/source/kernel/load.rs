@@ -19,6 +19,7 @@ use probe_ebpf::{OBJECT, names};
 use super::attach::AttachWanted;
 use super::btf::{self, KernelFields, Types};
 use super::drops::{self, Drops};
+use super::failures;
 use super::owners::{self, Owners, words};
 use super::resets;
 use crate::error::{Error, KernelFeature};
@@ -34,6 +35,10 @@ pub struct Settings {
     pub attach: AttachWanted,
     /// Whether sockets are asked why they send segments again.
     pub causes: bool,
+    /// Whether processes are named.
+    pub owners: bool,
+    /// Whether connects are told that fail before any SYN passes.
+    pub failures: bool,
 }
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
@@ -51,6 +56,7 @@ struct Layouts {
     fields: KernelFields,
     drops: drops::Layout,
     resets: resets::Layout,
+    failures: failures::Layout,
 }
 
 impl Layouts {
@@ -60,6 +66,7 @@ impl Layouts {
             fields: KernelFields::of(types),
             drops: drops::Layout::of(types),
             resets: resets::Layout::of(types),
+            failures: failures::Layout::of(types),
         }
     }
 
@@ -70,6 +77,7 @@ impl Layouts {
         loader.override_global(names::FIELDS, &fields.0[..], true);
         self.drops.set(loader);
         self.resets.set(loader);
+        self.failures.set(loader);
     }
 }
 
@@ -79,7 +87,10 @@ impl Programs {
     /// # Errors
     /// When the kernel lacks something, or refuses.
     pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
-        let layouts = btf::read(Layouts::of);
+        let mut layouts = btf::read(Layouts::of);
+        if !settings.failures {
+            layouts.failures.forget();
+        }
         let sender = layouts.fields.sender;
         let places = if settings.causes { sender_places(sender) } else { Ok(SenderPlaces::UNKNOWN) };
         Self::ask_if_accepted(settings, layouts, places)
@@ -113,6 +124,8 @@ impl Programs {
         loader.override_global(names::BUCKETS, &buckets, true);
         loader.override_global(names::HASH_SEED, &seed, true);
         loader.override_global(names::DECAP, &decap, true);
+        let owners = u32::from(settings.owners);
+        loader.override_global(names::OWNERS, &owners, true);
         loader.override_global(names::SENDER_PLACES, &sender[..], true);
         layouts.set(&mut loader);
         for map in names::FLOWS {
@@ -157,6 +170,18 @@ impl Programs {
     /// Why that is not known: a sentence.
     pub(super) fn attach_resets(&mut self) -> Result<(), String> {
         resets::attach(&mut self.ebpf, &self.btf, &self.layouts.resets)
+    }
+
+    /// Loads and attaches the programs that tell of connects that fail on this host.
+    ///
+    /// # Errors
+    /// Why they are not known, or not all: a sentence.
+    pub(super) fn attach_failures(&mut self) -> Result<(), String> {
+        if !self.owners.has_states {
+            let attached = owners::attach_sockets(&mut self.ebpf, &self.btf);
+            self.owners.has_states = attached.is_ok();
+        }
+        failures::attach(&mut self.ebpf, &self.layouts.failures, self.owners.has_states)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
@@ -300,8 +325,14 @@ pub(super) fn release() -> String {
 mod tests {
     use super::*;
 
-    const SETTINGS: Settings =
-        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
+    const SETTINGS: Settings = Settings {
+        flows: 100,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        owners: true,
+        failures: true,
+    };
 
     /// As on a kernel whose socket is another one: where a pointer should be there is none.
     #[test]
