@@ -13,7 +13,14 @@ use tcptop::source::kernel::{AttachWanted, KernelSource, Settings};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
+    let settings = Settings {
+        flows: 100,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        owners: true,
+        failures: false,
+    };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source
