@@ -294,6 +294,7 @@ impl Frames {
             source: "tcx",
             not_known: Vec::new(),
             host: None,
+            run: String::new(),
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,
         };

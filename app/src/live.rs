@@ -3,32 +3,37 @@
 mod address_watch;
 mod holders;
 mod masters;
+mod retransmits;
 mod sockets;
 
 use std::io;
 use std::slice;
 use std::time::Duration;
 
+use caps::Capability;
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
 use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
+use crate::output::target::Target;
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
 use crate::source::kernel::{KernelSource, Settings, Since};
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
-use crate::stop::Stop;
+use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
 use holders::Holders;
 use probe_common::Record;
+use retransmits::Retransmits;
 use sockets::Sockets;
 use tcptop_core::{HostCounters, Input, OwnerAction};
 
@@ -62,7 +67,10 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    let address = config.metrics.as_ref().and_then(|plan| plan.address);
+    let bound = address.map(metrics::bind).transpose()?;
+    // Before there are threads.
+    confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
@@ -74,15 +82,23 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             causes: config.causes,
             owners: config.owners == OwnerSource::Kernel,
             failures: config.failures,
+            retransmits: config.retransmits,
         };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
-        if let Some(bound) = bound {
-            live.serve(bound)?;
-        }
+        live.serve(bound)?;
         stop.within(config.duration);
+        if config.hangup_reopens {
+            stop.reopen_on_hangup();
+        }
         let end = live.watch(&mut stop).await;
         live.end(end).await
     })
+}
+
+/// What is needed beside what watching takes: to write files wherever they are.
+fn more_capabilities(config: &Config) -> Vec<Capability> {
+    let has_files = config.outputs.iter().any(|plan| plan.target != Target::Stdout);
+    has_files.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect()
 }
 
 struct Live<'a> {
@@ -93,6 +109,7 @@ struct Live<'a> {
     owners: Owners,
     holders: Holders,
     sockets: Sockets,
+    retransmits: Retransmits,
 }
 
 impl<'a> Live<'a> {
@@ -114,6 +131,8 @@ impl<'a> Live<'a> {
         let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
         let lacking = lacking.into_iter().chain(unowned).chain(wrong).chain(failures);
         let lacking = lacking.chain(if config.drops { source.watch_drops() } else { None });
+        let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
+        let lacking = lacking.chain(untold);
         let lacking = lacking.chain(if config.resets { source.watch_resets() } else { None });
         let since = interfaces.iter().map(|interface| source.watch(interface));
         let since = since.collect::<Result<Vec<_>, _>>()?;
@@ -122,7 +141,8 @@ impl<'a> Live<'a> {
         let names = interfaces.iter().map(|i| (i.index, i.name.escape_debug().to_string())).collect();
         let context = RenderContext::new(names, source.method(), Anchor::now());
         let not_known: Vec<String> = lacking.collect();
-        let context = RenderContext { host: host(), not_known, ..context };
+        let host = config.host.clone().or_else(host);
+        let context = RenderContext { host, not_known, ..context };
         let masters = masters::notices(interfaces, &context);
         masters.iter().for_each(|notice| say(notice));
         announce(config, interfaces, &context, wanted.names.is_empty());
@@ -139,15 +159,16 @@ impl<'a> Live<'a> {
         addresses.set_ids(source.ids());
         let holders = Holders::new(config.owners);
         let sockets = Sockets::new(config.sockets);
-        let mut live = Self { source, session, refreshed: 0, addresses, owners, holders, sockets };
+        let mut live =
+            Self { source, session, refreshed: 0, addresses, owners, holders, sockets, retransmits };
         live.check_interfaces();
         live.count_host(&counters);
         Ok(live)
     }
 
     /// Serves metrics from now on.
-    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(address) = bound.address() {
+    fn serve(&mut self, bound: Option<Bound>) -> Result<(), Error> {
+        if let Some(address) = bound.as_ref().and_then(Bound::address) {
             say(&format!("metrics: http://{address}/metrics"));
         }
         self.session.serve(bound)
@@ -173,7 +194,10 @@ impl<'a> Live<'a> {
                         return End::Done;
                     }
                 }
-                () = stop.wanted() => return End::Done,
+                asked = stop.asked() => match asked {
+                    Asked::Stop => return End::Done,
+                    Asked::Reopen => self.session.reopen(),
+                },
             }
             let now_ns = monotonic_ns();
             let taken = match self.drain() {
@@ -225,6 +249,8 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
+        // What the kernel retransmitted before a connection ended is known before its end.
+        self.retransmits.drain(&mut self.session)?;
         let Self { source, session, addresses, owners, holders, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);
@@ -348,7 +374,8 @@ fn announce(config: &Config, interfaces: &[Interface], context: &RenderContext, 
     say(&format!("watching {} ({}){why}{how}", context.all_interfaces(), context.source));
 }
 
-fn say(line: &str) {
+/// Says something on standard error.
+pub(crate) fn say(line: &str) {
     // Standard error may be closed; that is no reason to stop.
     let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }

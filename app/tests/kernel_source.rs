@@ -66,6 +66,7 @@ fn load() -> KernelSource {
         causes: true,
         owners: true,
         failures: true,
+        retransmits: false,
     };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");

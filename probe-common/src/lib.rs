@@ -32,6 +32,7 @@ pub mod process;
 pub mod protocols;
 pub mod record;
 pub mod reset;
+pub mod retransmit;
 pub mod segment;
 pub mod sender;
 pub mod sequence;

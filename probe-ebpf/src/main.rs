@@ -20,6 +20,7 @@ mod owners;
 mod packet;
 mod read;
 mod resets;
+mod retransmits;
 mod stub;
 
 use aya_ebpf::bindings::__sk_buff;

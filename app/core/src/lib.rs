@@ -30,8 +30,8 @@ pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
     Event, FailureCause, Flow, FlowName, IcmpError, IcmpReason, Leg, LocalFailure, NoLoss, Outcome, Party,
-    PathMtu, PeerKey, Reset, ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind, Role,
-    ShownEndpoint, Traffic,
+    PathMtu, PeerKey, Reset, ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind,
+    RetransmitWitnesses, Role, SentAgain, ShownEndpoint, Traffic,
 };
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
@@ -51,5 +51,5 @@ pub use socket::{
     SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind, listening_end,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
-pub use table::FlowVolumes;
+pub use table::{FlowVolumes, KernelWitness};
 pub use why::Why;

@@ -256,8 +256,8 @@ impl Watched {
 
     pub fn handshakes(&self) -> Vec<&Flow> {
         let reported = self.events.iter().filter_map(|event| match event {
-            Event::Handshake(report) => Some(report),
-            Event::Close(_) | Event::Retransmit(_) => None,
+            Event::Handshake(report) | Event::Correction(report, _) => Some(report),
+            Event::Close(_) | Event::Retransmit(_) | Event::KernelRetransmit(_) => None,
         });
         reported.collect()
     }
@@ -265,7 +265,10 @@ impl Watched {
     pub fn closes(&self) -> Vec<&Flow> {
         let reported = self.events.iter().filter_map(|event| match event {
             Event::Close(report) => Some(report),
-            Event::Handshake(_) | Event::Retransmit(_) => None,
+            Event::Handshake(_)
+            | Event::Correction(..)
+            | Event::Retransmit(_)
+            | Event::KernelRetransmit(_) => None,
         });
         reported.collect()
     }

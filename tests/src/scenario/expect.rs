@@ -8,7 +8,7 @@ use toml::Table;
 use super::{Expected, Place, Scenario, Variant};
 
 /// Fields that no scenario is about.
-const IGNORED: [&str; 5] = ["schema", "host", "interface", "connection", "time"];
+const IGNORED: [&str; 6] = ["schema", "host", "run", "interface", "connection", "time"];
 /// Fields that are looked at where a scenario has them.
 const WHERE_EXPECTED: [&str; 6] =
     ["client_isn", "server_isn", "reset_by", "reset_stage", "reset_ttl", "reset_usual_ttl"];

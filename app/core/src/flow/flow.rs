@@ -47,7 +47,8 @@ pub struct Flow {
     pub(super) changed_ns: u64,
     pub(super) answered_ns: u64,
     pub(super) setup_ns: u64,
-    pub(super) lifetime_ns: u64,
+    /// How long the connection lasted, once it is closed or reset; of an attempt that was given up, when that was.
+    pub(super) end_ns: u64,
     /// From the SYN that was answered to its answer: a SYN-ACK, or the RST that refuses it.
     pub(super) answer_leg: MaybeLeg,
     pub(super) client_leg: MaybeLeg,
@@ -102,6 +103,9 @@ pub(super) struct Notes {
     pub(super) accept_queue: Option<AcceptQueue>,
     /// What is known of the retransmits of this host, and of those of the other end.
     pub(super) retransmits: [RetransmitNotes; 2],
+    /// Segments that the kernel says it retransmitted, FINs aside, by the ends of the tuple; and whether no more are to come.
+    pub(super) kernel: [u64; 2],
+    pub(super) is_settled: bool,
 }
 
 /// What the socket of one end says of its retransmits of data.
@@ -165,7 +169,7 @@ impl Flow {
             changed_ns: first_ns,
             answered_ns: NEVER,
             setup_ns: NEVER,
-            lifetime_ns: NEVER,
+            end_ns: NEVER,
             answer_leg: MaybeLeg::UNKNOWN,
             client_leg: MaybeLeg::UNKNOWN,
             volumes: [Traffic::default(); 2],
@@ -533,7 +537,18 @@ impl Flow {
     /// From the first SYN to the last FIN or the RST, in nanoseconds.
     #[must_use]
     pub const fn lifetime_ns(&self) -> Option<u64> {
-        known(self.lifetime_ns)
+        match self.outcome {
+            Outcome::Closed | Outcome::Reset => known(self.end_ns),
+            _ => None,
+        }
+    }
+
+    /// When patience with it ended, and its outcome was counted; `None` if anything else decided it.
+    pub(super) const fn given_up_ns(&self) -> Option<u64> {
+        match self.outcome {
+            Outcome::Closed | Outcome::Reset => None,
+            _ => known(self.end_ns),
+        }
     }
 
     /// Who sent the first FIN, or the RST. Not known when the ports were reused before either.

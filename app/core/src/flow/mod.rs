@@ -15,10 +15,11 @@ mod oversized;
 mod reset;
 mod tracked;
 mod traffic;
+mod witness;
 
 pub(crate) use cause::CauseTerm;
 pub use cause::{RetransmitCause, RetransmitCauses};
-pub use event::{Event, NoLoss, Retransmit, RetransmitKind};
+pub use event::{Event, NoLoss, Retransmit, RetransmitKind, SentAgain};
 pub use failure::{FailureCause, LocalFailure};
 pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
@@ -32,3 +33,4 @@ pub(crate) use reset::ResetSign;
 pub use reset::{Reset, ResetStage};
 pub(crate) use tracked::{Ack, Icmp, NewVolumes, Syn, SynAck, Tracked};
 pub use traffic::Traffic;
+pub use witness::RetransmitWitnesses;

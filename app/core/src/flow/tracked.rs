@@ -23,6 +23,8 @@ pub(crate) enum Syn {
     Repeats,
     /// The opener tries again after a refusal.
     Retries,
+    /// The opener had not given up, although it was silent for long.
+    Resumes,
     /// It passed just behind its answer.
     Trails,
     /// It is a copy of one that has passed: nothing was retransmitted.
@@ -101,6 +103,8 @@ pub(crate) struct Tracked {
     pub(crate) era: u8,
     /// Who sent a FIN first.
     first_fin: Option<Party>,
+    /// The outcome that was reported last, whether it is still true or not.
+    pub(crate) told: Option<Outcome>,
 }
 
 const _: () = assert!(size_of::<Tracked>() <= 5 * 64, "five lines of the cache");
@@ -183,6 +187,7 @@ impl Tracked {
             is_strangers: false,
             era: 0,
             first_fin: None,
+            told: None,
         }
     }
 
@@ -278,7 +283,11 @@ impl Tracked {
                 return Syn::Retries;
             }
         }
-        // What was decided stays so, even if the number is the same: some openers' numbers never vary.
+        // Of a series whose first SYNs were not seen, the intervals are longer than patience: 8 s, 16 s, 32 s.
+        if is_over && from_opener && self.flow.given_up_ns().is_some() && handshake.is_repeated_by(syn) {
+            return Syn::Resumes;
+        }
+        // What else was decided stays so, even if the number is the same: some openers' numbers never vary.
         if is_over && !handshake.is_copied_by(syn) {
             return Syn::Opens;
         }
@@ -295,6 +304,18 @@ impl Tracked {
         } else {
             Syn::Opens
         }
+    }
+
+    /// Handles the SYN by which an attempt goes on that had been given up. Returns its outcome until now, and when that was
+    /// counted.
+    pub(crate) fn resume(&mut self, syn: &SegmentRecord) -> Option<(Outcome, u64)> {
+        let given_up_ns = self.flow.given_up_ns()?;
+        let handshake = self.handshake.as_mut()?;
+        handshake.repeat(syn, &mut self.flow);
+        (self.flow.changed_ns, self.flow.end_ns) = (syn.time_ns, NEVER);
+        self.is_reported = false;
+        let outcome = core::mem::replace(&mut self.flow.outcome, Outcome::Pending);
+        Some((outcome, given_up_ns))
     }
 
     /// Handles a SYN-ACK, unless it answers another SYN.
@@ -415,7 +436,7 @@ impl Tracked {
         self.flow.is_aborted = is_complete && self.is_aborted_by(rst, self.flow.completed_ns());
         self.flow.outcome = Outcome::Reset;
         self.flow.closed_by = Some(self.sender(rst));
-        self.flow.lifetime_ns = self.since_opened(rst);
+        self.flow.end_ns = self.since_opened(rst);
         self.flow.changed_ns = rst.time_ns;
     }
 
@@ -491,8 +512,14 @@ impl Tracked {
         is_up
     }
 
+    /// Decides an outcome that is open at `deadline_ns`, because nothing more was seen.
+    pub(crate) fn give_up(&mut self, deadline_ns: u64) {
+        self.expire(deadline_ns);
+        self.flow.end_ns = deadline_ns;
+    }
+
     /// Decides an outcome that is open at `now_ns`.
-    pub(crate) fn expire(&mut self, now_ns: u64) {
+    fn expire(&mut self, now_ns: u64) {
         let is_open = self.is_open();
         if let Some(handshake) = self.handshake.as_ref().filter(|_| is_open) {
             handshake.expire(&mut self.flow);
@@ -632,7 +659,7 @@ impl Tracked {
         if both {
             self.flow.outcome = Outcome::Closed;
             self.flow.closed_by = Some(first);
-            self.flow.lifetime_ns = self.since_opened(fin);
+            self.flow.end_ns = self.since_opened(fin);
         }
         both
     }

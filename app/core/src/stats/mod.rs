@@ -245,13 +245,37 @@ impl Stats {
         if self.peer(&key).is_none_or(|peer| now_ns < peer.first_ns) {
             return;
         }
-        let current = self.era;
-        let era = current - u32::from(self.era().wrapping_sub(era));
+        let (current, era) = (self.era, self.whole_era(era));
         self.total.count_later(PeerEvent::Aborted, era, current, now_ns);
         self.with_peer(key, now_ns, |peer| {
             peer.tally.count_later(PeerEvent::Aborted, era, current, now_ns)
                 | peer.streaks[Verdict::Aborted as usize].extend(now_ns, false)
         });
+    }
+
+    /// Takes back that an attempt ended in this era, at `at_ns`: it goes on. Since when something is wrong does not change: that it
+    /// had no answer then is true.
+    pub(crate) fn reopen(&mut self, account: Account, outcome: Outcome, era: u8, at_ns: u64) {
+        let (current, era) = (self.era, self.whole_era(era));
+        self.total.reopen(outcome, era, current, at_ns);
+        let Account::Peer(key) = account else {
+            self.strangers.reopen(outcome, era, current, at_ns);
+            return;
+        };
+        if self.peer(&key).is_some_and(|peer| at_ns >= peer.first_ns) {
+            self.with_peer(key, at_ns, |peer| {
+                peer.tally.reopen(outcome, era, current, at_ns);
+                false
+            });
+        } else if key.is_inbound() {
+            // It was evicted since, and is a stranger that is not kept.
+            self.strangers.reopen_absorbed(outcome, era, current, at_ns);
+        }
+    }
+
+    /// The number of an era that ends so and began lately.
+    const fn whole_era(&self, era: u8) -> u32 {
+        self.era - self.era().wrapping_sub(era) as u32
     }
 
     /// The end of the number of the current era.

@@ -163,8 +163,8 @@ impl Verdict {
                  half-open"
             ),
             Self::Failed => format!(
-                "{failed} or more of the attempts in the window, of at least {min_attempts}, failed on this host, before any \
-                 SYN left it"
+                "{failed} or more of the attempts in the window, of at least {min_attempts}, failed before any SYN \
+                 left this host"
             ),
             Self::Unreachable => format!(
                 "{unreachable} or more of the attempts in the window, of at least {min_attempts}, were answered by an \

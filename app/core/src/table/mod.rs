@@ -7,6 +7,7 @@ mod resets;
 mod sockets;
 mod startup;
 mod timers;
+mod witness;
 
 use core::ops::Range;
 
@@ -32,6 +33,7 @@ use chains::Chains;
 use resets::Resetting;
 use startup::Watched;
 use timers::Alarms;
+pub use witness::KernelWitness;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
@@ -88,6 +90,11 @@ pub(crate) struct TableLosses {
     pub(crate) copies: u64,
 }
 
+/// The queue of handshakes that are open.
+const fn pending(is_own: bool) -> usize {
+    if is_own { OWN_PENDING } else { PENDING }
+}
+
 /// The queue of connections that are open.
 const fn lasting(is_own: bool) -> usize {
     if is_own { OWN_LASTING } else { LASTING }
@@ -130,6 +137,8 @@ pub(crate) struct FlowTable {
     unclaimed: Unclaimed,
     /// Whether sockets were ever listed.
     pub(crate) has_sockets: bool,
+    /// What the kernel itself says of retransmits; `None` where it is not asked.
+    pub(crate) witness: Option<KernelWitness>,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -159,6 +168,7 @@ impl FlowTable {
             rtts: PeerRtts::default(),
             unclaimed: Unclaimed::default(),
             has_sockets: false,
+            witness: None,
             locals: Locals::default(),
         }
     }
@@ -315,6 +325,7 @@ impl FlowTable {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
                 Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
+                Syn::Resumes => return self.resumed(slot, record),
                 Syn::Crosses | Syn::Trails => return,
                 Syn::Copies => {
                     self.losses.copies += 1;
@@ -424,6 +435,20 @@ impl FlowTable {
         }
     }
 
+    /// An attempt that was given up goes on: its outcome is taken back where it was counted, and reported anew if it turns out to
+    /// be another one.
+    fn resumed(&mut self, slot: u32, record: &SegmentRecord) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let Some((outcome, given_up_ns)) = tracked.resume(record) else { return };
+        self.stats.reopen(tracked.account(), outcome, tracked.era, given_up_ns);
+        tracked.is_waiting = outcome == Outcome::Unanswered;
+        let queue = pending(tracked.is_own);
+        self.flows.requeue(slot, queue);
+        // It waits on, unless it was answered since, or records were missed.
+        self.set_waiting(slot, record.time_ns, true);
+        self.repeated(slot, RetransmitKind::Syn, false, record);
+    }
+
     /// A SYN or SYN-ACK was retransmitted.
     fn repeated(&mut self, slot: u32, kind: RetransmitKind, is_retry: bool, record: &SegmentRecord) {
         let now_ns = record.time_ns;
@@ -500,11 +525,7 @@ impl FlowTable {
     /// Adds a flow, and evicts the oldest of the least valuable class when the table is full. `None` when there is none that
     /// may be evicted for it.
     fn open(&mut self, mut tracked: Tracked) -> Option<u32> {
-        let queue = match (tracked.has_handshake(), tracked.is_own) {
-            (false, _) => UNCONFIRMED,
-            (true, false) => PENDING,
-            (true, true) => OWN_PENDING,
-        };
+        let queue = if tracked.has_handshake() { pending(tracked.is_own) } else { UNCONFIRMED };
         while self.flows.len() >= self.limit {
             let Some(oldest) = self.least_valuable(queue) else {
                 (self.losses.evicted_flows, self.has_evicted) = (self.losses.evicted_flows + 1, true);
@@ -639,7 +660,8 @@ impl FlowTable {
         if !tracked.has_handshake() || core::mem::replace(&mut tracked.is_reported, true) {
             return;
         }
-        self.reported += 1;
+        // An outcome that replaces another one is no further handshake.
+        self.reported += u64::from(tracked.told.is_none());
         self.alarms.cancel(slot);
         if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
             tracked.doubt();
@@ -666,8 +688,13 @@ impl FlowTable {
         self.stats.note_reset(&flow);
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
-        self.events.push(Event::Handshake(flow));
-        let is_own = self.flows.get(slot).is_some_and(|tracked| tracked.is_own);
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let is_own = tracked.is_own;
+        match tracked.told.replace(outcome) {
+            None => self.events.push(Event::Handshake(flow)),
+            Some(told) if told != outcome => self.events.push(Event::Correction(flow, told)),
+            Some(_) => {}
+        }
         self.flows.requeue(slot, if is_up { lasting(is_own) } else { FINISHED });
     }
 
@@ -682,6 +709,7 @@ impl FlowTable {
 
     fn closed(&mut self, slot: u32) {
         self.end_seen(slot);
+        self.compare_witnesses(slot);
         let Some(tracked) = self.flows.get(slot) else { return };
         self.events.push(Event::Close(tracked.at(tracked.flow.changed_ns())));
         self.flows.requeue(slot, FINISHED);
@@ -711,7 +739,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         // What happens is dated to when it was due, so that it does not depend on how often time passes.
         if let Some(deadline_ns) = tracked.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
-            tracked.expire(deadline_ns);
+            tracked.give_up(deadline_ns);
             return self.report(slot, deadline_ns);
         }
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use probe_common::encapsulation::Encapsulation;
 
+use super::kernel::{KernelRetransmit, KernelRetransmits};
 use super::label::{Label, MissedPackets, MissedRecords};
 use super::socket::Socket;
 use super::stats::{Stats, StatsVariables};
@@ -26,7 +27,8 @@ pub const SCHEMA: u32 = 2;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Object<'a> {
-    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run.
+    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run. A second one, with
+    /// `corrects`, where the outcome turns out to be another one.
     Handshake(Handshake<'a>),
     /// A segment that was retransmitted.
     Retransmit(Retransmit<'a>),
@@ -41,6 +43,10 @@ pub enum Object<'a> {
     StatsVariables(StatsVariables),
     /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
     Stats(Box<Stats<'a>>),
+    /// A segment that the kernel retransmitted, as `tcptop retransmits --json` writes it.
+    KernelRetransmit(Box<KernelRetransmit<'a>>),
+    /// All that the kernel retransmitted during a run of `tcptop retransmits --json`. The last object.
+    KernelRetransmits(KernelRetransmits<'a>),
     /// The report of `--report=json`: the summary and the peers in one object.
     Report(Report<'a>),
 }
@@ -51,6 +57,10 @@ pub struct Handshake<'a> {
     /// Which connection.
     #[serde(flatten)]
     pub connection: Connection<'a>,
+    /// The outcome that the attempt was reported with before, and that this object replaces: its SYN came again after it had
+    /// been given up (only the last SYNs of a series were seen, 8 s, 16 s and 32 s apart). Null in the first object of an
+    /// attempt; `summary` and `peer` count each attempt once, with its last outcome.
+    pub corrects: Option<Label<Outcome>>,
     /// SYNs seen: 1 if none was retransmitted. Null if the SYN was not seen.
     pub tries: Option<u32>,
     /// SYN-ACKs seen. Null if none was.
@@ -153,11 +163,38 @@ pub struct Close<'a> {
     pub received_data_retransmits: u64,
     /// Bytes of payload that the peer sent, retransmits included.
     pub received_bytes: u64,
+    /// What the wire and the kernel itself say of the retransmits of this host. Null unless `--retransmits` is `kernel` or `both`, and
+    /// where no socket of this host is an end.
+    pub retransmit_witnesses: Option<Witnesses>,
     /// Retransmits of both ends by cause: SYNs, SYN-ACKs and data. Null where no cause is known.
     pub retransmit_causes: Option<RetransmitCauses>,
     /// What the kernel knew of this host's socket when that was last looked at (see `--sockets`). Null if the connection was too
     /// short for that, and in other network namespaces.
     pub socket: Option<Socket<'a>>,
+}
+
+/// Segments that this host retransmitted in a connection, FINs aside, by two witnesses.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Witnesses {
+    /// As they passed the interface.
+    pub wire: u64,
+    /// As the kernel itself says.
+    pub kernel: u64,
+}
+
+/// Segments that this host retransmitted since the start, FINs included, by two witnesses.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct AllWitnesses {
+    /// As they passed the interfaces.
+    pub wire: u64,
+    /// As the kernel itself says of this network namespace, whichever interface they pass.
+    pub kernel: u64,
+    /// Those of the kernel's that belong to a connection that was seen.
+    pub kernel_of_connections: u64,
+    /// Connections that have ended and of which the witnesses say something else.
+    pub differing_connections: u64,
+    /// Retransmits that the kernel told of and that were missed, those of other network namespaces included.
+    pub missed: u64,
 }
 
 /// A remote address and a service port over the whole run.
@@ -259,6 +296,8 @@ pub struct Summary<'a> {
     pub icmp_tunnel: u64,
     /// What the kernel counts for the whole network namespace, whichever interfaces are watched. Null in a replay.
     pub host_counters: Option<HostCounters<'a>>,
+    /// What the wire and the kernel itself say of the retransmits of this host. Null unless `--retransmits` is `kernel` or `both`.
+    pub retransmit_witnesses: Option<AllWitnesses>,
     /// TCP segments that came in and that this host itself dropped, by the kernel's reason and by port, the most frequent first. Null in a replay, and
     /// where the kernel does not say.
     pub drops: Option<Vec<Drop<'a>>>,
@@ -402,8 +441,10 @@ pub struct Head<'a> {
     pub schema: SchemaNumber,
     /// When it happened, or was decided: RFC 3339 in UTC with nanoseconds.
     pub time: Time,
-    /// Name of the host that tcptop ran on. Null in a replay.
+    /// Name of the host that tcptop ran on, or what `--host` says. Null in a replay without `--host`.
     pub host: Option<&'a str>,
+    /// Number of the run of tcptop, which no other run has on any host: with `connection` it says which connection is meant.
+    pub run: &'a str,
 }
 
 /// The connection that something happened to.

@@ -1,9 +1,7 @@
 //! Loads the kernel programs: what the kernel must offer, the object's maps, and the programs that the verifier checks.
 
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapType, ProgramArray};
@@ -22,7 +20,9 @@ use super::drops::{self, Drops};
 use super::failures;
 use super::owners::{self, Owners, words};
 use super::resets;
+use super::retransmits::{self, KernelRetransmits};
 use crate::error::{Error, KernelFeature};
+use crate::source::own_network_namespace;
 
 /// How the probe is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ pub struct Settings {
     pub owners: bool,
     /// Whether connects are told that fail before any SYN passes.
     pub failures: bool,
+    /// Whether retransmits are passed on as the kernel tells of them.
+    pub retransmits: bool,
 }
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
@@ -57,6 +59,7 @@ struct Layouts {
     drops: drops::Layout,
     resets: resets::Layout,
     failures: failures::Layout,
+    retransmits: retransmits::Layout,
 }
 
 impl Layouts {
@@ -67,6 +70,7 @@ impl Layouts {
             drops: drops::Layout::of(types),
             resets: resets::Layout::of(types),
             failures: failures::Layout::of(types),
+            retransmits: retransmits::Layout::of(types),
         }
     }
 
@@ -78,6 +82,7 @@ impl Layouts {
         self.drops.set(loader);
         self.resets.set(loader);
         self.failures.set(loader);
+        self.retransmits.set(loader);
     }
 }
 
@@ -128,6 +133,9 @@ impl Programs {
         loader.override_global(names::OWNERS, &owners, true);
         loader.override_global(names::SENDER_PLACES, &sender[..], true);
         layouts.set(&mut loader);
+        if !settings.retransmits {
+            retransmits::take_no_room(&mut loader);
+        }
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
@@ -162,6 +170,14 @@ impl Programs {
     /// Why drops are not known: a sentence.
     pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
         drops::attach(&mut self.ebpf, &self.btf, &self.layouts.drops)
+    }
+
+    /// Loads and attaches the programs that tell of retransmits.
+    ///
+    /// # Errors
+    /// Why they are not known: a sentence.
+    pub(super) fn attach_retransmits(&mut self) -> Result<KernelRetransmits, String> {
+        retransmits::attach(&mut self.ebpf, &self.btf, &self.layouts.retransmits)
     }
 
     /// Loads and attaches the program that says why this host sends RSTs.
@@ -250,8 +266,9 @@ impl Programs {
 /// Where senders keep what is asked, and which network namespace they have to be in.
 fn sender_places(places: Option<[u32; 3]>) -> Result<SenderPlaces, &'static str> {
     let places = places.ok_or("the kernel does not describe its sockets")?;
-    let own = fs::metadata("/proc/thread-self/ns/net").ok().and_then(|file| u32::try_from(file.ino()).ok());
-    own.map(|own| SenderPlaces::new(places, own)).ok_or("/proc does not say which network namespace this is")
+    own_network_namespace()
+        .map(|own| SenderPlaces::new(places, own))
+        .ok_or("/proc does not say which network namespace this is")
 }
 
 fn missing(name: &str) -> Error {
@@ -332,6 +349,7 @@ mod tests {
         causes: true,
         owners: true,
         failures: true,
+        retransmits: false,
     };
 
     /// As on a kernel whose socket is another one: where a pointer should be there is none.

@@ -10,6 +10,7 @@ mod failures;
 mod load;
 mod owners;
 mod resets;
+mod retransmits;
 mod ring;
 mod sweep;
 mod sys;
@@ -30,6 +31,7 @@ use self::attach::{AttachMethod, Attachment, Clsact, Tcx};
 use self::drops::Drops;
 use self::load::Programs;
 pub use self::load::Settings;
+pub use self::retransmits::{KernelRetransmits, Retold};
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
 use super::interface::{self, Interface};
@@ -197,6 +199,14 @@ impl KernelSource {
             }
             Err(reason) => Some(reason),
         }
+    }
+
+    /// Has the kernel tell from now on of each segment that it retransmits, in all network namespaces.
+    ///
+    /// # Errors
+    /// Why it does not: a sentence.
+    pub fn watch_retransmits(&mut self) -> Result<KernelRetransmits, String> {
+        self.programs.attach_retransmits()
     }
 
     /// Has the kernel say from now on why this host sends RSTs. Returns why that is not known, if it cannot: a sentence.
