@@ -108,11 +108,6 @@ fn each_failure_is_told_with_its_error_and_its_process() {
         assert_eq!(one.object("owner").number("pid"), Some(std::process::id().into()), "{one:?}");
         assert_eq!((one.text("role"), one.has("tries")), (Some("client"), false), "{one:?}");
     }
-    let peers = objects.iter().filter(|one| one.kind() == "peer" && one.text("why") == Some("no_route"));
-    for peer in peers.clone() {
-        assert_eq!(peer.list("verdicts")[0].text("verdict"), Some("failed"), "{peer:?}");
-    }
-    assert_eq!(peers.count(), 2);
 }
 
 /// What passes an interface, watched or not, has not failed on this host; nor has what another host does.
