@@ -146,6 +146,13 @@ pub struct Watch {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub resets: bool,
 
+    /// Tell of connects that fail on this host before any SYN leaves it
+    ///
+    /// No route, no free port, no neighbour, or a firewall of this host that drops the SYN: the process and what it is told.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub failures: bool,
+
     /// How often to ask the kernel what it knows of its TCP sockets, at least 250ms, or off
     ///
     /// It knows the round-trip times of connections that were open before, and how many connections wait for each listener.
@@ -460,15 +467,15 @@ pub struct Show {
     ///
     /// All terms must match; ! negates a term, and of several values with commas between them one is enough. Keys: peer,
     /// port, iface, role, outcome, cause, verdict, why, local, lport, proc, pid, container, unit. Figures, with > >= < <= =: p50, p90,
-    /// p99, max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, unreachable, refused,
-    /// aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
+    /// p99, max, rtt, srtt, min_rtt, setup, setup_p50, setup_p90, setup_p99, setup_max, age, new, unanswered, failed, unreachable,
+    /// refused, aborted, retr, retransmits, tries. Other words match text. docs/usage.md describes each.
     #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
     pub filter: Option<Filter>,
 
     /// Sort peers by this column; -COLUMN reverses the order
     ///
-    /// problem, peer, new, p50, p90, p99, max, setup_p50, setup_p90, setup_p99, setup_max, unanswered, unreachable,
-    /// refused, aborted, retr or since. problem is by verdict, worst first.
+    /// problem, peer, new, p50, p90, p99, max, setup_p50, setup_p90, setup_p99, setup_max, unanswered, failed,
+    /// unreachable, refused, aborted, retr or since. problem is by verdict, worst first.
     #[arg(long, value_name = "COLUMN", default_value = "problem", allow_hyphen_values = true)]
     #[arg(help_heading = FILTER_AND_SORT)]
     pub sort: Sort<RowOrder>,
@@ -495,6 +502,10 @@ pub struct Show {
     /// N, unanswered: from this share of the window's attempts on
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
     pub unanswered: Share,
+
+    /// F, failed: from this share of the window's attempts on that fail on this host, before any SYN leaves it
+    #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]
+    pub failed: Share,
 
     /// U, unreachable: from this share of the window's attempts on that ICMP errors answer
     #[arg(long, value_name = "SHARE", default_value = "10%", help_heading = THRESHOLDS)]

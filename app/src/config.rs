@@ -91,6 +91,8 @@ pub struct Config {
     pub retransmits: bool,
     /// Whether the kernel says why this host sends RSTs.
     pub resets: bool,
+    /// Whether connects are told that fail before any SYN passes.
+    pub failures: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
@@ -158,6 +160,7 @@ impl Config {
             causes: watch.causes,
             retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
             resets: watch.resets,
+            failures: watch.failures,
             sockets: watch.sockets.0,
             metrics: metrics_plan(watch, listen, show.sends_metrics())?,
             #[cfg(feature = "otlp")]
@@ -207,6 +210,7 @@ fn otlp_plan(show: &Show) -> Option<crate::output::otlp::Plan> {
 const fn thresholds(show: &Show) -> Thresholds {
     Thresholds {
         unanswered: show.unanswered,
+        failed: show.failed,
         unreachable: show.unreachable,
         refused: show.refused,
         aborted: show.aborted,

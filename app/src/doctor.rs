@@ -155,8 +155,16 @@ fn surroundings(findings: &mut Findings) {
 
 /// Loads and attaches the probe, and lets it see a connection.
 async fn probe(findings: &mut Findings) {
-    let settings =
-        Settings { flows: 1_024, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
+    let settings = Settings {
+        flows: 1_024,
+        decap: false,
+        attach: AttachWanted::Auto,
+        causes: true,
+        owners: true,
+        failures: true,
+        retransmits: false,
+        states: false,
+    };
     let (mut source, lacking) = match KernelSource::load(&settings) {
         Ok(loaded) => loaded,
         Err(error) => return findings.add("probe", State::Fails, error.to_string(), None),

@@ -87,6 +87,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             decap: wanted.decap,
             attach: wanted.attach,
             causes: config.causes,
+            owners: config.owners == OwnerSource::Kernel,
+            failures: config.failures,
             retransmits: config.retransmits,
             states: false,
         };
@@ -410,8 +412,10 @@ fn also_lacking(config: &Config, source: &mut KernelSource, owners: &Owners) -> 
         OwnerSource::None | OwnerSource::Proc => Vec::new(),
     };
     let wrong = owners.lacking().filter(|_| config.owners != OwnerSource::None);
+    let failures = if config.failures { source.watch_failures() } else { None };
     let drops = if config.drops { source.watch_drops() } else { None };
-    unowned.into_iter().chain(wrong).chain(drops).collect()
+    let resets = if config.resets { source.watch_resets() } else { None };
+    unowned.into_iter().chain(wrong).chain(failures).chain(drops).chain(resets).collect()
 }
 
 /// All packets of an interface are seen from now on.

@@ -100,6 +100,8 @@ impl<'a> Run<'a> {
             decap: false,
             attach: AttachWanted::Auto,
             causes: false,
+            owners: false,
+            failures: false,
             retransmits: true,
             states: false,
         };

@@ -3,11 +3,13 @@
 mod support;
 
 use probe_common::segment::mapped;
-use probe_common::{Family, IcmpRecord, Record, ResetReason, SegmentRecord};
+use probe_common::{FailureRecord, FailureStage, Family, IcmpRecord, Record, ResetReason, SegmentRecord};
 use support::stage::{NOW, Stage, context, trouble};
 use support::{Connection, INTERFACE, MS, S, Watched, v4};
 use tcptop::output::explain::{Explanation, RULE_COUNT, explain};
-use tcptop_core::{Dropped, Group, Input, Query, SnapshotRequest, Socket, SocketState, Span, Verdict, Why};
+use tcptop_core::{
+    Dropped, FailureCause, Group, Input, Query, SnapshotRequest, Socket, SocketState, Span, Verdict, Why,
+};
 
 const BEGIN: u64 = NOW - 9 * S;
 
@@ -521,6 +523,58 @@ fn aborted_for(connection: &Connection, reset: Option<ResetReason>) -> Watched {
     seen([syn, syn_ack, ack, rst].map(Record::from))
 }
 
+/// Connects that fail on this host, for this reason.
+fn failed() -> Vec<Case> {
+    let case = |stage, errno, why, sentences, next| {
+        let record = FailureRecord {
+            time_ns: BEGIN,
+            began_ns: None,
+            cookie: 0,
+            interface: None,
+            local: v4(10, 0, 0, 1, 0),
+            remote: v4(10, 20, 9, 7, 443),
+            errno,
+            stage,
+        };
+        let watched = seen([record.into()]);
+        Case { watched, verdict: Verdict::Failed, why: Some(Why::Failure(why)), sentences, next }
+    };
+    let route: &[&str] = &["ip route get 10.20.9.7"];
+    let (at_route, sending) = (FailureStage::Route, FailureStage::Sending);
+    vec![
+        case(
+            at_route,
+            Some(101),
+            FailureCause::NoRoute,
+            &["1 connect failed on this host, before any SYN left it: there is no route to that address."],
+            route,
+        ),
+        case(
+            sending,
+            Some(99),
+            FailureCause::NoPort,
+            &["1 connect failed on this host, before any SYN left it: every local port is in use towards"],
+            &["ss -s", "sysctl net.ipv4.ip_local_port_range"],
+        ),
+        case(
+            sending,
+            Some(113),
+            FailureCause::HostUnreachable,
+            &[
+                "1 connect failed on this host, before any SYN left it: the neighbour that the route leads over",
+            ],
+            &["ip neigh", "nft list ruleset"],
+        ),
+        case(
+            sending,
+            Some(110),
+            FailureCause::NotSent,
+            &["1 connect failed on this host, before any SYN left it: SYNs were sent, but a local firewall"],
+            &["nft list ruleset", "tc -s qdisc"],
+        ),
+    ]
+}
+
 /// Aborted connections of which something is known.
 fn aborted_and_said() -> Vec<Case> {
     vec![
@@ -631,6 +685,7 @@ fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
         dropped_here(),
         dropped_of_others_or_before(),
         queue_full(),
+        failed(),
         aborted_and_said(),
         aborted_or_slow(),
         retransmitted(),

@@ -69,6 +69,8 @@ fn load() -> KernelSource {
         decap: false,
         attach: AttachWanted::Auto,
         causes: true,
+        owners: true,
+        failures: true,
         retransmits: false,
         states: false,
     };

@@ -18,6 +18,8 @@ fn load() -> KernelSource {
         decap: false,
         attach: AttachWanted::Auto,
         causes: true,
+        owners: true,
+        failures: false,
         retransmits: false,
         states: false,
     };

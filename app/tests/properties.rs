@@ -5,7 +5,10 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_common::{Direction, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps, Transmission};
+use probe_common::{
+    Direction, FailureRecord, FailureStage, SegmentClass, SegmentKind, SegmentRecord, TcpFlags, Timestamps,
+    Transmission,
+};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, Strategy, any, prop_assert, prop_assert_eq, prop_assert_ne, prop_oneof, proptest,
@@ -24,7 +27,7 @@ const CLIENTS: u16 = 5;
 /// Few, and near the end of their range, so that equal ones occur by chance.
 const NUMBERS: [u32; 4] = [0xffff_fffe, 0xffff_ffff, 0, 5_000];
 
-/// One segment of a connection, and how long it passes after the one before.
+/// One segment of a connection, or that a connect of the client has failed, and how long it passes after the one before.
 #[derive(Clone, Debug)]
 struct Step {
     gap_ns: u64,
@@ -39,6 +42,8 @@ struct Step {
     copies: usize,
     /// Whether time passes in the engine before it.
     expire: bool,
+    /// Whether it is no segment, but a connect that failed.
+    fails: bool,
 }
 
 fn gap() -> impl Strategy<Value = u64> {
@@ -71,10 +76,11 @@ fn step() -> impl Strategy<Value = Step> {
     let segment = (flags(), number(), number(), prop_oneof![4 => Just(0), 1 => 1_u32..100]);
     let timestamps = proptest::option::of((0_u32..4, 0_u32..4));
     let passing = (gap(), 0..CLIENTS, any::<bool>(), prop_oneof![8 => Just(1_usize), 1 => 2_usize..4]);
-    (segment, timestamps, passing, any::<bool>()).prop_map(|(segment, timestamps, passing, expire)| {
+    let kind = (any::<bool>(), prop_oneof![9 => Just(false), 1 => Just(true)]);
+    (segment, timestamps, passing, kind).prop_map(|(segment, timestamps, passing, (expire, fails))| {
         let (flags, seq, ack, payload_len) = segment;
         let (gap_ns, client, from_client, copies) = passing;
-        Step { gap_ns, client, from_client, flags, seq, ack, payload_len, timestamps, copies, expire }
+        Step { gap_ns, client, from_client, flags, seq, ack, payload_len, timestamps, copies, expire, fails }
     })
 }
 
@@ -118,11 +124,27 @@ fn record(step: &Step, time_ns: u64, direction: Direction) -> SegmentRecord {
     }
 }
 
+/// That a connect of the client to the server has failed.
+fn failure(step: &Step, time_ns: u64) -> FailureRecord {
+    FailureRecord {
+        time_ns,
+        began_ns: Some(time_ns),
+        cookie: 0,
+        interface: None,
+        local: v4(10, 0, 0, 1, 40_000 + step.client),
+        remote: v4(10, 0, 0, 2, 443),
+        errno: Some(113),
+        stage: FailureStage::Sending,
+    }
+}
+
 /// An engine, the records that it was given, and the events that it reported.
 struct Run {
     engine: Engine,
     reader: ReaderId,
     given: Vec<SegmentRecord>,
+    /// How many connects have failed.
+    failures: u64,
     reported: Vec<Flow>,
     closed: Vec<Flow>,
     /// Every flow that was ever seen in the table, as it was seen last.
@@ -134,8 +156,8 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let Watched { engine, reader, .. } = Watched::with_room(ROOM);
-        let (given, reported, closed, flows, moved) = Default::default();
-        Self { engine, reader, given, reported, closed, flows, moved }
+        let (given, failures, reported, closed, flows, moved) = Default::default();
+        Self { engine, reader, given, failures, reported, closed, flows, moved }
     }
 
     fn give(&mut self, steps: &[Step], direction: Direction) -> Result<u64, TestCaseError> {
@@ -147,9 +169,14 @@ impl Run {
                 self.look(now_ns)?;
             }
             for _ in 0..step.copies {
-                let record = record(step, now_ns, direction);
-                self.engine.handle(Input::Records(&[record.into()]));
-                self.given.push(record);
+                if step.fails {
+                    self.engine.handle(Input::Records(&[failure(step, now_ns).into()]));
+                    self.failures += 1;
+                } else {
+                    let record = record(step, now_ns, direction);
+                    self.engine.handle(Input::Records(&[record.into()]));
+                    self.given.push(record);
+                }
                 self.look(now_ns)?;
             }
         }
@@ -280,14 +307,19 @@ impl Run {
         let tries: u64 = self.flows.values().filter_map(|flow| flow.tries()).map(u64::from).sum();
         let copies = self.snapshot(None, end_ns).copies;
         prop_assert_eq!(tries + copies, syns + self.moved, "{:#?}", self.flows);
-        let reported: BTreeSet<u64> = self.reported.iter().map(|flow| flow.id()).collect();
-        prop_assert_eq!(reported.len(), self.reported.len(), "reported twice");
+        let (failed, seen): (Vec<&Flow>, Vec<&Flow>) =
+            self.reported.iter().partition(|flow| flow.outcome() == Outcome::FailedLocally);
+        prop_assert_eq!(failed.len() as u64, self.failures, "each failure once");
+        let is_without_segments = |flow: &&Flow| flow.tries().is_none() && flow.segments() == 0;
+        prop_assert!(failed.iter().all(is_without_segments), "{:#?}", failed);
+        let reported: BTreeSet<u64> = seen.iter().map(|flow| flow.id()).collect();
+        prop_assert_eq!(reported.len(), seen.len(), "reported twice");
         let attempts = self.flows.values().filter(|flow| flow.tries().is_some() || flow.syn_acks().is_some());
         let attempts: BTreeSet<u64> = attempts.map(|flow| flow.id()).collect();
         prop_assert_eq!(&reported, &attempts);
         let closed: BTreeSet<u64> = self.closed.iter().map(|flow| flow.id()).collect();
         prop_assert_eq!(closed.len(), self.closed.len(), "closed twice");
-        let opened = attempts.len() as u64;
+        let opened = attempts.len() as u64 + self.failures;
         let end = self.snapshot(None, end_ns);
         let counts = end.total.counts;
         prop_assert_eq!(counts.opened, opened);
@@ -390,7 +422,12 @@ fn hold_counts(steps: &[(Step, Person)], direction: Direction) -> Result<(), Tes
             run.engine.handle(Input::Time { now_ns });
         }
         for _ in 0..step.copies {
-            run.engine.handle(Input::Records(&[record(step, now_ns, direction).into()]));
+            let record = if step.fails {
+                failure(step, now_ns).into()
+            } else {
+                record(step, now_ns, direction).into()
+            };
+            run.engine.handle(Input::Records(&[record]));
             check(&mut run.engine, group, has_reset, now_ns)?;
         }
     }
@@ -440,6 +477,7 @@ fn a_retry_that_is_accepted_is_a_try_of_the_new_attempt() {
         timestamps: None,
         copies: 1,
         expire: false,
+        fails: false,
     };
     let steps = [
         step(true, syn, 5_000, 0),
@@ -560,9 +598,20 @@ fn pass(engine: &mut Engine, passage: &Passage, client: u16, now_ns: &mut u64) -
         if passage.expire {
             engine.handle(Input::Time { now_ns: *now_ns });
         }
-        let (gap_ns, payload_len, timestamps, copies, expire) = Default::default();
-        let step =
-            Step { gap_ns, client, from_client, flags, seq, ack, payload_len, timestamps, copies, expire };
+        let (gap_ns, payload_len, timestamps, copies, (expire, fails)) = Default::default();
+        let step = Step {
+            gap_ns,
+            client,
+            from_client,
+            flags,
+            seq,
+            ack,
+            payload_len,
+            timestamps,
+            copies,
+            expire,
+            fails,
+        };
         for interface in &passage.ways[usize::from(!from_client)] {
             *now_ns += 5_000;
             let record = SegmentRecord { interface: *interface, ..record(&step, *now_ns, Direction::Egress) };

@@ -18,6 +18,7 @@ pub mod bytes;
 pub mod counter;
 pub mod drops;
 pub mod encapsulation;
+pub mod failure;
 pub mod handshake_state;
 pub mod holder;
 pub mod icmp;
@@ -42,6 +43,7 @@ pub mod verifier;
 
 pub use bytes::{Load, Window};
 pub use counter::Counter;
+pub use failure::FailureStage;
 pub use icmp_error::ParsedIcmp;
 pub use key::Side;
 pub use options::FindTimestamps;
@@ -50,8 +52,8 @@ pub use parse::{LinkLayer, Unparsed, parse};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process, process_icmp};
 pub use protocols::PassedOver;
 pub use record::{
-    EvictedFlowRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawIcmp, RawOwner, RawReset,
-    RawSegment, Record, RecordKind, ResetRecord, SegmentRecord,
+    EvictedFlowRecord, FailureRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawFailure,
+    RawIcmp, RawOwner, RawReset, RawSegment, Record, RecordKind, ResetRecord, SegmentRecord,
 };
 pub use reset::ResetReason;
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};

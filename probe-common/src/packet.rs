@@ -182,6 +182,20 @@ impl ParsedPacket {
         self.is_of_socket() && !self.segment.flags.has(TcpFlags::SYN.with(TcpFlags::ACK))
     }
 
+    /// The cookie that was noted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    /// Whether it is a SYN without ACK.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_syn(&self) -> bool {
+        self.segment.flags.0 & TcpFlags::SYN.with(TcpFlags::ACK).0 == TcpFlags::SYN.0
+    }
+
     /// Whether it is a RST that is not carried by a tunnel.
     #[inline(always)]
     #[must_use]

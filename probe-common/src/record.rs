@@ -4,6 +4,7 @@
 //! [`Record::decode`]: the compiler points at each of them.
 
 use crate::encapsulation::Encapsulation;
+use crate::failure::FailureStage;
 use crate::icmp_error::ParsedIcmp;
 use crate::key::{Ends, Side};
 use crate::packet::{Direction, ParsedPacket};
@@ -31,13 +32,15 @@ pub enum RecordKind {
     Icmp,
     /// Why a socket has just sent a RST.
     Reset,
+    /// A connect that failed before its SYN passed.
+    Failure,
 }
 
 impl RecordKind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every kind, at the place of its number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Segment(SegmentKind::Syn),
         Self::Segment(SegmentKind::SynAck),
         Self::Segment(SegmentKind::Ack),
@@ -48,6 +51,7 @@ impl RecordKind {
         Self::Owner,
         Self::Icmp,
         Self::Reset,
+        Self::Failure,
     ];
 
     /// The number of this kind in the header of its records.
@@ -60,6 +64,7 @@ impl RecordKind {
             Self::Owner => 7,
             Self::Icmp => 8,
             Self::Reset => 9,
+            Self::Failure => 10,
         }
     }
 
@@ -77,6 +82,7 @@ impl RecordKind {
             Self::Owner => "owner",
             Self::Icmp => "icmp",
             Self::Reset => "reset_reason",
+            Self::Failure => "failure",
         }
     }
 }
@@ -102,6 +108,14 @@ pub enum Record {
     Icmp(IcmpRecord),
     /// A socket has sent a RST, and this is why.
     Reset(ResetRecord),
+    /// A connect has failed, and no SYN of it has passed.
+    Failure(FailureRecord),
+}
+
+impl From<FailureRecord> for Record {
+    fn from(failure: FailureRecord) -> Self {
+        Self::Failure(failure)
+    }
 }
 
 impl From<SegmentRecord> for Record {
@@ -254,6 +268,28 @@ pub struct ResetRecord {
     pub reason: Option<ResetReason>,
 }
 
+/// A connect of this host's network namespace that failed before any SYN of it had passed an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureRecord {
+    /// When it failed or, at [`FailureStage::Route`], when the socket was closed or tried again after that, in nanoseconds of the
+    /// kernel's monotonic clock.
+    pub time_ns: u64,
+    /// When it began; `None` where that is not known.
+    pub began_ns: Option<u64>,
+    /// The socket's cookie, see [`OwnerRecord::cookie`].
+    pub cookie: u64,
+    /// Index of the interface that its route leaves by; `None` without a route.
+    pub interface: Option<u32>,
+    /// The socket's end, as far as it was chosen.
+    pub local: Endpoint,
+    /// Who it was to connect to.
+    pub remote: Endpoint,
+    /// What the application was told, as far as the socket says.
+    pub errno: Option<u16>,
+    /// How far it had come.
+    pub stage: FailureStage,
+}
+
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
@@ -271,6 +307,8 @@ pub enum DecodeError {
     Action(u32),
     /// An IP version that this version does not know.
     Family(u8),
+    /// A stage of a failure that this version does not know.
+    Stage(u16),
 }
 
 impl Record {
@@ -309,6 +347,10 @@ impl Record {
                 let raw: RawReset = read(bytes).ok_or(length)?;
                 Ok(Self::Reset(raw.typed()))
             }
+            RecordKind::Failure => {
+                let raw: RawFailure = read(bytes).ok_or(length)?;
+                raw.typed().map(Self::Failure)
+            }
         }
     }
 
@@ -321,6 +363,7 @@ impl Record {
             Self::Owner(_) => RecordKind::Owner,
             Self::Icmp(_) => RecordKind::Icmp,
             Self::Reset(_) => RecordKind::Reset,
+            Self::Failure(_) => RecordKind::Failure,
         }
     }
 
@@ -332,7 +375,8 @@ impl Record {
             | Self::EvictedFlow(EvictedFlowRecord { time_ns, .. })
             | Self::Owner(OwnerRecord { time_ns, .. })
             | Self::Icmp(IcmpRecord { time_ns, .. })
-            | Self::Reset(ResetRecord { time_ns, .. }) => *time_ns,
+            | Self::Reset(ResetRecord { time_ns, .. })
+            | Self::Failure(FailureRecord { time_ns, .. }) => *time_ns,
         }
     }
 }
@@ -722,6 +766,88 @@ impl RawReset {
     }
 }
 
+/// A [`FailureRecord`] as it lies in the ring buffer: integers in host order, 72 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawFailure {
+    header: Header,
+    cookie: u64,
+    /// 0 for none.
+    began_ns: u64,
+    local: [u64; 2],
+    remote: [u64; 2],
+    local_port: u16,
+    remote_port: u16,
+    /// 0 for none.
+    errno: u16,
+    /// The number of a [`FailureStage`].
+    stage: u16,
+}
+
+// SAFETY: the fields are integers, or made of them, and fill it.
+unsafe impl Plain for RawFailure {}
+const _: () = assert!(size_of::<RawFailure>() == 72, "a padding byte would leak kernel memory");
+
+/// The ends of a connect that failed: addresses as they lie in memory, IPv4 mapped, and ports in host order.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedEnds {
+    /// The socket's own address.
+    pub local: [u64; 2],
+    /// The other end's.
+    pub remote: [u64; 2],
+    /// The socket's own port.
+    pub local_port: u16,
+    /// The other end's.
+    pub remote_port: u16,
+}
+
+impl RawFailure {
+    /// Becomes the record of a failure at `time_ns`; `times` are the begin, 0 for one that is not known, and that.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "errors have small numbers")]
+    pub fn set(
+        &mut self,
+        cookie: u64,
+        interface: u32,
+        ends: &FailedEnds,
+        (errno, stage): (u32, FailureStage),
+        times: [u64; 2],
+    ) {
+        self.header.set::<Self>(RecordKind::Failure.number(), interface, times[1]);
+        self.cookie = cookie;
+        self.began_ns = times[0];
+        self.local = ends.local;
+        self.remote = ends.remote;
+        self.local_port = ends.local_port;
+        self.remote_port = ends.remote_port;
+        self.errno = errno as u16;
+        self.stage = stage as u16;
+    }
+
+    fn typed(&self) -> Result<FailureRecord, DecodeError> {
+        let end = |address: [u64; 2], port| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&address[0].to_ne_bytes());
+            bytes[8..].copy_from_slice(&address[1].to_ne_bytes());
+            Endpoint { address: bytes, port }
+        };
+        Ok(FailureRecord {
+            time_ns: self.header.time_ns,
+            began_ns: Some(self.began_ns).filter(|&ns| ns > 0),
+            cookie: self.cookie,
+            interface: Some(self.header.interface).filter(|&index| index > 0),
+            local: end(self.local, self.local_port),
+            remote: end(self.remote, self.remote_port),
+            errno: Some(self.errno).filter(|&errno| errno > 0),
+            stage: match self.stage {
+                0 => FailureStage::Route,
+                1 => FailureStage::Sending,
+                other => return Err(DecodeError::Stage(other)),
+            },
+        })
+    }
+}
+
 macro_rules! raw {
     ($raw:ty) => {
         impl $raw {
@@ -744,6 +870,7 @@ raw!(RawEvictedFlow);
 raw!(RawOwner);
 raw!(RawIcmp);
 raw!(RawReset);
+raw!(RawFailure);
 
 #[inline(always)]
 fn set_volumes(volumes: &mut [Volume; 2], state: &FlowState, first: Side) {

@@ -88,6 +88,14 @@ pub mod names {
     pub const STATE_CHANGES: &str = "STATE_CHANGES";
     /// How many of them were missed: 64 bits for each processor.
     pub const STATE_CHANGES_MISSED: &str = "STATE_CHANGES_MISSED";
+    /// Whether processes are named: 32 bits, 0 for no.
+    pub const OWNERS: &str = "OWNERS";
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::failure::Place).
+    pub const FAILURE_PLACES: &str = "FAILURE_PLACES";
+    /// The number of the network namespace whose failed connects are told, 32 bits, and its cookie, 64 bits; 0 for none.
+    pub const FAILURE_NAMESPACE: [&str; 2] = ["FAILURE_NAMESPACE", "FAILURE_NAMESPACE_COOKIE"];
+    /// The programs of the control group that run when a process connects, over IPv4 and over IPv6.
+    pub const CONNECTS: [&str; 2] = ["connect_v4", "connect_v6"];
 
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =

@@ -14,6 +14,7 @@
 
 mod cause;
 mod drops;
+mod failures;
 mod maps;
 mod owners;
 mod packet;
@@ -134,6 +135,9 @@ unsafe fn unusual(skb: *mut __sk_buff, packet: &Packet<'_>, hook: &Hook, progres
             if packet.is_of_socket() {
                 // SAFETY: as above.
                 packet.set_cookie(unsafe { bpf_get_socket_cookie(skb.cast()) });
+                if direction != Direction::Ingress && packet.is_syn() {
+                    maps::note_sent(packet.cookie());
+                }
                 if direction != Direction::Ingress && cause::is_on() && packet.is_of_full_socket() {
                     // SAFETY: as above, and the packet is valid.
                     unsafe { cause::ask_sender(skb, packet) };

@@ -10,12 +10,13 @@ use probe_common::buckets::{self, Bucket, Candidate, WAYS};
 use probe_common::counter::COUNTERS as CELLS;
 use probe_common::key::{FlowKey4, FlowKey6, Key};
 use probe_common::passed_over;
-use probe_common::record::Current;
+use probe_common::record::{Current, FailedEnds};
 use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::state::Evictable;
 use probe_common::{
-    Clock, Counter, FlowState, FlowStates, OwnerAction, ParsedIcmp, ParsedPacket, RawEvictedFlow, RawIcmp,
-    RawOwner, RawReset, RawSegment, RecordKind, RecordSink, SegmentClass, SegmentKind,
+    Clock, Counter, FailureStage, FlowState, FlowStates, OwnerAction, ParsedIcmp, ParsedPacket,
+    RawEvictedFlow, RawFailure, RawIcmp, RawOwner, RawReset, RawSegment, RecordKind, RecordSink,
+    SegmentClass, SegmentKind,
 };
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
@@ -132,6 +133,12 @@ impl Clock for KernelClock {
         // SAFETY: as above. On 64 bits the kernel puts a load in the place of the call.
         (unsafe { bpf_jiffies64() } >> EPOCH_SHIFT) as u32
     }
+}
+
+/// The time, in nanoseconds of the clock of records.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    KernelClock.now_ns()
 }
 
 /// The kernel's flow states. They live in the maps, hence without fields.
@@ -329,14 +336,28 @@ emit_evicted!(emit_evicted_v6, FlowKey6);
 
 /// Emits what the process that runs does with a socket. Nobody is woken for it: a segment follows, or nothing is urgent.
 #[inline(always)]
-pub(crate) fn emit_owner(current: &Current, action: OwnerAction, cookie: u64) {
+pub(crate) fn emit_owner(current: &Current, action: OwnerAction, cookie: u64, time_ns: u64) {
     let kind = RecordKind::Owner.number().into();
-    let time_ns = KernelClock.now_ns();
     submit_and_wake(
         kind,
         |record: &mut RawOwner| record.set(current, action, cookie, time_ns),
         || u64::from(BPF_RB_NO_WAKEUP),
     );
+}
+
+/// Emits that a connect has failed which began at this time, if not 0.
+#[inline(always)]
+pub(crate) fn emit_failure(
+    cookie: u64,
+    interface: u32,
+    ends: &FailedEnds,
+    why: (u32, FailureStage),
+    began_ns: u64,
+) {
+    let (kind, time_ns) = (RecordKind::Failure.number().into(), KernelClock.now_ns());
+    submit(kind, time_ns, |record: &mut RawFailure| {
+        record.set(cookie, interface, ends, why, [began_ns, time_ns]);
+    });
 }
 
 /// Emits why a socket has sent a RST. Nobody is woken for it: the RST came before.
@@ -354,23 +375,57 @@ pub(crate) fn emit_reset(cookie: u64, reason: u32) {
 /// Sockets whose opener was emitted lately: a place for each, chosen by its cookie, which another one may take.
 const OPENED_PLACES: u32 = 1 << 16;
 
-#[map]
-static OPENED: Array<u64> = Array::with_max_entries(OPENED_PLACES, 0);
+/// A socket that was opened.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Opened {
+    /// Its cookie, and [`SENT`] once a SYN of it has passed.
+    cookie: u64,
+    /// When it began to connect.
+    time_ns: u64,
+}
 
-/// Notes that the process that opens the connection of a socket was emitted.
+/// No cookie has this bit.
+const SENT: u64 = 1 << 63;
+
+#[map]
+static OPENED: Array<Opened> = Array::with_max_entries(OPENED_PLACES, 0);
+
+/// Notes that a socket begins to connect; that its process was emitted, if processes are.
 #[inline(always)]
-pub(crate) fn note_opened(cookie: u64) {
+pub(crate) fn note_opened(cookie: u64, time_ns: u64) {
     if let Some(place) = OPENED.get_ptr_mut(opened_place(cookie)) {
-        // SAFETY: the look-up returns a valid value. Two processors that write it at once leave one of both.
-        unsafe { place.write_volatile(cookie) };
+        // SAFETY: the look-up returns a valid value. Two processors that write it at once leave words of both.
+        unsafe { place.write_volatile(Opened { cookie, time_ns }) };
     }
 }
 
-/// Whether that is so: whoever closes the socket is not asked for then.
+/// Notes that a SYN of a socket passes.
+#[inline(always)]
+pub(crate) fn note_sent(cookie: u64) {
+    if let Some(place) = OPENED.get_ptr_mut(opened_place(cookie)) {
+        // SAFETY: as above.
+        unsafe {
+            if (*place).cookie == cookie {
+                (*place).cookie = cookie | SENT;
+            }
+        }
+    }
+}
+
+/// Since when a socket has tried to connect of which no SYN has passed; `None` where one has, or nothing is known of it.
+#[inline(always)]
+pub(crate) fn unsent_since(cookie: u64) -> Option<u64> {
+    // SAFETY: as above.
+    let opened = unsafe { OPENED.get_ptr(opened_place(cookie))?.read_volatile() };
+    (opened.cookie == cookie).then_some(opened.time_ns)
+}
+
+/// Whether a socket was opened by a process that was emitted: whoever closes it is not asked for then.
 #[inline(always)]
 pub(crate) fn was_opened(cookie: u64) -> bool {
     // SAFETY: as above.
-    OPENED.get_ptr(opened_place(cookie)).is_some_and(|place| unsafe { place.read_volatile() } == cookie)
+    OPENED.get_ptr(opened_place(cookie)).is_some_and(|place| unsafe { (*place).cookie & !SENT } == cookie)
 }
 
 /// Cookies are counted up, in batches for each processor.
@@ -414,6 +469,7 @@ const _: () = assert!(
         && is_dispensable(RecordKind::Icmp.number() as u32)
         && is_dispensable(RecordKind::Owner.number() as u32)
         && is_dispensable(RecordKind::Reset.number() as u32)
+        && is_dispensable(RecordKind::Failure.number() as u32)
         && !is_dispensable(SegmentKind::Syn as u32)
         && !is_dispensable(SegmentKind::SynAck as u32)
 );

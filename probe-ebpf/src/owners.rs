@@ -16,10 +16,12 @@ use probe_common::OwnerAction;
 use probe_common::holder::{Field, Fields, RawHolder};
 use probe_common::record::Current;
 
+use crate::failures;
 use crate::maps::{self, Constant};
 
 /// States of a socket (`include/net/tcp_states.h`).
 const SYN_SENT: i32 = 2;
+const CLOSE: i32 = 7;
 const LISTEN: i32 = 10;
 const TCP: u32 = 6;
 
@@ -27,11 +29,35 @@ const TCP: u32 = 6;
 #[unsafe(no_mangle)]
 static FIELDS: Constant<Fields> = Constant(Fields::UNKNOWN);
 
+/// Whether processes are named, if not 0; set by the loader.
+#[unsafe(no_mangle)]
+static OWNERS: Constant<u32> = Constant(1);
+
+#[inline(always)]
+fn are_named() -> bool {
+    OWNERS.get() != 0
+}
+
+/// Emits which process has a socket whose connect has not begun.
+#[inline(always)]
+pub(crate) fn name_closing(cookie: u64) {
+    if are_named() {
+        maps::emit_owner(&current(), OwnerAction::Connect, cookie, maps::now_ns());
+    }
+}
+
 /// A socket is about to connect, or listens: the process that does it runs. The state changes before the SYN is sent.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn socket_state(context: BtfTracePointContext) -> i32 {
     // The socket, its state, and its next state.
-    let (socket, state) = (context.arg::<*mut c_void>(0), context.arg::<i32>(2));
+    let (socket, before, state) =
+        (context.arg::<*mut c_void>(0), context.arg::<i32>(1), context.arg::<i32>(2));
+    if before == SYN_SENT && state == CLOSE && failures::is_on() {
+        // SAFETY: the socket is the tracepoint's.
+        let cookie = unsafe { bpf_get_socket_cookie(socket) };
+        failures::gave_up(socket, cookie);
+        return 0;
+    }
     let action = match state {
         SYN_SENT => OwnerAction::Connect,
         LISTEN => OwnerAction::Listen,
@@ -39,9 +65,15 @@ pub fn socket_state(context: BtfTracePointContext) -> i32 {
     };
     // SAFETY: the socket is the tracepoint's.
     let cookie = unsafe { bpf_get_socket_cookie(socket) };
-    maps::emit_owner(&current(), action, cookie);
+    let time_ns = maps::now_ns();
+    if are_named() {
+        maps::emit_owner(&current(), action, cookie, time_ns);
+    }
     if state == SYN_SENT {
-        maps::note_opened(cookie);
+        maps::note_opened(cookie, time_ns);
+        if failures::is_on() {
+            failures::begun(cookie);
+        }
     }
     0
 }
@@ -54,8 +86,11 @@ pub fn socket_release(context: SockContext) -> i32 {
     if unsafe { (*context.sock).protocol } == TCP {
         // SAFETY: as above.
         let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
-        if !maps::was_opened(cookie) {
-            maps::emit_owner(&current(), OwnerAction::Close, cookie);
+        if failures::is_on() {
+            failures::closed(&context, cookie);
+        }
+        if are_named() && !maps::was_opened(cookie) {
+            maps::emit_owner(&current(), OwnerAction::Close, cookie, maps::now_ns());
         }
     }
     1

@@ -117,12 +117,8 @@ impl Engine {
         self.discard_polled();
         match input {
             Input::Records(records) => {
-                let handled = &records[..self.table.handle(records)];
-                for record in handled {
-                    // Who uses sockets is said of the whole machine, watched or not; and a reason is part of its RST.
-                    self.run.records += u64::from(!matches!(record, Record::Owner(_) | Record::Reset(_)));
-                    self.latest_ns = self.latest_ns.max(record.time_ns());
-                }
+                let handled = self.table.handle(records);
+                self.count_records(&records[..handled]);
             }
             Input::Owner(owner) => self.table.owners.note(owner),
             Input::Holders(holders) => self.table.handle_holders(holders),
@@ -164,6 +160,16 @@ impl Engine {
             Input::End { now_ns } => self.end(now_ns),
         }
         self.log_events();
+    }
+
+    /// Counts what was seen. Who uses sockets is said of the whole machine, watched or not, a reason is part of its RST, and of a
+    /// connect that failed here nothing has passed.
+    fn count_records(&mut self, records: &[Record]) {
+        for record in records {
+            let is_seen = matches!(record, Record::Segment(_) | Record::EvictedFlow(_) | Record::Icmp(_));
+            self.run.records += u64::from(is_seen);
+            self.latest_ns = self.latest_ns.max(record.time_ns());
+        }
     }
 
     fn end(&mut self, now_ns: u64) {

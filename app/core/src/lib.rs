@@ -29,9 +29,9 @@ pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Needs, Quality, Source, Variable};
 pub use flow::{
-    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Reset,
-    ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind, RetransmitWitnesses, Role,
-    SentAgain, ShownEndpoint, Sighting, Traffic,
+    Event, FailureCause, Flow, FlowName, IcmpError, IcmpReason, Leg, LocalFailure, NoLoss, Outcome, Party,
+    PathMtu, PeerKey, Reset, ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind,
+    RetransmitWitnesses, Role, SentAgain, ShownEndpoint, Sighting, Traffic,
 };
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;

@@ -5,7 +5,7 @@ use core::fmt;
 use probe_common::ResetReason;
 
 use crate::drops::PortDrops;
-use crate::flow::{IcmpReason, Outcome, ResetSign, RetransmitCause, Role};
+use crate::flow::{FailureCause, IcmpReason, Outcome, ResetSign, RetransmitCause, Role};
 use crate::stats::{Counts, Verdict};
 
 /// What is behind a verdict, in a word or two.
@@ -27,6 +27,8 @@ pub enum Why {
     LargeSegments,
     /// Only SYNs and SYN-ACKs are retransmitted, and no data.
     SynsOnly,
+    /// Why connects fail on this host, as their sockets or routes say.
+    Failure(FailureCause),
     /// The kernel of this host says why it sends the RSTs.
     Reset(ResetReason),
     /// The RSTs have another time to live than all else that the peer sent: a box in between may send them.
@@ -36,9 +38,10 @@ pub enum Why {
 }
 
 impl Why {
-    /// Every one of them, with one reason of ICMP and one of a RST.
+    /// Every one of them, with one reason of ICMP, one of a RST and one of a failure.
     #[cfg(test)]
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
+        Self::Failure(FailureCause::NoRoute),
         Self::Reset(ResetReason::ClosedUnread),
         Self::OtherTtl,
         Self::Retransmits(RetransmitCause::SlowStart),
@@ -64,6 +67,7 @@ impl Why {
             Self::NoAck => "no ACK",
             Self::LargeSegments => "large segments",
             Self::SynsOnly => "SYNs only",
+            Self::Failure(cause) => cause.name(),
             Self::Reset(reason) => reason.name(),
             Self::OtherTtl => "middlebox?",
             Self::Retransmits(cause) => cause.name(),
@@ -82,6 +86,7 @@ impl Why {
             Self::NoAck => "no_ack",
             Self::LargeSegments => "large_segments",
             Self::SynsOnly => "syns_only",
+            Self::Failure(cause) => cause.label(),
             Self::Reset(reason) => reason.label(),
             Self::OtherTtl => "other_ttl",
             Self::Retransmits(cause) => cause.label(),
@@ -112,6 +117,8 @@ pub(crate) struct Signs<'a> {
     pub(crate) is_queue_full: bool,
     /// What is known of its refused and of its aborted connections, likewise.
     pub(crate) resets: [Option<ResetSign>; 2],
+    /// Why the latest connect failed on this host, likewise.
+    pub(crate) failure: Option<FailureCause>,
     /// Which SYNs to its port this host dropped, likewise.
     pub(crate) drops: PortDrops,
 }
@@ -143,6 +150,9 @@ impl Signs<'_> {
     pub(crate) fn why(&self, verdict: Verdict) -> Option<Why> {
         if verdict == Verdict::Unreachable {
             return self.icmp.map(Why::Icmp);
+        }
+        if verdict == Verdict::Failed {
+            return self.failure.map(Why::Failure);
         }
         let applies = |rule: &&Rule| rule.0 == verdict && (rule.2)(self);
         let ruled = RULES.iter().find(applies).map(|(_, why, _)| *why);
@@ -195,8 +205,16 @@ mod tests {
 
     fn why(verdict: Verdict, role: Role, numbers: &[(Number, u64)]) -> Option<Why> {
         let drops = PortDrops::default();
-        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false, resets: [None; 2], drops }
-            .why(verdict)
+        Signs {
+            role,
+            counts: &counts(numbers),
+            icmp: None,
+            is_queue_full: false,
+            resets: [None; 2],
+            failure: None,
+            drops,
+        }
+        .why(verdict)
     }
 
     #[test]
@@ -240,6 +258,7 @@ mod tests {
             icmp,
             is_queue_full: false,
             resets: [None; 2],
+            failure: None,
             drops: PortDrops::default(),
         };
         let prohibited = signs(Some(IcmpReason::Prohibited));
@@ -276,6 +295,7 @@ mod tests {
                 icmp: None,
                 is_queue_full,
                 resets: [None; 2],
+                failure: None,
                 drops,
             }
             .why(verdict)
@@ -302,6 +322,7 @@ mod tests {
                 icmp: None,
                 is_queue_full: false,
                 resets: [None; 2],
+                failure: None,
                 drops,
             }
             .why(verdict)
@@ -324,8 +345,16 @@ mod tests {
         let why = |refused, aborted, verdict| {
             let (counts, drops) = (Counts::default(), PortDrops::default());
             let resets = [refused, aborted];
-            Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, resets, drops }
-                .why(verdict)
+            Signs {
+                role: Role::Server,
+                counts: &counts,
+                icmp: None,
+                is_queue_full: false,
+                resets,
+                failure: None,
+                drops,
+            }
+            .why(verdict)
         };
         let [unread, no_socket] =
             [ResetReason::ClosedUnread, ResetReason::NoSocket].map(|reason| Some(ResetSign::Said(reason)));

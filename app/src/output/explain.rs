@@ -8,8 +8,8 @@ use super::format::{causes, counted, duration, icmp_error, stuck_in};
 use super::host::listed;
 use super::text::leg;
 use tcptop_core::{
-    AcceptQueue, Dropped, Outcome, PeerKey, ResetReason, Role, Row, RowEvidence, RowKey, Snapshot, Verdict,
-    Why,
+    AcceptQueue, Dropped, FailureCause, Outcome, PeerKey, ResetReason, Role, Row, RowEvidence, RowKey,
+    Snapshot, Verdict, Why,
 };
 
 /// What explains the verdict on a row.
@@ -82,7 +82,7 @@ struct Rule {
 }
 
 /// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
-const RULES: [Rule; 32] = [
+const RULES: [Rule; 33] = [
     Rule {
         verdict: Verdict::Unanswered,
         applies: |facts| facts.queue.is_some(),
@@ -219,6 +219,19 @@ const RULES: [Rule; 32] = [
                 "nstat -az TcpExtListenOverflows TcpExtListenDrops".to_owned(),
             ]
         },
+    },
+    Rule {
+        verdict: Verdict::Failed,
+        applies: |_| true,
+        says: |facts| {
+            let count = facts.count(Outcome::FailedLocally);
+            let because = match facts.row.why {
+                Some(Why::Failure(cause)) => format!(": {}", failing(cause)),
+                _ => String::new(),
+            };
+            format!("{} failed on this host, before any SYN left it{because}.", counted(count, "connect"))
+        },
+        next: failure_steps,
     },
     Rule {
         verdict: Verdict::Unreachable,
@@ -555,6 +568,46 @@ const fn because(reason: ResetReason) -> &'static str {
         ResetReason::Acknowledgement => "the peer acknowledges what was never sent, or too long ago",
         ResetReason::Segment => "flags or timestamps of the peer's segments cannot be",
         ResetReason::Other => "for a reason that has no name here",
+    }
+}
+
+/// Why connects fail on this host, as part of a sentence.
+const fn failing(cause: FailureCause) -> &'static str {
+    match cause {
+        FailureCause::NoRoute => "there is no route to that address",
+        FailureCause::RouteUnreachable => "its route says that it is unreachable",
+        FailureCause::RouteProhibited => "its route prohibits it",
+        FailureCause::RouteBlackhole => "its route is a black hole",
+        FailureCause::NoPort => "every local port is in use towards that end",
+        FailureCause::HostUnreachable => {
+            "the neighbour that the route leads over does not answer ARP or ND, or a local firewall rejects"
+        }
+        FailureCause::Rejected => "a local firewall rejects",
+        FailureCause::Forbidden => "something on this host forbids it, such as a firewall",
+        FailureCause::NotSent => "SYNs were sent, but a local firewall or queue drops them",
+        FailureCause::NotBegun => "the kernel did not begin, though there is a route now",
+        FailureCause::Other => "the latest error has no name here",
+    }
+}
+
+/// What to look at on this host.
+fn failure_steps(facts: &Facts<'_>) -> Vec<String> {
+    let route = match facts.row.key {
+        RowKey::Peer(peer) => {
+            vec![format!("ip route get {}", Ipv6Addr::from(peer.service.address).to_canonical())]
+        }
+        _ => Vec::new(),
+    };
+    let Some(Why::Failure(cause)) = facts.row.why else { return route };
+    match cause {
+        FailureCause::NoPort => {
+            vec!["ss -s".to_owned(), "sysctl net.ipv4.ip_local_port_range".to_owned()]
+        }
+        FailureCause::HostUnreachable => vec!["ip neigh".to_owned(), "nft list ruleset".to_owned()],
+        FailureCause::Rejected | FailureCause::Forbidden | FailureCause::NotSent => {
+            vec!["nft list ruleset".to_owned(), "tc -s qdisc".to_owned()]
+        }
+        _ => route,
     }
 }
 

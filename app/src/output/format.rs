@@ -11,7 +11,7 @@ use probe_common::{Endpoint, Family};
 
 use crate::clock::Anchor;
 use tcptop_core::{
-    AcceptQueue, Estimate, IcmpError, PathMtu, PeerKey, Process, Processes, RetransmitCause,
+    AcceptQueue, Estimate, IcmpError, LocalFailure, PathMtu, PeerKey, Process, Processes, RetransmitCause,
     RetransmitCauses, RowKey, RowOwner, ShownEndpoint,
 };
 
@@ -66,7 +66,12 @@ impl RenderContext {
     /// The same, borrowed if it is known.
     #[must_use]
     pub fn interface_name(&self, index: u32) -> Cow<'_, str> {
-        self.interfaces.get(&index).map_or_else(|| format!("#{index}").into(), |name| name.into())
+        match self.interfaces.get(&index) {
+            Some(name) => name.into(),
+            // A connect that failed before any SYN passed one.
+            None if index == 0 => UNKNOWN.into(),
+            None => format!("#{index}").into(),
+        }
     }
 
     /// The names of all interfaces, with spaces between; of very many the first, and how many more there are.
@@ -404,6 +409,13 @@ pub fn causes(causes: &RetransmitCauses) -> Option<String> {
         spurious => format!("; {spurious} spurious"),
     };
     Some(named.join(", ") + &spurious)
+}
+
+/// A connect that failed on this host: `no route (errno 101)`.
+#[must_use]
+pub fn local_failure(failure: LocalFailure) -> String {
+    let LocalFailure { cause, errno } = failure;
+    errno.map_or_else(|| cause.name().to_owned(), |errno| format!("{} (errno {errno})", cause.name()))
 }
 
 /// The time to live of a RST that is not the one of the other segments of its sender: `TTL 61, not 52: a middlebox?`.

@@ -105,8 +105,17 @@ impl Report {
 
 /// From where on there is a verdict, by its letter.
 fn thresholds(thresholds: &Thresholds) -> String {
-    let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
-        thresholds;
+    let Thresholds {
+        unanswered,
+        failed,
+        unreachable,
+        refused,
+        aborted,
+        slow,
+        slow_setup_ns,
+        loss,
+        min_attempts,
+    } = thresholds;
     let slow_setup = Time(*slow_setup_ns);
     let slow = match slow {
         Slow::From(ns) => Time(*ns).to_string(),
@@ -114,6 +123,7 @@ fn thresholds(thresholds: &Thresholds) -> String {
     };
     let limits = [
         (Verdict::Unanswered, format!("unanswered {unanswered}")),
+        (Verdict::Failed, format!("failed {failed}")),
         (Verdict::Unreachable, format!("unreachable {unreachable}")),
         (Verdict::Refused, format!("refused {refused}")),
         (Verdict::Aborted, format!("aborted {aborted}")),

@@ -235,6 +235,9 @@ fn problem(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> String {
     let counts = &row.figures.counts;
     let what = match row.verdict {
         Some(Verdict::Unanswered) => format!("unanswered {} of {}", counts.unanswered(), counts.attempts()),
+        Some(Verdict::Failed) => {
+            format!("failed here {} of {}", counts.of(Outcome::FailedLocally), counts.attempts())
+        }
         Some(Verdict::Unreachable) => {
             format!("unreachable {} of {}", counts.of(Outcome::Unreachable), counts.attempts())
         }

@@ -2,7 +2,8 @@
 //! they are wanted.
 
 use super::format::{
-    self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, strange_ttl, stuck,
+    self, UNKNOWN, counted, duration, full_queue, icmp_error, local_failure, maybe_duration, peer,
+    strange_ttl, stuck,
 };
 use super::kernel_retransmits::{self, Resent};
 use super::line_writer::Lines;
@@ -74,12 +75,15 @@ pub fn handshake(flow: &Flow, corrects: Option<Outcome>, context: &RenderContext
     if let Some(queue) = flow.accept_queue() {
         line.push_str(&format!(" {}", full_queue(&queue)));
     }
+    if let Some(failure) = flow.failure() {
+        line.push_str(&format!(" {}", local_failure(failure)));
+    }
     line.push_str(&reset(flow));
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
     }
-    if flow.tries() != Some(1) {
+    if flow.tries() != Some(1) && flow.failure().is_none() {
         let tries = flow.tries().map_or_else(|| UNKNOWN.to_owned(), |tries| tries.to_string());
         line.push_str(&format!(" tries {tries}"));
     }

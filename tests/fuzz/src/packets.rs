@@ -69,6 +69,7 @@ fn check(record: &Record, now_ns: u64) {
         }
         Record::Owner(owner) => panic!("no packet says it: {owner:?}"),
         Record::Reset(reset) => panic!("no packet says it: {reset:?}"),
+        Record::Failure(failure) => panic!("no packet says it: {failure:?}"),
     }
 }
 

@@ -80,6 +80,7 @@ impl Seen {
                 Record::Icmp(icmp) => icmp.time_ns = 0,
                 Record::Owner(owner) => owner.time_ns = 0,
                 Record::Reset(reset) => reset.time_ns = 0,
+                Record::Failure(failure) => failure.time_ns = 0,
             }
         }
         self
@@ -89,7 +90,7 @@ impl Seen {
     pub(crate) fn evicted(&self) -> impl Iterator<Item = &EvictedFlowRecord> {
         self.records.iter().filter_map(|record| match record {
             Record::EvictedFlow(flow) => Some(flow),
-            Record::Segment(_) | Record::Owner(_) | Record::Reset(_) | Record::Icmp(_) => None,
+            _ => None,
         })
     }
 

@@ -6,6 +6,7 @@ use probe_common::encapsulation::Encapsulation;
 use probe_common::{Direction, Endpoint, ResetReason, Side};
 
 use super::cause::{RetransmitCause, RetransmitCauses};
+use super::failure::LocalFailure;
 use super::icmp::{IcmpError, IcmpNotes, PathMtu};
 use super::key::{FlowTuple, PeerKey};
 use super::leg::{Leg, MaybeLeg};
@@ -97,6 +98,8 @@ pub(super) struct Notes {
     pub(super) icmp: IcmpNotes,
     /// Segments of full size that were retransmitted.
     pub(super) oversized: Oversized,
+    /// Why it failed before any SYN passed.
+    pub(super) failure: Option<LocalFailure>,
     /// The queue of its listener, where that was full.
     pub(super) accept_queue: Option<AcceptQueue>,
     /// What is known of the retransmits of this host, and of those of the other end.
@@ -328,6 +331,12 @@ impl Flow {
     #[must_use]
     pub fn stuck_bytes(&self) -> Option<u32> {
         self.notes.as_ref().filter(|_| self.path_mtu().is_none())?.oversized.stuck_bytes()
+    }
+
+    /// Why it failed on this host, before any SYN had passed an interface.
+    #[must_use]
+    pub fn failure(&self) -> Option<LocalFailure> {
+        self.notes.as_ref()?.failure
     }
 
     /// The queue of this host's listener, if it was full while the attempt waited: Linux then drops the SYN, or the ACK of the

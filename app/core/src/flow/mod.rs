@@ -2,6 +2,7 @@
 
 mod cause;
 mod event;
+mod failure;
 #[expect(clippy::module_inception, reason = "the type that the module is about")]
 mod flow;
 mod handshake;
@@ -20,6 +21,7 @@ mod witness;
 pub(crate) use cause::CauseTerm;
 pub use cause::{RetransmitCause, RetransmitCauses};
 pub use event::{Event, NoLoss, Retransmit, RetransmitKind, SentAgain};
+pub use failure::{FailureCause, LocalFailure};
 pub(crate) use flow::ABORT_NS;
 pub use flow::{Flow, FlowName};
 pub(crate) use handshake::Handshake;

@@ -76,6 +76,9 @@ pub enum Outcome {
     Refused,
     /// An ICMP error says that the SYN or the SYN-ACK was not delivered, and nothing shows that another one was.
     Unreachable,
+    /// It failed on this host, before any SYN had passed an interface: there is no route, no port, no neighbour, or a firewall of
+    /// this host drops its SYNs.
+    FailedLocally,
     /// The SYN was retransmitted, or is older than a second, without an answer.
     Unanswered,
     /// A SYN-ACK was seen, but no ACK.
@@ -95,11 +98,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Pending,
         Self::Established,
         Self::Refused,
         Self::Unreachable,
+        Self::FailedLocally,
         Self::Unanswered,
         Self::HalfOpen,
         Self::Reset,
@@ -112,6 +116,7 @@ impl Outcome {
         Self::Established,
         Self::Refused,
         Self::Unreachable,
+        Self::FailedLocally,
         Self::Unanswered,
         Self::HalfOpen,
         Self::Reset,
@@ -135,6 +140,7 @@ impl Outcome {
             Self::Established => "established",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
+            Self::FailedLocally => "failed-locally",
             Self::Unanswered => "unanswered",
             Self::HalfOpen => "half-open",
             Self::Reset => "reset",
@@ -149,6 +155,7 @@ impl Outcome {
     pub const fn label(self) -> &'static str {
         match self {
             Self::HalfOpen => "half_open",
+            Self::FailedLocally => "failed_locally",
             Self::Pending
             | Self::Established
             | Self::Refused
@@ -173,6 +180,7 @@ impl Outcome {
         match self {
             Self::Refused
             | Self::Unreachable
+            | Self::FailedLocally
             | Self::Unanswered
             | Self::HalfOpen
             | Self::Reset

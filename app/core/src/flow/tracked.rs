@@ -1,11 +1,12 @@
 //! A flow in the table, and what each kind of record does to it.
 
 use probe_common::{
-    Direction, Endpoint, IcmpRecord, ResetReason, SegmentKind, SegmentRecord, TcpFlags, Volume,
+    Direction, Endpoint, FailureRecord, IcmpRecord, ResetReason, SegmentKind, SegmentRecord, TcpFlags, Volume,
 };
 
 use super::cause::RetransmitCause;
 use super::event::{NoLoss, Retransmit, RetransmitKind};
+use super::failure::LocalFailure;
 use super::flow::{ABORT_NS, Flow, NEVER, Opened, is_local};
 use super::handshake::Handshake;
 use super::key::FlowTuple;
@@ -157,6 +158,21 @@ impl Tracked {
         let direction = locals.direction(tuple.interface(), seen, ends);
         let local = if is_local(direction, ends) { ends[0] } else { ends[1] };
         Self::of(Flow::new(tuple, Opened::guessed(direction, ends, locals), local, now_ns))
+    }
+
+    /// A connect that has failed before any SYN had passed.
+    pub(crate) fn failed(tuple: FlowTuple, failure: &FailureRecord, locals: &Locals) -> Self {
+        let ends = [failure.local, failure.remote];
+        // The socket's own address may not be chosen yet.
+        let role = match locals.direction(tuple.interface(), Direction::Egress, ends) {
+            Direction::Local | Direction::Ingress => Role::Local,
+            Direction::Egress | Direction::Unknown => Role::Client,
+        };
+        let began_ns = failure.began_ns.unwrap_or(failure.time_ns).min(failure.time_ns);
+        let mut flow = Flow::new(tuple, Opened::seen(role), failure.local, began_ns);
+        (flow.outcome, flow.changed_ns) = (Outcome::FailedLocally, failure.time_ns);
+        flow.notes.get_or_insert_default().failure = Some(LocalFailure::of(failure));
+        Self { is_reported: true, is_own: true, ..Self::of(flow) }
     }
 
     /// A flow of which no handshake is seen.

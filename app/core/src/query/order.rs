@@ -39,6 +39,8 @@ pub enum RowOrder {
     SetupMax,
     /// Unanswered attempts.
     Unanswered,
+    /// Attempts that failed on this host.
+    Failed,
     /// Attempts that an ICMP error answered.
     Unreachable,
     /// Refused attempts.
@@ -79,7 +81,7 @@ pub enum FlowOrder {
 
 impl RowOrder {
     /// Every order, as the columns are ordered.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Problem,
         Self::Peer,
         Self::New,
@@ -92,6 +94,7 @@ impl RowOrder {
         Self::SetupP99,
         Self::SetupMax,
         Self::Unanswered,
+        Self::Failed,
         Self::Unreachable,
         Self::Refused,
         Self::Aborted,
@@ -111,6 +114,7 @@ impl RowOrder {
             Self::P99 => "p99",
             Self::Max => "max",
             Self::Unanswered => "unanswered",
+            Self::Failed => "failed",
             Self::Unreachable => "unreachable",
             Self::SetupP50 => "setup_p50",
             Self::SetupP90 => "setup_p90",

@@ -87,6 +87,7 @@ pub(super) enum Figure {
     Age,
     New,
     Unanswered,
+    Failed,
     Unreachable,
     Refused,
     Aborted,
@@ -155,7 +156,7 @@ impl Figure {
         matches!(self, Self::Setup | Self::Tries | Self::Srtt | Self::MinRtt)
     }
 
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::P50,
         Self::P90,
         Self::P99,
@@ -169,6 +170,7 @@ impl Figure {
         Self::Age,
         Self::New,
         Self::Unanswered,
+        Self::Failed,
         Self::Unreachable,
         Self::Refused,
         Self::Aborted,
@@ -194,6 +196,7 @@ impl Figure {
             Self::Age => "age",
             Self::New => "new",
             Self::Unanswered => "unanswered",
+            Self::Failed => "failed",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::Aborted => "aborted",
@@ -223,6 +226,7 @@ impl Figure {
             Self::New => Unit::Rate,
             Self::Share => Unit::Percent,
             Self::Unanswered
+            | Self::Failed
             | Self::Unreachable
             | Self::Refused
             | Self::Aborted

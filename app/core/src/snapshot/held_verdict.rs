@@ -57,6 +57,7 @@ pub(super) fn deserved(figures: &Figures, thresholds: &Thresholds, slow_ns: Opti
     };
     Verdict::ALL.map(|verdict| match verdict {
         Verdict::Unanswered => of_attempts(thresholds.unanswered, counts.unanswered()),
+        Verdict::Failed => of_attempts(thresholds.failed, counts.of(Outcome::FailedLocally)),
         Verdict::Unreachable => of_attempts(thresholds.unreachable, counts.of(Outcome::Unreachable)),
         Verdict::Refused => of_attempts(thresholds.refused, counts.of(Outcome::Refused)),
         Verdict::Aborted => of_attempts(thresholds.aborted, counts.aborted),

@@ -55,6 +55,7 @@ impl Missed {
             Self::Record(RecordKind::Icmp) => "ICMP record",
             Self::Record(RecordKind::Owner) => "owner record",
             Self::Record(RecordKind::Reset) => "RST reason record",
+            Self::Record(RecordKind::Failure) => "failure record",
             Self::Undecodable => "undecodable record",
             Self::Packet(Unparsed::NotTcp) => "packet of another protocol",
             Self::Packet(Unparsed::Fragment) => "fragment",

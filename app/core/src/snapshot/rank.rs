@@ -40,6 +40,7 @@ impl RowRank {
             RowOrder::SetupP99 => setup(|setup| setup.p99_ns),
             RowOrder::SetupMax => setup(|setup| setup.max_ns),
             RowOrder::Unanswered => Some(most_first(counts.unanswered())),
+            RowOrder::Failed => Some(most_first(counts.of(Outcome::FailedLocally))),
             RowOrder::Unreachable => Some(most_first(counts.of(Outcome::Unreachable))),
             RowOrder::Refused => Some(most_first(counts.of(Outcome::Refused))),
             RowOrder::Aborted => Some(most_first(counts.aborted)),
@@ -58,6 +59,7 @@ impl RowRank {
         let verdict = verdict.map(|(verdict, _)| verdict);
         let how_much = match verdict {
             Some(Verdict::Unanswered) => counts.unanswered(),
+            Some(Verdict::Failed) => counts.of(Outcome::FailedLocally),
             Some(Verdict::Unreachable) => counts.of(Outcome::Unreachable),
             Some(Verdict::Refused) => counts.of(Outcome::Refused),
             Some(Verdict::Aborted) => counts.aborted,
@@ -106,7 +108,7 @@ const fn trouble(outcome: Outcome, retransmits: u64) -> u64 {
         Outcome::Unanswered => 0,
         Outcome::HalfOpen => 1,
         Outcome::Challenged => 5,
-        Outcome::Unreachable => 2,
+        Outcome::Unreachable | Outcome::FailedLocally => 2,
         Outcome::Refused => 3,
         Outcome::Reset => 4,
         Outcome::Pending => 6,

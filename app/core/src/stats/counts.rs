@@ -265,7 +265,9 @@ impl Counts {
     /// Segments that could have been retransmits: data, and all SYNs.
     #[must_use]
     pub const fn segments(&self) -> u64 {
-        self.sent + self.opened + self.repeated
+        // A connect that failed on this host began with no SYN.
+        (self.sent + self.opened + self.repeated)
+            .saturating_sub(self.attempts[Outcome::FailedLocally as usize])
     }
 
     /// The share of segments that were retransmits, 0 to 1; `None` when there were none.

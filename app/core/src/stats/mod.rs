@@ -212,6 +212,7 @@ impl Stats {
             let is_resized = peer.tally.count(event, now_ns);
             let problem = match event {
                 PeerEvent::Ended(Outcome::Refused) => Some(Verdict::Refused),
+                PeerEvent::Ended(Outcome::FailedLocally) => Some(Verdict::Failed),
                 PeerEvent::Ended(Outcome::Unreachable) => Some(Verdict::Unreachable),
                 PeerEvent::SlowSetup => Some(Verdict::SlowSetup),
                 PeerEvent::Ended(Outcome::Unanswered | Outcome::HalfOpen)
@@ -324,6 +325,17 @@ impl Stats {
         let slot = self.index.get(&flow.peer()).copied();
         if let Some((slot, peer)) = slot.and_then(|slot| Some((slot, self.peers.get_mut(slot)?))) {
             peer.resets.note(verdict, sign, flow.changed_ns());
+            self.stamp(slot);
+        }
+    }
+
+    /// A connect failed on this host: why. It is no sign of life of the peer.
+    pub(crate) fn note_failure(&mut self, flow: &Flow) {
+        let slot = self.index.get(&flow.peer()).copied();
+        if let (Some(failure), Some(slot)) = (flow.failure(), slot)
+            && let Some(peer) = self.peers.get_mut(slot)
+        {
+            peer.failure = Some((failure.cause, flow.changed_ns()));
             self.stamp(slot);
         }
     }

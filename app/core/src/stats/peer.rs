@@ -4,7 +4,7 @@ use super::distribution::Latencies;
 use super::streak::Streak;
 use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
-use crate::flow::{IcmpError, PeerKey, ResetSign};
+use crate::flow::{FailureCause, IcmpError, PeerKey, ResetSign};
 use crate::owner::{PeerOwners, Processes};
 use crate::socket::AcceptQueue;
 
@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) icmp: Option<Box<IcmpError>>,
     /// What is known of its latest refused and its latest aborted connection, and when that was.
     pub(crate) resets: PeerResets,
+    /// Why the latest connect to it failed on this host, and when.
+    pub(crate) failure: Option<(FailureCause, u64)>,
     /// Whose its connections are, by those.
     pub(crate) owners: PeerOwners,
     /// The queue of the listener that it connects to, when that was last full while an attempt waited.
@@ -81,6 +83,7 @@ impl Peer {
             processes: Processes::default(),
             icmp: None,
             resets: PeerResets::default(),
+            failure: None,
             owners: PeerOwners::default(),
             accept_queue: None,
             charged_bytes: 0,

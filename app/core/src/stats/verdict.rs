@@ -11,6 +11,8 @@ use crate::units::{Share, Time};
 pub enum Verdict {
     /// Attempts are not answered.
     Unanswered,
+    /// Attempts fail on this host, before any SYN leaves it.
+    Failed,
     /// Attempts are answered by ICMP errors.
     Unreachable,
     /// Attempts are refused.
@@ -39,6 +41,8 @@ pub enum Slow {
 pub struct Thresholds {
     /// Share of attempts that are unanswered.
     pub unanswered: Share,
+    /// Share of attempts that fail on this host.
+    pub failed: Share,
     /// Share of attempts that are answered by an ICMP error.
     pub unreachable: Share,
     /// Share of attempts that are refused.
@@ -64,6 +68,7 @@ impl Default for Thresholds {
     fn default() -> Self {
         Self {
             unanswered: Share::PERCENT.times(10),
+            failed: Share::PERCENT.times(10),
             unreachable: Share::PERCENT.times(10),
             refused: Share::PERCENT.times(10),
             aborted: Share::PERCENT.times(10),
@@ -82,8 +87,9 @@ impl Thresholds {
 
 impl Verdict {
     /// Every verdict, worst first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unanswered,
+        Self::Failed,
         Self::Unreachable,
         Self::Refused,
         Self::Aborted,
@@ -97,6 +103,7 @@ impl Verdict {
     pub const fn letter(self) -> char {
         match self {
             Self::Unanswered => 'N',
+            Self::Failed => 'F',
             Self::Unreachable => 'U',
             Self::Refused => 'R',
             Self::Aborted => 'A',
@@ -111,6 +118,7 @@ impl Verdict {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unanswered => "unanswered",
+            Self::Failed => "failed",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::Aborted => "aborted",
@@ -126,6 +134,7 @@ impl Verdict {
         match self {
             Self::SlowSetup => "slow_setup",
             Self::Unanswered
+            | Self::Failed
             | Self::Unreachable
             | Self::Refused
             | Self::Aborted
@@ -137,12 +146,25 @@ impl Verdict {
     /// When it applies, as a sentence without its full stop.
     #[must_use]
     pub fn definition(self, thresholds: &Thresholds) -> String {
-        let Thresholds { unanswered, unreachable, refused, aborted, slow, slow_setup_ns, loss, min_attempts } =
-            thresholds;
+        let Thresholds {
+            unanswered,
+            failed,
+            unreachable,
+            refused,
+            aborted,
+            slow,
+            slow_setup_ns,
+            loss,
+            min_attempts,
+        } = thresholds;
         match self {
             Self::Unanswered => format!(
                 "{unanswered} or more of the attempts in the window, of at least {min_attempts}, are unanswered or \
                  half-open"
+            ),
+            Self::Failed => format!(
+                "{failed} or more of the attempts in the window, of at least {min_attempts}, failed before any SYN \
+                 left this host"
             ),
             Self::Unreachable => format!(
                 "{unreachable} or more of the attempts in the window, of at least {min_attempts}, were answered by an \

@@ -1,6 +1,7 @@
 //! The flow table: records in, decided handshakes and figures out.
 
 mod chains;
+mod failures;
 mod owning;
 mod resets;
 mod sightings;
@@ -196,6 +197,7 @@ impl FlowTable {
                 match (tuple, record) {
                     (Some(tuple), _) => self.handle_one(tuple, record),
                     (None, Record::Reset(reset)) => self.explain_reset(reset),
+                    (None, Record::Failure(failure)) => self.failed(failure),
                     (None, _) => {}
                 }
                 handled += 1;
@@ -209,8 +211,9 @@ impl FlowTable {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
             Record::Icmp(icmp) => self.icmp(&tuple, icmp),
-            // The source names the process first: `Input::Owner`. A reason has no ends.
-            Record::Owner(_) | Record::Reset(_) => {}
+            // The source names the process first: `Input::Owner`. A reason has no ends, and a connect
+            // that failed here is no flow that segments have.
+            Record::Owner(_) | Record::Reset(_) | Record::Failure(_) => {}
         }
     }
 

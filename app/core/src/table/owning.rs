@@ -73,7 +73,7 @@ impl FlowTable {
     }
 
     /// Sets the owner of an end, if it was not known as well before, and names it to the peer.
-    fn offer_owner(&mut self, slot: u32, side: Side, owner: &Owner) {
+    pub(super) fn offer_owner(&mut self, slot: u32, side: Side, owner: &Owner) {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         let sockets = tracked.flow.sockets.get_or_insert_default();
         if !sockets.wants(side, owner) {

@@ -236,6 +236,8 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
         path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
         stuck_segment_bytes: flow.stuck_bytes(),
+        failure: flow.failure().map(|failure| Label(failure.cause)),
+        errno: flow.failure().and_then(|failure| failure.errno),
         reset_by: reset.map(|reset| Label(reset.by)),
         reset_stage: reset.map(|reset| Label(reset.stage)),
         reset_reason: reset.and_then(|reset| reset.reason).map(Label),
@@ -411,6 +413,7 @@ fn figures(figures: &tcptop_core::Figures) -> Figures {
         established: counts.of(Outcome::Established),
         refused: counts.of(Outcome::Refused),
         unreachable: counts.of(Outcome::Unreachable),
+        failed_locally: counts.of(Outcome::FailedLocally),
         unanswered: counts.of(Outcome::Unanswered),
         half_open: counts.of(Outcome::HalfOpen),
         reset: counts.of(Outcome::Reset),
@@ -452,6 +455,7 @@ fn thresholds(thresholds: &tcptop_core::Thresholds) -> Thresholds {
     };
     Thresholds {
         unanswered_share: thresholds.unanswered.fraction(),
+        failed_share: thresholds.failed.fraction(),
         unreachable_share: thresholds.unreachable.fraction(),
         refused_share: thresholds.refused.fraction(),
         aborted_share: thresholds.aborted.fraction(),

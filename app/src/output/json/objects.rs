@@ -17,8 +17,8 @@ use super::socket::Socket;
 use super::states::{StateChange, StateChanges};
 use super::stats::{Stats, StatsVariables};
 use tcptop_core::{
-    Evidence, IcmpReason, NoLoss, Outcome, Party, ResetReason, ResetStage, RetransmitCause, RetransmitKind,
-    Role, Verdict,
+    Evidence, FailureCause, IcmpReason, NoLoss, Outcome, Party, ResetReason, ResetStage, RetransmitCause,
+    RetransmitKind, Role, Verdict,
 };
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
@@ -262,7 +262,7 @@ pub struct Peer<'a> {
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
     /// What is behind the worst verdict, in a word: `own_queue_full`, `dropped_here`, `nothing_listens`, `no_ack`, `not_answered_here`,
-    /// `large_segments`, `syns_only`, a `reset_reason`, `other_ttl` (of RSTs that a box in between may have sent), a cause of retransmits as in `retransmit`, or for `unreachable`
+    /// `large_segments`, `syns_only`, a `reset_reason`, `other_ttl` (of RSTs that a box in between may have sent), a `failure`, a cause of retransmits as in `retransmit`, or for `unreachable`
     /// what the ICMP error says, as in `icmp_error`. Null where nothing says so.
     pub why: Option<&'static str>,
     /// The same in sentences. Empty without a verdict.
@@ -545,6 +545,11 @@ pub struct Connection<'a> {
     /// through, and no router says why: the MTU of the path may be smaller than its ends know. Null where nothing
     /// shows it.
     pub stuck_segment_bytes: Option<u32>,
+    /// Of a `failed_locally` one, why no SYN left this host: `no_route`, `unreachable_route`, `prohibited_route`, `blackhole_route`,
+    /// `no_free_port`, `no_neighbour` (or a firewall of this host says that the host is unreachable), `rejected_here`, `forbidden_here`, `syn_not_sent` (a firewall or a queue of this host drops the SYNs), `connect_failed` (the kernel had not begun, and there is a route now) or `other_error`.
+    pub failure: Option<Label<FailureCause>>,
+    /// The error of it (`errno`), as the socket or the route says.
+    pub errno: Option<u16>,
     /// Who sent the RST that ended it: this host (`local`) or the peer (`remote`). Null if none did.
     pub reset_by: Option<Label<Party>>,
     /// How far it was then: `syn` (the RST answers the SYN), `syn_ack` (the handshake was open after the SYN-ACK), `connected` (no
@@ -563,7 +568,7 @@ pub struct Connection<'a> {
     /// handshake. Null if it was not full whenever that was looked at (see `--sockets`).
     pub accept_queue: Option<AcceptQueue>,
     /// What became of it, as far as known at this time. A `handshake` has one of `established`, `refused` (a RST answered
-    /// the SYN), `unreachable` (an ICMP error did), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
+    /// the SYN), `unreachable` (an ICMP error did), `failed_locally` (no SYN left this host), `unanswered`, `half_open` (the SYN-ACK was not acknowledged), `reset` (a RST ended the handshake after
     /// the SYN-ACK), `challenged` (an ACK of an earlier connection answered the SYN), `unknown` (only one SYN-ACK was seen,
     /// or records were missed) and `pending` (the run ended first); a `close` has `closed` or
     /// `reset`.
@@ -628,7 +633,7 @@ pub struct RetransmitCauses {
 /// Counts and latencies.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Figures {
-    /// Connection attempts: the sum of the nine outcomes that follow.
+    /// Connection attempts: the sum of the ten outcomes that follow.
     pub handshakes: u64,
     /// Attempts that were established.
     pub established: u64,
@@ -636,6 +641,8 @@ pub struct Figures {
     pub refused: u64,
     /// Attempts that an ICMP error answered.
     pub unreachable: u64,
+    /// Attempts that failed on this host, before any SYN left it.
+    pub failed_locally: u64,
     /// Attempts that nothing answered.
     pub unanswered: u64,
     /// Attempts whose SYN-ACK was not acknowledged.
@@ -706,6 +713,8 @@ pub struct Figures {
 pub struct Thresholds {
     /// Share of attempts that are unanswered or half-open, 0 to 1.
     pub unanswered_share: f64,
+    /// Share of attempts that fail on this host, 0 to 1.
+    pub failed_share: f64,
     /// Share of attempts that are answered by ICMP errors, 0 to 1.
     pub unreachable_share: f64,
     /// Share of attempts that are refused, 0 to 1.

@@ -19,6 +19,7 @@ use probe_ebpf::{OBJECT, names};
 use super::attach::AttachWanted;
 use super::btf::{self, KernelFields, Types};
 use super::drops::{self, Drops};
+use super::failures;
 use super::owners::{self, Owners, words};
 use super::resets;
 use super::retransmits::{self, KernelRetransmits};
@@ -37,6 +38,10 @@ pub struct Settings {
     pub attach: AttachWanted,
     /// Whether sockets are asked why they send segments again.
     pub causes: bool,
+    /// Whether processes are named.
+    pub owners: bool,
+    /// Whether connects are told that fail before any SYN passes.
+    pub failures: bool,
     /// Whether retransmits are passed on as the kernel tells of them.
     pub retransmits: bool,
     /// Whether changes of sockets' states are passed on.
@@ -58,6 +63,7 @@ struct Layouts {
     fields: KernelFields,
     drops: drops::Layout,
     resets: resets::Layout,
+    failures: failures::Layout,
     retransmits: retransmits::Layout,
     sums: sums::Layout,
 }
@@ -69,6 +75,7 @@ impl Layouts {
             fields: KernelFields::of(types),
             drops: drops::Layout::of(types),
             resets: resets::Layout::of(types),
+            failures: failures::Layout::of(types),
             retransmits: retransmits::Layout::of(types),
             sums: sums::Layout::of(types),
         }
@@ -81,6 +88,7 @@ impl Layouts {
         loader.override_global(names::FIELDS, &fields.0[..], true);
         self.drops.set(loader);
         self.resets.set(loader);
+        self.failures.set(loader);
         self.retransmits.set(loader);
         self.sums.set(loader);
     }
@@ -92,7 +100,10 @@ impl Programs {
     /// # Errors
     /// When the kernel lacks something, or refuses.
     pub(super) fn new(settings: &Settings) -> Result<(Self, Option<String>), Error> {
-        let layouts = btf::read(Layouts::of);
+        let mut layouts = btf::read(Layouts::of);
+        if !settings.failures {
+            layouts.failures.forget();
+        }
         let sender = layouts.fields.sender;
         let places = if settings.causes { sender_places(sender) } else { Ok(SenderPlaces::UNKNOWN) };
         Self::ask_if_accepted(settings, layouts, places)
@@ -126,6 +137,8 @@ impl Programs {
         loader.override_global(names::BUCKETS, &buckets, true);
         loader.override_global(names::HASH_SEED, &seed, true);
         loader.override_global(names::DECAP, &decap, true);
+        let owners = u32::from(settings.owners);
+        loader.override_global(names::OWNERS, &owners, true);
         loader.override_global(names::SENDER_PLACES, &sender[..], true);
         layouts.set(&mut loader);
         if !settings.retransmits {
@@ -212,6 +225,18 @@ impl Programs {
     /// Why that is not known: a sentence.
     pub(super) fn attach_resets(&mut self) -> Result<(), String> {
         resets::attach(&mut self.ebpf, &self.btf, &self.layouts.resets)
+    }
+
+    /// Loads and attaches the programs that tell of connects that fail on this host.
+    ///
+    /// # Errors
+    /// Why they are not known, or not all: a sentence.
+    pub(super) fn attach_failures(&mut self) -> Result<(), String> {
+        if !self.owners.has_states {
+            let attached = owners::attach_sockets(&mut self.ebpf, &self.btf);
+            self.owners.has_states = attached.is_ok();
+        }
+        failures::attach(&mut self.ebpf, &self.layouts.failures, self.owners.has_states)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
@@ -367,6 +392,8 @@ mod tests {
         decap: false,
         attach: AttachWanted::Auto,
         causes: true,
+        owners: true,
+        failures: true,
         retransmits: false,
         states: false,
     };

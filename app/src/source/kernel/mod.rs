@@ -6,6 +6,7 @@
 mod attach;
 mod btf;
 mod drops;
+mod failures;
 mod load;
 mod owners;
 mod resets;
@@ -157,6 +158,12 @@ impl KernelSource {
         let attached = self.programs.attach_resets();
         self.ring.await_reasons(attached.is_ok());
         attached.err()
+    }
+
+    /// Has the kernel tell from now on of connects that fail before any SYN passes. Returns why they are not known, or not all, if it
+    /// cannot: a sentence. After [`watch_owners`](Self::watch_owners), if processes are named.
+    pub fn watch_failures(&mut self) -> Option<String> {
+        self.programs.attach_failures().err()
     }
 
     /// What the host has dropped since; `None` where that is not known.

@@ -23,6 +23,8 @@ pub(super) struct Owners {
     pub(super) has_holders: bool,
     /// Whether each process that opens or closes a connection is named.
     pub(super) are_all: bool,
+    /// Whether the kernel tells of the states of sockets, and of their end.
+    pub(super) has_states: bool,
 }
 
 /// Loads and attaches what the kernel allows. Returns also why owners are not known, or not all: a sentence for each.
@@ -39,10 +41,14 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Result<Btf, String>, has_fields: boo
         }
     };
     let mut lacking = Vec::new();
-    if let Err(error) = attach_tracepoint(ebpf, btf, names::SOCKET_STATE, STATES) {
+    let states = attach_states(ebpf, btf);
+    let has_states = states.is_ok();
+    if let Err(error) = states {
         lacking.push(format!("processes of short connections that this host opens are not known: {error}"));
     }
-    if let Err(error) = attach_release(ebpf) {
+    let release = attach_release(ebpf);
+    let has_states = has_states && release.is_ok();
+    if let Err(error) = release {
         lacking.push(format!("processes of short accepted connections are not known: {error}"));
     }
     let holders = if has_fields {
@@ -50,7 +56,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Result<Btf, String>, has_fields: boo
     } else {
         Err("the kernel does not describe its sockets".to_owned())
     };
-    let owners = Owners { has_holders: holders.is_ok(), are_all: lacking.is_empty() };
+    let owners = Owners { has_holders: holders.is_ok(), are_all: lacking.is_empty(), has_states };
     lacking.extend(
         holders.err().map(|error| format!("which processes hold sockets is read from /proc: {error}")),
     );
@@ -72,9 +78,30 @@ pub(super) fn attach_tracepoint(
     program.attach().map(drop).map_err(words)
 }
 
-fn attach_release(ebpf: &mut Ebpf) -> Result<(), String> {
+/// Loads and attaches the programs that tell of sockets, where processes are not named.
+///
+/// # Errors
+/// Why they are not.
+pub(super) fn attach_sockets(ebpf: &mut Ebpf, btf: &Result<Btf, String>) -> Result<(), String> {
+    attach_states(ebpf, btf.as_ref()?)?;
+    attach_release(ebpf)
+}
+
+fn attach_states(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
+    attach_tracepoint(ebpf, btf, names::SOCKET_STATE, STATES)
+}
+
+/// The root of control group v2.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn cgroup() -> Result<File, String> {
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(words)?;
-    let root = File::open(cgroup_root(&mounts).ok_or("there is no control group v2")?).map_err(words)?;
+    File::open(cgroup_root(&mounts).ok_or("there is no control group v2")?).map_err(words)
+}
+
+fn attach_release(ebpf: &mut Ebpf) -> Result<(), String> {
+    let root = cgroup()?;
     let program: &mut CgroupSock = program(ebpf, names::SOCKET_RELEASE)?;
     program.load().map_err(words)?;
     program.attach(root, CgroupAttachMode::default()).map(drop).map_err(words)

@@ -9,6 +9,7 @@ use probe_common::{Record, ResetRecord, SegmentKind, SegmentRecord};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::failures;
 use crate::error::Error;
 
 /// Records that are handed on together: many enough that their flows can be asked for at once, few enough that they stay
@@ -121,6 +122,11 @@ impl Ring {
             };
             taken += 1;
             match Record::decode(&item) {
+                // Whatever the interface is: one that is not watched shows no SYN.
+                Ok(Record::Failure(mut failure)) => {
+                    failures::ask_route(&mut failure);
+                    decoded.extend(viewed(failure.into(), views));
+                }
                 Ok(record) => {
                     if *awaits_reasons {
                         awaited = still_awaited(awaited, &record);
@@ -160,6 +166,13 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
         Record::Segment(segment) => &mut segment.interface,
         Record::EvictedFlow(flow) => &mut flow.interface,
         Record::Icmp(icmp) => &mut icmp.interface,
+        Record::Failure(failure) => {
+            let began_ns = failure.began_ns.unwrap_or(failure.time_ns);
+            let Some(index) = failure.interface else { return Some(record) };
+            let view = views.iter().find(|view| view.index == index && began_ns >= view.complete_ns)?;
+            failure.interface = Some(view.id);
+            return Some(record);
+        }
         // They are about a socket, which may be older than the view.
         Record::Owner(_) | Record::Reset(_) => return Some(record),
     };

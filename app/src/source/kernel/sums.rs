@@ -87,6 +87,8 @@ impl SocketEvents {
             decap: false,
             attach: AttachWanted::Auto,
             causes: false,
+            owners: false,
+            failures: false,
             retransmits: false,
             states: collect == Collect::States,
         };

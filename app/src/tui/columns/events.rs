@@ -1,7 +1,7 @@
 //! The columns of the event log.
 
 use super::{CellContext, Column, Value};
-use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error, strange_ttl};
+use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error, local_failure, strange_ttl};
 use crate::tui::event_rows::EventRow;
 use tcptop_core::{Flow, Leg, Outcome, RetransmitKind, Verdict, What};
 
@@ -79,6 +79,7 @@ pub const fn verdict(what: &What) -> Option<Verdict> {
     match what {
         What::Failed(flow) => match flow.outcome() {
             Outcome::Unreachable => Some(Verdict::Unreachable),
+            Outcome::FailedLocally => Some(Verdict::Failed),
             Outcome::Refused | Outcome::Reset => Some(Verdict::Refused),
             Outcome::Pending
             | Outcome::Established
@@ -138,6 +139,9 @@ const fn segment(kind: RetransmitKind) -> &'static str {
 fn failure(flow: &Flow) -> String {
     if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
         return icmp_error(error);
+    }
+    if let Some(failure) = flow.failure() {
+        return local_failure(failure);
     }
     let after = flow.refusal().map(|refusal| match refusal {
         Leg::Exact(ns) => format!("after {}", duration(ns)),

@@ -17,6 +17,7 @@ impl Column<Row, RowOrder> {
     pub fn explains_verdict(&self, row: &Row) -> bool {
         let verdict = match self.order {
             Some(RowOrder::Unanswered) => Verdict::Unanswered,
+            Some(RowOrder::Failed) => Verdict::Failed,
             Some(RowOrder::Unreachable) => Verdict::Unreachable,
             Some(RowOrder::Refused) => Verdict::Refused,
             Some(RowOrder::Aborted) => Verdict::Aborted,
@@ -39,7 +40,7 @@ impl Column<Row, RowOrder> {
 }
 
 /// All columns, from left to right.
-pub static COLUMNS: [PeerColumn; 28] = [
+pub static COLUMNS: [PeerColumn; 29] = [
     PeerColumn::figure(
         "peer",
         "PEER",
@@ -148,6 +149,15 @@ pub static COLUMNS: [PeerColumn; 28] = [
     )
     .by(RowOrder::Unanswered),
     PeerColumn::figure(
+        "failed",
+        "FAILED",
+        6,
+        6,
+        "attempts that failed on this host: no SYN left it",
+        |row, _| Value::Count(row.figures.counts.of(Outcome::FailedLocally)),
+    )
+    .by(RowOrder::Failed),
+    PeerColumn::figure(
         "unreachable",
         "UNRCH",
         5,
@@ -233,7 +243,7 @@ pub fn title(group: Group) -> &'static str {
 }
 
 /// The columns that are shown: those `chosen` by name, or all, but the interface only if there are several, the number of
-/// peers only for groups, the reasons of verdicts only where any is known, the lower percentiles of the setup time only where
+/// peers only for groups, what failed on this host only where any did, the reasons of verdicts only where any is known, the lower percentiles of the setup time only where
 /// rows are sorted by them, processes and containers only where any are known, and what the kernel measures only where it is
 /// asked.
 #[must_use]
@@ -251,6 +261,10 @@ pub fn wanted(
         "process" => snapshot.owners.has_any && group != Group::Process,
         "srtt" | "min_rtt" => snapshot.has_sockets,
         "container" => snapshot.owners.has_containers && group != Group::Container,
+        "failed" => {
+            column.order == Some(order)
+                || snapshot.rows.iter().any(|row| row.figures.counts.of(Outcome::FailedLocally) > 0)
+        }
         "why" => snapshot.rows.iter().any(|row| row.why.is_some()),
         "cause" => snapshot.total.counts.retransmit_causes().main().is_some(),
         "interface" => interfaces > 1 && group != Group::Interface,

@@ -150,6 +150,7 @@ fn outcomes(counts: &Counts) -> String {
     let all = [
         (counts.of(Outcome::Established), "established"),
         (counts.of(Outcome::Unanswered), "unanswered"),
+        (counts.of(Outcome::FailedLocally), "failed here"),
         (counts.of(Outcome::Unreachable), "unreachable"),
         (counts.of(Outcome::HalfOpen), "half-open"),
         (counts.of(Outcome::Refused), "refused"),
@@ -308,6 +309,7 @@ fn outcome(flow: &Flow) -> String {
         Outcome::Pending => "less than a second old and not answered yet",
         Outcome::Established => "the handshake is complete",
         Outcome::Refused => "a RST answered the SYN",
+        Outcome::FailedLocally => "it failed on this host: no SYN left it",
         Outcome::Unreachable => "an ICMP error says that the SYN or the SYN-ACK was not delivered",
         Outcome::Unanswered => "no reply to the SYN",
         Outcome::HalfOpen => "a SYN-ACK answered the SYN, but no ACK followed",
@@ -374,6 +376,9 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
     }
     if let Some(queue) = flow.accept_queue() {
         facts.push(("listener", accept_queue(&queue, cells)));
+    }
+    if let Some(failure) = flow.failure() {
+        facts.push(("failed", format::local_failure(failure)));
     }
     if let Some(reset) = flow.reset() {
         let ttl = flow.strange_reset_ttl().map(|ttls| format!("; {}", format::strange_ttl(ttls)));

@@ -85,6 +85,7 @@ const fn is_failure(outcome: Outcome) -> bool {
     match outcome {
         Outcome::Unanswered
         | Outcome::Unreachable
+        | Outcome::FailedLocally
         | Outcome::HalfOpen
         | Outcome::Refused
         | Outcome::Reset

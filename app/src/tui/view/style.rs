@@ -28,7 +28,7 @@ pub(super) const fn alarm() -> Style {
 /// A row with this verdict.
 pub(super) const fn verdict(verdict: Option<Verdict>) -> Style {
     match verdict {
-        Some(Verdict::Unanswered | Verdict::Unreachable) => Style::new().fg(Color::Red),
+        Some(Verdict::Unanswered | Verdict::Failed | Verdict::Unreachable) => Style::new().fg(Color::Red),
         Some(Verdict::Refused | Verdict::Aborted) => Style::new().fg(Color::Magenta),
         Some(Verdict::Slow | Verdict::SlowSetup) => Style::new().fg(Color::Yellow),
         Some(Verdict::Loss) => Style::new().fg(Color::Cyan),
@@ -46,6 +46,7 @@ pub(super) const fn outcome(outcome: Outcome) -> Style {
     match outcome {
         Outcome::Unanswered | Outcome::HalfOpen | Outcome::Challenged => verdict(Some(Verdict::Unanswered)),
         Outcome::Unreachable => verdict(Some(Verdict::Unreachable)),
+        Outcome::FailedLocally => verdict(Some(Verdict::Failed)),
         Outcome::Refused | Outcome::Reset => verdict(Some(Verdict::Refused)),
         Outcome::Closed | Outcome::Unknown => faint(),
         Outcome::Pending | Outcome::Established => Style::new(),
