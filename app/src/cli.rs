@@ -380,6 +380,16 @@ pub struct Show {
     #[arg(long, value_name = "NAME", value_parser = host_name, help_heading = OUTPUT)]
     pub host: Option<String>,
 
+    /// Send events and metrics to an OpenTelemetry collector, such as http://127.0.0.1:4318 (OTLP over HTTP, protobuf)
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", help_heading = OUTPUT)]
+    pub otlp: Option<crate::output::otlp::Endpoint>,
+
+    /// How often metrics are sent to the collector
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration, help_heading = OUTPUT)]
+    pub otlp_interval: Duration,
+
     /// Print a report at the end, for a ticket, and nothing before it unless --text is given; or write it to FILE
     ///
     /// FORMAT is text, markdown or json. The extension of FILE says its format: .md for Markdown, .json for JSON, text
@@ -490,6 +500,16 @@ pub struct Show {
     #[arg(long, value_name = "N", default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..=4_194_304), help_heading = LIMITS)]
     pub max_flows: u32,
+}
+
+impl Show {
+    /// Whether metrics are sent to a collector.
+    pub(crate) const fn sends_metrics(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        return self.otlp.is_some();
+        #[cfg(not(feature = "otlp"))]
+        return false;
+    }
 }
 
 /// How often something is done; `None` for never.

@@ -88,6 +88,9 @@ pub struct Config {
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
     pub metrics: Option<metrics::Plan>,
+    /// Where events and metrics are sent, if they are.
+    #[cfg(feature = "otlp")]
+    pub otlp: Option<crate::output::otlp::Plan>,
     /// Whether SIGHUP opens files again instead of ending the run.
     pub hangup_reopens: bool,
     /// The name of this host, where a person says it.
@@ -133,16 +136,7 @@ impl Config {
                 max_flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
                 max_handshakes: show.count,
                 window_ns: nanoseconds(show.window),
-                thresholds: Thresholds {
-                    unanswered: show.unanswered,
-                    unreachable: show.unreachable,
-                    refused: show.refused,
-                    aborted: show.aborted,
-                    slow: show.slow,
-                    slow_setup_ns: show.slow_setup.0,
-                    loss: show.loss,
-                    min_attempts: show.min_attempts,
-                },
+                thresholds: thresholds(show),
                 peer_bytes: PEER_BYTES,
                 seed: RandomState::new().hash_one(()),
             },
@@ -152,7 +146,9 @@ impl Config {
             retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
             resets: watch.resets,
             sockets: watch.sockets.0,
-            metrics: metrics_plan(watch, listen)?,
+            metrics: metrics_plan(watch, listen, show.sends_metrics())?,
+            #[cfg(feature = "otlp")]
+            otlp: otlp_plan(show),
             hangup_reopens: is_service || (!has_screen && show.output.is_some()),
             host: show.host.clone(),
             query: Query {
@@ -179,17 +175,41 @@ impl Config {
     }
 }
 
-/// Which metrics are served at this address, if any are.
-fn metrics_plan(watch: &Watch, listen: Option<SocketAddr>) -> Result<Option<metrics::Plan>, Error> {
+/// Where events and metrics are sent, if they are.
+#[cfg(feature = "otlp")]
+fn otlp_plan(show: &Show) -> Option<crate::output::otlp::Plan> {
+    let interval = show.otlp_interval;
+    show.otlp.clone().map(|endpoint| crate::output::otlp::Plan { endpoint, interval })
+}
+
+const fn thresholds(show: &Show) -> Thresholds {
+    Thresholds {
+        unanswered: show.unanswered,
+        unreachable: show.unreachable,
+        refused: show.refused,
+        aborted: show.aborted,
+        slow: show.slow,
+        slow_setup_ns: show.slow_setup.0,
+        loss: show.loss,
+        min_attempts: show.min_attempts,
+    }
+}
+
+/// Which metrics there are, if any are served at this address or sent.
+fn metrics_plan(
+    watch: &Watch,
+    listen: Option<SocketAddr>,
+    are_sent: bool,
+) -> Result<Option<metrics::Plan>, Error> {
     let asks =
         watch.per_flow_metrics.is_some() || watch.peer_metrics.is_some() || !watch.metric_labels.is_empty();
-    if listen.is_none() && asks {
+    if listen.is_none() && !are_sent && asks {
         return Err(Error::Usage(
             "there are no metrics without --listen; add it, or see tcptop serve".to_owned(),
         ));
     }
-    Ok(listen.map(|address| metrics::Plan {
-        address,
+    Ok((listen.is_some() || are_sent).then(|| metrics::Plan {
+        address: listen,
         ports: watch.metric_ports.into(),
         connections: watch.per_flow_metrics.map(usize::from),
         peers: watch.peer_metrics.map(usize::from),
@@ -365,7 +385,7 @@ mod tests {
         assert_eq!(outputs(&["--output=l"], true), (true, log));
         assert_eq!(outputs(&["serve", "--json"], true), (false, vec![("-".to_owned(), vec![Format::Json])]));
         let of = |arguments: &[&str]| config(arguments, true).unwrap();
-        let listens = |arguments: &[&str]| of(arguments).metrics.map(|plan| plan.address.to_string());
+        let listens = |arguments: &[&str]| of(arguments).metrics?.address.map(|address| address.to_string());
         assert_eq!(listens(&["serve"]).as_deref(), Some("127.0.0.1:2112"));
         assert_eq!(listens(&["serve", "--listen=[::]:9"]).as_deref(), Some("[::]:9"));
         assert_eq!(listens(&["eth0"]), None);

@@ -67,7 +67,8 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     }
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
-    let bound = config.metrics.as_ref().map(|plan| metrics::bind(plan.address)).transpose()?;
+    let address = config.metrics.as_ref().and_then(|plan| plan.address);
+    let bound = address.map(metrics::bind).transpose()?;
     // Before there are threads.
     confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
@@ -83,9 +84,7 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
             states: false,
         };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &interfaces, wanted)?;
-        if let Some(bound) = bound {
-            live.serve(bound)?;
-        }
+        live.serve(bound)?;
         stop.within(config.duration);
         if config.hangup_reopens {
             stop.reopen_on_hangup();
@@ -166,8 +165,8 @@ impl<'a> Live<'a> {
     }
 
     /// Serves metrics from now on.
-    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(address) = bound.address() {
+    fn serve(&mut self, bound: Option<Bound>) -> Result<(), Error> {
+        if let Some(address) = bound.as_ref().and_then(Bound::address) {
             say(&format!("metrics: http://{address}/metrics"));
         }
         self.session.serve(bound)

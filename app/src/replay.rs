@@ -66,6 +66,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         let scene = first.as_mut().and_then(|batch| batch.scene.take()).unwrap_or_default();
         let context = RenderContext { host: config.host.clone(), ..context(&replay.path, &scene) };
         let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
+        session.serve(None)?;
         if !replay.locals.is_empty() {
             session.handle(Input::Locals(&Locals::Named(replay.locals.clone())));
         }

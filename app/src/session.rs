@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::output::line_writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::output::metrics::{Bound, MetricsReader};
+#[cfg(feature = "otlp")]
+use crate::output::otlp::Otlp;
 use crate::output::outputs::{Gone, Opened, Outputs};
 use crate::output::summary::Summary;
 use crate::output::target::Target;
@@ -50,6 +52,10 @@ pub struct Session<'a> {
     context: Arc<RenderContext>,
     outputs: Outputs,
     metrics: Option<MetricsReader>,
+    #[cfg(feature = "otlp")]
+    otlp: Option<Otlp>,
+    #[cfg(feature = "otlp")]
+    when_full: WhenFull,
     screen: Option<ScreenReader>,
     /// The first output that failed while others went on.
     failed: Option<Error>,
@@ -90,17 +96,35 @@ impl<'a> Session<'a> {
             }),
             None => None,
         };
-        Ok(Self { config, engine, context, outputs, metrics: None, screen, failed: None })
+        Ok(Self {
+            config,
+            engine,
+            context,
+            outputs,
+            metrics: None,
+            #[cfg(feature = "otlp")]
+            otlp: None,
+            #[cfg(feature = "otlp")]
+            when_full,
+            screen,
+            failed: None,
+        })
     }
 
-    /// Serves metrics from now on.
+    /// Counts metrics from now on, if there are to be any: serves them, and sends them with events.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(plan) = &self.config.metrics {
-            self.metrics = Some(MetricsReader::start(plan, bound, &mut self.engine)?);
+    pub fn serve(&mut self, bound: Option<Bound>) -> Result<(), Error> {
+        let Some(plan) = &self.config.metrics else { return Ok(()) };
+        let metrics = MetricsReader::start(plan, bound, &mut self.engine)?;
+        #[cfg(feature = "otlp")]
+        if let Some(plan) = &self.config.otlp {
+            let (filter, registry) = (&self.config.query.filter, metrics.registry());
+            let (engine, context) = (&mut self.engine, &self.context);
+            self.otlp = Some(Otlp::start(plan, engine, filter, registry, context, self.when_full)?);
         }
+        self.metrics = Some(metrics);
         Ok(())
     }
 
@@ -139,6 +163,13 @@ impl<'a> Session<'a> {
     pub fn deliver(&mut self) -> Result<(), End> {
         if let Some(metrics) = &mut self.metrics {
             metrics.deliver(&mut self.engine, &self.context);
+        }
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = &mut self.otlp {
+            otlp.deliver(&mut self.engine, &self.context);
+            if let Some(trouble) = otlp.trouble() {
+                self.notice(&trouble);
+            }
         }
         for gone in self.outputs.deliver(&mut self.engine, &self.context) {
             let is_last = self.outputs.is_empty() && self.screen.is_none() && self.metrics.is_none();
@@ -196,9 +227,12 @@ impl<'a> Session<'a> {
 
     /// Brings up to date what metrics only totals have. Once a second is often enough.
     pub fn refresh_metrics(&mut self, now_ns: u64) {
-        if let Some(metrics) = &mut self.metrics {
-            metrics.refresh(&mut self.engine, now_ns);
+        let Some(metrics) = &mut self.metrics else { return };
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = &self.otlp {
+            self.engine.handle(Input::Unwritten { reader: metrics.reader(), lines: otlp.lost() });
         }
+        metrics.refresh(&mut self.engine, now_ns);
     }
 
     /// Gives the screen, if there is one, a new snapshot.
@@ -251,6 +285,11 @@ impl<'a> Session<'a> {
             end = if let End::Failed(error) = end { End::Failed(error) } else { gone };
         }
         let mut failures: Vec<Error> = self.failed.take().into_iter().collect();
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = self.otlp.take() {
+            self.refresh_metrics(now_ns);
+            failures.extend(otlp.finish().await.err());
+        }
         if let Some(reader) = self.screen.take() {
             let closed = reader.close(&mut self.engine, &self.config.query, &self.context, now_ns).await;
             failures.extend(closed.err());

@@ -206,11 +206,12 @@ fn a_line_says_what_it_corrects() {
 #[test]
 fn metrics_count_it_once() {
     let mut engine = Engine::new(&support::config(100), at(0));
-    let any_port = "127.0.0.1:0".parse().expect("an address");
-    let plan = Plan { address: any_port, ports: 10, connections: None, labels: Vec::new(), peers: None };
+    let any_port: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let plan =
+        Plan { address: Some(any_port), ports: 10, connections: None, labels: Vec::new(), peers: None };
     let bound = bind(any_port).expect("a free port");
     let address = bound.address().expect("it listens");
-    let mut metrics = MetricsReader::start(&plan, bound, &mut engine).expect("a thread");
+    let mut metrics = MetricsReader::start(&plan, Some(bound), &mut engine).expect("a thread");
     let mut see = |input: Input<'_>| {
         engine.handle(input);
         metrics.deliver(&mut engine, &context());

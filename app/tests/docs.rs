@@ -406,6 +406,28 @@ fn command_lines_are_understood() {
     assert!(seen > 20, "{seen}");
 }
 
+/// What the unit and the DaemonSet run, with the options that their comments give as examples.
+#[test]
+fn command_lines_of_the_packages_are_understood() {
+    let unit = read("packaging/systemd/tcptop.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).expect("it starts it");
+    let options = read("packaging/systemd/tcptop.default");
+    let options = options.lines().filter_map(|line| line.split_once("TCPTOP_OPTIONS=")).map(|(_, set)| set);
+    let of_unit = options.map(|set| start.replace("$TCPTOP_OPTIONS", set.trim_matches('"')));
+    let daemon = read("packaging/kubernetes/tcptop.yaml");
+    let arguments = daemon.lines().skip_while(|line| line.trim() != "args:").skip(1);
+    let arguments = arguments.map_while(|line| line.trim().strip_prefix("- "));
+    let of_daemon = format!("tcptop {}", arguments.collect::<Vec<_>>().join(" "));
+    let mut seen = 0;
+    for line in of_unit.chain([of_daemon]) {
+        let parsed = Cli::try_parse_from(line.split_whitespace());
+        assert!(parsed.is_ok(), "{line}\n{}", parsed.unwrap_err());
+        assert!(line.starts_with("tcptop serve"), "{line}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
 /// The lines of blocks of shell commands, continued ones as one, and what is quoted in the text.
 fn commands(page: &str) -> Vec<String> {
     let mut commands = Vec::new();

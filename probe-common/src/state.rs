@@ -61,7 +61,7 @@ pub struct FlowState {
     pub trackers: [SequenceTracker; 2],
 }
 
-const _: () = assert!(size_of::<FlowState>() == 296, "a padding byte would be uninitialised in the map");
+const _: () = assert!(size_of::<FlowState>() == 344, "a padding byte would be uninitialised in the map");
 
 impl FlowState {
     /// The state of a flow of which nothing is known.

@@ -35,6 +35,8 @@ const CI: &[Step] = &[
     Cargo("doc --workspace --no-deps"),
     // Twice: a machine that others use, too, may starve a test of real traffic. Nightly runs have no second try.
     Xtask("test --twice"),
+    Cargo("clippy --package tcptop --features otlp --lib --bins --test otlp -- -D warnings"),
+    Cargo("test --package tcptop --features otlp --test otlp"),
     Xtask("screenshots --check"),
     Xtask("bench probe --rounds 1 --no-limits"),
     Xtask("bench ring --rounds 1 --seconds 1 --no-limits"),

@@ -9,6 +9,8 @@ pub mod kernel_retransmits;
 pub mod line_writer;
 pub mod log_file;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod outputs;
 pub mod report;
 pub mod summary;

@@ -119,8 +119,8 @@ fn times<L: Clone + std::hash::Hash + Eq>() -> Times<L> {
 /// Where metrics are served, and which of them there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The address to listen on.
-    pub address: SocketAddr,
+    /// The address to listen on; `None` if nothing is served.
+    pub address: Option<SocketAddr>,
     /// How many service ports have series of their own.
     pub ports: usize,
     /// How many connections have, at the same time; `None` for none at all.
@@ -139,15 +139,29 @@ pub struct MetricsReader {
 }
 
 impl MetricsReader {
-    /// Reads the engine from now on, unfiltered, and serves what it reads.
+    /// Reads the engine from now on, unfiltered, and serves what it reads if there is an address.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(plan: &Plan, bound: Bound, engine: &mut Engine) -> Result<Self, Error> {
+    pub fn start(plan: &Plan, bound: Option<Bound>, engine: &mut Engine) -> Result<Self, Error> {
         let metrics = Metrics::new(plan);
         let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: false });
-        bound.serve(metrics.registry())?;
+        if let Some(bound) = bound {
+            bound.serve(metrics.registry())?;
+        }
         Ok(Self { metrics, reader })
+    }
+
+    /// What can be scraped or sent, at any time and from any thread.
+    #[must_use]
+    pub fn registry(&self) -> Arc<Registry> {
+        self.metrics.registry()
+    }
+
+    /// Whose lines that were lost the metrics count.
+    #[must_use]
+    pub const fn reader(&self) -> ReaderId {
+        self.reader
     }
 
     /// Counts the events since the last time.
