@@ -31,6 +31,9 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What is compared, of which two sources and figures, and how far apart they may be.
+type Pair = (&'static str, [(&'static str, &'static str); 2], f64);
+
 /// Compares what has to be equal, or nearly.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ pub(crate) fn judge(scene: &str, measured: &Measured) -> Result<Vec<Verdict>> {
         value.copied().with_context(|| format!("{source} says no {figure}"))
     };
     let mut verdicts = Vec::new();
-    let mut pairs: Vec<(&'static str, [(&str, &str); 2], f64)> = vec![
+    let mut pairs: Vec<Pair> = vec![
         ("bytes sent: wire, sock_diag", [("wire", "bytes"), ("sock_diag", "bytes")], 0.01),
         ("bytes sent: ss, sock_diag", [("ss", "bytes"), ("sock_diag", "bytes with ss")], 0.01),
         ("bytes of the application: wire, iperf3", [("wire", "payload"), ("iperf3", "payload")], 0.01),
