@@ -92,7 +92,7 @@ mod tests {
         let (first, second) = (vec![(0.0, 1.0), (2.0, 4.0)], vec![(1.0, 2.0)]);
         let svg = svg("RTT", "ms", &BTreeMap::from([("a", &first), ("b", &second)]));
         assert_eq!(svg.matches("<polyline").count(), 2);
-        assert!(svg.contains("70.0,236.5 700.0,58.5"), "{svg}");
+        assert!(svg.contains("70.0,242.6 700.0,58.5"), "{svg}");
         assert!(svg.ends_with("</svg>\n"));
     }
 }
