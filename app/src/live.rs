@@ -285,12 +285,11 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
-        // What the kernel retransmitted before a connection ended is known before its end.
-        self.retransmits.drain(&mut self.session)?;
-        let Self { source, session, addresses, owners, holders, .. } = self;
+        self.retransmits.read()?;
+        let Self { source, session, addresses, owners, holders, retransmits, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);
-        Ok(source.drain(BATCH, |records| {
+        let taken = source.drain(BATCH, |records| {
             addresses.refresh(session);
             for record in records {
                 if let Record::Owner(owner) = record {
@@ -298,8 +297,12 @@ impl<'a> Live<'a> {
                     session.handle(Input::Owner(&owners.name(owner)));
                 }
             }
-            session.handle(Input::Records(records))
-        }))
+            retransmits.handle_with(records, session)
+        });
+        if taken < BATCH {
+            retransmits.flush(session);
+        }
+        Ok(taken)
     }
 
     /// Lets time pass, reads counters, and gives the screen a new snapshot.

@@ -44,6 +44,7 @@ const CI: &[Step] = &[
     Xtask("bench tui --flows 100000 --rounds 1 --frames 20 --no-limits"),
     Xtask("bench host --rounds 1 --seconds 0.1 --no-limits"),
     Xtask("conform"),
+    Xtask("validate"),
     Xtask("demo --duration 10s -- --text --report"),
     Xtask("chaos --short --picture target/chaos.svg"),
     Xtask("vm"),

@@ -34,6 +34,8 @@ enum Task {
     Conform(tool::Args),
     /// Build tcptop (release) and run it as root
     Run(run::Args),
+    /// Compare tcptop's figures of connections with those of iperf3 and ss, in network namespaces, as root
+    Validate(tool::Args),
     /// Run tests of the kernel side on other kernels, emulated by QEMU
     Vm(tool::Args),
     /// Measure tcptop, and fail if it exceeds its limits
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Some(Task::Chaos(_)) => Tool::Chaos.run(),
         Some(Task::Conform(_)) => Tool::Conform.run(),
         Some(Task::Run(args)) => run::run(&args),
+        Some(Task::Validate(_)) => Tool::Validate.run(),
         Some(Task::Vm(_)) => Tool::Vm.run(),
         Some(Task::Bench(_)) => Tool::Bench.run(),
         Some(Task::Screenshots(args)) => screenshots::run(&args),

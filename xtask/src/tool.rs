@@ -25,6 +25,7 @@ pub(crate) enum Tool {
     Conform,
     Demo,
     Dist,
+    Validate,
     Vm,
 }
 
@@ -36,6 +37,7 @@ impl Tool {
             Self::Conform => "conform",
             Self::Demo => "demo",
             Self::Dist => "packaging",
+            Self::Validate => "validate",
             Self::Vm => "vm",
         }
     }
@@ -44,7 +46,7 @@ impl Tool {
     const fn profile(self) -> Option<&'static str> {
         match self {
             Self::Bench | Self::Demo => Some("release"),
-            Self::Chaos | Self::Conform | Self::Vm => Some("debug"),
+            Self::Chaos | Self::Conform | Self::Validate | Self::Vm => Some("debug"),
             Self::Dist => None,
         }
     }
@@ -64,6 +66,7 @@ impl Tool {
             Self::Chaos => Some("making a network for it"),
             Self::Conform => Some("capturing in network namespaces"),
             Self::Demo => Some("making a network for the demo"),
+            Self::Validate => Some("measuring in network namespaces"),
             Self::Dist | Self::Vm => None,
         }
     }
