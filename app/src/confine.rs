@@ -5,6 +5,7 @@
 //! later, and what naming processes takes.
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -15,7 +16,8 @@ use landlock::{
 use nix::libc;
 use nix::sys::prctl::set_no_new_privs;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
 };
 
 /// What the run does from now on.
@@ -96,7 +98,13 @@ impl Confinement {
         tried("what this process may do", self.drop_capabilities().map_err(|error| error.to_string()));
         // The next two need it where there is no CAP_SYS_ADMIN.
         tried("what this process may become", set_no_new_privs().map_err(|errno| errno.to_string()));
-        tried("what this process may write", self.close_files().map_err(|error| error.to_string()));
+        // Landlock also hides other processes, whose files names are read from.
+        if !(self.is_live && self.names_processes) {
+            tried(
+                "what this process may read and write",
+                self.close_files().map_err(|error| error.to_string()),
+            );
+        }
         tried("which system calls are made", self.deny_calls());
         kept
     }
@@ -149,18 +157,24 @@ impl Confinement {
     }
 
     fn deny_calls(self) -> Result<(), String> {
-        let words = |error: seccompiler::BackendError| error.to_string();
-        let filter = SeccompFilter::new(
-            self.denied().map_err(words)?,
-            SeccompAction::Allow,
-            SeccompAction::Errno(libc::EPERM.cast_unsigned()),
-            std::env::consts::ARCH.try_into().map_err(words)?,
-        );
-        let program: BpfProgram = filter.and_then(TryInto::try_into).map_err(words)?;
-        match seccompiler::apply_filter(&program) {
-            Err(error) => Err(error.to_string()),
-            Ok(()) => Ok(()),
+        let program = program(self.denied().map_err(|error| error.to_string())?)?;
+        seccompiler::apply_filter(&program).map_err(|error| error.to_string())
+    }
+
+    /// Gives up, in all threads, what only the start of the screen takes: writing files and starting programs. Where the keys do
+    /// not come from standard input, the terminal is opened anew to restore it, and this is left out.
+    #[must_use]
+    pub fn finish(self) -> Option<String> {
+        if !self.has_screen || !io::stdin().is_terminal() {
+            return None;
         }
+        let denied = writing()
+            .map_err(|error| error.to_string())
+            .map(|denied| [denied, running()].into_iter().flatten());
+        let applied = denied.and_then(|denied| program(denied.collect())).and_then(|program| {
+            seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
+        });
+        applied.err().map(|error| format!("what this process may write is not confined: {error}"))
     }
 
     /// What is denied: always, or where all conditions of a rule hold.
@@ -171,8 +185,8 @@ impl Confinement {
             denied.insert(libc::SYS_bpf, Vec::new());
         }
         if !self.has_screen {
-            denied.insert(libc::SYS_execve, Vec::new());
-            denied.insert(libc::SYS_execveat, Vec::new());
+            denied.extend(running());
+            denied.extend(writing()?);
         }
         // Names of hosts are asked for over these; interfaces, addresses and sockets over netlink.
         let of_screen = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
@@ -190,6 +204,82 @@ impl Confinement {
         denied.insert(libc::SYS_socket, rules);
         Ok(denied)
     }
+}
+
+/// System calls that are denied: always, or where all conditions of a rule hold.
+type Calls = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn program(denied: Calls) -> Result<BpfProgram, String> {
+    let architecture = std::env::consts::ARCH.try_into();
+    let filter = architecture.and_then(|architecture| {
+        let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+        SeccompFilter::new(denied, SeccompAction::Allow, refused, architecture)
+    });
+    filter.and_then(TryInto::try_into).map_err(|error: BackendError| error.to_string())
+}
+
+/// Those that start programs.
+fn running() -> Calls {
+    [libc::SYS_execve, libc::SYS_execveat].map(|call| (call, Vec::new())).into()
+}
+
+/// Those that change files by their names, and that open files for anything but reading.
+fn writing() -> Result<Calls, BackendError> {
+    /// Those of all architectures; older ones are written by these in current libraries.
+    const CHANGING: [libc::c_long; 13] = [
+        libc::SYS_fchmodat,
+        libc::SYS_fchownat,
+        libc::SYS_fsetxattr,
+        libc::SYS_linkat,
+        libc::SYS_lsetxattr,
+        libc::SYS_mkdirat,
+        libc::SYS_mknodat,
+        libc::SYS_openat2,
+        libc::SYS_renameat2,
+        libc::SYS_setxattr,
+        libc::SYS_symlinkat,
+        libc::SYS_truncate,
+        libc::SYS_unlinkat,
+    ];
+    let mut denied: Calls = CHANGING.iter().map(|call| (*call, Vec::new())).collect();
+    #[cfg(target_arch = "x86_64")]
+    denied.extend(
+        [
+            libc::SYS_chmod,
+            libc::SYS_chown,
+            libc::SYS_creat,
+            libc::SYS_lchown,
+            libc::SYS_link,
+            libc::SYS_mkdir,
+            libc::SYS_mknod,
+            libc::SYS_rename,
+            libc::SYS_renameat,
+            libc::SYS_rmdir,
+            libc::SYS_symlink,
+            libc::SYS_unlink,
+        ]
+        .map(|call| (call, Vec::new())),
+    );
+    denied.insert(libc::SYS_openat, opened_to_write(2)?);
+    #[cfg(target_arch = "x86_64")]
+    denied.insert(libc::SYS_open, opened_to_write(1)?);
+    Ok(denied)
+}
+
+/// Rules for a call that opens a file with the flags in this argument.
+fn opened_to_write(argument: u8) -> Result<Vec<SeccompRule>, BackendError> {
+    let ways = [
+        (libc::O_ACCMODE, libc::O_WRONLY),
+        (libc::O_ACCMODE, libc::O_RDWR),
+        (libc::O_CREAT, libc::O_CREAT),
+        (libc::O_TRUNC, libc::O_TRUNC),
+    ];
+    let rule = |(mask, value): (libc::c_int, libc::c_int)| {
+        let [mask, value] = [mask, value].map(|flags| u64::from(flags.cast_unsigned()));
+        let is_so = SeccompCmpOp::MaskedEq(mask);
+        SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is_so, value)?])
+    };
+    ways.into_iter().map(rule).collect()
 }
 
 #[cfg(test)]

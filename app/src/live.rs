@@ -122,7 +122,8 @@ impl<'a> Live<'a> {
         // Before there are other threads. What a record says comes from outside.
         let names_processes = config.owners != OwnerSource::None;
         let has_screen = config.screen.is_some();
-        lacking.extend(Confinement { is_live: true, names_processes, has_screen }.enter());
+        let confinement = Confinement { is_live: true, names_processes, has_screen };
+        lacking.extend(confinement.enter());
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
         let context = RenderContext::new(source.names(), source.method(), Anchor::now());
@@ -136,6 +137,7 @@ impl<'a> Live<'a> {
         });
         context.not_known.iter().for_each(|reason| say(reason));
         let mut session = Session::start(config, opened, context.clone(), monotonic_ns(), WhenFull::Drop)?;
+        confinement.finish().iter().for_each(|reason| session.notice(reason));
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
             masters.iter().for_each(|notice| session.notice(notice));

@@ -47,7 +47,8 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let opened = outputs::open(&config.outputs)?;
     // Everything is open: before the first byte is parsed, and before there are threads.
     let has_screen = config.screen.is_some();
-    let kept = Confinement { is_live: false, names_processes: false, has_screen }.enter();
+    let confinement = Confinement { is_live: false, names_processes: false, has_screen };
+    let kept = confinement.enter();
     let runtime = session::event_loop()?;
     let (sender, batches) = mpsc::channel(WAITING);
     let wants_volumes = config.needs_volumes();
@@ -67,7 +68,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         let scene = first.as_mut().and_then(|batch| batch.scene.take()).unwrap_or_default();
         let context = context(&replay.path, &scene);
         let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
-        kept.iter().for_each(|reason| session.notice(reason));
+        kept.iter().chain(&confinement.finish()).for_each(|reason| session.notice(reason));
         if !replay.locals.is_empty() {
             session.handle(Input::Locals(&Locals::Named(replay.locals.clone())));
         }

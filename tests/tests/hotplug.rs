@@ -203,8 +203,8 @@ fn a_live_run_keeps_few_capabilities() {
     let hosts = Hosts::new();
     hosts.plug(None, "eth0");
     for (arguments, kept) in [
-        (&["eth0", "--json"][..], &[2, 12, 19, 38, 39]),
-        (&["eth0", "--json", "--owners=off"], &[12, 38, 39]),
+        (&["eth0", "--json"][..], &[2, 12, 19, 38, 39][..]),
+        (&["eth0", "--json", "--owners=off"], &[12, 38, 39][..]),
     ] {
         let tcptop = Tcptop::spawn(&hosts.near, arguments).expect("it starts");
         tcptop.wait_ready(PATIENCE).expect("it attaches");
