@@ -192,7 +192,8 @@ impl Confinement {
         let of_screen = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
         let families = match (self.is_live, self.has_screen) {
             (_, true) => &of_screen[..],
-            (true, false) => &[libc::AF_NETLINK],
+            // The index of an interface is asked for over a local socket.
+            (true, false) => &[libc::AF_NETLINK, libc::AF_UNIX],
             (false, false) => &[],
         };
         let is_not = |family: &libc::c_int| {
