@@ -7,17 +7,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What `cargo xtask ebpf` wrote about the kernel object.
-const BUILD: &str = "../probe-ebpf/object/BUILD";
+use probe_ebpf::BUILD;
+
 /// Digits of a hash that tell one build from another.
 const DIGITS: usize = 12;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed={BUILD}");
     println!("cargo::rerun-if-env-changed=TCPTOP_COMMIT");
-    let build = fs::read_to_string(BUILD).expect("the kernel object is part of the source");
-    let object = build.lines().find_map(|line| line.strip_prefix("sha256: ")).expect("it has a hash");
+    let object = BUILD.lines().find_map(|line| line.strip_prefix("sha256: ")).expect("it has a hash");
     // Debug builds have none: each commit would build them anew.
     let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = env::var("TCPTOP_COMMIT").ok().or_else(|| if is_release { commit() } else { None });

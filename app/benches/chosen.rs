@@ -67,6 +67,8 @@ fn syn(number: usize, address: [u8; 4], port: u16) -> Record {
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: None,
+        reset: None,
         timebase: 0,
     };
     record.into()

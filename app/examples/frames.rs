@@ -264,6 +264,8 @@ fn segment(
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: None,
+        reset: None,
         timebase: 0,
     }
 }
@@ -292,6 +294,7 @@ impl Frames {
             source: "tcx",
             not_known: Vec::new(),
             host: None,
+            run: String::new(),
             anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
             zone: jiff::tz::TimeZone::UTC,
         };

@@ -9,6 +9,9 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::output::log_file::Rotation;
+use crate::output::metrics::OwnerLabel;
+use crate::output::target::Witness;
 use crate::source::kernel::AttachWanted;
 use crate::source::namespace::NetworkNamespace;
 use crate::source::owner::OwnerSource;
@@ -57,6 +60,14 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
+    /// What is watched, without a subcommand.
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+/// What is watched on interfaces, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Watch {
     /// Interfaces to watch [default: all that carry traffic, each path at one point]
     ///
     /// Names, further names and indexes, patterns such as 'veth*', any for all that can be read, and !NAME or !PATTERN for what is
@@ -127,6 +138,13 @@ pub struct Cli {
           require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
     pub causes: bool,
 
+    /// Say why this host sends RSTs, by the kernel's reason (Linux 6.10 or later)
+    ///
+    /// Nothing listens, closed with unread data, keepalive timeout and others. It costs nothing but for a RST.
+    #[arg(long, value_name = "on|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, value_parser = on_or_off, help_heading = INPUT)]
+    pub resets: bool,
+
     /// How often to ask the kernel what it knows of its TCP sockets, at least 250ms, or off
     ///
     /// It knows the round-trip times of connections that were open before, and how many connections wait for each listener.
@@ -145,16 +163,29 @@ pub struct Cli {
     pub listen: Option<SocketAddr>,
 
     /// How many service ports have metrics of their own; the others share the label other
-    #[arg(long, value_name = "N", default_value_t = 50, requires = "listen", help_heading = METRICS,
+    #[arg(long, value_name = "N", default_value_t = 50, help_heading = METRICS,
           value_parser = clap::value_parser!(u16))]
     pub metric_ports: u16,
 
-    /// Also count retransmits by connection, of N connections at the same time at most
+    /// More labels for metrics: whose connections they are, of unit, container, namespace and pod, with commas between
     ///
-    /// tcp_retransmissions_total has the addresses and ports of both ends as labels. A connection's series ends with it, and ten minutes
-    /// after its last retransmit.
+    /// As many workloads as ports have metrics of their own; the others share the label other.
+    #[arg(long, value_name = "NAMES", value_parser = metric_labels, default_value = "", hide_default_value = true,
+          help_heading = METRICS)]
+    pub metric_labels: MetricLabels,
+
+    /// Also count attempts, retransmits and round-trip times by peer, of N peers at the same time at most
+    ///
+    /// Their address is a label. The others share the label other; a peer's metrics end when it was idle for an hour.
+    #[arg(long, value_name = "N", help_heading = METRICS)]
+    pub peer_metrics: Option<u16>,
+
+    /// Also tell what is known of each connection, of N connections at the same time at most
+    ///
+    /// tcp_retransmissions_total, and what the kernel says of the socket (see --sockets), have the addresses and ports of both ends as
+    /// labels. A connection's series end with it; that of retransmits also ten minutes after the last.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1000")]
-    #[arg(requires = "listen", help_heading = METRICS)]
+    #[arg(help_heading = METRICS)]
     pub per_flow_metrics: Option<u16>,
 
     /// How the figures are shown.
@@ -166,7 +197,7 @@ pub struct Cli {
     pub duration: Option<Duration>,
 }
 
-impl Cli {
+impl Watch {
     /// The network namespace that is watched, if it is another one.
     #[must_use]
     pub fn target(&self) -> Option<NetworkNamespace> {
@@ -187,14 +218,56 @@ pub enum ListInterfaces {
 /// Another input than interfaces.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Watch without a screen, and serve metrics on 127.0.0.1:2112 unless --listen says otherwise: for a service
+    ///
+    /// Nothing is written unless it is asked for: --output=FILE for objects, which SIGHUP opens again, or --json for a pipe.
+    Serve(Box<Watch>),
     /// Read a capture (pcap or pcapng, also gzip) instead of an interface; needs no privileges
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Write what the kernel knows of each TCP socket, as the variables of RFC 4898; needs no privileges
     Stats(StatsArgs),
     /// Try what tcptop needs here, and say what works, what does not, and what helps
     Doctor(DoctorArgs),
     /// Print which options are in force, and from which configuration file; that is a configuration file itself
     Config,
+    /// Show each segment that the kernel retransmits, on any interface and in any network namespace
+    Retransmits(RetransmitsArgs),
+}
+
+/// Arguments of `retransmits`.
+#[derive(Clone, Debug, Args)]
+pub struct RetransmitsArgs {
+    /// Write JSON objects instead of text, one a line
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Say which process each connection belongs to
+    ///
+    /// The kernel then says of each TCP socket on this host who opens and closes it. proc only looks into /proc, which costs connections
+    /// nothing, and knows nothing of short ones.
+    #[arg(long, value_name = "on|proc|off", default_value = "on", default_missing_value = "on", num_args = 0..=1,
+          require_equals = true, action = ArgAction::Set, help_heading = INPUT)]
+    pub owners: OwnerSource,
+
+    /// Show only what belongs to these processes: short for --filter 'pid:PID,...'; can be repeated
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', help_heading = FILTER_AND_SORT)]
+    pub pids: Vec<u32>,
+
+    /// Show only what matches, such as 'peer:10.0.0.0/8 port:443 cause:timeout'
+    ///
+    /// As for interfaces, but with these terms only: peer, port, local, lport, role, outcome, cause, proc, pid, container, unit, and
+    /// words. The role is server where a socket listens on the local port, else client. The totals at the end are of all.
+    #[arg(long, value_name = "EXPR", value_parser = filter, help_heading = FILTER_AND_SORT)]
+    pub filter: Option<Filter>,
+
+    /// Stop after N retransmits that match
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = LIMITS)]
+    pub count: Option<u64>,
+
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
+    pub duration: Option<Duration>,
 }
 
 /// Arguments of `doctor`.
@@ -239,6 +312,10 @@ pub struct StatsArgs {
     /// The largest and smallest values (MaxRTO, MinMSS and others) are those of all times; the first time has none.
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
     pub interval: Option<Duration>,
+
+    /// Name of this host in objects [default: the hostname]
+    #[arg(long, value_name = "NAME", value_parser = host_name, help_heading = OUTPUT)]
+    pub host: Option<String>,
 
     /// Stop after this long [default with it: every second]
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = LIMITS)]
@@ -287,9 +364,13 @@ pub struct Show {
     #[arg(help_heading = OUTPUT)]
     pub text: Option<PathBuf>,
 
-    /// Print a text line per retransmitted segment as well
-    #[arg(long, help_heading = OUTPUT)]
-    pub retransmits: bool,
+    /// Print a text line per retransmitted segment as well; kernel and both also ask the kernel itself
+    ///
+    /// wire: as segments pass the interfaces, of both ends. kernel: as the kernel says of this host's. both: as they pass, and where
+    /// the kernel says something else, by connection and in total. With --json, objects have what both say.
+    #[arg(long, value_name = "wire|kernel|both", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "wire", help_heading = OUTPUT)]
+    pub retransmits: Option<Witness>,
 
     /// Print JSON, one object per line (handshake, retransmit, close, peer, summary), or write it to FILE
     ///
@@ -298,6 +379,31 @@ pub struct Show {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     #[arg(help_heading = OUTPUT)]
     pub json: Option<PathBuf>,
+
+    /// Add the same JSON to FILE, which is opened again on SIGHUP
+    ///
+    /// FILE must not be a symbolic link, and one tcptop at a time writes it. A line is written whole or, when the disk is full, not at
+    /// all, and then counted as missed. SIGHUP does not end the run then, unless its terminal is gone.
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    pub output: Option<PathBuf>,
+
+    /// Begin another file before --output exceeds SIZE bytes (such as 100M), and keep N older ones: FILE.1 to FILE.N
+    #[arg(long, value_name = "SIZE,N", requires = "output", value_parser = rotation, help_heading = OUTPUT)]
+    pub rotate: Option<Rotation>,
+
+    /// Name of this host in objects and reports [default: the hostname]
+    #[arg(long, value_name = "NAME", value_parser = host_name, help_heading = OUTPUT)]
+    pub host: Option<String>,
+
+    /// Send events and metrics to an OpenTelemetry collector, such as http://127.0.0.1:4318 (OTLP over HTTP, protobuf)
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL", help_heading = OUTPUT)]
+    pub otlp: Option<crate::output::otlp::Endpoint>,
+
+    /// How often metrics are sent to the collector
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration, help_heading = OUTPUT)]
+    pub otlp_interval: Duration,
 
     /// Print a report at the end, for a ticket, and nothing before it unless --text is given; or write it to FILE
     ///
@@ -411,9 +517,22 @@ pub struct Show {
     pub max_flows: u32,
 }
 
+impl Show {
+    /// Whether metrics are sent to a collector.
+    pub(crate) const fn sends_metrics(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        return self.otlp.is_some();
+        #[cfg(not(feature = "otlp"))]
+        return false;
+    }
+}
+
 /// How often something is done; `None` for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Every(pub Option<Duration>);
+
+/// Labels of metrics that say whose connections they are, in their order.
+pub type MetricLabels = Vec<OwnerLabel>;
 
 /// Names of columns, in their order.
 pub type Columns = Vec<&'static str>;
@@ -432,6 +551,22 @@ const HABITS: [(&[&str], &str, &str); 9] = [
 ];
 
 impl Cli {
+    /// What is watched, and how: with or without a subcommand.
+    #[must_use]
+    pub const fn watch(&self) -> &Watch {
+        match &self.command {
+            Some(Command::Serve(watch)) => watch,
+            Some(
+                Command::Replay(_)
+                | Command::Stats(_)
+                | Command::Doctor(_)
+                | Command::Retransmits(_)
+                | Command::Config,
+            )
+            | None => &self.watch,
+        }
+    }
+
     /// Parses the command line. Errors have a hint where another tool's option was given.
     ///
     /// # Errors
@@ -479,6 +614,46 @@ fn on_or_off(text: &str) -> Result<bool, String> {
         "off" => Ok(false),
         _ => Err("must be on or off".to_owned()),
     }
+}
+
+/// A size with a unit of 1,000, and a number of files.
+fn rotation(text: &str) -> Result<Rotation, String> {
+    let wrong = || "must be a size and a number of files, such as 100M,5".to_owned();
+    let (size, files) = text.split_once(',').ok_or_else(wrong)?;
+    let digits = size.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = match &size[digits.len()..] {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        _ => return Err("the unit of a size is k, M or G".to_owned()),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)?;
+    let files = files.trim().parse::<u16>().map_err(|_| wrong())?;
+    match (bytes, files) {
+        (0..10_000, _) => Err("a file must have 10k at least".to_owned()),
+        (_, 1..=1_000) => Ok(Rotation { bytes, files }),
+        _ => Err("1 to 1000 older files can be kept".to_owned()),
+    }
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = (1..=253).contains(&text.len()) && text.chars().all(|letter| !letter.is_control());
+    let shown = || text.escape_debug().to_string();
+    if is_name { Ok(shown()) } else { Err("must be 1 to 253 bytes without control characters".to_owned()) }
+}
+
+fn metric_labels(text: &str) -> Result<MetricLabels, String> {
+    let mut labels: MetricLabels = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let known = OwnerLabel::ALL.into_iter().find(|label| label.name() == name);
+        let label = known
+            .ok_or_else(|| format!("labels are {}", OwnerLabel::ALL.map(OwnerLabel::name).join(", ")))?;
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    Ok(labels)
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -548,8 +723,8 @@ mod tests {
 
     #[test]
     fn every_option_is_in_a_group() {
-        let replay = Cli::command().find_subcommand("replay").unwrap().clone();
-        for command in [Cli::command(), replay] {
+        let subcommand = |name| Cli::command().find_subcommand(name).unwrap().clone();
+        for command in [Cli::command(), subcommand("replay"), subcommand("serve")] {
             for argument in command.get_arguments() {
                 let groups = [INPUT, OUTPUT, FILTER_AND_SORT, THRESHOLDS, SCREEN, METRICS, LIMITS];
                 let heading = argument.get_help_heading();
@@ -589,6 +764,33 @@ mod tests {
                 assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
             }
         }
+    }
+
+    #[test]
+    fn a_rotation_is_a_size_and_a_number() {
+        assert_eq!(rotation("100M,5"), Ok(Rotation { bytes: 100_000_000, files: 5 }));
+        assert_eq!(rotation("10000,1"), Ok(Rotation { bytes: 10_000, files: 1 }));
+        assert_eq!(rotation("2G,1000"), Ok(Rotation { bytes: 2_000_000_000, files: 1_000 }));
+        for wrong in
+            ["", "100M", "M,1", "9k,1", "1T,1", "100M,0", "100M,1001", "99999999999999999999,1", "-1M,5"]
+        {
+            assert!(rotation(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn labels_are_those_of_owners_once_each() {
+        assert_eq!(metric_labels("pod,unit,pod"), Ok(vec![OwnerLabel::Pod, OwnerLabel::Unit]));
+        assert_eq!(metric_labels(""), Ok(vec![]));
+        assert!(metric_labels("pid").unwrap_err().contains("unit, container, namespace, pod"));
+    }
+
+    #[test]
+    fn a_name_of_a_host_reaches_no_terminal_raw() {
+        assert_eq!(host_name("web-3"), Ok("web-3".to_owned()));
+        assert!(
+            host_name("").is_err() && host_name("a\u{1b}b").is_err() && host_name(&"x".repeat(254)).is_err()
+        );
     }
 
     #[test]

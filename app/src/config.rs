@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::cli::{Cli, Command, DoctorArgs, Show, StatsArgs};
+use crate::cli::{Cli, Command, DoctorArgs, RetransmitsArgs, Show, StatsArgs, Watch};
 use crate::error::Error;
 use crate::output::metrics;
-use crate::output::target::{Format, Plan, ReportFormat, Target};
+use crate::output::target::{Format, Plan, ReportFormat, Target, Witness};
 use crate::source::kernel::AttachWanted;
 use crate::source::namespace::NetworkNamespace;
 use crate::source::owner::OwnerSource;
@@ -18,6 +19,9 @@ use tcptop_core::{Cidr, EngineConfig, Filter, Query, Thresholds};
 /// Memory for the statistics of all peers together. With the flows (65,536 take some 30 MiB), the lines that
 /// wait for a slow reader and the program itself this stays under 128 MiB.
 const PEER_BYTES: usize = 40 << 20;
+
+/// Where `tcptop serve` serves metrics if nothing else is said: for this host alone.
+const SERVED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 2_112);
 
 /// Where records come from.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub enum Source {
     List(Vec<String>, Option<NetworkNamespace>),
     /// Nothing: it is tried what works.
     Doctor(DoctorArgs),
+    /// What the kernel says of its retransmits, and nothing else.
+    Retransmits(RetransmitsArgs),
     /// Nothing: what is in force is printed.
     Nothing,
 }
@@ -81,10 +87,21 @@ pub struct Config {
     pub drops: bool,
     /// Whether it is asked why segments are retransmitted.
     pub causes: bool,
+    /// Whether the kernel itself is asked for retransmits.
+    pub retransmits: bool,
+    /// Whether the kernel says why this host sends RSTs.
+    pub resets: bool,
     /// How often the kernel is asked for its sockets; `None` for never.
     pub sockets: Option<Duration>,
     /// Where metrics are served, if they are.
     pub metrics: Option<metrics::Plan>,
+    /// Where events and metrics are sent, if they are.
+    #[cfg(feature = "otlp")]
+    pub otlp: Option<crate::output::otlp::Plan>,
+    /// Whether SIGHUP opens files again instead of ending the run.
+    pub hangup_reopens: bool,
+    /// The name of this host, where a person says it.
+    pub host: Option<String>,
     /// What is shown first, and all that is shown where nobody can change it.
     pub query: Query,
 }
@@ -101,11 +118,25 @@ impl Config {
         command: &str,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, Error> {
+        let watch = cli.watch();
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(Command::Stats(_) | Command::Config | Command::Doctor(_)) | None => &cli.show,
+            Some(
+                Command::Stats(_)
+                | Command::Retransmits(_)
+                | Command::Serve(_)
+                | Command::Config
+                | Command::Doctor(_),
+            )
+            | None => &watch.show,
         };
-        let (has_screen, outputs) = outputs(show, can_show_screen, command)?;
+        let is_capture = matches!(cli.command, Some(Command::Replay(_)));
+        if is_capture && show.retransmits.is_some_and(Witness::asks_kernel) {
+            return Err(Error::Usage("a capture has no kernel that says what it retransmits".to_owned()));
+        }
+        let is_service = matches!(cli.command, Some(Command::Serve(_)));
+        let (has_screen, outputs) = outputs(show, can_show_screen, is_service, command)?;
+        let listen = watch.listen.or_else(|| is_service.then_some(SERVED));
         Ok(Self {
             screen: has_screen.then(|| Setup {
                 capabilities: Capabilities::new(show.color, show.theme, show.ascii, variable),
@@ -113,35 +144,28 @@ impl Config {
                 mouse: show.mouse,
             }),
             outputs,
-            duration: cli.duration,
+            duration: watch.duration,
             engine: EngineConfig {
                 max_flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
                 max_handshakes: show.count,
                 window_ns: nanoseconds(show.window),
-                thresholds: Thresholds {
-                    unanswered: show.unanswered,
-                    unreachable: show.unreachable,
-                    refused: show.refused,
-                    aborted: show.aborted,
-                    slow: show.slow,
-                    slow_setup_ns: show.slow_setup.0,
-                    loss: show.loss,
-                    min_attempts: show.min_attempts,
-                },
+                thresholds: thresholds(show),
                 peer_bytes: PEER_BYTES,
                 seed: RandomState::new().hash_one(()),
             },
-            owners: cli.owners,
-            drops: cli.drops,
-            causes: cli.causes,
-            sockets: cli.sockets.0,
-            metrics: cli.listen.map(|address| metrics::Plan {
-                address,
-                ports: cli.metric_ports.into(),
-                connections: cli.per_flow_metrics.map(usize::from),
-            }),
+            owners: watch.owners,
+            drops: watch.drops,
+            causes: watch.causes,
+            retransmits: show.retransmits.is_some_and(Witness::asks_kernel),
+            resets: watch.resets,
+            sockets: watch.sockets.0,
+            metrics: metrics_plan(watch, listen, show.sends_metrics())?,
+            #[cfg(feature = "otlp")]
+            otlp: otlp_plan(show),
+            hangup_reopens: is_service || (!has_screen && show.output.is_some()),
+            host: show.host.clone(),
             query: Query {
-                filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&cli.pids)),
+                filter: show.filter.clone().unwrap_or_default().and(Filter::of_processes(&watch.pids)),
                 group: show.group,
                 sort: show.sort,
                 ..Query::default()
@@ -164,8 +188,55 @@ impl Config {
     }
 }
 
-/// Whether there is a screen, and what is written.
-fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, Vec<Plan>), Error> {
+/// Where events and metrics are sent, if they are.
+#[cfg(feature = "otlp")]
+fn otlp_plan(show: &Show) -> Option<crate::output::otlp::Plan> {
+    let interval = show.otlp_interval;
+    show.otlp.clone().map(|endpoint| crate::output::otlp::Plan { endpoint, interval })
+}
+
+const fn thresholds(show: &Show) -> Thresholds {
+    Thresholds {
+        unanswered: show.unanswered,
+        unreachable: show.unreachable,
+        refused: show.refused,
+        aborted: show.aborted,
+        slow: show.slow,
+        slow_setup_ns: show.slow_setup.0,
+        loss: show.loss,
+        min_attempts: show.min_attempts,
+    }
+}
+
+/// Which metrics there are, if any are served at this address or sent.
+fn metrics_plan(
+    watch: &Watch,
+    listen: Option<SocketAddr>,
+    are_sent: bool,
+) -> Result<Option<metrics::Plan>, Error> {
+    let asks =
+        watch.per_flow_metrics.is_some() || watch.peer_metrics.is_some() || !watch.metric_labels.is_empty();
+    if listen.is_none() && !are_sent && asks {
+        return Err(Error::Usage(
+            "there are no metrics without --listen; add it, or see tcptop serve".to_owned(),
+        ));
+    }
+    Ok((listen.is_some() || are_sent).then(|| metrics::Plan {
+        address: listen,
+        ports: watch.metric_ports.into(),
+        connections: watch.per_flow_metrics.map(usize::from),
+        peers: watch.peer_metrics.map(usize::from),
+        labels: watch.metric_labels.clone(),
+    }))
+}
+
+/// Whether there is a screen, and what is written. A service has none, and writes only what it is asked for.
+fn outputs(
+    show: &Show,
+    can_show_screen: bool,
+    is_service: bool,
+    command: &str,
+) -> Result<(bool, Vec<Plan>), Error> {
     let text =
         show.text.as_ref().map(|path| (Target::of(path), Format::Text { retransmits: show.retransmits }));
     let json = show.json.as_ref().map(|path| (Target::of(path), Format::Json));
@@ -173,12 +244,21 @@ fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, V
         let (format, target) = ReportFormat::of(text);
         (target, Format::Report { format, command: command.to_owned() })
     });
+    let log = show.output.as_ref().map(|path| (Target::Log(path.clone(), show.rotate), Format::Json));
     let mut plans: Vec<Plan> = Vec::new();
-    for (target, format) in [text, json, report].into_iter().flatten() {
+    for (target, format) in [text, json, log, report].into_iter().flatten() {
         match plans.iter_mut().find(|plan| plan.target == target) {
             Some(plan) => plan.formats.push(format),
             None => plans.push(Plan { target, formats: vec![format] }),
         }
+    }
+    let is_shared =
+        |plan: &&Plan| plans.iter().filter(|other| plan.target.is_same_file(&other.target)).count() > 1;
+    if let Some(plan) = plans.iter().find(is_shared) {
+        return Err(Error::Usage(format!(
+            "{} cannot be written in two ways; name another file",
+            plan.target
+        )));
     }
     if let Some(plan) = plans.iter().find(|plan| plan.formats.len() > 1 && !plan.is_readable()) {
         return Err(Error::Usage(format!(
@@ -187,14 +267,14 @@ fn outputs(show: &Show, can_show_screen: bool, command: &str) -> Result<(bool, V
         )));
     }
     let is_free = plans.iter().all(|plan| plan.target != Target::Stdout);
-    let has_screen = is_free && can_show_screen;
-    if is_free && !has_screen {
+    let has_screen = is_free && can_show_screen && !is_service;
+    if is_free && !has_screen && !is_service {
         let lines = plans.is_empty().then_some(Format::Text { retransmits: show.retransmits });
         plans.push(Plan { target: Target::Stdout, formats: lines.into_iter().collect() });
     }
     plans.iter_mut().for_each(Plan::end);
     let has_lines = plans.iter().any(|plan| matches!(plan.formats[..], [Format::Text { .. }, ..]));
-    if show.retransmits && !has_lines {
+    if show.retransmits == Some(Witness::Wire) && !has_lines {
         return Err(Error::Usage("--retransmits is for text lines; add --text".to_owned()));
     }
     Ok((has_screen, plans))
@@ -227,16 +307,20 @@ impl Source {
     pub fn new(cli: &Cli) -> Self {
         match &cli.command {
             Some(Command::Stats(stats)) => Self::Sockets(stats.clone()),
-            None if cli.list.is_some() => Self::List(cli.interfaces.clone(), cli.target()),
+            Some(Command::Retransmits(retransmits)) => Self::Retransmits(retransmits.clone()),
             Some(Command::Config) => Self::Nothing,
             Some(Command::Doctor(doctor)) => Self::Doctor(doctor.clone()),
-            None => Self::Interfaces(Interfaces {
-                names: cli.interfaces.clone(),
-                locals: cli.local.clone(),
-                decap: cli.decap,
-                attach: cli.attach,
-                namespace: cli.target(),
-            }),
+            None if cli.watch.list.is_some() => Self::List(cli.watch.interfaces.clone(), cli.watch.target()),
+            None | Some(Command::Serve(_)) => {
+                let watch = cli.watch();
+                Self::Interfaces(Interfaces {
+                    names: watch.interfaces.clone(),
+                    locals: watch.local.clone(),
+                    decap: watch.decap,
+                    attach: watch.attach,
+                    namespace: watch.target(),
+                })
+            }
             Some(Command::Replay(replay)) => Self::Replay(Replay {
                 path: replay.file.clone(),
                 locals: replay.local.clone(),
@@ -256,7 +340,7 @@ mod tests {
     use super::*;
     use clap::Parser;
 
-    const TEXT: Format = Format::Text { retransmits: false };
+    const TEXT: Format = Format::Text { retransmits: None };
 
     fn report(format: ReportFormat) -> Format {
         Format::Report { format, command: "tcptop".to_owned() }
@@ -272,7 +356,7 @@ mod tests {
         let config = config(arguments, can_show_screen).unwrap();
         let name = |target: Target| match target {
             Target::Stdout => "-".to_owned(),
-            Target::File(path) => path.display().to_string(),
+            Target::File(path) | Target::Log(path, _) => path.display().to_string(),
         };
         let plans = config.outputs.into_iter().map(|plan| (name(plan.target), plan.formats));
         (config.screen.is_some(), plans.collect())
@@ -307,6 +391,24 @@ mod tests {
         assert_eq!(outputs(&arguments, false), (false, [files, vec![summary]].concat()));
         let both = vec![file("-", vec![TEXT, Format::Summary]), file("j", vec![Format::Json])];
         assert_eq!(outputs(&["--json=j", "--text"], true), (false, both));
+    }
+
+    #[test]
+    fn a_service_has_no_screen_and_writes_what_it_is_asked_for() {
+        assert_eq!(outputs(&["serve", "eth0"], true), (false, vec![]));
+        let log = vec![("l".to_owned(), vec![Format::Json])];
+        assert_eq!(outputs(&["serve", "--output=l", "--rotate=1M,2"], true), (false, log.clone()));
+        assert_eq!(outputs(&["--output=l"], true), (true, log));
+        assert_eq!(outputs(&["serve", "--json"], true), (false, vec![("-".to_owned(), vec![Format::Json])]));
+        let of = |arguments: &[&str]| config(arguments, true).unwrap();
+        let listens = |arguments: &[&str]| of(arguments).metrics?.address.map(|address| address.to_string());
+        assert_eq!(listens(&["serve"]).as_deref(), Some("127.0.0.1:2112"));
+        assert_eq!(listens(&["serve", "--listen=[::]:9"]).as_deref(), Some("[::]:9"));
+        assert_eq!(listens(&["eth0"]), None);
+        assert!(of(&["serve"]).hangup_reopens && of(&["--text", "--output=l"]).hangup_reopens);
+        assert!(!of(&["--output=l"]).hangup_reopens, "the screen's terminal is gone");
+        assert!(config(&["eth0", "--peer-metrics=5"], true).is_err());
+        assert!(config(&["--json=l", "--output=l"], true).is_err(), "one file, two writers");
     }
 
     #[test]

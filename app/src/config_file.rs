@@ -36,9 +36,18 @@ const HEAD: &str = "\
 /// What the files say.
 #[derive(Debug, Default)]
 pub struct ConfigFiles {
-    /// In the order in which they are read, and whether they are there.
-    files: Vec<(PathBuf, bool)>,
+    /// In the order in which they are read, and what has become of each.
+    files: Vec<(PathBuf, State)>,
     settings: Vec<Setting>,
+}
+
+/// What has become of a file.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Read,
+    Absent,
+    /// `HOME` may still be that of another user.
+    Denied,
 }
 
 /// One option that is set.
@@ -62,18 +71,14 @@ impl ConfigFiles {
         let mut all = Self::default();
         for path in asked.as_deref().map_or_else(|| paths(&variable), of_one) {
             let failed = |reason: String| Error::ConfigFile { path: shown(&path), reason: escaped(&reason) };
-            let text = match fs::read_to_string(&path) {
-                Ok(text) => Some(text),
-                Err(error) if error.kind() == io::ErrorKind::NotFound && asked.is_none() => None,
-                // The home is that of another user, whose settings are not this one's.
-                Err(error)
-                    if error.kind() == io::ErrorKind::PermissionDenied
-                        && asked.is_none()
-                        && path != Path::new(OF_HOST) =>
-                {
-                    None
-                }
-                Err(error) => return Err(failed(error.to_string())),
+            let (text, state) = match fs::read_to_string(&path) {
+                Ok(text) => (Some(text), State::Read),
+                Err(error) if asked.is_some() => return Err(failed(error.to_string())),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::NotFound => (None, State::Absent),
+                    io::ErrorKind::PermissionDenied => (None, State::Denied),
+                    _ => return Err(failed(error.to_string())),
+                },
             };
             let file = all.files.len();
             for (key, words) in text.as_deref().map_or(Ok(Vec::new()), settings).map_err(failed)? {
@@ -81,7 +86,7 @@ impl ConfigFiles {
                 all.settings.retain(|known| known.key != key);
                 all.settings.push(Setting { key, words, file });
             }
-            all.files.push((path, text.is_some()));
+            all.files.push((path, state));
         }
         Ok(all)
     }
@@ -97,7 +102,8 @@ impl ConfigFiles {
         };
         let accepted = accepted_by(command);
         let is_set = |key: &str| self.settings.iter().any(|setting| setting.key == key);
-        let has_metrics = is_set(LISTEN)
+        let has_metrics = command == "serve"
+            || is_set(LISTEN)
             || accepted.iter().any(|argument| key_of(argument) == LISTEN && is_typed(given, argument));
         // How metrics are is for runs that have some.
         let applies = |argument: &Arg| {
@@ -126,8 +132,12 @@ impl ConfigFiles {
     /// Those of clap.
     pub fn in_force(&self, program: OsString) -> Result<String, clap::Error> {
         let mut text = String::new();
-        for (path, is_there) in &self.files {
-            let state = if *is_there { "read" } else { "not there" };
+        for (path, state) in &self.files {
+            let state = match state {
+                State::Read => "read",
+                State::Absent => "not there",
+                State::Denied => "cannot be read by this user",
+            };
             _ = writeln!(text, "# {}: {state}", shown(path));
         }
         let matches = Cli::command().try_get_matches_from(self.complete(vec![program]))?;
@@ -282,8 +292,6 @@ fn can_be_set(command: &str, argument: &Arg) -> bool {
     let is_about_screens = matches!(command, "" | "replay" | "serve");
     match argument.get_help_heading() {
         None | Some(OUTPUT) => false,
-        // It has the name of the interfaces' key, and is another command.
-        Some(INPUT) if argument.get_long() == Some(INTERFACES) => false,
         Some(FILTER_AND_SORT | LIMITS) if OF_ONE_RUN.contains(&key.as_str()) => false,
         Some(_) => is_about_screens && !is_about_files,
     }
@@ -322,7 +330,7 @@ mod tests {
                 files.settings.retain(|known| known.key != key);
                 files.settings.push(Setting { key, words, file });
             }
-            files.files.push((PathBuf::from(format!("/file{file}")), true));
+            files.files.push((PathBuf::from(format!("/file{file}")), State::Read));
         }
         Ok(files)
     }

@@ -1,303 +1,249 @@
-//! What this process gives up before it parses what comes from outside: capabilities, new privileges, files and system calls that
-//! it does not need. A bug in a parser of hostile bytes must not be root.
+//! What this process may still do once it runs: a mistake in what reads bytes of strangers must not be root's.
 //!
-//! A capture needs nothing more once it and the outputs are open. A live run keeps what attaching to interfaces takes that appear
-//! later, and what naming processes takes.
+//! Capabilities, `no_new_privs` and filters belong to threads, and new threads have those of the one that starts them: all of
+//! this is done before there are others. What the kernel does not offer is left out; what it refuses is an error.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::env::consts::ARCH;
+use std::io;
 
 use caps::{CapSet, Capability, CapsHashSet};
-use landlock::{
-    ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetError,
-};
+use landlock::{ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
 use nix::libc;
-use nix::sys::prctl::set_no_new_privs;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
-/// What the run does from now on.
-#[derive(Clone, Copy, Debug)]
-pub struct Confinement {
-    /// Whether it watches interfaces; else it reads a capture that is open.
-    pub is_live: bool,
-    /// Whether it reads of other processes what only their owner may.
-    pub names_processes: bool,
-    /// Whether there is a screen, which asks for names and starts a second process that restores the terminal.
-    pub has_screen: bool,
-}
+use crate::error::Error;
 
-/// What the time zone, the names of hosts and the second process of the screen are read from.
-const ZONES: [&str; 3] = ["/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo"];
-const OF_SCREEN: [&str; 16] = [
-    "/dev/tty",
-    "/etc/gai.conf",
-    "/etc/host.conf",
-    "/etc/hosts",
-    "/etc/ld.so.cache",
-    "/etc/nsswitch.conf",
-    "/etc/resolv.conf",
-    "/etc/services",
-    "/lib",
-    "/lib64",
-    "/nix/store",
-    "/proc",
-    "/run/systemd/resolve",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/share/terminfo",
+/// What watching takes for as long as it lasts: interfaces come back and are attached to again, the names of other users'
+/// processes are read, and configuration that only root can read says what containers are called.
+const WATCHING: [Capability; 5] = [
+    Capability::CAP_BPF,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_PERFMON,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_DAC_READ_SEARCH,
 ];
-/// What may be written: the second process of the screen gets the first one for its errors, and the screen is on the second one,
-/// where standard input is something else.
-const WRITABLE: [&str; 2] = ["/dev/null", "/dev/tty"];
+/// The newest rights that are asked for; kernels that know fewer of them are asked for those.
+const RIGHTS: ABI = ABI::V5;
 
-/// System calls that no run makes.
-const DENIED: [libc::c_long; 27] = [
-    libc::SYS_acct,
-    libc::SYS_add_key,
-    libc::SYS_chroot,
-    libc::SYS_clock_settime,
-    libc::SYS_delete_module,
-    libc::SYS_finit_module,
-    libc::SYS_init_module,
-    libc::SYS_io_uring_setup,
-    libc::SYS_kexec_load,
-    libc::SYS_keyctl,
-    libc::SYS_mount,
-    libc::SYS_move_mount,
-    libc::SYS_open_by_handle_at,
-    libc::SYS_open_tree,
-    libc::SYS_perf_event_open,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_pivot_root,
+/// Calls by which a process looks into others or changes the host. Nothing here needs them.
+const OF_NOBODY: [libc::c_long; 15] = [
+    libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
-    libc::SYS_ptrace,
-    libc::SYS_reboot,
-    libc::SYS_request_key,
-    libc::SYS_setns,
-    libc::SYS_swapon,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_mount,
     libc::SYS_umount2,
-    libc::SYS_unshare,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_keyctl,
     libc::SYS_userfaultfd,
 ];
+/// Calls by which a thread gets at anything that it was not given. One that only reads an open capture needs none of them.
+const OF_PARSERS: [libc::c_long; 24] = [
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_accept4,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_io_uring_setup,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat2,
+    libc::SYS_linkat,
+    libc::SYS_symlinkat,
+    libc::SYS_mkdirat,
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+];
+/// The older forms of those, which newer processors do not have.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[libc::c_long] = &[
+    libc::SYS_open,
+    libc::SYS_creat,
+    libc::SYS_accept,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_link,
+    libc::SYS_symlink,
+    libc::SYS_mkdir,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_fork,
+    libc::SYS_vfork,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[libc::c_long] = &[libc::SYS_accept];
 
-impl Confinement {
-    /// Gives up what is not needed, in this thread and all that it starts: to be called before there are others. What this kernel
-    /// does not offer is left out. Returns what could not be given up although the kernel offers it: a sentence for each.
-    #[must_use]
-    pub fn enter(self) -> Vec<String> {
-        let mut kept = Vec::new();
-        let mut tried = |what: &str, result: Result<(), String>| {
-            kept.extend(result.err().map(|error| format!("{what} is not confined: {error}")));
-        };
-        tried("what this process may do", self.drop_capabilities().map_err(|error| error.to_string()));
-        // The next two need it where there is no CAP_SYS_ADMIN.
-        tried("what this process may become", set_no_new_privs().map_err(|errno| errno.to_string()));
-        // Landlock also hides other processes, whose files names are read from.
-        if !(self.is_live && self.names_processes) {
-            tried(
-                "what this process may read and write",
-                self.close_files().map_err(|error| error.to_string()),
-            );
-        }
-        tried("which system calls are made", self.deny_calls());
-        kept
+/// Keeps the capabilities that watching takes, and `more`. `CAP_SYS_ADMIN` stays where it stands for one of them that is missing.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn watching(more: &[Capability]) -> Result<(), Error> {
+    let held = caps::read(None, CapSet::Effective).map_err(|error| refused(io::Error::other(error)))?;
+    let stand_in =
+        WATCHING[..3].iter().any(|needed| !held.contains(needed)).then_some(Capability::CAP_SYS_ADMIN);
+    keep(&WATCHING.iter().chain(more).copied().chain(stand_in).collect())?;
+    no_new_privileges()?;
+    filter(&OF_NOBODY)
+}
+
+/// Gives up every capability, and the right to write or remove any file. What is open stays so.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn reading() -> Result<(), Error> {
+    keep(&CapsHashSet::new())?;
+    no_new_privileges()?;
+    let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
+    let rules = rules.handle_access(AccessFs::from_write(RIGHTS));
+    let restricted = rules.and_then(Ruleset::create).and_then(|rules| rules.restrict_self());
+    restricted.map(drop).map_err(|error| refused(io::Error::other(error)))?;
+    filter(&OF_NOBODY)
+}
+
+/// Gives up, for this thread, whatever a parser of strangers' bytes does not need: files, sockets and other processes.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn parser() -> Result<(), Error> {
+    no_new_privileges()?;
+    let calls: Vec<libc::c_long> = [&OF_NOBODY[..], &OF_PARSERS, OLDER].concat();
+    filter(&calls)
+}
+
+/// Gives up all capabilities but these, also those of programs that are yet to be run.
+fn keep(kept: &CapsHashSet) -> Result<(), Error> {
+    let failed = |error| refused(io::Error::other(error));
+    // Some kernels, and containers, have no ambient ones or do not let the bounds be lowered.
+    let has_setpcap = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false);
+    for capability in caps::all().into_iter().filter(|one| has_setpcap && !kept.contains(one)) {
+        _ = caps::drop(None, CapSet::Bounding, capability);
     }
-
-    fn drop_capabilities(self) -> Result<(), caps::errors::CapsError> {
-        let permitted = caps::read(None, CapSet::Permitted)?;
-        let kept: CapsHashSet =
-            self.kept(&permitted).into_iter().filter(|one| permitted.contains(one)).collect();
-        // The effective ones are some of the permitted ones, and so they go first.
-        caps::clear(None, CapSet::Inheritable)?;
-        caps::set(None, CapSet::Effective, &kept)?;
-        caps::set(None, CapSet::Permitted, &kept)
+    _ = caps::clear(None, CapSet::Ambient);
+    for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        let held = caps::read(None, set).map_err(failed)?;
+        let held: CapsHashSet = held.intersection(kept).copied().collect();
+        caps::set(None, set, &held).map_err(failed)?;
     }
+    Ok(())
+}
 
-    /// What attaching to interfaces takes, and naming processes.
-    fn kept(self, permitted: &CapsHashSet) -> Vec<Capability> {
-        const ATTACH: [Capability; 3] =
-            [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
-        const NAME: [Capability; 2] = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
-        let has_all = ATTACH.iter().all(|one| permitted.contains(one));
-        // It stands for all three, where they are not there.
-        let attach =
-            if has_all { &ATTACH[..] } else { &[Capability::CAP_SYS_ADMIN, Capability::CAP_NET_ADMIN] };
-        let live = if self.is_live { attach } else { &[] };
-        let name = if self.is_live && self.names_processes { &NAME[..] } else { &[] };
-        live.iter().chain(name).copied().collect()
-    }
+fn no_new_privileges() -> Result<(), Error> {
+    nix::sys::prctl::set_no_new_privs().map_err(|error| refused(error.into()))
+}
 
-    /// Nothing can be written but what is open; of a capture's run, nothing read but what the screen and the time zone need.
-    fn close_files(self) -> Result<(), RulesetError> {
-        // Not the right to control devices, which came later: a terminal is one.
-        let (writing, reading) = (AccessFs::from_write(ABI::V4), AccessFs::ReadFile | AccessFs::ReadDir);
-        let handled = if self.is_live { writing } else { writing | reading };
-        let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
-        let mut ruleset = ruleset.create()?;
-        let screen = if self.has_screen { &OF_SCREEN[..] } else { &[] };
-        let readable = ZONES.iter().chain(screen).filter(|_| !self.is_live);
-        for path in readable {
-            // One that is not there is not needed.
-            let Ok(file) = PathFd::new(path) else { continue };
-            let access = if Path::new(path).is_dir() { reading } else { AccessFs::ReadFile.into() };
-            ruleset = ruleset.add_rule(PathBeneath::new(file, access))?;
+/// Lets these calls fail with EPERM. A processor that filters do not know, and a kernel without them, go without.
+fn filter(calls: &[libc::c_long]) -> Result<(), Error> {
+    let Ok(processor) = ARCH.try_into() else { return Ok(()) };
+    let calls: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let denied = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, denied, processor);
+    let program = filter.and_then(BpfProgram::try_from).map_err(|error| refused(io::Error::other(error)))?;
+    match apply_filter(&program) {
+        Err(seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error))
+            if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) =>
+        {
+            Ok(())
         }
-        let writable = WRITABLE.iter().take(if self.has_screen { 2 } else { 1 });
-        for file in writable.filter_map(|path| PathFd::new(path).ok()) {
-            let access = AccessFs::WriteFile | AccessFs::ReadFile;
-            ruleset = ruleset.add_rule(PathBeneath::new(file, access & handled))?;
-        }
-        ruleset.restrict_self().map(drop)
-    }
-
-    fn deny_calls(self) -> Result<(), String> {
-        let program = program(self.denied().map_err(|error| error.to_string())?)?;
-        seccompiler::apply_filter(&program).map_err(|error| error.to_string())
-    }
-
-    /// Gives up, in all threads, what only the start of the screen takes: writing files and starting programs. Where the keys do
-    /// not come from standard input, the terminal is opened anew to restore it, and this is left out.
-    #[must_use]
-    pub fn finish(self) -> Option<String> {
-        if !self.has_screen || !io::stdin().is_terminal() {
-            return None;
-        }
-        let denied = writing()
-            .map_err(|error| error.to_string())
-            .map(|denied| [denied, running()].into_iter().flatten());
-        let applied = denied.and_then(|denied| program(denied.collect())).and_then(|program| {
-            seccompiler::apply_filter_all_threads(&program).map_err(|error| error.to_string())
-        });
-        applied.err().map(|error| format!("what this process may write is not confined: {error}"))
-    }
-
-    /// What is denied: always, or where all conditions of a rule hold.
-    fn denied(self) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
-        let mut denied: BTreeMap<i64, Vec<SeccompRule>> =
-            DENIED.iter().map(|call| (*call, Vec::new())).collect();
-        if !self.is_live {
-            denied.insert(libc::SYS_bpf, Vec::new());
-        }
-        if !self.has_screen {
-            denied.extend(running());
-            denied.extend(writing()?);
-        }
-        // Names of hosts are asked for over these; interfaces, addresses and sockets over netlink.
-        let of_screen = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-        let families = match (self.is_live, self.has_screen) {
-            (_, true) => &of_screen[..],
-            // The index of an interface is asked for over a local socket.
-            (true, false) => &[libc::AF_NETLINK, libc::AF_UNIX],
-            (false, false) => &[],
-        };
-        let is_not = |family: &libc::c_int| {
-            let family = u64::from(family.cast_unsigned());
-            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family)
-        };
-        let conditions = families.iter().map(is_not).collect::<Result<Vec<_>, _>>()?;
-        let rules = if conditions.is_empty() { Vec::new() } else { vec![SeccompRule::new(conditions)?] };
-        denied.insert(libc::SYS_socket, rules);
-        Ok(denied)
+        applied => applied.map_err(|error| refused(io::Error::other(error))),
     }
 }
 
-/// System calls that are denied: always, or where all conditions of a rule hold.
-type Calls = BTreeMap<i64, Vec<SeccompRule>>;
-
-fn program(denied: Calls) -> Result<BpfProgram, String> {
-    let architecture = std::env::consts::ARCH.try_into();
-    let filter = architecture.and_then(|architecture| {
-        let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
-        SeccompFilter::new(denied, SeccompAction::Allow, refused, architecture)
-    });
-    filter.and_then(TryInto::try_into).map_err(|error: BackendError| error.to_string())
-}
-
-/// Those that start programs.
-fn running() -> Calls {
-    [libc::SYS_execve, libc::SYS_execveat].map(|call| (call, Vec::new())).into()
-}
-
-/// Those that change files by their names, and that open files for anything but reading.
-fn writing() -> Result<Calls, BackendError> {
-    /// Those of all architectures; older ones are written by these in current libraries.
-    const CHANGING: [libc::c_long; 13] = [
-        libc::SYS_fchmodat,
-        libc::SYS_fchownat,
-        libc::SYS_fsetxattr,
-        libc::SYS_linkat,
-        libc::SYS_lsetxattr,
-        libc::SYS_mkdirat,
-        libc::SYS_mknodat,
-        libc::SYS_openat2,
-        libc::SYS_renameat2,
-        libc::SYS_setxattr,
-        libc::SYS_symlinkat,
-        libc::SYS_truncate,
-        libc::SYS_unlinkat,
-    ];
-    let mut denied: Calls = CHANGING.iter().map(|call| (*call, Vec::new())).collect();
-    #[cfg(target_arch = "x86_64")]
-    denied.extend(
-        [
-            libc::SYS_chmod,
-            libc::SYS_chown,
-            libc::SYS_creat,
-            libc::SYS_lchown,
-            libc::SYS_link,
-            libc::SYS_mkdir,
-            libc::SYS_mknod,
-            libc::SYS_rename,
-            libc::SYS_renameat,
-            libc::SYS_rmdir,
-            libc::SYS_symlink,
-            libc::SYS_unlink,
-        ]
-        .map(|call| (call, Vec::new())),
-    );
-    denied.insert(libc::SYS_openat, opened_to_write(2)?);
-    #[cfg(target_arch = "x86_64")]
-    denied.insert(libc::SYS_open, opened_to_write(1)?);
-    Ok(denied)
-}
-
-/// Rules for a call that opens a file with the flags in this argument.
-fn opened_to_write(argument: u8) -> Result<Vec<SeccompRule>, BackendError> {
-    let ways = [
-        (libc::O_ACCMODE, libc::O_WRONLY),
-        (libc::O_ACCMODE, libc::O_RDWR),
-        (libc::O_CREAT, libc::O_CREAT),
-        (libc::O_TRUNC, libc::O_TRUNC),
-    ];
-    let rule = |(mask, value): (libc::c_int, libc::c_int)| {
-        let [mask, value] = [mask, value].map(|flags| u64::from(flags.cast_unsigned()));
-        let is_so = SeccompCmpOp::MaskedEq(mask);
-        SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is_so, value)?])
-    };
-    ways.into_iter().map(rule).collect()
+fn refused(source: io::Error) -> Error {
+    Error::System { what: "give up privileges", source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+    use std::net::UdpSocket;
+    use std::process::Command;
+    use std::thread;
+
+    use nix::errno::Errno;
+    use nix::sys::ptrace;
+    use nix::unistd::Pid;
+
     use super::*;
 
+    /// What is given up is a thread's: each test takes one of its own.
+    fn in_a_thread(test: impl FnOnce() + Send + 'static) {
+        thread::spawn(test).join().expect("it does not panic");
+    }
+
+    /// A process that there is not.
+    fn nobody() -> Pid {
+        Pid::from_raw(i32::MAX)
+    }
+
+    fn status(field: &str) -> String {
+        let status = fs::read_to_string("/proc/thread-self/status").expect("a text");
+        status.lines().find_map(|line| line.strip_prefix(field)).expect("it is there").trim().to_owned()
+    }
+
     #[test]
-    fn a_capture_needs_no_capability_and_interfaces_few() {
-        let all: CapsHashSet = caps::all();
-        let kept = |is_live, names_processes, permitted: &CapsHashSet| {
-            let confinement = Confinement { is_live, names_processes, has_screen: false };
-            confinement.kept(permitted).iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(kept(false, true, &all), [""; 0]);
-        assert_eq!(kept(true, false, &all), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
-        assert_eq!(kept(true, true, &all).len(), 5);
-        let one = [Capability::CAP_SYS_ADMIN].into_iter().collect();
-        assert_eq!(kept(true, false, &one)[0], "CAP_SYS_ADMIN");
+    fn a_parser_that_misbehaves_gets_at_nothing() {
+        in_a_thread(|| {
+            let read = fs::read_to_string("/proc/version");
+            assert!(read.is_ok() && UdpSocket::bind("127.0.0.1:0").is_ok(), "what is to be refused works");
+            assert_eq!(ptrace::read(nobody(), std::ptr::null_mut()), Err(Errno::ESRCH));
+            parser().expect("the kernel allows it");
+            let code = |error: io::Error| error.raw_os_error();
+            assert_eq!(File::open("/proc/version").err().and_then(code), Some(libc::EPERM));
+            assert_eq!(File::create("/tmp/tcptop-parser").err().and_then(code), Some(libc::EPERM));
+            assert_eq!(UdpSocket::bind("127.0.0.1:0").err().and_then(code), Some(libc::EPERM));
+            assert_eq!(ptrace::read(nobody(), std::ptr::null_mut()), Err(Errno::EPERM));
+            assert!(Command::new("/bin/true").status().is_err());
+            assert!(fs::remove_file("/tmp/nothing-of-that-name").err().and_then(code) == Some(libc::EPERM));
+        });
+        assert!(File::open("/proc/version").is_ok(), "other threads go on");
+    }
+
+    #[test]
+    fn reading_takes_no_capability_and_writes_nothing() {
+        in_a_thread(|| {
+            let path = std::env::temp_dir().join(format!("tcptop-reading-{}", std::process::id()));
+            let mut open = File::create(&path).expect("it can be made");
+            reading().expect("the kernel allows it");
+            assert_eq!(status("CapEff:"), "0000000000000000");
+            assert_eq!(status("CapPrm:"), "0000000000000000");
+            assert_eq!(status("NoNewPrivs:"), "1");
+            io::Write::write_all(&mut open, b"what is open stays so").expect("it can be written");
+            assert!(fs::read_to_string("/proc/version").is_ok());
+            if fs::read_to_string("/sys/kernel/security/lsm").is_ok_and(|all| all.contains("landlock")) {
+                assert!(File::create(path.with_extension("other")).is_err());
+                assert!(fs::remove_file(&path).is_err());
+            }
+        });
+        _ = fs::remove_file(std::env::temp_dir().join(format!("tcptop-reading-{}", std::process::id())));
+    }
+
+    #[test]
+    fn watching_keeps_few_capabilities() {
+        in_a_thread(|| {
+            let before = caps::read(None, CapSet::Effective).expect("they are read");
+            watching(&[Capability::CAP_SYS_ADMIN]).expect("the kernel allows it");
+            let after = caps::read(None, CapSet::Effective).expect("they are read");
+            let wanted: CapsHashSet = WATCHING.into_iter().chain([Capability::CAP_SYS_ADMIN]).collect();
+            assert_eq!(after, before.intersection(&wanted).copied().collect());
+            assert_eq!(caps::read(None, CapSet::Permitted).expect("they are read"), after);
+            assert_eq!(status("NoNewPrivs:"), "1");
+        });
     }
 }

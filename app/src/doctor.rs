@@ -155,7 +155,8 @@ fn surroundings(findings: &mut Findings) {
 
 /// Loads and attaches the probe, and lets it see a connection.
 async fn probe(findings: &mut Findings) {
-    let settings = Settings { flows: 1_024, decap: false, attach: AttachWanted::Auto, causes: true };
+    let attach = AttachWanted::Auto;
+    let settings = Settings { flows: 1_024, decap: false, attach, causes: true, retransmits: false };
     let (mut source, lacking) = match KernelSource::load(&settings) {
         Ok(loaded) => loaded,
         Err(error) => return findings.add("probe", State::Fails, error.to_string(), None),

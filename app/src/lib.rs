@@ -15,6 +15,7 @@ pub mod interfaces;
 pub mod live;
 pub mod output;
 pub mod replay;
+pub mod retransmits;
 pub mod session;
 pub mod source;
 pub mod stats;

@@ -4,23 +4,26 @@ mod address_watch;
 mod chosen;
 mod holders;
 mod masters;
+mod retransmits;
 mod sockets;
 
 use std::io;
 use std::slice;
 use std::time::Duration;
 
+use caps::Capability;
 use nix::sys::utsname::uname;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::clock::{Anchor, monotonic_ns};
 use crate::config::{Config, Interfaces};
-use crate::confine::Confinement;
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::line_writer::WhenFull;
 use crate::output::metrics::{self, Bound};
 use crate::output::outputs::{self, Opened};
+use crate::output::target::Target;
 use crate::session::{self, End, Session};
 use crate::source::host_counters;
 use crate::source::interface::{self, Interface};
@@ -30,11 +33,12 @@ use crate::source::netlink::LinkChanges;
 use crate::source::owner::{OwnerSource, Owners};
 use crate::source::privilege;
 use crate::source::selection::Selection;
-use crate::stop::Stop;
+use crate::stop::{Asked, Stop};
 use address_watch::AddressWatch;
 use chosen::{Chosen, Progress, announce, raise_descriptor_limit};
 use holders::Holders;
 use probe_common::Record;
+use retransmits::Retransmits;
 use sockets::Sockets;
 use tcptop_core::{HostCounters, Input, OwnerAction};
 
@@ -67,27 +71,43 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     privilege::check()?;
     let opened = outputs::open(&config.outputs)?;
     // Metrics are served where tcptop was started, whatever it watches.
-    let bound = config.metrics.map(|plan| metrics::bind(plan.address)).transpose()?;
+    let address = config.metrics.as_ref().and_then(|plan| plan.address);
+    let bound = address.map(metrics::bind).transpose()?;
     // Before there are threads, which would stay where they are.
     wanted.namespace.as_ref().map_or(Ok(()), NetworkNamespace::enter)?;
     let selection = Selection::new(&wanted.names);
     let present = interface::all()?;
     let interfaces: Vec<Interface> = selection.watched(&present)?.into_iter().cloned().collect();
     raise_descriptor_limit();
+    // Likewise.
+    confine::watching(&more_capabilities(config))?;
     let runtime = session::event_loop()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
         let flows = u32::try_from(config.engine.max_flows).unwrap_or(u32::MAX);
-        let settings = Settings { flows, decap: wanted.decap, attach: wanted.attach, causes: config.causes };
+        let settings = Settings {
+            flows,
+            decap: wanted.decap,
+            attach: wanted.attach,
+            causes: config.causes,
+            retransmits: config.retransmits,
+        };
         let chosen = Chosen { interfaces, selection };
         let mut live = Live::new(config, KernelSource::load(&settings)?, opened, &chosen, wanted)?;
-        if let Some(bound) = bound {
-            live.serve(bound)?;
-        }
+        live.serve(bound)?;
         stop.within(config.duration);
+        if config.hangup_reopens {
+            stop.reopen_on_hangup();
+        }
         let end = live.watch(&mut stop).await;
         live.end(end).await
     })
+}
+
+/// What is needed beside what watching takes: to write files wherever they are.
+fn more_capabilities(config: &Config) -> Vec<Capability> {
+    let has_files = config.outputs.iter().any(|plan| plan.target != Target::Stdout);
+    has_files.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect()
 }
 
 struct Live<'a> {
@@ -101,6 +121,7 @@ struct Live<'a> {
     owners: Owners,
     holders: Holders,
     sockets: Sockets,
+    retransmits: Retransmits,
 }
 
 impl<'a> Live<'a> {
@@ -118,16 +139,15 @@ impl<'a> Live<'a> {
         // Before the first SYN is seen: every one has an owner then.
         let owners = Owners::new();
         lacking.extend(also_lacking(config, &mut source, &owners));
+        let (retransmits, untold) = Retransmits::new(config.retransmits, &mut source);
+        lacking.extend(untold);
+        lacking.extend(if config.resets { source.watch_resets() } else { None });
         let (since, failed) = chosen.attach_first(&mut source)?;
-        // Before there are other threads. What a record says comes from outside.
-        let names_processes = config.owners != OwnerSource::None;
-        let has_screen = config.screen.is_some();
-        let confinement = Confinement { is_live: true, names_processes, has_screen };
-        lacking.extend(confinement.enter());
         // What the kernel counts is held against what is seen from now on.
         let counters = host_counters::read();
         let context = RenderContext::new(source.names(), source.method(), Anchor::now());
-        let context = RenderContext { host: host(), not_known: lacking, ..context };
+        let host = config.host.clone().or_else(host);
+        let context = RenderContext { host, not_known: lacking, ..context };
         let masters = masters::notices(chosen.named(), &context);
         masters.iter().chain(&failed).for_each(|notice| say(notice));
         announce(config, chosen, &context);
@@ -137,7 +157,6 @@ impl<'a> Live<'a> {
         });
         context.not_known.iter().for_each(|reason| say(reason));
         let mut session = Session::start(config, opened, context.clone(), monotonic_ns(), WhenFull::Drop)?;
-        confinement.finish().iter().for_each(|reason| session.notice(reason));
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
             masters.iter().for_each(|notice| session.notice(notice));
@@ -157,6 +176,7 @@ impl<'a> Live<'a> {
             owners,
             holders,
             sockets,
+            retransmits,
         };
         live.check_interfaces(true, 0);
         live.count_host(&counters);
@@ -164,8 +184,8 @@ impl<'a> Live<'a> {
     }
 
     /// Serves metrics from now on.
-    fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(address) = bound.address() {
+    fn serve(&mut self, bound: Option<Bound>) -> Result<(), Error> {
+        if let Some(address) = bound.as_ref().and_then(Bound::address) {
             say(&format!("metrics: http://{address}/metrics"));
         }
         self.session.serve(bound)
@@ -197,7 +217,10 @@ impl<'a> Live<'a> {
                         return End::Done;
                     }
                 }
-                () = stop.wanted() => return End::Done,
+                asked = stop.asked() => match asked {
+                    Asked::Stop => return End::Done,
+                    Asked::Reopen => self.session.reopen(),
+                },
             }
             let taken = match self.turn(&mut due) {
                 Ok(taken) => taken,
@@ -207,7 +230,7 @@ impl<'a> Live<'a> {
                 alert_until = Instant::now() + ALERT;
             }
             rest = match taken {
-                BATCH => Duration::ZERO,
+                taken if taken >= BATCH => Duration::ZERO,
                 _ if self.progress.is_attaching || self.progress.is_preparing && taken == 0 => Duration::ZERO,
                 _ if Instant::now() < alert_until => BUSY,
                 _ => self.until_timeout().clamp(BUSY, IDLE),
@@ -255,6 +278,8 @@ impl<'a> Live<'a> {
     fn drain(&mut self) -> Result<usize, Error> {
         // What was missed before decides what the records mean.
         self.count()?;
+        // What the kernel retransmitted before a connection ended is known before its end.
+        self.retransmits.drain(&mut self.session)?;
         let Self { source, session, addresses, owners, holders, .. } = self;
         // Also where there are no records: what is learned of flow states needs it.
         addresses.refresh(session);
@@ -389,7 +414,8 @@ fn watched(session: &mut Session<'_>, since: Since) {
     session.handle(Input::Watched { interface: since.interface, since_ns: since.time_ns });
 }
 
-fn say(line: &str) {
+/// Says something on standard error.
+pub(crate) fn say(line: &str) {
     // Standard error may be closed; that is no reason to stop.
     let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }

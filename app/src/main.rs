@@ -11,8 +11,14 @@ use tcptop::config::{self, Config, Source};
 use tcptop::config_file::ConfigFiles;
 use tcptop::error::Error;
 use tcptop::live;
+use tcptop::retransmits;
 use tcptop::stats;
 use tcptop::tui::terminal_guard;
+
+/// That of musl locks and maps memory so often that captures are read at half the speed.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == terminal_guard::ARGUMENT) {
@@ -47,6 +53,7 @@ fn run() -> Result<bool, Error> {
         Source::Replay(replay) => tcptop::replay::run(&config, &replay),
         Source::Sockets(arguments) => stats::run(&arguments),
         Source::List(names, namespace) => tcptop::interfaces::run(&names, namespace.as_ref()),
+        Source::Retransmits(arguments) => retransmits::run(&arguments),
         Source::Nothing => {
             let text = files.in_force("tcptop".into()).unwrap_or_else(|error| error.exit());
             let failed = |source| Error::Output { target: "standard output".to_owned(), source };

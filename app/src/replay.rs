@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::clock::Anchor;
 use crate::config::{Config, Replay};
-use crate::confine::Confinement;
+use crate::confine;
 use crate::error::Error;
 use crate::output::RenderContext;
 use crate::output::format::REPLAY;
@@ -45,10 +45,8 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     let source_config = ReplayConfig { flows: config.engine.max_flows, decap: replay.decap };
     let source = ReplaySource::new(capture, source_config);
     let opened = outputs::open(&config.outputs)?;
-    // Everything is open: before the first byte is parsed, and before there are threads.
-    let has_screen = config.screen.is_some();
-    let confinement = Confinement { is_live: false, names_processes: false, has_screen };
-    let kept = confinement.enter();
+    // Before there are threads, and before anything of the capture is parsed that decides where bytes go.
+    confine::reading()?;
     let runtime = session::event_loop()?;
     let (sender, batches) = mpsc::channel(WAITING);
     let wants_volumes = config.needs_volumes();
@@ -66,9 +64,9 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
         };
         let started_ns = first.as_ref().map_or(0, |batch| batch.span_ns.0);
         let scene = first.as_mut().and_then(|batch| batch.scene.take()).unwrap_or_default();
-        let context = context(&replay.path, &scene);
+        let context = RenderContext { host: config.host.clone(), ..context(&replay.path, &scene) };
         let mut session = Session::start(config, opened, context, started_ns, WhenFull::Wait)?;
-        kept.iter().chain(&confinement.finish()).for_each(|reason| session.notice(reason));
+        session.serve(None)?;
         if !replay.locals.is_empty() {
             session.handle(Input::Locals(&Locals::Named(replay.locals.clone())));
         }

@@ -9,6 +9,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::output::line_writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::output::metrics::{Bound, MetricsReader};
+#[cfg(feature = "otlp")]
+use crate::output::otlp::Otlp;
 use crate::output::outputs::{Gone, Opened, Outputs};
 use crate::output::summary::Summary;
 use crate::output::target::Target;
@@ -50,6 +52,10 @@ pub struct Session<'a> {
     context: Arc<RenderContext>,
     outputs: Outputs,
     metrics: Option<MetricsReader>,
+    #[cfg(feature = "otlp")]
+    otlp: Option<Otlp>,
+    #[cfg(feature = "otlp")]
+    when_full: WhenFull,
     screen: Option<ScreenReader>,
     /// The first output that failed while others went on.
     failed: Option<Error>,
@@ -90,22 +96,43 @@ impl<'a> Session<'a> {
             }),
             None => None,
         };
-        Ok(Self { config, engine, context, outputs, metrics: None, screen, failed: None })
+        Ok(Self {
+            config,
+            engine,
+            context,
+            outputs,
+            metrics: None,
+            #[cfg(feature = "otlp")]
+            otlp: None,
+            #[cfg(feature = "otlp")]
+            when_full,
+            screen,
+            failed: None,
+        })
     }
 
-    /// Serves metrics from now on.
+    /// Counts metrics from now on, if there are to be any: serves them, and sends them with events.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn serve(&mut self, bound: Bound) -> Result<(), Error> {
-        if let Some(plan) = self.config.metrics {
-            self.metrics = Some(MetricsReader::start(plan, bound, &mut self.engine)?);
+    pub fn serve(&mut self, bound: Option<Bound>) -> Result<(), Error> {
+        let Some(plan) = &self.config.metrics else { return Ok(()) };
+        let metrics = MetricsReader::start(plan, bound, &mut self.engine)?;
+        #[cfg(feature = "otlp")]
+        if let Some(plan) = &self.config.otlp {
+            let (filter, registry) = (&self.config.query.filter, metrics.registry());
+            let (engine, context) = (&mut self.engine, &self.context);
+            self.otlp = Some(Otlp::start(plan, engine, filter, registry, context, self.when_full)?);
         }
+        self.metrics = Some(metrics);
         Ok(())
     }
 
     /// Hands an input to the engine. Returns false once as many handshakes were reported as were asked for.
     pub fn handle(&mut self, input: Input<'_>) -> bool {
+        if let (Input::Sockets { sockets, is_last, .. }, Some(metrics)) = (&input, &mut self.metrics) {
+            metrics.list(sockets, *is_last);
+        }
         self.engine.handle(input);
         !self.engine.is_done()
     }
@@ -137,8 +164,15 @@ impl<'a> Session<'a> {
         if let Some(metrics) = &mut self.metrics {
             metrics.deliver(&mut self.engine, &self.context);
         }
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = &mut self.otlp {
+            otlp.deliver(&mut self.engine, &self.context);
+            if let Some(trouble) = otlp.trouble() {
+                self.notice(&trouble);
+            }
+        }
         for gone in self.outputs.deliver(&mut self.engine, &self.context) {
-            let is_last = self.outputs.is_empty() && self.screen.is_none();
+            let is_last = self.outputs.is_empty() && self.screen.is_none() && self.metrics.is_none();
             match failure(gone) {
                 None => return Err(End::ReaderGone),
                 Some(error) if is_last => return Err(End::Failed(error)),
@@ -148,7 +182,15 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        for trouble in self.outputs.troubles().collect::<Vec<_>>() {
+            self.notice(&format!("{trouble}; its lines are counted as missed until it can be written again"));
+        }
         Ok(())
+    }
+
+    /// Opens the files that are added to again.
+    pub fn reopen(&mut self) {
+        self.outputs.reopen();
     }
 
     /// Waits until the outputs' readers have caught up, where lines wait for them.
@@ -185,9 +227,12 @@ impl<'a> Session<'a> {
 
     /// Brings up to date what metrics only totals have. Once a second is often enough.
     pub fn refresh_metrics(&mut self, now_ns: u64) {
-        if let Some(metrics) = &mut self.metrics {
-            metrics.refresh(&mut self.engine, now_ns);
+        let Some(metrics) = &mut self.metrics else { return };
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = &self.otlp {
+            self.engine.handle(Input::Unwritten { reader: metrics.reader(), lines: otlp.lost() });
         }
+        metrics.refresh(&mut self.engine, now_ns);
     }
 
     /// Gives the screen, if there is one, a new snapshot.
@@ -240,6 +285,11 @@ impl<'a> Session<'a> {
             end = if let End::Failed(error) = end { End::Failed(error) } else { gone };
         }
         let mut failures: Vec<Error> = self.failed.take().into_iter().collect();
+        #[cfg(feature = "otlp")]
+        if let Some(otlp) = self.otlp.take() {
+            self.refresh_metrics(now_ns);
+            failures.extend(otlp.finish().await.err());
+        }
         if let Some(reader) = self.screen.take() {
             let closed = reader.close(&mut self.engine, &self.config.query, &self.context, now_ns).await;
             failures.extend(closed.err());
@@ -280,7 +330,7 @@ impl ScreenReader {
 fn failure(Gone { target, why }: Gone) -> Option<Error> {
     let source = match (why, &target) {
         (Stopped::ReaderGone, Target::Stdout) => return None,
-        (Stopped::ReaderGone, Target::File(_)) => io::ErrorKind::BrokenPipe.into(),
+        (Stopped::ReaderGone, Target::File(_) | Target::Log(..)) => io::ErrorKind::BrokenPipe.into(),
         (Stopped::Failed(source), _) => source,
     };
     Some(Error::Output { target: target.to_string(), source })

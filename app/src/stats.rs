@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::cli::StatsArgs;
 use crate::clock::{Anchor, monotonic_ns};
 use crate::error::Error;
+use crate::output::format::new_run;
 use crate::output::json;
 use crate::session;
 use crate::source::sock_diag::{ALL_STATES, SockDiag};
@@ -35,7 +36,8 @@ pub fn run(arguments: &StatsArgs) -> Result<(), Error> {
         sock_diag: SockDiag::default(),
         seen: Seen::default(),
         anchor: Anchor::now(),
-        host: crate::live::host(),
+        host: arguments.host.clone().or_else(crate::live::host),
+        run: new_run(),
         output: BufWriter::new(io::stdout()),
     };
     match session::event_loop()?.block_on(stats.write()) {
@@ -65,6 +67,7 @@ struct Stats<'a> {
     seen: Seen,
     anchor: Anchor,
     host: Option<String>,
+    run: String,
     output: BufWriter<io::Stdout>,
 }
 
@@ -94,7 +97,7 @@ impl Stats<'_> {
 
     /// Lists all sockets and writes what passes the filter: connections as they come, then listeners.
     fn list(&mut self) -> Result<(), Failure> {
-        let Self { arguments, filter, sock_diag, seen, anchor, host, output } = self;
+        let Self { arguments, filter, sock_diag, seen, anchor, host, run, output } = self;
         let now_ns = monotonic_ns();
         let mut listening = Listening::default();
         let listed = sock_diag.dump(SocketState::Listen.bit(), |sockets| listening.note(sockets));
@@ -103,7 +106,7 @@ impl Stats<'_> {
         let mut write = |facts: &Facts<'_>, role| {
             if written.is_ok() && filter.matches_socket(&Flow::of_socket(facts.socket, role, now_ns), now_ns)
             {
-                let at = json::stats::At { wall: anchor.wall(now_ns), host: host.as_deref() };
+                let at = json::stats::At { wall: anchor.wall(now_ns), host: host.as_deref(), run };
                 written = if arguments.json {
                     json::stats::write(facts, at, &arguments.tables, output)
                 } else {

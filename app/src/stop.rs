@@ -1,9 +1,9 @@
 //! What ends a run from outside: signals and `--duration`.
 
+use std::fs::{self, File};
 use std::io;
 use std::time::Duration;
 
-use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -15,7 +15,30 @@ pub struct Stop {
     signals: [Option<Signal>; 3],
     deadline: Option<Instant>,
     was_wanted: bool,
+    /// Whether SIGHUP does not end the run, and whether the process had a terminal that it may lose.
+    hangup: Hangup,
+    /// When it is judged what the latest SIGHUP means.
+    hung_up: Option<Instant>,
 }
+
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hangup {
+    Ends,
+    Reopens { had_terminal: bool },
+}
+
+/// What was asked for from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To end.
+    Stop,
+    /// To open files again.
+    Reopen,
+}
+
+/// The kernel takes the terminal from the processes of a session after it has sent SIGHUP to some of them.
+const HANGUP: Duration = Duration::from_millis(200);
 
 impl Stop {
     /// Installs the signal handlers. There is no deadline yet.
@@ -27,7 +50,38 @@ impl Stop {
         let [interrupt, terminate, hangup] = kinds
             .map(|kind| listen(kind).map_err(|source| Error::System { what: "listen to signals", source }));
         let signals = [interrupt?, terminate?, hangup?];
-        Ok(Self { signals, deadline: None, was_wanted: false })
+        Ok(Self { signals, deadline: None, was_wanted: false, hangup: Hangup::Ends, hung_up: None })
+    }
+
+    /// From now on SIGHUP asks for files to be opened again, unless it comes because the terminal is gone.
+    pub fn reopen_on_hangup(&mut self) {
+        self.hangup = Hangup::Reopens { had_terminal: has_terminal() };
+    }
+
+    /// Waits for a signal or the deadline. It may be cancelled: what has come by then is not lost.
+    pub async fn asked(&mut self) -> Asked {
+        loop {
+            let [interrupt, terminate, hangup] = &mut self.signals;
+            let [judged, deadline] = [self.hung_up, self.deadline].map(|at| at.unwrap_or_else(Instant::now));
+            tokio::select! {
+                () = received(interrupt) => break,
+                () = received(terminate) => break,
+                () = received(hangup) => match self.hangup {
+                    Hangup::Ends => break,
+                    Hangup::Reopens { .. } => self.hung_up = Some(Instant::now() + HANGUP),
+                },
+                () = sleep_until(judged), if self.hung_up.is_some() => {
+                    self.hung_up = None;
+                    if self.hangup == (Hangup::Reopens { had_terminal: has_terminal() }) {
+                        return Asked::Reopen;
+                    }
+                    break;
+                }
+                () = sleep_until(deadline), if self.deadline.is_some() => break,
+            }
+        }
+        self.was_wanted = true;
+        Asked::Stop
     }
 
     /// Sets the deadline to this long from now; without a duration there is none.
@@ -36,15 +90,9 @@ impl Stop {
         self.deadline = duration.and_then(|duration| Instant::now().checked_add(duration));
     }
 
-    /// Waits for a signal or the deadline.
+    /// Waits for a signal or the deadline, whatever it asks for.
     pub async fn wanted(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.signals;
-        tokio::select! {
-            () = received(interrupt) => {}
-            () = received(terminate) => {}
-            () = received(hangup) => {}
-            () = sleep_until(self.deadline.unwrap_or_else(Instant::now)), if self.deadline.is_some() => {}
-        }
+        self.asked().await;
         self.was_wanted = true;
     }
 
@@ -59,21 +107,25 @@ impl Stop {
     }
 }
 
+/// Whether there is a controlling terminal.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
 /// Installs a handler for a signal, unless the signal was ignored when this process started.
 ///
 /// # Errors
 /// When the handler cannot be installed.
 pub(crate) fn listen(kind: SignalKind) -> io::Result<Option<Signal>> {
-    if is_ignored(kind) { Ok(None) } else { signal(kind).map(Some) }
+    let is_ignored = ignored_signals() >> (kind.as_raw_value() - 1) & 1 == 1;
+    if is_ignored { Ok(None) } else { signal(kind).map(Some) }
 }
 
-/// Whether a signal is ignored, as far as the kernel says. Asked without a file: a confined process opens none.
-fn is_ignored(kind: SignalKind) -> bool {
-    // SAFETY: a structure of integers, for which zeros are a value.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: without a new action the call only writes the present one to a structure of that type.
-    let asked = unsafe { libc::sigaction(kind.as_raw_value(), std::ptr::null(), &raw mut action) };
-    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+/// The mask of ignored signals (`SigIgn` in `proc_pid_status(5)`); 0 if it cannot be read.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Waits for a signal; forever, if it is ignored.

@@ -51,7 +51,7 @@ fn read(file: impl Read + Send + 'static) -> Result<Vec<SegmentRecord>, (usize, 
 fn segment(record: Record) -> SegmentRecord {
     match record {
         Record::Segment(segment) => segment,
-        Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => panic!("{record:?}"),
+        _ => panic!("{record:?}"),
     }
 }
 

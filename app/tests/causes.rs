@@ -63,7 +63,7 @@ fn established(watched: &mut Watched, connection: &Connection, time_ns: u64) {
 fn retransmits(watched: &Watched) -> Vec<&Retransmit> {
     let reported = watched.events.iter().filter_map(|event| match event {
         Event::Retransmit(retransmit) => Some(retransmit),
-        Event::Handshake(_) | Event::Close(_) => None,
+        Event::Handshake(_) | Event::Correction(..) | Event::Close(_) | Event::KernelRetransmit(_) => None,
     });
     reported.collect()
 }

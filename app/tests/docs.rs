@@ -23,7 +23,7 @@ const MOST_WORDS: usize = 1_000;
 /// A text between `<!-- generated: NAME -->` and `<!-- end -->`.
 type Generated = (&'static str, &'static str, fn() -> String);
 
-const GENERATED: [Generated; 16] = [
+const GENERATED: [Generated; 17] = [
     ("README.md", "verdicts", verdicts),
     ("docs/columns.md", "verdicts", verdicts),
     ("docs/columns.md", "peer-columns", || columns(&peers::COLUMNS)),
@@ -35,6 +35,7 @@ const GENERATED: [Generated; 16] = [
     ("docs/usage.md", "options", options),
     ("docs/usage.md", "replay-options", || new_options("replay")),
     ("docs/usage.md", "doctor-options", || new_options("doctor")),
+    ("docs/metrics.md", "flow-metrics", flow_metrics),
     ("docs/usage.md", "stats-options", || new_options("stats")),
     ("docs/rfc4898.md", "counts", estats_counts),
     ("docs/rfc4898.md", "variables", estats_variables),
@@ -171,6 +172,13 @@ fn estats_variables() -> String {
     tables.join("\n")
 }
 
+/// The metrics of single connections.
+fn flow_metrics() -> String {
+    let rows = tcptop::output::metrics::flow_metrics()
+        .map(|(name, kind, meaning, field)| format!("| `{name}` | {kind} | {meaning} | `{field}` |\n"));
+    table(["metric", "type", "meaning", "of `struct tcp_info`"], rows)
+}
+
 fn arguments<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
     let rows = arguments.filter(|one| !one.is_hide_set()).map(|one| {
         let values: Vec<&str> =
@@ -228,6 +236,8 @@ fn json_fields() -> String {
         ("`dctcp`", vec!["Dctcp"]),
         ("`stats`, whose `tables` are in [rfc4898.md](rfc4898.md)", vec!["Stats", "Head"]),
         ("`stats_variables`", vec!["StatsVariables"]),
+        ("`kernel_retransmit`", vec!["KernelRetransmit", "Head"]),
+        ("`kernel_retransmits`", vec!["KernelRetransmits", "Head"]),
         ("Each of `variables`", vec!["VariableObject"]),
         ("`summary`", vec!["Summary", "Head", "Figures"]),
         ("`thresholds`", vec!["Thresholds"]),
@@ -394,6 +404,28 @@ fn command_lines_are_understood() {
         }
     }
     assert!(seen > 20, "{seen}");
+}
+
+/// What the unit and the DaemonSet run, with the options that their comments give as examples.
+#[test]
+fn command_lines_of_the_packages_are_understood() {
+    let unit = read("packaging/systemd/tcptop.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/")).expect("it starts it");
+    let options = read("packaging/systemd/tcptop.default");
+    let options = options.lines().filter_map(|line| line.split_once("TCPTOP_OPTIONS=")).map(|(_, set)| set);
+    let of_unit = options.map(|set| start.replace("$TCPTOP_OPTIONS", set.trim_matches('"')));
+    let daemon = read("packaging/kubernetes/tcptop.yaml");
+    let arguments = daemon.lines().skip_while(|line| line.trim() != "args:").skip(1);
+    let arguments = arguments.map_while(|line| line.trim().strip_prefix("- "));
+    let of_daemon = format!("tcptop {}", arguments.collect::<Vec<_>>().join(" "));
+    let mut seen = 0;
+    for line in of_unit.chain([of_daemon]) {
+        let parsed = Cli::try_parse_from(line.split_whitespace());
+        assert!(parsed.is_ok(), "{line}\n{}", parsed.unwrap_err());
+        assert!(line.starts_with("tcptop serve"), "{line}");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
 }
 
 /// The lines of blocks of shell commands, continued ones as one, and what is quoted in the text.

@@ -3,7 +3,7 @@
 mod support;
 
 use probe_common::segment::mapped;
-use probe_common::{Family, IcmpRecord, Record};
+use probe_common::{Family, IcmpRecord, Record, ResetReason, SegmentRecord};
 use support::stage::{NOW, Stage, context, trouble};
 use support::{Connection, INTERFACE, MS, S, Watched, v4};
 use tcptop::output::explain::{Explanation, RULE_COUNT, explain};
@@ -290,6 +290,10 @@ fn refused() -> Vec<Case> {
     let refused = |connection: &Connection| {
         [connection.syn(BEGIN), connection.rst_of_responder(BEGIN + 400_000)].map(Record::from)
     };
+    let said = |connection: &Connection, reason| {
+        let rst = SegmentRecord { reset: Some(reason), ..connection.rst_of_responder(BEGIN + 400_000) };
+        [connection.syn(BEGIN), rst].map(Record::from)
+    };
     vec![
         Case {
             watched: seen(refused(&out(6_379, 1))),
@@ -310,6 +314,22 @@ fn refused() -> Vec<Case> {
             verdict: Verdict::Refused,
             why: None,
             sentences: &["This host refuses after 400µs"],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+        Case {
+            watched: seen(said(&inbound(1), ResetReason::NoSocket)),
+            verdict: Verdict::Refused,
+            why: Some(Why::NothingListens),
+            sentences: &["This host refuses after 400µs: nothing listens on the port, as its kernel says."],
+            next: &["here: ss -ltn 'sport = :80'"],
+        },
+        Case {
+            watched: seen(said(&inbound(1), ResetReason::Memory)),
+            verdict: Verdict::Refused,
+            why: Some(Why::Reset(ResetReason::Memory)),
+            sentences: &[
+                "This host refuses after 400µs: memory for sockets is short (tcp_mem, tcp_max_orphans), as",
+            ],
             next: &["here: ss -ltn 'sport = :80'"],
         },
     ]
@@ -493,6 +513,39 @@ fn queue_full() -> Vec<Case> {
 
 const QUEUE: &str = "The accept queue of this host's listener was full (129 of 128) while an attempt waited";
 
+/// A connection that the responder resets: for this reason, as its kernel says, and with a TTL of its own.
+fn aborted_for(connection: &Connection, reset: Option<ResetReason>) -> Watched {
+    let [syn, ack] = [connection.syn(BEGIN), connection.ack(BEGIN + 2 * MS)];
+    let syn_ack = SegmentRecord { ttl: Some(52), ..connection.syn_ack(BEGIN + MS) };
+    let rst = SegmentRecord { ttl: Some(61), reset, ..connection.rst_of_responder(BEGIN + 3 * MS) };
+    seen([syn, syn_ack, ack, rst].map(Record::from))
+}
+
+/// Aborted connections of which something is known.
+fn aborted_and_said() -> Vec<Case> {
+    vec![
+        Case {
+            watched: aborted_for(&inbound(1), Some(ResetReason::ClosedUnread)),
+            verdict: Verdict::Aborted,
+            why: Some(Why::Reset(ResetReason::ClosedUnread)),
+            sentences: &[
+                "This host accepts the connections and resets them: the application closes them before it has read all",
+            ],
+            next: &["here: ss -tnp 'sport = :80'"],
+        },
+        Case {
+            watched: aborted_for(&out(443, 1), None),
+            verdict: Verdict::Aborted,
+            why: Some(Why::OtherTtl),
+            sentences: &[
+                "The peer accepts the connections and resets them",
+                "The RST has another TTL than the peer's other segments: does a box in between send it?",
+            ],
+            next: &["on the peer and its backends: ss -ltn 'sport = :443'"],
+        },
+    ]
+}
+
 fn aborted_or_slow() -> Vec<Case> {
     vec![
         Case {
@@ -578,6 +631,7 @@ fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
         dropped_here(),
         dropped_of_others_or_before(),
         queue_full(),
+        aborted_and_said(),
         aborted_or_slow(),
         retransmitted(),
     ];
@@ -588,7 +642,7 @@ fn each_rule_is_said_where_it_holds_and_nothing_else_is() {
         let Explanation { sentences, next } = &explanation;
         assert_eq!(sentences.len(), case.sentences.len(), "{sentences:#?}\n{:#?}", case.sentences);
         for (sentence, begin) in sentences.iter().zip(case.sentences) {
-            assert!(sentence.starts_with(begin) && sentence.ends_with('.'), "{sentence}\n{begin}");
+            assert!(sentence.starts_with(begin) && sentence.ends_with(['.', '?']), "{sentence}\n{begin}");
             // Words, not figures: the same rule.
             let begin: String = sentence.chars().filter(|letter| letter.is_alphabetic()).take(22).collect();
             said.insert((case.verdict, begin));

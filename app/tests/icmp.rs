@@ -125,6 +125,23 @@ impl Replayed {
     }
 }
 
+/// Hard case `syn-series-from-its-middle`: the opener ignores the error, and goes on after its patience.
+#[test]
+fn an_attempt_that_was_unreachable_may_be_answered_at_last() {
+    let (first, ends) = (syn(ends(40_000)), ends(40_000));
+    let mut capture = Capture::new("answered-at-last");
+    capture.segment(0, &first).at_us(4_000, &from_router(REJECTIONS[0], &first)).segment(8_000_000, &first);
+    capture.segment(8_000_010, &syn_ack(ends)).segment(8_000_020, &ack(ends));
+    let replayed = capture.replay();
+    assert_eq!(replayed.outcomes(), ["unreachable", "established"]);
+    let corrected: Vec<&Value> = replayed.all("handshake").map(|one| &one["corrects"]).collect();
+    assert_eq!(corrected, [&Value::Null, &Value::from("unreachable")]);
+    assert_fields(
+        replayed.only("summary"),
+        &[("handshakes", Value::from(1)), ("established", Value::from(1)), ("unreachable", Value::from(0))],
+    );
+}
+
 #[track_caller]
 fn assert_fields(object: &Value, fields: &[(&str, Value)]) {
     for (field, value) in fields {

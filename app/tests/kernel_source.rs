@@ -43,7 +43,7 @@ impl Hosts {
                 Record::Segment(segment) if segment.kind == probe_common::SegmentKind::Syn => {
                     Some(segment.interface)
                 }
-                Record::Segment(_) | Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => None,
+                _ => None,
             }));
             true
         });
@@ -64,7 +64,8 @@ fn check(source: &mut KernelSource) -> Vec<Change> {
 }
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true };
+    let settings =
+        Settings { flows: FLOWS, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source

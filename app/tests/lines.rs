@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use probe_common::counter::{Counter, Counters};
-use probe_common::{RecordKind, SegmentKind, Unparsed};
+use probe_common::{RecordKind, SegmentKind, SegmentRecord, TcpFlags, Unparsed};
 use support::{Connection, INTERFACE, MS, S, Watched, v4, v6};
 use tcptop::clock::Anchor;
 use tcptop::output::json::Json;
 use tcptop::output::line_writer::Lines;
 use tcptop::output::report::Report;
 use tcptop::output::summary::Summary;
-use tcptop::output::target::ReportFormat;
+use tcptop::output::target::{ReportFormat, Witness};
 use tcptop::output::text::Text;
 use tcptop::output::{Output, RenderContext};
 use tcptop_core::Query;
@@ -62,6 +62,7 @@ fn context() -> RenderContext {
         source: "tcx",
         not_known: Vec::new(),
         host: Some("web-3".to_owned()),
+        run: "0123456789abcdef".to_owned(),
         anchor: Anchor::new(START, wall),
         zone: TimeZone::UTC,
     }
@@ -90,12 +91,12 @@ fn report(format: ReportFormat) -> Report {
 
 #[test]
 fn text_lines() {
-    insta::assert_snapshot!(written(Text { retransmits: false }));
+    insta::assert_snapshot!(written(Text { retransmits: None }));
 }
 
 #[test]
 fn text_lines_with_retransmits() {
-    insta::assert_snapshot!(written(Text { retransmits: true }));
+    insta::assert_snapshot!(written(Text { retransmits: Some(Witness::Wire) }));
 }
 
 #[test]
@@ -121,4 +122,40 @@ fn report_in_markdown() {
 #[test]
 fn report_in_json() {
     insta::assert_snapshot!(written(report(ReportFormat::Json)));
+}
+
+/// What is at two interfaces, such as those that `tcpdump -i any` names, is told apart.
+#[test]
+fn a_report_names_interfaces_where_they_differ_and_challenged_attempts() {
+    let at = |ms: u64| START + ms * MS;
+    let table = |connections: &[Connection], interfaces: &[u32], challenge: Option<Connection>| {
+        let mut watched = Watched::with(&support::config(100), START);
+        watched.handle(Input::Interfaces(&BTreeMap::from([(INTERFACE, "eth0".into()), (9, "veth1".into())])));
+        for (connection, interface) in connections.iter().zip(interfaces) {
+            let records = [connection.syn(at(0)), connection.syn_ack(at(1)), connection.ack(at(2))];
+            watched.see(records.map(|record| SegmentRecord { interface: *interface, ..record }));
+        }
+        if let Some(connection) = challenge {
+            // An ACK with the numbers of another connection.
+            let mut ack = connection.fin_of_responder(at(11));
+            (ack.kind, ack.flags, ack.ack) = (SegmentKind::Ack, TcpFlags::ACK, 7);
+            watched.see([connection.syn(at(10)), ack]).expire(at(20_000));
+        }
+        let request = report(ReportFormat::Text).closing_request(&Query::default()).expect("a snapshot");
+        let snapshot = watched.engine.snapshot(watched.reader, &request, END);
+        let names = BTreeMap::from([(INTERFACE, "eth0".to_owned()), (9, "veth1".to_owned())]);
+        let context = RenderContext::new(names, "test", Anchor::new(0, Timestamp::UNIX_EPOCH));
+        report(ReportFormat::Text).text(&snapshot, &context)
+    };
+    let server = Connection::to(v4(10, 0, 0, 2, 443), 40_000);
+    let two = table(&[server, server], &[INTERFACE, 9], None);
+    assert!(two.contains("PEER          IFACE  DIR"), "{two}");
+    assert!(two.contains("10.0.0.2:443  eth0   out") && two.contains("10.0.0.2:443  veth1  out"), "{two}");
+    let one = table(&[server, Connection::to(v4(10, 0, 0, 3, 443), 40_001)], &[9, 9], None);
+    assert!(!one.contains("IFACE") && !one.contains("CHALLENGED"), "{one}");
+    let challenged = table(&[server], &[INTERFACE], Some(Connection::to(v4(10, 0, 0, 3, 443), 40_001)));
+    let row = challenged.lines().find(|line| line.contains("10.0.0.3:443  out")).expect("a row");
+    let titles = challenged.lines().find(|line| line.contains("CHALLENGED")).expect("a column");
+    let end = titles.find("CHALLENGED").expect("it has it") + "CHALLENGED".len();
+    assert_eq!(&row[end - 3..end], "  1", "{challenged}");
 }

@@ -13,7 +13,8 @@ use tcptop::source::kernel::{AttachWanted, KernelSource, Settings};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn load() -> KernelSource {
-    let settings = Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
+    let settings =
+        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
     let (source, lacking) = KernelSource::load(&settings).expect("it loads");
     assert_eq!(lacking, [""; 0], "this kernel says all");
     source
@@ -53,7 +54,7 @@ fn drained(source: &mut KernelSource) -> Vec<Record> {
 fn segments(records: &[Record], kind: SegmentKind) -> Vec<SegmentRecord> {
     let of_kind = records.iter().filter_map(|record| match record {
         Record::Segment(segment) if segment.kind == kind => Some(*segment),
-        Record::Segment(_) | Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => None,
+        _ => None,
     });
     of_kind.collect()
 }
@@ -64,7 +65,7 @@ fn owners(records: &[Record], action: OwnerAction) -> Vec<(usize, OwnerRecord)> 
         Record::Owner(owner) if owner.action == action && owner.process == process::id() => {
             Some((place, *owner))
         }
-        Record::Segment(_) | Record::EvictedFlow(_) | Record::Owner(_) | Record::Icmp(_) => None,
+        _ => None,
     });
     of_action.collect()
 }

@@ -5,6 +5,7 @@
 #[path = "support/validator.rs"]
 mod validator;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,16 @@ use std::process::Command;
 
 use lab::capture::Format;
 use lab::scenario::{self, Variant};
+use probe_common::retransmit::{KernelRetransmit, What};
+use probe_common::{Endpoint, Transmission};
 use serde_json::{Value, json};
+use tcptop::clock::Anchor;
+use tcptop::output::RenderContext;
+use tcptop::output::json::kernel;
+use tcptop::output::json::objects::Object;
 use tcptop::output::json::schema::schema;
+use tcptop::output::kernel_retransmits::{Resent, Totals};
+use tcptop_core::Role;
 use validator::{assert_valid, strict};
 
 fn path() -> PathBuf {
@@ -70,6 +79,41 @@ fn statistics_of_sockets_keep_the_schema() {
     let port = opener.local_addr().expect("it is connected").port();
     let of = |object: &&Value| object["local_port"] == port || object["remote_port"] == port;
     assert_eq!(objects.iter().filter(of).count(), 2, "both ends");
+}
+
+/// A retransmit of IPv6 and the SYN-ACK of an unknown state, and what a run of no retransmits ends with.
+#[test]
+fn retransmits_of_the_kernel_keep_the_schema() {
+    let validator = strict(schema().to_value());
+    let end = |port| Endpoint { address: [0x20; 16], port };
+    let data = KernelRetransmit {
+        time_ns: 1,
+        cookie: Some(7),
+        listener: None,
+        local: end(40_000),
+        remote: end(443),
+        state: 1,
+        namespace: 4_026_531_840,
+        what: What::Data,
+        seq: Some(1),
+        len: 1_448,
+        segments: 1,
+        transmission: Transmission::RETRANSMIT,
+        repeats: None,
+        error: Some(105),
+    };
+    let request = KernelRetransmit { cookie: None, what: What::SynAck, seq: None, state: 99, ..data };
+    let context = RenderContext::new(BTreeMap::new(), "tracepoint", Anchor::now());
+    for record in [&data, &KernelRetransmit { error: None, repeats: Some(2), ..request }] {
+        let resent = Resent { record, role: Role::Client, owner: None, is_here: true };
+        let object = Object::KernelRetransmit(Box::new(kernel::retransmit(&resent, &context)));
+        assert_valid(&validator, &serde_json::to_value(object).expect("JSON"));
+    }
+    for totals in [Totals::default(), Totals { failed: Some(1), retrans_segs: Some(2), ..Totals::default() }]
+    {
+        let object = Object::KernelRetransmits(kernel::totals(&totals, Some("port:80".to_owned()), &context));
+        assert_valid(&validator, &serde_json::to_value(object).expect("JSON"));
+    }
 }
 
 /// With the objects of all types, and what most of their fields can be.

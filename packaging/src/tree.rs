@@ -16,6 +16,12 @@ use crate::{call, completions, manual};
 
 const LICENSES: [&str; 4] = ["LICENSE-APACHE", "LICENSE-MIT", "LICENSE-GPL-2.0", "README.md"];
 
+/// The service: its unit, and where its options stand.
+const SERVICE: [(&str, &str); 2] = [
+    ("packaging/systemd/tcptop.service", "usr/lib/systemd/system/tcptop.service"),
+    ("packaging/systemd/tcptop.default", "etc/default/tcptop"),
+];
+
 /// Lays the files of an installation under `root`, which is emptied before.
 pub(crate) fn lay(root: &Path, binary: &Path, source: &Source) -> Result<()> {
     if root.exists() {
@@ -26,6 +32,10 @@ pub(crate) fn lay(root: &Path, binary: &Path, source: &Source) -> Result<()> {
     for name in LICENSES {
         let bytes = fs::read(source.root.join(name)).with_context(|| format!("cannot read {name}"))?;
         write(root, &format!("usr/share/doc/tcptop/{name}"), &bytes, 0o644, source)?;
+    }
+    for (from, to) in SERVICE {
+        let bytes = fs::read(source.root.join(from)).with_context(|| format!("cannot read {from}"))?;
+        write(root, to, &bytes, 0o644, source)?;
     }
     write(root, "etc/tcptop.toml", tcptop::config_file::template().as_bytes(), 0o644, source)?;
     documents(root, source)

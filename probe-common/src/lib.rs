@@ -30,6 +30,8 @@ pub mod passed_over;
 pub mod process;
 pub mod protocols;
 pub mod record;
+pub mod reset;
+pub mod retransmit;
 pub mod segment;
 pub mod sender;
 pub mod sequence;
@@ -47,9 +49,10 @@ pub use parse::{LinkLayer, Unparsed, parse};
 pub use process::{Environment, Progress, RecordSink, SegmentKind, fast_path, process, process_icmp};
 pub use protocols::PassedOver;
 pub use record::{
-    EvictedFlowRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawIcmp, RawOwner, RawSegment,
-    Record, RecordKind, SegmentRecord,
+    EvictedFlowRecord, IcmpRecord, OwnerAction, OwnerRecord, RawEvictedFlow, RawIcmp, RawOwner, RawReset,
+    RawSegment, Record, RecordKind, ResetRecord, SegmentRecord,
 };
+pub use reset::ResetReason;
 pub use segment::{Endpoint, Family, Segment, TcpFlags, Timestamps};
 pub use sequence::{SegmentClass, Volume};
 pub use state::{Clock, FlowState, FlowStates};

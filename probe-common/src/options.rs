@@ -35,7 +35,7 @@ pub fn timestamps<P: FindTimestamps + ?Sized>(packet: &P, segment: &Segment) -> 
     if let Some(usual) = usual_place(packet, segment) {
         return usual;
     }
-    let found = packet.find_timestamps(segment.options_offset.into(), segment.options_len.into());
+    let found = packet.find_timestamps(segment.options_offset.into(), segment.options_len().into());
     if found == ABSENT {
         return Timestamps::default();
     }
@@ -55,13 +55,13 @@ fn usual_place<P: Load + ?Sized>(packet: &P, segment: &Segment) -> Option<Timest
     const MSS: u16 = 0x0204;
     let offset = usize::from(segment.options_offset) & 0x3fff;
     let stamps = |value, echo| Some(Timestamps { value, echo, present: true });
-    if segment.options_len >= 16 {
+    if segment.options_len() >= 16 {
         let window = packet.window::<16>(offset)?;
         if window.be16::<0>() == MSS && [PADDED, BEHIND_SACK].contains(&window.be32::<4>()) {
             return stamps(window.be32::<8>(), window.be32::<12>());
         }
     }
-    if segment.options_len < 12 {
+    if segment.options_len() < 12 {
         return None;
     }
     let window = packet.window::<12>(offset)?;

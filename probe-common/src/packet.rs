@@ -56,7 +56,9 @@ pub struct ParsedPacket {
     /// Which end sent it.
     side: u16,
     /// What was found in its options: one of the constants below.
-    pub(crate) options: u32,
+    pub(crate) options: u16,
+    /// Of a RST, the number of the [`ResetReason`](crate::ResetReason) that its sender gives; 0 for none.
+    pub(crate) reset: u16,
     pub(crate) ts_value: u32,
     pub(crate) ts_echo: u32,
     /// See [`SegmentRecord::cookie`](crate::SegmentRecord::cookie).
@@ -81,6 +83,7 @@ impl ParsedPacket {
         direction: 0,
         side: 0,
         options: 0,
+        reset: 0,
         ts_value: 0,
         ts_echo: 0,
         cookie: 0,
@@ -136,6 +139,7 @@ impl ParsedPacket {
             direction,
             side,
             options,
+            reset: 0,
             ts_value,
             ts_echo,
             cookie: 0,
@@ -174,6 +178,20 @@ impl ParsedPacket {
     #[must_use]
     pub const fn is_of_full_socket(&self) -> bool {
         self.is_of_socket() && !self.segment.flags.has(TcpFlags::SYN.with(TcpFlags::ACK))
+    }
+
+    /// Whether it is a RST that is not carried by a tunnel.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_plain_reset(&self) -> bool {
+        self.segment.flags.has(TcpFlags::RST) && self.encapsulation() == 0
+    }
+
+    /// Notes the number of the [`ResetReason`](crate::ResetReason) for which its sender sends it.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "there are few")]
+    pub const fn set_reset(&mut self, reason: u32) {
+        self.reset = reason as u16;
     }
 
     /// Notes what the socket that sent it says of it, and how many segments the other end has said arrived twice.
@@ -217,8 +235,8 @@ impl ParsedPacket {
         self.segment.family
     }
 
-    const WITHOUT_TIMESTAMPS: u32 = 0;
-    pub(crate) const WITH_TIMESTAMPS: u32 = 1;
+    const WITHOUT_TIMESTAMPS: u16 = 0;
+    pub(crate) const WITH_TIMESTAMPS: u16 = 1;
 
     #[inline(always)]
     pub(crate) const fn direction(&self) -> Direction {

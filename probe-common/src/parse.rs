@@ -214,7 +214,8 @@ fn ipv4<P: Load + ?Sized, const PLAIN: bool>(
     }
     let end = end_of_ip(header.be16::<2>().into(), offset, packet_len)?;
     let addresses = (mapped_words(header.be32::<12>()), mapped_words(header.be32::<16>()));
-    tcp(packet, (Family::V4, header.be16::<4>()), addresses, transport, end)
+    let ip = Ip { family: Family::V4, ident: header.be16::<4>(), ttl: header.byte::<8>() };
+    tcp(packet, ip, addresses, transport, end)
 }
 
 /// The length of an authentication header (RFC 4302, 2) before TCP.
@@ -250,7 +251,8 @@ fn ipv6<P: Load + ?Sized, const PLAIN: bool>(
     // 0 stands for "longer than 16 bits can say" (RFC 2675), as in IPv4 since Linux 6.3 (BIG TCP).
     let total_len = if payload_len == 0 { 0 } else { payload_len + 40 };
     let end = end_of_ip(total_len, offset, packet_len)?;
-    tcp(packet, (Family::V6, 0), addresses, transport, end)
+    let ip = Ip { family: Family::V6, ident: 0, ttl: header.byte::<7>() };
+    tcp(packet, ip, addresses, transport, end)
 }
 
 /// Where the IP packet ends. A frame can be longer (Ethernet pads to 60 bytes), never shorter.
@@ -315,10 +317,18 @@ pub(crate) fn bounded(offset: usize, any: u16) -> Result<usize, Unparsed> {
     if offset > MAX_OFFSET { Err(Unparsed::Truncated) } else { Ok(offset) }
 }
 
+/// What a segment keeps of its IP header, beside the addresses.
+#[derive(Clone, Copy)]
+struct Ip {
+    family: Family,
+    ident: u16,
+    ttl: u8,
+}
+
 #[inline(always)]
 fn tcp<P: Load + ?Sized>(
     packet: &P,
-    (family, ident): (Family, u16),
+    ip: Ip,
     (source, destination): ([u64; 2], [u64; 2]),
     offset: usize,
     end: u32,
@@ -337,15 +347,15 @@ fn tcp<P: Load + ?Sized>(
         destination,
         source_port: header.be16::<0>(),
         destination_port: header.be16::<2>(),
-        family,
+        family: ip.family,
         seq: header.be32::<4>(),
         ack: header.be32::<8>(),
         flags: TcpFlags(header.byte::<13>()),
         payload_len: end - payload,
         options_offset,
-        options_len,
-        is_closed: u8::from(header.be16::<14>() == 0),
-        ident,
+        options: options_len | if header.be16::<14>() == 0 { Segment::CLOSED } else { 0 },
+        ttl: ip.ttl,
+        ident: ip.ident,
     })
 }
 

@@ -8,6 +8,7 @@ use crate::icmp_error::ParsedIcmp;
 use crate::key::{Ends, Side};
 use crate::packet::{Direction, ParsedPacket};
 use crate::process::SegmentKind;
+use crate::reset::ResetReason;
 use crate::segment::{Endpoint, Family, TcpFlags, Timestamps, bytes};
 use crate::sequence::{SegmentClass, Volume};
 use crate::state::FlowState;
@@ -15,7 +16,7 @@ use crate::transmission::Transmission;
 use crate::verifier::assign_words;
 
 /// Version of the layout. It changes with the meaning of any byte, so that a reader of other records refuses these.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// What a record is about, and so which body it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,13 +29,15 @@ pub enum RecordKind {
     Owner,
     /// An ICMP error about a segment that is in flight.
     Icmp,
+    /// Why a socket has just sent a RST.
+    Reset,
 }
 
 impl RecordKind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Every kind, at the place of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Segment(SegmentKind::Syn),
         Self::Segment(SegmentKind::SynAck),
         Self::Segment(SegmentKind::Ack),
@@ -44,6 +47,7 @@ impl RecordKind {
         Self::EvictedFlow,
         Self::Owner,
         Self::Icmp,
+        Self::Reset,
     ];
 
     /// The number of this kind in the header of its records.
@@ -55,6 +59,7 @@ impl RecordKind {
             Self::EvictedFlow => 6,
             Self::Owner => 7,
             Self::Icmp => 8,
+            Self::Reset => 9,
         }
     }
 
@@ -71,6 +76,7 @@ impl RecordKind {
             Self::EvictedFlow => "evicted",
             Self::Owner => "owner",
             Self::Icmp => "icmp",
+            Self::Reset => "reset_reason",
         }
     }
 }
@@ -94,6 +100,8 @@ pub enum Record {
     Owner(OwnerRecord),
     /// An ICMP error passed.
     Icmp(IcmpRecord),
+    /// A socket has sent a RST, and this is why.
+    Reset(ResetRecord),
 }
 
 impl From<SegmentRecord> for Record {
@@ -137,13 +145,18 @@ pub struct SegmentRecord {
     /// What carried its IP packet.
     pub encapsulation: Encapsulation,
     /// The cookie of the socket that sent it; 0 where the kernel knows none: the sender is another host, or the segment is
-    /// neither SYN nor FIN nor data. See [`OwnerRecord::cookie`].
+    /// neither SYN nor FIN nor data, nor a RST that the connection's socket sends by itself. See [`OwnerRecord::cookie`].
     pub cookie: u64,
     /// What its sender says of it.
     pub said: Transmission,
     /// Segments of which the other end has said that they arrived twice (D-SACK, RFC 2883), since the connection began; as its
     /// sender says, so only where [`said`](Self::said) is known.
     pub dsacks: Option<u32>,
+    /// Time to live of the IPv4 packet that carried it, hop limit of the IPv6 packet.
+    pub ttl: Option<u8>,
+    /// Of a RST of this host, why it is sent, where the kernel has said it before: it answers a segment. Of one that a socket sends
+    /// by itself a [`ResetRecord`] says it, with the same [`cookie`](Self::cookie).
+    pub reset: Option<ResetReason>,
     /// Times compare only within one time base. In a live run there is one, 0; a capture may have several clocks, of which
     /// nobody knows how far they are apart.
     pub timebase: u32,
@@ -230,6 +243,17 @@ pub struct IcmpRecord {
     pub timebase: u32,
 }
 
+/// Why a socket has sent a RST by itself. The record of the RST comes just before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetRecord {
+    /// When, in nanoseconds of the kernel's monotonic clock.
+    pub time_ns: u64,
+    /// The socket's cookie, see [`OwnerRecord::cookie`].
+    pub cookie: u64,
+    /// Why; `None` where the kernel does not say.
+    pub reason: Option<ResetReason>,
+}
+
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
@@ -281,6 +305,10 @@ impl Record {
                 let raw: RawIcmp = read(bytes).ok_or(length)?;
                 raw.typed().map(Self::Icmp)
             }
+            RecordKind::Reset => {
+                let raw: RawReset = read(bytes).ok_or(length)?;
+                Ok(Self::Reset(raw.typed()))
+            }
         }
     }
 
@@ -292,6 +320,7 @@ impl Record {
             Self::EvictedFlow(_) => RecordKind::EvictedFlow,
             Self::Owner(_) => RecordKind::Owner,
             Self::Icmp(_) => RecordKind::Icmp,
+            Self::Reset(_) => RecordKind::Reset,
         }
     }
 
@@ -302,7 +331,8 @@ impl Record {
             Self::Segment(SegmentRecord { time_ns, .. })
             | Self::EvictedFlow(EvictedFlowRecord { time_ns, .. })
             | Self::Owner(OwnerRecord { time_ns, .. })
-            | Self::Icmp(IcmpRecord { time_ns, .. }) => *time_ns,
+            | Self::Icmp(IcmpRecord { time_ns, .. })
+            | Self::Reset(ResetRecord { time_ns, .. }) => *time_ns,
         }
     }
 }
@@ -355,7 +385,8 @@ pub struct RawSegment {
     header: Header,
     volumes: [Volume; 2],
     cookie: u64,
-    /// The word of a [`Transmission`].
+    /// The word of a [`Transmission`] in the lower half, then the time to live, 0 for none, and the number of a [`ResetReason`],
+    /// 0 for none.
     said: u32,
     dsacks: u32,
     source: [u8; 16],
@@ -375,6 +406,9 @@ pub struct RawSegment {
     bits: u8,
 }
 
+const TRANSMISSION: u32 = 0xffff;
+const TTL_SHIFT: u32 = 16;
+const RESET_SHIFT: u32 = 24;
 const DIRECTION_BITS: u8 = 3;
 const HAS_TIMESTAMPS: u8 = 4;
 const IS_RETRANSMIT: u8 = 8;
@@ -403,7 +437,8 @@ impl RawSegment {
         let segment = &packet.segment;
         self.header.set::<Self>((kind & 0xff) as u8, packet.interface, time_ns);
         self.cookie = packet.cookie;
-        self.said = packet.said.word();
+        let (ttl, reset) = (u32::from(segment.ttl), u32::from(packet.reset) & 0xff);
+        self.said = packet.said.word() & TRANSMISSION | ttl << TTL_SHIFT | reset << RESET_SHIFT;
         self.dsacks = packet.dsacks;
         self.source = bytes(segment.source);
         self.destination = bytes(segment.destination);
@@ -431,7 +466,8 @@ impl RawSegment {
     }
 
     fn typed(&self, kind: SegmentKind) -> Result<SegmentRecord, DecodeError> {
-        let said = Transmission::from_word(self.said);
+        let said = Transmission::from_word(self.said & TRANSMISSION);
+        let [_, _, ttl, reset] = self.said.to_le_bytes();
         let encapsulation = self.bits >> ENCAPSULATION_SHIFT;
         let encapsulation = *Encapsulation::ALL
             .get(usize::from(encapsulation))
@@ -463,6 +499,8 @@ impl RawSegment {
             cookie: self.cookie,
             said,
             dsacks: said.is_known().then_some(self.dsacks),
+            ttl: Some(ttl).filter(|&ttl| ttl > 0),
+            reset: ResetReason::of_number(reset),
             timebase: 0,
         })
     }
@@ -655,6 +693,35 @@ impl RawIcmp {
     }
 }
 
+/// A [`ResetRecord`] as it lies in the ring buffer: integers in host order, 32 bytes without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RawReset {
+    header: Header,
+    cookie: u64,
+    /// The number of a [`ResetReason`]; 0 for none.
+    reason: u64,
+}
+
+// SAFETY: the fields are integers, or made of them, and fill it.
+unsafe impl Plain for RawReset {}
+const _: () = assert!(size_of::<RawReset>() == 32, "a padding byte would leak kernel memory");
+
+impl RawReset {
+    /// Becomes the record of the reason with this number, for which the socket with this cookie has sent a RST at `time_ns`.
+    #[inline(always)]
+    pub fn set(&mut self, cookie: u64, reason: u32, time_ns: u64) {
+        self.header.set::<Self>(RecordKind::Reset.number(), 0, time_ns);
+        self.cookie = cookie;
+        self.reason = reason.into();
+    }
+
+    fn typed(&self) -> ResetRecord {
+        let reason = u8::try_from(self.reason).ok().and_then(ResetReason::of_number);
+        ResetRecord { time_ns: self.header.time_ns, cookie: self.cookie, reason }
+    }
+}
+
 macro_rules! raw {
     ($raw:ty) => {
         impl $raw {
@@ -676,6 +743,7 @@ raw!(RawSegment);
 raw!(RawEvictedFlow);
 raw!(RawOwner);
 raw!(RawIcmp);
+raw!(RawReset);
 
 #[inline(always)]
 fn set_volumes(volumes: &mut [Volume; 2], state: &FlowState, first: Side) {

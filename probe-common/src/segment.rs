@@ -104,10 +104,11 @@ pub struct Segment {
     pub destination_port: u16,
     /// Where the TCP options begin in the packet, in bytes.
     pub options_offset: u16,
-    /// How long they are: 0 to 40 bytes.
-    pub options_len: u8,
-    /// 1 when the receive window of its sender is closed: 0 bytes.
-    pub is_closed: u8,
+    /// How long they are, 0 to 40 bytes and a multiple of 4, plus [`CLOSED`](Self::CLOSED) when the receive window of the sender is
+    /// 0 bytes: there is room for no more bytes.
+    pub options: u8,
+    /// Time to live of the IPv4 packet, hop limit of the IPv6 packet; 0 where it is not known.
+    pub ttl: u8,
     /// Control bits.
     pub flags: TcpFlags,
     /// The IP version that carried it.
@@ -131,10 +132,27 @@ impl Segment {
         flags: TcpFlags(0),
         payload_len: 0,
         options_offset: 0,
-        options_len: 0,
-        is_closed: 0,
+        options: 0,
+        ttl: 0,
         ident: 0,
     };
+
+    /// See [`options`](Self::options).
+    pub const CLOSED: u8 = 1;
+
+    /// How long its TCP options are: 0 to 40 bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn options_len(&self) -> u8 {
+        self.options & !Self::CLOSED
+    }
+
+    /// Whether the receive window of its sender is closed.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.options & Self::CLOSED != 0
+    }
 
     /// Who sent it.
     #[inline(always)]

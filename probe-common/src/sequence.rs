@@ -39,10 +39,23 @@ pub struct Hole {
     end: u32,
     /// When it opened, in microseconds of the monotonic clock; wraps after 71 minutes.
     opened_us: u32,
+    /// TSval of the segment that opened it, or its IP ID where its sender gives no timestamps.
+    opener: u32,
 }
 
 impl Hole {
-    const NONE: Self = Self { start: 0, end: 0, opened_us: 0 };
+    const NONE: Self = Self { start: 0, end: 0, opened_us: 0, opener: 0 };
+}
+
+/// What is known of the holes that a segment fills.
+#[derive(Clone, Copy)]
+struct Filled {
+    /// When the oldest of them opened.
+    opened_us: u32,
+    /// When the newest of them opened.
+    newest_us: u32,
+    /// The counter of the segment that opened that one.
+    opener: u32,
 }
 
 /// When a sender sent a segment, by its own counters.
@@ -65,6 +78,12 @@ impl SentMark {
     #[inline(always)]
     const fn of(range: &SequenceRange, now_us: u32) -> Self {
         Self { ts_value: range.ts_value, at_us: now_us, ident: range.ident, is_stamped: range.is_stamped }
+    }
+
+    /// What a hole that this segment opens remembers of it.
+    #[inline(always)]
+    const fn counter(&self) -> u32 {
+        if self.is_stamped != 0 { self.ts_value } else { self.ident as u32 }
     }
 
     /// Was `other`, which passed after this, sent before or after it? `None` where the counters do not tell. Timestamps
@@ -99,8 +118,7 @@ pub struct SequenceTracker {
     pub volume: Volume,
     /// What is known of the two numbers, as the bits below.
     known: u32,
-    /// Of the segments that opened a hole the one that was sent last. What fills a hole and was sent later is a retransmit,
-    /// even if a later retransmit has overtaken it.
+    /// Of the segments that opened a hole the one that was sent last: what fills no hole is compared with it.
     mark: SentMark,
     holes: [Hole; HOLES],
 }
@@ -162,7 +180,7 @@ impl Volume {
 }
 
 const _: () =
-    assert!(size_of::<SequenceTracker>() == 128, "a padding byte would be uninitialised in the map");
+    assert!(size_of::<SequenceTracker>() == 152, "a padding byte would be uninitialised in the map");
 
 /// Whether a segment is a retransmit, and how old the hole is that it fills; of a RST whether it fits its flow. A word,
 /// because a function of the kernel's byte code can return no more.
@@ -344,7 +362,8 @@ impl SequenceTracker {
     /// Takes any other segment, at `now_us`. `rtt_us` is the round-trip time, 0 when it is not known.
     ///
     /// Whatever fills a hole was overtaken on its way, or is a retransmit. The sender's own counters tell which: a segment
-    /// that was overtaken was sent before the one that opened the hole. Where they do not, the time does. Where the sender is on
+    /// that was overtaken was sent before the one that opened the hole. A retransmit was sent after that, even if others that
+    /// opened younger holes have overtaken it. Where they do not tell, the time does. Where the sender is on
     /// this host and says which it is, it is that.
     pub fn accept_out_of_order(&mut self, range: &SequenceRange, now_us: u32, rtt_us: u32) -> SegmentClass {
         let end = range.seq.wrapping_add(range.len);
@@ -355,17 +374,21 @@ impl SequenceTracker {
             return SegmentClass::NEW;
         }
         let sent = SentMark::of(range, now_us);
-        let is_later = self.mark.followed_by(&sent);
         if ahead < FAR {
-            if is_later != Some(false) {
+            if self.mark.followed_by(&sent) != Some(false) {
                 assign_words(&mut self.mark, &sent);
             }
-            self.open(Hole { start: self.next_seq, end: range.seq, opened_us: now_us });
+            let opener = sent.counter();
+            self.open(Hole { start: self.next_seq, end: range.seq, opened_us: now_us, opener });
             self.next_seq = end;
             self.count(range);
             return SegmentClass::NEW;
         }
-        let opened_us = self.fill(range.seq, end);
+        let filled = self.fill(range.seq, end);
+        let (opened_us, is_later) = match filled {
+            Some(filled) => (Some(filled.opened_us), self.opener(&filled).followed_by(&sent)),
+            None => (None, self.mark.followed_by(&sent)),
+        };
         // A keep-alive or a window probe: nothing, or a byte that is known, just below the next number
         // (RFC 9293, 3.8.4 and 3.8.6.1). A FIN takes a number, too, but no payload.
         let is_probe = behind == 1 && range.len <= 1 && range.payload_len == range.len && opened_us.is_none();
@@ -412,7 +435,8 @@ impl SequenceTracker {
         self.next_seq = range.seq.wrapping_add(range.len);
         assign_words(&mut self.mark, &SentMark::of(range, now_us));
         assign_words(&mut self.holes, &[Hole::NONE; HOLES]);
-        self.open(Hole { start: range.seq.wrapping_sub(FAR), end: range.seq, opened_us: now_us });
+        let opener = self.mark.counter();
+        self.open(Hole { start: range.seq.wrapping_sub(FAR), end: range.seq, opened_us: now_us, opener });
         self.count(range);
     }
 
@@ -426,12 +450,28 @@ impl SequenceTracker {
         assign_words(&mut self.holes[0], &hole);
     }
 
-    /// Takes these numbers out of all holes that have any of them; gives when the oldest of these opened.
+    /// The segment that opened a hole, as far as that is remembered.
     #[inline(always)]
-    fn fill(&mut self, start: u32, end: u32) -> Option<u32> {
+    #[allow(clippy::cast_possible_truncation, reason = "it was widened")]
+    const fn opener(&self, filled: &Filled) -> SentMark {
+        if self.mark.at_us == filled.newest_us {
+            return self.mark;
+        }
+        let (at_us, is_stamped) = (filled.newest_us, self.mark.is_stamped);
+        if is_stamped != 0 {
+            SentMark { ts_value: filled.opener, at_us, ident: 0, is_stamped }
+        } else {
+            SentMark { ts_value: 0, at_us, ident: filled.opener as u16, is_stamped }
+        }
+    }
+
+    /// Takes these numbers out of all holes that have any of them.
+    #[inline(always)]
+    fn fill(&mut self, start: u32, end: u32) -> Option<Filled> {
         // No `Option`s: the compiler would read what was not written in them, which verifiers before Linux 6.3 refuse.
         let mut rest = Hole::NONE;
-        let (mut is_found, mut opened_us) = (false, 0);
+        let mut is_found = false;
+        let mut filled = Filled { opened_us: 0, newest_us: 0, opener: 0 };
         // The oldest one stands last.
         for hole in &mut self.holes {
             let before = start.wrapping_sub(hole.start) < FAR && start != hole.start;
@@ -439,7 +479,10 @@ impl SequenceTracker {
             if hole.start == hole.end || !overlaps {
                 continue;
             }
-            (is_found, opened_us) = (true, hole.opened_us);
+            if !is_found {
+                (filled.newest_us, filled.opener) = (hole.opened_us, hole.opener);
+            }
+            (is_found, filled.opened_us) = (true, hole.opened_us);
             let behind = hole.end.wrapping_sub(end) < FAR && end != hole.end;
             match (before, behind) {
                 (false, false) => assign_words(hole, &Hole::NONE),
@@ -454,6 +497,6 @@ impl SequenceTracker {
         if rest.start != rest.end {
             self.open(rest);
         }
-        is_found.then_some(opened_us)
+        is_found.then_some(filled)
     }
 }

@@ -61,7 +61,7 @@ pub struct FlowState {
     pub trackers: [SequenceTracker; 2],
 }
 
-const _: () = assert!(size_of::<FlowState>() == 296, "a padding byte would be uninitialised in the map");
+const _: () = assert!(size_of::<FlowState>() == 344, "a padding byte would be uninitialised in the map");
 
 impl FlowState {
     /// The state of a flow of which nothing is known.
@@ -154,7 +154,7 @@ impl FlowState {
     /// Notes whether the receive window of `side` is closed.
     #[inline(always)]
     pub const fn note_window(&mut self, segment: &Segment, side: Side) {
-        self.closed[side as usize] = segment.is_closed as u32;
+        self.closed[side as usize] = segment.is_closed() as u32;
     }
 
     /// Notes what `side` acknowledges.

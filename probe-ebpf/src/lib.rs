@@ -50,6 +50,23 @@ pub mod names {
     /// The same by reason and port: of those without a socket, and of all others.
     pub const PORT_DROPS: [&str; 2] = ["NO_SOCKET_DROPS", "PORT_DROPS"];
 
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::retransmit::Place).
+    pub const RETRANSMIT_PLACES: &str = "RETRANSMIT_PLACES";
+    /// Whether the kernel says what its attempt to retransmit returned: 32 bits, 0 for no.
+    pub const RETRANSMIT_ERRORS: &str = "RETRANSMIT_ERRORS";
+    /// The programs at the tracepoints `tcp_retransmit_skb` and `tcp_retransmit_synack`.
+    pub const RETRANSMIT_PROGRAMS: [&str; 2] = ["segment_retransmitted", "syn_ack_retransmitted"];
+    /// The ring buffer of retransmits: each a [`RawRetransmit`](probe_common::retransmit::RawRetransmit).
+    pub const RETRANSMITS: &str = "RETRANSMITS";
+    /// How many were passed on and missed: see [`Tally`](probe_common::retransmit::Tally).
+    pub const RETRANSMIT_TALLY: &str = "RETRANSMIT_TALLY";
+    /// Where fields are in the kernel's structures: the places of [`Place`](probe_common::reset::Place).
+    pub const RESET_PLACES: &str = "RESET_PLACES";
+    /// Numbers of [`ResetReason`](probe_common::ResetReason), by the kernel's own numbers: 8 bits each.
+    pub const RESET_REASONS: &str = "RESET_REASONS";
+    /// The program at the tracepoint `tcp_send_reset`: why a RST is sent.
+    pub const RESET_SENT: &str = "reset_sent";
+
     /// Every classifier in the object.
     pub const PROGRAMS: [&str; 5] =
         ["ethernet_ingress", "ethernet_egress", "bare_ingress", "bare_egress", "loopback"];
@@ -90,7 +107,10 @@ mod object {
 
     /// The built kernel programs: an ELF object with BTF.
     pub static OBJECT: &[u8] = &ALIGNED.0;
+
+    /// What `cargo xtask ebpf` wrote about it: the toolchain, a hash of the sources, and its SHA-256, a line each.
+    pub static BUILD: &str = include_str!("../object/BUILD");
 }
 
 #[cfg(not(target_arch = "bpf"))]
-pub use object::OBJECT;
+pub use object::{BUILD, OBJECT};

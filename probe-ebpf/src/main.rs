@@ -18,6 +18,8 @@ mod maps;
 mod owners;
 mod packet;
 mod read;
+mod resets;
+mod retransmits;
 mod stub;
 
 use aya_ebpf::bindings::__sk_buff;
@@ -135,6 +137,9 @@ unsafe fn unusual(skb: *mut __sk_buff, packet: &Packet<'_>, hook: &Hook, progres
                     // SAFETY: as above, and the packet is valid.
                     unsafe { cause::ask_sender(skb, packet) };
                 }
+            } else if direction != Direction::Ingress && packet.is_plain_reset() {
+                // SAFETY: as above, and the packet is valid.
+                unsafe { resets::explain_reset(skb, packet) };
             }
             // SAFETY: the packet is valid.
             _ = unsafe { if read == Read::V4 { passes_v4(packet) } else { passes_v6(packet) } };

@@ -15,7 +15,7 @@ use probe_common::sequence::{SequenceRange, SequenceTracker};
 use probe_common::state::Evictable;
 use probe_common::{
     Clock, Counter, FlowState, FlowStates, OwnerAction, ParsedIcmp, ParsedPacket, RawEvictedFlow, RawIcmp,
-    RawOwner, RawSegment, RecordKind, RecordSink, SegmentClass, SegmentKind,
+    RawOwner, RawReset, RawSegment, RecordKind, RecordSink, SegmentClass, SegmentKind,
 };
 
 /// Flows that are remembered at the same time, per address family. The loader may ask for another number.
@@ -339,6 +339,18 @@ pub(crate) fn emit_owner(current: &Current, action: OwnerAction, cookie: u64) {
     );
 }
 
+/// Emits why a socket has sent a RST. Nobody is woken for it: the RST came before.
+#[inline(always)]
+pub(crate) fn emit_reset(cookie: u64, reason: u32) {
+    let kind = RecordKind::Reset.number().into();
+    let time_ns = KernelClock.now_ns();
+    submit_and_wake(
+        kind,
+        |record: &mut RawReset| record.set(cookie, reason, time_ns),
+        || u64::from(BPF_RB_NO_WAKEUP),
+    );
+}
+
 /// Sockets whose opener was emitted lately: a place for each, chosen by its cookie, which another one may take.
 const OPENED_PLACES: u32 = 1 << 16;
 
@@ -401,6 +413,7 @@ const _: () = assert!(
         && is_dispensable(RecordKind::EvictedFlow.number() as u32)
         && is_dispensable(RecordKind::Icmp.number() as u32)
         && is_dispensable(RecordKind::Owner.number() as u32)
+        && is_dispensable(RecordKind::Reset.number() as u32)
         && !is_dispensable(SegmentKind::Syn as u32)
         && !is_dispensable(SegmentKind::SynAck as u32)
 );

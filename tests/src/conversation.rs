@@ -43,6 +43,8 @@ pub const fn segment(source: Endpoint, destination: Endpoint, flags: TcpFlags) -
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: None,
+        reset: None,
         timebase: 0,
     }
 }

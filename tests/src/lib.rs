@@ -16,6 +16,7 @@
 //! | [`carrier`] | ways to carry an IP packet: tags, labels and tunnels |
 //! | [`capture`] | captures written from the segments that they are to hold |
 //! | [`program`] | what the lab's own programs have in common: `conform`, `bench` and `demo` |
+//! | [`prometheus`] | a real Prometheus inside a namespace |
 //! | [`scenario`] | handshakes in data files: packets, and the objects that must come of them |
 //! | [`object`] | the JSON objects that it writes |
 //!
@@ -47,6 +48,7 @@ mod frame;
 pub mod icmp;
 mod judge;
 pub mod link;
+mod masquerade;
 pub mod namespace;
 mod netlink;
 pub mod object;
@@ -54,6 +56,7 @@ mod offload;
 pub mod port;
 pub mod processor;
 pub mod program;
+pub mod prometheus;
 pub mod scenario;
 pub mod script;
 mod tap;

@@ -3,6 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use probe_common::LinkLayer;
 
 use crate::frame::TcpFrame;
 use crate::judge::{Judge, Verdict};
+use crate::masquerade::Masquerade;
 use crate::namespace::Namespace;
 use crate::netlink::Mac;
 use crate::script::{Direction, Script};
@@ -118,8 +120,12 @@ impl Wire {
     ) -> Result<Self> {
         let near_tap = Tap::new(near, near_name, medium, NEAR_MAC)?;
         let far_tap = Tap::new(far, far_name, medium, FAR_MAC)?;
-        let state =
-            State { judge: Judge::new(script), to_far: Counters::default(), to_near: Counters::default() };
+        let state = State {
+            judge: Judge::new(script),
+            masquerade: None,
+            to_far: Counters::default(),
+            to_near: Counters::default(),
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), counted: Condvar::new() });
         let mut carrier = Carrier {
             near: End { tap: near_tap, gone: false },
@@ -139,6 +145,12 @@ impl Wire {
     /// way keep the delay that they were given.
     pub fn set_script(&self, script: Script) {
         self.shared.lock().judge = Judge::new(script);
+    }
+
+    /// From now on connections of the near side have this address and other ports at the far side, as behind NAT. TCP over
+    /// IPv4 only, on [`Medium::Ethernet`]. Rules see the addresses of the near side.
+    pub fn masquerade(&self, outside: Ipv4Addr) {
+        self.shared.lock().masquerade = Some(Masquerade::new(outside));
     }
 
     /// What became of the frames of one direction so far.
@@ -183,6 +195,7 @@ impl Shared {
 #[derive(Debug)]
 struct State {
     judge: Judge,
+    masquerade: Option<Masquerade>,
     to_far: Counters,
     to_near: Counters,
 }
@@ -271,7 +284,10 @@ impl Carrier {
         Ok(())
     }
 
-    fn accept(&mut self, direction: Direction, bytes: Vec<u8>, now: Instant) {
+    fn accept(&mut self, direction: Direction, mut bytes: Vec<u8>, now: Instant) {
+        if direction == Direction::ToNear {
+            self.translate(direction, &mut bytes);
+        }
         let read = bytes.get(self.medium.preamble_len()..);
         let Some(frame) = read.and_then(|frame| TcpFrame::of(frame, self.medium.link_layer())) else {
             self.shared.count(direction, |counters| counters.other += 1);
@@ -283,6 +299,9 @@ impl Carrier {
             Verdict::Dropped => self.shared.count(direction, |counters| counters.dropped += 1),
             Verdict::Lost => self.shared.count(direction, |counters| counters.lost += 1),
             Verdict::Pass { delay, twice, held_back } => {
+                if direction == Direction::ToFar {
+                    self.translate(direction, &mut bytes);
+                }
                 self.shared.count(direction, |counters| {
                     counters.duplicated += u64::from(twice);
                     counters.reordered += u64::from(held_back);
@@ -292,6 +311,12 @@ impl Carrier {
                 }
                 self.send(direction, now + delay, true, bytes);
             }
+        }
+    }
+
+    fn translate(&self, direction: Direction, bytes: &mut [u8]) {
+        if let Some(masquerade) = &mut self.shared.lock().masquerade {
+            masquerade.translate(direction, bytes);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The metrics: what is scraped is what happened, in a form that Prometheus accepts, and no client can hurt the run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,14 @@ impl Stage {
         let metrics = line.text.trim_start_matches("metrics: http://").trim_end_matches("/metrics");
         let metrics = metrics.parse().expect("an address");
         Self { namespace, server, tcptop, metrics }
+    }
+
+    fn serve(&self, port: u16, mode: Mode) -> Server {
+        Server::bind(&self.namespace, SocketAddr::from(([127, 0, 0, 1], port)), mode).expect("a server")
+    }
+
+    fn open(&self, address: SocketAddr) -> TcpStream {
+        self.namespace.run(|| TcpStream::connect(address)).expect("it accepts")
     }
 
     fn connect(&self) -> TcpStream {
@@ -115,6 +125,11 @@ fn what_is_scraped_is_well_formed() {
     let stage = Stage::new(&["--per-flow-metrics"]);
     connect_many(&stage.namespace, stage.server.address(), 20, PATIENCE).unwrap();
     let text = stage.wait(r#"tcptop_closes_total{port="80"}"#, 20.0);
+    check(&text);
+}
+
+/// That Prometheus' own tool finds nothing wrong.
+fn check(text: &str) {
     let mut promtool = match Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -161,6 +176,90 @@ fn odd_clients_hurt_nobody() {
     assert_eq!(connect_many(&stage.namespace, stage.server.address(), 20, PATIENCE).unwrap(), 20);
     stage.wait(r#"tcptop_handshakes_total{outcome="established",port="80"}"#, 20.0);
     assert!(!stage.tcptop.stop(PATIENCE).expect("it ends well").is_empty());
+}
+
+/// Each of these labels is bounded: what has no series of its own is counted.
+#[test]
+fn labels_are_bounded_and_what_is_folded_is_counted() {
+    if !lab::require_root() {
+        return;
+    }
+    let options = ["--metric-ports=2", "--peer-metrics=1", "--per-flow-metrics=3", "--sockets=250ms"];
+    let stage = Stage::new(&[&options[..], &["--metric-labels=unit,container,namespace,pod"]].concat());
+    let servers: Vec<Server> = (81..=84).map(|port| stage.serve(port, Mode::HoldOpen)).collect();
+    let held: Vec<TcpStream> = servers.iter().map(|server| stage.open(server.address())).collect();
+    let text = stage.wait(r#"tcptop_folded_attempts_total{label="port"}"#, 2.0);
+    assert!(found(&text, r#"tcptop_folded_attempts_total{label="peer"}"#) >= Some(3.0), "{text}");
+    let established = |port| format!(r#"tcptop_handshakes_total{{port="{port}",outcome="established"}}"#);
+    assert_eq!(found(&text, &established("81")), Some(1.0), "{text}");
+    assert!(found(&text, r#"tcptop_handshakes_total{port="other"}"#).is_some(), "{text}");
+    for label in ["unit", "container", "namespace", "pod"] {
+        let labelled = text.lines().filter(|line| line.starts_with("tcptop_handshakes_total{"));
+        assert!(
+            labelled.clone().count() > 0
+                && labelled.clone().all(|line| line.contains(&format!(",{label}=\""))),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        found(&text, r#"tcptop_peer_handshakes_total{peer="127.0.0.1",port="81"}"#),
+        Some(1.0),
+        "{text}"
+    );
+    let text = stage.wait("tcptop_folded_connections", 4.0);
+    // Three sockets, and all that the kernel says of each.
+    assert_eq!(text.lines().filter(|line| line.starts_with("tcptop_flow_rto_seconds{")).count(), 3, "{text}");
+    let facts: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE tcptop_flow_")).collect();
+    assert_eq!(facts.len(), 31, "{facts:?}");
+    for series in [
+        "tcptop_flow_congestion_control_info{algorithm=",
+        "tcptop_flow_rtt_seconds{",
+        "tcptop_flow_sent_bytes_total{",
+    ] {
+        assert!(text.contains(series), "{series} in {text}");
+    }
+    assert!(found(&text, r#"tcptop_listen_backlog_limit{port="81"}"#) > Some(0.0), "{text}");
+    assert!(found(&text, r#"tcptop_connections{state="established"}"#) >= Some(8.0), "{text}");
+    check(&text);
+    drop(held);
+}
+
+/// One after another, as fast as they come: each counter of each is as large as before or larger, and no record is missed.
+#[test]
+fn scrapes_without_end_delay_nothing_and_counters_never_go_back() {
+    if !lab::require_root() {
+        return;
+    }
+    let stage = Stage::new(&[]);
+    let is_over = AtomicBool::new(false);
+    let scrapes = std::thread::scope(|scope| {
+        let scraper = scope.spawn(|| {
+            let (mut before, mut scrapes) = (BTreeMap::new(), 0);
+            while !is_over.load(Ordering::Relaxed) {
+                let text = stage.scrape("");
+                for line in text.lines().filter(|line| !line.starts_with('#') && line.contains("_total")) {
+                    let (series, value) = line.rsplit_once(' ').expect("a value");
+                    let value: f64 = value.parse().expect("a number");
+                    let last = before.insert(series.to_owned(), value).unwrap_or(0.0);
+                    assert!(value >= last, "{series}: {value} after {last}");
+                }
+                scrapes += 1;
+            }
+            scrapes
+        });
+        for _ in 0..20 {
+            connect_many(&stage.namespace, stage.server.address(), CONNECTIONS, PATIENCE).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        scraper.join().expect("counters only grow")
+    });
+    assert!(scrapes > 10, "{scrapes}");
+    let all = f64::from(u32::try_from(20 * CONNECTIONS).unwrap());
+    stage.wait(r#"tcptop_handshakes_total{outcome="established",port="80"}"#, all);
+    // What was missed waits for the next second, as these do.
+    let text = stage.wait("tcptop_segments_total", all);
+    assert_eq!(found(&text, r#"tcptop_missed_total{what="record"}"#), Some(0.0), "{text}");
 }
 
 #[test]

@@ -79,6 +79,56 @@ impl Drop for TempFile {
     }
 }
 
+/// A folder that goes away with this.
+struct TempFolder(PathBuf);
+
+impl TempFolder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tcptop-{}-{name}", std::process::id()));
+        fs::create_dir(&path).expect("a folder of its own");
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(&self.0).expect("it is there");
+        files.map(|file| file.expect("an entry").path()).collect()
+    }
+
+    fn text(&self) -> String {
+        // A file may get another name meanwhile.
+        self.paths().iter().map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+
+    /// The objects of all files, each of which keeps the schema.
+    fn objects(&self) -> Vec<Object> {
+        let (text, validator) = (self.text(), validator::strict(schema()));
+        for line in text.lines() {
+            validator::assert_valid(&validator, &serde_json::from_str(line).expect("JSON"));
+        }
+        text.lines().map(Object::parse).collect()
+    }
+
+    /// Waits until so many objects of a kind are in it.
+    fn wait(&self, kind: &str, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        let kind = format!(r#"{{"type":"{kind}","#);
+        while self.text().matches(&kind).count() < count {
+            assert!(Instant::now() < deadline, "{}", self.text());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 fn count(objects: &[Object], kind: &str) -> usize {
     objects.iter().filter(|object| object.kind() == kind).count()
 }
@@ -225,4 +275,86 @@ fn a_file_that_cannot_be_created_is_an_error_before_the_run() {
         output.stderr,
         "tcptop: cannot write /nonexistent/file: No such file or directory (os error 2)\n"
     );
+}
+
+/// As a service: nobody's terminal, files that are rotated by it and by others, and not one line torn or missing.
+#[test]
+fn a_service_rotates_its_file_between_lines() {
+    if !lab::require_root() {
+        return;
+    }
+    let (namespace, server) = loopback();
+    let folder = TempFolder::new("rotated");
+    let output = format!("--output={}", folder.file("tcptop.json").display());
+    let arguments = ["serve", "lo", "--listen=127.0.0.1:0", "--host=web-7", &output, "--rotate=100k,30"];
+    let tcptop = Tcptop::spawn(&namespace, arguments).expect("it starts");
+    tcptop.wait_stderr(PATIENCE, |line| line.starts_with("metrics: ")).expect("it listens");
+    assert_eq!(connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap(), CONNECTIONS);
+    folder.wait("handshake", CONNECTIONS);
+    // What logrotate does.
+    fs::rename(folder.file("tcptop.json"), folder.file("by-others")).expect("it is there");
+    tcptop.signal(Signal::SIGHUP).expect("it runs");
+    let deadline = Instant::now() + PATIENCE;
+    while !folder.file("tcptop.json").exists() {
+        assert!(Instant::now() < deadline, "no new file: {}", tcptop.stderr());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap(), CONNECTIONS);
+    folder.wait("handshake", 2 * CONNECTIONS);
+    assert!(tcptop.stop(PATIENCE).expect("it ends well").is_empty(), "nothing on standard output");
+    let objects = folder.objects();
+    assert_eq!(count(&objects, "handshake"), 2 * CONNECTIONS);
+    let run = objects[0].text("run").expect("a number").to_owned();
+    assert_eq!(run.len(), 16);
+    for object in &objects {
+        assert_eq!((object.text("host"), object.text("run")), (Some("web-7"), Some(&*run)), "{object:?}");
+    }
+    let sizes = folder.paths().into_iter().map(|path| fs::metadata(path).expect("it is there").len());
+    let sizes: Vec<u64> = sizes.collect();
+    assert!(sizes.len() > 3 && sizes.iter().all(|bytes| *bytes <= 100_000), "{sizes:?}");
+}
+
+/// The file may not grow beyond 64 kB, as on a full disk. What does not fit is counted, and the run goes on.
+#[test]
+fn a_full_disk_tears_no_line() {
+    if !lab::require_root() {
+        return;
+    }
+    let (namespace, server) = loopback();
+    let folder = TempFolder::new("full");
+    let file = folder.file("tcptop.json");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$@\"", "sh"]);
+    command.arg(lab::tcptop::binary().expect("it is built"));
+    command.args(["lo", "--text", &format!("--output={}", file.display())]);
+    let tcptop = Tcptop::spawn_command(&namespace, command).expect("it starts");
+    tcptop.wait_ready(PATIENCE).expect("it watches");
+    assert_eq!(connect_many(&namespace, server.address(), CONNECTIONS, PATIENCE).unwrap(), CONNECTIONS);
+    tcptop.wait_stderr(PATIENCE, |line| line.contains("counted as missed")).expect("it is said");
+    let kept = folder.objects();
+    let text = fs::read_to_string(&file).expect("text");
+    assert!(text.ends_with('\n') && text.len() > 60_000 && text.len() <= 65_536, "{}", text.len());
+    assert!(count(&kept, "handshake") < CONNECTIONS);
+    tcptop.signal(Signal::SIGINT).expect("it runs");
+    let output = tcptop.wait(PATIENCE).expect("it ends");
+    assert!(output.status.success(), "{}", output.stderr);
+    assert_eq!(output.stderr.matches("counted as missed").count(), 1, "{}", output.stderr);
+}
+
+/// SIGHUP opens the file again, but where the terminal is gone it ends the run.
+#[test]
+fn a_lost_terminal_ends_the_run_although_there_is_a_file() {
+    if !lab::require_root() {
+        return;
+    }
+    let (namespace, server) = loopback();
+    let file = TempFile::new("lost.json");
+    let mut terminal = Terminal::start(&namespace, &["lo", "--text", &file.option("output")]);
+    terminal.wait_screen("that it watches", PATIENCE, |screen| screen.contents().contains("watching lo"));
+    terminal.signal(Signal::SIGHUP);
+    assert_eq!(connect_many(&namespace, server.address(), 5, PATIENCE).unwrap(), 5);
+    file.wait_handshakes(5);
+    terminal.hang_up();
+    terminal.wait();
+    assert_eq!(count(&file.objects(), "summary"), 1);
 }

@@ -28,9 +28,15 @@ const CI: &[Step] = &[
     // hand before a release.
     Cargo("deny check bans licenses sources"),
     Xtask("ebpf --check"),
+    // That they can be published; what is packaged is built at night.
+    Cargo(
+        "package --allow-dirty --no-verify --quiet -p probe-common -p probe-host -p probe-ebpf -p tcptop-core -p tcptop",
+    ),
     Cargo("doc --workspace --no-deps"),
     // Twice: a machine that others use, too, may starve a test of real traffic. Nightly runs have no second try.
     Xtask("test --twice"),
+    Cargo("clippy --package tcptop --features otlp --lib --bins --test otlp -- -D warnings"),
+    Cargo("test --package tcptop --features otlp --test otlp"),
     Xtask("screenshots --check"),
     Xtask("bench probe --rounds 1 --no-limits"),
     Xtask("bench ring --rounds 1 --seconds 1 --no-limits"),
@@ -39,6 +45,7 @@ const CI: &[Step] = &[
     Xtask("bench host --rounds 1 --seconds 0.1 --no-limits"),
     Xtask("conform"),
     Xtask("demo --duration 10s -- --text --report"),
+    Xtask("chaos --short --picture target/chaos.svg"),
     Xtask("vm"),
 ];
 
@@ -62,6 +69,9 @@ const NIGHTLY: &[Step] = &[
     Xtask("bench host"),
     Xtask("bench replay"),
     Xtask("dist"),
+    Cargo(
+        "package --allow-dirty --quiet -p probe-common -p probe-host -p probe-ebpf -p tcptop-core -p tcptop",
+    ),
 ];
 
 pub(crate) fn ci() -> Result<()> {

@@ -28,6 +28,8 @@ enum Task {
     Demo(tool::Args),
     /// Build tcptop and run all tests, as root where they need it
     Test(test::Args),
+    /// Let a real Prometheus see a wire in trouble, and each alert fire and clear, as root
+    Chaos(tool::Args),
     /// Compare tcptop with tcpdump and tshark, on captures made in network namespaces, as root
     Conform(tool::Args),
     /// Build tcptop (release) and run it as root
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         None => Cli::command().print_help().map_err(Into::into),
         Some(Task::Demo(_)) => Tool::Demo.run(),
         Some(Task::Test(args)) => test::run(&args),
+        Some(Task::Chaos(_)) => Tool::Chaos.run(),
         Some(Task::Conform(_)) => Tool::Conform.run(),
         Some(Task::Run(args)) => run::run(&args),
         Some(Task::Vm(_)) => Tool::Vm.run(),

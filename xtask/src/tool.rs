@@ -21,6 +21,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Bench,
+    Chaos,
     Conform,
     Demo,
     Dist,
@@ -31,6 +32,7 @@ impl Tool {
     const fn name(self) -> &'static str {
         match self {
             Self::Bench => "bench",
+            Self::Chaos => "chaos",
             Self::Conform => "conform",
             Self::Demo => "demo",
             Self::Dist => "packaging",
@@ -42,7 +44,7 @@ impl Tool {
     const fn profile(self) -> Option<&'static str> {
         match self {
             Self::Bench | Self::Demo => Some("release"),
-            Self::Conform | Self::Vm => Some("debug"),
+            Self::Chaos | Self::Conform | Self::Vm => Some("debug"),
             Self::Dist => None,
         }
     }
@@ -59,6 +61,7 @@ impl Tool {
         match self {
             _ if self.asks_for_help(words) => None,
             Self::Bench => matches!(first, "host" | "probe" | "ring").then_some("measuring in the kernel"),
+            Self::Chaos => Some("making a network for it"),
             Self::Conform => Some("capturing in network namespaces"),
             Self::Demo => Some("making a network for the demo"),
             Self::Dist | Self::Vm => None,
@@ -115,6 +118,7 @@ mod tests {
             let words: Vec<OsString> = words.iter().map(Into::into).collect();
             tool.needs_root(&words).is_some()
         };
+        assert!(needs(Tool::Chaos, &["--short"]) && !needs(Tool::Chaos, &["--help"]));
         assert!(needs(Tool::Conform, &["--seed", "1"]) && needs(Tool::Demo, &["--", "--help"]));
         assert!(needs(Tool::Bench, &["host"]) && needs(Tool::Bench, &["ring", "--rounds", "1"]));
         assert!(!needs(Tool::Bench, &["table"]) && !needs(Tool::Bench, &[]) && !needs(Tool::Demo, &["-h"]));

@@ -119,8 +119,8 @@ impl Engine {
             Input::Records(records) => {
                 let handled = &records[..self.table.handle(records)];
                 for record in handled {
-                    // Who uses sockets is said of the whole machine, watched or not.
-                    self.run.records += u64::from(!matches!(record, Record::Owner(_)));
+                    // Who uses sockets is said of the whole machine, watched or not; and a reason is part of its RST.
+                    self.run.records += u64::from(!matches!(record, Record::Owner(_) | Record::Reset(_)));
                     self.latest_ns = self.latest_ns.max(record.time_ns());
                 }
             }
@@ -145,6 +145,9 @@ impl Engine {
             Input::Drops { drops, now_ns } => {
                 Arc::make_mut(self.run.drops.get_or_insert_default()).update(drops, now_ns);
             }
+            Input::KernelRetransmits { records, missed } => {
+                self.table.handle_kernel_retransmits(records, missed);
+            }
             Input::Undecodable(records) => self.run.undecodable = records,
             Input::Unreadable(packets) => self.run.unreadable = packets,
             Input::Copies(packets) => self.run.copies = packets,
@@ -158,13 +161,16 @@ impl Engine {
             Input::Locals(locals) => self.table.locals.clone_from(locals),
             Input::Watched { interface, since_ns } => self.table.watched.set(interface, since_ns),
             Input::Time { now_ns } => self.table.expire(now_ns),
-            Input::End { now_ns } if !self.is_done() => {
-                self.table.expire(now_ns);
-                self.table.finish(now_ns);
-            }
-            Input::End { .. } => {}
+            Input::End { now_ns } => self.end(now_ns),
         }
         self.log_events();
+    }
+
+    fn end(&mut self, now_ns: u64) {
+        if !self.is_done() {
+            self.table.expire(now_ns);
+            self.table.finish(now_ns);
+        }
     }
 
     /// The events that this reader has not polled yet and that pass its filter, in order. Events that a reader does not poll are
@@ -177,7 +183,10 @@ impl Engine {
         self.table.events[from..].iter().filter(move |event| {
             let now_ns = event.time_ns();
             let verdict = |peer: &_| snapshot::verdict(stats, view, peer, now_ns);
-            filter.is_some_and(|filter| filter.matches_flow(event.flow(), now_ns, &verdict))
+            // Whoever took what is corrected takes the correction.
+            let told = event.corrected();
+            let mut flows = [Some(event.flow()), told.as_ref()].into_iter().flatten();
+            filter.is_some_and(|filter| flows.any(|flow| filter.matches_flow(flow, now_ns, &verdict)))
         })
     }
 

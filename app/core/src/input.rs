@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use probe_common::PassedOver;
 use probe_common::Record;
 use probe_common::counter::Counters;
+use probe_common::retransmit::KernelRetransmit;
 
 use crate::drops::Dropped;
 use crate::engine::ReaderId;
@@ -67,6 +68,14 @@ pub enum Input<'a> {
         drops: &'a [Dropped],
         /// When they were read.
         now_ns: u64,
+    },
+    /// What the kernel itself says that it retransmitted since the last time, in the network namespace whose interfaces are watched.
+    /// It comes before the records of what was sent later. Without any such input nobody asks the kernel.
+    KernelRetransmits {
+        /// Any number of retransmits, in order.
+        records: &'a [KernelRetransmit],
+        /// How many were missed since the start.
+        missed: u64,
     },
     /// How many records could not be decoded since the start.
     Undecodable(u64),

@@ -29,8 +29,9 @@ pub use drops::Dropped;
 pub use engine::{Engine, EngineConfig, ReaderConfig, ReaderId};
 pub use estats::{EstatsTable, EstatsValue, Extremes, Facts, Missing, Quality, Source, Variable};
 pub use flow::{
-    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Retransmit,
-    RetransmitCause, RetransmitCauses, RetransmitKind, Role, ShownEndpoint, Sighting, Traffic,
+    Event, Flow, FlowName, IcmpError, IcmpReason, Leg, NoLoss, Outcome, Party, PathMtu, PeerKey, Reset,
+    ResetStage, Retransmit, RetransmitCause, RetransmitCauses, RetransmitKind, RetransmitWitnesses, Role,
+    SentAgain, ShownEndpoint, Sighting, Traffic,
 };
 pub use host::{Conntrack, CrossCheck, Host, HostCounter, HostCounters};
 pub use input::Input;
@@ -39,6 +40,7 @@ pub use owner::{
     Evidence, KernelSocket, Owner, OwnerAction, Process, Processes, RowOwner, SocketHolder, SocketOwner,
     Workload,
 };
+pub use probe_common::ResetReason;
 pub use query::{Filter, FilterError, FlowOrder, Group, Query, RowKey, RowOrder, Sort};
 pub use snapshot::{
     Bar, Figures, Flows, IcmpCounts, LogEntry, LogPage, Missed, MissedCounts, Moment, Row, RowEvidence,
@@ -49,5 +51,5 @@ pub use socket::{
     SocketMemory, SocketOptions, SocketRtts, SocketState, TcpInfo, Timer, TimerKind, listening_end,
 };
 pub use stats::{Counts, Estimate, Latency, Percentiles, Slow, Thresholds, Verdict, scale};
-pub use table::FlowVolumes;
+pub use table::{FlowVolumes, KernelWitness};
 pub use why::Why;

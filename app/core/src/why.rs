@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+use probe_common::ResetReason;
+
 use crate::drops::PortDrops;
-use crate::flow::{IcmpReason, Outcome, RetransmitCause, Role};
+use crate::flow::{IcmpReason, Outcome, ResetSign, RetransmitCause, Role};
 use crate::stats::{Counts, Verdict};
 
 /// What is behind a verdict, in a word or two.
@@ -25,14 +27,20 @@ pub enum Why {
     LargeSegments,
     /// Only SYNs and SYN-ACKs are retransmitted, and no data.
     SynsOnly,
+    /// The kernel of this host says why it sends the RSTs.
+    Reset(ResetReason),
+    /// The RSTs have another time to live than all else that the peer sent: a box in between may send them.
+    OtherTtl,
     /// Why at least half of them were retransmitted, as the sending sockets say.
     Retransmits(RetransmitCause),
 }
 
 impl Why {
-    /// Every one of them, with one reason of ICMP.
+    /// Every one of them, with one reason of ICMP and one of a RST.
     #[cfg(test)]
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
+        Self::Reset(ResetReason::ClosedUnread),
+        Self::OtherTtl,
         Self::Retransmits(RetransmitCause::SlowStart),
         Self::DroppedHere,
         Self::NothingListens,
@@ -56,6 +64,8 @@ impl Why {
             Self::NoAck => "no ACK",
             Self::LargeSegments => "large segments",
             Self::SynsOnly => "SYNs only",
+            Self::Reset(reason) => reason.name(),
+            Self::OtherTtl => "middlebox?",
             Self::Retransmits(cause) => cause.name(),
         }
     }
@@ -72,6 +82,8 @@ impl Why {
             Self::NoAck => "no_ack",
             Self::LargeSegments => "large_segments",
             Self::SynsOnly => "syns_only",
+            Self::Reset(reason) => reason.label(),
+            Self::OtherTtl => "other_ttl",
             Self::Retransmits(cause) => cause.label(),
         }
     }
@@ -98,6 +110,8 @@ pub(crate) struct Signs<'a> {
     pub(crate) icmp: Option<IcmpReason>,
     /// Whether the accept queue of the listener was full while one of its attempts waited, in the time that its row covers.
     pub(crate) is_queue_full: bool,
+    /// What is known of its refused and of its aborted connections, likewise.
+    pub(crate) resets: [Option<ResetSign>; 2],
     /// Which SYNs to its port this host dropped, likewise.
     pub(crate) drops: PortDrops,
 }
@@ -107,7 +121,9 @@ type Rule = (Verdict, Why, fn(&Signs<'_>) -> bool);
 
 /// Without the reasons of ICMP, which come first. The first that applies counts.
 const RULES: [Rule; 9] = [
-    (Verdict::Refused, Why::NothingListens, |signs| signs.drops.has_no_socket),
+    (Verdict::Refused, Why::NothingListens, |signs| {
+        signs.drops.has_no_socket || signs.resets[0] == Some(ResetSign::Said(ResetReason::NoSocket))
+    }),
     (Verdict::Unanswered, Why::QueueFull, |signs| signs.is_queue_full),
     // A full queue drops SYNs and ACKs of handshakes, and nothing else.
     (Verdict::SlowSetup, Why::QueueFull, |signs| signs.is_queue_full && signs.counts.is_loss_of_handshakes()),
@@ -130,11 +146,25 @@ impl Signs<'_> {
         }
         let applies = |rule: &&Rule| rule.0 == verdict && (rule.2)(self);
         let ruled = RULES.iter().find(applies).map(|(_, why, _)| *why);
+        let ruled = ruled.or_else(|| self.reset(verdict));
         ruled.or_else(|| self.main_cause().filter(|_| verdict == Verdict::Loss).map(Why::Retransmits))
     }
 }
 
 impl Signs<'_> {
+    /// What is known of the RSTs that make up a verdict.
+    fn reset(&self, verdict: Verdict) -> Option<Why> {
+        let sign = match verdict {
+            Verdict::Refused => self.resets[0],
+            Verdict::Aborted => self.resets[1],
+            _ => None,
+        };
+        sign.map(|sign| match sign {
+            ResetSign::Said(reason) => Why::Reset(reason),
+            ResetSign::OtherTtl => Why::OtherTtl,
+        })
+    }
+
     /// Why at least half of the segments were retransmitted.
     fn main_cause(&self) -> Option<RetransmitCause> {
         let causes = self.counts.retransmit_causes();
@@ -165,7 +195,8 @@ mod tests {
 
     fn why(verdict: Verdict, role: Role, numbers: &[(Number, u64)]) -> Option<Why> {
         let drops = PortDrops::default();
-        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false, drops }.why(verdict)
+        Signs { role, counts: &counts(numbers), icmp: None, is_queue_full: false, resets: [None; 2], drops }
+            .why(verdict)
     }
 
     #[test]
@@ -208,6 +239,7 @@ mod tests {
             counts: &counts,
             icmp,
             is_queue_full: false,
+            resets: [None; 2],
             drops: PortDrops::default(),
         };
         let prohibited = signs(Some(IcmpReason::Prohibited));
@@ -238,8 +270,15 @@ mod tests {
                 (Number::Repeated, repeated),
                 (Number::Retransmitted, retransmitted),
             ];
-            Signs { role: Role::Server, counts: &counts(&numbers), icmp: None, is_queue_full, drops }
-                .why(verdict)
+            Signs {
+                role: Role::Server,
+                counts: &counts(&numbers),
+                icmp: None,
+                is_queue_full,
+                resets: [None; 2],
+                drops,
+            }
+            .why(verdict)
         };
         for verdict in [Verdict::Unanswered, Verdict::SlowSetup, Verdict::Loss] {
             assert_eq!(why(true, 5, 5, verdict), Some(Why::QueueFull));
@@ -257,8 +296,15 @@ mod tests {
         let explained = |outcome, is_dropped, has_no_socket, verdict| {
             let drops = PortDrops { is_dropped, has_no_socket };
             let counts = counts(&[(Number::Attempts(outcome), 3)]);
-            Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, drops }
-                .why(verdict)
+            Signs {
+                role: Role::Server,
+                counts: &counts,
+                icmp: None,
+                is_queue_full: false,
+                resets: [None; 2],
+                drops,
+            }
+            .why(verdict)
         };
         let why = |is_dropped, has_no_socket, verdict| {
             explained(Outcome::Unanswered, is_dropped, has_no_socket, verdict)
@@ -271,6 +317,24 @@ mod tests {
         assert_eq!(why(false, true, Verdict::Unanswered), Some(Why::SilentHere));
         assert_eq!(why(false, true, Verdict::Refused), Some(Why::NothingListens));
         assert_eq!(why(true, false, Verdict::Refused), None);
+    }
+
+    #[test]
+    fn what_is_known_of_resets_explains_the_verdict_that_they_make_up() {
+        let why = |refused, aborted, verdict| {
+            let (counts, drops) = (Counts::default(), PortDrops::default());
+            let resets = [refused, aborted];
+            Signs { role: Role::Server, counts: &counts, icmp: None, is_queue_full: false, resets, drops }
+                .why(verdict)
+        };
+        let [unread, no_socket] =
+            [ResetReason::ClosedUnread, ResetReason::NoSocket].map(|reason| Some(ResetSign::Said(reason)));
+        assert_eq!(why(no_socket, unread, Verdict::Refused), Some(Why::NothingListens));
+        assert_eq!(why(no_socket, unread, Verdict::Aborted), Some(Why::Reset(ResetReason::ClosedUnread)));
+        assert_eq!(why(unread, None, Verdict::Refused), Some(Why::Reset(ResetReason::ClosedUnread)));
+        assert_eq!(why(None, Some(ResetSign::OtherTtl), Verdict::Aborted), Some(Why::OtherTtl));
+        assert_eq!(why(no_socket, None, Verdict::Aborted), None);
+        assert_eq!(why(no_socket, unread, Verdict::Slow), None);
     }
 
     #[test]

@@ -58,6 +58,7 @@ impl Watch {
                 source: "replay",
                 not_known: Vec::new(),
                 host: None,
+                run: String::new(),
                 anchor: Anchor::new(0, Timestamp::UNIX_EPOCH),
                 zone: TimeZone::UTC,
             };

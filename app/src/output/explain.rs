@@ -8,7 +8,8 @@ use super::format::{causes, counted, duration, icmp_error, stuck_in};
 use super::host::listed;
 use super::text::leg;
 use tcptop_core::{
-    AcceptQueue, Dropped, Outcome, PeerKey, Role, Row, RowEvidence, RowKey, Snapshot, Verdict,
+    AcceptQueue, Dropped, Outcome, PeerKey, ResetReason, Role, Row, RowEvidence, RowKey, Snapshot, Verdict,
+    Why,
 };
 
 /// What explains the verdict on a row.
@@ -81,7 +82,7 @@ struct Rule {
 }
 
 /// All rules. Of a verdict all that apply are said, in this order: what is known first, then what it means.
-const RULES: [Rule; 30] = [
+const RULES: [Rule; 32] = [
     Rule {
         verdict: Verdict::Unanswered,
         applies: |facts| facts.queue.is_some(),
@@ -250,10 +251,7 @@ const RULES: [Rule; 30] = [
         verdict: Verdict::Refused,
         applies: |facts| facts.is_served_here(),
         says: |facts| match &facts.drops(true)[..] {
-            [] => format!(
-                "This host refuses{}: nothing listens on the port, or a local firewall rejects.",
-                facts.refusals()
-            ),
+            [] => format!("This host refuses{}: {}.", facts.refusals(), facts.refusing()),
             drops => {
                 format!(
                     "This host refuses{}: nothing listens on the port ({}).",
@@ -294,7 +292,16 @@ const RULES: [Rule; 30] = [
     },
     Rule {
         verdict: Verdict::Aborted,
-        applies: |facts| facts.is_served_here(),
+        applies: |facts| facts.is_served_here() && facts.reset_reason().is_some(),
+        says: |facts| {
+            let because = facts.reset_reason().map(because).unwrap_or_default();
+            format!("This host accepts the connections and resets them: {because}, as its kernel says.")
+        },
+        next: |facts| vec![format!("here: ss -tnp 'sport = :{}'", facts.port())],
+    },
+    Rule {
+        verdict: Verdict::Aborted,
+        applies: |facts| facts.is_served_here() && facts.reset_reason().is_none(),
         says: |_| {
             "This host accepts the connections and resets them before it sends data: the application closes them with \
              the request unread, or a proxy here does not reach its backend."
@@ -321,6 +328,15 @@ const RULES: [Rule; 30] = [
             let host = if facts.side == Side::Mixed { "host that resets" } else { "peer" };
             vec![listeners(&facts.row.key, &format!("on the {host} and its backends"))]
         },
+    },
+    Rule {
+        verdict: Verdict::Aborted,
+        applies: |facts| facts.row.why == Some(Why::OtherTtl),
+        says: |_| {
+            "The RST has another TTL than the peer's other segments: does a box in between send it?"
+                .to_owned()
+        },
+        next: |facts| path(&facts.row.key),
     },
     Rule { verdict: Verdict::Slow, applies: |_| true, says: slow, next: |facts| path(&facts.row.key) },
     Rule {
@@ -491,6 +507,23 @@ impl Facts<'_> {
         }
     }
 
+    /// Why this host sends the RSTs, as its kernel says.
+    const fn reset_reason(&self) -> Option<ResetReason> {
+        match self.row.why {
+            Some(Why::Reset(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Why this host refuses.
+    fn refusing(&self) -> String {
+        match (self.row.why, self.reset_reason()) {
+            (Some(Why::NothingListens), _) => "nothing listens on the port, as its kernel says".to_owned(),
+            (_, Some(reason)) => format!("{}, as its kernel says", because(reason)),
+            _ => "nothing listens on the port, or a local firewall rejects".to_owned(),
+        }
+    }
+
     /// ` after 398µs`
     fn refusals(&self) -> String {
         self.row.figures.refusals.map(|refusals| format!(" after {}", leg(refusals))).unwrap_or_default()
@@ -503,6 +536,25 @@ impl Facts<'_> {
             commands.push(format!("ip -s link show dev {}", self.interface()));
         }
         commands
+    }
+}
+
+/// Why this host sends RSTs, as part of a sentence.
+const fn because(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::NoSocket => "there is no socket for them any more",
+        ResetReason::ClosedUnread => "the application closes them before it has read all that has come",
+        ResetReason::DataAfterClose => "data comes after the application has closed them",
+        ResetReason::Aborted => {
+            "the application aborts them (SO_LINGER of 0), or somebody kills them (ss -K)"
+        }
+        ResetReason::Linger => "the peer does not close its side in time (TCP_LINGER2, tcp_fin_timeout)",
+        ResetReason::Memory => "memory for sockets is short (tcp_mem, tcp_max_orphans)",
+        ResetReason::KeepaliveTimeout => "the peer no longer answers keepalives",
+        ResetReason::AfterClose => "segments come after the application has closed them",
+        ResetReason::Acknowledgement => "the peer acknowledges what was never sent, or too long ago",
+        ResetReason::Segment => "flags or timestamps of the peer's segments cannot be",
+        ResetReason::Other => "for a reason that has no name here",
     }
 }
 

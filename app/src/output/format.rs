@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv6Addr;
 
 use jiff::Zoned;
@@ -26,6 +27,8 @@ pub struct RenderContext {
     pub source: &'static str,
     /// The name of this host, escaped; none in a replay, whose packets may be those of another one.
     pub host: Option<String>,
+    /// The number of this run: 16 hexadecimal digits that no other run has.
+    pub run: String,
     /// What the kernel does not let be known although it is wanted: sentences.
     pub not_known: Vec<String>,
     /// Converts the monotonic into the wall clock.
@@ -45,7 +48,7 @@ impl RenderContext {
     #[must_use]
     pub fn new(interfaces: BTreeMap<u32, String>, source: &'static str, anchor: Anchor) -> Self {
         let (host, not_known) = (None, Vec::new());
-        Self { interfaces, source, host, not_known, anchor, zone: TimeZone::system() }
+        Self { interfaces, source, host, run: new_run(), not_known, anchor, zone: TimeZone::system() }
     }
 
     /// Whether this host is the one whose packets are seen.
@@ -117,6 +120,12 @@ impl RenderContext {
     fn local(&self, monotonic_ns: u64) -> Zoned {
         self.anchor.wall(monotonic_ns).to_zoned(self.zone.clone())
     }
+}
+
+/// A number for a run, of the system's random numbers.
+#[must_use]
+pub fn new_run() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
 /// A share as a percentage without its sign: `0.8`, `12.5`, `100`; `-` where there is none.
@@ -395,6 +404,12 @@ pub fn causes(causes: &RetransmitCauses) -> Option<String> {
         spurious => format!("; {spurious} spurious"),
     };
     Some(named.join(", ") + &spurious)
+}
+
+/// The time to live of a RST that is not the one of the other segments of its sender: `TTL 61, not 52: a middlebox?`.
+#[must_use]
+pub fn strange_ttl([ttl, usual]: [u8; 2]) -> String {
+    format!("TTL {ttl}, not {usual}: a middlebox?")
 }
 
 #[cfg(test)]

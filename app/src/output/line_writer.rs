@@ -130,6 +130,14 @@ impl LineWriter {
         self.send(mem::take(lines).bytes, room)
     }
 
+    /// Wakes the thread with nothing to write.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn wake(&mut self) -> Result<(), Stopped> {
+        self.send(Vec::new(), None)
+    }
+
     fn send(&mut self, bytes: Vec<u8>, room: Option<OwnedSemaphorePermit>) -> Result<(), Stopped> {
         if self.chunks.send(Chunk { bytes, _room: room }).is_ok() {
             return Ok(());

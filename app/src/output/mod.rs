@@ -5,8 +5,12 @@ pub mod explain;
 pub mod format;
 pub mod host;
 pub mod json;
+pub mod kernel_retransmits;
 pub mod line_writer;
+pub mod log_file;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod outputs;
 pub mod report;
 pub mod summary;

@@ -1,8 +1,10 @@
 //! Every output of a run, each with its own place in the engine's events and its own figures.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use super::line_writer::{LineWriter, Lines, Stopped, WhenFull};
+use super::log_file::LogState;
 use super::target::{Plan, Target};
 use super::{Output, RenderContext};
 use crate::error::Error;
@@ -13,6 +15,7 @@ use tcptop_core::{Engine, Input, ReaderConfig, ReaderId};
 pub struct Opened {
     plan: Plan,
     target: Box<dyn Write + Send>,
+    log: Option<Arc<LogState>>,
 }
 
 /// All targets of a run, and what is written to them.
@@ -33,6 +36,8 @@ pub struct Gone {
 struct Destination {
     target: Target,
     writer: LineWriter,
+    /// Of a file that is added to.
+    log: Option<Arc<LogState>>,
     outputs: Vec<(Box<dyn Output>, ReaderId)>,
     lines: Lines,
 }
@@ -43,7 +48,7 @@ struct Destination {
 /// When one cannot be opened.
 pub fn open(plans: &[Plan]) -> Result<Vec<Opened>, Error> {
     let open = |plan: &Plan| match plan.target.open() {
-        Ok(target) => Ok(Opened { plan: plan.clone(), target }),
+        Ok((target, log)) => Ok(Opened { plan: plan.clone(), target, log }),
         Err(source) => Err(Error::Output { target: plan.target.to_string(), source }),
     };
     plans.iter().map(open).collect()
@@ -60,7 +65,7 @@ impl Outputs {
         query: &Query,
         when_full: WhenFull,
     ) -> Result<Self, Error> {
-        let start = |Opened { plan, target }: Opened| {
+        let start = |Opened { plan, target, log }: Opened| {
             let writer = LineWriter::new(target, when_full)
                 .map_err(|source| Error::System { what: "start an output thread", source })?;
             let outputs = plan.formats.iter().map(|format| {
@@ -69,7 +74,7 @@ impl Outputs {
                 (output, engine.add_reader(ReaderConfig { events, log: false }))
             });
             let outputs = outputs.collect();
-            Ok(Destination { target: plan.target, writer, outputs, lines: Lines::default() })
+            Ok(Destination { target: plan.target, writer, log, outputs, lines: Lines::default() })
         };
         Ok(Self(opened.into_iter().map(start).collect::<Result<_, Error>>()?))
     }
@@ -93,6 +98,24 @@ impl Outputs {
             self.0.retain(|destination| gone.iter().all(|gone| gone.target != destination.target));
         }
         gone
+    }
+
+    /// Opens the files that are added to again: they were renamed.
+    pub fn reopen(&mut self) {
+        for destination in &mut self.0 {
+            let Some(log) = &destination.log else { continue };
+            log.reopen();
+            // A thread that has ended says so when it is given lines.
+            let _ = destination.writer.wake();
+        }
+    }
+
+    /// Why lines are not written, of those files where that has begun since the last time.
+    pub fn troubles(&self) -> impl Iterator<Item = Error> + '_ {
+        self.0.iter().filter_map(|destination| {
+            let source = destination.log.as_ref()?.trouble()?;
+            Some(Error::Output { target: destination.target.to_string(), source })
+        })
     }
 
     /// Waits until every reader has caught up, where lines wait for readers.
@@ -148,7 +171,8 @@ impl Destination {
     ) -> impl Future<Output = Result<(), Stopped>> + Send + use<> {
         for (output, reader) in &mut self.outputs {
             let Some(request) = output.closing_request(query) else { continue };
-            engine.handle(Input::Unwritten { reader: *reader, lines: self.writer.dropped() });
+            let lost = self.log.as_ref().map_or(0, |log| log.lost());
+            engine.handle(Input::Unwritten { reader: *reader, lines: self.writer.dropped() + lost });
             let snapshot = engine.snapshot(*reader, &request, now_ns);
             output.close(&snapshot, context, &mut self.lines);
         }

@@ -173,21 +173,26 @@ struct Table {
 }
 
 /// Columns that are left out where nothing is known for them, or nothing happened.
-const OPTIONAL: [&str; 6] = ["PROCESS", "CONTAINER", "DIR", "UNRCH", "RST AFTER", "ABORTED"];
+const OPTIONAL: [&str; 7] = ["PROCESS", "CONTAINER", "DIR", "UNRCH", "CHALLENGED", "RST AFTER", "ABORTED"];
+/// The column that is left out unless it distinguishes rows.
+const INTERFACE: &str = "IFACE";
 
 impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
-        let mut titles =
-            vec!["", &group, "PROCESS", "CONTAINER", "DIR", "TRIED", "OK", "P50", "P90", "P99", "SETUP P99"];
-        titles.extend(["UNANS", "UNRCH", "REFUSED", "RST AFTER", "ABORTED", "RETR%", "SINCE"]);
+        let mut titles = vec!["", &group, "PROCESS", "CONTAINER", INTERFACE, "DIR", "TRIED", "OK"];
+        titles.extend(["P50", "P90", "P99", "SETUP P99", "UNANS", "UNRCH", "CHALLENGED", "REFUSED"]);
+        titles.extend(["RST AFTER", "ABORTED", "RETR%", "SINCE"]);
         let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
         let mut table =
             Self { titles: titles.into_iter().map(str::to_owned).collect(), rows: rows.collect() };
         for column in (0..table.titles.len()).rev() {
-            let is_optional = OPTIONAL.contains(&table.titles[column].as_str());
+            let title = table.titles[column].as_str();
             let is_empty = |row: &Vec<String>| [UNKNOWN, "0"].contains(&row[column].as_str());
-            if is_optional && table.rows.iter().all(is_empty) {
+            let are_equal = || table.rows.windows(2).all(|rows| rows[0][column] == rows[1][column]);
+            if OPTIONAL.contains(&title) && table.rows.iter().all(is_empty)
+                || title == INTERFACE && are_equal()
+            {
                 table.titles.remove(column);
                 table.rows.iter_mut().for_each(|row| drop(row.remove(column)));
             }
@@ -197,7 +202,7 @@ impl Table {
 
     /// Names are aligned to the left, figures to the right.
     fn is_left(&self, column: usize) -> bool {
-        column < 2 || ["PROCESS", "CONTAINER", "DIR"].contains(&self.titles[column].as_str())
+        column < 2 || ["PROCESS", "CONTAINER", INTERFACE, "DIR"].contains(&self.titles[column].as_str())
     }
 
     fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
@@ -227,6 +232,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         format::row(&row.key, processes, context),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::processes),
         processes.map_or_else(|| UNKNOWN.to_owned(), format::container),
+        context.interface_name(row.key.interface()).into(),
         direction.to_owned(),
         counts.attempts().to_string(),
         counts.of(Outcome::Established).to_string(),
@@ -239,6 +245,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
             0 => UNKNOWN.to_owned(),
             unreachable => unreachable.to_string(),
         },
+        counts.of(Outcome::Challenged).to_string(),
         counts.of(Outcome::Refused).to_string(),
         refusals.map_or(UNKNOWN.to_owned(), text::leg),
         counts.aborted.to_string(),

@@ -55,6 +55,7 @@ pub fn summary(snapshot: &Snapshot, context: &RenderContext) -> String {
     lines.extend(full_queues(snapshot, context));
     lines.extend(strangers(snapshot));
     lines.push(missed(snapshot));
+    lines.extend(witnesses(snapshot));
     lines.extend(icmp(snapshot));
     lines.extend(passed_over(snapshot));
     lines.extend(host_lines(snapshot, context));
@@ -115,6 +116,20 @@ pub(super) fn missed(snapshot: &Snapshot) -> String {
     let kinds: Vec<String> = kinds.map(|(missed, count)| counted(count, missed.noun())).collect();
     let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
     format!("{}, missed {}{kinds}", counted(snapshot.records, "record"), snapshot.missed.total())
+}
+
+/// What the wire and the kernel itself say of the retransmits of this host.
+fn witnesses(snapshot: &Snapshot) -> Vec<String> {
+    let Some(witness) = snapshot.witness else { return Vec::new() };
+    let wire = witness.wire;
+    let missed = if witness.missed > 0 { format!(", {} missed", witness.missed) } else { String::new() };
+    vec![
+        format!(
+            "retransmits of this host: {wire} on the wire, {} by the kernel, {} of connections that were seen{missed}",
+            witness.segments, witness.of_connections
+        ),
+        format!("connections where the two differ: {}", witness.differing),
+    ]
 }
 
 /// Peers to which segments of full size do not get through.

@@ -5,9 +5,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 
 use super::Output;
 use super::json::Json;
+use super::log_file::{LogFile, LogState, Rotation};
 use super::report::Report;
 use super::summary::Summary;
 use super::text::Text;
@@ -19,15 +22,20 @@ pub enum Target {
     Stdout,
     /// A file, which is created or truncated.
     File(PathBuf),
+    /// A file that is added to, and perhaps rotated.
+    Log(PathBuf, Option<Rotation>),
 }
+
+/// A target that was opened; of a file that is added to, what is told and asked while it is written.
+pub type OpenTarget = (Box<dyn Write + Send>, Option<Arc<LogState>>);
 
 /// What is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A line per handshake.
     Text {
-        /// And one per retransmitted segment.
-        retransmits: bool,
+        /// And one per retransmitted segment, by this witness.
+        retransmits: Option<Witness>,
     },
     /// JSON objects, one per line.
     Json,
@@ -40,6 +48,38 @@ pub enum Format {
         /// The command line that it was made by.
         command: String,
     },
+}
+
+/// Who says what was retransmitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// The wire, for both ends.
+    Wire,
+    /// The kernel itself, for this host.
+    Kernel,
+    /// The wire, and where the kernel says something else.
+    Both,
+}
+
+impl Witness {
+    /// Whether the kernel is asked.
+    #[must_use]
+    pub const fn asks_kernel(self) -> bool {
+        matches!(self, Self::Kernel | Self::Both)
+    }
+}
+
+impl FromStr for Witness {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "wire" => Ok(Self::Wire),
+            "kernel" => Ok(Self::Kernel),
+            "both" => Ok(Self::Both),
+            _ => Err("must be wire, kernel or both".to_owned()),
+        }
+    }
 }
 
 /// How a report is written.
@@ -69,15 +109,30 @@ impl Target {
         if path == Path::new("-") { Self::Stdout } else { Self::File(path.to_owned()) }
     }
 
-    /// Opens it.
+    /// Opens it. A file that is added to can be watched and opened again.
     ///
     /// # Errors
     /// When a file cannot be created.
-    pub fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+    pub fn open(&self) -> io::Result<OpenTarget> {
         Ok(match self {
-            Self::Stdout => Box::new(io::stdout()),
-            Self::File(path) => Box::new(File::create(path)?),
+            Self::Stdout => (Box::new(io::stdout()), None),
+            Self::File(path) => (Box::new(File::create(path)?), None),
+            Self::Log(path, rotation) => {
+                let log = LogFile::open(path, *rotation)?;
+                let state = log.state();
+                (Box::new(log), Some(state))
+            }
         })
+    }
+
+    /// Whether both are the same file by name.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let path = |target: &Self| match target {
+            Self::Stdout => None,
+            Self::File(path) | Self::Log(path, _) => Some(path.clone()),
+        };
+        path(self).is_some() && path(self) == path(other)
     }
 }
 
@@ -85,7 +140,9 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("standard output"),
-            Self::File(path) => write!(f, "{}", path.display().to_string().escape_debug()),
+            Self::File(path) | Self::Log(path, _) => {
+                write!(f, "{}", path.display().to_string().escape_debug())
+            }
         }
     }
 }

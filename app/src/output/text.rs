@@ -1,8 +1,12 @@
 //! Lines for people: one per decided handshake, one per connection that was aborted, and one per retransmitted segment where
 //! they are wanted.
 
-use super::format::{self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, stuck};
+use super::format::{
+    self, UNKNOWN, counted, duration, full_queue, icmp_error, maybe_duration, peer, strange_ttl, stuck,
+};
+use super::kernel_retransmits::{self, Resent};
 use super::line_writer::Lines;
+use super::target::Witness;
 use super::{Output, RenderContext};
 use tcptop_core::{Event, Flow, Leg, Outcome, Party, Retransmit, Role};
 use tcptop_core::{Query, Snapshot, SnapshotRequest};
@@ -10,8 +14,8 @@ use tcptop_core::{Query, Snapshot, SnapshotRequest};
 /// The output of these lines.
 #[derive(Clone, Copy, Debug)]
 pub struct Text {
-    /// Whether all retransmitted segments have lines. One that shows that large segments do not get through always has.
-    pub retransmits: bool,
+    /// By which witness all retransmitted segments have lines. One that shows that large segments do not get through always has.
+    pub retransmits: Option<Witness>,
 }
 
 impl Output for Text {
@@ -21,13 +25,18 @@ impl Output for Text {
 
     fn event(&mut self, event: &Event, context: &RenderContext, lines: &mut Lines) {
         match event {
-            Event::Handshake(flow) => lines.push_text(&handshake(flow, context)),
-            Event::Retransmit(resent) if self.retransmits || resent.is_stuck => {
-                lines.push_text(&retransmit(resent, context))
+            Event::Handshake(flow) => lines.push_text(&handshake(flow, None, context)),
+            Event::Correction(flow, told) => lines.push_text(&handshake(flow, Some(*told), context)),
+            Event::Retransmit(resent)
+                if resent.is_stuck || matches!(self.retransmits, Some(Witness::Wire | Witness::Both)) =>
+            {
+                lines.push_text(&retransmit(resent, context));
             }
-            Event::Retransmit(resent) if self.retransmits => lines.push_text(&retransmit(resent, context)),
-            Event::Close(flow) if flow.is_aborted() => lines.push_text(&aborted(flow, context)),
-            Event::Retransmit(_) | Event::Close(_) => {}
+            Event::KernelRetransmit(sent) if self.retransmits == Some(Witness::Kernel) => {
+                lines.push_text(&kernel_retransmits::line(&Resent::of(sent), context));
+            }
+            Event::Close(flow) => self.close_lines(flow, context, lines),
+            Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
         }
     }
 
@@ -38,18 +47,34 @@ impl Output for Text {
     fn close(&mut self, _: &Snapshot, _: &RenderContext, _: &mut Lines) {}
 }
 
-/// A handshake: when, with whom, its outcome and its times.
+impl Text {
+    fn close_lines(self, flow: &Flow, context: &RenderContext, lines: &mut Lines) {
+        if flow.is_aborted() {
+            lines.push_text(&aborted(flow, context));
+        }
+        let both = flow.retransmit_witnesses().filter(|both| both.differ());
+        if let Some(both) = both.filter(|_| self.retransmits == Some(Witness::Both)) {
+            lines.push_text(&kernel_retransmits::difference(flow, both, context));
+        }
+    }
+}
+
+/// A handshake: when, with whom, its outcome, the one that it `corrects` (which its own line said before), and its times.
 ///
 /// `2026-01-02T14:02:31.123+01:00 client 10.20.3.14:5432 established rtt 210ms setup 1.21s tries 2 port 40123 eth0`
 #[must_use]
-pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
+pub fn handshake(flow: &Flow, corrects: Option<Outcome>, context: &RenderContext) -> String {
     let mut line = begin(flow, flow.changed_ns(), flow.outcome().name(), context);
+    if let Some(told) = corrects {
+        line.push_str(&format!(" (corrects {})", told.name()));
+    }
     if let Some(error) = flow.icmp_error().filter(|_| flow.outcome() == Outcome::Unreachable) {
         line.push_str(&format!(" {}", icmp_error(error)));
     }
     if let Some(queue) = flow.accept_queue() {
         line.push_str(&format!(" {}", full_queue(&queue)));
     }
+    line.push_str(&reset(flow));
     let latency = latency(flow);
     if !latency.is_empty() {
         line.push_str(&format!(" {latency}"));
@@ -68,7 +93,14 @@ pub fn handshake(flow: &Flow, context: &RenderContext) -> String {
 pub fn aborted(flow: &Flow, context: &RenderContext) -> String {
     let line = begin(flow, flow.changed_ns(), "aborted", context);
     let after = flow.lifetime_ns().map(|ns| format!(" after {}", duration(ns))).unwrap_or_default();
-    line + &after + &end(flow, context)
+    line + &after + &reset(flow) + &end(flow, context)
+}
+
+/// Why it was reset, where that is known: ` (closed with unread data)`, ` (TTL 61, not 52: a middlebox?)`.
+fn reset(flow: &Flow) -> String {
+    let said = flow.reset().and_then(|reset| reset.reason).map(|reason| reason.name().to_owned());
+    let why = said.or_else(|| flow.strange_reset_ttl().map(strange_ttl));
+    why.map(|why| format!(" ({why})")).unwrap_or_default()
 }
 
 /// A retransmitted segment: when, with whom, what it is, who sent it, how long after the one before, and why: the second

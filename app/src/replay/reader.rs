@@ -1,5 +1,6 @@
 //! Reads the capture, which blocks, in a thread of its own.
 
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use probe_common::Record;
 use probe_common::counter::Counters;
 use tokio::sync::mpsc;
 
+use crate::confine;
 use crate::source::capture::{CaptureError, Next};
 use crate::source::replay::{ClockStep, ReplaySource};
 use tcptop_core::FlowVolumes;
@@ -86,7 +88,11 @@ impl Reader {
         }
     }
 
+    /// Reads to the end, in a thread that can do nothing else from now on.
     pub(super) fn run(mut self) {
+        if let Err(error) = confine::parser() {
+            return self.end(Some(CaptureError::Open(io::Error::other(error))));
+        }
         loop {
             match self.source.step(&mut self.made) {
                 Ok(Next::Packet(time_ns)) => {

@@ -94,17 +94,22 @@ impl Connection {
         connection
     }
 
-    fn record(&self, time_ns: u64, kind: SegmentKind, from_opener: bool) -> SegmentRecord {
+    /// Who sends, to whom, and which way that passes.
+    fn way(&self, from_opener: bool) -> (Endpoint, Endpoint, Direction) {
         let back = match self.out {
             Direction::Egress => Direction::Ingress,
             Direction::Ingress => Direction::Egress,
             same @ (Direction::Local | Direction::Unknown) => same,
         };
-        let (source, destination, direction) = if from_opener {
+        if from_opener {
             (self.opener, self.responder, self.out)
         } else {
             (self.responder, self.opener, back)
-        };
+        }
+    }
+
+    fn record(&self, time_ns: u64, kind: SegmentKind, from_opener: bool) -> SegmentRecord {
+        let (source, destination, direction) = self.way(from_opener);
         let flags = match kind {
             SegmentKind::Syn => TcpFlags::SYN,
             SegmentKind::SynAck => TcpFlags::SYN.with(TcpFlags::ACK),
@@ -142,6 +147,8 @@ impl Connection {
             cookie: 0,
             said: Transmission::UNKNOWN,
             dsacks: None,
+            ttl: None,
+            reset: None,
             timebase: 0,
         }
     }
@@ -249,8 +256,8 @@ impl Watched {
 
     pub fn handshakes(&self) -> Vec<&Flow> {
         let reported = self.events.iter().filter_map(|event| match event {
-            Event::Handshake(report) => Some(report),
-            Event::Close(_) | Event::Retransmit(_) => None,
+            Event::Handshake(report) | Event::Correction(report, _) => Some(report),
+            Event::Close(_) | Event::Retransmit(_) | Event::KernelRetransmit(_) => None,
         });
         reported.collect()
     }
@@ -258,7 +265,10 @@ impl Watched {
     pub fn closes(&self) -> Vec<&Flow> {
         let reported = self.events.iter().filter_map(|event| match event {
             Event::Close(report) => Some(report),
-            Event::Handshake(_) | Event::Retransmit(_) => None,
+            Event::Handshake(_)
+            | Event::Correction(..)
+            | Event::Retransmit(_)
+            | Event::KernelRetransmit(_) => None,
         });
         reported.collect()
     }

@@ -135,6 +135,7 @@ pub fn context() -> RenderContext {
         source: "tcx",
         not_known: Vec::new(),
         host: None,
+        run: String::new(),
         anchor: Anchor::new(NOW, wall),
         zone: TimeZone::UTC,
     }

@@ -2,8 +2,8 @@
 
 use probe_common::record::{Current, DecodeError, VERSION};
 use probe_common::{
-    Cause, Direction, Hook, LinkLayer, OwnerAction, OwnerRecord, ParsedPacket, RawOwner, Record, RecordKind,
-    SegmentKind, SenderState, Size, Transmission,
+    Cause, Direction, Hook, LinkLayer, OwnerAction, OwnerRecord, ParsedPacket, RawOwner, RawReset, Record,
+    RecordKind, ResetReason, ResetRecord, SegmentKind, SenderState, Size, Transmission,
 };
 use probe_host::{HostProbe, Packet, PacketTime};
 
@@ -155,4 +155,18 @@ fn owners_are_read_as_they_were_written() {
         unknown[place] = 3;
         assert_eq!(Record::decode(&unknown), Err(DecodeError::Action(3)));
     }
+}
+
+#[test]
+fn reasons_of_resets_are_read_as_they_were_written() {
+    let read = |number| {
+        let mut raw = RawReset::ROOM;
+        raw.set(0x5da32, number, 12);
+        Record::decode(raw.as_bytes())
+    };
+    let reset = |reason| Ok(Record::Reset(ResetRecord { time_ns: 12, cookie: 0x5da32, reason }));
+    for reason in ResetReason::ALL {
+        assert_eq!(read(reason as u32), reset(Some(reason)));
+    }
+    assert_eq!([read(0), read(99), read(257)], [reset(None), reset(None), reset(None)]);
 }

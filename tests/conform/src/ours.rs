@@ -123,6 +123,7 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
     let mut summaries = 0;
     for object in objects {
         match object.kind() {
+            "handshake" if object.text("corrects").is_some() => correct(&mut run.flows, &object)?,
             "handshake" => run.flows.push(flow(&object)?),
             "close" => add_close(&mut run.flows, &object)?,
             "summary" => {
@@ -136,6 +137,14 @@ pub(super) fn gather(objects: impl IntoIterator<Item = Object>) -> Result<Run> {
     }
     ensure!(summaries == 1, "tcptop gave {summaries} summaries, not one");
     Ok(run)
+}
+
+/// A correction belongs to the last handshake that was reported on its ports.
+fn correct(flows: &mut [Flow], object: &Object) -> Result<()> {
+    let ends = (object.local(), object.remote());
+    let known = flows.iter_mut().rev().find(|flow| (flow.local, flow.remote) == ends);
+    *known.with_context(|| format!("a correction without a handshake: {object:?}"))? = flow(object)?;
+    Ok(())
 }
 
 fn flow(object: &Object) -> Result<Flow> {
@@ -254,7 +263,8 @@ mod tests {
         let legs = format!(
             r#""server_leg_ns":{exact},"server_leg_min_ns":{min},"server_leg_max_ns":{min},"client_leg_ns":null,
             "client_leg_min_ns":null,"client_leg_max_ns":null,"refusal_ns":null,"refusal_min_ns":null,
-            "refusal_max_ns":null,"rtt_ns":null,"turnaround_ns":null,"setup_ns":null,"ambiguous":false"#
+            "refusal_max_ns":null,"rtt_ns":null,"turnaround_ns":null,"setup_ns":null,"ambiguous":false,
+            "corrects":null"#
         );
         let time = "1970-01-01T00:00:01.000000002Z";
         format!(r#"{{"type":"handshake",{ENDS},"outcome":"established","time":"{time}","tries":1,{legs}}}"#)
@@ -282,6 +292,16 @@ mod tests {
         let close = first.close.as_ref().unwrap();
         assert_eq!((close.closer, close.time_ns), (first.remote, 2_000_000_000));
         assert_eq!((second.server_leg, &second.close), (Some(Leg::Between(6, 6)), &None));
+    }
+
+    #[test]
+    fn a_correction_replaces_what_it_corrects() {
+        let (first, second) = (handshake("5", "null"), handshake("null", "6"));
+        let correction = handshake("7", "null").replace(r#""corrects":null"#, r#""corrects":"unanswered""#);
+        let run = run(&[&first, &second, &correction, SUMMARY]).unwrap();
+        let legs: Vec<_> = run.flows.iter().map(|flow| flow.server_leg).collect();
+        assert_eq!(legs, [Some(Leg::Exact(5)), Some(Leg::Exact(7))]);
+        assert!(gather([&correction[..], SUMMARY].map(Object::parse)).is_err(), "nothing to correct");
     }
 
     #[test]

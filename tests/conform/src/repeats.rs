@@ -155,7 +155,7 @@ fn why(attempt: &Attempt<'_>, frame: &Frame, ours: bool) -> Option<Reason> {
             let is_byte = frame.payload == 1 && earlier.ends_with_newest();
             (is_byte && hole.is_some() && is_late).then_some(Reason::LostByte)
         }
-        Verdict::Fast | Verdict::Retransmission | Verdict::Spurious if !ours && earlier.is_overtaken() => {
+        Verdict::Fast | Verdict::Retransmission | Verdict::Spurious if !ours && is_sent_earlier(&earlier) => {
             Some(Reason::SentEarlier)
         }
         verdict @ (Verdict::Fast | Verdict::Retransmission) if !ours => {
@@ -164,6 +164,13 @@ fn why(attempt: &Attempt<'_>, frame: &Frame, ours: bool) -> Option<Reason> {
         }
         _ => None,
     }
+}
+
+/// Whether it was sent before the packet that opened the hole which it fills, or, where it fills none that tcptop remembers,
+/// before any that passed.
+fn is_sent_earlier(earlier: &Earlier<'_>) -> bool {
+    let is_remembered = earlier.hole().is_some_and(|hole| hole.opened_since < HOLES);
+    earlier.is_overtaken() && !(is_remembered && earlier.is_sent_later() == Some(true))
 }
 
 /// The time within which tcptop takes the filling of a hole for reordering: a round trip, but at most 3 ms if only an

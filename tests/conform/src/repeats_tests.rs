@@ -234,6 +234,18 @@ fn the_senders_counters_judge() {
     assert_eq!((score.judged, score.right()), (1, [1.0, 0.0]));
 }
 
+/// New data has overtaken a retransmit, and opened another hole: it was sent after the one that opened its own.
+#[test]
+fn each_hole_has_its_own_opener() {
+    let stamped = |at_ms, start, value| Frame { timestamps: Some((value, 1)), ..data(at_ms, start, 100) };
+    let passed = [stamped(20, 0, 1), stamped(21, 200, 2), stamped(35, 400, 5)];
+    let filling = |start, value| called(Verdict::Retransmission, stamped(80, start, value));
+    let why = |last: Frame, ours| self::why(&[&passed[..], &[last]].concat(), ours);
+    assert_eq!(why(filling(100, 4), None), None, "a retransmit");
+    assert_eq!(why(filling(100, 1), None), Some(Reason::SentEarlier), "before its own opener");
+    assert_eq!(why(filling(300, 4), None), Some(Reason::SentEarlier));
+}
+
 #[test]
 fn six_holes_are_remembered() {
     let holes = |count: u32| {

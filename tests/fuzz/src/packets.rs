@@ -68,6 +68,7 @@ fn check(record: &Record, now_ns: u64) {
             assert!(icmp.interface == INTERFACE && icmp::is_error(icmp.family, icmp.icmp_type))
         }
         Record::Owner(owner) => panic!("no packet says it: {owner:?}"),
+        Record::Reset(reset) => panic!("no packet says it: {reset:?}"),
     }
 }
 

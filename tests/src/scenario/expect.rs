@@ -8,9 +8,10 @@ use toml::Table;
 use super::{Expected, Place, Scenario, Variant};
 
 /// Fields that no scenario is about.
-const IGNORED: [&str; 5] = ["schema", "host", "interface", "connection", "time"];
+const IGNORED: [&str; 6] = ["schema", "host", "run", "interface", "connection", "time"];
 /// Fields that are looked at where a scenario has them.
-const WHERE_EXPECTED: [&str; 2] = ["client_isn", "server_isn"];
+const WHERE_EXPECTED: [&str; 6] =
+    ["client_isn", "server_isn", "reset_by", "reset_stage", "reset_ttl", "reset_usual_ttl"];
 /// Objects of the whole run, which are not in the lists.
 const OF_THE_RUN: [&str; 2] = ["peer", "summary"];
 /// How many seconds a day has: no scenario is longer.

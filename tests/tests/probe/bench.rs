@@ -79,6 +79,7 @@ impl Seen {
                 Record::EvictedFlow(flow) => flow.time_ns = 0,
                 Record::Icmp(icmp) => icmp.time_ns = 0,
                 Record::Owner(owner) => owner.time_ns = 0,
+                Record::Reset(reset) => reset.time_ns = 0,
             }
         }
         self
@@ -88,7 +89,7 @@ impl Seen {
     pub(crate) fn evicted(&self) -> impl Iterator<Item = &EvictedFlowRecord> {
         self.records.iter().filter_map(|record| match record {
             Record::EvictedFlow(flow) => Some(flow),
-            Record::Segment(_) | Record::Owner(_) | Record::Icmp(_) => None,
+            Record::Segment(_) | Record::Owner(_) | Record::Reset(_) | Record::Icmp(_) => None,
         })
     }
 

@@ -27,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
                 in_parts(open),
                 many(open),
                 sent_order(open),
+                sent_order_by_ident(open),
                 at_the_edges(open),
                 handshakes(open),
             ]
@@ -209,34 +210,58 @@ fn sent_order(open: &Open) -> Vec<Case> {
         Step::filling(&stamped(open.data(81, 40), 502), Retransmit).volumes(volume(4, 200, 2), NONE),
     ];
     cases.extend(packets("a retransmit that a later one has overtaken", &slow(open, &steps)));
+    // Later than the one that opened its hole, though new data has overtaken it, and opened another one.
+    let steps = [
+        silent(&stamped(open.data(1, 80), 500)),
+        silent(&stamped(open.data(121, 40), 501)),
+        silent(&stamped(open.data(201, 40), 504)),
+        Step::filling(&stamped(open.data(81, 40), 503), Retransmit).volumes(volume(4, 200, 1), NONE),
+        // The one in the younger hole was overtaken.
+        silent(&stamped(open.data(161, 40), 502)),
+        silent(&stamped(open.data(241, 10), 505)),
+        Step::emits(&open.fin(251), Fin).volumes(volume(6, 250, 1), NONE),
+    ];
+    cases.extend(packets("a retransmit that new data has overtaken", &slow(open, &steps)));
     // Earlier, though a round-trip time late, and though its hole is forgotten.
     let mut steps: Vec<Step> = (0..9).map(|at| silent(&stamped(open.data(1 + 20 * at, 10), 501))).collect();
     steps.push(silent(&stamped(open.data(11, 10), 500)).after(2 * SLOW));
     steps.push(silent(&stamped(open.data(151, 10), 500)));
     cases.extend(packets("holes filled late by earlier segments", &slow(open, &steps)));
-    if open.data(1, 1).family == Family::V4 {
-        let ident = |seq, len, ident| open.data(seq, len).ident(ident);
-        let steps = [
-            silent(&ident(1, 80, 0xfffe)),
-            silent(&ident(121, 80, 1)),
-            silent(&ident(201, 80, 2)),
-            // Overtaken, with a number from before the wrap.
-            silent(&ident(81, 20, 0xffff)).after(2 * SLOW),
-            Step::filling(&ident(101, 20, 3), Retransmit).volumes(volume(5, 280, 1), NONE),
-        ];
-        cases.extend(packets("IP IDs say which was sent first", &slow(open, &steps)));
-        // Drawn at random: too far apart to be counted.
-        let steps = [
-            silent(&ident(1, 80, 900)),
-            silent(&ident(121, 80, 40_000)),
-            silent(&ident(81, 40, 60_000)),
-            silent(&ident(301, 80, 20_000)),
-            Step::filling(&ident(201, 40, 5_000), Retransmit)
-                .volumes(volume(5, 320, 1), NONE)
-                .after(2 * SLOW),
-        ];
-        cases.extend(packets("IP IDs that are not counted say nothing", &slow(open, &steps)));
+    cases
+}
+
+/// The same by IP IDs, which IPv6 has not.
+fn sent_order_by_ident(open: &Open) -> Vec<Case> {
+    if open.data(1, 1).family != Family::V4 {
+        return Vec::new();
     }
+    let mut cases = Vec::new();
+    let ident = |seq, len, ident| open.data(seq, len).ident(ident);
+    let steps = [
+        silent(&ident(1, 80, 0xfffe)),
+        silent(&ident(121, 80, 1)),
+        silent(&ident(201, 80, 2)),
+        // Overtaken, with a number from before the wrap.
+        silent(&ident(81, 20, 0xffff)).after(2 * SLOW),
+        Step::filling(&ident(101, 20, 3), Retransmit).volumes(volume(5, 280, 1), NONE),
+    ];
+    cases.extend(packets("IP IDs say which was sent first", &slow(open, &steps)));
+    let steps = [
+        silent(&ident(1, 80, 0xfffe)),
+        silent(&ident(121, 40, 0xffff)),
+        silent(&ident(201, 40, 2)),
+        Step::filling(&ident(81, 40, 1), Retransmit).volumes(volume(4, 200, 1), NONE),
+    ];
+    cases.extend(packets("IP IDs say that new data has overtaken a retransmit", &slow(open, &steps)));
+    // Drawn at random: too far apart to be counted.
+    let steps = [
+        silent(&ident(1, 80, 900)),
+        silent(&ident(121, 80, 40_000)),
+        silent(&ident(81, 40, 60_000)),
+        silent(&ident(301, 80, 20_000)),
+        Step::filling(&ident(201, 40, 5_000), Retransmit).volumes(volume(5, 320, 1), NONE).after(2 * SLOW),
+    ];
+    cases.extend(packets("IP IDs that are not counted say nothing", &slow(open, &steps)));
     cases
 }
 

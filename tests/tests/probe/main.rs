@@ -100,6 +100,8 @@ fn record(emitted: &Emitted, hook: &Hook) -> SegmentRecord {
         cookie: 0,
         said: Transmission::UNKNOWN,
         dsacks: None,
+        ttl: Some(64),
+        reset: None,
         timebase: 0,
     }
 }

@@ -1,18 +1,24 @@
 //! What the engine reports of flows, each once and when it happens.
 
+use probe_common::retransmit::KernelRetransmit;
+
 use super::cause::RetransmitCause;
 use super::flow::Flow;
-use super::outcome::Party;
+use super::outcome::{Outcome, Party};
 
 /// Something that was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The outcome of a handshake; one that is still open is reported as it is when the run ends or its flow is evicted.
     Handshake(Flow),
+    /// Another outcome of a handshake than the one that was reported, which comes second: the opener had not given up.
+    Correction(Flow, Outcome),
     /// A connection ended.
     Close(Flow),
     /// Something was retransmitted.
     Retransmit(Retransmit),
+    /// The kernel itself says that it retransmitted something.
+    KernelRetransmit(Box<SentAgain>),
 }
 
 impl Event {
@@ -20,8 +26,25 @@ impl Event {
     #[must_use]
     pub const fn flow(&self) -> &Flow {
         match self {
-            Self::Handshake(flow) | Self::Close(flow) => flow,
+            Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow,
             Self::Retransmit(retransmit) => &retransmit.flow,
+            Self::KernelRetransmit(sent) => &sent.flow,
+        }
+    }
+
+    /// Of a correction, the flow with the outcome that was reported before.
+    pub(crate) fn corrected(&self) -> Option<Flow> {
+        match self {
+            Self::Correction(flow, outcome) => Some(Flow { outcome: *outcome, ..flow.clone() }),
+            Self::Handshake(_) | Self::Close(_) | Self::Retransmit(_) | Self::KernelRetransmit(_) => None,
+        }
+    }
+
+    pub(crate) const fn flow_mut(&mut self) -> &mut Flow {
+        match self {
+            Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow,
+            Self::Retransmit(retransmit) => &mut retransmit.flow,
+            Self::KernelRetransmit(sent) => &mut sent.flow,
         }
     }
 
@@ -29,10 +52,20 @@ impl Event {
     #[must_use]
     pub const fn time_ns(&self) -> u64 {
         match self {
-            Self::Handshake(flow) | Self::Close(flow) => flow.changed_ns(),
+            Self::Handshake(flow) | Self::Correction(flow, _) | Self::Close(flow) => flow.changed_ns(),
             Self::Retransmit(retransmit) => retransmit.time_ns,
+            Self::KernelRetransmit(sent) => sent.record.time_ns,
         }
     }
+}
+
+/// A segment that the kernel itself says it retransmitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentAgain {
+    /// Its flow, as it was then. One that was never seen has no more than its ends.
+    pub flow: Flow,
+    /// What the kernel says.
+    pub record: KernelRetransmit,
 }
 
 /// A segment that repeats what was sent before.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use probe_common::encapsulation::Encapsulation;
-use probe_common::{Direction, Endpoint, Side};
+use probe_common::{Direction, Endpoint, ResetReason, Side};
 
 use super::cause::{RetransmitCause, RetransmitCauses};
 use super::icmp::{IcmpError, IcmpNotes, PathMtu};
@@ -11,6 +11,7 @@ use super::key::{FlowTuple, PeerKey};
 use super::leg::{Leg, MaybeLeg};
 use super::outcome::{Outcome, Party, Role};
 use super::oversized::Oversized;
+use super::reset::{Reset, ResetSign};
 use super::sighting::Sightings;
 use super::traffic::Traffic;
 use crate::locals::Locals;
@@ -46,7 +47,8 @@ pub struct Flow {
     pub(super) changed_ns: u64,
     pub(super) answered_ns: u64,
     pub(super) setup_ns: u64,
-    pub(super) lifetime_ns: u64,
+    /// How long the connection lasted, once it is closed or reset; of an attempt that was given up, when that was.
+    pub(super) end_ns: u64,
     /// From the SYN that was answered to its answer: a SYN-ACK, or the RST that refuses it.
     pub(super) answer_leg: MaybeLeg,
     pub(super) client_leg: MaybeLeg,
@@ -78,6 +80,10 @@ pub struct Flow {
     pub(super) not_accepted: u8,
     /// SYNs that were retransmitted because of a timeout, as their sender says; 255 stands for more, too.
     pub(super) syn_timeouts: u8,
+    /// The time to live of the latest segment of each end, the local one first; 0 for none. RSTs do not count.
+    pub(super) ttls: [u8; 2],
+    /// The RST that ended it.
+    pub(super) reset: Option<Reset>,
     /// What is known of the sockets at its ends. Apart, because many flows have none, and shared, because flows are copied.
     pub(crate) sockets: Option<Arc<Sockets>>,
     /// What few flows have, and so apart.
@@ -97,6 +103,9 @@ pub(super) struct Notes {
     pub(super) retransmits: [RetransmitNotes; 2],
     /// What further interfaces have shown.
     pub(super) sightings: Sightings,
+    /// Segments that the kernel says it retransmitted, FINs aside, by the ends of the tuple; and whether no more are to come.
+    pub(super) kernel: [u64; 2],
+    pub(super) is_settled: bool,
 }
 
 /// What the socket of one end says of its retransmits of data.
@@ -160,7 +169,7 @@ impl Flow {
             changed_ns: first_ns,
             answered_ns: NEVER,
             setup_ns: NEVER,
-            lifetime_ns: NEVER,
+            end_ns: NEVER,
             answer_leg: MaybeLeg::UNKNOWN,
             client_leg: MaybeLeg::UNKNOWN,
             volumes: [Traffic::default(); 2],
@@ -180,6 +189,8 @@ impl Flow {
             is_aborted: false,
             not_accepted: 0,
             syn_timeouts: 0,
+            ttls: [0; 2],
+            reset: None,
             notes: None,
             sockets: None,
         }
@@ -388,6 +399,46 @@ impl Flow {
         self.is_aborted
     }
 
+    /// The RST that ended it, if one did.
+    #[must_use]
+    pub const fn reset(&self) -> Option<Reset> {
+        self.reset
+    }
+
+    /// Whether this host sent it.
+    #[must_use]
+    pub fn is_reset_here(&self) -> bool {
+        self.reset.is_some_and(|reset| self.is_sent_here(reset.by))
+    }
+
+    /// The time to live, or hop limit, of the latest segment of this end that is no RST.
+    #[must_use]
+    pub fn ttl(&self, end: Party) -> Option<u8> {
+        Some(self.ttls[end as usize]).filter(|&ttl| ttl > 0)
+    }
+
+    /// The time to live of the RST that ended it, and of the other segments of the end that it says it is from, where these
+    /// differ and the end is not this host. A box in between may have sent it; or the path has changed, or the sender's
+    /// kernel has another default than its socket.
+    #[must_use]
+    pub fn strange_reset_ttl(&self) -> Option<[u8; 2]> {
+        let reset = self.reset.filter(|reset| !self.is_sent_here(reset.by))?;
+        let [ttl, usual] = [reset.ttl?, self.ttl(reset.by)?];
+        (ttl != usual).then_some([ttl, usual])
+    }
+
+    /// Learns why this host sent the RST that ended it. Returns whether that is news.
+    pub(crate) fn learn_reset_reason(&mut self, reason: ResetReason) -> bool {
+        let reset = self.reset.as_mut().filter(|reset| reset.reason.is_none());
+        reset.map(|reset| reset.reason = Some(reason)).is_some()
+    }
+
+    /// What its RST says of why.
+    pub(crate) fn reset_sign(&self) -> Option<ResetSign> {
+        let said = self.reset?.reason.map(ResetSign::Said);
+        said.or_else(|| self.strange_reset_ttl().map(|_| ResetSign::OtherTtl))
+    }
+
     /// When the handshake was completed, if that was seen.
     pub(crate) fn completed_ns(&self) -> Option<u64> {
         self.setup_ns().map(|setup_ns| self.first_ns.saturating_add(setup_ns))
@@ -480,7 +531,18 @@ impl Flow {
     /// From the first SYN to the last FIN or the RST, in nanoseconds.
     #[must_use]
     pub const fn lifetime_ns(&self) -> Option<u64> {
-        known(self.lifetime_ns)
+        match self.outcome {
+            Outcome::Closed | Outcome::Reset => known(self.end_ns),
+            _ => None,
+        }
+    }
+
+    /// When patience with it ended, and its outcome was counted; `None` if anything else decided it.
+    pub(super) const fn given_up_ns(&self) -> Option<u64> {
+        match self.outcome {
+            Outcome::Closed | Outcome::Reset => None,
+            _ => known(self.end_ns),
+        }
     }
 
     /// Who sent the first FIN, or the RST. Not known when the ports were reused before either.

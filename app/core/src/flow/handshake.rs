@@ -337,10 +337,12 @@ impl Handshake {
         {
             return waits().map(|sent| sent.given_up_after_error_ns().max(error.last_ns));
         }
-        match &self.answers {
-            Some(answers) => Some(answers.given_up_ns(0)),
-            None => self.syns.as_ref().map(|syns| syns.given_up_ns(UNKNOWN_RETRY_NS)),
-        }
+        let opener_gives_up = |syns: &Sent| syns.given_up_ns(UNKNOWN_RETRY_NS);
+        let Some(answers) = &self.answers else { return self.syns.as_ref().map(opener_gives_up) };
+        let given_up_ns = answers.given_up_ns(0);
+        // Where the opener tries again after that, the answer to an earlier SYN was lost.
+        let later = self.syns.as_ref().filter(|syns| syns.last_ns() > given_up_ns);
+        Some(later.map_or(given_up_ns, opener_gives_up))
     }
 
     /// When an open handshake turns from pending to unanswered if nothing is seen.

@@ -32,7 +32,7 @@ impl FlowTuple {
             Record::Segment(segment) => (segment.interface, segment.source, segment.destination),
             Record::EvictedFlow(flow) => (flow.interface, flow.ends[0], flow.ends[1]),
             Record::Icmp(icmp) => (icmp.interface, icmp.source, icmp.destination),
-            Record::Owner(_) => return None,
+            Record::Owner(_) | Record::Reset(_) => return None,
         };
         Some(Self::new(hasher, interface, a, b))
     }

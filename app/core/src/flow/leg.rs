@@ -309,6 +309,8 @@ mod tests {
             cookie: 0,
             said: Transmission::UNKNOWN,
             dsacks: None,
+            ttl: None,
+            reset: None,
             timebase: 0,
         };
         let mut sent = Sent::new(&syn);

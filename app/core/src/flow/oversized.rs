@@ -194,6 +194,8 @@ mod tests {
             cookie: 0,
             said: Transmission::UNKNOWN,
             dsacks: None,
+            ttl: None,
+            reset: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! A flow in the table, and what each kind of record does to it.
 
-use probe_common::{Direction, Endpoint, IcmpRecord, SegmentRecord, TcpFlags, Volume};
+use probe_common::{
+    Direction, Endpoint, IcmpRecord, ResetReason, SegmentKind, SegmentRecord, TcpFlags, Volume,
+};
 
 use super::cause::RetransmitCause;
 use super::event::{NoLoss, Retransmit, RetransmitKind};
@@ -9,6 +11,7 @@ use super::handshake::Handshake;
 use super::key::FlowTuple;
 use super::leg::Moment;
 use super::outcome::{Outcome, Party, Role};
+use super::reset::{Reset, ResetStage};
 use crate::locals::Locals;
 use crate::stats::Account;
 
@@ -19,6 +22,8 @@ pub(crate) enum Syn {
     Repeats,
     /// The opener tries again after a refusal.
     Retries,
+    /// The opener had not given up, although it was silent for long.
+    Resumes,
     /// It passed just behind its answer.
     Trails,
     /// It is a copy of one that has passed: nothing was retransmitted.
@@ -97,6 +102,8 @@ pub(crate) struct Tracked {
     pub(crate) era: u8,
     /// Who sent a FIN first.
     first_fin: Option<Party>,
+    /// The outcome that was reported last, whether it is still true or not.
+    pub(crate) told: Option<Outcome>,
 }
 
 const _: () = assert!(size_of::<Tracked>() <= 5 * 64, "five lines of the cache");
@@ -129,6 +136,7 @@ impl Tracked {
         let local = if is_from_local { record.source } else { record.destination };
         let mut flow = Flow::new(tuple, opened, local, record.time_ns);
         flow.encapsulation = record.encapsulation;
+        flow.ttls[if is_from_local { 0 } else { 1 }] = usual_ttl(record);
         handshake.iter().for_each(|handshake| handshake.begin(&mut flow));
         // What comes in with an address of this host is forged, or has gone round a loop.
         let is_own = handshake.is_some()
@@ -163,6 +171,7 @@ impl Tracked {
             is_strangers: false,
             era: 0,
             first_fin: None,
+            told: None,
         }
     }
 
@@ -258,7 +267,11 @@ impl Tracked {
                 return Syn::Retries;
             }
         }
-        // What was decided stays so, even if the number is the same: some openers' numbers never vary.
+        // Of a series whose first SYNs were not seen, the intervals are longer than patience: 8 s, 16 s, 32 s.
+        if is_over && from_opener && self.flow.given_up_ns().is_some() && handshake.is_repeated_by(syn) {
+            return Syn::Resumes;
+        }
+        // What else was decided stays so, even if the number is the same: some openers' numbers never vary.
         if is_over && !handshake.is_copied_by(syn) {
             return Syn::Opens;
         }
@@ -275,6 +288,18 @@ impl Tracked {
         } else {
             Syn::Opens
         }
+    }
+
+    /// Handles the SYN by which an attempt goes on that had been given up. Returns its outcome until now, and when that was
+    /// counted.
+    pub(crate) fn resume(&mut self, syn: &SegmentRecord) -> Option<(Outcome, u64)> {
+        let given_up_ns = self.flow.given_up_ns()?;
+        let handshake = self.handshake.as_mut()?;
+        handshake.repeat(syn, &mut self.flow);
+        (self.flow.changed_ns, self.flow.end_ns) = (syn.time_ns, NEVER);
+        self.is_reported = false;
+        let outcome = core::mem::replace(&mut self.flow.outcome, Outcome::Pending);
+        Some((outcome, given_up_ns))
     }
 
     /// Handles a SYN-ACK, unless it answers another SYN.
@@ -366,6 +391,7 @@ impl Tracked {
     /// Handles a RST while the outcome is open. Returns false when it answers another SYN.
     pub(crate) fn early_rst(&mut self, rst: &SegmentRecord) -> bool {
         let from_opener = self.is_from_opener(rst) && !self.is_to_itself();
+        let reset = self.reset_by(rst);
         let Some(handshake) = &mut self.handshake else { return false };
         let is_meant = if from_opener {
             let is_meant = handshake.is_abandoned_by(rst);
@@ -381,6 +407,7 @@ impl Tracked {
         };
         if is_meant {
             self.flow.changed_ns = rst.time_ns;
+            self.flow.reset = Some(reset);
         }
         is_meant
     }
@@ -388,11 +415,12 @@ impl Tracked {
     /// Handles the RST that ends a connection. Records are complete since the given moment: of an earlier connection data may
     /// have passed unseen.
     pub(crate) fn reset(&mut self, rst: &SegmentRecord, complete_since_ns: u64) {
+        self.flow.reset = Some(self.reset_by(rst));
         let is_complete = self.flow.first_ns > complete_since_ns;
         self.flow.is_aborted = is_complete && self.is_aborted_by(rst, self.flow.completed_ns());
         self.flow.outcome = Outcome::Reset;
         self.flow.closed_by = Some(self.sender(rst));
-        self.flow.lifetime_ns = self.since_opened(rst);
+        self.flow.end_ns = self.since_opened(rst);
         self.flow.changed_ns = rst.time_ns;
     }
 
@@ -407,7 +435,37 @@ impl Tracked {
         let is_complete = self.flow.first_ns > complete_since_ns;
         let is_aborted = is_closed && has_request && is_complete;
         self.flow.is_aborted |= is_aborted && self.is_aborted_by(rst, self.flow.completed_ns());
+        if is_closed && self.flow.reset.is_none() {
+            self.flow.reset = Some(self.reset_by(rst));
+        }
         is_closed && self.flow.is_aborted
+    }
+
+    /// What this RST says, by what is known before it.
+    fn reset_by(&self, rst: &SegmentRecord) -> Reset {
+        let [sent, received] = self.flow.volumes();
+        let stage = match &self.handshake {
+            None => ResetStage::Unseen,
+            Some(handshake) if self.is_open() && handshake.is_answered() => ResetStage::SynAck,
+            Some(_) if self.is_open() => ResetStage::Syn,
+            Some(_) if self.first_fin.is_some() => ResetStage::Closing,
+            Some(_) if sent.segments + received.segments > 0 => ResetStage::Data,
+            Some(_) => ResetStage::Connected,
+        };
+        Reset { by: self.sender(rst), stage, reason: rst.reset, ttl: rst.ttl }
+    }
+
+    /// Learns the time to live of what its sender sends.
+    pub(crate) fn learn_ttl(&mut self, record: &SegmentRecord) {
+        let ttl = usual_ttl(record);
+        if ttl > 0 {
+            self.flow.ttls[self.sender(record) as usize] = ttl;
+        }
+    }
+
+    /// Learns why a socket of this host sent the RST that ended it. Returns whether that is news.
+    pub(crate) fn learn_reset_reason(&mut self, reason: ResetReason) -> bool {
+        self.flow.learn_reset_reason(reason)
     }
 
     /// Whether this RST aborts a connection that was accepted at this time.
@@ -438,8 +496,14 @@ impl Tracked {
         is_up
     }
 
+    /// Decides an outcome that is open at `deadline_ns`, because nothing more was seen.
+    pub(crate) fn give_up(&mut self, deadline_ns: u64) {
+        self.expire(deadline_ns);
+        self.flow.end_ns = deadline_ns;
+    }
+
     /// Decides an outcome that is open at `now_ns`.
-    pub(crate) fn expire(&mut self, now_ns: u64) {
+    fn expire(&mut self, now_ns: u64) {
         let is_open = self.is_open();
         if let Some(handshake) = self.handshake.as_ref().filter(|_| is_open) {
             handshake.expire(&mut self.flow);
@@ -579,7 +643,7 @@ impl Tracked {
         if both {
             self.flow.outcome = Outcome::Closed;
             self.flow.closed_by = Some(first);
-            self.flow.lifetime_ns = self.since_opened(fin);
+            self.flow.end_ns = self.since_opened(fin);
         }
         both
     }
@@ -680,6 +744,11 @@ impl Tracked {
     pub(crate) fn at(&self, now_ns: u64) -> Flow {
         Flow { outcome: self.flow.outcome_at(now_ns), ..self.flow.clone() }
     }
+}
+
+/// The time to live of a segment that its end is sure to have sent, 0 for none: whatever is in between sends RSTs for it.
+fn usual_ttl(record: &SegmentRecord) -> u8 {
+    record.ttl.filter(|_| record.kind != SegmentKind::Rst).unwrap_or(0)
 }
 
 /// Why a segment was retransmitted, as its sender says. A SYN is retransmitted by a timer only.

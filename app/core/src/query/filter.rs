@@ -132,6 +132,16 @@ impl Filter {
         self.terms.iter().filter(|term| !term.test.is_of_sockets()).map(ToString::to_string)
     }
 
+    /// The terms that cannot be tested of a retransmit that the kernel tells of: see [`Flow::of_sender`].
+    pub fn terms_not_of_senders(&self) -> impl Iterator<Item = String> {
+        let is_of_senders = |term: &&Term| match term.test {
+            Test::Figure { .. } => false,
+            Test::Owner(..) | Test::Cause(_) => true,
+            ref other => other.is_of_sockets(),
+        };
+        self.terms.iter().filter(move |term| !is_of_senders(term)).map(ToString::to_string)
+    }
+
     /// Whether a flow that was made of a socket at `now_ns` passes: see [`Flow::of_socket`].
     #[must_use]
     pub fn matches_socket(&self, flow: &Flow, now_ns: u64) -> bool {

@@ -94,10 +94,21 @@ impl EventLog {
             Event::Handshake(flow) if flow.outcome().is_failure() => {
                 self.add_failure(flow.changed_ns(), What::Failed(flow.clone()));
             }
+            Event::Correction(flow, _) => {
+                let is_corrected = |entry: &LogEntry| match &entry.what {
+                    What::Failed(failed) => failed.id() == flow.id(),
+                    _ => false,
+                };
+                self.failures.retain(|entry| !is_corrected(entry));
+                if flow.outcome().is_failure() {
+                    self.add_failure(flow.changed_ns(), What::Failed(flow.clone()));
+                }
+            }
             Event::Close(flow) if flow.outcome() == Outcome::Reset => {
                 self.add_failure(flow.changed_ns(), What::Reset(flow.clone()));
             }
-            Event::Handshake(_) | Event::Close(_) => {}
+            // That is in the log as the wire has it.
+            Event::Handshake(_) | Event::Close(_) | Event::KernelRetransmit(_) => {}
             Event::Retransmit(retransmit) => self.add_retransmit(retransmit),
         }
     }

@@ -54,6 +54,7 @@ impl Missed {
             Self::Record(RecordKind::EvictedFlow) => "eviction record",
             Self::Record(RecordKind::Icmp) => "ICMP record",
             Self::Record(RecordKind::Owner) => "owner record",
+            Self::Record(RecordKind::Reset) => "RST reason record",
             Self::Undecodable => "undecodable record",
             Self::Packet(Unparsed::NotTcp) => "packet of another protocol",
             Self::Packet(Unparsed::Fragment) => "fragment",

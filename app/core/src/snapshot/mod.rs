@@ -31,6 +31,7 @@ use crate::host::{Host, HostCounters, HostRun};
 use crate::owner::Processes;
 use crate::query::{Query, RowKey};
 use crate::stats::{Counts, Estimate, MOST_STRANGERS, Thresholds};
+use crate::table::KernelWitness;
 
 pub use event_log::{LogEntry, LogPage, What};
 pub use evidence::RowEvidence;
@@ -285,6 +286,8 @@ pub struct Snapshot {
     pub growing_drops: Vec<Dropped>,
     /// What the kernel counts for the whole host; `None` in a replay.
     pub host: Option<Host>,
+    /// What the kernel itself says of retransmits since the start; `None` where it is not asked.
+    pub witness: Option<KernelWitness>,
     /// What is missing from all of the above.
     pub missed: MissedCounts,
     /// Packets of a capture that were copies of others, and SYNs that were late copies, since the start.

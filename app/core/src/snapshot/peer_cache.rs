@@ -247,6 +247,7 @@ impl CachedPeer {
             counts: &self.figures.counts,
             drops: drops.map(|drops| drops.syns_to(self.key.service.port, begin_ns)).unwrap_or_default(),
             icmp: peer.icmp.as_ref().map(|error| error.reason),
+            resets: [Verdict::Refused, Verdict::Aborted].map(|verdict| peer.resets.since(verdict, begin_ns)),
             is_queue_full: peer.accept_queue.is_some_and(|queue| queue.at_ns >= begin_ns),
         }
     }

@@ -64,8 +64,7 @@ impl Snapshotter {
     /// Takes a snapshot.
     pub(crate) fn take(&mut self, seen: &Seen<'_>, request: &SnapshotRequest, now_ns: u64) -> Snapshot {
         let Seen { table, view, run, baseline, .. } = *seen;
-        let stats = &table.stats;
-        let scan = scan(seen, request, now_ns);
+        let (stats, scan) = (&table.stats, scan(seen, request, now_ns));
         let Scan { filter, period, span_ns, .. } = scan;
         let rows = self.rows(&scan, request);
         let missed = MissedCounts::of(table, run);
@@ -107,6 +106,7 @@ impl Snapshotter {
             unmatched: table.losses().unmatched - baseline.unmatched,
             icmp: IcmpCounts::of(&run.counters).since(baseline.icmp),
             host: host(seen),
+            witness: table.witness(),
             drops: dropped(seen),
             growing_drops: growing_drops(seen, period),
             missed: missed.since(&baseline.missed),

@@ -287,7 +287,19 @@ impl Counts {
 
     /// Adds to one of the numbers.
     pub(crate) fn add(&mut self, number: Number, more: u64) {
-        *match number {
+        *self.place(number) += more;
+    }
+
+    /// Takes one back. Returns whether there was one.
+    pub(super) fn take_back(&mut self, number: Number) -> bool {
+        let place = self.place(number);
+        let is_counted = *place > 0;
+        *place -= u64::from(is_counted);
+        is_counted
+    }
+
+    const fn place(&mut self, number: Number) -> &mut u64 {
+        match number {
             Number::Opened => &mut self.opened,
             Number::SlowSetups => &mut self.slow_setups,
             Number::Aborted => &mut self.aborted,
@@ -302,7 +314,7 @@ impl Counts {
             Number::Spurious => &mut self.spurious,
             Number::Caused(cause) => &mut self.causes[cause as usize],
             Number::Attempts(outcome) => &mut self.attempts[outcome as usize],
-        } += more;
+        }
     }
 }
 

@@ -28,6 +28,20 @@ impl CurrentSlot {
         true
     }
 
+    /// Takes one from a number that is counted. Returns whether there was one.
+    pub(super) fn take_back(&mut self, key: Key) -> bool {
+        let number = key.number();
+        let sum = &mut self.values[usize::from(number)];
+        if *sum == 0 {
+            return false;
+        }
+        *sum -= 1;
+        if *sum == 0 {
+            self.keys.retain(|known| *known != number);
+        }
+        true
+    }
+
     /// Whether all numbers are 0.
     pub(super) const fn is_empty(&self) -> bool {
         self.keys.is_empty()

@@ -114,6 +114,31 @@ impl History {
         is_resized
     }
 
+    /// Takes back one of what was counted at `at_ns`, if that is still kept: no longer than the longest slots ago.
+    pub(super) fn take_back(&mut self, number: Number, at_ns: u64) {
+        let (key, slot) = (Key::Number(number), at_ns / SHORTEST_NS);
+        if slot > self.newest || self.newest - slot > KEPT {
+            return;
+        }
+        if slot == self.newest && self.current.as_mut().is_some_and(|current| current.take_back(key)) {
+            return;
+        }
+        // The slot may be part of a longer one by now. What was counted late stands beside that, where it makes no difference.
+        let lengths = SLOTS.map(|(_, length_ns)| length_ns / SHORTEST_NS);
+        let places = lengths.into_iter().filter_map(|length| self.place_of(key, slot - slot % length));
+        if let Some(place) = places.into_iter().next() {
+            self.cells[place].value -= 1;
+        }
+    }
+
+    /// Where a number of a slot is among the cells, if it is not 0.
+    fn place_of(&self, key: Key, slot: u64) -> Option<usize> {
+        let first = self.cells.partition_point(|cell| self.slot(cell) < slot);
+        let of_slot = self.cells[first..].iter().take_while(|cell| self.slot(cell) == slot);
+        let mut places = (first..).zip(of_slot);
+        places.find(|(_, cell)| cell.key == key.number() && cell.value > 0).map(|(place, _)| place)
+    }
+
     /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less heap
     /// than before.
     pub(super) fn record(&mut self, latencies: Times<Option<u64>>, now_ns: u64) -> bool {
@@ -422,6 +447,39 @@ mod tests {
         let end = within(5, 6);
         assert_eq!((end.sent, end.retransmitted, end.received_retransmits), (3 << 32, 200_000, 50_000));
         assert_eq!(within(0, 5).attempts(), 3);
+    }
+
+    #[test]
+    fn what_is_taken_back_was_never_counted() {
+        let (refused, silent) = (PeerEvent::Ended(Outcome::Refused), PeerEvent::Ended(Outcome::Unanswered));
+        for age_s in [0, 1, 7, 20, 70, 700, 3_000] {
+            for (mut history, is_joined) in
+                [false, true].into_iter().flat_map(|j| [(History::default(), j), (History::of_all(), j)])
+            {
+                let times = [0, 200, 1_000, 1_400, 5_000, 61_000].map(|ms| START + ms * 1_000_000);
+                for at_ns in times {
+                    history.count(silent, at_ns);
+                    history.count(refused, at_ns);
+                }
+                let now_ns = START + (61 + age_s) * S;
+                history.count(PeerEvent::Opened, now_ns);
+                if is_joined {
+                    history.join(0);
+                }
+                for (taken, at_ns) in (1..).zip(times) {
+                    history.take_back(Number::Attempts(Outcome::Unanswered), at_ns);
+                    let window = Window::of(LONGEST_NS);
+                    let left = counts(&history, window.begins_ns(now_ns), window.ends_ns(now_ns));
+                    assert_eq!(left.of(Outcome::Unanswered), 6 - taken, "{age_s} s, {is_joined}");
+                    assert_eq!((left.of(Outcome::Refused), left.opened), (6, 1));
+                    let until = counts(&history, 0, at_ns);
+                    assert!(is_joined || until.of(Outcome::Unanswered) == 0, "the one of this time");
+                    history.take_back(Number::Attempts(Outcome::HalfOpen), at_ns);
+                }
+                history.count(silent, now_ns);
+                assert_eq!(counts(&history, 0, now_ns).of(Outcome::Unanswered), 1);
+            }
+        }
     }
 
     #[test]

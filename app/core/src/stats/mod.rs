@@ -18,7 +18,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::engine::EngineConfig;
-use crate::flow::{EndpointHasher, IcmpError, Leg, Outcome, PeerKey};
+use crate::flow::{EndpointHasher, Flow, IcmpError, Leg, Outcome, PeerKey};
 use crate::owner::{PeerOwners, Process};
 use crate::slab::Slab;
 use crate::socket::AcceptQueue;
@@ -244,13 +244,37 @@ impl Stats {
         if self.peer(&key).is_none_or(|peer| now_ns < peer.first_ns) {
             return;
         }
-        let current = self.era;
-        let era = current - u32::from(self.era().wrapping_sub(era));
+        let (current, era) = (self.era, self.whole_era(era));
         self.total.count_later(PeerEvent::Aborted, era, current, now_ns);
         self.with_peer(key, now_ns, |peer| {
             peer.tally.count_later(PeerEvent::Aborted, era, current, now_ns)
                 | peer.streaks[Verdict::Aborted as usize].extend(now_ns, false)
         });
+    }
+
+    /// Takes back that an attempt ended in this era, at `at_ns`: it goes on. Since when something is wrong does not change: that it
+    /// had no answer then is true.
+    pub(crate) fn reopen(&mut self, account: Account, outcome: Outcome, era: u8, at_ns: u64) {
+        let (current, era) = (self.era, self.whole_era(era));
+        self.total.reopen(outcome, era, current, at_ns);
+        let Account::Peer(key) = account else {
+            self.strangers.reopen(outcome, era, current, at_ns);
+            return;
+        };
+        if self.peer(&key).is_some_and(|peer| at_ns >= peer.first_ns) {
+            self.with_peer(key, at_ns, |peer| {
+                peer.tally.reopen(outcome, era, current, at_ns);
+                false
+            });
+        } else if key.is_inbound() {
+            // It was evicted since, and is a stranger that is not kept.
+            self.strangers.reopen_absorbed(outcome, era, current, at_ns);
+        }
+    }
+
+    /// The number of an era that ends so and began lately.
+    const fn whole_era(&self, era: u8) -> u32 {
+        self.era - self.era().wrapping_sub(era) as u32
     }
 
     /// The end of the number of the current era.
@@ -287,6 +311,21 @@ impl Stats {
             }
         }
         self.stamp(slot);
+    }
+
+    /// A connection was reset: what is known of why, if it is one that makes up a verdict. It is no sign of life of the peer.
+    pub(crate) fn note_reset(&mut self, flow: &Flow) {
+        let verdict = match flow.outcome() {
+            _ if flow.is_aborted() => Verdict::Aborted,
+            Outcome::Refused => Verdict::Refused,
+            _ => return,
+        };
+        let Some(sign) = flow.reset_sign() else { return };
+        let slot = self.index.get(&flow.peer()).copied();
+        if let Some((slot, peer)) = slot.and_then(|slot| Some((slot, self.peers.get_mut(slot)?))) {
+            peer.resets.note(verdict, sign, flow.changed_ns());
+            self.stamp(slot);
+        }
     }
 
     /// The queue of the listener that a peer connects to is full.

@@ -4,7 +4,7 @@ use super::distribution::Latencies;
 use super::streak::Streak;
 use super::tally::Tally;
 use super::verdict::{Slow, Verdict};
-use crate::flow::{IcmpError, PeerKey};
+use crate::flow::{IcmpError, PeerKey, ResetSign};
 use crate::owner::{PeerOwners, Processes};
 use crate::socket::AcceptQueue;
 
@@ -27,12 +27,44 @@ pub(crate) struct Peer {
     pub(crate) processes: Processes,
     /// The latest ICMP error about its connections.
     pub(crate) icmp: Option<Box<IcmpError>>,
+    /// What is known of its latest refused and its latest aborted connection, and when that was.
+    pub(crate) resets: PeerResets,
     /// Whose its connections are, by those.
     pub(crate) owners: PeerOwners,
     /// The queue of the listener that it connects to, when that was last full while an attempt waited.
     pub(crate) accept_queue: Option<AcceptQueue>,
     /// Heap bytes that the budget was charged for.
     pub(super) charged_bytes: usize,
+}
+
+/// Why connections were reset, each with the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerResets {
+    refused: Option<(ResetSign, u64)>,
+    aborted: Option<(ResetSign, u64)>,
+}
+
+impl PeerResets {
+    /// The place of connections that make up this verdict.
+    const fn of_mut(&mut self, verdict: Verdict) -> Option<&mut Option<(ResetSign, u64)>> {
+        match verdict {
+            Verdict::Refused => Some(&mut self.refused),
+            Verdict::Aborted => Some(&mut self.aborted),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn note(&mut self, verdict: Verdict, sign: ResetSign, now_ns: u64) {
+        if let Some(place) = self.of_mut(verdict) {
+            *place = Some((sign, now_ns));
+        }
+    }
+
+    /// What is behind this verdict since `begin_ns`.
+    pub(crate) fn since(mut self, verdict: Verdict, begin_ns: u64) -> Option<ResetSign> {
+        let known = self.of_mut(verdict).copied().flatten();
+        known.filter(|(_, at_ns)| *at_ns >= begin_ns).map(|(sign, _)| sign)
+    }
 }
 
 impl Peer {
@@ -48,6 +80,7 @@ impl Peer {
             last_ns: now_ns,
             processes: Processes::default(),
             icmp: None,
+            resets: PeerResets::default(),
             owners: PeerOwners::default(),
             accept_queue: None,
             charged_bytes: 0,

@@ -58,6 +58,15 @@ impl Era {
         }
     }
 
+    /// Takes back one of what was counted at `at_ns`. Returns whether it was counted here.
+    fn take_back(&mut self, number: Number, at_ns: u64) -> bool {
+        let is_counted = self.counts.take_back(number);
+        if is_counted {
+            self.history.take_back(number, at_ns);
+        }
+        is_counted
+    }
+
     fn heap_bytes(&self) -> usize {
         self.latencies.heap_bytes() + self.history.heap_bytes()
     }
@@ -108,12 +117,39 @@ impl Tally {
         if era == current {
             return self.count(event, now_ns);
         }
-        // Its era may be part of an earlier one by now.
-        let earlier = self.earlier.iter_mut().rev().find(|(number, _)| *number <= era);
-        earlier.is_some_and(|(_, era)| {
+        self.era_mut(era, current).is_some_and(|era| {
             era.counts.count(event);
             era.history.count(event, now_ns)
         })
+    }
+
+    /// What was counted in an era.
+    fn era_mut(&mut self, era: u32, current: u32) -> Option<&mut Era> {
+        if era == current {
+            return Some(&mut self.current);
+        }
+        // It may be part of an earlier one by now.
+        self.earlier.iter_mut().rev().find(|(number, _)| *number <= era).map(|(_, era)| era)
+    }
+
+    /// Takes back that an attempt ended in this era, at `at_ns`, as if it had not: it is open again, and waits again if it did
+    /// until then. Returns whether it was counted here.
+    pub(super) fn reopen(&mut self, outcome: Outcome, era: u32, current: u32, at_ns: u64) -> bool {
+        let Some(era) = self.era_mut(era, current) else { return false };
+        if !era.take_back(Number::Attempts(outcome), at_ns) {
+            return false;
+        }
+        let has_waited = outcome == Outcome::Unanswered && era.take_back(Number::WaitsEnded, at_ns);
+        (self.open, self.waiting) = (self.open + 1, self.waiting + u64::from(has_waited));
+        true
+    }
+
+    /// Takes back that an attempt of a peer that was added to this ended.
+    pub(super) fn reopen_absorbed(&mut self, outcome: Outcome, era: u32, current: u32, at_ns: u64) {
+        let (open, waiting) = (self.open, self.waiting);
+        self.reopen(outcome, era, current, at_ns);
+        // What is open of such a peer is not counted here.
+        (self.open, self.waiting) = (open, waiting);
     }
 
     /// Adds the latencies of a handshake, in nanoseconds, as far as they are known. Returns whether it takes more or less

@@ -2,10 +2,12 @@
 
 mod chains;
 mod owning;
+mod resets;
 mod sightings;
 mod sockets;
 mod startup;
 mod timers;
+mod witness;
 
 use core::ops::Range;
 
@@ -28,9 +30,11 @@ use crate::slab::Slab;
 use crate::socket::{Listeners, PeerRtts, Unclaimed};
 use crate::stats::{Account, PeerEvent, Stats, Times};
 use chains::Chains;
+use resets::Resetting;
 use sightings::{Place, Translated};
 use startup::Watched;
 use timers::Alarms;
+pub use witness::KernelWitness;
 
 /// Queues of the slab.
 const FINISHED: usize = 0;
@@ -87,6 +91,11 @@ pub(crate) struct TableLosses {
     pub(crate) copies: u64,
 }
 
+/// The queue of handshakes that are open.
+const fn pending(is_own: bool) -> usize {
+    if is_own { OWN_PENDING } else { PENDING }
+}
+
 /// The queue of connections that are open.
 const fn lasting(is_own: bool) -> usize {
     if is_own { OWN_LASTING } else { LASTING }
@@ -115,6 +124,8 @@ pub(crate) struct FlowTable {
     pub(crate) own_retransmits: OwnRetransmits,
     /// Records were missed until this moment. Attempts that began before may have been answered unseen.
     missed_until_ns: u64,
+    /// Flows whose sockets have sent a RST lately: why may follow.
+    resetting: Resetting,
     /// Since when interfaces are watched.
     pub(crate) watched: Watched,
     translated: Translated,
@@ -128,6 +139,8 @@ pub(crate) struct FlowTable {
     unclaimed: Unclaimed,
     /// Whether sockets were ever listed.
     pub(crate) has_sockets: bool,
+    /// What the kernel itself says of retransmits; `None` where it is not asked.
+    pub(crate) witness: Option<KernelWitness>,
     /// The addresses of the watched host.
     pub(crate) locals: Locals,
 }
@@ -150,6 +163,7 @@ impl FlowTable {
             has_evicted: false,
             own_retransmits: OwnRetransmits::default(),
             missed_until_ns: 0,
+            resetting: Resetting::default(),
             watched: Watched::default(),
             translated: Translated::default(),
             owners: OwnerTable::new(config.max_flows),
@@ -157,6 +171,7 @@ impl FlowTable {
             rtts: PeerRtts::default(),
             unclaimed: Unclaimed::default(),
             has_sockets: false,
+            witness: None,
             locals: Locals::default(),
         }
     }
@@ -178,8 +193,10 @@ impl FlowTable {
                 if self.is_done() {
                     return handled;
                 }
-                if let Some(tuple) = tuple {
-                    self.handle_one(tuple, record);
+                match (tuple, record) {
+                    (Some(tuple), _) => self.handle_one(tuple, record),
+                    (None, Record::Reset(reset)) => self.explain_reset(reset),
+                    (None, _) => {}
                 }
                 handled += 1;
             }
@@ -192,8 +209,8 @@ impl FlowTable {
             Record::Segment(segment) => self.segment(tuple, segment),
             Record::EvictedFlow(flow) => self.evicted(tuple, flow),
             Record::Icmp(icmp) => self.icmp(&tuple, icmp),
-            // The source names the process first: `Input::Owner`.
-            Record::Owner(_) => {}
+            // The source names the process first: `Input::Owner`. A reason has no ends.
+            Record::Owner(_) | Record::Reset(_) => {}
         }
     }
 
@@ -295,7 +312,10 @@ impl FlowTable {
         if let Some(slot) = slot {
             self.adopt_before(slot, record);
             self.learn_volumes(slot, record.source, record.volumes, record.time_ns);
-            self.flows.get_mut(slot).into_iter().for_each(|tracked| tracked.learn_ack(record));
+            if let Some(tracked) = self.flows.get_mut(slot) {
+                tracked.learn_ack(record);
+                tracked.learn_ttl(record);
+            }
             self.learn_dsacks(slot, record);
             // What the record leads to is reported with the owner.
             self.learn_owner(slot, record);
@@ -320,6 +340,7 @@ impl FlowTable {
             match tracked.syn(record) {
                 Syn::Repeats => return self.repeated(slot, RetransmitKind::Syn, false, record),
                 Syn::Retries => return self.repeated(slot, RetransmitKind::Syn, true, record),
+                Syn::Resumes => return self.resumed(slot, record),
                 Syn::Crosses | Syn::Trails => return,
                 Syn::Copies => {
                     self.losses.copies += 1;
@@ -403,14 +424,17 @@ impl FlowTable {
                 self.aborted(slot);
             }
             self.closed(slot);
+            self.await_reason(slot, record);
         } else if tracked.is_open() {
             if tracked.early_rst(record) {
                 self.report(slot, record.time_ns);
+                self.await_reason(slot, record);
             } else {
                 self.losses.unmatched += 1;
             }
         } else if tracked.late_rst(record, self.missed_until_ns) {
             self.aborted(slot);
+            self.await_reason(slot, record);
         }
     }
 
@@ -429,6 +453,20 @@ impl FlowTable {
         if tracked.last_fin(record) {
             self.closed(slot);
         }
+    }
+
+    /// An attempt that was given up goes on: its outcome is taken back where it was counted, and reported anew if it turns out to
+    /// be another one.
+    fn resumed(&mut self, slot: u32, record: &SegmentRecord) {
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let Some((outcome, given_up_ns)) = tracked.resume(record) else { return };
+        self.stats.reopen(tracked.account(), outcome, tracked.era, given_up_ns);
+        tracked.is_waiting = outcome == Outcome::Unanswered;
+        let queue = pending(tracked.is_own);
+        self.flows.requeue(slot, queue);
+        // It waits on, unless it was answered since, or records were missed.
+        self.set_waiting(slot, record.time_ns, true);
+        self.repeated(slot, RetransmitKind::Syn, false, record);
     }
 
     /// A SYN or SYN-ACK was retransmitted.
@@ -515,11 +553,7 @@ impl FlowTable {
     /// Adds a flow, and evicts the oldest of the least valuable class when the table is full. `None` when there is none that
     /// may be evicted for it.
     fn open(&mut self, mut tracked: Tracked) -> Option<u32> {
-        let queue = match (tracked.has_handshake(), tracked.is_own) {
-            (false, _) => UNCONFIRMED,
-            (true, false) => PENDING,
-            (true, true) => OWN_PENDING,
-        };
+        let queue = if tracked.has_handshake() { pending(tracked.is_own) } else { UNCONFIRMED };
         while self.flows.len() >= self.limit {
             let Some(oldest) = self.least_valuable(queue) else {
                 (self.losses.evicted_flows, self.has_evicted) = (self.losses.evicted_flows + 1, true);
@@ -657,7 +691,8 @@ impl FlowTable {
         if !tracked.has_handshake() || core::mem::replace(&mut tracked.is_reported, true) {
             return;
         }
-        self.reported += 1;
+        // An outcome that replaces another one is no further handshake.
+        self.reported += u64::from(tracked.told.is_none());
         self.alarms.cancel(slot);
         if tracked.is_doubtful || tracked.flow.first_ns() <= self.missed_until_ns {
             tracked.doubt();
@@ -681,10 +716,16 @@ impl FlowTable {
         if let Some(refusal) = flow.refusal() {
             self.stats.refuse(account, refusal, now_ns);
         }
+        self.stats.note_reset(&flow);
         // After it was counted: that it waited and that it was given up is one series of trouble.
         self.set_waiting(slot, now_ns, false);
-        self.events.push(Event::Handshake(flow));
-        let is_own = self.flows.get(slot).is_some_and(|tracked| tracked.is_own);
+        let Some(tracked) = self.flows.get_mut(slot) else { return };
+        let is_own = tracked.is_own;
+        match tracked.told.replace(outcome) {
+            None => self.events.push(Event::Handshake(flow)),
+            Some(told) if told != outcome => self.events.push(Event::Correction(flow, told)),
+            Some(_) => {}
+        }
         self.flows.requeue(slot, if is_up { lasting(is_own) } else { FINISHED });
     }
 
@@ -693,11 +734,13 @@ impl FlowTable {
         let Some(tracked) = self.flows.get(slot) else { return };
         if let Some(completed_ns) = tracked.flow.completed_ns() {
             self.stats.abort(tracked.flow.peer(), tracked.era, completed_ns);
+            self.stats.note_reset(&tracked.flow);
         }
     }
 
     fn closed(&mut self, slot: u32) {
         self.end_seen(slot);
+        self.compare_witnesses(slot);
         let Some(tracked) = self.flows.get(slot) else { return };
         self.events.push(Event::Close(tracked.at(tracked.flow.changed_ns())));
         self.flows.requeue(slot, FINISHED);
@@ -728,7 +771,7 @@ impl FlowTable {
         let Some(tracked) = self.flows.get_mut(slot) else { return };
         // What happens is dated to when it was due, so that it does not depend on how often time passes.
         if let Some(deadline_ns) = tracked.deadline_ns().filter(|&deadline_ns| deadline_ns <= now_ns) {
-            tracked.expire(deadline_ns);
+            tracked.give_up(deadline_ns);
             return self.report(slot, deadline_ns);
         }
         if let Some(silent_ns) = tracked.silent_at_ns().filter(|&silent_ns| silent_ns <= now_ns) {

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use probe_common::encapsulation::Encapsulation;
 use probe_common::{RecordKind, SegmentKind};
 use tcptop_core::{
-    Evidence, IcmpReason, Missed, MissedCounts, NoLoss, Outcome, Party, Quality, RetransmitCause,
-    RetransmitKind, Role, SocketState, TimerKind, Verdict,
+    Evidence, IcmpReason, Missed, MissedCounts, NoLoss, Outcome, Party, Quality, ResetReason, ResetStage,
+    RetransmitCause, RetransmitKind, Role, SocketState, TimerKind, Verdict,
 };
 
 /// Something that has one word for programs for each of its values.
@@ -68,6 +68,8 @@ labelled! {
     RetransmitKind: "segment_kind", label;
     NoLoss: "no_loss", label;
     RetransmitCause: "retransmit_cause", label;
+    ResetReason: "reset_reason", label;
+    ResetStage: "reset_stage", label;
     Verdict: "verdict", label;
     IcmpReason: "icmp_reason", label;
     Evidence: "evidence", name;
@@ -108,6 +110,7 @@ const fn record(missed: Missed) -> Option<&'static str> {
             RecordKind::EvictedFlow => "evicted_flow",
             RecordKind::Icmp => "icmp",
             RecordKind::Owner => "owner",
+            RecordKind::Reset => "reset_reason",
         }),
         Missed::Undecodable => Some("undecodable"),
         Missed::Packet(_)

@@ -1,5 +1,6 @@
 //! One JSON object a line, for programs.
 
+pub mod kernel;
 pub mod label;
 pub mod objects;
 pub mod schema;
@@ -7,13 +8,14 @@ pub mod socket;
 pub mod stats;
 
 use super::explain::{Explanation, explain};
+use super::kernel_retransmits::Resent;
 use super::line_writer::Lines;
 use super::{Output, RenderContext, since_start};
 use label::{Label, MissedPackets, MissedRecords};
 use objects::{
-    AcceptQueue, AlsoAt, Close, Connection, Direction, Drop, Figures, Handshake, Head, HostCounters, Ip,
-    Object, Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit, RetransmitCauses,
-    SchemaNumber, Strangers, Summary, Thresholds, Time,
+    AcceptQueue, AllWitnesses, AlsoAt, Close, Connection, Direction, Drop, Figures, Handshake, Head,
+    HostCounters, Ip, Object, Owner, PassedOver, Peer, PeerVerdict, Process, Report, Retransmit,
+    RetransmitCauses, SchemaNumber, Strangers, Summary, Thresholds, Time, Witnesses,
 };
 use probe_common::encapsulation::Encapsulation;
 use socket::Socket;
@@ -61,9 +63,13 @@ pub fn push(object: &Object<'_>, lines: &mut Lines) {
 #[must_use]
 pub fn event<'a>(event: &'a Event, context: &'a RenderContext) -> Object<'a> {
     match event {
-        Event::Handshake(flow) => Object::Handshake(handshake(flow, context)),
+        Event::Handshake(flow) => Object::Handshake(handshake(flow, None, context)),
+        Event::Correction(flow, told) => Object::Handshake(handshake(flow, Some(*told), context)),
         Event::Close(flow) => Object::Close(close(flow, context)),
         Event::Retransmit(resent) => Object::Retransmit(retransmit(resent, context)),
+        Event::KernelRetransmit(sent) => {
+            Object::KernelRetransmit(Box::new(kernel::retransmit(&Resent::of(sent), context)))
+        }
     }
 }
 
@@ -83,7 +89,7 @@ pub fn report<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Object<
     })
 }
 
-fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
+fn handshake<'a>(flow: &'a Flow, corrects: Option<Outcome>, context: &'a RenderContext) -> Handshake<'a> {
     let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
     let (server_leg_min_ns, server_leg_max_ns) = bounds(flow.server_leg());
     let (refusal_min_ns, refusal_max_ns) = bounds(flow.refusal());
@@ -91,6 +97,7 @@ fn handshake<'a>(flow: &'a Flow, context: &'a RenderContext) -> Handshake<'a> {
     let (client_leg_min_ns, client_leg_max_ns) = bounds(flow.client_leg());
     Handshake {
         connection: connection(flow, flow.changed_ns(), context),
+        corrects: corrects.map(Label),
         tries: flow.tries(),
         syn_acks: flow.syn_acks(),
         rtt_ns: exact(flow.rtt()),
@@ -164,6 +171,9 @@ fn close<'a>(flow: &'a Flow, context: &'a RenderContext) -> Close<'a> {
         received_data_segments: received.segments,
         received_data_retransmits: received.retransmits,
         received_bytes: received.bytes,
+        retransmit_witnesses: flow
+            .retransmit_witnesses()
+            .map(|both| Witnesses { wire: both.wire, kernel: both.kernel }),
         retransmit_causes: flow.retransmit_causes().main().map(|_| causes(&flow.retransmit_causes())),
         socket: flow
             .kernel_socket(Party::Local)
@@ -200,6 +210,7 @@ const fn causes(causes: &tcptop_core::RetransmitCauses) -> RetransmitCauses {
 
 fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> Connection<'a> {
     let (icmp, path_mtu) = (flow.icmp_error(), flow.path_mtu());
+    let (reset, ttls) = (flow.reset(), flow.strange_reset_ttl());
     Connection {
         head: head(time_ns, context),
         interface: context.interface_name(flow.interface()),
@@ -224,12 +235,17 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         path_mtu: path_mtu.and_then(|path_mtu| path_mtu.mtu),
         path_mtu_from: path_mtu.map(|path_mtu| Ip(path_mtu.router)),
         stuck_segment_bytes: flow.stuck_bytes(),
+        reset_by: reset.map(|reset| Label(reset.by)),
+        reset_stage: reset.map(|reset| Label(reset.stage)),
+        reset_reason: reset.and_then(|reset| reset.reason).map(Label),
+        reset_ttl: ttls.map(|[ttl, _]| ttl),
+        reset_usual_ttl: ttls.map(|[_, usual]| usual),
         accept_queue: flow.accept_queue().map(|queue| accept_queue(queue, context)),
         outcome: Label(flow.outcome()),
     }
 }
 
-fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
+pub(super) fn owner(owner: &tcptop_core::Owner) -> Owner<'_> {
     Owner { evidence: Label(owner.evidence), others: owner.others, process: process(&owner.process) }
 }
 
@@ -255,7 +271,12 @@ fn accept_queue(queue: tcptop_core::AcceptQueue, context: &RenderContext) -> Acc
 }
 
 fn head(time_ns: u64, context: &RenderContext) -> Head<'_> {
-    Head { schema: SchemaNumber, time: time(time_ns, context), host: context.host.as_deref() }
+    Head {
+        schema: SchemaNumber,
+        time: time(time_ns, context),
+        host: context.host.as_deref(),
+        run: &context.run,
+    }
 }
 
 fn time(time_ns: u64, context: &RenderContext) -> Time {
@@ -316,6 +337,13 @@ fn summary<'a>(snapshot: &'a Snapshot, context: &'a RenderContext) -> Summary<'a
         icmp_unmatched: snapshot.icmp.unmatched,
         icmp_tunnel: snapshot.icmp.tunnel,
         host_counters: snapshot.host.as_ref().map(host_counters),
+        retransmit_witnesses: snapshot.witness.map(|witness| AllWitnesses {
+            wire: witness.wire,
+            kernel: witness.segments,
+            kernel_of_connections: witness.of_connections,
+            differing_connections: witness.differing,
+            missed: witness.missed,
+        }),
         drops: snapshot.drops.as_ref().map(|drops| drops.iter().map(dropped).collect()),
         copies: snapshot.copies,
         passed_over: snapshot.passed_over.iter().map(|(_, packets)| packets).sum(),

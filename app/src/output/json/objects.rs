@@ -11,11 +11,13 @@ use serde::{Serialize, Serializer};
 
 use probe_common::encapsulation::Encapsulation;
 
+use super::kernel::{KernelRetransmit, KernelRetransmits};
 use super::label::{Label, MissedPackets, MissedRecords};
 use super::socket::Socket;
 use super::stats::{Stats, StatsVariables};
 use tcptop_core::{
-    Evidence, IcmpReason, NoLoss, Outcome, Party, RetransmitCause, RetransmitKind, Role, Verdict,
+    Evidence, IcmpReason, NoLoss, Outcome, Party, ResetReason, ResetStage, RetransmitCause, RetransmitKind,
+    Role, Verdict,
 };
 
 /// The number of this format. It is raised when a field is renamed or removed, or changes its type or its meaning.
@@ -25,7 +27,8 @@ pub const SCHEMA: u32 = 2;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Object<'a> {
-    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run.
+    /// The outcome of a connection attempt. Once for each attempt: when it is decided, or at the end of the run. A second one, with
+    /// `corrects`, where the outcome turns out to be another one.
     Handshake(Handshake<'a>),
     /// A segment that was retransmitted.
     Retransmit(Retransmit<'a>),
@@ -40,6 +43,10 @@ pub enum Object<'a> {
     StatsVariables(StatsVariables),
     /// One socket of `tcptop stats --json`, with the variables of RFC 4898.
     Stats(Box<Stats<'a>>),
+    /// A segment that the kernel retransmitted, as `tcptop retransmits --json` writes it.
+    KernelRetransmit(Box<KernelRetransmit<'a>>),
+    /// All that the kernel retransmitted during a run of `tcptop retransmits --json`. The last object.
+    KernelRetransmits(KernelRetransmits<'a>),
     /// The report of `--report=json`: the summary and the peers in one object.
     Report(Report<'a>),
 }
@@ -50,6 +57,10 @@ pub struct Handshake<'a> {
     /// Which connection.
     #[serde(flatten)]
     pub connection: Connection<'a>,
+    /// The outcome that the attempt was reported with before, and that this object replaces: its SYN came again after it had
+    /// been given up (only the last SYNs of a series were seen, 8 s, 16 s and 32 s apart). Null in the first object of an
+    /// attempt; `summary` and `peer` count each attempt once, with its last outcome.
+    pub corrects: Option<Label<Outcome>>,
     /// SYNs seen: 1 if none was retransmitted. Null if the SYN was not seen.
     pub tries: Option<u32>,
     /// SYN-ACKs seen. Null if none was.
@@ -154,6 +165,9 @@ pub struct Close<'a> {
     pub received_data_retransmits: u64,
     /// Bytes of payload that the peer sent, retransmits included.
     pub received_bytes: u64,
+    /// What the wire and the kernel itself say of the retransmits of this host. Null unless `--retransmits` is `kernel` or `both`, and
+    /// where no socket of this host is an end.
+    pub retransmit_witnesses: Option<Witnesses>,
     /// Retransmits of both ends by cause: SYNs, SYN-ACKs and data. Null where no cause is known.
     pub retransmit_causes: Option<RetransmitCauses>,
     /// What the kernel knew of this host's socket when that was last looked at (see `--sockets`). Null if the connection was too
@@ -199,6 +213,30 @@ pub struct AlsoAt<'a> {
     pub received_data_retransmits: u64,
 }
 
+/// Segments that this host retransmitted in a connection, FINs aside, by two witnesses.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Witnesses {
+    /// As they passed the interface.
+    pub wire: u64,
+    /// As the kernel itself says.
+    pub kernel: u64,
+}
+
+/// Segments that this host retransmitted since the start, FINs included, by two witnesses.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct AllWitnesses {
+    /// As they passed the interfaces.
+    pub wire: u64,
+    /// As the kernel itself says of this network namespace, whichever interface they pass.
+    pub kernel: u64,
+    /// Those of the kernel's that belong to a connection that was seen.
+    pub kernel_of_connections: u64,
+    /// Connections that have ended and of which the witnesses say something else.
+    pub differing_connections: u64,
+    /// Retransmits that the kernel told of and that were missed, those of other network namespaces included.
+    pub missed: u64,
+}
+
 /// A remote address and a service port over the whole run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Peer<'a> {
@@ -218,7 +256,8 @@ pub struct Peer<'a> {
     pub first_seen: Time,
     /// What is wrong with the peer, the worst first, by the thresholds of the summary.
     pub verdicts: Vec<PeerVerdict>,
-    /// What is behind the worst verdict, in a word: `own_queue_full`, `dropped_here`, `nothing_listens`, `no_ack`, `not_answered_here`, `large_segments`, `syns_only`, a cause of retransmits as in `retransmit`, or for `unreachable`
+    /// What is behind the worst verdict, in a word: `own_queue_full`, `dropped_here`, `nothing_listens`, `no_ack`, `not_answered_here`,
+    /// `large_segments`, `syns_only`, a `reset_reason`, `other_ttl` (of RSTs that a box in between may have sent), a cause of retransmits as in `retransmit`, or for `unreachable`
     /// what the ICMP error says, as in `icmp_error`. Null where nothing says so.
     pub why: Option<&'static str>,
     /// The same in sentences. Empty without a verdict.
@@ -297,6 +336,8 @@ pub struct Summary<'a> {
     pub icmp_tunnel: u64,
     /// What the kernel counts for the whole network namespace, whichever interfaces are watched. Null in a replay.
     pub host_counters: Option<HostCounters<'a>>,
+    /// What the wire and the kernel itself say of the retransmits of this host. Null unless `--retransmits` is `kernel` or `both`.
+    pub retransmit_witnesses: Option<AllWitnesses>,
     /// TCP segments that came in and that this host itself dropped, by the kernel's reason and by port, the most frequent first. Null in a replay, and
     /// where the kernel does not say.
     pub drops: Option<Vec<Drop<'a>>>,
@@ -440,8 +481,10 @@ pub struct Head<'a> {
     pub schema: SchemaNumber,
     /// When it happened, or was decided: RFC 3339 in UTC with nanoseconds.
     pub time: Time,
-    /// Name of the host that tcptop ran on. Null in a replay.
+    /// Name of the host that tcptop ran on, or what `--host` says. Null in a replay without `--host`.
     pub host: Option<&'a str>,
+    /// Number of the run of tcptop, which no other run has on any host: with `connection` it says which connection is meant.
+    pub run: &'a str,
 }
 
 /// The connection that something happened to.
@@ -497,6 +540,20 @@ pub struct Connection<'a> {
     /// through, and no router says why: the MTU of the path may be smaller than its ends know. Null where nothing
     /// shows it.
     pub stuck_segment_bytes: Option<u32>,
+    /// Who sent the RST that ended it: this host (`local`) or the peer (`remote`). Null if none did.
+    pub reset_by: Option<Label<Party>>,
+    /// How far it was then: `syn` (the RST answers the SYN), `syn_ack` (the handshake was open after the SYN-ACK), `connected` (no
+    /// data yet), `data`, `closing` (after a FIN) or `old_connection` (its beginning was not seen).
+    pub reset_stage: Option<Label<ResetStage>>,
+    /// Why this host sent the RST, as its kernel says: `no_socket` (nothing listens, or the connection is gone),
+    /// `closed_with_unread_data`, `data_after_close`, `aborted_by_its_process`, `not_closed_by_the_peer`, `out_of_memory`, `keepalive_timeout`, `segment_after_close`,
+    /// `wrong_acknowledgement`, `wrong_segment` or `other_reason`. Null where the kernel says nothing (see `--resets`), as of every
+    /// RST of the peer.
+    pub reset_reason: Option<Label<ResetReason>>,
+    /// Time to live (hop limit) of the RST, if the end that it is from is not this host and its other segments have another: a box in between may have sent it.
+    pub reset_ttl: Option<u8>,
+    /// The one of these other segments.
+    pub reset_usual_ttl: Option<u8>,
     /// The queue of this host's listener, if it was full while the attempt waited: this host then drops the SYN, or the ACK of the
     /// handshake. Null if it was not full whenever that was looked at (see `--sockets`).
     pub accept_queue: Option<AcceptQueue>,

@@ -74,6 +74,8 @@ pub struct At<'a> {
     pub wall: Timestamp,
     /// Name of this host.
     pub host: Option<&'a str>,
+    /// The number of this run.
+    pub run: &'a str,
 }
 
 /// Writes how the variables of these tables are had.
@@ -101,7 +103,7 @@ pub fn write(
     let time = Time(at.wall);
     let remote = Some(socket.remote).filter(|_| !socket.listens());
     let stats = Stats {
-        head: Head { schema: SchemaNumber, time, host: at.host },
+        head: Head { schema: SchemaNumber, time, host: at.host, run: at.run },
         local_ip: Ip(socket.local.address),
         local_port: socket.local.port,
         remote_ip: remote.map(|end| Ip(end.address)),

@@ -3,9 +3,13 @@
 //! No label is an address or an ephemeral port, so no flood makes series. Counters only grow: what a person does on the screen
 //! changes none of them.
 
+mod bounded;
 mod connections;
-mod ports;
+mod facts;
+mod peers;
+mod place;
 mod server;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
@@ -16,19 +20,23 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::histogram::{Histogram, NativeHistogramConfig};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use connections::Connections;
-use ports::{PortLabel, Ports};
+pub use facts::flow_metrics;
+use peers::{Peers, direction};
+pub use place::OwnerLabel;
+use place::{Place, Places, PortLabel, Service};
 pub use server::{Bound, bind};
+use sockets::Sockets;
 
 use super::RenderContext;
 use crate::error::Error;
 use tcptop_core::{
-    Engine, Event, Filter, Flow, Leg, Missed, Outcome, Party, ReaderConfig, ReaderId, Retransmit, Snapshot,
-    SnapshotRequest, Span,
+    Dropped, Engine, Event, Filter, Flow, Leg, Missed, Outcome, Party, ReaderConfig, ReaderId, ResetReason,
+    Retransmit, RetransmitCause, Snapshot, SnapshotRequest, Socket, Span,
 };
 
 /// Upper bounds of the histograms of times, in seconds: a local network, a region, another continent, the first three
@@ -37,30 +45,25 @@ const SECONDS: [f64; 14] =
     [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 7.0];
 /// Upper bounds of the histogram of SYNs sent.
 const TRIES: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 6.0];
+/// Buckets of a native histogram are so many times the one before: 8 from one power of 2 to the next.
+const GROWTH: f64 = 1.1;
+/// The most buckets of a native histogram. With more it becomes coarser.
+const BUCKETS: usize = 160;
 
 /// Labels of an attempt.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AttemptLabels {
-    interface: String,
-    role: &'static str,
     outcome: &'static str,
-    port: PortLabel,
+    #[prometheus(flatten)]
+    place: Place,
 }
 
 /// Labels of a part of a handshake.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct LegLabels {
-    interface: String,
-    role: &'static str,
     leg: &'static str,
-    port: PortLabel,
-}
-
-/// Labels of what is the same on every interface.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ServiceLabels {
-    role: &'static str,
-    port: PortLabel,
+    #[prometheus(flatten)]
+    place: Place,
 }
 
 /// Labels of a retransmit.
@@ -68,15 +71,33 @@ struct ServiceLabels {
 struct RetransmitLabels {
     direction: &'static str,
     kind: &'static str,
-    port: PortLabel,
+    cause: &'static str,
+    #[prometheus(flatten)]
+    service: Service,
 }
 
 /// Labels of a closed connection.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CloseLabels {
-    role: &'static str,
+    outcome: &'static str,
     closed_by: &'static str,
+    #[prometheus(flatten)]
+    service: Service,
+}
+
+/// Labels of segments that this host dropped.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DropLabels {
+    reason: String,
+    segment: &'static str,
     port: PortLabel,
+}
+
+/// Labels of a RST.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResetLabels {
+    direction: &'static str,
+    reason: &'static str,
 }
 
 /// What is missing, by kind.
@@ -87,15 +108,27 @@ struct MissedLabels {
 
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// A histogram of times: with fixed bounds, and for those who take it a native one.
+fn times<L: Clone + std::hash::Hash + Eq>() -> Times<L> {
+    Family::new_with_constructor(|| {
+        let native = NativeHistogramConfig::new(GROWTH).max_buckets(BUCKETS);
+        Histogram::new_classic_and_native(SECONDS, native)
+    })
+}
+
 /// Where metrics are served, and which of them there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The address to listen on.
-    pub address: SocketAddr,
+    /// The address to listen on; `None` if nothing is served.
+    pub address: Option<SocketAddr>,
     /// How many service ports have series of their own.
     pub ports: usize,
     /// How many connections have, at the same time; `None` for none at all.
     pub connections: Option<usize>,
+    /// How many peers have, at the same time; `None` for none at all.
+    pub peers: Option<usize>,
+    /// What of owners is a label.
+    pub labels: Vec<OwnerLabel>,
 }
 
 /// The metrics of a run, and their place in the engine's events.
@@ -106,20 +139,39 @@ pub struct MetricsReader {
 }
 
 impl MetricsReader {
-    /// Reads the engine from now on, unfiltered, and serves what it reads.
+    /// Reads the engine from now on, unfiltered, and serves what it reads if there is an address.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(plan: Plan, bound: Bound, engine: &mut Engine) -> Result<Self, Error> {
-        let metrics = Metrics::new(plan.ports, plan.connections);
+    pub fn start(plan: &Plan, bound: Option<Bound>, engine: &mut Engine) -> Result<Self, Error> {
+        let metrics = Metrics::new(plan);
         let reader = engine.add_reader(ReaderConfig { events: Some(Filter::default()), log: false });
-        bound.serve(metrics.registry())?;
+        if let Some(bound) = bound {
+            bound.serve(metrics.registry())?;
+        }
         Ok(Self { metrics, reader })
+    }
+
+    /// What can be scraped or sent, at any time and from any thread.
+    #[must_use]
+    pub fn registry(&self) -> Arc<Registry> {
+        self.metrics.registry()
+    }
+
+    /// Whose lines that were lost the metrics count.
+    #[must_use]
+    pub const fn reader(&self) -> ReaderId {
+        self.reader
     }
 
     /// Counts the events since the last time.
     pub fn deliver(&mut self, engine: &mut Engine, context: &RenderContext) {
         engine.poll_events(self.reader).for_each(|event| self.metrics.event(event, context));
+    }
+
+    /// Takes in sockets that the kernel lists.
+    pub fn list(&mut self, sockets: &[Socket], is_last: bool) {
+        self.metrics.sockets.list(sockets, is_last);
     }
 
     /// Counts what only totals say.
@@ -132,18 +184,23 @@ impl MetricsReader {
 /// Every metric.
 struct Metrics {
     registry: Arc<Registry>,
-    ports: Ports,
+    places: Places,
     connections: Option<Connections>,
+    peers: Option<Peers>,
+    sockets: Sockets,
     attempts: Family<AttemptLabels, Counter>,
     legs: Times<LegLabels>,
-    tries: Times<ServiceLabels>,
+    tries: Times<Service>,
     retransmits: Family<RetransmitLabels, Counter>,
     closes: Family<CloseLabels, Counter>,
+    resets: Family<ResetLabels, Counter>,
     segments: Counter,
     retransmitted: Counter,
+    drops: Family<DropLabels, Counter>,
+    /// What of drops is counted already.
+    dropped: BTreeMap<(Arc<str>, Option<u16>, bool), u64>,
     missed: Family<MissedLabels, Counter>,
     flows: Gauge,
-    folded_ports: Counter,
 }
 
 impl Debug for Metrics {
@@ -153,25 +210,26 @@ impl Debug for Metrics {
 }
 
 impl Metrics {
-    /// Metrics that are all 0. Up to so many service ports have series of their own; retransmits of up to so many connections
-    /// have, too, if any are to.
-    fn new(ports: usize, connections: Option<usize>) -> Self {
-        let times: fn() -> Histogram = || Histogram::new(SECONDS);
-        let tries: fn() -> Histogram = || Histogram::new(TRIES);
+    /// Metrics that are all 0.
+    fn new(plan: &Plan) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
-            ports: Ports::new(ports),
-            connections: connections.map(Connections::new),
+            places: Places::new(plan.ports, plan.labels.clone()),
+            connections: plan.connections.map(Connections::new),
+            peers: plan.peers.map(Peers::new),
+            sockets: Sockets::new(plan.connections),
             attempts: Family::default(),
-            legs: Family::new_with_constructor(times),
-            tries: Family::new_with_constructor(tries),
+            legs: times(),
+            tries: Family::new_with_constructor(|| Histogram::new(TRIES)),
             retransmits: Family::default(),
             closes: Family::default(),
+            resets: Family::default(),
             segments: Counter::default(),
             retransmitted: Counter::default(),
+            drops: Family::default(),
+            dropped: BTreeMap::new(),
             missed: Family::default(),
             flows: Gauge::default(),
-            folded_ports: Counter::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
         metrics
@@ -198,27 +256,43 @@ impl Metrics {
         registry.register("syn_tries", "SYNs that an attempt took", self.tries.clone());
         registry.register("retransmits", "Retransmitted segments", self.retransmits.clone());
         registry.register("closes", "Connections that ended", self.closes.clone());
+        let what = "RSTs that ended an attempt or a connection: sent ones by the kernel's reason (unknown where it says none), \
+            received ones by how far the connection was";
+        registry.register("resets", what, self.resets.clone());
         let what = "SYNs, SYN-ACKs and segments with data that passed, both directions";
         registry.register("segments", what, self.segments.clone());
         let what = "Those of tcptop_segments that were retransmitted";
         registry.register("segments_retransmitted", what, self.retransmitted.clone());
+        let what = "Segments that came in and that this host itself dropped, by the kernel's reason";
+        registry.register("drops", what, self.drops.clone());
         let what = "What is known to be missing from all other metrics, by kind";
         registry.register("missed", what, self.missed.clone());
         registry.register("flows", "Connections and attempts that are tracked now", self.flows.clone());
-        let what = "Attempts whose port is the label other, because other ports were there first";
-        registry.register("folded_attempts", what, self.folded_ports.clone());
+        let what = "Attempts that have the value other for a label, because other values were there first";
+        registry.register("folded_attempts", what, self.places.folded.clone());
+        if let Some(peers) = &self.peers {
+            peers.register(registry);
+        }
         if let Some(connections) = &self.connections {
             connections.register(&mut all);
         }
+        all.register_collector(self.sockets.collector());
         all
     }
 
     /// Counts an event.
     fn event(&mut self, event: &Event, context: &RenderContext) {
+        if let Event::Handshake(flow) | Event::Close(flow) = event {
+            self.reset(flow);
+        }
         match event {
             Event::Handshake(flow) => self.handshake(flow, context),
-            Event::Close(flow) => self.close(flow),
-            Event::Retransmit(retransmit) => self.retransmit(retransmit),
+            // Counters never go back: the attempt is counted already, with the outcome that it had then.
+            Event::Correction(flow, _) => self.end_unless_established(flow),
+            Event::Close(flow) => self.close(flow, context),
+            Event::Retransmit(retransmit) => self.retransmit(retransmit, context),
+            // The wire's are counted.
+            Event::KernelRetransmit(_) => {}
         }
     }
 
@@ -227,9 +301,13 @@ impl Metrics {
         if let Some(connections) = &mut self.connections {
             connections.expire(snapshot.taken_ns);
         }
+        if let Some(peers) = &mut self.peers {
+            peers.expire(snapshot.taken_ns);
+        }
         let counts = &snapshot.total.counts;
         raise(&self.segments, counts.segments());
         raise(&self.retransmitted, counts.retransmits());
+        snapshot.drops.iter().flatten().for_each(|dropped| self.drop_grew(dropped));
         let mut missed = BTreeMap::new();
         for kind in Missed::all() {
             *missed.entry(what(kind)).or_default() += snapshot.missed.of_kind(kind);
@@ -240,15 +318,23 @@ impl Metrics {
         self.flows.set(i64::try_from(snapshot.flow_count).unwrap_or(i64::MAX));
     }
 
+    /// A port may have series of its own later: only what came since is counted there then.
+    fn drop_grew(&mut self, Dropped { reason, port, is_syn, count }: &Dropped) {
+        let counted = self.dropped.entry((Arc::clone(reason), *port, *is_syn)).or_default();
+        let segment = if *is_syn { "syn" } else { "any" };
+        let labels = DropLabels { reason: reason.to_string(), segment, port: self.places.port(*port) };
+        self.drops.get_or_create(&labels).inc_by(count.saturating_sub(*counted));
+        *counted = (*counted).max(*count);
+    }
+
     fn handshake(&mut self, flow: &Flow, context: &RenderContext) {
-        let (interface, role) = (context.interface(flow.interface()), role(flow));
         let outcome = flow.outcome();
-        let port = self.ports.label(flow.peer().service.port, outcome == Outcome::Established);
-        if port == PortLabel::Other {
-            self.folded_ports.inc();
-        }
+        let place = self.places.of_attempt(flow, context);
         if let Some(tries) = flow.tries() {
-            self.tries.get_or_create(&ServiceLabels { role, port }).observe(f64::from(tries));
+            self.tries.get_or_create(&place.service).observe(f64::from(tries));
+        }
+        if let Some(peers) = &mut self.peers {
+            peers.handshake(flow, &self.places.folded);
         }
         if outcome == Outcome::Established {
             let exact = |leg: Option<Leg>| leg.and_then(Leg::exact);
@@ -259,41 +345,57 @@ impl Metrics {
                 ("setup", flow.setup_ns()),
             ] {
                 let Some(ns) = ns else { continue };
-                let labels = LegLabels { interface: interface.clone(), role, leg, port };
-                self.legs.get_or_create(&labels).observe(seconds(ns));
+                self.legs.get_or_create(&LegLabels { leg, place: place.clone() }).observe(seconds(ns));
             }
         }
-        let labels = AttemptLabels { interface, role, outcome: outcome.label(), port };
-        self.attempts.get_or_create(&labels).inc();
-        if outcome != Outcome::Established
+        self.attempts.get_or_create(&AttemptLabels { outcome: outcome.label(), place }).inc();
+        self.end_unless_established(flow);
+    }
+
+    fn end_unless_established(&mut self, flow: &Flow) {
+        if flow.outcome() != Outcome::Established
             && let Some(connections) = &mut self.connections
         {
             connections.end(flow);
         }
     }
 
-    fn retransmit(&mut self, retransmit: &Retransmit) {
-        let direction = match retransmit.by {
-            Party::Local => "sent",
-            Party::Remote => "received",
+    fn retransmit(&mut self, retransmit: &Retransmit, context: &RenderContext) {
+        let labels = RetransmitLabels {
+            direction: direction(retransmit.by),
+            kind: retransmit.kind.label(),
+            cause: retransmit.cause.map_or("unknown", RetransmitCause::label),
+            service: self.places.of(&retransmit.flow, context).service,
         };
-        let port = self.ports.known(retransmit.flow.peer().service.port);
-        let labels = RetransmitLabels { direction, kind: retransmit.kind.label(), port };
-        let segments = u64::from(retransmit.segments);
-        self.retransmits.get_or_create(&labels).inc_by(segments);
+        self.retransmits.get_or_create(&labels).inc_by(u64::from(retransmit.segments));
+        if let Some(peers) = &mut self.peers {
+            peers.retransmit(retransmit);
+        }
         if let Some(connections) = &mut self.connections {
             connections.retransmit(retransmit);
         }
     }
 
-    fn close(&mut self, flow: &Flow) {
+    fn reset(&mut self, flow: &Flow) {
+        let Some(reset) = flow.reset() else { return };
+        let labels = match reset.by {
+            Party::Local => {
+                ResetLabels { direction: "sent", reason: reset.reason.map_or("unknown", ResetReason::label) }
+            }
+            Party::Remote => ResetLabels { direction: "received", reason: reset.stage.label() },
+        };
+        self.resets.get_or_create(&labels).inc();
+    }
+
+    fn close(&mut self, flow: &Flow, context: &RenderContext) {
         let closed_by = match flow.closed_by() {
             Some(Party::Local) => "local",
             Some(Party::Remote) => "remote",
             None => "unknown",
         };
-        let port = self.ports.known(flow.peer().service.port);
-        self.closes.get_or_create(&CloseLabels { role: role(flow), closed_by, port }).inc();
+        let service = self.places.of(flow, context).service;
+        let labels = CloseLabels { outcome: flow.outcome().label(), closed_by, service };
+        self.closes.get_or_create(&labels).inc();
         if let Some(connections) = &mut self.connections {
             connections.end(flow);
         }
@@ -310,10 +412,6 @@ const fn what(missed: Missed) -> &'static str {
         Missed::Peer => "peer",
         Missed::Line => "line",
     }
-}
-
-fn role(flow: &Flow) -> &'static str {
-    flow.role().map_or("unknown", |role| role.name())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a histogram's bounds are coarser")]

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::encoding::{prometheus_text, text};
+use prometheus_client::encoding::{prometheus_protobuf, prometheus_text, text};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpStream;
 use tokio::runtime;
@@ -33,6 +33,8 @@ const HEAD: usize = 8_192;
 /// After an error of accept, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A port that is listened on, but not served yet.
@@ -110,33 +112,90 @@ fn respond(request: &Request<Incoming>, registry: &Registry) -> Response<Full<By
         return response;
     }
     match request.uri().path() {
-        "/metrics" => metrics(wants_open_metrics(request), registry),
+        "/metrics" => metrics(Format::accepted(request), registry),
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         _ => plain(StatusCode::NOT_FOUND, "try /metrics or /healthz\n"),
     }
 }
 
-/// Whether the client names OpenMetrics as something that it accepts. Prometheus does, and names it first.
-fn wants_open_metrics(request: &Request<Incoming>) -> bool {
-    let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|part| {
-        part.split(';')
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/openmetrics-text"))
-    })
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// Prometheus text 0.0.4, for everybody.
+    Text,
+    OpenMetrics,
+    /// With native histograms.
+    Protobuf,
 }
 
-fn metrics(open_metrics: bool, registry: &Registry) -> Response<Full<Bytes>> {
-    let mut body = String::new();
-    let (encoded, kind) = if open_metrics {
-        (text::encode(&mut body, registry), OPEN_METRICS)
-    } else {
-        (prometheus_text::encode(&mut body, registry), prometheus_text::CONTENT_TYPE)
-    };
-    if encoded.is_err() {
-        return plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be encoded\n");
+impl Format {
+    /// What the client likes best of what there is; of equals the one that says most.
+    fn accepted(request: &Request<Incoming>) -> Self {
+        let accepted = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        Self::best(accepted.flat_map(|value| value.split(',')))
     }
-    response(StatusCode::OK, kind, body.into())
+
+    fn best<'a>(ranges: impl Iterator<Item = &'a str>) -> Self {
+        let mut best = (0, Self::Text);
+        for range in ranges {
+            let Some((quality, format)) = Self::of(range) else { continue };
+            if quality > best.0 || quality == best.0 && format as u8 > best.1 as u8 {
+                best = (quality, format);
+            }
+        }
+        best.1
+    }
+
+    /// One range of `Accept` (RFC 9110): its quality in thousandths, and the format that it names.
+    fn of(range: &str) -> Option<(u32, Self)> {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next()?;
+        let mut quality = 1_000;
+        let (mut proto, mut encoding) = (None, None);
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => quality = thousandths(value.trim())?,
+                "proto" => proto = Some(value.trim()),
+                "encoding" => encoding = Some(value.trim()),
+                _ => {}
+            }
+        }
+        let is_protobuf = proto == Some("io.prometheus.client.MetricFamily") && encoding == Some("delimited");
+        let format = match kind.to_ascii_lowercase().as_str() {
+            "application/vnd.google.protobuf" if is_protobuf => Self::Protobuf,
+            "application/openmetrics-text" => Self::OpenMetrics,
+            "text/plain" | "text/*" | "*/*" => Self::Text,
+            _ => return None,
+        };
+        (quality > 0).then_some((quality, format))
+    }
+}
+
+/// `0.75` as 750. At most three digits follow the point.
+fn thousandths(quality: &str) -> Option<u32> {
+    let (whole, parts) = quality.split_once('.').unwrap_or((quality, ""));
+    let is_number =
+        matches!(whole, "0" | "1") && parts.len() <= 3 && parts.bytes().all(|digit| digit.is_ascii_digit());
+    let thousandths = format!("{whole}{parts:0<3}").parse::<u32>().ok().filter(|_| is_number);
+    thousandths.filter(|thousandths| *thousandths <= 1_000)
+}
+
+fn metrics(format: Format, registry: &Registry) -> Response<Full<Bytes>> {
+    let mut text = String::new();
+    let (body, kind) = match format {
+        Format::Protobuf => (prometheus_protobuf::encode_to_vec(registry).ok(), PROTOBUF),
+        Format::OpenMetrics => {
+            (text::encode(&mut text, registry).ok().map(|()| text.into_bytes()), OPEN_METRICS)
+        }
+        Format::Text => {
+            let encoded = prometheus_text::encode(&mut text, registry).ok();
+            (encoded.map(|()| text.into_bytes()), prometheus_text::CONTENT_TYPE)
+        }
+    };
+    match body {
+        Some(body) => response(StatusCode::OK, kind, body.into()),
+        None => plain(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be encoded\n"),
+    }
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
@@ -148,4 +207,33 @@ fn response(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Ful
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_gets_what_it_likes_best() {
+        let best = |accept: &str| Format::best(accept.split(','));
+        let protobuf =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        // Prometheus 2.42 with and without native histograms, 2.55, a browser, curl.
+        let of_242 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+            text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(best(of_242), Format::OpenMetrics);
+        assert_eq!(best(&format!("{protobuf},{of_242}")), Format::Protobuf);
+        assert_eq!(
+            best(&format!("{protobuf};q=0.6,application/openmetrics-text;q=0.7")),
+            Format::OpenMetrics
+        );
+        assert_eq!(best("text/html,application/xhtml+xml,*/*;q=0.8"), Format::Text);
+        assert_eq!(best("*/*"), Format::Text);
+        assert_eq!(best(""), Format::Text);
+        assert_eq!(best("application/vnd.google.protobuf"), Format::Text, "of another message");
+        assert_eq!(best(&format!("{protobuf};q=0")), Format::Text);
+        for nonsense in ["q=2", "q=nan", "q=0.1234", "q=", "q=-1"] {
+            assert_eq!(best(&format!("application/openmetrics-text;{nonsense}")), Format::Text, "{nonsense}");
+        }
+    }
 }

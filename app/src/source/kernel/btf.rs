@@ -18,10 +18,12 @@ const DEPTH: u32 = 8;
 /// Kinds of types (`linux/btf.h`).
 mod kind {
     pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
     pub(super) const ARRAY: u32 = 3;
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -71,6 +73,11 @@ pub(super) struct Types<'a> {
     structures: Vec<Option<Structure<'a>>>,
     /// Names of enumerations, and their values: a name and a number each.
     enumerations: Vec<(u32, &'a [u8])>,
+    /// Names of other types, and what they stand for.
+    typedefs: Vec<(u32, u32)>,
+    /// Pointers, and what they point to; functions, and how many parameters they have. By number, in order.
+    pointers: Vec<(u32, u32)>,
+    functions: Vec<(u32, usize)>,
     strings: &'a [u8],
 }
 
@@ -86,6 +93,7 @@ impl<'a> Types<'a> {
         let strings = section(header(2)?, header(3)?)?;
         // Number 0 is `void`.
         let (mut structures, mut enumerations) = (vec![None], Vec::new());
+        let (mut typedefs, mut pointers, mut functions) = (Vec::new(), Vec::new(), Vec::new());
         while !rest.is_empty() {
             let (name, info) = (word(rest, 0)?, word(rest, 4)?);
             let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
@@ -97,8 +105,13 @@ impl<'a> Types<'a> {
                 _ => 0,
             };
             let members = rest.get(12..)?.get(..len)?;
-            if kind == kind::ENUM {
-                enumerations.push((name, members));
+            let number = u32::try_from(structures.len()).ok()?;
+            match kind {
+                kind::ENUM => enumerations.push((name, members)),
+                kind::TYPEDEF => typedefs.push((name, word(rest, 8)?)),
+                kind::PTR => pointers.push((number, word(rest, 8)?)),
+                kind::FUNC_PROTO => functions.push((number, count)),
+                _ => {}
             }
             let is_structure = matches!(kind, kind::STRUCT | kind::UNION);
             structures.push(is_structure.then_some(Structure {
@@ -108,7 +121,7 @@ impl<'a> Types<'a> {
             }));
             rest = &rest[12 + len..];
         }
-        Some(Self { structures, enumerations, strings })
+        Some(Self { structures, enumerations, typedefs, pointers, functions, strings })
     }
 
     /// The names of an enumeration's values, and their numbers. None if there is no such enumeration.
@@ -117,6 +130,15 @@ impl<'a> Types<'a> {
         let values = named.map_or(&[][..], |(_, values)| values).chunks_exact(8);
         let value = |value: &[u8]| Some((word(value, 4)?, self.text(word(value, 0)?)?));
         values.filter_map(value).collect()
+    }
+
+    /// How many parameters the functions have that pointers of this type point to.
+    pub(super) fn parameters(&self, typedef: &str) -> Option<usize> {
+        let (_, pointer) = self.typedefs.iter().find(|(name, _)| self.is(*name, typedef))?;
+        let found = self.pointers.binary_search_by_key(pointer, |(number, _)| *number).ok()?;
+        let (_, function) = self.pointers.get(found)?;
+        let found = self.functions.binary_search_by_key(function, |(number, _)| *number).ok()?;
+        self.functions.get(found).map(|(_, count)| *count)
     }
 
     /// The string at this place.
@@ -182,7 +204,8 @@ mod tests {
             strings.push(0);
             at
         };
-        let [outer, a, b, c, d, e, int] = ["outer", "a", "b", "c", "d", "e", "int"].map(&mut string);
+        let [outer, a, b, c, d, e, int, call] =
+            ["outer", "a", "b", "c", "d", "e", "int", "call"].map(&mut string);
         let info = |kind: u32, count: u32, flag: u32| flag << 31 | kind << 24 | count;
         let types: Vec<u32> = [
             vec![int, info(kind::INT, 0, 0), 4, 32],
@@ -190,6 +213,9 @@ mod tests {
             vec![0, info(kind::UNION, 2, 0), 4, c, 1, 0, d, 1, 0],
             vec![0, info(kind::STRUCT, 2, 0), 16, b, 1, 0, 0, 3, 64],
             vec![int, info(kind::ENUM, 1, 0), 4, e, 7],
+            vec![call, info(kind::TYPEDEF, 0, 0), 7],
+            vec![0, info(kind::PTR, 0, 0), 8],
+            vec![0, info(kind::FUNC_PROTO, 3, 0), 0, 0, 1, 0, 1, 0, 1],
         ]
         .concat();
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
@@ -213,6 +239,7 @@ mod tests {
         assert_eq!(types.offset("inner", "a"), None);
         assert_eq!(types.enumerators("int"), [(7, "e".to_owned())]);
         assert!(types.enumerators("outer").is_empty());
+        assert_eq!((types.parameters("call"), types.parameters("int")), (Some(3), None));
     }
 
     #[test]
@@ -225,7 +252,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
             let _ = Types::parse(&damaged).map(|types| {
-                _ = types.enumerators("int");
+                _ = (types.enumerators("int"), types.parameters("call"));
                 types.offset("outer", "d")
             });
         }

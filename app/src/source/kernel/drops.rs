@@ -4,8 +4,6 @@
 //! missing.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use aya::maps::{MapData, PerCpuArray, PerCpuHashMap};
@@ -15,8 +13,9 @@ use probe_ebpf::names;
 
 use super::btf::Types;
 use super::load::{is_since, release};
-use super::owners::{attach_tracepoint, words};
+use super::owners::{attach_tracepoint, first_line, words};
 use crate::error::Error;
+use crate::source::own_network_namespace;
 use tcptop_core::Dropped;
 
 /// The tracepoint that tells of each packet that is dropped (`include/trace/events/skb.h`).
@@ -59,7 +58,12 @@ impl Layout {
         let number =
             |wanted| reasons.iter().find(|(_, name)| &***name == wanted).map_or(0, |(number, _)| *number);
         let special = Special::ALL.map(|(_, name)| number(name));
-        Self { places: types.places(Place::ALL), reasons, special, namespace: namespace() }
+        Self {
+            places: types.places(Place::ALL),
+            reasons,
+            special,
+            namespace: own_network_namespace().unwrap_or(0),
+        }
     }
 
     /// Tells the program.
@@ -70,12 +74,6 @@ impl Layout {
         loader.override_global(names::SPECIAL_REASONS, &self.special[..], true);
         loader.override_global(names::NAMESPACE, &self.namespace, true);
     }
-}
-
-/// The number of the network namespace of this thread; 0 if it is not known.
-fn namespace() -> u32 {
-    let inode = fs::metadata("/proc/thread-self/ns/net").map_or(0, |metadata| metadata.ino());
-    u32::try_from(inode).unwrap_or(0)
 }
 
 /// Loads and attaches the program.
@@ -108,11 +106,6 @@ fn refused(release: &str, error: &str) -> String {
         return error.to_owned();
     }
     format!("Linux 6.11 or later says it ({error})")
-}
-
-/// What the verifier adds is for nobody who only wants to watch.
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 impl Drops {
@@ -197,7 +190,7 @@ mod tests {
 
     #[test]
     fn this_kernel_names_its_reasons() {
-        if fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
+        if std::fs::exists("/sys/kernel/btf/vmlinux").unwrap_or(false) {
             let Layout { places, reasons, special, namespace } = super::super::btf::read(Layout::of);
             let names: Vec<&str> = reasons.values().map(|name| &**name).collect();
             assert!(places.is_some() && names.contains(&"NO_SOCKET") && names.contains(&"NETFILTER_DROP"));

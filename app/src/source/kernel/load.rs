@@ -1,9 +1,7 @@
 //! Loads the kernel programs: what the kernel must offer, the object's maps, and the programs that the verifier checks.
 
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use aya::maps::{Map, MapData, MapType, ProgramArray};
@@ -20,7 +18,10 @@ use super::attach::AttachWanted;
 use super::btf::{self, KernelFields, Types};
 use super::drops::{self, Drops};
 use super::owners::{self, Owners, words};
+use super::resets;
+use super::retransmits::{self, KernelRetransmits};
 use crate::error::{Error, KernelFeature};
+use crate::source::own_network_namespace;
 
 /// How the probe is loaded.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub struct Settings {
     pub attach: AttachWanted,
     /// Whether sockets are asked why they send segments again.
     pub causes: bool,
+    /// Whether retransmits are passed on as the kernel tells of them.
+    pub retransmits: bool,
 }
 
 /// The loaded object. Its programs are loaded when they are first needed, because the verifier takes its time.
@@ -49,12 +52,19 @@ pub(super) struct Programs {
 struct Layouts {
     fields: KernelFields,
     drops: drops::Layout,
+    resets: resets::Layout,
+    retransmits: retransmits::Layout,
 }
 
 impl Layouts {
     /// As the kernel describes them.
     fn of(types: &Types<'_>) -> Self {
-        Self { fields: KernelFields::of(types), drops: drops::Layout::of(types) }
+        Self {
+            fields: KernelFields::of(types),
+            drops: drops::Layout::of(types),
+            resets: resets::Layout::of(types),
+            retransmits: retransmits::Layout::of(types),
+        }
     }
 
     /// Tells the programs.
@@ -63,6 +73,8 @@ impl Layouts {
         let fields = self.fields.holders.as_ref().unwrap_or(&Fields::UNKNOWN);
         loader.override_global(names::FIELDS, &fields.0[..], true);
         self.drops.set(loader);
+        self.resets.set(loader);
+        self.retransmits.set(loader);
     }
 }
 
@@ -108,6 +120,9 @@ impl Programs {
         loader.override_global(names::DECAP, &decap, true);
         loader.override_global(names::SENDER_PLACES, &sender[..], true);
         layouts.set(&mut loader);
+        if !settings.retransmits {
+            retransmits::take_no_room(&mut loader);
+        }
         for map in names::FLOWS {
             loader.map_max_entries(map, buckets);
         }
@@ -142,6 +157,22 @@ impl Programs {
     /// Why drops are not known: a sentence.
     pub(super) fn attach_drops(&mut self) -> Result<Drops, String> {
         drops::attach(&mut self.ebpf, &self.btf, &self.layouts.drops)
+    }
+
+    /// Loads and attaches the programs that tell of retransmits.
+    ///
+    /// # Errors
+    /// Why they are not known: a sentence.
+    pub(super) fn attach_retransmits(&mut self) -> Result<KernelRetransmits, String> {
+        retransmits::attach(&mut self.ebpf, &self.btf, &self.layouts.retransmits)
+    }
+
+    /// Loads and attaches the program that says why this host sends RSTs.
+    ///
+    /// # Errors
+    /// Why that is not known: a sentence.
+    pub(super) fn attach_resets(&mut self) -> Result<(), String> {
+        resets::attach(&mut self.ebpf, &self.btf, &self.layouts.resets)
     }
 
     /// Passes every process that holds a TCP socket to `take`, if the kernel says.
@@ -216,8 +247,9 @@ impl Programs {
 /// Where senders keep what is asked, and which network namespace they have to be in.
 fn sender_places(places: Option<[u32; 3]>) -> Result<SenderPlaces, &'static str> {
     let places = places.ok_or("the kernel does not describe its sockets")?;
-    let own = fs::metadata("/proc/thread-self/ns/net").ok().and_then(|file| u32::try_from(file.ino()).ok());
-    own.map(|own| SenderPlaces::new(places, own)).ok_or("/proc does not say which network namespace this is")
+    own_network_namespace()
+        .map(|own| SenderPlaces::new(places, own))
+        .ok_or("/proc does not say which network namespace this is")
 }
 
 fn missing(name: &str) -> Error {
@@ -292,7 +324,7 @@ mod tests {
     use super::*;
 
     const SETTINGS: Settings =
-        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true };
+        Settings { flows: 100, decap: false, attach: AttachWanted::Auto, causes: true, retransmits: false };
 
     /// As on a kernel whose socket is another one: where a pointer should be there is none.
     #[test]

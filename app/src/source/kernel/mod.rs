@@ -8,6 +8,8 @@ mod btf;
 mod drops;
 mod load;
 mod owners;
+mod resets;
+mod retransmits;
 mod ring;
 mod sweep;
 mod sys;
@@ -29,6 +31,7 @@ use self::attach::{AttachMethod, Clsact, Tcx};
 use self::drops::Drops;
 use self::load::Programs;
 pub use self::load::Settings;
+pub use self::retransmits::{KernelRetransmits, Retold};
 use self::ring::Ring;
 pub use self::sweep::KernelFlows;
 use self::watcher::Watcher;
@@ -137,6 +140,21 @@ impl KernelSource {
             }
             Err(reason) => Some(reason),
         }
+    }
+
+    /// Has the kernel tell from now on of each segment that it retransmits, in all network namespaces.
+    ///
+    /// # Errors
+    /// Why it does not: a sentence.
+    pub fn watch_retransmits(&mut self) -> Result<KernelRetransmits, String> {
+        self.programs.attach_retransmits()
+    }
+
+    /// Has the kernel say from now on why this host sends RSTs. Returns why that is not known, if it cannot: a sentence.
+    pub fn watch_resets(&mut self) -> Option<String> {
+        let attached = self.programs.attach_resets();
+        self.ring.await_reasons(attached.is_ok());
+        attached.err()
     }
 
     /// What the host has dropped since; `None` where that is not known.

@@ -129,6 +129,11 @@ pub(super) fn words(error: impl std::error::Error) -> String {
     words
 }
 
+/// What the verifier adds is for nobody who only wants to watch.
+pub(super) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
 /// Where control group v2 is mounted, by the lines of `/proc/self/mounts`.
 fn cgroup_root(mounts: &str) -> Option<&str> {
     mounts.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {

@@ -1,9 +1,11 @@
 //! The ring buffer that records come through.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use aya::maps::{Map, MapData, RingBuf};
-use probe_common::Record;
+use probe_common::{Record, ResetRecord, SegmentKind, SegmentRecord};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -12,6 +14,9 @@ use crate::error::Error;
 /// Records that are handed on together: many enough that their flows can be asked for at once, few enough that they stay
 /// in the nearest cache.
 const TOGETHER: usize = 64;
+/// Why a socket has sent a RST follows the RST within microseconds: it is waited for once, and for so many records of others.
+const REASON_WAIT: Duration = Duration::from_micros(100);
+const REASON_BEHIND: usize = 16;
 
 pub(super) struct Ring {
     ring: AsyncFd<RingBuf<MapData>>,
@@ -22,6 +27,8 @@ pub(super) struct Ring {
     views: Vec<View>,
     /// From this time on every record counts.
     complete_ns: u64,
+    /// Whether the reason of a RST follows the RST.
+    awaits_reasons: bool,
 }
 
 /// So many interfaces are remembered, whose records may still come: more than most hosts have.
@@ -46,7 +53,7 @@ impl Ring {
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| Error::System { what: "wait for the ring buffer", source: error.into() })?;
         let decoded = Vec::with_capacity(TOGETHER);
-        Ok(Self { ring, decoded, undecodable: 0, views: Vec::new(), complete_ns: 0 })
+        Ok(Self { ring, decoded, undecodable: 0, views: Vec::new(), complete_ns: 0, awaits_reasons: false })
     }
 
     /// All packets of the interface with this index are seen from `complete_ns` on: its earlier records are dropped. Its
@@ -72,6 +79,11 @@ impl Ring {
         self.views.iter().map(|view| (view.index, view.id)).collect()
     }
 
+    /// Whether the kernel says why sockets send RSTs: then a RST is handed on together with its reason.
+    pub(super) const fn await_reasons(&mut self, awaits_reasons: bool) {
+        self.awaits_reasons = awaits_reasons;
+    }
+
     /// See [`KernelSource::readable`](super::KernelSource::readable).
     pub(super) async fn readable(&self) -> io::Result<()> {
         self.ring.readable().await?.clear_ready();
@@ -80,32 +92,63 @@ impl Ring {
 
     /// See [`KernelSource::drain`](super::KernelSource::drain).
     pub(super) fn drain(&mut self, most: usize, mut take: impl FnMut(&[Record]) -> bool) -> usize {
-        let Self { ring, decoded, undecodable, views, complete_ns } = self;
-        let ring = ring.get_mut();
-        // Where interfaces have come since the start, each has a beginning of its own.
-        let is_plain = views.iter().all(|view| view.id == view.index);
         let mut taken = 0;
         loop {
-            let (before, end) = (taken, most.min(taken + TOGETHER));
-            decoded.clear();
-            while taken < end
-                && let Some(item) = ring.next()
-            {
-                taken += 1;
-                match Record::decode(&item) {
-                    Ok(record) if is_plain && record.time_ns() >= *complete_ns => decoded.push(record),
-                    Ok(record) => decoded.extend(viewed(record, views)),
-                    Err(_) => *undecodable += 1,
-                }
-            }
-            if taken == before || !take(decoded) {
+            let more = self.fill(TOGETHER.min(most.saturating_sub(taken)));
+            taken += more;
+            if more == 0 || !take(&self.decoded) {
                 return taken;
             }
         }
     }
 
+    /// Reads up to so many records, and a few more where one of them awaits its reason. Returns how many.
+    fn fill(&mut self, most: usize) -> usize {
+        let Self { ring, decoded, undecodable, views, complete_ns, awaits_reasons } = self;
+        let ring = ring.get_mut();
+        let is_plain = views.iter().all(|view| view.id == view.index);
+        let (mut taken, mut awaited, mut has_waited) = (0, None, false);
+        decoded.clear();
+        while taken < most || awaited.is_some() && taken < most + REASON_BEHIND {
+            let Some(item) = ring.next() else {
+                if awaited.is_none() || has_waited {
+                    break;
+                }
+                has_waited = true;
+                thread::sleep(REASON_WAIT);
+                continue;
+            };
+            taken += 1;
+            match Record::decode(&item) {
+                Ok(record) => {
+                    if *awaits_reasons {
+                        awaited = still_awaited(awaited, &record);
+                    }
+                    if is_plain && record.time_ns() >= *complete_ns {
+                        decoded.push(record);
+                    } else {
+                        decoded.extend(viewed(record, views));
+                    }
+                }
+                Err(_) => *undecodable += 1,
+            }
+        }
+        taken
+    }
+
     pub(super) const fn undecodable(&self) -> u64 {
         self.undecodable
+    }
+}
+
+/// The cookie of the socket whose reason for a RST has not come yet.
+fn still_awaited(awaited: Option<u64>, record: &Record) -> Option<u64> {
+    match record {
+        Record::Segment(SegmentRecord { kind: SegmentKind::Rst, cookie, .. }) if *cookie != 0 => {
+            Some(*cookie)
+        }
+        Record::Reset(ResetRecord { cookie, .. }) if awaited == Some(*cookie) => None,
+        _ => awaited,
     }
 }
 
@@ -116,8 +159,8 @@ fn viewed(mut record: Record, views: &[View]) -> Option<Record> {
         Record::Segment(segment) => &mut segment.interface,
         Record::EvictedFlow(flow) => &mut flow.interface,
         Record::Icmp(icmp) => &mut icmp.interface,
-        // It is about a socket, which may be older than the view.
-        Record::Owner(_) => return Some(record),
+        // They are about a socket, which may be older than the view.
+        Record::Owner(_) | Record::Reset(_) => return Some(record),
     };
     let place = views.binary_search_by_key(interface, |view| view.index).ok()?;
     let view = views.get(place)?;

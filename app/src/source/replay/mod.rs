@@ -224,7 +224,7 @@ fn timed(bytes: &[u8], timebase: u32) -> Record {
     match &mut record {
         Record::Segment(segment) => segment.timebase = timebase,
         Record::Icmp(icmp) => icmp.timebase = timebase,
-        Record::EvictedFlow(_) | Record::Owner(_) => {}
+        Record::EvictedFlow(_) | Record::Owner(_) | Record::Reset(_) => {}
     }
     record
 }

@@ -1,7 +1,7 @@
 //! The columns of the event log.
 
 use super::{CellContext, Column, Value};
-use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error};
+use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error, strange_ttl};
 use crate::tui::event_rows::EventRow;
 use tcptop_core::{Flow, Leg, Outcome, RetransmitKind, Verdict, What};
 
@@ -47,7 +47,7 @@ pub static COLUMNS: [EventColumn; 7] = [
         "DETAIL",
         20,
         1,
-        "of the latest event: kind, delay, SYNs, who says that it is unreachable, or the end that reset it",
+        "of the latest event: kind, delay, SYNs, who says that it is unreachable, or who reset it and why",
         |event, _| Value::Text(detail(event)),
     )
     .words(),
@@ -144,13 +144,19 @@ fn failure(flow: &Flow) -> String {
         Leg::Between { max_ns, .. } => format!("after <{}", duration(max_ns)),
     });
     let tries = flow.tries().map(|tries| counted(tries.into(), "SYN"));
-    after.or(tries).unwrap_or_default()
+    why(flow).or(after).or(tries).unwrap_or_default()
 }
 
 fn closed_by(flow: &Flow) -> String {
     let by = flow.closed_by().map(|party| party.name().to_owned());
     let after = flow.lifetime_ns().map(|ns| format!("after {}", duration(ns)));
-    by.into_iter().chain(after).collect::<Vec<_>>().join(" ")
+    by.into_iter().chain(why(flow).or(after)).collect::<Vec<_>>().join(" ")
+}
+
+/// Why it was reset, as this host's kernel says, or as the time to live makes one ask.
+fn why(flow: &Flow) -> Option<String> {
+    let said = flow.reset().and_then(|reset| reset.reason).map(|reason| reason.name().to_owned());
+    said.or_else(|| flow.strange_reset_ttl().map(strange_ttl))
 }
 
 /// An event with all its columns, to be pasted somewhere.

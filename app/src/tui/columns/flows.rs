@@ -7,7 +7,7 @@ use tcptop_core::{Flow, FlowOrder, Group, Leg, Owner, Party, Role, Snapshot, Wor
 type FlowColumn = Column<Flow, FlowOrder>;
 
 /// All columns, from left to right.
-pub static COLUMNS: [FlowColumn; 22] = [
+pub static COLUMNS: [FlowColumn; 23] = [
     FlowColumn::figure("peer", "PEER", 0, 0, "remote address and service port", |flow, context| {
         Value::Text(context.peer(&flow.peer()))
     })
@@ -135,6 +135,19 @@ pub static COLUMNS: [FlowColumn; 22] = [
         Value::Text(flow.closed_by().map_or(UNKNOWN, Party::name).to_owned())
     })
     .words(),
+    FlowColumn::figure(
+        "reset",
+        "RESET",
+        16,
+        11,
+        "why it was reset, as this host's kernel says, or when; ? for another TTL than that of its sender",
+        |flow, _| {
+            let doubt = if flow.strange_reset_ttl().is_some() { " ?" } else { "" };
+            let name = flow.reset().map(|reset| format!("{}{doubt}", reset.name()));
+            Value::Text(name.unwrap_or_else(|| UNKNOWN.to_owned()))
+        },
+    )
+    .words(),
     FlowColumn::figure("interface", "IFACE", 9, 13, "interface", |flow, context| {
         Value::Text(context.render.interface(flow.interface()))
     })
@@ -166,10 +179,17 @@ pub fn wanted(
         "container" => snapshot.owners.has_containers,
         "cause" => snapshot.total.counts.retransmit_causes().main().is_some(),
         "srtt" | "min_rtt" => snapshot.has_sockets,
+        "reset" => shown(snapshot).any(|flow| flow.reset().is_some()),
         "interface" => interfaces > 1,
         _ => true,
     };
     COLUMNS.iter().filter(makes_sense).collect()
+}
+
+/// The flows of a snapshot that may be on the screen.
+fn shown(snapshot: &Snapshot) -> impl Iterator<Item = &Flow> {
+    let selected = snapshot.selection.iter().flat_map(|selection| &selection.flows);
+    snapshot.flows.iter().flat_map(|flows| &flows.rows).chain(selected)
 }
 
 /// Returns whether the flows of a row can have several peers.

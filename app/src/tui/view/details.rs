@@ -375,6 +375,13 @@ fn way(flow: &Flow, cells: &CellContext<'_>) -> Vec<Fact> {
     if let Some(queue) = flow.accept_queue() {
         facts.push(("listener", accept_queue(&queue, cells)));
     }
+    if let Some(reset) = flow.reset() {
+        let ttl = flow.strange_reset_ttl().map(|ttls| format!("; {}", format::strange_ttl(ttls)));
+        let said = reset.reason.map(|reason| format!(": {}, says its kernel", reason.name()));
+        let [said, ttl] = [said, ttl].map(Option::unwrap_or_default);
+        let who = if flow.is_reset_here() { "this host" } else { "the peer" };
+        facts.push(("reset", format!("by {who}, {}{said}{ttl}", reset.stage.when())));
+    }
     if let Some(path_mtu) = flow.path_mtu() {
         facts.push(("path MTU", format::path_mtu(&path_mtu)));
     }
