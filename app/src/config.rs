@@ -121,14 +121,7 @@ impl Config {
         let watch = cli.watch();
         let show = match &cli.command {
             Some(Command::Replay(replay)) => &replay.show,
-            Some(
-                Command::Stats(_)
-                | Command::Retransmits(_)
-                | Command::Serve(_)
-                | Command::Config
-                | Command::Doctor(_),
-            )
-            | None => &watch.show,
+            _ => &watch.show,
         };
         let is_capture = matches!(cli.command, Some(Command::Replay(_)));
         if is_capture && show.retransmits.is_some_and(Witness::asks_kernel) {

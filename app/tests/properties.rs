@@ -156,7 +156,7 @@ impl Run {
         Ok(now_ns)
     }
 
-    fn poll(&mut self) {
+    fn poll(&mut self) -> Result<(), TestCaseError> {
         for event in self.engine.poll_events(self.reader) {
             match event {
                 Event::Handshake(report) => self.reported.push(report.clone()),
@@ -171,10 +171,11 @@ impl Run {
                 Event::Retransmit(_) | Event::KernelRetransmit(_) => {}
             }
         }
+        Ok(())
     }
 
     fn look(&mut self, now_ns: u64) -> Result<(), TestCaseError> {
-        self.poll();
+        self.poll()?;
         let all = self.snapshot(None, now_ns);
         prop_assert!(all.flow_count <= ROOM, "{} flows", all.flow_count);
         let flows = all.flows.expect("asked for").rows;
@@ -459,7 +460,7 @@ fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run,
         now_ns += step.gap_ns;
         if step.expire {
             run.engine.handle(Input::Time { now_ns });
-            run.poll();
+            run.poll().expect("what is corrected was told");
         }
         for _ in 0..step.copies {
             let record = record(step, now_ns, direction);
@@ -467,11 +468,11 @@ fn run_at(steps: &[(Step, u8)], direction: Direction, is_several: bool) -> (Run,
             for interface in [INTERFACE].into_iter().chain(further.map(|(interface, _)| interface)) {
                 run.engine.handle(Input::Records(&[SegmentRecord { interface, ..record }.into()]));
             }
-            run.poll();
+            run.poll().expect("what is corrected was told");
         }
     }
     run.engine.handle(Input::End { now_ns });
-    run.poll();
+    run.poll().expect("what is corrected was told");
     (run, now_ns)
 }
 
