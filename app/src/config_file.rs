@@ -292,8 +292,6 @@ fn can_be_set(command: &str, argument: &Arg) -> bool {
     let is_about_screens = matches!(command, "" | "replay" | "serve");
     match argument.get_help_heading() {
         None | Some(OUTPUT) => false,
-        // It has the name of the interfaces' key, and is another command.
-        Some(INPUT) if argument.get_long() == Some(INTERFACES) => false,
         Some(FILTER_AND_SORT | LIMITS) if OF_ONE_RUN.contains(&key.as_str()) => false,
         Some(_) => is_about_screens && !is_about_files,
     }
