@@ -216,7 +216,8 @@ impl Confinement {
         let of_screen = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
         let families = match self.is_live {
             _ if self.has_screen || self.connects => &of_screen[..],
-            true => &[libc::AF_NETLINK],
+            // The C library asks for the index of an interface over a local socket.
+            true => &[libc::AF_NETLINK, libc::AF_UNIX],
             false => &[],
         };
         let is_not = |family: &libc::c_int| {
