@@ -182,7 +182,7 @@ impl Confinement {
         let handled = if self.is_live { writing } else { writing | reading };
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(handled)?;
         let mut ruleset = ruleset.create()?;
-        let screen = if self.has_screen { &OF_SCREEN[..] } else { &[] };
+        let screen = if self.has_screen || self.connects { &OF_SCREEN[..] } else { &[] };
         for path in ZONES.iter().chain(screen).filter(|_| !self.is_live) {
             // One that is not there is not needed.
             let Ok(file) = PathFd::new(path) else { continue };

@@ -72,6 +72,10 @@ pub fn run(config: &Config, wanted: &Interfaces) -> Result<(), Error> {
     // Metrics are served where tcptop was started, whatever it watches.
     let address = config.metrics.as_ref().and_then(|plan| plan.address);
     let bound = address.map(metrics::bind).transpose()?;
+    if wanted.namespace.is_some() && config.connects() {
+        let what = "another network namespace cannot be watched while events are sent: what is sent would leave from there";
+        return Err(Error::Usage(what.to_owned()));
+    }
     // Before there are threads, which would stay where they are.
     wanted.namespace.as_ref().map_or(Ok(()), NetworkNamespace::enter)?;
     let selection = Selection::new(&wanted.names);
@@ -156,7 +160,7 @@ impl<'a> Live<'a> {
         let context = RenderContext::new(source.names(), source.method(), Anchor::now());
         let host = config.host.clone().or_else(host);
         let context = RenderContext { host, not_known: lacking, ..context };
-        let masters = masters::notices(chosen.named(), &context);
+        let masters = masters::notices(chosen.asked_for(), &context);
         masters.iter().chain(&failed).for_each(|notice| say(notice));
         announce(config, chosen, &context);
         source.behind_others().for_each(|name| {
@@ -393,6 +397,8 @@ impl<'a> Live<'a> {
                 break;
             }
         }
+        // Where the ring was never empty, they wait for records that nobody reads any more.
+        self.retransmits.flush(&mut self.session);
         let now_ns = monotonic_ns();
         self.sweep(now_ns)?;
         self.count_host(&host_counters::read());

@@ -336,12 +336,16 @@ pub fn segment_sums(context: BtfTracePointContext) -> i32 {
         }
     }
     let length = usize::from(words[0] >> 4) * 4;
-    // With nothing but timestamps there are no blocks.
-    if length > 32 || length > 20 && length != 32 {
+    // With nothing but timestamps, as nearly all segments have them, there are no blocks.
+    let is_plain = length == 32 && load::<[u8; 4]>(header.wrapping_add(20)) == Some([1, 1, TIMESTAMPS, 10]);
+    if length > 20 && !is_plain {
         sacks(room, header.wrapping_add(20), length - 20);
     }
     0
 }
+
+/// The kind of option that has timestamps (RFC 7323).
+const TIMESTAMPS: u8 = 8;
 
 /// Counts the SACK blocks among the options of a segment.
 #[inline(always)]

@@ -70,9 +70,9 @@ impl Chosen {
         }
     }
 
-    /// Those that were named.
-    pub(super) fn named(&self) -> impl Iterator<Item = &Interface> {
-        self.interfaces.iter().filter(|interface| self.selection.names(interface))
+    /// Those that somebody asked for, by name or by pattern; none where the rule chooses, which leaves no port out.
+    pub(super) fn asked_for(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|_| !self.selection.is_by_rule())
     }
 
     /// The names of all, with spaces between; of many the first, and how many more there are.
@@ -87,7 +87,7 @@ impl Chosen {
 
 /// Says on standard error what is watched.
 pub(super) fn announce(config: &Config, chosen: &Chosen, context: &RenderContext) {
-    for interface in chosen.named().filter(|interface| !interface.up) {
+    for interface in chosen.asked_for().filter(|interface| !interface.up) {
         say(&format!("{} is down: nothing will be seen before it is up", interface.name.escape_debug()));
     }
     let how = if config.screen.is_some() { "" } else { "; Ctrl-C stops" };

@@ -31,7 +31,14 @@ impl Retransmits {
             Some(Err(reason)) => (None, Some(reason)),
             None => (None, None),
         };
-        (Self { kernel, own: own_network_namespace(), waiting: VecDeque::new(), missed: 0 }, lacking)
+        let own = own_network_namespace();
+        let unknown =
+            "what the kernel retransmits is not known: /proc does not say which network namespace this is";
+        let (kernel, lacking) = match (own, kernel) {
+            (None, Some(_)) => (None, Some(unknown.to_owned())),
+            (_, kernel) => (kernel, lacking),
+        };
+        (Self { kernel, own, waiting: VecDeque::new(), missed: 0 }, lacking)
     }
 
     /// Reads what the kernel has told since the last time, and how many it could not.

@@ -20,7 +20,8 @@ impl FlowTable {
         let mut failed = Tracked::failed(tuple, failure, &self.locals);
         failed.era = self.stats.era();
         let (peer, now_ns) = (failed.flow.peer(), failed.flow.changed_ns());
-        let account = self.stats.open(peer, failed.flow.first_ns());
+        // When it ended, which is long after it began: a window has both or neither.
+        let account = self.stats.open(peer, now_ns);
         self.stats.count(account, PeerEvent::Ended(Outcome::FailedLocally), now_ns);
         self.stats.note_failure(&failed.flow);
         self.reported += 1;

@@ -285,7 +285,8 @@ impl Metrics {
 
     /// Counts an event.
     fn event(&mut self, event: &Event, context: &RenderContext) {
-        if let Event::Handshake(flow) | Event::Close(flow) = event {
+        // One that was given up, and goes on, had no RST before.
+        if let Event::Handshake(flow) | Event::Correction(flow, _) | Event::Close(flow) = event {
             self.reset(flow);
         }
         match event {
