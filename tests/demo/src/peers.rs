@@ -64,7 +64,9 @@ impl Behaviour {
             Self::Refusing | Self::CallingNobody => 'R',
             Self::Resetting | Self::CallingUnread => 'A',
             Self::Slow => 'S',
-            Self::Lossy | Self::LosingSyns | Self::LosingLargeSegments => 'L',
+            // Each SYN that is lost costs a second.
+            Self::LosingSyns => 'W',
+            Self::Lossy | Self::LosingLargeSegments => 'L',
             Self::Healthy => '-',
         }
     }
@@ -168,7 +170,7 @@ pub(super) fn all() -> [Peer; 17] {
             behaviour: Behaviour::RouteProhibited,
             words: "prohibited route",
             per_s: 2,
-            ..to("telemetry", ROUTE_PROHIBITED.into(), 4317)
+            ..to("metrics", ROUTE_PROHIBITED.into(), 443)
         },
         Peer {
             behaviour: Behaviour::Prohibited,
@@ -297,7 +299,7 @@ fn lossy(script: Script, address: IpAddr) -> Script {
 pub(super) fn legend() -> String {
     let mut text = "demo: real connections, in a network of their own that is gone at the end. What\n\
                     tcptop should find (N no answer, F fails here, U unreachable, R refuses, A aborts,\n\
-                    S slow, L loses packets, - healthy):\n"
+                    S slow, W slow to set up, L loses packets, - healthy):\n"
         .to_owned();
     for line in all().chunks(PER_LINE) {
         for peer in line {
