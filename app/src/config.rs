@@ -147,14 +147,7 @@ impl Config {
             }),
             outputs,
             duration: watch.duration,
-            engine: EngineConfig {
-                max_flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
-                max_handshakes: show.count,
-                window_ns: nanoseconds(show.window),
-                thresholds: thresholds(show),
-                peer_bytes: PEER_BYTES,
-                seed: RandomState::new().hash_one(()),
-            },
+            engine: engine(show),
             owners: watch.owners,
             drops: watch.drops,
             causes: watch.causes,
@@ -207,6 +200,19 @@ fn otlp_plan(show: &Show) -> Option<crate::output::otlp::Plan> {
     show.otlp.clone().map(|endpoint| crate::output::otlp::Plan { endpoint, interval })
 }
 
+/// What the engine may hold, and how it judges.
+fn engine(show: &Show) -> EngineConfig {
+    EngineConfig {
+        max_flows: usize::try_from(show.max_flows).unwrap_or(usize::MAX),
+        max_handshakes: show.count,
+        window_ns: nanoseconds(show.window),
+        thresholds: thresholds(show),
+        peer_bytes: PEER_BYTES,
+        seed: RandomState::new().hash_one(()),
+    }
+}
+
+/// When a verdict applies.
 const fn thresholds(show: &Show) -> Thresholds {
     Thresholds {
         unanswered: show.unanswered,

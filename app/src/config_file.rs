@@ -288,6 +288,10 @@ fn accepted_by(command: &str) -> Vec<Arg> {
 /// watched, and how.
 fn can_be_set(command: &str, argument: &Arg) -> bool {
     let key = key_of(argument);
+    // `--interfaces=list` watches nothing: the key has the names of those that are watched.
+    if argument.get_long() == Some(INTERFACES) {
+        return false;
+    }
     let is_about_files = command == "replay" && argument.get_help_heading() == Some(INPUT);
     let is_about_screens = matches!(command, "" | "replay" | "serve");
     match argument.get_help_heading() {

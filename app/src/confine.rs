@@ -27,7 +27,7 @@ pub struct Confinement {
     pub names_processes: bool,
     /// Whether there is a screen, which asks for names and starts a second process that restores the terminal.
     pub has_screen: bool,
-    /// Whether it opens connections to hand things on.
+    /// Whether it opens sockets later: to hand things on, or to ask the kernel for a route.
     pub connects: bool,
     /// Whether it opens its files again, wherever they are.
     pub opens_files: bool,

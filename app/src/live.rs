@@ -111,7 +111,8 @@ fn confinement(config: &Config) -> Confinement {
         is_live: true,
         names_processes: config.owners != OwnerSource::None,
         has_screen: config.screen.is_some(),
-        connects: config.connects(),
+        // A connect that fails on this host is tried again with a socket of its own, to learn why.
+        connects: config.connects() || config.failures,
         opens_files: config.outputs.iter().any(is_log),
     }
 }

@@ -51,14 +51,7 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
     }
     let opened = outputs::open(&config.outputs)?;
     // Everything is open: before the first byte is parsed, and before there are threads.
-    let confinement = Confinement {
-        is_live: false,
-        names_processes: false,
-        has_screen: config.screen.is_some(),
-        connects: config.connects(),
-        opens_files: false,
-    };
-    let kept = confinement.enter();
+    let kept = confinement(config).enter();
     let runtime = session::event_loop()?;
     let (sender, batches) = mpsc::channel(WAITING);
     let wants_volumes = config.needs_volumes();
@@ -96,6 +89,17 @@ pub fn run(config: &Config, replay: &Replay) -> Result<(), Error> {
             () = follower.stop.overdue(FAREWELL) => Err(Error::Output { target: "the output".to_owned(), source: unread() }),
         }
     })
+}
+
+/// What is given up once the capture and the outputs are open.
+const fn confinement(config: &Config) -> Confinement {
+    Confinement {
+        is_live: false,
+        names_processes: false,
+        has_screen: config.screen.is_some(),
+        connects: config.connects(),
+        opens_files: false,
+    }
 }
 
 /// The capture's interfaces with their names, or with that of the file.

@@ -21,6 +21,7 @@ use crate::output::line_writer::{LineWriter, Lines, Stopped, WhenFull};
 use crate::session;
 use crate::source::host_counters;
 use crate::source::kernel::{AttachWanted, KernelRetransmits, KernelSource, Settings};
+use crate::source::owner::OwnerSource;
 use crate::source::privilege;
 use crate::stop::Stop;
 use senders::Senders;
@@ -100,7 +101,7 @@ impl<'a> Run<'a> {
             decap: false,
             attach: AttachWanted::Auto,
             causes: false,
-            owners: false,
+            owners: arguments.owners == OwnerSource::Kernel,
             failures: false,
             retransmits: true,
             states: false,

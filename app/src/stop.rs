@@ -1,9 +1,12 @@
 //! What ends a run from outside: signals and `--duration`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::time::Duration;
 
+use nix::libc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -117,15 +120,16 @@ fn has_terminal() -> bool {
 /// # Errors
 /// When the handler cannot be installed.
 pub(crate) fn listen(kind: SignalKind) -> io::Result<Option<Signal>> {
-    let is_ignored = ignored_signals() >> (kind.as_raw_value() - 1) & 1 == 1;
-    if is_ignored { Ok(None) } else { signal(kind).map(Some) }
+    if is_ignored(kind) { Ok(None) } else { signal(kind).map(Some) }
 }
 
-/// The mask of ignored signals (`SigIgn` in `proc_pid_status(5)`); 0 if it cannot be read.
-fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+/// Whether a signal is ignored, as `nohup` and shells that are no terminal's have it for what they start.
+fn is_ignored(kind: SignalKind) -> bool {
+    let mut present = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the kernel changes nothing, and writes the present one where there is room for it.
+    let read = unsafe { libc::sigaction(kind.as_raw_value(), ptr::null(), present.as_mut_ptr()) };
+    // SAFETY: it was written, and a structure of zeros is one, too.
+    read == 0 && unsafe { present.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
 /// Waits for a signal; forever, if it is ignored.

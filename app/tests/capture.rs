@@ -60,6 +60,8 @@ fn expected(interface: u32, told: bool, precise: bool) -> Vec<SegmentRecord> {
         record.interface = interface;
         record.direction = if told { record.direction } else { Direction::Unknown };
         record.time_ns -= if precise { 0 } else { record.time_ns % 1_000 };
+        // That of each packet in these files.
+        record.ttl = Some(64);
         record
     };
     records().into_iter().map(seen).collect()
