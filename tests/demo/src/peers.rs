@@ -1,13 +1,11 @@
 //! The peers of the demo, and what the wire does to their packets.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::{
-    Direction, IpNet, Kind, Link, Match, Rejection, Rule, Script, far_v4, far_v6, near_v4, near_v6,
-};
+use lab::{Direction, IpNet, Kind, Link, Match, Rejection, Rule, Script, far_v4, far_v6, near_v4, near_v6};
 
 /// The port of the servers on the watched host.
 const HERE: u16 = 443;
@@ -17,12 +15,13 @@ const LOSS: f64 = 0.1;
 const LOSS_OF_SYNS: f64 = 0.2;
 /// Bytes of the longest packet that gets through where large segments do not; the MTU is 1500.
 const LARGE: usize = 1_000;
-/// Nothing routes there; this and the next ones are for documentation (RFC 5737).
+/// Nothing routes there; this and the next one are for documentation (RFC 5737).
 const UNROUTED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
 /// A route of the watched host prohibits it.
 const ROUTE_PROHIBITED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-/// The far host is the router to it, and answers by an ICMP error.
-const PROHIBITED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+/// The far host is the router to it, and answers by an ICMP error. With IPv4 that would be one a second to the same host
+/// (`net/ipv4/route/error_cost`), and not of this namespace alone.
+const PROHIBITED: Ipv6Addr = Ipv6Addr::new(0xfd50, 0, 0, 0, 0, 0, 0, 7);
 /// Peers per line of the legend; two fit into 80 columns.
 const PER_LINE: usize = 2;
 
@@ -175,8 +174,7 @@ pub(super) fn all() -> [Peer; 17] {
         Peer {
             behaviour: Behaviour::Prohibited,
             words: "prohibited by ICMP",
-            // A router of Linux sends one error a second to the same host (`net/ipv4/route/error_cost`).
-            per_s: 1,
+            per_s: 2,
             ..to("crawler", PROHIBITED.into(), 443)
         },
         Peer {
@@ -253,10 +251,13 @@ pub(super) fn all() -> [Peer; 17] {
 
 /// The routes that some peers need, at both ends.
 pub(super) fn add_routes(link: &Link) -> Result<()> {
-    let [unreached, beyond] = [ROUTE_PROHIBITED, PROHIBITED].map(|address| IpNet::from(IpAddr::from(address)));
+    let [unreached, beyond] =
+        [ROUTE_PROHIBITED.into(), PROHIBITED.into()].map(|address: IpAddr| IpNet::from(address));
     link.near.add_rejecting_route(unreached, Rejection::Prohibit)?;
-    link.near.add_route(beyond, far_v4(10))?;
-    link.far.set_sysctl("net/ipv4/ip_forward", "1")?;
+    link.near.add_route(beyond, far_v6(10))?;
+    link.far.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    // An error for each SYN, however many there are.
+    link.far.set_sysctl("net/ipv6/icmp/ratelimit", "0")?;
     link.far.add_rejecting_route(beyond, Rejection::Prohibit)
 }
 
@@ -298,8 +299,8 @@ fn lossy(script: Script, address: IpAddr) -> Script {
 /// The legend that says which peer does what.
 pub(super) fn legend() -> String {
     let mut text = "demo: real connections, in a network of their own that is gone at the end. What\n\
-                    tcptop should find (N no answer, F fails here, U unreachable, R refuses, A aborts,\n\
-                    S slow, W slow to set up, L loses packets, - healthy):\n"
+                    tcptop should find (N no answer, F fails here, U unreachable, R refuses,\n\
+                    A aborts, S slow, W slow to set up, L loses packets, - healthy):\n"
         .to_owned();
     for line in all().chunks(PER_LINE) {
         for peer in line {

@@ -129,11 +129,17 @@ fn mode(peer: &Peer) -> Mode {
 
 /// What serves a peer on the watched host.
 enum Service {
-    Server { _server: Server },
+    Server {
+        _server: Server,
+    },
     /// Accepts nothing; its queue holds two connections, which is one more than the backlog.
-    Idle { _listener: TcpListener },
+    Idle {
+        _listener: TcpListener,
+    },
     /// Closes what it accepts with the request unread: the kernel resets it.
-    Unread { _thread: JoinHandle<()> },
+    Unread {
+        _thread: JoinHandle<()>,
+    },
 }
 
 impl Service {
