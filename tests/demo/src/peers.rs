@@ -142,7 +142,12 @@ const fn from(address: IpAddr) -> Peer {
 }
 
 /// All peers, worst first, as tcptop lists them.
-pub(super) fn all() -> [Peer; 17] {
+pub(super) fn all() -> Vec<Peer> {
+    [&not_connecting()[..], &reset_or_slow(), &lossy_or_healthy()].concat()
+}
+
+/// Those whose connections fail before they are made.
+fn not_connecting() -> [Peer; 7] {
     let ms = Duration::from_millis;
     [
         Peer {
@@ -191,6 +196,13 @@ pub(super) fn all() -> [Peer; 17] {
             per_s: 3,
             ..to("sessions", far_v4(16), 6379)
         },
+    ]
+}
+
+/// Those that reset connections, and slow ones.
+fn reset_or_slow() -> [Peer; 4] {
+    let ms = Duration::from_millis;
+    [
         Peer {
             behaviour: Behaviour::CallingUnread,
             words: "left unread by us",
@@ -219,6 +231,13 @@ pub(super) fn all() -> [Peer; 17] {
             clients: 6,
             ..to("reports", far_v4(14), 5432)
         },
+    ]
+}
+
+/// Those that lose packets, and healthy ones.
+fn lossy_or_healthy() -> [Peer; 6] {
+    let ms = Duration::from_millis;
+    [
         Peer {
             behaviour: Behaviour::Lossy,
             words: "loses 1 in 10",
