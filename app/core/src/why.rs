@@ -38,22 +38,26 @@ pub enum Why {
 }
 
 impl Why {
-    /// Every one of them, with one reason of ICMP, one of a RST and one of a failure.
-    #[cfg(test)]
-    const ALL: [Self; 12] = [
-        Self::Failure(FailureCause::NoRoute),
-        Self::Reset(ResetReason::ClosedUnread),
-        Self::OtherTtl,
-        Self::Retransmits(RetransmitCause::SlowStart),
+    /// Those that have no reason of another kind within.
+    const PLAIN: [Self; 8] = [
+        Self::QueueFull,
         Self::DroppedHere,
         Self::NothingListens,
-        Self::QueueFull,
-        Self::Icmp(IcmpReason::Prohibited),
         Self::SilentHere,
         Self::NoAck,
         Self::LargeSegments,
         Self::SynsOnly,
+        Self::OtherTtl,
     ];
+
+    /// Every one of them, with every reason of ICMP, of a failure, of a RST and of a retransmit.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let icmp = IcmpReason::ALL.into_iter().map(Self::Icmp);
+        let failures = FailureCause::ALL.into_iter().map(Self::Failure);
+        let resets = ResetReason::ALL.into_iter().map(Self::Reset);
+        let retransmits = RetransmitCause::ALL.into_iter().map(Self::Retransmits);
+        Self::PLAIN.into_iter().chain(icmp).chain(failures).chain(resets).chain(retransmits)
+    }
 
     /// Its name for people.
     #[must_use]
@@ -368,7 +372,7 @@ mod tests {
 
     #[test]
     fn each_is_found_by_its_names() {
-        for why in Why::ALL {
+        for why in Why::all() {
             assert!(why.is_called(why.label()) && why.is_called(&why.name().to_lowercase()), "{why:?}");
             assert_eq!(why.to_string(), why.name());
         }

@@ -63,6 +63,7 @@ fn show(args: &Args) -> Result<()> {
     let watched = io::stdout().is_terminal() && !is_dumb(env::var_os("TERM"));
     let arguments = tcptop_arguments(args, watched);
     let link = Link::new(peers::script(args.seed)).context("cannot make the demo's network")?;
+    peers::add_routes(&link)?;
 
     eprint!("{}", peers::legend());
     if watched && !names_output(&args.tcptop) {

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::CString;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -11,17 +12,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lab::{ClientPlan, Clients, Link, Mode, Namespace, Server, Signal};
 use nix::sys::prctl;
+use nix::sys::socket::{self, Backlog};
 
 use super::peers::{self, Behaviour, Peer};
 
-/// Bytes that a client sends and gets back.
-const EXCHANGE: usize = 200;
 /// Delay before the first client, so that tcptop is attached by then.
 const HEAD_START: Duration = Duration::from_millis(500);
 /// Timeout of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Timeout of an attempt that is never answered: the kernel retransmits its SYN once, after 1 s.
 const SHORT_PATIENCE: Duration = Duration::from_millis(1_500);
+/// Timeout of a connection that is stuck: some retransmits fit in.
+const STUCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Servers and clients: those of the watched host in processes of their own, one for each peer, the others on threads.
 pub(super) struct Traffic {
@@ -35,9 +37,9 @@ impl Traffic {
     pub(super) fn start(link: &Link) -> Result<Self> {
         let far = link.far.clone();
         let listening = peers::all().into_iter().filter(|peer| !peer.comes_here && peer.listens());
-        let servers = listening.map(|peer| Server::bind(&far, peer.server(), Mode::Echo));
+        let servers = listening.map(|peer| Server::bind(&far, peer.server(), mode(&peer)));
         let servers: Vec<Server> = servers.collect::<Result<_>>()?;
-        let numbered = peers::all().into_iter().enumerate();
+        let numbered = peers::all().into_iter().enumerate().filter(|(_, peer)| peer.has_process());
         let processes = numbered.map(|(number, peer)| Process::start(&link.near, number, peer.process));
         let processes = processes.collect::<Result<_>>()?;
         let (stop, stopped) = mpsc::channel();
@@ -113,11 +115,56 @@ pub(super) fn work(number: usize) -> Result<()> {
     let peer = peers::all().into_iter().nth(number).context("there is no such peer")?;
     prctl::set_name(&CString::new(peer.process)?)?;
     let here = Namespace::current()?;
-    let _server = peer.comes_here.then(|| Server::bind(&here, peer.server(), Mode::Echo)).transpose()?;
+    let _service = peer.comes_here.then(|| Service::start(&here, &peer)).transpose()?;
     println!("ready");
     let (_never, stopped) = mpsc::channel();
     let own = |other: &Peer| !peer.comes_here && other.name == peer.name;
     keep_coming(starts(own), &here, &stopped)
+}
+
+/// What a server of the other end does with the connections it accepts.
+fn mode(peer: &Peer) -> Mode {
+    if peer.behaviour == Behaviour::Resetting { Mode::ResetAtOnce } else { Mode::Echo }
+}
+
+/// What serves a peer on the watched host.
+enum Service {
+    Server {
+        _server: Server,
+    },
+    /// Accepts nothing; its queue holds two connections, which is one more than the backlog.
+    Idle {
+        _listener: TcpListener,
+    },
+    /// Closes what it accepts with the request unread: the kernel resets it.
+    Unread {
+        _thread: JoinHandle<()>,
+    },
+}
+
+impl Service {
+    fn start(here: &Namespace, peer: &Peer) -> Result<Self> {
+        let at = peer.server();
+        Ok(match peer.behaviour {
+            Behaviour::CallingFullQueue => {
+                let listener = TcpListener::bind(at).with_context(|| format!("cannot listen at {at}"))?;
+                socket::listen(&listener, Backlog::new(1)?)?;
+                Self::Idle { _listener: listener }
+            }
+            Behaviour::CallingUnread => {
+                let listener = TcpListener::bind(at).with_context(|| format!("cannot listen at {at}"))?;
+                Self::Unread { _thread: thread::spawn(move || leave_unread(&listener)) }
+            }
+            _ => Self::Server { _server: Server::bind(here, at, Mode::Echo)? },
+        })
+    }
+}
+
+fn leave_unread(listener: &TcpListener) {
+    for stream in listener.incoming().flatten() {
+        // Waits for the request. It fails for a connection that is reset already.
+        let _ = stream.peek(&mut [0]);
+    }
 }
 
 /// A client to start.
@@ -147,8 +194,12 @@ fn plan(peer: &Peer) -> ClientPlan {
         remote: peer.server(),
         local: peer.comes_here.then(|| (peer.name.ip(), 0).into()),
         period: Duration::from_secs(1) * peer.clients / peer.per_s,
-        timeout: if peer.behaviour == Behaviour::Unanswering { SHORT_PATIENCE } else { PATIENCE },
-        exchange: EXCHANGE,
+        timeout: match peer.behaviour {
+            Behaviour::Unanswering | Behaviour::CallingFullQueue => SHORT_PATIENCE,
+            Behaviour::LosingLargeSegments => STUCK_PATIENCE,
+            _ => PATIENCE,
+        },
+        exchange: peer.exchange,
     }
 }
 

@@ -7,6 +7,7 @@ use super::parse::{self, KEYS, Piece, SIGNS};
 use super::term::{Figure, Unit};
 use crate::flow::{CauseTerm, Outcome, Role};
 use crate::stats::Verdict;
+use crate::why::Why;
 
 /// What other tools and people call a key or a figure.
 const ALIASES: [(&str, &[&str]); 22] = [
@@ -164,6 +165,11 @@ fn respelt(wrong: &str) -> Option<String> {
         "outcome" => &Outcome::ALL.map(Outcome::name),
         "cause" => &CauseTerm::ALL.map(CauseTerm::name),
         "verdict" => &Verdict::ALL.map(Verdict::name),
+        // Their labels need no quotes.
+        "why" => {
+            let typed = value.trim().trim_matches('"').replace([' ', '-'], "_");
+            return Some(format!("{key}:{}", spelt_alike(&typed, Why::all().map(Why::label))?));
+        }
         _ => return None,
     };
     Some(format!("{key}:{}", spelt_alike(value.trim(), names.iter().copied())?))

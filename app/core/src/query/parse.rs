@@ -10,6 +10,7 @@ use super::{FilterError, nearest};
 use crate::flow::{CauseTerm, Outcome, Role};
 use crate::stats::Verdict;
 use crate::units::{Time, decimal};
+use crate::why::Why;
 
 /// What can be before a `:`.
 pub(super) const KEYS: [&str; 14] = [
@@ -296,7 +297,9 @@ fn name(piece: Piece<'_>) -> Result<String, FilterError> {
 
 fn why(piece: Piece<'_>) -> Result<String, FilterError> {
     let wanted = "what is behind a verdict, or a part of it, such as prohibited or \"no ack\"";
-    if piece.text.is_empty() { Err(piece.expected(wanted)) } else { Ok(plain(piece)?.to_lowercase()) }
+    let text = plain(piece)?.to_lowercase();
+    let is_known = !text.is_empty() && Why::all().any(|why| why.is_called(&text));
+    if is_known { Ok(text) } else { Err(piece.expected(wanted)) }
 }
 
 fn owner_name(piece: Piece<'_>) -> Result<String, FilterError> {
@@ -408,5 +411,35 @@ impl<'a> Piece<'a> {
 
     fn expected(self, what: impl Into<String>) -> FilterError {
         FilterError::new(self.range(), what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_why_is_a_part_of_a_name_or_a_label_and_nothing_else() {
+        for why in Why::all() {
+            for text in [why.name(), why.label()] {
+                assert!(is_valid(&format!("why:\"{text}\"")), "{text}");
+            }
+        }
+        for text in ["why:prohib", "why:\"No ACK\"", "why:QUEUE,no_ack", "!why:route"] {
+            assert!(is_valid(text), "{text}");
+        }
+        for (text, wrong, nearest) in [
+            ("why:prohibitd", 4..13, Some("why:prohibited")),
+            ("!why:own_queue_ful1", 5..19, Some("!why:own_queue_full")),
+            ("why:\"no akc\"", 4..12, Some("why:no_ack")),
+            ("why:no_ack,zebra", 11..16, Some("why:no_ack zebra")),
+            ("why:zebra", 4..9, None),
+            ("why:\"\"", 4..6, None),
+            ("why:", 4..4, None),
+        ] {
+            let error = terms(text).expect_err(text);
+            assert_eq!((error.at.clone(), error.nearest.as_deref()), (wrong, nearest), "{text}");
+            assert!(error.expected.contains("such as prohibited"), "{text}: {}", error.expected);
+        }
     }
 }
