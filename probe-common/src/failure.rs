@@ -7,7 +7,7 @@
 pub enum Place {
     /// `struct sock`: the address family.
     Family = 0,
-    /// The local port, in host order; 0 where none was found.
+    /// The local port, in network order; 0 where none was found. Not `skc_num`: a socket gives that back before its state changes.
     LocalPort = 1,
     /// The remote port, in network order.
     RemotePort = 2,
@@ -40,11 +40,11 @@ pub enum Place {
 impl Place {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
-    /// Every place, at that of its number, with its structure and its name there. `struct sock` begins with its
-    /// `struct sock_common`.
+    /// Every place, at that of its number, with its structure and its name there. `struct inet_sock` begins with its
+    /// `struct sock`, and that with its `struct sock_common`.
     pub const ALL: [(Self, &'static str, &'static str); 15] = [
         (Self::Family, "sock_common", "skc_family"),
-        (Self::LocalPort, "sock_common", "skc_num"),
+        (Self::LocalPort, "inet_sock", "inet_sport"),
         (Self::RemotePort, "sock_common", "skc_dport"),
         (Self::LocalV4, "sock_common", "skc_rcv_saddr"),
         (Self::RemoteV4, "sock_common", "skc_daddr"),

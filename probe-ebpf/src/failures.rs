@@ -174,7 +174,7 @@ fn ends(socket: *const c_void) -> Option<FailedEnds> {
     } else {
         [mapped(read(socket, Place::LocalV4)?), mapped(read(socket, Place::RemoteV4)?)]
     };
-    let local_port = read(socket, Place::LocalPort)?;
+    let local_port = u16::from_be(read(socket, Place::LocalPort)?);
     let remote_port = u16::from_be(read(socket, Place::RemotePort)?);
     Some(FailedEnds { local, remote, local_port, remote_port })
 }

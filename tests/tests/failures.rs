@@ -160,6 +160,21 @@ fn a_socket_that_is_tried_again_has_two_attempts() {
     assert_eq!(said(&objects, there_address), [("established".to_owned(), None, None)]);
 }
 
+/// An application that gives up before its kernel does was told nothing, and had a port.
+#[test]
+fn an_application_that_gives_up_has_no_error() {
+    lab::needs_root!();
+    let [here, _there] = hosts();
+    let tcptop = watch(&here, &[]);
+    let nobody = address("10.1.0.77:5000");
+    assert!(connect(&here, None, nobody, BRIEF).is_err(), "nobody has that address");
+    tcptop.wait_objects("handshake", 1, PATIENCE).expect("it is told");
+    let objects = tcptop.stop(PATIENCE).expect("it ends well");
+    assert_eq!(said(&objects, nobody), [("failed_locally".to_owned(), Some("syn_not_sent".to_owned()), None)]);
+    let one = objects.iter().find(|one| one.kind() == "handshake").expect("it was told");
+    assert!(one.local().port() > 0, "{one:?}");
+}
+
 /// They need no processes, and can be switched off.
 #[test]
 fn failures_have_a_switch_of_their_own() {
