@@ -170,7 +170,10 @@ fn an_application_that_gives_up_has_no_error() {
     assert!(connect(&here, None, nobody, BRIEF).is_err(), "nobody has that address");
     tcptop.wait_objects("handshake", 1, PATIENCE).expect("it is told");
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
-    assert_eq!(said(&objects, nobody), [("failed_locally".to_owned(), Some("syn_not_sent".to_owned()), None)]);
+    assert_eq!(
+        said(&objects, nobody),
+        [("failed_locally".to_owned(), Some("syn_not_sent".to_owned()), None)]
+    );
     let one = objects.iter().find(|one| one.kind() == "handshake").expect("it was told");
     assert!(one.local().port() > 0, "{one:?}");
 }

@@ -15,6 +15,12 @@ use tcptop_core::{
     RetransmitCauses, RowKey, RowOwner, ShownEndpoint,
 };
 
+/// A port, or that there was none: of a connect that failed before it got one.
+#[must_use]
+pub fn port(port: u16) -> String {
+    if port == 0 { UNKNOWN.to_owned() } else { port.to_string() }
+}
+
 /// An unknown value.
 pub const UNKNOWN: &str = "-";
 

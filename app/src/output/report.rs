@@ -183,7 +183,8 @@ struct Table {
 }
 
 /// Columns that are left out where nothing is known for them, or nothing happened.
-const OPTIONAL: [&str; 7] = ["PROCESS", "CONTAINER", "DIR", "UNRCH", "CHALLENGED", "RST AFTER", "ABORTED"];
+const OPTIONAL: [&str; 8] =
+    ["PROCESS", "CONTAINER", "DIR", "FAILED", "UNRCH", "CHALLENGED", "RST AFTER", "ABORTED"];
 /// The column that is left out unless it distinguishes rows.
 const INTERFACE: &str = "IFACE";
 
@@ -191,7 +192,17 @@ impl Table {
     fn of(snapshot: &Snapshot, context: &RenderContext) -> Self {
         let group = snapshot.query.group.name().to_uppercase();
         let mut titles = vec!["", &group, "PROCESS", "CONTAINER", INTERFACE, "DIR", "TRIED", "OK"];
-        titles.extend(["P50", "P90", "P99", "SETUP P99", "UNANS", "UNRCH", "CHALLENGED", "REFUSED"]);
+        titles.extend([
+            "P50",
+            "P90",
+            "P99",
+            "SETUP P99",
+            "FAILED",
+            "UNANS",
+            "UNRCH",
+            "CHALLENGED",
+            "REFUSED",
+        ]);
         titles.extend(["RST AFTER", "ABORTED", "RETR%", "SINCE"]);
         let rows = snapshot.rows.iter().take(LISTED).map(|row| cells(row, snapshot, context));
         let mut table =
@@ -250,6 +261,7 @@ fn cells(row: &Row, snapshot: &Snapshot, context: &RenderContext) -> Vec<String>
         maybe_duration(rtt.map(|rtt| rtt.p90_ns)),
         maybe_duration(rtt.map(|rtt| rtt.p99_ns)),
         maybe_duration(setup.map(|setup| setup.p99_ns)),
+        counts.of(Outcome::FailedLocally).to_string(),
         counts.unanswered().to_string(),
         match counts.of(Outcome::Unreachable) {
             0 => UNKNOWN.to_owned(),

@@ -151,7 +151,11 @@ fn end(flow: &Flow, context: &RenderContext) -> String {
     let carrier = flow.encapsulation().name().map(|name| format!(" in {name}")).unwrap_or_default();
     let owners = flow.processes().map(|process| format!(" {}", format::process(process)));
     let owners: String = owners.collect();
-    format!(" port {} {}{carrier}{owners}", flow.port(), context.interface_name(flow.interface()))
+    format!(
+        " port {} {}{carrier}{owners}",
+        format::port(flow.port()),
+        context.interface_name(flow.interface())
+    )
 }
 
 fn latency(flow: &Flow) -> String {

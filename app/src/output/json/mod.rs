@@ -221,7 +221,7 @@ fn connection<'a>(flow: &'a Flow, time_ns: u64, context: &'a RenderContext) -> C
         connection: flow.id(),
         role: flow.role().map(Label),
         local_ip: Ip(flow.local().address),
-        local_port: flow.local().port,
+        local_port: Some(flow.local().port).filter(|&port| port > 0),
         remote_ip: Ip(flow.remote().address),
         remote_port: flow.remote().port,
         owner: flow.owner(Party::Local).map(owner),

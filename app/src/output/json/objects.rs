@@ -510,8 +510,8 @@ pub struct Connection<'a> {
     pub role: Option<Label<Role>>,
     /// Address of this host's end. For `local`, `forwarded` and `observer`, of the client.
     pub local_ip: Ip,
-    /// Port of this host's end. For `local`, `forwarded` and `observer`, of the client.
-    pub local_port: u16,
+    /// Port of this host's end. For `local`, `forwarded` and `observer`, of the client. Null where a connect had none.
+    pub local_port: Option<u16>,
     /// Address of the other end.
     pub remote_ip: Ip,
     /// Port of the other end.

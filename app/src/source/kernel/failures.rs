@@ -85,8 +85,11 @@ fn namespace_cookie() -> Option<u64> {
 /// Why connects without a route are not known, or none that fail: a sentence.
 pub(super) fn attach(ebpf: &mut Ebpf, layout: &Layout, has_states: bool) -> Result<(), String> {
     if !layout.is_on() || !has_states {
-        let why =
-            if has_states { "the kernel does not describe its sockets" } else { "it does not tell states" };
+        let why = if has_states {
+            "the kernel does not describe its sockets"
+        } else {
+            "the kernel does not tell the states of sockets"
+        };
         return Err(format!("connects that fail on this host are not known: {why}"));
     }
     let attached = if layout.cookie == 0 {

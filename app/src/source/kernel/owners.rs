@@ -46,9 +46,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, btf: &Result<Btf, String>, has_fields: boo
     if let Err(error) = states {
         lacking.push(format!("processes of short connections that this host opens are not known: {error}"));
     }
-    let release = attach_release(ebpf);
-    let has_states = has_states && release.is_ok();
-    if let Err(error) = release {
+    if let Err(error) = attach_release(ebpf) {
         lacking.push(format!("processes of short accepted connections are not known: {error}"));
     }
     let holders = if has_fields {
@@ -84,7 +82,9 @@ pub(super) fn attach_tracepoint(
 /// Why they are not.
 pub(super) fn attach_sockets(ebpf: &mut Ebpf, btf: &Result<Btf, String>) -> Result<(), String> {
     attach_states(ebpf, btf.as_ref()?)?;
-    attach_release(ebpf)
+    // Where there is no control group, connects without a route are not known, and why is said there.
+    _ = attach_release(ebpf);
+    Ok(())
 }
 
 fn attach_states(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {

@@ -1,7 +1,9 @@
 //! The columns of the event log.
 
 use super::{CellContext, Column, Value};
-use crate::output::format::{UNKNOWN, brief, counted, duration, icmp_error, local_failure, strange_ttl};
+use crate::output::format::{
+    self, UNKNOWN, brief, counted, duration, icmp_error, local_failure, strange_ttl,
+};
 use crate::tui::event_rows::EventRow;
 use tcptop_core::{Flow, Leg, Outcome, RetransmitKind, Verdict, What};
 
@@ -39,7 +41,7 @@ pub static COLUMNS: [EventColumn; 7] = [
     })
     .words(),
     EventColumn::figure("port", "PORT", 5, 0, "port of the client, of the latest event", |event, _| {
-        let port = flow(&event.latest.what).map(|flow| flow.port().to_string());
+        let port = flow(&event.latest.what).map(|flow| format::port(flow.port()));
         Value::Text(port.unwrap_or_else(|| UNKNOWN.to_owned()))
     }),
     EventColumn::figure(

@@ -1,7 +1,7 @@
 //! The columns of the tables of flows.
 
 use super::{CAUSE_WIDTH, CONTAINER_WIDTH, CellContext, Column, PROCESS_WIDTH, Value, cause};
-use crate::output::format::UNKNOWN;
+use crate::output::format::{self, UNKNOWN};
 use tcptop_core::{Flow, FlowOrder, Group, Leg, Owner, Party, Role, Snapshot, Workload};
 
 type FlowColumn = Column<Flow, FlowOrder>;
@@ -14,7 +14,7 @@ pub static COLUMNS: [FlowColumn; 23] = [
     .words()
     .by(FlowOrder::Peer),
     FlowColumn::figure("port", "PORT", 5, 0, "port of the client", |flow, _| {
-        Value::Text(flow.port().to_string())
+        Value::Text(format::port(flow.port()))
     })
     .by(FlowOrder::Port),
     FlowColumn::figure("outcome", "OUTCOME", 11, 0, "outcome", |flow, _| {
