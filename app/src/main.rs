@@ -15,11 +15,6 @@ use tcptop::retransmits;
 use tcptop::stats;
 use tcptop::tui::terminal_guard;
 
-/// That of musl locks and maps memory so often that captures are read at half the speed.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
-
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == terminal_guard::ARGUMENT) {
         return terminal_guard::run().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
