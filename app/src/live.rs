@@ -168,7 +168,9 @@ impl<'a> Live<'a> {
             say(&format!("{name} has filters ahead of tcptop's: what they end is not seen"));
         });
         context.not_known.iter().for_each(|reason| say(reason));
-        let mut session = Session::start(config, opened, context.clone(), monotonic_ns(), WhenFull::Drop)?;
+        // Not now: what has passed since the first interface was attached to is counted, too.
+        let began_ns = since.iter().map(|since| since.time_ns).min().unwrap_or_else(monotonic_ns);
+        let mut session = Session::start(config, opened, context.clone(), began_ns, WhenFull::Drop)?;
         since.into_iter().for_each(|since| watched(&mut session, since));
         if session.has_screen() {
             masters.iter().for_each(|notice| session.notice(notice));

@@ -97,6 +97,10 @@ fn each_failure_is_told_with_its_error_and_its_process() {
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
     for (to, expected) in &expected {
         assert_eq!(said(&objects, address(to)), std::slice::from_ref(expected), "{to}");
+        let of_peer = |one: &&Object| one.text("remote_ip") == Some(&address(to).ip().to_string());
+        let mut peers = objects.iter().filter(|one| one.kind() == "peer").filter(of_peer);
+        let peer = peers.next().expect("each has its own");
+        assert_eq!(peer.text("why"), expected.1.as_deref(), "{peer:#?}");
     }
     let busy = said(&objects, SocketAddr::from(([10, 1, 0, 2], BUSY)));
     assert_eq!(busy.iter().filter(|one| **one == failed("no_free_port", 99)).count(), 1, "{busy:?}");

@@ -157,9 +157,11 @@ fn ends(link: &Link, near_address: IpAddr, far_address: IpAddr) -> Ends<'_> {
     Ends { near: &link.near, far: &link.far, near_address, far_address }
 }
 
-fn why(objects: &[Object], port: u16) -> Option<&str> {
-    let mut peers = objects.iter().filter(|object| object.kind() == "peer");
-    peers.find(|peer| peer.number("service_port") == Some(port.into())).expect("it was seen").text("why")
+fn assert_why(objects: &[Object], port: u16, why: &str) {
+    let peers = objects.iter().filter(|object| object.kind() == "peer");
+    let peers = peers.filter(|peer| peer.number("service_port") == Some(port.into()));
+    let peers: Vec<&Object> = peers.collect();
+    assert_eq!(peers.first().expect("it was seen").text("why"), Some(why), "{peers:#?}");
 }
 
 fn hold_reasons(near: IpAddr, far: IpAddr) {
@@ -170,8 +172,8 @@ fn hold_reasons(near: IpAddr, far: IpAddr) {
     assert!(!tcptop.stderr().contains("not known"), "{}", tcptop.stderr());
     let objects = tcptop.stop(PATIENCE).expect("it ends well");
     assert_said(&objects, &expected);
-    assert_eq!(why(&objects, CLOSED), Some("nothing_listens"));
-    assert_eq!(why(&objects, UNREAD), Some("closed_with_unread_data"));
+    assert_why(&objects, CLOSED, "nothing_listens");
+    assert_why(&objects, UNREAD, "closed_with_unread_data");
 }
 
 #[test]

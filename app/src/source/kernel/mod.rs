@@ -206,7 +206,8 @@ impl KernelSource {
     /// As above.
     pub fn watch_as(&mut self, interface: &Interface, is_named: bool) -> Result<Since, Error> {
         let since = self.watcher.watch(&mut self.programs, interface, is_named)?;
-        self.ring.view(since.index, since.interface, since.time_ns);
+        let watcher = &self.watcher;
+        self.ring.view(since.index, since.interface, since.time_ns, |index| watcher.is_attached(index));
         Ok(since)
     }
 
@@ -236,7 +237,8 @@ impl KernelSource {
     pub fn check(&mut self, news: &LinkNews, look_closely: bool, most: usize) -> (Vec<Change>, bool) {
         let checked = self.watcher.check(&mut self.programs, news, look_closely, most);
         for since in checked.0.iter().filter_map(Change::since) {
-            self.ring.view(since.index, since.interface, since.time_ns);
+            let watcher = &self.watcher;
+            self.ring.view(since.index, since.interface, since.time_ns, |index| watcher.is_attached(index));
         }
         checked
     }

@@ -59,11 +59,14 @@ impl Ring {
 
     /// All packets of the interface with this index are seen from `complete_ns` on: its earlier records are dropped. Its
     /// flows are known under the index `id`.
-    pub(super) fn view(&mut self, index: u32, id: u32, complete_ns: u64) {
+    ///
+    /// Of those that are gone, so many are remembered: records of them may still come.
+    pub(super) fn view(&mut self, index: u32, id: u32, complete_ns: u64, is_attached: impl Fn(u32) -> bool) {
         self.views.retain(|view| view.index != index);
         if self.views.len() >= VIEWS {
-            let oldest = self.views.iter().map(|view| view.complete_ns).min();
-            self.views.retain(|view| Some(view.complete_ns) != oldest);
+            let gone = self.views.iter().filter(|view| !is_attached(view.index));
+            let oldest = gone.min_by_key(|view| view.complete_ns).map(|view| view.index);
+            self.views.retain(|view| Some(view.index) != oldest);
         }
         let place = self.views.partition_point(|view| view.index < index);
         self.views.insert(place, View { index, id, complete_ns });

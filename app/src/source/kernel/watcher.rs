@@ -153,6 +153,13 @@ impl Watcher {
         &self.unwatched
     }
 
+    /// Whether the interface that has this index now is attached to.
+    pub(super) fn is_attached(&self, index: u32) -> bool {
+        let is_it =
+            |state: &State| matches!(state, State::Attached { index: attached, .. } if *attached == index);
+        self.watched.iter().any(|watched| is_it(&watched.state))
+    }
+
     pub(super) fn behind_others(&self) -> impl Iterator<Item = &str> {
         self.watched.iter().filter_map(|watched| match &watched.state {
             State::Attached { attachments, .. } => attachments
