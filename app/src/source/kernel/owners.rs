@@ -118,10 +118,23 @@ fn load_holders(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), String> {
 /// When the kernel refuses.
 pub(super) fn holders(ebpf: &mut Ebpf, mut take: impl FnMut(Holder)) -> Result<(), String> {
     const LEN: usize = size_of::<RawHolder>();
-    let program: &mut Iter = program(ebpf, names::SOCKET_HOLDERS)?;
+    iterate::<LEN>(ebpf, names::SOCKET_HOLDERS, 1_024, |raw| take(RawHolder::read(raw).typed()))
+}
+
+/// Runs a loaded iterator, and passes each item that it writes to `take`. Room for `at_once` of them is made.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn iterate<const LEN: usize>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    at_once: usize,
+    take: impl FnMut(&[u8; LEN]),
+) -> Result<(), String> {
+    let program: &mut Iter = program(ebpf, name)?;
     let link = program.attach().and_then(|link| program.take_link(link)).map_err(words)?;
     let mut file = link.into_file().map_err(words)?;
-    let (mut bytes, mut filled) = (vec![0; 1024 * LEN], 0);
+    let (mut take, mut bytes, mut filled) = (take, vec![0; at_once * LEN], 0);
     loop {
         match file.read(&mut bytes[filled..]) {
             Ok(0) => return Ok(()),
@@ -130,7 +143,7 @@ pub(super) fn holders(ebpf: &mut Ebpf, mut take: impl FnMut(Holder)) -> Result<(
             Err(error) => return Err(words(error)),
         }
         let (whole, _) = bytes[..filled].as_chunks::<LEN>();
-        whole.iter().for_each(|raw| take(RawHolder::read(raw).typed()));
+        whole.iter().for_each(&mut take);
         let used = whole.len() * LEN;
         bytes.copy_within(used..filled, 0);
         filled -= used;

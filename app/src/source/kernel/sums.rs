@@ -4,7 +4,7 @@
 //! of the own network namespace.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupAttachMode, Iter, SockOps};
@@ -14,7 +14,7 @@ use probe_ebpf::names;
 
 use super::btf::Types;
 use super::load::{Programs, Settings};
-use super::owners::{attach_tracepoint, program, words};
+use super::owners::{attach_tracepoint, first_line, iterate, program, words};
 use crate::error::Error;
 use crate::source::kernel::AttachWanted;
 
@@ -180,7 +180,7 @@ pub(super) fn attach_sums(
     let btf = btf.as_ref()?;
     for name in [names::SOCKET_LIST, names::SOCKET_WAKE, names::SOCKET_REST] {
         let iterator: &mut Iter = program(ebpf, name)?;
-        iterator.load(SOCKETS, btf).map_err(|error| first_line(&words(error)))?;
+        iterator.load(SOCKETS, btf).map_err(|error| first_line(&words(error)).to_owned())?;
     }
     let mut lacking = Vec::new();
     let mut tracepoints = vec![(names::CONGESTION_SUMS, "tcp_cong_state_set", "signals of congestion")];
@@ -199,7 +199,7 @@ pub(super) fn attach_sums(
 
 fn attach_to_group(ebpf: &mut Ebpf, name: &str, cgroup: &File) -> Result<(), String> {
     let program: &mut SockOps = program(ebpf, name)?;
-    program.load().map_err(|error| first_line(&words(error)))?;
+    program.load().map_err(|error| first_line(&words(error)).to_owned())?;
     // A link lets others attach, too.
     program.attach(cgroup, CgroupAttachMode::default()).map(drop).map_err(words)
 }
@@ -214,26 +214,5 @@ pub(super) fn run_iterator(
     mut take: impl FnMut(&RawSocketSums),
 ) -> Result<(), String> {
     const LEN: usize = size_of::<RawSocketSums>();
-    let iterator: &mut Iter = program(ebpf, name)?;
-    let link = iterator.attach().and_then(|link| iterator.take_link(link)).map_err(words)?;
-    let mut file = link.into_file().map_err(words)?;
-    let (mut bytes, mut filled) = (vec![0; 256 * LEN], 0);
-    loop {
-        match file.read(&mut bytes[filled..]) {
-            Ok(0) => return Ok(()),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(words(error)),
-        }
-        let (whole, _) = bytes[..filled].as_chunks::<LEN>();
-        whole.iter().for_each(|raw| take(&RawSocketSums::read(raw)));
-        let used = whole.len() * LEN;
-        bytes.copy_within(used..filled, 0);
-        filled -= used;
-    }
-}
-
-/// What the verifier adds is for nobody who only wants to watch.
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    iterate::<LEN>(ebpf, name, 256, |raw| take(&RawSocketSums::read(raw)))
 }
